@@ -1,0 +1,1 @@
+"""framelode: event-sourced data versioning for frames and their annotations."""

@@ -1,0 +1,1 @@
+"""The world: SQL, files, the command line and the public APIs."""

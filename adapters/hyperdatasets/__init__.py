@@ -1,0 +1,1 @@
+"""The hyper-datasets API: `Dataset`, `DatasetVersion`, `BulkContext`, `Statistics`."""

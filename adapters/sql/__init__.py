@@ -1,0 +1,1 @@
+"""The log and the projections in SQL databases, on SQLAlchemy Core."""

@@ -1,0 +1,1 @@
+"""Import of Pascal VOC folders."""

@@ -1,0 +1,1 @@
+"""What happened: frames, events, the log contract and the commands."""
