@@ -1,0 +1,202 @@
+"""One SQL database: connections, transactions, and errors in our own words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy import exc
+from sqlalchemy.pool import NullPool, StaticPool
+
+from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
+
+LOCK_TIMEOUT_SECONDS = 60.0
+
+# Two connections that write or checkpoint at once can corrupt a WAL database in these releases.
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+_DAMAGE = ("malformed", "not a database", "unsupported file format", "corrupt", "database schema")
+
+
+def needs_write_lock(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
+    """Say whether this SQLite release needs one writer at a time across processes."""
+    first, last = _WAL_RESET_BUG
+    return first <= version <= last
+
+
+class Database:
+    """A SQLite database, on a file or in memory.
+
+    One connection reads, one writes, each guarded by a lock; in memory they are the same. Connections are
+    opened anew after a fork.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None for a database in memory.
+    durable : bool
+        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be written or the path is no file.
+    IntegrityError
+        The file is cut off or is no database.
+    """
+
+    def __init__(self, path: Path | None, *, durable: bool = True) -> None:
+        self.path = path
+        self.name = str(path) if path else "in memory"
+        self._durable = durable
+        self._read_lock = threading.RLock()
+        self._write_lock = threading.RLock() if path else self._read_lock
+        self._file_lock: FileLock | None = None
+        self._reader: sa.Connection | None = None
+        self._writer: sa.Connection | None = None
+        self._pid = os.getpid()
+        if path:
+            _check_file(path)
+            if needs_write_lock():
+                self._file_lock = FileLock(f"{path}-lock", thread_local=False)
+        self._engine = self._create_engine()
+        with self._translated(), self._locked():
+            self._open()
+
+    def _create_engine(self) -> sa.Engine:
+        url = f"sqlite:///{self.path}" if self.path else "sqlite://"
+        pool = NullPool if self.path else StaticPool
+        arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
+        return sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+
+    def _open(self) -> None:
+        self._writer = self._connect()
+        self._reader = self._connect() if self.path else self._writer
+
+    def _connect(self) -> sa.Connection:
+        connection = self._engine.connect()
+        if self.path:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        return connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give the reading connection; every statement sees what is committed."""
+        with self._read_lock, self._translated():
+            self._reopen_after_fork()
+            yield self._live(self._reader)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Give the writing connection inside a transaction that excludes every other writer."""
+        with self._write_lock, self._translated():
+            self._reopen_after_fork()
+            connection = self._live(self._writer)
+            with self._locked():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.exec_driver_sql("COMMIT")
+                except BaseException:
+                    _roll_back(connection)
+                    raise
+
+    def _live(self, connection: sa.Connection | None) -> sa.Connection:
+        if connection is None:
+            raise UsageError(f"{self.name} is closed: connect again")
+        return connection
+
+    def data_version(self, connection: sa.Connection) -> int:
+        """Return a number that changes when another connection has committed."""
+        return connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+
+    def integrity_report(self) -> list[str]:
+        """Run the database's own integrity check; an empty list means sound."""
+        with self.read() as connection:
+            lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [] if list(lines) == ["ok"] else [str(line) for line in lines]
+
+    def close(self) -> None:
+        """Close the connections; the last one of a file moves the write-ahead log into it."""
+        with self._write_lock, self._read_lock, self._translated(), self._locked():
+            for connection in {self._writer, self._reader} - {None}:
+                if connection is not None:
+                    connection.close()
+            self._writer = self._reader = None
+            self._engine.dispose(close=self._pid == os.getpid())
+
+    def _reopen_after_fork(self) -> None:
+        if self._pid == os.getpid() or self.path is None:
+            return
+        # The parent's connections must neither be used nor closed here.
+        self._pid = os.getpid()
+        self._inherited = (self._writer, self._reader, self._file_lock)
+        if self._file_lock:
+            self._file_lock = FileLock(f"{self.path}-lock", thread_local=False)
+        self._engine.dispose(close=False)
+        with self._locked():
+            self._open()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._file_lock is None:
+            yield
+            return
+        with self._file_lock.acquire(timeout=LOCK_TIMEOUT_SECONDS, poll_interval=0.001):
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except FramelodeError:
+            raise
+        except exc.DBAPIError as error:
+            raise self._translate(error) from error
+        except TimeoutError as error:
+            message = f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+            raise StorageError(message) from error
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
+
+    def _translate(self, error: exc.DBAPIError) -> FramelodeError:
+        message = f"{self.name}: {error.orig}"
+        if isinstance(error, exc.IntegrityError):
+            return ConflictError(message)
+        if any(word in str(error.orig) for word in _DAMAGE):
+            return IntegrityError(f"{message}: the file is damaged; restore it from a copy", file=self.name)
+        if "readonly" in str(error.orig) or "unable to open" in str(error.orig):
+            return UsageError(f"{message}: give a folder that can be written")
+        return StorageError(message)
+
+
+def _roll_back(connection: sa.Connection) -> None:
+    raw: Any = connection.connection.driver_connection
+    if raw is not None and raw.in_transaction:
+        raw.rollback()
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a database file")
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0"):
+        raise IntegrityError(f"{path} is not a SQLite database: restore it from a copy", file=str(path))
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        return
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    if path.stat().st_size < expected:
+        message = f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
+        raise IntegrityError(message, file=str(path))

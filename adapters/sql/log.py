@@ -1,0 +1,341 @@
+"""The log in a SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from blake3 import blake3
+
+from ...engine.batch import (
+    FRAMES_SCHEMA,
+    AppendHeader,
+    Batch,
+    BatchHeader,
+    Body,
+    body_checksum,
+    chain_digest,
+    genesis_digest,
+)
+from ...engine.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from ...engine.keys import ROW
+from ...engine.log import Append, Clock, Head, Log, StreamConflictError, StreamRows
+from . import tables as t
+from .database import Database
+
+_PAGE_BYTES = 4 * 1024 * 1024
+_PAGE_ROWS = 2000
+_FIRST_PAGE_ROWS = 32
+_BATCHES_AT_ONCE = 8
+
+_HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
+_APPEND_COLUMNS = list(t.append.c)
+_ROWS_COLUMNS = [t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")]
+
+_last_batch = (
+    sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
+)
+_batch_at = (
+    sa.select(*_HEADER_COLUMNS)
+    .where(t.record_batch.c.first_position <= sa.bindparam("position"))
+    .order_by(t.record_batch.c.first_position.desc())
+    .limit(1)
+)
+_stream_head = (
+    sa.select(t.record_batch.c.first_version + t.record_batch.c.count - 1)
+    .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
+    .order_by(t.record_batch.c.first_version.desc())
+    .limit(1)
+)
+
+
+class SqlLog(Log):
+    """The log in a SQL database (SQLite here), append-only by lock, check and trigger.
+
+    Parameters
+    ----------
+    database : Database
+        Where the tables are, or are made when the database is empty.
+    clock : Clock
+        UTC microseconds; a recorded time never runs backwards even if this does.
+    new_id : callable
+        Makes the log's identity.
+
+    Raises
+    ------
+    UsageError
+        The log was written by a newer format than this code reads.
+    IntegrityError
+        The last batch does not match its digest.
+    """
+
+    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], str]) -> None:
+        self.database = database
+        self.name = database.name
+        self._clock = clock
+        self._head: Head | None = None
+        self._head_version = -1
+        self.uuid = self._open(new_id)
+        self._check_head()
+
+    def _open(self, new_id: Callable[[], str]) -> str:
+        with self.database.read() as connection:
+            names = set(sa.inspect(connection).get_table_names())
+        if "log_info" not in names:
+            if names:
+                raise UsageError(f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}")
+            self._create(new_id)
+        with self.database.read() as connection:
+            info = connection.execute(sa.select(t.log_info)).one_or_none()
+        if info is None:
+            raise IntegrityError(f"{self.name} has lost its identity (log_info is empty)", file=self.name)
+        if info.format > t.FORMAT_VERSION:
+            raise UsageError(
+                f"{self.name} has log format {info.format}, this framelode reads up to {t.FORMAT_VERSION}: "
+                "install a newer framelode"
+            )
+        return info.uuid
+
+    def _create(self, new_id: Callable[[], str]) -> None:
+        with self.database.write() as connection:
+            t.metadata.create_all(connection)
+            for statement in t.sqlite_triggers():
+                connection.exec_driver_sql(statement)
+            if connection.execute(sa.select(t.log_info)).first() is None:
+                connection.execute(t.log_info.insert(), {"uuid": new_id(), "format": t.FORMAT_VERSION})
+
+    def _check_head(self) -> None:
+        with self.database.read() as connection:
+            row = connection.execute(_last_batch).one_or_none()
+        if row is None:
+            return
+        header = _header(row)
+        append = self.append_header(header.append_id)
+        if chain_digest(header, append) != header.digest or append.last_position != header.last_position:
+            raise self._damaged("the last batch does not match its digest", header.first_position)
+
+    def _damaged(self, what: str, position: int) -> IntegrityError:
+        return IntegrityError(f"{self.name}: {what} (position {position})", position=position, file=self.name)
+
+    def head(self) -> Head:
+        """Return the end of the log; a hot read, answered from memory while nobody has written."""
+        with self.database.read() as connection:
+            version = self.database.data_version(connection)
+            if self._head is None or version != self._head_version:
+                self._head = self._read_head(connection)
+                self._head_version = version
+            return self._head
+
+    def _read_head(self, connection: sa.Connection) -> Head:
+        row = connection.execute(_last_batch).one_or_none()
+        if row is None:
+            return Head(0, genesis_digest(self.uuid), 0)
+        return Head(row.first_position + row.count - 1, row.digest, row.recorded_at)
+
+    def append(self, append: Append, also: Callable[[sa.Connection], None] | None = None) -> AppendHeader:
+        """Record an append; `also` runs in the same transaction (a process recorder's tracking)."""
+        if not append.batches:
+            raise UsageError("an append needs at least one batch")
+        with self.database.write() as connection:
+            recorded = self._record(connection, append)
+            if also:
+                also(connection)
+        self._head = None
+        return recorded
+
+    def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
+        last = connection.execute(_last_batch).one_or_none()
+        position = last.first_position + last.count if last else 1
+        header = AppendHeader(
+            append_id=last.append_id + 1 if last else 1,
+            command_id=append.command_id,
+            part=append.part,
+            is_last=append.is_last,
+            request_digest=append.request_digest,
+            first_position=position,
+            last_position=position + sum(batch.count for batch in append.batches) - 1,
+            result=append.result,
+        )
+        if self._find_part(connection, append.command_id, append.part):
+            raise ConflictError(f"part {append.part} of command {append.command_id} is recorded already")
+        connection.execute(t.append.insert(), msgspec.structs.asdict(header))
+        previous = last.digest if last else genesis_digest(self.uuid)
+        recorded_at = max(self._clock(), last.recorded_at if last else 0)
+        for batch in append.batches:
+            previous = self._insert_batch(connection, batch, append, header, position, recorded_at, previous)
+            position += batch.count
+        return header
+
+    def _insert_batch(
+        self,
+        connection: sa.Connection,
+        batch: Batch,
+        append: Append,
+        header: AppendHeader,
+        position: int,
+        recorded_at: int,
+        previous: bytes,
+    ) -> bytes:
+        found = connection.execute(_stream_head, {"stream_id": batch.stream_id}).scalar_one_or_none()
+        if found is not None and batch.first_version != found + 1:
+            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
+        unsealed = BatchHeader(
+            first_position=position,
+            count=batch.count,
+            append_id=header.append_id,
+            stream_id=batch.stream_id,
+            first_version=batch.first_version,
+            topics=batch.topics,
+            schema=batch.schema,
+            recorded_at=recorded_at,
+            actor=append.actor,
+            context=append.context,
+            previous_digest=previous,
+            keys_digest=batch.keys_digest,
+            body_digest=batch.body_digest,
+        )
+        digest = chain_digest(unsealed, header)
+        values = msgspec.structs.asdict(unsealed)
+        values |= {"topics": msgspec.json.encode(batch.topics).decode(), "digest": digest, "keys": batch.keys}
+        connection.execute(t.record_batch.insert(), values)
+        body = {"first_position": position, "codec": batch.codec, "checksum": batch.checksum, "body": batch.body}
+        connection.execute(t.record_body.insert(), body)
+        return digest
+
+    def _find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
+        query = sa.select(*_APPEND_COLUMNS).where(t.append.c.command_id == command_id)
+        if part is not None:
+            query = query.where(t.append.c.part == part)
+        row = connection.execute(query.order_by(t.append.c.part.desc()).limit(1)).one_or_none()
+        return _append_header(row) if row else None
+
+    def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
+        """Return a part of a command (the last one by default), or None."""
+        with self.database.read() as connection:
+            return self._find_part(connection, command_id, part)
+
+    def append_header(self, append_id: int) -> AppendHeader:
+        """Return the append a batch belongs to."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(*_APPEND_COLUMNS).where(t.append.c.append_id == append_id)
+            ).one_or_none()
+        if row is None:
+            raise IntegrityError(f"{self.name}: append {append_id} is missing", file=self.name)
+        return _append_header(row)
+
+    def stream_version(self, stream_id: str) -> int | None:
+        """Return the version of a stream's last event, None for an unknown stream."""
+        with self.database.read() as connection:
+            return connection.execute(_stream_head, {"stream_id": stream_id}).scalar_one_or_none()
+
+    def headers(
+        self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None
+    ) -> Iterator[BatchHeader]:
+        """Yield batch headers in order, read in pages."""
+        batch = t.record_batch.c
+        query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(_PAGE_ROWS)
+        if lte is not None:
+            query = query.where(batch.first_position <= lte)
+        if stream_id is not None:
+            query = query.where(batch.stream_id == stream_id)
+        if schema is not None:
+            query = query.where(batch.schema == schema)
+        first = self._first_of_batch_at(gt + 1)
+        while True:
+            with self.database.read() as connection:
+                rows = connection.execute(query.where(batch.first_position >= first)).all()
+            yield from (header for header in map(_header, rows) if header.last_position > gt)
+            if len(rows) < _PAGE_ROWS:
+                return
+            first = rows[-1].first_position + 1
+
+    def _first_of_batch_at(self, position: int) -> int:
+        with self.database.read() as connection:
+            row = connection.execute(_batch_at, {"position": position}).one_or_none()
+        return row.first_position if row else 0
+
+    def batch_at(self, position: int) -> BatchHeader:
+        """Return the header of the batch that holds a position."""
+        with self.database.read() as connection:
+            row = connection.execute(_batch_at, {"position": position}).one_or_none()
+        if row is None or position >= row.first_position + row.count:
+            raise NotFoundError(f"{self.name} has no position {position}")
+        return _header(row)
+
+    def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
+        """Yield the frame batches of a stream in order, checked, read in pages of a few megabytes."""
+        batch = t.record_batch.c
+        query = (
+            sa.select(*_ROWS_COLUMNS)
+            .where(batch.stream_id == stream_id, batch.schema == FRAMES_SCHEMA)
+            .order_by(batch.first_version)
+        )
+        if lte is not None:
+            query = query.where(batch.first_position <= lte)
+        limit = _FIRST_PAGE_ROWS
+        while True:
+            page = query.where(batch.first_version > after).limit(limit)
+            with self.database.read() as connection:
+                rows = connection.execute(page).all()
+            for row in rows:
+                self._check_keys(row)
+                yield StreamRows(row.first_position, row.count, row.first_version, row.keys)
+            if len(rows) < limit:
+                return
+            after = rows[-1].first_version
+            bytes_per_row = sum(len(row.keys) for row in rows) // len(rows) + 1
+            limit = max(_FIRST_PAGE_ROWS, min(_PAGE_ROWS, _PAGE_BYTES // bytes_per_row))
+
+    def _check_keys(self, row: Any) -> None:
+        if len(row.keys) != row.count * ROW.itemsize or blake3(row.keys).digest() != row.keys_digest:
+            raise self._damaged("the keys of a batch do not match their digest", row.first_position)
+
+    def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the checked `keys` of batches, by their first positions."""
+        found: dict[int, bytes] = {}
+        for row in self._select_at(sa.select(*_ROWS_COLUMNS), t.record_batch.c.first_position, first_positions):
+            self._check_keys(row)
+            found[row.first_position] = row.keys
+        return found
+
+    def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
+        """Yield the checked bodies of batches, in ascending order of position."""
+        for row in self._select_at(sa.select(t.record_body), t.record_body.c.first_position, first_positions):
+            if body_checksum(row.codec, row.body) != row.checksum:
+                raise self._damaged("a body does not match its checksum", row.first_position)
+            yield Body(row.first_position, row.codec, row.body)
+
+    def _select_at(self, query: sa.Select[Any], column: Any, first_positions: Sequence[int]) -> Iterator[Any]:
+        query = query.where(column.in_(sa.bindparam("chunk", expanding=True))).order_by(column)
+        chunk = _BATCHES_AT_ONCE
+        for start in range(0, len(first_positions), chunk):
+            wanted = list(first_positions[start : start + chunk])
+            with self.database.read() as connection:
+                rows = connection.execute(query, {"chunk": wanted}).all()
+            if len(rows) != len(wanted):
+                missing = min(set(wanted) - {row.first_position for row in rows})
+                raise self._damaged(f"{column.table.name} misses a batch", missing)
+            yield from rows
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def _header(row: Any) -> BatchHeader:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    try:
+        values["topics"] = tuple(msgspec.json.decode(values["topics"], type=list[str]))
+    except (msgspec.MsgspecError, TypeError) as error:
+        position = row.first_position
+        raise IntegrityError(f"the topics of the batch at {position} are damaged", position=position) from error
+    return BatchHeader(**values)
+
+
+def _append_header(row: Any) -> AppendHeader:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["is_last"] = bool(values["is_last"])
+    return AppendHeader(**values)

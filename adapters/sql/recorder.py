@@ -1,0 +1,397 @@
+"""eventsourcing's recorders over the log, and the factory that makes them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from blake3 import blake3
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    ApplicationRecorder,
+    InfrastructureFactory,
+    IntegrityError,
+    ListenNotifySubscription,
+    Notification,
+    ProcessRecorder,
+    StoredEvent,
+    Subscription,
+    Tracking,
+    TrackingRecorder,
+)
+
+from ...engine.batch import EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from ...engine.context import current_context
+from ...engine.frame_batch import frame_stored_events
+from ...engine.log import Append
+from . import tables as t
+from .database import Database
+from .log import SqlLog
+
+_POLL_SECONDS = 0.02
+
+
+class _Tracks(TrackingRecorder):
+    """Tracking rows in the log's database, outside chain and triggers."""
+
+    database: Database
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """Record how far an application was followed; a lower or equal position is refused."""
+        with self.database.write() as connection:
+            _write_tracking(connection, tracking)
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """Return how far an application was followed, or None."""
+        query = sa.select(t.tracking.c.notification_id).where(t.tracking.c.application_name == application_name)
+        with self.database.read() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+
+def _write_tracking(connection: sa.Connection, tracking: Tracking) -> None:
+    row = t.tracking.c
+    query = sa.select(row.notification_id).where(row.application_name == tracking.application_name)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is not None and found >= tracking.notification_id:
+        raise IntegrityError(f"{tracking.application_name} was followed to {found} already")
+    values = {"notification_id": tracking.notification_id}
+    if found is None:
+        connection.execute(t.tracking.insert(), values | {"application_name": tracking.application_name})
+    else:
+        change = t.tracking.update().where(row.application_name == tracking.application_name)
+        connection.execute(change, values)
+
+
+class SqlAggregateRecorder(AggregateRecorder):
+    """Stored events as record batches of the log.
+
+    Parameters
+    ----------
+    log : SqlLog
+        The log.
+    new_id : callable
+        Makes command ids for calls that bring none.
+    uuid_ids : bool
+        Give originator ids back as `UUID` and not as `str`.
+    """
+
+    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
+        self.log = log
+        self.database = log.database
+        self._new_id = new_id
+        self._uuid_ids = uuid_ids
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Record events in one append, a batch for each run of one originator."""
+        self._insert(stored_events, **kwargs)
+        return None
+
+    def _insert(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> list[int] | None:
+        tracking: Tracking | None = kwargs.get("tracking")
+        if not stored_events:
+            if tracking:
+                with self.database.write() as connection:
+                    _write_tracking(connection, tracking)
+            return None
+        also = (lambda connection: _write_tracking(connection, tracking)) if tracking else None
+        header = self.log.append(self._make_append(stored_events, **kwargs), also)
+        return list(range(header.first_position, header.last_position + 1))
+
+    def _make_append(
+        self,
+        stored_events: Sequence[StoredEvent],
+        command_id: str | None = None,
+        result: bytes = b"",
+        **_: Any,
+    ) -> Append:
+        batches = [pack_stored_events(run) for run in _runs(stored_events)]
+        hasher = blake3()
+        for batch in batches:
+            hasher.update(batch.stream_id.encode() + b"\0" + batch.body_digest)
+        context = current_context()
+        return Append(
+            batches=batches,
+            command_id=command_id or self._new_id(),
+            request_digest=hasher.digest(length=16),
+            actor=context.actor,
+            context=context.encoded,
+            result=result,
+        )
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Return the events of one stream, frame changes included."""
+        headers = list(self.log.headers(stream_id=_stream_id(originator_id)))
+        if desc:
+            headers.reverse()
+        found: list[StoredEvent] = []
+        for header in headers:
+            if limit is not None and len(found) >= limit:
+                break
+            if (gt is not None and header.last_version <= gt) or (lte is not None and header.first_version > lte):
+                continue
+            events = self.stored_events(header)
+            wanted = [
+                event
+                for event in (reversed(events) if desc else events)
+                if (gt is None or event.originator_version > gt) and (lte is None or event.originator_version <= lte)
+            ]
+            found += wanted
+        return found if limit is None else found[:limit]
+
+    def lifecycle_events(self, stream_id: str) -> tuple[list[StoredEvent], int]:
+        """Return the events of a stream that are no frame changes, and the stream's version (0 when unknown)."""
+        events = [
+            event
+            for header in self.log.headers(stream_id=stream_id, schema=EVENTS_SCHEMA)
+            for event in self.stored_events(header)
+        ]
+        return events, self.log.stream_version(stream_id) or 0
+
+    def stored_events(self, header: BatchHeader) -> list[StoredEvent]:
+        """Open a batch and return its events."""
+        (body,) = self.log.bodies([header.first_position])
+        originator_id = UUID(header.stream_id) if self._uuid_ids else header.stream_id
+        if header.schema == EVENTS_SCHEMA:
+            return _unpack_stored_events(header, body, originator_id)
+        keys = self.log.rows_at([header.first_position])[header.first_position]
+        return frame_stored_events(header, keys, body, originator_id)
+
+
+class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
+    """Stored events with the log's positions as notification ids."""
+
+    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
+        super().__init__(log, new_id, uuid_ids=uuid_ids)
+        self._listeners: set[threading.Event] = set()
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Record events in one append and return their positions."""
+        positions = self._insert(stored_events, **kwargs)
+        for listener in list(self._listeners):
+            listener.set()
+        return positions
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """Return the events from a position on, in order of position."""
+        gt = max(start or 0, 0) - (1 if inclusive_of_start and start else 0)
+        found: list[Notification] = []
+        for header in self.log.headers(gt=max(gt, 0), lte=stop):
+            if len(found) >= limit:
+                break
+            if topics and not set(topics) & set(header.topics):
+                continue
+            found += [
+                Notification(event.originator_id, event.originator_version, event.topic, event.state, position)
+                for position, event in enumerate(self.stored_events(header), header.first_position)
+                if position > gt
+                and (stop is None or position <= stop)
+                and (not topics or event.topic in topics)
+            ]
+        return found[:limit]
+
+    def max_notification_id(self) -> int | None:
+        """Return the position of the last event, or None for an empty log."""
+        return self.log.head().position or None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        """Follow the log: recorded events first, then new ones of any process as they come."""
+        return _LogSubscription(self, gt=gt, topics=topics)
+
+    def listen(self, event: threading.Event) -> None:
+        """Set `event` after each append of this process."""
+        self._listeners.add(event)
+
+    def unlisten(self, event: threading.Event) -> None:
+        """Undo `listen`."""
+        self._listeners.discard(event)
+
+
+class SqlTrackingRecorder(_Tracks):
+    """Tracking rows alone."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+class SqlProcessRecorder(_Tracks, SqlApplicationRecorder, ProcessRecorder):
+    """Events and the tracking of what they were made from, in one transaction."""
+
+
+class SqlSnapshotRecorder(AggregateRecorder):
+    """eventsourcing's aggregate snapshots in a plain table: derived data, outside the log."""
+
+    def __init__(self, database: Database, purpose: str, *, uuid_ids: bool = False) -> None:
+        self.database = database
+        self._uuid_ids = uuid_ids
+        self._table = sa.Table(
+            f"stored_{purpose}",
+            sa.MetaData(),
+            sa.Column("originator_id", sa.Text, primary_key=True),
+            sa.Column("originator_version", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("topic", sa.Text, nullable=False),
+            sa.Column("state", sa.LargeBinary, nullable=False),
+        )
+        with database.write() as connection:
+            self._table.create(connection, checkfirst=True)
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Write snapshots."""
+        rows = [
+            {
+                "originator_id": _stream_id(event.originator_id),
+                "originator_version": event.originator_version,
+                "topic": event.topic,
+                "state": event.state,
+            }
+            for event in stored_events
+        ]
+        keys = {(row["originator_id"], row["originator_version"]) for row in rows}
+        if len(keys) < len(rows):
+            raise IntegrityError("the same snapshot twice in one call")
+        with self.database.write() as connection:
+            for row in rows:
+                self._refuse_known(connection, row)
+            if rows:
+                connection.execute(self._table.insert(), rows)
+        return None
+
+    def _refuse_known(self, connection: sa.Connection, row: dict[str, Any]) -> None:
+        column = self._table.c
+        known = sa.select(sa.literal(1)).where(
+            column.originator_id == row["originator_id"],
+            column.originator_version == row["originator_version"],
+        )
+        if connection.execute(known).first():
+            raise IntegrityError(f"snapshot {row['originator_version']} of {row['originator_id']} is there already")
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Return snapshots of one aggregate."""
+        column = self._table.c
+        query = sa.select(self._table).where(column.originator_id == _stream_id(originator_id))
+        if gt is not None:
+            query = query.where(column.originator_version > gt)
+        if lte is not None:
+            query = query.where(column.originator_version <= lte)
+        order = column.originator_version.desc() if desc else column.originator_version
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(order).limit(limit)).all()
+        convert = UUID if self._uuid_ids else str
+        return [StoredEvent(convert(r.originator_id), r.originator_version, r.topic, r.state) for r in rows]
+
+
+class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
+    """Wakes on appends of this process at once, and on those of others by a cheap look at the head."""
+
+    def __init__(self, recorder: SqlApplicationRecorder, gt: int | None, topics: Sequence[str]) -> None:
+        super().__init__(recorder=recorder, gt=gt, topics=topics)
+        recorder.listen(self._has_been_notified)
+        self._watch_thread = threading.Thread(target=self._watch, daemon=True)
+        self._watch_thread.start()
+
+    def _watch(self) -> None:
+        seen = -1
+        stopped = threading.Event()
+        while not self._has_been_stopped:
+            position = self._recorder.log.head().position
+            if position != seen:
+                seen = position
+                self._has_been_notified.set()
+            stopped.wait(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Stop the subscription."""
+        super().stop()
+        self._recorder.unlisten(self._has_been_notified)
+
+
+class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
+    """Makes eventsourcing's recorders over one log."""
+
+    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
+        super().__init__({})
+        self.log = log
+        self._new_id = new_id
+        self._uuid_ids = uuid_ids
+
+    def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
+        """Make a recorder of aggregate events, or of snapshots in a table of their own."""
+        if purpose == "events":
+            return SqlAggregateRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
+        return SqlSnapshotRecorder(self.log.database, purpose, uuid_ids=self._uuid_ids)
+
+    def application_recorder(self) -> SqlApplicationRecorder:
+        """Make the application's recorder."""
+        return SqlApplicationRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
+
+    def tracking_recorder(
+        self, tracking_recorder_class: type[SqlTrackingRecorder] | None = None
+    ) -> SqlTrackingRecorder:
+        """Make a tracking recorder."""
+        return (tracking_recorder_class or SqlTrackingRecorder)(self.log.database)
+
+    def process_recorder(self) -> SqlProcessRecorder:
+        """Make a recorder of events and tracking together."""
+        return SqlProcessRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
+
+    def close(self) -> None:
+        """Close the log's database."""
+        self.log.close()
+
+
+def pack_stored_events(events: Sequence[StoredEvent]) -> Batch:
+    """Pack consecutive stored events of one originator into a record batch."""
+    topics = list(dict.fromkeys(event.topic for event in events))
+    numbers = {topic: number for number, topic in enumerate(topics)}
+    encoded = [msgspec.msgpack.encode((numbers[event.topic], event.state)) for event in events]
+    first = events[0]
+    return pack_batch(_stream_id(first.originator_id), first.originator_version, EVENTS_SCHEMA, topics, encoded)
+
+
+def _unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | str) -> list[StoredEvent]:
+    decoded = (msgspec.msgpack.decode(event, type=tuple[int, bytes]) for event in body.events())
+    return [
+        StoredEvent(originator_id, version, header.topics[number], state)
+        for version, (number, state) in enumerate(decoded, header.first_version)
+    ]
+
+
+def _runs(events: Sequence[StoredEvent]) -> Iterator[list[StoredEvent]]:
+    """Cut events into runs of one originator with consecutive versions."""
+    run_of = (
+        (event, (event.originator_id, event.originator_version - place)) for place, event in enumerate(events)
+    )
+    for _, run in groupby(run_of, key=lambda pair: pair[1]):
+        yield [event for event, _ in run]
+
+
+def _stream_id(originator_id: UUID | str) -> str:
+    return originator_id.hex if isinstance(originator_id, UUID) else originator_id

@@ -1,0 +1,75 @@
+"""Who acts, and why: the actor and context that travel in every batch."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from .errors import InvalidValueError
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class ActingContext(msgspec.Struct, frozen=True):
+    """The actor's name, and the context as canonical JSON."""
+
+    actor: str
+    encoded: str = "{}"
+
+
+_acting: ContextVar[ActingContext | None] = ContextVar("framelode_acting", default=None)
+
+
+def current_context() -> ActingContext:
+    """Return who acts now: `acting`'s, else `FRAMELODE_ACTOR`, else the user name."""
+    return _acting.get() or ActingContext(default_actor())
+
+
+def default_actor() -> str:
+    """Return the actor outside any `acting` block."""
+    actor = os.environ.get("FRAMELODE_ACTOR")
+    if actor:
+        return actor
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id that has no name.
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+@contextmanager
+def acting(actor: str | None = None, context: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Record everything written inside the block under this actor and context.
+
+    Parameters
+    ----------
+    actor : str, optional
+        Who acts; the surrounding actor by default.
+    context : mapping, optional
+        Anything JSON-like, such as ``{"run": "2024-11-02"}``; the surrounding one by default.
+
+    Raises
+    ------
+    InvalidValueError
+        The actor is no string or the context is not JSON-like.
+    """
+    outer = current_context()
+    if actor is not None and (not isinstance(actor, str) or not actor):
+        raise InvalidValueError(f"actor must be a name, not {actor!r}")
+    encoded = outer.encoded
+    if context is not None:
+        try:
+            encoded = _encoder.encode(dict(context)).decode()
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(f"context must be a JSON-like mapping: {error}") from error
+    token = _acting.set(ActingContext(actor or outer.actor, encoded))
+    try:
+        yield
+    finally:
+        _acting.reset(token)

@@ -1,0 +1,213 @@
+"""Every domain event: frozen, in the past tense, stored under its class name as topic."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from .errors import IntegrityError
+from .keys import Operation
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all domain events.
+
+    Attributes
+    ----------
+    originator_id : str
+        The stream: a dataset, a version, or a dataset name.
+    originator_version : int
+        Place of the event in that stream, from 1.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    originator_id: str
+    originator_version: int
+
+    def mutate(self, aggregate: Any) -> Any:
+        """Apply the event to an aggregate; each aggregate knows what its events do to it."""
+        return aggregate.apply(self)
+
+
+class DatasetCreated(Event):
+    """A dataset came into being under a name of its project."""
+
+    name: str
+    project: str
+    description: str = ""
+    tags: list[str] = []
+
+
+class VersionAttached(Event):
+    """A version joined its dataset's tree."""
+
+    version_id: str
+    parent_id: str | None = None
+
+
+class VersionDetached(Event):
+    """A removed version left its dataset's tree."""
+
+    version_id: str
+
+
+class DatasetTagged(Event):
+    """A dataset's tags were replaced."""
+
+    tags: list[str]
+
+
+class NameClaimed(Event):
+    """A dataset took a name within a project; one dataset holds a name at a time."""
+
+    dataset_id: str
+
+
+class VersionCreated(Event):
+    """A draft version was made, empty or as the child of a published one."""
+
+    dataset_id: str
+    name: str
+    parent_id: str | None = None
+    description: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class VersionRenamed(Event):
+    """A version took another name."""
+
+    name: str
+
+
+class VersionDescribed(Event):
+    """A version's description was replaced."""
+
+    description: str
+
+
+class VersionMetadataSet(Event):
+    """A version's metadata was replaced as a whole."""
+
+    metadata: dict[str, Any]
+
+
+class VersionCommitted(Event):
+    """The changes since the last commit were counted."""
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    total: int = 0
+
+
+class VersionPublished(Event):
+    """A version was frozen; the fingerprint commits to its content of `total` frames."""
+
+    fingerprint: str
+    total: int
+
+
+class VersionRemoved(Event):
+    """A version was removed; its history stays readable."""
+
+
+class FrameEvent(Event):
+    """One change of one frame, as the record batches hold it.
+
+    Attributes
+    ----------
+    frame_id : str
+        The frame.
+    payload_digest : bytes
+        First 16 bytes of the blake3 of the canonical payload; zeros for a delete.
+    record : dict or None
+        The frame's record, as its canonical payload holds it; None for a delete.
+    previous : int
+        Position of the event that this one replaces; 0 for none.
+    saved : int
+        Position of the event that first added the frame; 0 when it is this one.
+    changed : list of str
+        Names of the wire fields that changed.
+    """
+
+    frame_id: str
+    payload_digest: bytes = bytes(16)
+    record: dict[str, Any] | None = None
+    previous: int = 0
+    saved: int = 0
+    changed: list[str] = []
+
+
+class FrameAdded(FrameEvent):
+    """A frame entered a version."""
+
+
+class FrameUpdated(FrameEvent):
+    """A frame of a version took another content."""
+
+
+class FrameDeleted(FrameEvent):
+    """A frame left a version."""
+
+
+FRAME_EVENTS: dict[int, type[FrameEvent]] = {
+    Operation.ADD: FrameAdded,
+    Operation.UPDATE: FrameUpdated,
+    Operation.DELETE: FrameDeleted,
+}
+
+FRAME_TOPICS: dict[int, str] = {operation: event.__name__ for operation, event in FRAME_EVENTS.items()}
+
+_EVENTS: dict[str, type[Event]] = {
+    event.__name__: event
+    for event in (
+        DatasetCreated,
+        DatasetTagged,
+        VersionAttached,
+        VersionDetached,
+        NameClaimed,
+        VersionCreated,
+        VersionRenamed,
+        VersionDescribed,
+        VersionMetadataSet,
+        VersionCommitted,
+        VersionPublished,
+        VersionRemoved,
+        FrameAdded,
+        FrameUpdated,
+        FrameDeleted,
+    )
+}
+
+
+def encode_event(event: Event) -> tuple[str, bytes]:
+    """Return the topic of an event and its stored state: schema version and fields, as msgpack."""
+    fields = msgspec.to_builtins(event, builtin_types=(bytes,))
+    del fields["originator_id"], fields["originator_version"]
+    return type(event).__name__, _encoder.encode([type(event).schema_version, fields])
+
+
+def decode_event(topic: str, originator_id: str, originator_version: int, state: bytes) -> Event:
+    """Rebuild an event from its stored state, upcasting states of older schemas.
+
+    Raises
+    ------
+    IntegrityError
+        The topic is unknown or the state is not that of such an event.
+    """
+    event = _EVENTS.get(topic)
+    if event is None:
+        raise IntegrityError(f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode")
+    try:
+        schema_version, fields = msgspec.msgpack.decode(state, type=tuple[int, dict[str, Any]])
+        for step in range(schema_version, event.schema_version):
+            fields = getattr(event, f"upcast_v{step}_v{step + 1}")(fields)
+        fields |= {"originator_id": originator_id, "originator_version": originator_version}
+        return msgspec.convert(fields, event)
+    except msgspec.MsgspecError as error:
+        message = f"event {originator_version} of {originator_id} ({topic}) is damaged: {error}"
+        raise IntegrityError(message) from error

@@ -1,0 +1,163 @@
+"""Frame changes as record batches: how one change is encoded, and how it is read back.
+
+`docs/format.md` writes this layout down byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from eventsourcing.persistence import StoredEvent
+from numpy.typing import NDArray
+
+from .batch import FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .errors import IntegrityError
+from .events import FRAME_EVENTS, FRAME_TOPICS, encode_event
+from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, make_rows, read_rows
+
+_NIL = b"\xc0"
+_ARRAY_OF_ONE = b"\x91"
+_encoder = msgspec.msgpack.Encoder()
+
+
+class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
+    """One event of a frame batch, its record still encoded."""
+
+    record: msgspec.Raw
+    id: str | None = None
+    previous: int = 0
+    saved: int = 0
+    changed: list[str] = []
+
+    @property
+    def payload(self) -> bytes:
+        """The canonical payload; empty for a delete."""
+        data = bytes(self.record)
+        return b"" if data == _NIL else data
+
+
+_change_decoder = msgspec.msgpack.Decoder(FrameChange)
+
+
+class FrameChanges(msgspec.Struct, gc=False):
+    """Changes of many frames, column by column, in the order they are recorded.
+
+    Attributes
+    ----------
+    ids : list of str
+        Frame ids.
+    plain : bool
+        Every id is 32 lowercase hex digits and need not be stored beside its key.
+    keys, digests : bytes
+        Joined keys and joined payload digests, 16 bytes a frame each.
+    operations : ndarray of uint8, shape (n,)
+        `Operation` of each change.
+    payloads : list of bytes
+        Canonical payloads; empty for deletes.
+    previous, saved : ndarray of uint64, shape (n,)
+        Positions, 0 for none.
+    changed : dict of int to list of str
+        Names of changed fields, by index, where there are any.
+    """
+
+    ids: list[str]
+    plain: bool
+    keys: bytes
+    digests: bytes
+    operations: NDArray[np.uint8]
+    payloads: list[bytes]
+    previous: U64
+    saved: U64
+    changed: dict[int, list[str]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of changes."""
+        return len(self.ids)
+
+
+def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) -> tuple[Batch, Rows]:
+    """Pack changes into a record batch; returns it with its key rows."""
+    rows = make_rows(changes.keys, changes.operations, changes.digests)
+    topics = [FRAME_TOPICS[operation] for operation in np.unique(changes.operations).tolist()]
+    return pack_batch(stream_id, first_version, FRAMES_SCHEMA, topics, _encode(changes), rows.tobytes()), rows
+
+
+def _encode(changes: FrameChanges) -> list[bytes]:
+    if changes.plain and not changes.previous.any():
+        return [_ARRAY_OF_ONE + payload for payload in changes.payloads]
+    previous, saved = changes.previous.tolist(), changes.saved.tolist()
+    return [
+        _encode_change(
+            payload,
+            None if changes.plain else changes.ids[index],
+            previous[index],
+            saved[index],
+            changes.changed.get(index, []),
+        )
+        for index, payload in enumerate(changes.payloads)
+    ]
+
+
+def _encode_change(payload: bytes, frame_id: str | None, previous: int, saved: int, changed: list[str]) -> bytes:
+    fields: list[Any] = [msgspec.Raw(payload or _NIL), frame_id, previous, saved, changed]
+    while len(fields) > 1 and not fields[-1]:
+        fields.pop()
+    return _encoder.encode(fields)
+
+
+def decode_change(event: bytes, position: int) -> FrameChange:
+    """Decode one event of a frame batch, its record left encoded."""
+    try:
+        return _change_decoder.decode(event)
+    except msgspec.MsgspecError as error:
+        message = f"the frame event at position {position} is damaged: {error}"
+        raise IntegrityError(message, position=position) from error
+
+
+def read_changes(header: BatchHeader | Any, body: Body, indices: Sequence[int]) -> dict[int, FrameChange]:
+    """Open only the blocks that hold the asked events; returns changes by index within the batch."""
+    found: dict[int, FrameChange] = {}
+    block, first, opened = -1, 0, None
+    for index in sorted(indices):
+        wanted, start = body.block_of(index)
+        if wanted != block or opened is None:
+            block, first, opened = wanted, start, body.open_block(wanted)
+        found[index] = decode_change(opened.event(index - first), header.first_position + index)
+    return found
+
+
+def row_id(change: FrameChange, rows: Rows, index: int) -> str:
+    """Return the frame id of a change: its own, or its key in hex."""
+    if change.id is not None:
+        return change.id
+    return rows[index : index + 1].tobytes()[:KEY_SIZE].hex()
+
+
+def frame_stored_events(
+    header: BatchHeader, keys: bytes, body: Body, originator_id: UUID | str
+) -> list[StoredEvent]:
+    """Make the stored events of a frame batch, on demand, for notifications and audit."""
+    rows = read_rows(keys)
+    stored: list[StoredEvent] = []
+    for index, event in enumerate(body.events()):
+        change = decode_change(event, header.first_position + index)
+        digest_at = index * ROW.itemsize + ROW.itemsize - DIGEST_SIZE
+        version = header.first_version + index
+        payload = change.payload
+        domain_event = FRAME_EVENTS[int(rows["op"][index])](
+            originator_id=header.stream_id,
+            originator_version=version,
+            frame_id=row_id(change, rows, index),
+            payload_digest=keys[digest_at : digest_at + DIGEST_SIZE],
+            record=msgspec.msgpack.decode(payload) if payload else None,
+            previous=change.previous,
+            saved=change.saved,
+            changed=change.changed,
+        )
+        topic, state = encode_event(domain_event)
+        stored.append(StoredEvent(originator_id, version, topic, state))
+    return stored

@@ -1,0 +1,111 @@
+"""Frame keys: the 16 bytes that name a frame in the log, and the rows that hold them.
+
+`docs/format.md` writes this layout down byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+KEY_SIZE = 16
+DIGEST_SIZE = 16
+
+ROW = np.dtype(
+    [("hi", ">u8"), ("lo", ">u8"), ("op", "u1"), ("digest_hi", ">u8"), ("digest_lo", ">u8")],
+    align=False,
+)
+"""One event of a frame batch: key, operation, payload digest; 33 bytes."""
+
+KEY_AND_DIGEST = np.dtype([("hi", ">u8"), ("lo", ">u8"), ("digest_hi", ">u8"), ("digest_lo", ">u8")])
+"""What a fingerprint commits to for each frame; 32 bytes."""
+
+U64 = NDArray[np.uint64]
+Rows = NDArray[np.void]
+
+_MULTIPLIER_LO = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+
+
+class Operation(IntEnum):
+    """What an event does to its frame."""
+
+    ADD = 1
+    UPDATE = 2
+    DELETE = 3
+
+
+def is_plain_id(frame_id: str) -> bool:
+    """Say whether an id is exactly 32 lowercase hex digits, and so is its own key."""
+    try:
+        return len(frame_id) == 2 * KEY_SIZE and bytes.fromhex(frame_id).hex() == frame_id
+    except ValueError:
+        return False
+
+
+def frame_key(frame_id: str) -> bytes:
+    """Return the 16-byte key of a frame id."""
+    if is_plain_id(frame_id):
+        return bytes.fromhex(frame_id)
+    return blake3(frame_id.encode()).digest(length=KEY_SIZE)
+
+
+def frame_keys(frame_ids: Sequence[str]) -> tuple[bytes, bool]:
+    """Return the joined keys of many ids, and whether every id is plain.
+
+    The common case, all ids 32 hex digits, is decided for the whole batch at once.
+    """
+    joined = "".join(frame_ids)
+    if set(map(len, frame_ids)) == {2 * KEY_SIZE}:
+        try:
+            keys = bytes.fromhex(joined)
+        except ValueError:
+            pass
+        else:
+            if keys.hex() == joined:
+                return keys, True
+    return b"".join(map(frame_key, frame_ids)), all(map(is_plain_id, frame_ids))
+
+
+def key_columns(keys: bytes) -> tuple[U64, U64]:
+    """Split joined keys into their two big-endian 64-bit halves."""
+    halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
+    return halves[:, 0], halves[:, 1]
+
+
+def mix(hi: U64, lo: U64) -> U64:
+    """Mix the halves of keys into the 64 bits by which frames are sorted and put in buckets."""
+    mixed = hi ^ (lo * _MULTIPLIER_LO)
+    mixed ^= mixed >> _SHIFT
+    mixed *= _MULTIPLIER
+    mixed ^= mixed >> _SHIFT
+    mixed *= _MULTIPLIER
+    mixed ^= mixed >> _SHIFT
+    return mixed
+
+
+def make_rows(keys: bytes, operations: NDArray[np.uint8], digests: bytes) -> Rows:
+    """Build the key rows of a batch from joined keys, operations and joined payload digests."""
+    rows = np.empty((len(operations), ROW.itemsize), np.uint8)
+    rows[:, :KEY_SIZE] = np.frombuffer(keys, np.uint8).reshape(-1, KEY_SIZE)
+    rows[:, KEY_SIZE] = operations
+    rows[:, KEY_SIZE + 1 :] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_SIZE)
+    return rows.view(ROW).reshape(-1)
+
+
+def read_rows(keys: bytes) -> Rows:
+    """View the `keys` column of a frame batch as rows."""
+    return np.frombuffer(keys, ROW)
+
+
+def key_bytes(rows: Rows) -> bytes:
+    """Return the joined keys of rows (any dtype that has the fields ``hi`` and ``lo``)."""
+    halves = np.empty((len(rows), 2), ">u8")
+    halves[:, 0] = rows["hi"]
+    halves[:, 1] = rows["lo"]
+    return halves.tobytes()

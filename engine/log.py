@@ -1,0 +1,123 @@
+"""The log's contract: append, read, head; every database adapter implements it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from eventsourcing import persistence
+
+from .batch import AppendHeader, Batch, BatchHeader, Body
+from .errors import ConcurrencyError
+
+Clock = Callable[[], int]
+"""Returns the UTC time as integer microseconds since 1970."""
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The end of the log: position 0 for an empty one."""
+
+    position: int
+    digest: bytes
+    recorded_at: int
+
+
+class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One transaction: consecutive batches of any streams, by one command.
+
+    Each batch names by `first_version` the stream version it expects to follow.
+    """
+
+    batches: Sequence[Batch]
+    command_id: str
+    request_digest: bytes
+    actor: str
+    context: str = "{}"
+    part: int = 0
+    is_last: bool = True
+    result: bytes = b""
+
+
+class StreamRows(msgspec.Struct, frozen=True, gc=False):
+    """The key rows of one frame batch, read and checked."""
+
+    first_position: int
+    count: int
+    first_version: int
+    keys: bytes
+
+
+class StreamConflictError(ConcurrencyError, persistence.IntegrityError):
+    """A stream has moved on since the append was decided; what eventsourcing expects of a recorder."""
+
+    def __init__(self, stream_id: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"stream {stream_id} is at version {found}, the append expected {expected}: somebody else wrote to it"
+        )
+        self.stream_id = stream_id
+
+
+class Log(ABC):
+    """An append-only sequence of record batches with gap-free positions from 1.
+
+    Every method sees a consistent prefix of the log. Errors of the database come out as `StorageError`
+    (try again) or `IntegrityError` (damage).
+    """
+
+    uuid: str
+    name: str
+    """What messages call this log: its file or URL."""
+
+    @abstractmethod
+    def head(self) -> Head:
+        """Return the end of the log."""
+
+    @abstractmethod
+    def append(self, append: Append) -> AppendHeader:
+        """Record an append; all of it or nothing.
+
+        Raises
+        ------
+        StreamConflictError
+            A batch does not follow the head of its stream.
+        ConflictError
+            The command's part is recorded already.
+        """
+
+    @abstractmethod
+    def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
+        """Return a part of a command (the last one by default), or None."""
+
+    @abstractmethod
+    def stream_version(self, stream_id: str) -> int | None:
+        """Return the version of a stream's last event, None for an unknown stream."""
+
+    @abstractmethod
+    def headers(
+        self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None
+    ) -> Iterator[BatchHeader]:
+        """Yield batch headers in order; those whose last position is above `gt` and first position up to `lte`."""
+
+    @abstractmethod
+    def batch_at(self, position: int) -> BatchHeader:
+        """Return the header of the batch that holds a position; `IntegrityError` when there is none."""
+
+    @abstractmethod
+    def append_header(self, append_id: int) -> AppendHeader:
+        """Return the append a batch belongs to."""
+
+    @abstractmethod
+    def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
+        """Yield the frame batches of a stream in order, those after stream version `after`.
+
+        Their keys are checked against `keys_digest`; `lte` is a position that no batch may begin after.
+        """
+
+    @abstractmethod
+    def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the checked `keys` of batches, by their first positions."""
+
+    @abstractmethod
+    def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
+        """Yield the checked bodies of batches, in the order asked."""
