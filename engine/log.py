@@ -104,6 +104,10 @@ class Log(ABC):
         """Return the header of the batch that holds a position; `IntegrityError` when there is none."""
 
     @abstractmethod
+    def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
+        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+
+    @abstractmethod
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append a batch belongs to."""
 

@@ -29,6 +29,7 @@ _PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
 _BATCHES_AT_ONCE = 8
+_FEW = 8
 
 _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
 _APPEND_COLUMNS = list(t.append.c)
@@ -215,6 +216,20 @@ class SqlLog(Log):
         """Return a part of a command (the last one by default), or None."""
         with self.database.read() as connection:
             return self._find_part(connection, command_id, part)
+
+    def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
+        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+        if not positions:
+            return []
+        if len(positions) <= _FEW:
+            headers = {header.first_position: header.count for header in map(self.batch_at, positions)}
+            return sorted(headers.items())
+        batch = t.record_batch.c
+        low, high = self._first_of_batch_at(min(positions)), max(positions)
+        query = sa.select(batch.first_position, batch.count).where(batch.first_position.between(low, high))
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(batch.first_position)).all()
+        return [(row.first_position, row.count) for row in rows]
 
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append a batch belongs to."""

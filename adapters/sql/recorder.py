@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 from eventsourcing.persistence import (
@@ -25,8 +24,9 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from ...engine.batch import EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from ...engine.batch import EVENTS_SCHEMA, BatchHeader
 from ...engine.context import current_context
+from ...engine.event_batch import pack_stored_events, stream_id_of, unpack_stored_events
 from ...engine.frame_batch import frame_stored_events
 from ...engine.log import Append
 from . import tables as t
@@ -133,7 +133,7 @@ class SqlAggregateRecorder(AggregateRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Return the events of one stream, frame changes included."""
-        headers = list(self.log.headers(stream_id=_stream_id(originator_id)))
+        headers = list(self.log.headers(stream_id=stream_id_of(originator_id)))
         if desc:
             headers.reverse()
         found: list[StoredEvent] = []
@@ -165,7 +165,7 @@ class SqlAggregateRecorder(AggregateRecorder):
         (body,) = self.log.bodies([header.first_position])
         originator_id = UUID(header.stream_id) if self._uuid_ids else header.stream_id
         if header.schema == EVENTS_SCHEMA:
-            return _unpack_stored_events(header, body, originator_id)
+            return unpack_stored_events(header, body, originator_id)
         keys = self.log.rows_at([header.first_position])[header.first_position]
         return frame_stored_events(header, keys, body, originator_id)
 
@@ -259,7 +259,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
         """Write snapshots."""
         rows = [
             {
-                "originator_id": _stream_id(event.originator_id),
+                "originator_id": stream_id_of(event.originator_id),
                 "originator_version": event.originator_version,
                 "topic": event.topic,
                 "state": event.state,
@@ -296,7 +296,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
     ) -> Sequence[StoredEvent]:
         """Return snapshots of one aggregate."""
         column = self._table.c
-        query = sa.select(self._table).where(column.originator_id == _stream_id(originator_id))
+        query = sa.select(self._table).where(column.originator_id == stream_id_of(originator_id))
         if gt is not None:
             query = query.where(column.originator_version > gt)
         if lte is not None:
@@ -367,23 +367,6 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         self.log.close()
 
 
-def pack_stored_events(events: Sequence[StoredEvent]) -> Batch:
-    """Pack consecutive stored events of one originator into a record batch."""
-    topics = list(dict.fromkeys(event.topic for event in events))
-    numbers = {topic: number for number, topic in enumerate(topics)}
-    encoded = [msgspec.msgpack.encode((numbers[event.topic], event.state)) for event in events]
-    first = events[0]
-    return pack_batch(_stream_id(first.originator_id), first.originator_version, EVENTS_SCHEMA, topics, encoded)
-
-
-def _unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | str) -> list[StoredEvent]:
-    decoded = (msgspec.msgpack.decode(event, type=tuple[int, bytes]) for event in body.events())
-    return [
-        StoredEvent(originator_id, version, header.topics[number], state)
-        for version, (number, state) in enumerate(decoded, header.first_version)
-    ]
-
-
 def _runs(events: Sequence[StoredEvent]) -> Iterator[list[StoredEvent]]:
     """Cut events into runs of one originator with consecutive versions."""
     run_of = (
@@ -391,7 +374,3 @@ def _runs(events: Sequence[StoredEvent]) -> Iterator[list[StoredEvent]]:
     )
     for _, run in groupby(run_of, key=lambda pair: pair[1]):
         yield [event for event, _ in run]
-
-
-def _stream_id(originator_id: UUID | str) -> str:
-    return originator_id.hex if isinstance(originator_id, UUID) else originator_id

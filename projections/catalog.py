@@ -1,0 +1,238 @@
+"""The catalog: which datasets and versions there are, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ..engine import events as e
+from ..engine.batch import EVENTS_SCHEMA, BatchHeader
+from ..engine.event_batch import read_events
+from .runner import Projection
+
+DRAFT, PUBLISHED, REMOVED = "draft", "published", "removed"
+
+
+class DatasetRow(msgspec.Struct, frozen=True):
+    """One dataset; times are UTC microseconds since 1970."""
+
+    dataset_id: str
+    name: str
+    project: str
+    description: str
+    tags: list[str]
+    created_at: int
+    created_position: int
+
+
+class VersionRow(msgspec.Struct, frozen=True):
+    """One version; times are UTC microseconds since 1970."""
+
+    version_id: str
+    dataset_id: str
+    name: str
+    parent_id: str | None
+    depth: int
+    description: str
+    metadata: dict[str, Any]
+    state: str
+    created_at: int
+    created_position: int
+    updated_at: int
+    updated_position: int
+    published_position: int | None
+    fingerprint: str | None
+
+
+class Catalog(Projection):
+    """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
+
+    name: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 1
+
+    def define_tables(self) -> None:
+        """Define the tables."""
+        self.dataset = self.table(
+            "dataset",
+            sa.Column("dataset_id", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("project", sa.Text, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("tags", sa.Text, nullable=False),
+            sa.Column("created_at", sa.Integer, nullable=False),
+            sa.Column("created_position", sa.Integer, nullable=False),
+        )
+        self.version = self.table(
+            "version",
+            sa.Column("version_id", sa.Text, primary_key=True),
+            sa.Column("dataset_id", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("parent_id", sa.Text),
+            sa.Column("depth", sa.Integer, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("metadata", sa.Text, nullable=False),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("created_at", sa.Integer, nullable=False),
+            sa.Column("created_position", sa.Integer, nullable=False),
+            sa.Column("updated_at", sa.Integer, nullable=False),
+            sa.Column("updated_position", sa.Integer, nullable=False),
+            sa.Column("published_position", sa.Integer),
+            sa.Column("fingerprint", sa.Text),
+        )
+
+    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
+        """Fold batches: lifecycle events one by one, of frame batches only the time of the last."""
+        changed: dict[str, BatchHeader] = {}
+        for header in batches:
+            if header.schema != EVENTS_SCHEMA:
+                changed[header.stream_id] = header
+                continue
+            for place, event in enumerate(read_events(self.log, header)):
+                handler = _HANDLERS.get(type(event))
+                if handler:
+                    handler(self, connection, event, header, header.first_position + place)
+        for version_id, header in changed.items():
+            self._change(connection, version_id, updated_at=header.recorded_at, updated_position=header.last_position)
+
+    def _change(self, connection: sa.Connection, version_id: str, **values: Any) -> None:
+        update = sa.update(self.version).where(self.version.c.version_id == version_id)
+        connection.execute(update.values(**values))
+
+    def _dataset_created(
+        self, connection: sa.Connection, event: e.DatasetCreated, header: BatchHeader, position: int
+    ) -> None:
+        values = {
+            "dataset_id": event.originator_id,
+            "name": event.name,
+            "project": event.project,
+            "description": event.description,
+            "tags": _json(event.tags),
+            "created_at": header.recorded_at,
+            "created_position": position,
+        }
+        connection.execute(self.dataset.insert(), values)
+
+    def _dataset_tagged(
+        self, connection: sa.Connection, event: e.DatasetTagged, header: BatchHeader, position: int
+    ) -> None:
+        update = sa.update(self.dataset).where(self.dataset.c.dataset_id == event.originator_id)
+        connection.execute(update.values(tags=_json(event.tags)))
+
+    def _version_created(
+        self, connection: sa.Connection, event: e.VersionCreated, header: BatchHeader, position: int
+    ) -> None:
+        depth = 0
+        if event.parent_id:
+            query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
+            depth = connection.execute(query).scalar_one() + 1
+        values = {
+            "version_id": event.originator_id,
+            "dataset_id": event.dataset_id,
+            "name": event.name,
+            "parent_id": event.parent_id,
+            "depth": depth,
+            "description": event.description,
+            "metadata": _json(event.metadata),
+            "state": DRAFT,
+            "created_at": header.recorded_at,
+            "created_position": position,
+            "updated_at": header.recorded_at,
+            "updated_position": position,
+        }
+        connection.execute(self.version.insert(), values)
+
+    def _version_renamed(
+        self, connection: sa.Connection, event: e.VersionRenamed, header: BatchHeader, position: int
+    ) -> None:
+        self._change(connection, event.originator_id, name=event.name)
+
+    def _version_described(
+        self, connection: sa.Connection, event: e.VersionDescribed, header: BatchHeader, position: int
+    ) -> None:
+        self._change(connection, event.originator_id, description=event.description)
+
+    def _version_metadata_set(
+        self, connection: sa.Connection, event: e.VersionMetadataSet, header: BatchHeader, position: int
+    ) -> None:
+        self._change(connection, event.originator_id, metadata=_json(event.metadata))
+
+    def _version_published(
+        self, connection: sa.Connection, event: e.VersionPublished, header: BatchHeader, position: int
+    ) -> None:
+        self._change(
+            connection,
+            event.originator_id,
+            state=PUBLISHED,
+            published_position=position,
+            fingerprint=event.fingerprint,
+        )
+
+    def _version_removed(
+        self, connection: sa.Connection, event: e.VersionRemoved, header: BatchHeader, position: int
+    ) -> None:
+        self._change(connection, event.originator_id, state=REMOVED)
+
+    def datasets(
+        self, connection: sa.Connection, *, dataset_id: str | None = None, name: str | None = None
+    ) -> list[DatasetRow]:
+        """Return datasets, oldest created first."""
+        column = self.dataset.c
+        query = sa.select(self.dataset).order_by(column.created_position)
+        if dataset_id is not None:
+            query = query.where(column.dataset_id == dataset_id)
+        if name is not None:
+            query = query.where(column.name == name)
+        return [_dataset_row(row) for row in connection.execute(query)]
+
+    def versions(
+        self,
+        connection: sa.Connection,
+        *,
+        dataset_id: str | None = None,
+        version_id: str | None = None,
+        parent_id: str | None = None,
+        name: str | None = None,
+        state: str | None = None,
+        removed: bool = False,
+    ) -> list[VersionRow]:
+        """Return versions, newest created first; removed ones only when asked for."""
+        column = self.version.c
+        query = sa.select(self.version).order_by(column.created_position.desc())
+        wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
+        for key, value in (wanted | {"name": name, "state": state}).items():
+            if value is not None:
+                query = query.where(column[key] == value)
+        if not removed:
+            query = query.where(column.state != REMOVED)
+        return [_version_row(row) for row in connection.execute(query)]
+
+
+_HANDLERS: dict[type[e.Event], Callable[..., None]] = {
+    e.DatasetCreated: Catalog._dataset_created,  # noqa: SLF001
+    e.DatasetTagged: Catalog._dataset_tagged,  # noqa: SLF001
+    e.VersionCreated: Catalog._version_created,  # noqa: SLF001
+    e.VersionRenamed: Catalog._version_renamed,  # noqa: SLF001
+    e.VersionDescribed: Catalog._version_described,  # noqa: SLF001
+    e.VersionMetadataSet: Catalog._version_metadata_set,  # noqa: SLF001
+    e.VersionPublished: Catalog._version_published,  # noqa: SLF001
+    e.VersionRemoved: Catalog._version_removed,  # noqa: SLF001
+}
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _dataset_row(row: Any) -> DatasetRow:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["tags"] = msgspec.json.decode(values["tags"], type=list[str])
+    return DatasetRow(**values)
+
+
+def _version_row(row: Any) -> VersionRow:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["metadata"] = msgspec.json.decode(values["metadata"], type=dict[str, Any])
+    return VersionRow(**values)

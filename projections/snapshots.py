@@ -1,0 +1,150 @@
+"""Snapshots of folded states: derived data beside the other projections, checked when read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+import zstandard
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from ..engine.errors import NotFoundError
+from ..engine.keys import U64
+from ..engine.log import Log
+from .state import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
+from .store import Store
+
+MINIMUM_EVENTS = 65_536
+
+_tables = sa.MetaData()
+_snapshot = sa.Table(
+    "state_snapshot_v1",
+    _tables,
+    sa.Column("version_id", sa.Text, primary_key=True),
+    sa.Column("log_uuid", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("checksum", sa.LargeBinary, nullable=False),
+    sa.Column("mixed", sa.LargeBinary, nullable=False),
+    sa.Column("positions", sa.LargeBinary, nullable=False),
+    sa.Column("batches", sa.LargeBinary, nullable=False),
+)
+
+
+class Snapshots:
+    """Keeps one snapshot for each chain of versions, the newest.
+
+    Parameters
+    ----------
+    store : Store
+        The database of the projections.
+    log : Log
+        The log that the snapshots were folded from.
+    """
+
+    def __init__(self, store: Store, log: Log) -> None:
+        self._store = store
+        self._log = log
+        with store.write() as connection:
+            _tables.create_all(connection)
+
+    def load(self, version_id: str, read_rows: ReadRows) -> State | None:
+        """Return the state that a snapshot holds, or None when there is none that fits the log."""
+        with self._store.read() as connection:
+            row = connection.execute(sa.select(_snapshot).where(_snapshot.c.version_id == version_id)).one_or_none()
+        if row is None or row.log_uuid != self._log.uuid or not self._fits(row):
+            return None
+        mixed = np.cumsum(_unpack(row.mixed), dtype=np.uint64)
+        packed = _unpack(row.positions)
+        positions = np.where(packed & np.uint64(1), (packed >> np.uint64(1)) | TOMBSTONE, packed >> np.uint64(1))
+        first, counts = np.split(_unpack(row.batches), 2)
+        batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
+        # Position -1: whoever asks for the current state folds what has come since.
+        return State([Run(mixed, positions)], batches, row.total, -1, row.version, read_rows)
+
+    def _fits(self, row: Any) -> bool:
+        if _checksum(row.mixed, row.positions, row.batches) != row.checksum:
+            return False
+        try:
+            batch = self._log.batch_at(row.position)
+        except NotFoundError:
+            return False
+        return batch.digest == row.digest and batch.last_position == row.position
+
+    def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
+        """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
+        chain = _chain(version_id, parent_of)
+        column = _snapshot.c
+        with self._store.read() as connection:
+            query = sa.select(column.version_id, column.entries, column.position).where(column.version_id.in_(chain))
+            known = connection.execute(query).all()
+        newest = max(known, key=lambda row: row.position, default=None)
+        since = int(state.batches.counts[state.batches.first_positions > (newest.position if newest else 0)].sum())
+        if since < MINIMUM_EVENTS or since < (newest.entries if newest else 0) // 2:
+            return False
+        values = self._values(version_id, state)
+        with self._store.write() as connection:
+            connection.execute(sa.delete(_snapshot).where(column.version_id.in_(chain)))
+            connection.execute(_snapshot.insert(), values)
+        return True
+
+    def _values(self, version_id: str, state: State) -> dict[str, Any]:
+        run = state.settled()
+        deleted = (run.positions >= TOMBSTONE).astype(np.uint64)
+        mixed = _pack(np.diff(run.mixed, prepend=np.uint64(0)))
+        positions = _pack(((run.positions & POSITION) << np.uint64(1)) | deleted)
+        first = np.diff(state.batches.first_positions, prepend=np.uint64(0))
+        batches = _pack(np.concatenate((first, state.batches.counts)))
+        last = self._log.batch_at(int(state.batches.first_positions[-1]))
+        return {
+            "version_id": version_id,
+            "log_uuid": self._log.uuid,
+            "position": last.last_position,
+            "digest": last.digest,
+            # A snapshot may be of a state in which an inherited batch is the last one.
+            "version": last.last_version if last.stream_id == version_id else 0,
+            "total": state.total,
+            "entries": len(run),
+            "checksum": _checksum(mixed, positions, batches),
+            "mixed": mixed,
+            "positions": positions,
+            "batches": batches,
+        }
+
+
+def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]:
+    chain: list[str] = []
+    current: str | None = version_id
+    while current is not None:
+        chain.append(current)
+        current = parent_of(current)
+    return chain
+
+
+def _checksum(*parts: bytes) -> bytes:
+    hasher = blake3()
+    for part in parts:
+        hasher.update(blake3(part).digest())
+    return hasher.digest(length=16)
+
+
+def _pack(numbers: U64) -> bytes:
+    """Store numbers as byte planes of the width that the largest needs, compressed."""
+    largest = int(numbers.max()) if len(numbers) else 0
+    width = max(1, -(-largest.bit_length() // 8))
+    planes = np.ascontiguousarray(numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T)
+    return bytes([width]) + zstandard.ZstdCompressor(level=3).compress(planes.tobytes())
+
+
+def _unpack(data: bytes) -> U64:
+    width = data[0]
+    planes: NDArray[np.uint8] = np.frombuffer(zstandard.ZstdDecompressor().decompress(data[1:]), np.uint8)
+    numbers = np.zeros((len(planes) // width, 8), np.uint8)
+    numbers[:, :width] = planes.reshape(width, -1).T
+    return numbers.view("<u8").reshape(-1).astype(np.uint64)

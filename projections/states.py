@@ -1,0 +1,206 @@
+"""The states of all versions: built from the log, kept in memory, helped by snapshots."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ..engine.errors import NotFoundError
+from ..engine.keys import ROW, U64, Rows, read_rows
+from ..engine.log import Log, StreamRows
+from .fingerprint import Fingerprint, fingerprint
+from .snapshots import Snapshots
+from .state import NO_BATCHES, BatchIndex, State
+
+_CACHED_STATES = 32
+_CACHED_ROWS_BYTES = 16 * 1024 * 1024
+_FOLD_EVENTS = 1 << 20
+
+ParentOf = Callable[[str], "str | None"]
+
+
+class KeyRows:
+    """Reads key rows by position, through a small cache of batches."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._cache: OrderedDict[int, Rows] = OrderedDict()
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
+        """Return the rows of the events at `positions`, in that order."""
+        first, index = batches.locate(positions)
+        found = np.empty(len(positions), ROW)
+        order = np.argsort(first, kind="stable")
+        starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1])) if len(order) else order
+        wanted = first[order[starts]].tolist()
+        groups = np.split(order, starts[1:])
+        for (_, rows), group in zip(self._batches(wanted), groups, strict=True):
+            found[group] = rows[index[group]]
+        return found
+
+    def _batches(self, first_positions: list[int]) -> Iterator[tuple[int, Rows]]:
+        for start in range(0, len(first_positions), 64):
+            chunk = first_positions[start : start + 64]
+            yield from ((first, rows) for first, rows in self._read(chunk))
+
+    def _read(self, first_positions: list[int]) -> list[tuple[int, Rows]]:
+        with self._lock:
+            known = {first: self._cache[first] for first in first_positions if first in self._cache}
+        missing = [first for first in first_positions if first not in known]
+        if missing:
+            read = {first: read_rows(keys) for first, keys in self._log.rows_at(missing).items()}
+            self._remember(read)
+            known |= read
+        return [(first, known[first]) for first in first_positions]
+
+    def _remember(self, read: dict[int, Rows]) -> None:
+        with self._lock:
+            for first, rows in read.items():
+                if first not in self._cache:
+                    self._cache[first] = rows
+                    self._cached_bytes += rows.nbytes
+            while self._cached_bytes > _CACHED_ROWS_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+class States:
+    """Gives the state of any version, caught up with the log.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    parent_of : callable
+        Gives a version's parent id, or None; `NotFoundError` for an unknown version.
+    snapshots : Snapshots, optional
+        Where folded states are kept between processes.
+    """
+
+    def __init__(self, log: Log, parent_of: ParentOf, snapshots: Snapshots | None = None) -> None:
+        self._log = log
+        self._parent_of = parent_of
+        self._snapshots = snapshots
+        self._states: OrderedDict[str, State] = OrderedDict()
+        self._fingerprints: dict[str, Fingerprint] = {}
+        self._lock = threading.RLock()
+        self.rows = KeyRows(log)
+
+    def current(self, version_id: str) -> State:
+        """Return the state of a version at the head of the log.
+
+        Raises
+        ------
+        NotFoundError
+            The version was never created.
+        """
+        with self._lock:
+            head = self._log.head().position
+            state = self._states.get(version_id)
+            if state is None:
+                state = self._build(version_id)
+                self._states[version_id] = state
+                while len(self._states) > _CACHED_STATES:
+                    self._forget(next(iter(self._states)))
+            self._states.move_to_end(version_id)
+            if state.position != head:
+                self._catch_up(version_id, state)
+                state.position = max(state.position, head)
+            return state
+
+    def at(self, version_id: str, position: int) -> State:
+        """Return the state of a version as it was at a position, folded from the start."""
+        parent = self._parent_of(version_id)
+        base = self.at(parent, position) if parent else None
+        state = base.branch(position) if base else self._empty(position)
+        for pages in _chunks(self._log.stream_rows(version_id, lte=position)):
+            _fold(state, pages, position)
+        return state
+
+    def recorded(self, version_id: str, rows: Rows, first_position: int, first_version: int) -> None:
+        """Fold a batch that this process has just appended, when the state stood right before it."""
+        with self._lock:
+            state = self._states.get(version_id)
+            if state is None or state.version != first_version - 1:
+                return
+            count = len(rows)
+            state.advance(rows, np.array([first_position], np.uint64), np.array([count], np.uint64))
+            state.version += count
+            if state.position == first_position - 1:
+                state.position += count
+
+    def fingerprint(self, version_id: str) -> Fingerprint:
+        """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
+        with self._lock:
+            state = self.current(version_id)
+            known = self._fingerprints.get(version_id)
+            parent = self._parent_of(version_id) if known is None else None
+            computed = fingerprint(state, known or (self._fingerprints.get(parent) if parent else None))
+            self._fingerprints[version_id] = computed
+            return computed
+
+    def save_snapshot(self, version_id: str) -> bool:
+        """Write a snapshot of a version's state if enough has come since the last one."""
+        if self._snapshots is None:
+            return False
+        with self._lock:
+            state = self.current(version_id)
+            return self._snapshots.save(version_id, state, self._parent_of)
+
+    def forget(self) -> None:
+        """Drop everything held in memory."""
+        with self._lock:
+            for version_id in list(self._states):
+                self._forget(version_id)
+
+    def _forget(self, version_id: str) -> None:
+        self._states.pop(version_id, None)
+        self._fingerprints.pop(version_id, None)
+
+    def _empty(self, position: int) -> State:
+        return State((), NO_BATCHES, 0, position, 0, self.rows)
+
+    def _build(self, version_id: str) -> State:
+        parent = self._parent_of(version_id)
+        loaded = self._snapshots.load(version_id, self.rows) if self._snapshots else None
+        if loaded is not None:
+            return loaded
+        return self.current(parent).branch(-1) if parent else self._empty(-1)
+
+    def _catch_up(self, version_id: str, state: State) -> None:
+        version = self._log.stream_version(version_id)
+        if version is None:
+            raise NotFoundError(f"there is no version {version_id}")
+        if version > state.version:
+            for pages in _chunks(self._log.stream_rows(version_id, after=state.version)):
+                _fold(state, pages, None)
+                state.version = pages[-1].first_version + pages[-1].count - 1
+        state.version = max(state.version, version)
+
+
+def _chunks(pages: Iterator[StreamRows]) -> Iterator[list[StreamRows]]:
+    """Gather pages until there is enough to fold at once."""
+    chunk: list[StreamRows] = []
+    events = 0
+    for page in pages:
+        chunk.append(page)
+        events += page.count
+        if events >= _FOLD_EVENTS:
+            yield chunk
+            chunk, events = [], 0
+    if chunk:
+        yield chunk
+
+
+def _fold(state: State, pages: list[StreamRows], lte: int | None) -> None:
+    first = np.fromiter((page.first_position for page in pages), np.uint64, len(pages))
+    counts = np.fromiter((page.count for page in pages), np.uint64, len(pages))
+    rows = read_rows(b"".join([page.keys for page in pages]))
+    if lte is not None and int(first[-1] + counts[-1]) - 1 > lte:
+        counts[-1] = lte + 1 - int(first[-1])
+        rows = rows[: int(counts.sum())]
+    state.advance(rows, first, counts)
