@@ -1,0 +1,322 @@
+"""Pascal VOC folders read as frames: nothing wrong enters silently, nothing good is lost for it.
+
+What is read
+    `Annotations/*.xml`, one frame each, then the images of `JPEGImages` that no annotation file is about, as frames
+    without annotations. Both in the order of their file names. Images are referred to, not opened. Names that start
+    with a dot and files with other suffixes are passed over; subfolders are listed.
+Boxes
+    x = xmin, y = ymin, width = xmax - xmin, height = ymax - ymin, in doubles. Nothing is shifted by a pixel, clipped
+    or rounded: whole numbers come back exactly, fractions to the last bit of a double. A box that is without extent,
+    not of finite numbers, or even partly outside [0, width] x [0, height] is listed and left out; its frame stays.
+Parts
+    A `part` of an object is an annotation of its own, with metadata `part_of` (name of the object) and `object` (its
+    number in the file); the object carries the same `object`. Parts are kept where their object is flawed.
+Metadata
+    Of an object: `truncated`, `difficult`, `occluded` as True where set (0 and absent are the same), `pose` unless it
+    is Unspecified, and other elements as text. Of a frame: `segmented` as a bool, `depth` as an int, `folder`, `source`
+    (`database`, ...) and other elements as text, `verified` where labelImg set it, and `splits`, the sorted names of
+    those of `ImageSets/Main/{train,val,test,trainval}.txt` that hold it. `path`, a place on the annotator's machine,
+    is left out.
+Listed and not imported
+    An annotation file that is not well-formed, declares a DOCTYPE, has more than 8 MB or no image, and the image of
+    its name with it: without its annotations that image would claim to show nothing. Of several files about one image
+    the one that bears its name counts, else the first; the others are listed.
+Sizes
+    A missing size is accepted, and then boxes are not compared with it. A size that is not two positive whole numbers
+    is listed and taken as missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from ...engine.errors import InvalidValueError, StorageError, UsageError
+from ...engine.frames import SingleFrame
+from ...engine.validation import shorten
+from .document import FlawError, file_size, members, parse, read_bytes, text_of
+from .objects import Size, as_flag, box_of, details_of, label_of, objects_of, size_of
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SPLITS = ("test", "train", "trainval", "val")
+MAX_LIST_BYTES = 64 * 2**20
+
+_NOT_METADATA = frozenset({"filename", "object", "path", "size"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was left out, and why.
+
+    Attributes
+    ----------
+    file : str
+        The file, relative to the VOC folder.
+    reason : str
+        What is wrong, which value, and where in the file.
+    """
+
+    file: str
+    reason: str
+
+
+class VocFolder:
+    """A Pascal VOC folder: `Annotations`, `JPEGImages` and `ImageSets/Main`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder. File names are looked up once, now.
+
+    Attributes
+    ----------
+    path : Path
+        The folder, absolute and with symbolic links resolved, so that frames have one source by whatever way in.
+    problems : list of Problem
+        What the last `read` has left out so far.
+
+    Raises
+    ------
+    UsageError
+        If the path is no folder or holds no folder `Annotations`.
+    StorageError
+        If the folder cannot be listed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = _checked(Path(path))
+        self.problems: list[Problem] = []
+        self._annotations, self._subfolders = _listed(self.path, "Annotations", {".xml"})
+        self._images, image_folders = _listed(self.path, "JPEGImages", IMAGE_SUFFIXES)
+        self._subfolders += image_folders
+        self._lists, _ = _listed(self.path, "ImageSets/Main", {".txt"})
+        self._annotated = {Path(name).stem for name in self._annotations}
+        self._by_stem = _grouped_by_stem(self._images)
+        self._splits: dict[str, tuple[str, ...]] = {}
+        self._described: dict[str, str] = {}
+        self._refused: set[str] = set()
+
+    def __len__(self) -> int:
+        """Return the number of frames to expect, at most: fewer come if there are problems."""
+        return len(self._annotations) + sum(Path(name).stem not in self._annotated for name in self._images)
+
+    def read(self) -> Iterator[SingleFrame]:
+        """Yield the frames one by one and collect what is left out in `problems`, which starts empty.
+
+        Yields
+        ------
+        SingleFrame
+            Those with an annotation file first, then the other images, each in the order of file names.
+        """
+        self.problems.clear()
+        self._described = {}
+        self._refused = set()
+        for name in self._subfolders:
+            self._list(name, "is a folder: only the files beside it are read")
+        self._splits = self._read_splits()
+        for name in self._annotations:
+            yield from self._read_annotated(name)
+        for image in self._images:
+            if image not in self._described:
+                yield from self._read_bare(image)
+
+    def _list(self, file: str, reason: object) -> None:
+        # A name that is not valid text could not be printed or stored.
+        self.problems.append(Problem(file.encode("utf-8", "backslashreplace").decode(), str(reason)))
+
+    def _read_annotated(self, name: str) -> Iterator[SingleFrame]:
+        file = f"Annotations/{name}"
+        try:
+            root = parse(read_bytes(self.path / file))
+            image = self._image_of(root, name)
+            metadata = _frame_metadata(root) | self._membership(Path(name).stem, image)
+            size = self._size_of(root, file)
+            frame = self._frame(image, metadata, size)
+        except (FlawError, InvalidValueError) as error:
+            self._list(file, error)
+            self._refused.add(Path(name).stem)
+            return
+        self._annotate(frame, root, size, file)
+        yield frame
+
+    def _read_bare(self, image: str) -> Iterator[SingleFrame]:
+        stem = Path(image).stem
+        if stem in self._refused:
+            return
+        file = f"JPEGImages/{image}"
+        if stem in self._annotated:
+            self._list(
+                file, "the annotation file of its name is about another image, and none is about this one"
+            )
+            return
+        try:
+            frame = self._frame(image, self._membership(image), None)
+        except (FlawError, InvalidValueError) as error:
+            self._list(file, error)
+            return
+        yield frame
+
+    def _image_of(self, root: Element, name: str) -> str:
+        image = self._find_image(text_of(root, "filename"), Path(name).stem)
+        stem = Path(image).stem
+        if stem != Path(name).stem and stem in self._annotated:
+            raise FlawError(f"names the image {shorten(image)}, which has an annotation file of its own name")
+        if image in self._described:
+            raise FlawError(
+                f"image {shorten(image)} is already described by {shorten(self._described[image])}"
+            )
+        self._described[image] = name
+        return image
+
+    def _find_image(self, filename: str, stem: str) -> str:
+        if filename in self._by_stem.get(Path(filename).stem, ()):
+            return filename
+        if _leads_elsewhere(filename):
+            raise FlawError(f"filename {shorten(filename)} leads out of JPEGImages")
+        match self._by_stem.get(stem, []):
+            case [image]:
+                return image
+            case []:
+                raise FlawError(
+                    f"missing image: JPEGImages holds neither the filename {shorten(filename)} nor an image {shorten(stem)}"
+                )
+            case several:
+                raise FlawError(
+                    f"filename {shorten(filename)} is not in JPEGImages, and several images bear the name of this file: "
+                    + ", ".join(map(shorten, several))
+                )
+
+    def _frame(self, image: str, metadata: dict[str, Any], size: Size | None) -> SingleFrame:
+        path = self.path / "JPEGImages" / image
+        try:
+            byte_count = file_size(path)
+        except FlawError as error:
+            raise FlawError(f"image {shorten(image)} {error}") from error
+        if byte_count == 0:
+            raise FlawError(f"image {shorten(image)} is empty")
+        return SingleFrame(
+            source=str(path),
+            width=size.width if size else None,
+            height=size.height if size else None,
+            size=byte_count,
+            metadata=metadata,
+        )
+
+    def _size_of(self, root: Element, file: str) -> Size | None:
+        try:
+            return size_of(root)
+        except FlawError as error:
+            self._list(file, f"size: {error}; boxes are not compared with it")
+            return None
+
+    def _annotate(self, frame: SingleFrame, root: Element, size: Size | None, file: str) -> None:
+        for item in objects_of(root):
+            try:
+                frame.add_annotation(
+                    box2d_xywh=box_of(item.element, size),
+                    labels=[label_of(item.element)],
+                    metadata=details_of(item.element) | item.links,
+                )
+            except (FlawError, InvalidValueError) as error:
+                self._list(file, f"{item.where}: {error}")
+
+    def _membership(self, *names: str) -> dict[str, list[str]]:
+        keys = {*names, *(Path(name).stem for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)}
+        splits = sorted({split for key in keys for split in self._splits.get(key, ())})
+        return {"splits": splits} if splits else {}
+
+    def _read_splits(self) -> dict[str, tuple[str, ...]]:
+        splits: dict[str, tuple[str, ...]] = {}
+        for split in SPLITS:
+            if f"{split}.txt" in self._lists:
+                for name in self._split_names(f"ImageSets/Main/{split}.txt"):
+                    splits[name] = (*splits.get(name, ()), split)
+        return splits
+
+    def _split_names(self, file: str) -> Iterable[str]:
+        try:
+            text = read_bytes(self.path / file, MAX_LIST_BYTES).decode("utf-8-sig")
+        except FlawError as error:
+            self._list(file, error)
+            return ()
+        except UnicodeDecodeError as error:
+            self._list(file, f"is not a list in UTF-8: {error}")
+            return ()
+        names = dict.fromkeys(filter(None, map(str.strip, text.splitlines())))
+        unknown = [name for name in names if not self._knows(name)]
+        if unknown:
+            examples = ", ".join(map(shorten, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+            self._list(
+                file, f"{len(unknown)} of {len(names)} names have no image and no annotation file: {examples}"
+            )
+        return names
+
+    def _knows(self, name: str) -> bool:
+        return (
+            name in self._annotated or name in self._by_stem or name in self._by_stem.get(Path(name).stem, ())
+        )
+
+
+def _checked(path: Path) -> Path:
+    try:
+        is_folder, is_voc = path.is_dir(), (path / "Annotations").is_dir()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    if not is_folder:
+        raise UsageError(
+            f"{path} is not a folder; a Pascal VOC folder with Annotations and JPEGImages is needed"
+        )
+    if not is_voc:
+        raise UsageError(f"{path} is not a Pascal VOC folder: it holds no folder Annotations with XML files")
+    return path.resolve()
+
+
+def _listed(root: Path, folder: str, suffixes: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the sorted names of files with these suffixes, and of subfolders (with their folder)."""
+    files: list[str] = []
+    subfolders: list[str] = []
+    try:
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    subfolders.append(f"{folder}/{entry.name}")
+                elif Path(entry.name).suffix.lower() in suffixes:
+                    files.append(entry.name)
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise StorageError(f"{root / folder} cannot be listed: {error.strerror}") from error
+    return sorted(files), sorted(subfolders)
+
+
+def _grouped_by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[Path(name).stem].append(name)
+    return dict(groups)
+
+
+def _leads_elsewhere(filename: str) -> bool:
+    # Windows rules know both separators and drives; a file written there must not escape here either.
+    path = PureWindowsPath(filename)
+    return bool(path.anchor) or ".." in path.parts
+
+
+def _frame_metadata(root: Element) -> dict[str, Any]:
+    metadata = members(root, _NOT_METADATA)
+    if "segmented" in metadata:
+        metadata["segmented"] = as_flag(metadata["segmented"])
+    if "verified" in root.attrib:
+        metadata["verified"] = root.attrib["verified"]
+    size = root.find("size")
+    depth = "" if size is None else (size.findtext("depth") or "").strip()
+    if depth:
+        metadata["depth"] = int(depth) if depth.isdecimal() and len(depth) < 10 else depth
+    return metadata
