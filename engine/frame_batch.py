@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +14,11 @@ import numpy as np
 from eventsourcing.persistence import StoredEvent
 from numpy.typing import NDArray
 
-from .batch import FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .batch import BATCH_BYTES, BATCH_EVENTS, FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
 from .errors import IntegrityError
 from .events import FRAME_EVENTS, FRAME_TOPICS, encode_event
 from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, make_rows, read_rows
+from .log import Log
 
 _NIL = b"\xc0"
 _ARRAY_OF_ONE = b"\x91"
@@ -43,7 +44,7 @@ class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False)
 _change_decoder = msgspec.msgpack.Decoder(FrameChange)
 
 
-class FrameChanges(msgspec.Struct, gc=False):
+class FrameChanges(msgspec.Struct):
     """Changes of many frames, column by column, in the order they are recorded.
 
     Attributes
@@ -77,6 +78,30 @@ class FrameChanges(msgspec.Struct, gc=False):
     def __len__(self) -> int:
         """Return the number of changes."""
         return len(self.ids)
+
+    def cut(self) -> Iterator[FrameChanges]:
+        """Cut the changes where a record batch closes: at 10,000 events or 8 MB."""
+        ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, len(self)))
+        start = 0
+        while start < len(self):
+            before = int(ends[start - 1]) if start else 0
+            by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
+            stop = min(len(self), start + BATCH_EVENTS, max(by_bytes, start + 1))
+            yield self if stop - start == len(self) else self._slice(start, stop)
+            start = stop
+
+    def _slice(self, start: int, stop: int) -> FrameChanges:
+        return FrameChanges(
+            ids=self.ids[start:stop],
+            plain=self.plain,
+            keys=self.keys[start * KEY_SIZE : stop * KEY_SIZE],
+            digests=self.digests[start * DIGEST_SIZE : stop * DIGEST_SIZE],
+            operations=self.operations[start:stop],
+            payloads=self.payloads[start:stop],
+            previous=self.previous[start:stop],
+            saved=self.saved[start:stop],
+            changed={index - start: names for index, names in self.changed.items() if start <= index < stop},
+        )
 
 
 def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) -> tuple[Batch, Rows]:
@@ -118,16 +143,30 @@ def decode_change(event: bytes, position: int) -> FrameChange:
         raise IntegrityError(message, position=position) from error
 
 
-def read_changes(header: BatchHeader | Any, body: Body, indices: Sequence[int]) -> dict[int, FrameChange]:
-    """Open only the blocks that hold the asked events; returns changes by index within the batch."""
-    found: dict[int, FrameChange] = {}
-    block, first, opened = -1, 0, None
-    for index in sorted(indices):
-        wanted, start = body.block_of(index)
-        if wanted != block or opened is None:
-            block, first, opened = wanted, start, body.open_block(wanted)
-        found[index] = decode_change(opened.event(index - first), header.first_position + index)
-    return found
+def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(position, encoded event)`` at positions, ascending, each once; only the blocks that hold them are opened."""
+    wanted = np.unique(np.array(positions, np.int64))
+    batches = log.first_positions(wanted.tolist())
+    starts = np.array([first for first, _ in batches], np.int64)
+    of_batch = np.searchsorted(starts, wanted, side="right") - 1
+    groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
+    bodies = log.bodies(starts[np.unique(of_batch)].tolist())
+    for body, group in zip(bodies, groups, strict=len(wanted) > 0):
+        yield from _events_in(body, group.tolist())
+
+
+def _events_in(body: Body, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    number, first, block = -1, 0, None
+    for position in positions:
+        wanted, start = body.block_of(position - body.first_position)
+        if wanted != number or block is None:
+            number, first, block = wanted, start, body.open_block(wanted)
+        yield position, block.event(position - body.first_position - first)
+
+
+def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:
+    """Return the changes recorded at some positions, their records left encoded."""
+    return {position: decode_change(event, position) for position, event in events_at(log, positions)}
 
 
 def row_id(change: FrameChange, rows: Rows, index: int) -> str:

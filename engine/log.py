@@ -9,7 +9,8 @@ import msgspec
 from eventsourcing import persistence
 
 from .batch import AppendHeader, Batch, BatchHeader, Body
-from .errors import ConcurrencyError
+from .errors import ConcurrencyError, ConflictError
+from .keys import Operation, read_rows
 
 Clock = Callable[[], int]
 """Returns the UTC time as integer microseconds since 1970."""
@@ -47,6 +48,14 @@ class StreamRows(msgspec.Struct, frozen=True, gc=False):
     first_version: int
     keys: bytes
 
+    def count_of(self, operation: Operation) -> int:
+        """Return how many of the batch's events are of one operation."""
+        return int((read_rows(self.keys)["op"] == operation).sum())
+
+
+class AppendExistsError(ConflictError):
+    """This part of this command is recorded already."""
+
 
 class StreamConflictError(ConcurrencyError, persistence.IntegrityError):
     """A stream has moved on since the append was decided; what eventsourcing expects of a recorder."""
@@ -81,7 +90,7 @@ class Log(ABC):
         ------
         StreamConflictError
             A batch does not follow the head of its stream.
-        ConflictError
+        AppendExistsError
             The command's part is recorded already.
         """
 
@@ -110,6 +119,14 @@ class Log(ABC):
     @abstractmethod
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append a batch belongs to."""
+
+    @abstractmethod
+    def appends(self) -> Iterator[AppendHeader]:
+        """Yield every append in order."""
+
+    @abstractmethod
+    def check_tables(self) -> list[str]:
+        """Run the database's own integrity check and look for rows that belong to nothing; [] means sound."""
 
     @abstractmethod
     def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:

@@ -92,7 +92,7 @@ class Runner:
 
     def __init__(self, log: Log, store: Store, projections: Iterable[Projection]) -> None:
         self._log = log
-        self._store = store
+        self.store = store
         self.projections = tuple(projections)
         self._tracks: dict[str, _Track] = {}
         self._lock = threading.RLock()
@@ -119,22 +119,22 @@ class Runner:
         """Replay the log into fresh tables beside the live ones, then swap them in one transaction."""
         fresh = projection.beside()
         with self._lock:
-            with self._store.write() as connection:
+            with self.store.write() as connection:
                 self._reset(connection, fresh)
             self.catch_up(fresh, progress)
-            with self._store.write() as connection:
+            with self.store.write() as connection:
                 self._swap(connection, projection, fresh)
             self._tracks.clear()
 
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             track = self._read_track(connection, projection)
         return track.position if track else 0
 
     def _step(self, projection: Projection, head: Head) -> bool:
         """Fold one page in one transaction; says whether there may be more."""
-        with self._store.write() as connection:
+        with self.store.write() as connection:
             track = self._read_track(connection, projection)
             if track is None:
                 self._reset(connection, projection)

@@ -19,9 +19,9 @@ from ...engine.batch import (
     chain_digest,
     genesis_digest,
 )
-from ...engine.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from ...engine.errors import IntegrityError, NotFoundError, UsageError
 from ...engine.keys import ROW
-from ...engine.log import Append, Clock, Head, Log, StreamConflictError, StreamRows
+from ...engine.log import Append, AppendExistsError, Clock, Head, Log, StreamConflictError, StreamRows
 from . import tables as t
 from .database import Database
 
@@ -160,7 +160,7 @@ class SqlLog(Log):
             result=append.result,
         )
         if self._find_part(connection, append.command_id, append.part):
-            raise ConflictError(f"part {append.part} of command {append.command_id} is recorded already")
+            raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
         connection.execute(t.append.insert(), msgspec.structs.asdict(header))
         previous = last.digest if last else genesis_digest(self.uuid)
         recorded_at = max(self._clock(), last.recorded_at if last else 0)
@@ -241,6 +241,29 @@ class SqlLog(Log):
             raise IntegrityError(f"{self.name}: append {append_id} is missing", file=self.name)
         return _append_header(row)
 
+    def appends(self) -> Iterator[AppendHeader]:
+        """Yield every append in order, read in pages."""
+        query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(_PAGE_ROWS)
+        last = 0
+        while True:
+            with self.database.read() as connection:
+                rows = connection.execute(query.where(t.append.c.append_id > last)).all()
+            yield from map(_append_header, rows)
+            if len(rows) < _PAGE_ROWS:
+                return
+            last = rows[-1].append_id
+
+    def check_tables(self) -> list[str]:
+        """Run the database's own integrity check and look for bodies that belong to no batch; [] means sound."""
+        report = [f"{self.name}: {line}" for line in self.database.integrity_report()]
+        batch, body = t.record_batch.c.first_position, t.record_body.c.first_position
+        query = sa.select(body).where(body.not_in(sa.select(batch))).limit(1)
+        with self.database.read() as connection:
+            stray = connection.execute(query).scalar_one_or_none()
+        if stray is not None:
+            report.append(f"{self.name}: the body at position {stray} belongs to no batch")
+        return report
+
     def stream_version(self, stream_id: str) -> int | None:
         """Return the version of a stream's last event, None for an unknown stream."""
         with self.database.read() as connection:
@@ -305,7 +328,7 @@ class SqlLog(Log):
             limit = max(_FIRST_PAGE_ROWS, min(_PAGE_ROWS, _PAGE_BYTES // bytes_per_row))
 
     def _check_keys(self, row: Any) -> None:
-        if len(row.keys) != row.count * ROW.itemsize or blake3(row.keys).digest() != row.keys_digest:
+        if len(row.keys) not in {0, row.count * ROW.itemsize} or blake3(row.keys).digest() != row.keys_digest:
             raise self._damaged("the keys of a batch do not match their digest", row.first_position)
 
     def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:

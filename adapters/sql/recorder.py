@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from blake3 import blake3
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -106,18 +105,15 @@ class SqlAggregateRecorder(AggregateRecorder):
         self,
         stored_events: Sequence[StoredEvent],
         command_id: str | None = None,
+        request_digest: bytes = b"",
         result: bytes = b"",
         **_: Any,
     ) -> Append:
-        batches = [pack_stored_events(run) for run in _runs(stored_events)]
-        hasher = blake3()
-        for batch in batches:
-            hasher.update(batch.stream_id.encode() + b"\0" + batch.body_digest)
         context = current_context()
         return Append(
-            batches=batches,
+            batches=[pack_stored_events(run) for run in _runs(stored_events)],
             command_id=command_id or self._new_id(),
-            request_digest=hasher.digest(length=16),
+            request_digest=request_digest,
             actor=context.actor,
             context=context.encoded,
             result=result,
@@ -150,15 +146,6 @@ class SqlAggregateRecorder(AggregateRecorder):
             ]
             found += wanted
         return found if limit is None else found[:limit]
-
-    def lifecycle_events(self, stream_id: str) -> tuple[list[StoredEvent], int]:
-        """Return the events of a stream that are no frame changes, and the stream's version (0 when unknown)."""
-        events = [
-            event
-            for header in self.log.headers(stream_id=stream_id, schema=EVENTS_SCHEMA)
-            for event in self.stored_events(header)
-        ]
-        return events, self.log.stream_version(stream_id) or 0
 
     def stored_events(self, header: BatchHeader) -> list[StoredEvent]:
         """Open a batch and return its events."""

@@ -1,0 +1,259 @@
+"""`connect`, the `Engine` it returns, and which engine is the current one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar, Token
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+from ..engine.application import Commands, system_clock
+from ..engine.encoding import MAX_FRAME_BYTES
+from ..engine.errors import IntegrityError, UsageError
+from ..engine.log import Clock
+from ..engine.writer import FrameWriter
+from ..projections.catalog import Catalog
+from ..projections.check import Findings, verify
+from ..projections.runner import Progress, Runner
+from ..projections.snapshots import Snapshots
+from ..projections.states import States
+from ..projections.stats import Counts, Stats
+from . import location
+from .sql.database import Database
+from .sql.log import SqlLog
+from .sql.recorder import SqlFactory
+
+if TYPE_CHECKING:
+    from .hyperdatasets.dataset import Dataset
+    from .hyperdatasets.version import DatasetVersion
+
+
+def random_id() -> str:
+    """Return 32 random lowercase hex digits."""
+    return uuid.uuid4().hex
+
+
+class Engine:
+    """A log with its projections: what `connect` returns.
+
+    Used as a context manager it is the engine of the running context inside the block.
+
+    Parameters
+    ----------
+    where : Location
+        Where its databases are.
+    clock : callable
+        UTC time as integer microseconds; injected in tests.
+    new_id : callable
+        Makes ids of 32 hex digits; injected in tests.
+    max_frame_bytes : int
+        What one encoded frame may have.
+    """
+
+    def __init__(
+        self,
+        where: location.Location,
+        clock: Clock = system_clock,
+        new_id: Callable[[], str] = random_id,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        self.location = where
+        self.clock = clock
+        self.new_id = new_id
+        self.max_frame_bytes = max_frame_bytes
+        self._tokens: list[Token[Engine | None]] = []
+        self._previous: Engine | None = None
+        self.log = SqlLog(Database(where.log), clock, new_id)
+        self._store = _open_projections(where)
+        self.catalog = Catalog(self.log)
+        self.stats = Stats(self.log)
+        self.runner = Runner(self.log, self._store, (self.catalog, self.stats))
+        self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))
+        factory = SqlFactory(self.log, new_id)
+        self.commands = Commands(factory, self.log, self.states, clock, new_id)
+        self.writer = FrameWriter(self.log, self.states, self.commands.version, new_id)
+
+    @property
+    def url(self) -> str:
+        """What `connect` takes to find this engine again."""
+        return self.location.url
+
+    def __repr__(self) -> str:
+        return f"Engine({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.location.folder is None:
+            raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
+        return _reopen, (self.url,)
+
+    def version(self, version_id: str) -> DatasetVersion:
+        """Return a version by id; `NotFoundError` when there is none or it was removed."""
+        from .hyperdatasets.version import DatasetVersion
+
+        return DatasetVersion.of(self, version_id)
+
+    def dataset(self, name: str, project: str | None = None) -> Dataset:
+        """Return a dataset by name; `NotFoundError` when there is none, `ConflictError` when several projects have it."""
+        from .hyperdatasets.dataset import Dataset, find_dataset
+
+        return Dataset(self, find_dataset(self, dataset_name=name, dataset_project=project).dataset_id)
+
+    @contextmanager
+    def read_catalog(self) -> Iterator[sa.Connection]:
+        """Give a connection to the catalog's tables, caught up with the log."""
+        self.runner.catch_up(self.catalog)
+        with self._store.read() as connection:
+            yield connection
+
+    def version_counts(self, version_id: str) -> Counts:
+        """Return the counts of a version, caught up with the log."""
+        self.runner.catch_up(self.stats)
+        with self._store.read() as connection:
+            return self.stats.version_counts(connection, version_id)
+
+    def catch_up(self, progress: Progress | None = None) -> None:
+        """Bring every projection up to date."""
+        self.runner.catch_up_all(progress)
+
+    def rebuild(self, progress: Progress | None = None) -> None:
+        """Throw every projection away and fold it afresh from the log."""
+        for projection in self.runner.projections:
+            self.runner.rebuild(projection, progress)
+        self.states.forget()
+
+    def verify(self, progress: Progress | None = None) -> Findings:
+        """Check the chain from the first batch to the head, and every projection against a fresh fold.
+
+        Returns
+        -------
+        Findings
+            What was checked; nothing wrong.
+
+        Raises
+        ------
+        IntegrityError
+            Something is wrong; the message says what and where.
+        """
+        with closing(Database(None, durable=False)) as scratch:
+            findings = verify(self.log, self.states, self.runner, scratch, progress)
+        if findings.problems:
+            more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
+            raise IntegrityError(findings.problems[0] + more, file=self.log.name)
+        return findings
+
+    def close(self) -> None:
+        """Close the databases; the engine cannot be used any more."""
+        _restore(self)
+        self.commands.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_context_engine.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _context_engine.reset(self._tokens.pop())
+        _restore(self)
+
+    def _parent_of(self, version_id: str) -> str | None:
+        return self.commands.version(version_id).parent_id
+
+
+_context_engine: ContextVar[Engine | None] = ContextVar("framelode_engine", default=None)
+_process_lock = threading.Lock()
+_process_engine: Engine | None = None
+
+
+def connect(
+    url: str | os.PathLike[str],
+    *,
+    projections: str | os.PathLike[str] | None = None,
+    clock: Clock = system_clock,
+    new_id: Callable[[], str] = random_id,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+) -> Engine:
+    """Open the engine of a folder, made if missing, and make it the process's current engine.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder; ``sqlite:///path/log.db`` (the folder of that file); or ``sqlite://`` for one in memory.
+    projections : str or path, optional
+        Another place for the projections database; remembered.
+    clock, new_id : callable
+        UTC microseconds, and ids of 32 hex digits; for exact tests.
+    max_frame_bytes : int
+        What one encoded frame may have, at most 16 MB.
+
+    Returns
+    -------
+    Engine
+        Also a context manager that restores the previous current engine.
+
+    Raises
+    ------
+    UsageError
+        The place cannot be used, or was written by a newer framelode.
+    IntegrityError
+        The log is damaged.
+    """
+    if not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
+        raise UsageError(f"max_frame_bytes must be between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes}")
+    engine = Engine(location.locate(url, projections), clock, new_id, max_frame_bytes)
+    global _process_engine  # noqa: PLW0603 - the one piece of module state
+    with _process_lock:
+        engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - of this module
+    return engine
+
+
+def current_engine(explicit: str | None = None) -> Engine:
+    """Return the engine meant: explicit, the current one, `FRAMELODE_URL`, or the nearest settings file upwards.
+
+    Raises
+    ------
+    UsageError
+        There is none; nothing is created by accident.
+    """
+    if explicit is None:
+        engine = _context_engine.get() or _process_engine
+        if engine is not None:
+            return engine
+    url = location.find(explicit)
+    if url is None:
+        raise UsageError("no engine here: run `framelode init`, or connect('./folder') in Python, or set FRAMELODE_URL")
+    if not location.exists(url):
+        raise UsageError(f"there is no engine at {url}: run `framelode init {url}`")
+    return connect(url)
+
+
+def _open_projections(where: location.Location) -> Database:
+    open_it = partial(Database, where.projections, durable=False)
+    try:
+        return open_it()
+    except IntegrityError:
+        # Derived data: a damaged file is dropped and rebuilt from the log.
+        for suffix in ("", "-wal", "-shm"):
+            file = where.projections.with_name(where.projections.name + suffix) if where.projections else None
+            if file:
+                file.unlink(missing_ok=True)
+        return open_it()
+
+
+def _restore(engine: Engine) -> None:
+    global _process_engine  # noqa: PLW0603 - the one piece of module state
+    with _process_lock:
+        if _process_engine is engine and engine._previous is not engine:  # noqa: SLF001 - of this module
+            _process_engine = engine._previous  # noqa: SLF001
+
+
+def _reopen(url: str) -> Engine:
+    return Engine(location.locate(url))

@@ -1,0 +1,135 @@
+"""`BulkContext`: changes made one at a time, recorded together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from itertools import groupby
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from ...engine.errors import FramesRejected, InvalidValueError
+from ...engine.frames import FrameGroup, SingleFrame
+from .writing import VersionWriter, failures_of, logger
+
+if TYPE_CHECKING:
+    from .version import DatasetVersion
+
+DEFAULT_FLUSH_THRESHOLD = 1000
+
+
+class _Change(msgspec.Struct):
+    kind: str
+    frame: Any
+    warn: bool = False
+
+    def group(self) -> tuple[str, bool]:
+        return self.kind, self.warn
+
+
+class BulkContext:
+    """Gathers changes of one version and records them every `flush_threshold` changes and on exit.
+
+    Get one from `DatasetVersion.get_bulk_context`. The order of changes is kept. An exception inside the ``with``
+    block still records what was complete before it.
+
+    Parameters
+    ----------
+    version : DatasetVersion
+        The draft.
+    writer : VersionWriter
+        Writes into it.
+    flush_threshold : int, optional
+        1000 if not given.
+    log : logging.Logger, optional
+        Told of each flush.
+    refresh_version_stats : bool
+        Commit once on exit.
+    local_dataset_root_path : path, optional
+        Folder that derived ids are relative to.
+    allow_update : bool
+        Updates merge into what is there; otherwise they are adds.
+
+    Raises
+    ------
+    FramesRejected
+        On a flush: some frames were refused; all others were recorded.
+    """
+
+    def __init__(
+        self,
+        version: DatasetVersion,
+        writer: VersionWriter,
+        flush_threshold: int | None = None,
+        log: logging.Logger | None = None,
+        refresh_version_stats: bool = True,
+        local_dataset_root_path: str | os.PathLike[str] | None = None,
+        allow_update: bool = False,
+    ) -> None:
+        threshold = DEFAULT_FLUSH_THRESHOLD if flush_threshold is None else flush_threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
+            raise InvalidValueError(f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}")
+        self.arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
+        self._version = version
+        self._writer = writer
+        self._threshold = threshold
+        self._log = log or logger
+        self._refresh = refresh_version_stats
+        self._root = local_dataset_root_path
+        self._allow_update = allow_update
+        self._changes: list[_Change] = []
+
+    def add_frame(self, frame: SingleFrame | FrameGroup, warn_on_duplicate_frames: bool = False) -> None:
+        """Add a frame with the next flush; see `DatasetVersion.add_frames`."""
+        self._gather(_Change("add", frame, warn_on_duplicate_frames))
+
+    def update_frame(self, frame: SingleFrame | FrameGroup) -> None:
+        """Update a frame with the next flush: merged when `allow_update` is set, else as an add."""
+        self._gather(_Change("update" if self._allow_update else "add", frame))
+
+    def delete_frame(self, frame: SingleFrame | FrameGroup | str) -> None:
+        """Delete a frame with the next flush; see `DatasetVersion.delete_frames`."""
+        self._gather(_Change("delete", frame))
+
+    def flush(self) -> None:
+        """Record what was gathered."""
+        changes, self._changes = self._changes, []
+        failures = [failure for run in _runs(changes) for failure in self._write(run)]
+        if changes:
+            self._log.debug("%d changes flushed", len(changes))
+        if failures:
+            raise FramesRejected(failures)
+
+    def _gather(self, change: _Change) -> None:
+        self._changes.append(change)
+        if len(self._changes) >= self._threshold:
+            self.flush()
+
+    def _write(self, run: list[_Change]) -> list[dict[str, Any]]:
+        frames = [change.frame for change in run]
+        match run[0].kind:
+            case "delete":
+                report = self._writer.delete(frames)
+            case "update":
+                report = self._writer.update(frames, without_fields=[])
+            case _:
+                report = self._writer.add(frames, warn_on_duplicates=run[0].warn, root=self._root)
+        return failures_of(report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        if self._refresh:
+            self._version.commit_version()
+
+
+def _runs(changes: list[_Change]) -> Iterator[list[_Change]]:
+    for _, run in groupby(changes, key=_Change.group):
+        yield list(run)

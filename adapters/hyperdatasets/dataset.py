@@ -1,0 +1,85 @@
+"""`Dataset`: a name within a project, and its versions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ...projections.catalog import DatasetRow
+from ..connection import Engine
+from .selection import find_dataset
+
+if TYPE_CHECKING:
+    from .version import DatasetVersion
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc(microseconds: int) -> datetime:
+    """Return a time of the log as an aware datetime."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class Dataset:
+    """One dataset; its properties are live.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine that holds it.
+    dataset_id : str
+        Its id.
+    """
+
+    def __init__(self, engine: Engine, dataset_id: str) -> None:
+        self._engine = engine
+        self._id = dataset_id
+
+    def _row(self) -> DatasetRow:
+        return find_dataset(self._engine, dataset_id=self._id)
+
+    @property
+    def id(self) -> str:
+        """Id, 32 hex digits."""
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """Name, unique within the project."""
+        return self._row().name
+
+    @property
+    def project(self) -> str:
+        """Project."""
+        return self._row().project
+
+    @property
+    def description(self) -> str:
+        """Free text."""
+        return self._row().description
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags."""
+        return self._row().tags
+
+    @property
+    def created(self) -> datetime:
+        """UTC time of creation."""
+        return utc(self._row().created_at)
+
+    def versions(self) -> list[DatasetVersion]:
+        """Return the versions that exist, latest updated first."""
+        from .version import versions_of
+
+        return versions_of(self._engine, self._row())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dataset) and (self._engine.url, self._id) == (other._engine.url, other._id)
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        return f"Dataset(id={self._id!r}, name={row.name!r}, project={row.project!r})"

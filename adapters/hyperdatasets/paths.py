@@ -1,0 +1,146 @@
+"""Projections of frames: which parts of the wire form a reader asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ...engine.errors import InvalidValueError
+
+_ANY = object()
+"""Below this anything may stand: metadata is free."""
+
+_LEAF: dict[str, Any] = {}
+_ROI: dict[str, Any] = {
+    "id": _LEAF,
+    "type": _LEAF,
+    "label": [_LEAF],
+    "poly": [_LEAF],
+    "confidence": _LEAF,
+    "meta": _ANY,
+    "sources": [_LEAF],
+    "mask": {"id": _LEAF, "value": [_LEAF]},
+}
+_SOURCE: dict[str, Any] = {
+    "id": _LEAF,
+    "uri": _LEAF,
+    "content_type": _LEAF,
+    "width": _LEAF,
+    "height": _LEAF,
+    "timestamp": _LEAF,
+    "size": _LEAF,
+    "hash": _LEAF,
+    "masks": [{"id": _LEAF, "uri": _LEAF}],
+    "preview": {"uri": _LEAF, "timestamp": _LEAF},
+    "meta": _ANY,
+}
+_FRAME: dict[str, Any] = {
+    "id": _LEAF,
+    "context_id": _LEAF,
+    "timestamp": _LEAF,
+    "sources": [_SOURCE],
+    "rois": [_ROI],
+    "meta": _ANY,
+    "dataset": {"id": _LEAF, "version": _LEAF},
+    "saved": _LEAF,
+    "saved_in_version": _LEAF,
+    "updated": _LEAF,
+    "updated_in_version": _LEAF,
+}
+
+_ABSENT = object()
+_Tree = dict[str, Any]
+
+
+class Paths:
+    """A set of dot paths, ready to be applied to frames in wire form.
+
+    A number is an array index, ``*`` every element. Nesting is kept, absent fields are left out, and a parent
+    wins over its own sub-field.
+
+    Raises
+    ------
+    InvalidValueError
+        A path is no string, empty, or one that no frame can have.
+    """
+
+    def __init__(self, paths: Collection[str]) -> None:
+        if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
+            raise InvalidValueError(f"projection must be a list of dot paths such as ['id', 'sources.0.uri'], not {paths!r}")
+        self._tree: _Tree = {}
+        for path in paths:
+            parts = path.split(".")
+            _check(parts, path)
+            _insert(self._tree, parts)
+
+    def __contains__(self, field: str) -> bool:
+        """Say whether anything of a top-level field is asked for."""
+        return field in self._tree
+
+    def apply(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Return the asked parts of a frame in wire form."""
+        projected = _project(frame, self._tree)
+        return {} if projected is _ABSENT else projected
+
+
+def _check(parts: list[str], path: str) -> None:
+    schema: Any = _FRAME
+    for part in parts:
+        if schema is _ANY and part:
+            return
+        if isinstance(schema, list) and (part == "*" or part.isdecimal()):
+            schema = schema[0]
+        elif isinstance(schema, dict) and part in schema:
+            schema = schema[part]
+        else:
+            known = "a number or *" if isinstance(schema, list) else ", ".join(schema) or "nothing, it has no parts"
+            raise InvalidValueError(f"no frame has {path!r}: where {part!r} stands there may be {known}")
+
+
+def _insert(tree: _Tree, parts: list[str]) -> None:
+    """Add a path; an empty subtree means everything below."""
+    for place, part in enumerate(parts):
+        is_last = place == len(parts) - 1
+        if part in tree and not tree[part]:
+            return
+        if is_last:
+            tree[part] = {}
+            return
+        tree = tree.setdefault(part, {})
+
+
+def _project(value: Any, tree: _Tree) -> Any:
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return _project_list(value, tree)
+    if not isinstance(value, dict):
+        return _ABSENT
+    projected: dict[str, Any] = {}
+    for key, subtree in tree.items():
+        part = _project(value[key], subtree) if key in value else _ABSENT
+        if part is not _ABSENT:
+            projected[key] = part
+    return projected or _ABSENT
+
+
+def _project_list(values: list[Any], tree: _Tree) -> Any:
+    projected: list[Any] = []
+    for index, value in enumerate(values):
+        subtrees = [tree[key] for key in ("*", str(index)) if key in tree]
+        if not subtrees:
+            continue
+        part = value if not all(subtrees) else _project(value, _union(subtrees))
+        if part is not _ABSENT:
+            projected.append(part)
+    return projected or _ABSENT
+
+
+def _union(trees: list[_Tree]) -> _Tree:
+    if len(trees) == 1:
+        return trees[0]
+    merged: _Tree = {}
+    for key in trees[0] | trees[1]:
+        found = [tree[key] for tree in trees if key in tree]
+        merged[key] = {} if not all(found) else _union(found)
+    return merged

@@ -1,0 +1,160 @@
+"""Reading the frames of a version: by id, by source, streamed, whole or in parts."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from ...engine.application import iso_time
+from ...engine.errors import InvalidValueError, NotFoundError
+from ...engine.frames import FrameGroup, SingleFrame, wrap
+from ...engine.keys import U64, frame_keys, key_columns
+from ...engine.wire import source_uri
+from ...projections.catalog import VersionRow
+from ...projections.frames import StoredFrame, read_records, read_stored
+from ...projections.state import TOMBSTONE, State, live_positions
+from ..connection import Engine
+from .paths import Paths
+
+Frame = SingleFrame | FrameGroup
+
+_FILE = "file://"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+class MissingFramesWarning(UserWarning):
+    """Some of the ids asked for are not in the version."""
+
+
+class FrameReader:
+    """Reads frames of one version as it is at the head of the log.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+    version : VersionRow
+        The version.
+    """
+
+    def __init__(self, engine: Engine, version: VersionRow) -> None:
+        self._engine = engine
+        self._version = version
+        self._batch_of = lru_cache(maxsize=4096)(engine.log.batch_at)
+
+    def _state(self) -> State:
+        return self._engine.states.current(self._version.version_id)
+
+    def one(self, frame_id: str) -> Frame:
+        """Return one frame; `NotFoundError` when the version does not hold it."""
+        for frame in self._frames(*self._find([frame_id])):
+            return frame
+        raise NotFoundError(f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}")
+
+    def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
+        """Return the frames found, in the order asked; one warning counts those that are not there."""
+        ids = _check_ids(frame_ids)
+        state, positions = self._find(ids)
+        found = {frame_id: position for frame_id, position in zip(ids, positions.tolist(), strict=True) if position}
+        missing = len(set(ids)) - len(found)
+        if missing:
+            message = f"{missing} of {len(set(ids))} frames are not in version {self._version.name!r}"
+            warnings.warn(message, MissingFramesWarning, stacklevel=4)
+        ordered = np.unique(np.array(list(found.values()), np.uint64))
+        read = self._frames(state, ordered) if projection is None else self._dicts(state, ordered, Paths(projection))
+        by_position = dict(zip(ordered.tolist(), read, strict=True))
+        return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
+
+    def by_source(self, pattern: str) -> list[Frame]:
+        """Return the frames with a source whose URI fits a pattern, in log order: one streaming scan."""
+        matches = source_matcher(pattern)
+        state = self._state()
+        return [
+            wrap(record)
+            for record in read_records(self._engine.log, state, _log_order(state))
+            if any(source.uri is not None and matches(source.uri) for source in record.sources)
+        ]
+
+    def iterate(self, projection: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield all frames in log order; with a projection the asked parts as dicts."""
+        paths = None if projection is None else Paths(projection)
+        state = self._state()
+        positions = _log_order(state)
+        return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
+
+    def _find(self, ids: list[str]) -> tuple[State, U64]:
+        """Return the position of each id's frame, 0 where there is none."""
+        state = self._state()
+        if not ids:
+            return state, np.empty(0, np.uint64)
+        positions = state.find(*key_columns(frame_keys(ids)[0]))
+        positions[positions >= TOMBSTONE] = 0
+        return state, positions
+
+    def _frames(self, state: State, positions: U64) -> Iterator[Frame]:
+        for record in read_records(self._engine.log, state, positions[positions > 0]):
+            yield wrap(record)
+
+    def _dicts(self, state: State, positions: U64, paths: Paths) -> Iterator[dict[str, Any]]:
+        for position, event in read_stored(self._engine.log, state, positions):
+            yield paths.apply(self._wire(position, event, paths))
+
+    def _wire(self, position: int, event: StoredFrame, paths: Paths) -> dict[str, Any]:
+        """Return the wire form of a stored frame with the read-only fields that are asked for."""
+        record = event.frame
+        wire: dict[str, Any] = {} if record is None else record.to_wire(record.id)
+        if "dataset" in paths:
+            wire["dataset"] = {"id": self._version.dataset_id, "version": self._version.version_id}
+        for field, at in (("updated", position), ("saved", event.saved or position)):
+            if field in paths:
+                wire[field] = iso_time(self._batch_of(at).recorded_at)
+            if f"{field}_in_version" in paths:
+                wire[f"{field}_in_version"] = self._batch_of(at).stream_id
+        return wire
+
+
+def source_matcher(pattern: str) -> Any:
+    """Return a test of URIs: exact, a prefix when the pattern ends in ``/``, or with ``*`` for any characters.
+
+    A path means its ``file://`` URI; local URIs are compared as they are and with their percent-encoding undone.
+    """
+    if not isinstance(pattern, str) or not pattern:
+        raise InvalidValueError(f"source_uri must be a URI or a pattern such as 's3://bucket/folder/*', not {pattern!r}")
+    if not _SCHEME.match(pattern) and not pattern.startswith("*"):
+        pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)
+    if "*" not in pattern and pattern.endswith("/"):
+        pattern += "*"
+    fits = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
+
+    def matches(uri: str) -> bool:
+        if fits(uri):
+            return True
+        return uri.startswith(_FILE) and "%" in uri and fits(unquote(uri)) is not None
+
+    return matches
+
+
+def _local_uri(pattern: str) -> str:
+    head, star, tail = pattern.partition("*")
+    folder = unquote(source_uri(head or ".", "source_uri"))
+    return folder + ("/" if head.endswith("/") and not folder.endswith("/") else "") + star + tail
+
+
+def _log_order(state: State) -> U64:
+    return np.sort(live_positions(state.settled()))
+
+
+def _check_ids(frame_ids: Collection[str]) -> list[str]:
+    if isinstance(frame_ids, str):
+        raise InvalidValueError(f"frame_ids must be a list of ids, not the string {frame_ids!r}")
+    ids = list(frame_ids)
+    for frame_id in ids:
+        if not isinstance(frame_id, str):
+            raise InvalidValueError(f"a frame id must be a string, not {frame_id!r}")
+    return ids

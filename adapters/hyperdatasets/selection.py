@@ -1,0 +1,116 @@
+"""Which dataset and version a caller means."""
+
+from __future__ import annotations
+
+from ...engine.errors import ConflictError, NotFoundError, UsageError
+from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ..connection import Engine
+
+
+def exclusive(**values: object) -> None:
+    """Raise `UsageError` when more than one of the arguments is given."""
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+
+
+def find_dataset(
+    engine: Engine,
+    dataset_id: str | None = None,
+    dataset_name: str | None = None,
+    dataset_project: str | None = None,
+) -> DatasetRow:
+    """Return the dataset meant.
+
+    Raises
+    ------
+    UsageError
+        Neither or both of id and name are given.
+    NotFoundError
+        There is no such dataset.
+    ConflictError
+        Several projects have a dataset of that name; they are listed.
+    """
+    exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
+    if dataset_id is None and dataset_name is None:
+        raise UsageError("give dataset_id or dataset_name")
+    with engine.read_catalog() as connection:
+        found = engine.catalog.datasets(connection, dataset_id=dataset_id, name=dataset_name)
+    if dataset_project is not None:
+        found = [row for row in found if row.project == dataset_project]
+    if not found:
+        what = f"id {dataset_id!r}" if dataset_id is not None else f"name {dataset_name!r}"
+        where = f" in project {dataset_project!r}" if dataset_project is not None else ""
+        raise NotFoundError(f"there is no dataset with {what}{where}")
+    if len(found) > 1:
+        projects = ", ".join(repr(row.project) for row in found)
+        raise ConflictError(f"dataset {dataset_name!r} exists in the projects {projects}: give dataset_project")
+    return found[0]
+
+
+def find_version(
+    engine: Engine,
+    dataset_id: str | None = None,
+    dataset_name: str | None = None,
+    version_id: str | None = None,
+    version_name: str | None = None,
+    dataset_project: str | None = None,
+    *,
+    raise_on_multiple: bool = False,
+) -> VersionRow:
+    """Return the version meant; without a version selector the dataset's current one.
+
+    Raises
+    ------
+    UsageError
+        Selectors exclude each other or are missing.
+    NotFoundError
+        There is no such version.
+    ConflictError
+        Several versions have the name and `raise_on_multiple` is set.
+    """
+    exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
+    exclusive(version_id=version_id, version_name=version_name)
+    if version_id is not None:
+        return _version_by_id(engine, version_id, dataset_id, dataset_name, dataset_project)
+    dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
+    with engine.read_catalog() as connection:
+        found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
+    if not found:
+        which = f"version named {version_name!r}" if version_name is not None else "version left"
+        raise NotFoundError(f"dataset {dataset.name!r} has no {which}")
+    if version_name is None:
+        return current_of(found)
+    if len(found) > 1 and raise_on_multiple:
+        ids = ", ".join(row.version_id for row in found)
+        raise ConflictError(f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: {ids}")
+    return found[0]
+
+
+def _version_by_id(
+    engine: Engine,
+    version_id: str,
+    dataset_id: str | None,
+    dataset_name: str | None,
+    dataset_project: str | None,
+) -> VersionRow:
+    with engine.read_catalog() as connection:
+        found = engine.catalog.versions(connection, version_id=version_id, removed=True)
+    if not found:
+        raise NotFoundError(f"there is no version with id {version_id!r}")
+    (row,) = found
+    if row.state == "removed":
+        raise NotFoundError(f"version {row.name!r} ({version_id}) was removed; its history stays readable")
+    if dataset_id is not None or dataset_name is not None:
+        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
+        if dataset.dataset_id != row.dataset_id:
+            raise NotFoundError(f"dataset {dataset.name!r} has no version with id {version_id!r}")
+    return row
+
+
+def current_of(versions: list[VersionRow]) -> VersionRow:
+    """Return the draft farthest from the root, the newest of several; else the version published last."""
+    drafts = [row for row in versions if row.state == DRAFT]
+    if drafts:
+        return max(drafts, key=lambda row: (row.depth, row.created_position))
+    return max(versions, key=lambda row: row.published_position or 0)

@@ -1,0 +1,67 @@
+"""`Statistics`: what a version holds, counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...projections.stats import (
+    ANNOTATED,
+    CONTENT_TYPE,
+    LABEL,
+    SOURCE,
+    SOURCE_BYTES,
+    TOTAL,
+    Counts,
+)
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """Statistics of one version, inherited frames included; lists are sorted by count, then name.
+
+    Attributes
+    ----------
+    content_types : list of dict
+        ``{"name", "count"}`` of sources by content type.
+    labels : list of dict
+        ``{"name", "count"}`` of annotations by label.
+    frames : list of dict
+        ``{"name", "count"}`` of ``annotated`` and ``unannotated`` frames.
+    total, annotated : int
+        Frames, and frames with at least one annotation.
+    sources : list of dict
+        ``{"name", "count", "bytes"}`` of sources by their name within the frame; a single frame's is ``default``.
+    """
+
+    content_types: list[dict[str, Any]]
+    labels: list[dict[str, Any]]
+    frames: list[dict[str, Any]]
+    total: int
+    annotated: int
+    sources: list[dict[str, Any]]
+
+    @classmethod
+    def from_counts(cls, counts: Counts) -> Statistics:
+        """Build statistics from a version's counts."""
+        total, annotated = counts[TOTAL, ""], counts[ANNOTATED, ""]
+        frames = {"annotated": annotated, "unannotated": total - annotated}
+        return cls(
+            content_types=_named(counts, CONTENT_TYPE),
+            labels=_named(counts, LABEL),
+            frames=[{"name": name, "count": count} for name, count in frames.items() if count],
+            total=total,
+            annotated=annotated,
+            sources=[
+                entry | {"bytes": counts[SOURCE_BYTES, entry["name"]]} for entry in _named(counts, SOURCE)
+            ],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the statistics as plain JSON-like values."""
+        return msgspec.to_builtins(self)
+
+
+def _named(counts: Counts, kind: str) -> list[dict[str, Any]]:
+    named = [{"name": name, "count": count} for (of_kind, name), count in counts.items() if of_kind == kind]
+    return sorted(named, key=lambda entry: (-entry["count"], entry["name"]))

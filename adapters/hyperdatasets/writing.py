@@ -1,0 +1,169 @@
+"""Writing frames through a version object: what the caller passes, and what comes back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ...engine.decisions import check_without_fields
+from ...engine.encoding import FrameEncoder, Refusal
+from ...engine.errors import FramesRejected, InvalidValueError
+from ...engine.frames import FrameGroup, SingleFrame
+from ...engine.writer import WriteReport
+from ..connection import Engine
+
+logger = logging.getLogger("framelode.hyperdatasets")
+
+Failure = dict[str, Any]
+"""``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
+
+
+class UnknownFramesWarning(UserWarning):
+    """Frames to be deleted that the version does not hold."""
+
+
+class DuplicateFramesWarning(UserWarning):
+    """Frames with ids that were already added through the same object."""
+
+
+class VersionWriter:
+    """Writes into one draft for one `DatasetVersion` object, and remembers what that object has added.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+    version_id : str
+        The draft.
+    """
+
+    def __init__(self, engine: Engine, version_id: str) -> None:
+        self._engine = engine
+        self._version_id = version_id
+        self._added: list[tuple[int, int]] = []
+
+    def add(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        warn_on_duplicates: bool = False,
+        root: str | os.PathLike[str] | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Add frames and return the report."""
+        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        report = self._engine.writer.add(
+            self._version_id,
+            _as_iterable(frames),
+            encoder,
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        if warn_on_duplicates:
+            self._warn_of_duplicates(report)
+        self._remember(report)
+        return report
+
+    def update(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        without_fields: Any = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Replace frames, or merge into them when `without_fields` is not None."""
+        if without_fields is None:
+            return self.add(frames, batch_size=batch_size, command_id=command_id, on_part=on_part)
+        report = self._engine.writer.merge(
+            self._version_id,
+            _as_iterable(frames),
+            FrameEncoder(self._engine.new_id, None, self._engine.max_frame_bytes),
+            check_without_fields(without_fields),
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        self._remember(report)
+        return report
+
+    def delete(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Delete frames given by id, object or dict; ids that the version does not hold are warned of once."""
+        refusals: list[Refusal] = []
+        report = self._engine.writer.delete(
+            self._version_id,
+            _ids_of(_as_iterable(frames), refusals),
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        report.refusals += refusals
+        if report.unknown:
+            message = f"{report.unknown} frames to be deleted are not in the version"
+            warnings.warn(message, UnknownFramesWarning, stacklevel=4)
+        return report
+
+    def _remember(self, report: WriteReport) -> None:
+        for first, last in report.spans:
+            if self._added and self._added[-1][1] == first - 1:
+                self._added[-1] = (self._added[-1][0], last)
+            else:
+                self._added.append((first, last))
+
+    def _warn_of_duplicates(self, report: WriteReport) -> None:
+        count = report.duplicates
+        overwritten = np.concatenate(report.overwritten) if report.overwritten else np.empty(0, np.uint64)
+        for first, last in [*self._added, *report.spans]:
+            count += int(((overwritten >= first) & (overwritten <= last)).sum())
+        if count:
+            message = f"{count} frames have ids that were added before through this object; they replace those"
+            warnings.warn(message, DuplicateFramesWarning, stacklevel=4)
+
+
+def failures_of(report: WriteReport) -> list[Failure]:
+    """Return the refused frames in the form of the API."""
+    return [
+        {"frame": refusal.frame, "error": refusal.error, "error_type": refusal.error_type}
+        for refusal in report.refusals
+    ]
+
+
+def raise_if_refused(report: WriteReport) -> None:
+    """Raise `FramesRejected` with the refused frames, if there are any."""
+    if report.refusals:
+        raise FramesRejected(failures_of(report))
+
+
+def _as_iterable(frames: Any) -> Iterable[Any]:
+    if isinstance(frames, SingleFrame | FrameGroup | str | dict):
+        return [frames]
+    if not isinstance(frames, Iterable):
+        raise InvalidValueError(f"frames must be frames in a list or another iterable, not {type(frames).__name__}")
+    return frames
+
+
+def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
+    for frame in frames:
+        frame_id = frame.get("id") if isinstance(frame, dict) else getattr(frame, "id", frame)
+        if isinstance(frame_id, int | float) and not isinstance(frame_id, bool):
+            frame_id = str(frame_id)
+        if isinstance(frame_id, str) and frame_id:
+            yield frame_id
+        else:
+            refusals.append(Refusal(frame, f"{frame!r} names no frame: pass an id, a frame that has one, or a dict with 'id'"))

@@ -1,0 +1,178 @@
+"""Where an engine lives: URLs, the folder's `framelode.toml`, and how one is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from ..engine.errors import UsageError
+
+SETTINGS_FILE = "framelode.toml"
+HIDDEN_FOLDER = ".framelode"
+LOG_FILE = "log.db"
+PROJECTIONS_FILE = "projections.db"
+IN_MEMORY = "sqlite://"
+ENVIRONMENT_URL = "FRAMELODE_URL"
+
+_SQLITE = "sqlite:///"
+_FORMAT = 1
+
+
+class Location(msgspec.Struct, frozen=True):
+    """Where the parts of an engine are.
+
+    Attributes
+    ----------
+    url : str
+        What `connect` takes to find the engine again.
+    folder : Path or None
+        The engine's folder; None in memory.
+    log, projections : Path or None
+        The databases; None in memory.
+    """
+
+    url: str
+    folder: Path | None
+    log: Path | None
+    projections: Path | None
+
+
+class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What `framelode.toml` remembers; paths are relative to its folder."""
+
+    format: int = _FORMAT
+    log: str = LOG_FILE
+    projections: str = PROJECTIONS_FILE
+
+
+def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | None = None) -> Location:
+    """Return where the engine of a folder or URL is, making the folder and its settings if missing.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``sqlite:///path/log.db``, or ``sqlite://`` for an engine in memory.
+    projections : str or path, optional
+        Another place for the projections database; remembered in the folder's settings.
+
+    Raises
+    ------
+    UsageError
+        The URL is of an unknown kind, the folder cannot be made, or its settings cannot be read.
+    """
+    text = os.fspath(url)
+    if text in {IN_MEMORY, "sqlite:///:memory:"}:
+        if projections is not None:
+            raise UsageError("an engine in memory keeps its projections in memory: leave projections= out")
+        return Location(IN_MEMORY, None, None, None)
+    folder, log_name = _folder_of(text)
+    folder = folder.expanduser().absolute()
+    _make_folder(folder)
+    settings = _read_settings(folder)
+    wanted = Settings(
+        log=log_name or (settings.log if settings else LOG_FILE),
+        projections=settings.projections if settings else PROJECTIONS_FILE,
+    )
+    if projections is not None:
+        wanted.projections = _relative(Path(projections).expanduser().absolute(), folder)
+    if settings != wanted:
+        _write_settings(folder, wanted)
+    log = folder / wanted.log
+    custom = wanted.log != LOG_FILE
+    return Location(f"{_SQLITE}{log}" if custom else str(folder), folder, log, folder / wanted.projections)
+
+
+def find(explicit: str | None = None) -> str | None:
+    """Return the URL of the engine meant: explicit, `FRAMELODE_URL`, or the nearest settings file upwards."""
+    if explicit:
+        return explicit
+    from_environment = os.environ.get(ENVIRONMENT_URL)
+    if from_environment:
+        return from_environment
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder, folder / HIDDEN_FOLDER):
+            if (candidate / SETTINGS_FILE).is_file():
+                return str(candidate)
+    return None
+
+
+def exists(url: str | os.PathLike[str]) -> bool:
+    """Say whether an engine is there already."""
+    text = os.fspath(url)
+    if text == IN_MEMORY:
+        return False
+    folder, log_name = _folder_of(text)
+    return (folder.expanduser() / (log_name or SETTINGS_FILE)).exists()
+
+
+def _folder_of(text: str) -> tuple[Path, str | None]:
+    if text.startswith(_SQLITE):
+        path = Path(text[len(_SQLITE) :])
+        if not path.name:
+            raise UsageError(f"{text} names no file: write sqlite:///path/log.db")
+        return path.parent, path.name
+    if "://" in text:
+        raise UsageError(
+            f"{text} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, or {IN_MEMORY}"
+        )
+    if not text:
+        raise UsageError("the engine's folder must not be empty: give a path such as './food'")
+    return Path(text), None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{folder} is a file, not a folder: give another place for the engine") from error
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}; give a folder that can be written") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be written: permission denied; give a folder that can be written")
+    if folder.name == HIDDEN_FOLDER and _in_git_tree(folder):
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            _write(ignore, "*\n")
+
+
+def _in_git_tree(folder: Path) -> bool:
+    return any((parent / ".git").exists() for parent in folder.parents)
+
+
+def _read_settings(folder: Path) -> Settings | None:
+    file = folder / SETTINGS_FILE
+    if not file.exists():
+        return None
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+        if values.get("format", _FORMAT) > _FORMAT:
+            raise UsageError(f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode")
+        return msgspec.convert(values, Settings)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, TypeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}; mend it, or delete it to go back to the defaults") from error
+
+
+def _write_settings(folder: Path, settings: Settings) -> None:
+    lines = ["# Where the parts of this framelode engine are; paths are relative to this folder."]
+    # A JSON string is a TOML basic string.
+    lines += [f"{name} = {json.dumps(value)}" for name, value in msgspec.structs.asdict(settings).items()]
+    _write(folder / SETTINGS_FILE, "\n".join(lines) + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{file} cannot be written: {error.strerror}; give a folder that can be written") from error
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -1,0 +1,104 @@
+"""The dataset aggregate: a name within a project, and the tree of its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blake3 import blake3
+
+from .aggregate import Aggregate
+from .errors import ConflictError, InvalidValueError
+from .events import DatasetCreated, DatasetTagged, Event, NameClaimed, VersionAttached, VersionDetached
+
+DEFAULT_PROJECT = "default"
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a name; `InvalidValueError` when it is empty, no string, or not encodable."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidValueError(f"{what} must be a string that is not empty, not {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"{what} {name!r} holds a lone surrogate, which cannot be stored") from error
+    return name
+
+
+def check_tags(tags: Sequence[str] | None) -> list[str]:
+    """Return tags as a list; `InvalidValueError` for one that is no string."""
+    if tags is None:
+        return []
+    if isinstance(tags, str):
+        raise InvalidValueError(f"tags must be a list of strings, not the string {tags!r}")
+    return [check_name(tag, "a tag") for tag in tags]
+
+
+def name_stream(project: str, name: str) -> str:
+    """Return the stream in which a dataset name of a project is claimed."""
+    digest = blake3(b"\0".join((project.encode(), name.encode())))
+    return f"name-{digest.hexdigest(length=16)}"
+
+
+class DatasetName(Aggregate):
+    """A name within a project: whoever appends to its stream first holds it."""
+
+    dataset_id: str | None = None
+
+    def claim(self, dataset_id: str) -> None:
+        """Take the name for a dataset."""
+        if self.dataset_id is not None:
+            raise ConflictError(f"the name is held by dataset {self.dataset_id}")
+        self.trigger(NameClaimed, dataset_id=dataset_id)
+
+    def change(self, event: Event) -> None:
+        """Take over what an event holds."""
+        if isinstance(event, NameClaimed):
+            self.dataset_id = event.dataset_id
+
+
+class Dataset(Aggregate):
+    """A dataset; every change of its version tree passes through its stream."""
+
+    name: str = ""
+    project: str = DEFAULT_PROJECT
+
+    def __init__(self, aggregate_id: str) -> None:
+        super().__init__(aggregate_id)
+        self.tags: list[str] = []
+        self.parents: dict[str, str | None] = {}
+
+    def create(self, name: str, project: str, description: str, tags: list[str]) -> None:
+        """Bring the dataset into being."""
+        self.trigger(DatasetCreated, name=name, project=project, description=description, tags=tags)
+
+    def add_tags(self, tags: list[str]) -> None:
+        """Add the tags that the dataset lacks."""
+        missing = [tag for tag in dict.fromkeys(tags) if tag not in self.tags]
+        if missing:
+            self.trigger(DatasetTagged, tags=self.tags + missing)
+
+    def attach(self, version_id: str, parent_id: str | None) -> None:
+        """Add a version to the tree."""
+        self.trigger(VersionAttached, version_id=version_id, parent_id=parent_id)
+
+    def detach(self, version_id: str) -> None:
+        """Take a version without children out of the tree."""
+        self.trigger(VersionDetached, version_id=version_id)
+
+    def children(self, version_id: str) -> list[str]:
+        """Return the ids of a version's children."""
+        return [child for child, parent in self.parents.items() if parent == version_id]
+
+    def change(self, event: Event) -> None:
+        """Take over what an event holds."""
+        match event:
+            case DatasetCreated():
+                self.name, self.project, self.tags = event.name, event.project, list(event.tags)
+            case DatasetTagged():
+                self.tags = list(event.tags)
+            case VersionAttached():
+                self.parents[event.version_id] = event.parent_id
+            case VersionDetached():
+                self.parents.pop(event.version_id, None)
+            case _:
+                pass

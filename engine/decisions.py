@@ -1,0 +1,173 @@
+"""What a batch of frames does to a version: add, update, delete, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from .encoding import MAX_FRAME_BYTES, EncodedFrames, Refusal
+from .errors import FramelodeError, InvalidValueError
+from .frame_batch import FrameChange, FrameChanges, changes_at
+from .frames import FrameGroup, frame_from_dict
+from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
+from .log import Log
+from .state import VersionState
+from .wire import encode_record
+
+DELETED = np.uint64(1 << 63)
+"""Marks the position of a delete in what a state finds."""
+
+WIRE_FIELDS = ("context_id", "meta", "rois", "sources", "timestamp")
+"""Fields of a frame that an update may leave out."""
+
+_fields_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+
+
+class Decided(msgspec.Struct):
+    """The changes that a request comes to, and what it does not change."""
+
+    changes: FrameChanges
+    unchanged: int = 0
+    unknown: int = 0
+    duplicates: int = 0
+    refusals: list[Refusal] = []
+
+
+def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: U64) -> Decided:
+    """Decide adds: a frame that the version holds is updated, or left alone when it is the same."""
+    live = (found != 0) & (found < DELETED)
+    operations = np.where(live, Operation.UPDATE, Operation.ADD).astype(np.uint8)
+    previous = found & ~DELETED
+    saved = np.zeros(len(encoded), np.uint64)
+    changes = FrameChanges(
+        ids=encoded.ids,
+        plain=encoded.plain,
+        keys=encoded.keys,
+        digests=encoded.digests,
+        operations=operations,
+        payloads=encoded.payloads,
+        previous=previous,
+        saved=saved,
+    )
+    if not live.any():
+        return Decided(changes, duplicates=encoded.duplicates)
+    same = np.zeros(len(encoded), bool)
+    same[live] = _has_digest(state, previous[live], np.frombuffer(encoded.digests, ">u8").reshape(-1, 2)[live])
+    before = changes_at(log, previous[live & ~same].tolist())
+    for index in np.flatnonzero(live & ~same).tolist():
+        change = before[int(previous[index])]
+        saved[index] = change.saved or previous[index]
+        changes.changed[index] = changed_fields(change.payload, encoded.payloads[index])
+    return Decided(_keep(changes, ~same), unchanged=int(same.sum()), duplicates=encoded.duplicates)
+
+
+def decide_merges(
+    encoded: EncodedFrames, without_fields: frozenset[str], log: Log, state: VersionState, found: U64
+) -> Decided:
+    """Decide updates that merge: what is held stays unless the request says otherwise."""
+    live = (found != 0) & (found < DELETED)
+    held = changes_at(log, (found[live]).tolist())
+    merged: list[bytes] = []
+    refusals: list[Refusal] = []
+    kept = np.ones(len(encoded), bool)
+    for index, payload in enumerate(encoded.payloads):
+        before = held[int(found[index])].payload if live[index] else b"\x80"
+        try:
+            merged.append(_merge(encoded.ids[index], before, payload, without_fields))
+        except FramelodeError as error:
+            refusals.append(Refusal(encoded.ids[index], str(error)))
+            kept[index] = False
+    digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in merged])
+    keys = np.frombuffer(encoded.keys, np.uint8).reshape(-1, KEY_SIZE)[kept].tobytes()
+    ids = [frame_id for frame_id, keep in zip(encoded.ids, kept.tolist(), strict=True) if keep]
+    whole = EncodedFrames(ids, encoded.plain, keys, merged, digests, encoded.duplicates)
+    decided = decide_writes(whole, log, state, found[kept])
+    decided.refusals = refusals
+    return decided
+
+
+def decide_deletes(ids: Sequence[str], plain: bool, keys: bytes, log: Log, found: U64) -> Decided:
+    """Decide deletes: what the version does not hold is counted and left alone."""
+    live = (found != 0) & (found < DELETED)
+    positions = found[live]
+    before = changes_at(log, positions.tolist())
+    count = len(positions)
+    changes = FrameChanges(
+        ids=[frame_id for frame_id, is_live in zip(ids, live.tolist(), strict=True) if is_live],
+        plain=plain,
+        keys=np.frombuffer(keys, np.uint8).reshape(-1, KEY_SIZE)[live].tobytes(),
+        digests=bytes(DIGEST_SIZE * count),
+        operations=np.full(count, Operation.DELETE, np.uint8),
+        payloads=[b""] * count,
+        previous=positions,
+        saved=np.array([before[position].saved or position for position in positions.tolist()], np.uint64),
+    )
+    return Decided(changes, unknown=len(ids) - count)
+
+
+def changed_fields(before: bytes, after: bytes) -> list[str]:
+    """Return the names of the top-level fields in which two payloads differ, in order."""
+    old, new = _fields_decoder.decode(before), _fields_decoder.decode(after)
+    names = sorted(old.keys() | new.keys())
+    return [name for name in names if name not in old or name not in new or bytes(old[name]) != bytes(new[name])]
+
+
+def check_without_fields(without_fields: Any) -> frozenset[str]:
+    """Return the fields that an update leaves out; unknown ones are an `InvalidValueError`."""
+    if not without_fields:
+        return frozenset()
+    if isinstance(without_fields, str) or not all(isinstance(name, str) for name in without_fields):
+        raise InvalidValueError(f"without_fields must be a list of field names, not {without_fields!r}")
+    unknown = sorted(set(without_fields) - set(WIRE_FIELDS))
+    if unknown:
+        raise InvalidValueError(f"without_fields names {', '.join(unknown)}; frames have {', '.join(WIRE_FIELDS)}")
+    return frozenset(without_fields)
+
+
+def _has_digest(state: VersionState, positions: U64, digests: NDArray[Any]) -> NDArray[np.bool_]:
+    rows = state.rows(positions)
+    return (rows["digest_hi"] == digests[:, 0]) & (rows["digest_lo"] == digests[:, 1])
+
+
+def _keep(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
+    if keep.all():
+        return changes
+    kept = np.flatnonzero(keep).tolist()
+    places = {index: place for place, index in enumerate(kept)}
+    return FrameChanges(
+        ids=[changes.ids[index] for index in kept],
+        plain=changes.plain,
+        keys=np.frombuffer(changes.keys, np.uint8).reshape(-1, KEY_SIZE)[keep].tobytes(),
+        digests=np.frombuffer(changes.digests, np.uint8).reshape(-1, DIGEST_SIZE)[keep].tobytes(),
+        operations=changes.operations[keep],
+        payloads=[changes.payloads[index] for index in kept],
+        previous=changes.previous[keep],
+        saved=changes.saved[keep],
+        changed={places[index]: names for index, names in changes.changed.items() if index in places},
+    )
+
+
+def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[str]) -> bytes:
+    old: dict[str, Any] = msgspec.msgpack.decode(before)
+    new: dict[str, Any] = msgspec.msgpack.decode(sent)
+    merged = old | {name: value for name, value in new.items() if name not in without_fields}
+    if "meta" in new and "meta" not in without_fields:
+        merged["meta"] = _merge_deep(old.get("meta", {}), new["meta"])
+    frame = frame_from_dict(merged | {"id": frame_id})
+    payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise InvalidValueError(f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {MAX_FRAME_BYTES}")
+    return payload
+
+
+def _merge_deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        held = merged.get(key)
+        merged[key] = _merge_deep(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return merged

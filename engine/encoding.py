@@ -1,0 +1,145 @@
+"""From frames to canonical payloads, keys and digests, a whole batch at a time.
+
+Objects are checked where they are made and set, so a batch is only screened here: its types by iteration in C,
+its numbers on the encoded bytes. Where the screen finds anything, the frames are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from blake3 import blake3
+
+from .errors import FramelodeError, InvalidValueError
+from .frames import FrameGroup, SingleFrame, screen
+from .keys import DIGEST_SIZE, frame_keys
+from .wire import encode_record
+
+AnyFrame = SingleFrame | FrameGroup
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""What one encoded frame may have."""
+
+_FLOAT64 = 0xCB
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One frame that was not recorded, and why."""
+
+    frame: Any
+    error: str
+    error_type: str = "validation"
+
+
+class EncodedFrames(msgspec.Struct):
+    """Frames ready to be decided on: each id once, the last one of a call."""
+
+    ids: list[str]
+    plain: bool
+    keys: bytes
+    payloads: list[bytes]
+    digests: bytes
+    duplicates: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.ids)
+
+
+class FrameEncoder:
+    """Encodes batches of frames and gives ids to those that have none.
+
+    Parameters
+    ----------
+    new_id : callable
+        Makes ids for frames without a source.
+    root : path, optional
+        Folder that derived ids take local sources relative to.
+    max_frame_bytes : int
+        Limit of one encoded frame.
+    """
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        root: str | os.PathLike[str] | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        self._new_id = new_id
+        self._root = root
+        self._limit = max_frame_bytes
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch; frames that cannot be recorded come back as refusals."""
+        payloads = self._encode_together(frames)
+        if payloads is None:
+            return self._encode_one_by_one(frames)
+        return self._finish(frames, payloads), []
+
+    def _encode_together(self, frames: Sequence[Any]) -> list[bytes] | None:
+        """Encode frames that need no second look; None when some do."""
+        if not set(map(type, frames)) <= {SingleFrame} or not screen(frames):
+            return None
+        try:
+            payloads = list(map(encode_record, frames))
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError):
+            return None
+        if payloads and (max(map(len, payloads)) > self._limit or suspicious_floats(b"".join(payloads))):
+            return None
+        return payloads
+
+    def _encode_one_by_one(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        accepted: list[AnyFrame] = []
+        payloads: list[bytes] = []
+        refusals: list[Refusal] = []
+        for frame in frames:
+            try:
+                payloads.append(self._encode_one(frame))
+                accepted.append(frame)
+            except FramelodeError as error:
+                refusals.append(Refusal(frame, str(error)))
+        return self._finish(accepted, payloads), refusals
+
+    def _encode_one(self, frame: Any) -> bytes:
+        if not isinstance(frame, SingleFrame | FrameGroup):
+            raise InvalidValueError(f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects")
+        frame.validated()
+        payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
+        if len(payload) > self._limit:
+            raise InvalidValueError(
+                f"frame {frame.id!r} has {len(payload)} bytes encoded, the limit is {self._limit}: "
+                "keep large arrays in files of their own and name them by URI"
+            )
+        return payload
+
+    def _finish(self, frames: Sequence[AnyFrame], payloads: list[bytes]) -> EncodedFrames:
+        ids = [frame.id or self._give_id(frame) for frame in frames]
+        duplicates = len(ids) - len(set(ids))
+        if duplicates:
+            # The last frame of an id wins, at its own place.
+            last = sorted({frame_id: index for index, frame_id in enumerate(ids)}.values())
+            ids, payloads = [ids[index] for index in last], [payloads[index] for index in last]
+        keys, plain = frame_keys(ids)
+        digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in payloads])
+        return EncodedFrames(ids, plain, keys, payloads, digests, duplicates)
+
+    def _give_id(self, frame: AnyFrame) -> str:
+        frame.id = frame.derive_id(self._root) or self._new_id()
+        return frame.id
+
+
+def suspicious_floats(data: bytes) -> bool:
+    """Say whether encoded frames may hold a float that is not canonical: NaN, infinite or -0.0.
+
+    Looks for what such a float begins with, so that bytes of other values may raise a false alarm.
+    """
+    values = np.frombuffer(data, np.uint8)
+    at = np.flatnonzero(values[:-2] == _FLOAT64)
+    first, second = values[at + 1], values[at + 2]
+    endless = ((first & 0x7F) == 0x7F) & (second >= 0xF0)
+    negative_zero = (first == 0x80) & (second == 0)
+    return bool((endless | negative_zero).any())

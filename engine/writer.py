@@ -1,0 +1,393 @@
+"""The bulk path: adds, updates and deletes of frames become record batches, part by part.
+
+A part is encoded, decided against the version's state, packed, and appended in one transaction. When another
+writer was faster, it is decided again against the new state; while nothing it touches has changed, only its
+first version is renumbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from blake3 import blake3
+
+from .batch import BATCH_EVENTS, AppendHeader, Batch
+from .context import current_context
+from .decisions import DELETED, Decided, decide_deletes, decide_merges, decide_writes
+from .encoding import EncodedFrames, FrameEncoder, Refusal
+from .errors import ConcurrencyError, ConflictError, InvalidValueError
+from .frame_batch import pack_frame_batch
+from .keys import U64, Operation, Rows, frame_keys, key_columns
+from .log import Append, AppendExistsError, Log, StreamConflictError
+from .state import VersionState, VersionStates
+from .versions import Version
+
+_TRIES = 1000
+
+
+class WriteReport(msgspec.Struct):
+    """What a command has done.
+
+    Attributes
+    ----------
+    added, updated, deleted, unchanged : int
+        Frames; unchanged ones left no event.
+    unknown : int
+        Deletes of ids that the version does not hold.
+    duplicates : int
+        Frames whose id came again later in the same part; only the last of each was considered.
+    refusals : list of Refusal
+        Frames that were not recorded.
+    spans : list of (int, int)
+        First and last positions of what was recorded.
+    overwritten : list of ndarray of uint64
+        Positions of the frames whose ids the version held already.
+    """
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    unknown: int = 0
+    duplicates: int = 0
+    refusals: list[Refusal] = []
+    spans: list[tuple[int, int]] = []
+    overwritten: list[U64] = []
+
+    @property
+    def events(self) -> int:
+        """Number of events recorded."""
+        return self.added + self.updated + self.deleted
+
+    def include(self, other: WriteReport) -> None:
+        """Add the counts of another report."""
+        for name in ("added", "updated", "deleted", "unchanged", "unknown", "duplicates"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.refusals += other.refusals
+        self.spans += other.spans
+        self.overwritten += other.overwritten
+
+
+class _Request(Protocol):
+    """One part of a command: what it touches, and how it is decided."""
+
+    keys: bytes
+
+    def digest(self) -> bytes:
+        """Identify the request, so that a repeated command is known again."""
+        ...
+
+    def decide(self, state: VersionState, found: U64) -> Decided:
+        """Decide against the state in which each key was last seen at `found`."""
+        ...
+
+
+OnPart = Callable[[WriteReport], None]
+"""Called after each part with the report so far."""
+
+
+class FrameWriter:
+    """Writes frames into draft versions.
+
+    Parameters
+    ----------
+    log : Log
+        Where batches are appended.
+    states : VersionStates
+        The states that decisions are made on.
+    load_version : callable
+        Loads a version's aggregate.
+    new_id : callable
+        Makes ids of 32 hex digits.
+    """
+
+    def __init__(
+        self, log: Log, states: VersionStates, load_version: Callable[[str], Version], new_id: Callable[[], str]
+    ) -> None:
+        self._log = log
+        self._states = states
+        self._load_version = load_version
+        self._new_id = new_id
+
+    def add(
+        self,
+        version_id: str,
+        frames: Iterable[Any],
+        encoder: FrameEncoder,
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: OnPart | None = None,
+    ) -> WriteReport:
+        """Add frames; an id that the version holds is overwritten, a frame that changes nothing leaves no event.
+
+        Parameters
+        ----------
+        frames : iterable
+            Consumed part by part.
+        batch_size : int
+            Frames of one part, at most 10,000.
+        command_id : str, optional
+            Repeated with the same frames, the command does nothing twice and finishes what was left.
+
+        Raises
+        ------
+        PublishedError
+            The version takes no changes; nothing of the part at hand was recorded.
+        ConflictError
+            The command was used for other frames.
+        """
+
+        def prepare(part: Sequence[Any]) -> tuple[_Request, list[Refusal]]:
+            encoded, refusals = encoder.encode(part)
+            return _Write(encoded, self._log), refusals
+
+        return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
+
+    def merge(
+        self,
+        version_id: str,
+        frames: Iterable[Any],
+        encoder: FrameEncoder,
+        without_fields: frozenset[str],
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: OnPart | None = None,
+    ) -> WriteReport:
+        """Update frames by merging the fields sent into what the version holds; nothing is removed."""
+
+        def prepare(part: Sequence[Any]) -> tuple[_Request, list[Refusal]]:
+            encoded, refusals = encoder.encode(part)
+            return _Merge(encoded, without_fields, self._log), refusals
+
+        return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
+
+    def delete(
+        self,
+        version_id: str,
+        frame_ids: Iterable[str],
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: OnPart | None = None,
+    ) -> WriteReport:
+        """Delete frames by id; unknown ids leave no event and are counted."""
+
+        def prepare(part: Sequence[str]) -> tuple[_Request, list[Refusal]]:
+            return _Delete(list(dict.fromkeys(part)), self._log), []
+
+        return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
+
+    def _run(
+        self,
+        version_id: str,
+        items: Iterable[Any],
+        prepare: Callable[[Sequence[Any]], tuple[_Request, list[Refusal]]],
+        batch_size: int,
+        command_id: str | None,
+        on_part: OnPart | None,
+    ) -> WriteReport:
+        size = _check_batch_size(batch_size)
+        recorded = self._log.find_append(command_id) if command_id else None
+        if recorded is None:
+            self._load_version(version_id).require_draft()
+        report = WriteReport()
+        command = _Command(command_id or self._new_id(), command_id is not None, recorded)
+        for number, (part, is_last) in enumerate(_parts(items, size)):
+            request, refusals = prepare(part)
+            report.include(self._write_part(version_id, request, command, number, is_last=is_last))
+            report.refusals += refusals
+            if on_part:
+                on_part(report)
+        return report
+
+    def _write_part(
+        self, version_id: str, request: _Request, command: _Command, number: int, *, is_last: bool
+    ) -> WriteReport:
+        # Only a command that may be repeated needs to be recognised.
+        digest = request.digest() if command.repeatable else b""
+        if command.recorded is not None and number <= command.recorded.part:
+            return self._recorded_report(command, number, digest)
+        hi, lo = key_columns(request.keys)
+        packed: _Packed | None = None
+        for _ in range(_TRIES):
+            state = self._states.current(version_id)
+            version, found = state.version, state.find(hi, lo)
+            if packed is None or not np.array_equal(packed.found, found):
+                packed = _pack(version_id, request.decide(state, found), found)
+            if not packed.batches:
+                return packed.report
+            batches = packed.numbered(version + 1)
+            try:
+                header = self._append(batches, command, number, digest, packed.report, is_last=is_last)
+            except StreamConflictError:
+                self._load_version(version_id).require_draft()
+                continue
+            except AppendExistsError:
+                return self._recorded_report(command, number, digest)
+            packed.report.spans.append((header.first_position, header.last_position))
+            position = header.first_position
+            for batch, (_, rows) in zip(batches, packed.batches, strict=True):
+                self._states.recorded(version_id, rows, position, batch.first_version)
+                position += batch.count
+            return packed.report
+        raise ConcurrencyError(f"version {version_id}: other writers were faster {_TRIES} times: call again")
+
+    def _append(
+        self,
+        batches: list[Batch],
+        command: _Command,
+        number: int,
+        digest: bytes,
+        report: WriteReport,
+        *,
+        is_last: bool,
+    ) -> AppendHeader:
+        context = current_context()
+        append = Append(
+            batches=batches,
+            command_id=command.command_id,
+            part=number,
+            is_last=is_last,
+            request_digest=digest,
+            actor=context.actor,
+            context=context.encoded,
+            result=_encode_report(report),
+        )
+        return self._log.append(append)
+
+    def _recorded_report(self, command: _Command, number: int, digest: bytes) -> WriteReport:
+        recorded = self._log.find_append(command.command_id, number)
+        if recorded is None:
+            # A part that changed nothing left no trace; later parts did.
+            return WriteReport()
+        if recorded.request_digest != digest:
+            raise ConflictError(
+                f"part {number} of command {command.command_id} was recorded with other content: "
+                "give the new request a command id of its own"
+            )
+        return _decode_report(recorded.result)
+
+
+class _Command(msgspec.Struct):
+    command_id: str
+    repeatable: bool
+    recorded: AppendHeader | None
+
+
+class _Packed(msgspec.Struct):
+    found: U64
+    batches: list[tuple[Batch, Rows]]
+    report: WriteReport
+
+    def numbered(self, first_version: int) -> list[Batch]:
+        """Return the batches with the stream versions that follow each other from `first_version`."""
+        numbered: list[Batch] = []
+        for batch, _ in self.batches:
+            numbered.append(msgspec.structs.replace(batch, first_version=first_version))
+            first_version += batch.count
+        return numbered
+
+
+def _pack(version_id: str, decided: Decided, found: U64) -> _Packed:
+    counts = np.bincount(decided.changes.operations, minlength=Operation.DELETE + 1)
+    report = WriteReport(
+        added=int(counts[Operation.ADD]),
+        updated=int(counts[Operation.UPDATE]),
+        deleted=int(counts[Operation.DELETE]),
+        unchanged=decided.unchanged,
+        unknown=decided.unknown,
+        duplicates=decided.duplicates,
+        refusals=decided.refusals,
+        overwritten=[held] if len(held := found[(found != 0) & (found < DELETED)]) else [],
+    )
+    batches = [pack_frame_batch(version_id, 0, changes) for changes in decided.changes.cut()]
+    return _Packed(found, batches, report)
+
+
+class _Write(msgspec.Struct):
+    """Frames to be added, or to replace what is there."""
+
+    encoded: EncodedFrames
+    log: Log
+
+    @property
+    def keys(self) -> bytes:
+        return self.encoded.keys
+
+    def digest(self) -> bytes:
+        return _request_digest(b"write", self.encoded.keys, self.encoded.digests)
+
+    def decide(self, state: VersionState, found: U64) -> Decided:
+        return decide_writes(self.encoded, self.log, state, found)
+
+
+class _Merge(msgspec.Struct):
+    """Frames whose fields are merged into what is there."""
+
+    encoded: EncodedFrames
+    without_fields: frozenset[str]
+    log: Log
+
+    @property
+    def keys(self) -> bytes:
+        return self.encoded.keys
+
+    def digest(self) -> bytes:
+        fields = " ".join(sorted(self.without_fields)).encode()
+        return _request_digest(b"merge", fields, self.encoded.keys, self.encoded.digests)
+
+    def decide(self, state: VersionState, found: U64) -> Decided:
+        return decide_merges(self.encoded, self.without_fields, self.log, state, found)
+
+
+class _Delete:
+    """Frames to be deleted."""
+
+    def __init__(self, ids: list[str], log: Log) -> None:
+        self.ids = ids
+        self.keys, self.plain = frame_keys(ids)
+        self._log = log
+
+    def digest(self) -> bytes:
+        return _request_digest(b"delete", self.keys)
+
+    def decide(self, state: VersionState, found: U64) -> Decided:
+        return decide_deletes(self.ids, self.plain, self.keys, self._log, found)
+
+
+def _request_digest(*parts: bytes) -> bytes:
+    hasher = blake3()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.digest(length=16)
+
+
+def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:
+    """Cut items into parts; says of each whether it is the last."""
+    iterator = iter(items)
+    part = list(islice(iterator, size))
+    while part:
+        following = list(islice(iterator, size))
+        yield part, not following
+        part = following
+
+
+def _check_batch_size(batch_size: int) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidValueError(f"batch_size must be a whole number of 1 or more, not {batch_size!r}")
+    return min(batch_size, BATCH_EVENTS)
+
+
+def _encode_report(report: WriteReport) -> bytes:
+    return msgspec.msgpack.encode([report.added, report.updated, report.deleted, report.unchanged, report.unknown])
+
+
+def _decode_report(result: bytes) -> WriteReport:
+    return WriteReport(*msgspec.msgpack.decode(result, type=list[int]))

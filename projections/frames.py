@@ -1,0 +1,108 @@
+"""Reads the frames that a state points at: streamed in log order, blocks opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..engine.batch import Block, Body
+from ..engine.frame_batch import decode_change
+from ..engine.frames import SingleFrame, decode_record
+from ..engine.keys import KEY_SIZE, ROW, U64
+from ..engine.log import Log
+from ..engine.wire import put_id
+from .state import State
+
+_BATCHES_AT_ONCE = 8
+_WHOLE_BLOCK = 4
+"""A block is decoded whole when at least one in this many of its events is wanted."""
+
+
+class StoredFrame(msgspec.Struct, array_like=True, gc=False):
+    """One event of a frame batch, its record decoded; the record of a delete is None."""
+
+    frame: SingleFrame | None
+    id: str | None = None
+    previous: int = 0
+    saved: int = 0
+    changed: list[str] = []
+
+
+_block_decoder = msgspec.msgpack.Decoder(list[StoredFrame])
+_event_decoder = msgspec.msgpack.Decoder(StoredFrame)
+
+
+def read_records(log: Log, state: State, positions: U64) -> Iterator[SingleFrame]:
+    """Yield the records at ascending positions, ids set; nothing but a few batches is held in memory."""
+    for _, stored, ids in _read_blocks(log, state, positions):
+        for event, frame_id in zip(stored, ids, strict=True):
+            record = event.frame
+            put_id(record, event.id or frame_id)
+            yield record  # type: ignore[misc]  # a state points at no delete
+
+
+def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, StoredFrame]]:
+    """Yield ``(position, event)`` at ascending positions, the records' ids set."""
+    for block_positions, stored, ids in _read_blocks(log, state, positions):
+        for position, event, frame_id in zip(block_positions, stored, ids, strict=True):
+            put_id(event.frame, event.id or frame_id)
+            yield position, event
+
+
+def _read_blocks(
+    log: Log, state: State, positions: U64
+) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
+    """Yield, block by block, the wanted positions, their events, and the hex of their keys."""
+    if not len(positions):
+        return
+    first, index = state.batches.locate(positions)
+    starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+    groups = np.split(index, starts[1:])
+    wanted = first[starts].tolist()
+    for at in range(0, len(wanted), _BATCHES_AT_ONCE):
+        chunk = wanted[at : at + _BATCHES_AT_ONCE]
+        keys = log.rows_at(chunk)
+        for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
+            yield from _read_body(body, indices, keys[body.first_position])
+
+
+def _read_body(
+    body: Body, indices: np.ndarray[Any, Any], keys: bytes
+) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
+    hexes = np.frombuffer(keys, np.uint8).reshape(-1, ROW.itemsize)[:, :KEY_SIZE].tobytes().hex()
+    at = 0
+    while at < len(indices):
+        number, first = body.block_of(int(indices[at]))
+        stop = int(np.searchsorted(indices, body.bounds(number)[1], side="left"))
+        within = indices[at:stop].tolist()
+        stored = _decode_events(body.open_block(number), [i - first for i in within], body.first_position + first)
+        width = 2 * KEY_SIZE
+        yield (
+            [body.first_position + i for i in within],
+            stored,
+            [hexes[i * width : (i + 1) * width] for i in within],
+        )
+        at = stop
+
+
+def _decode_events(block: Block, indices: Sequence[int], position: int) -> list[StoredFrame]:
+    if len(indices) * _WHOLE_BLOCK >= block.count:
+        try:
+            events = _block_decoder.decode(block.as_array())
+        except msgspec.MsgspecError:
+            events = [_decode_event(event, position + i) for i, event in enumerate(block.events())]
+        return events if len(indices) == block.count else [events[i] for i in indices]
+    return [_decode_event(block.event(i), position + i) for i in indices]
+
+
+def _decode_event(event: bytes, position: int) -> StoredFrame:
+    try:
+        return _event_decoder.decode(event)
+    except msgspec.MsgspecError:
+        # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
+        change = decode_change(event, position)
+        record = decode_record(change.payload) if change.payload else None
+        return StoredFrame(record, change.id, change.previous, change.saved, change.changed)
