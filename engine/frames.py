@@ -474,17 +474,16 @@ class SingleFrame(Record):
     __hash__ = None  # type: ignore[assignment]  # frames can be changed
 
     def __repr__(self) -> str:
-        parts = [f"id={self.id!r}", f"source={shorten(self.source)}"]
-        parts += [
-            f"{key}={getattr(self, key)}" for key in ("width", "height", "timestamp") if getattr(self, key)
-        ]
-        if self.is_group():
-            parts.append(f"sources={len(self._sources)}")
-        if self._annotations:
-            parts.append(f"annotations={len(self._annotations)}")
-        if self._metadata:
-            parts.append(f"metadata={shorten(self._metadata)}")
-        return f"SingleFrame({', '.join(parts)})"
+        return f"SingleFrame({', '.join(f'{key}={shorten(value)}' for key, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        counts = {
+            "sources": len(self._sources) if self.is_group() else 0,
+            "annotations": len(self._annotations),
+        }
+        shown = {"width": self.width, "height": self.height, "timestamp": self.timestamp, **counts}
+        given = [(key, value) for key, value in {**shown, "metadata": self._metadata}.items() if value]
+        return [("id", self.id), ("source", self.source), *given]
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.validated()

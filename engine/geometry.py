@@ -6,7 +6,7 @@ Lengths are in pixels of the source, x to the right and y down; angles are in ra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack, overload
 
 import msgspec
 from msgspec import Struct, StructMeta, field
@@ -27,6 +27,9 @@ from .validation import (
     whole_points,
 )
 
+if TYPE_CHECKING:
+    import inspect
+
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -46,6 +49,14 @@ class Constructed(StructMeta):
         self = StructMeta.__call__(cls)
         self.__init__(*args, **kwargs)
         return self
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """Signature of the constructor; msgspec would show the stored fields."""
+        import inspect
+
+        signature = inspect.signature(cls.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 class MaskValue(Struct, omit_defaults=True, gc=False, frozen=True):
@@ -238,13 +249,14 @@ class Annotation(Struct, metaclass=Constructed, kw_only=True, omit_defaults=True
         return msgspec.structs.replace(self, _sources=names)
 
     def __repr__(self) -> str:
-        shown = {"id": self._id, "labels": self._labels, "poly": self._poly, "mask": self._mask}
-        shown |= {"confidence": self._confidence, "metadata": self._metadata, "sources": self._sources}
-        given = {"type": self.type} if self.__struct_config__.tag is None else {}
-        given |= {key: value for key, value in shown.items() if value not in (None, (), [], {})}
-        return (
-            f"{type(self).__name__}({', '.join(f'{key}={shorten(value)}' for key, value in given.items())})"
-        )
+        parts = ", ".join(f"{key}={shorten(value)}" for key, value in self.__rich_repr__())
+        return f"{type(self).__name__}({parts})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        keys = ("id", "labels", "poly", "mask", "confidence", "metadata", "sources")
+        shown = [(key, getattr(self, f"_{key}")) for key in keys]
+        own = [("type", self.type)] if self.__struct_config__.tag is None else []
+        return own + [(key, value) for key, value in shown if value not in (None, (), [], {})]
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.validate()
@@ -272,7 +284,15 @@ class Shape(Annotation):
 
 
 class Points(Annotation):
-    """A geometry of points."""
+    """A geometry of points.
+
+    Parameters
+    ----------
+    points : sequence of float, shape (n, dimensions) or (n * dimensions,)
+        One point or more.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     dimensions: ClassVar[int] = 2
 
@@ -301,7 +321,15 @@ class Points(Annotation):
 
 
 class Rings(Annotation):
-    """A geometry of several rings, stored as their count, the points of each, then all coordinates."""
+    """A geometry of several rings, stored as their count, the count of points of each, then all coordinates.
+
+    Parameters
+    ----------
+    rings : sequence
+        One ring or more, each of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     dimensions: ClassVar[int] = 2
 

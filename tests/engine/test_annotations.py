@@ -1,0 +1,389 @@
+"""The annotation types: what they take, what they refuse, and that nothing of them is lost."""
+
+import copy
+import math
+import pickle
+
+import msgspec
+import numpy as np
+import pytest
+from framelode.engine.annotations import (
+    BoundingBox2D,
+    BoundingBox3D,
+    ComplexPolygon2D,
+    ComplexPolygon3D,
+    Ellipse2D,
+    ImageAnnotation,
+    KeyPoints2D,
+    KeyPoints3D,
+    Mask,
+    Polygon2D,
+    Polygon3D,
+    UnknownAnnotation,
+    annotation_from_dict,
+    register_annotation,
+)
+from framelode.engine.errors import ConflictError, InvalidValueError, UsageError
+from framelode.engine.frames import SingleFrame, decode_record
+from framelode.engine.geometry import Annotation
+from framelode.engine.wire import encode_record
+
+COMMON = {
+    "id": "7",
+    "labels": ["car", "red"],
+    "confidence": 0.25,
+    "metadata": {"by": {"who": [1, None, True]}},
+}
+
+
+def examples():
+    return [
+        BoundingBox2D(1, 2, 30, 40, **COMMON),
+        BoundingBox2D(1, 2, 30, 40, 0.5),
+        BoundingBox3D([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], **COMMON),
+        Polygon2D([(0, 0), (4, 0), (4, 3)], **COMMON),
+        Polygon3D([(0, 0, 1), (4, 0, 1), (4, 3, 2)]),
+        ComplexPolygon2D([[(0, 0), (9, 0), (9, 9)], [1, 1, 2, 1, 2, 2, 1, 2]], **COMMON),
+        ComplexPolygon3D([[(0, 0, 0), (9, 0, 0), (9, 9, 0)]]),
+        Ellipse2D(5, 6, 3, 2, 0.1, **COMMON),
+        KeyPoints2D([1, 2, 3, 4], **COMMON),
+        KeyPoints3D([1, 2, 3, 4, 5, 6]),
+        Mask((1, 2, 255), "00", **COMMON),
+        Mask((0, 0, 0)),
+        ImageAnnotation(**COMMON),
+        UnknownAnnotation("acme.elsewhere", [1, 2.5], **COMMON),
+    ]
+
+
+def name_of(annotation):
+    return annotation.type
+
+
+@pytest.mark.parametrize("annotation", examples(), ids=name_of)
+class TestNothingIsLost:
+    def test_wire_form(self, annotation):
+        assert annotation_from_dict(annotation.to_dict()) == annotation
+
+    def test_wire_form_is_plain_json(self, annotation):
+        wire = annotation.to_dict()
+        assert msgspec.json.decode(msgspec.json.encode(wire)) == wire
+
+    def test_stored_form(self, annotation):
+        payload = encode_record(SingleFrame(annotations=[annotation]))
+        record = decode_record(payload)
+        assert record.annotations == [annotation]
+        assert type(record.annotations[0]) is type(annotation)
+        assert encode_record(record) == payload
+
+    @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+    def test_copies(self, annotation, twin):
+        assert twin(annotation) == annotation
+
+    def test_repr_names_the_type(self, annotation):
+        assert repr(annotation).startswith(type(annotation).__name__ + "(")
+
+
+class TestCommonFields:
+    def test_values_are_read_back(self):
+        box = BoundingBox2D(1, 2, 3, 4, **COMMON)
+        assert (box.id, box.labels, box.confidence, box.metadata) == tuple(COMMON.values())
+        assert box.sources == ()
+
+    def test_what_is_given_is_copied(self):
+        labels, metadata = ["a"], {"k": [1]}
+        box = BoundingBox2D(1, 2, 3, 4, labels=labels, metadata=metadata)
+        labels.append("b")
+        metadata["k"].append(2)
+        assert (box.labels, box.metadata) == (["a"], {"k": [1]})
+
+    def test_forms_that_are_taken(self):
+        assert ImageAnnotation(labels="one").labels == ["one"]
+        assert ImageAnnotation(labels=("a", "b")).labels == ["a", "b"]
+        assert ImageAnnotation(labels=np.array(["a", "b"])).labels == ["a", "b"]
+        assert ImageAnnotation(id=12).id == "12"
+        assert ImageAnnotation(id=np.int64(12)).id == "12"
+        confidence = ImageAnnotation(confidence=np.float32(0.5)).confidence
+        assert (confidence, type(confidence)) == (0.5, float)
+
+    def test_properties_can_be_set_and_unset(self):
+        note = ImageAnnotation(**COMMON)
+        note.id = note.labels = note.confidence = note.metadata = None
+        assert note == ImageAnnotation()
+        note.id, note.labels, note.confidence, note.metadata = COMMON.values()
+        assert note == ImageAnnotation(**COMMON)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            ("confidence", 1.5, r"confidence: 1.5 is refused; allowed: a number in \[0, 1\]"),
+            ("confidence", -0.1, r"confidence: -0.1 is refused"),
+            ("confidence", True, "confidence: True is refused; allowed: a finite number"),
+            ("confidence", math.nan, "confidence: nan is refused"),
+            ("confidence", "0.5", "confidence: '0.5' is refused"),
+            ("labels", 5, "labels: 5 is refused; allowed: a list of text"),
+            ("labels", ["a", 5], r"labels\[1\]: 5 is refused; allowed: text"),
+            ("labels", {"a"}, r"labels: {'a'} is refused"),
+            ("labels", ["\ud800"], r"labels\[0\]: .* text without lone surrogates"),
+            ("id", "", "id: '' is refused"),
+            ("id", True, "id: True is refused"),
+            ("id", ["a"], r"id: \['a'\] is refused; allowed: text or a number"),
+            ("metadata", [1], r"metadata: \[1\] is refused; allowed: a dict"),
+            ("metadata", {"a": {1: 2}}, "metadata.a: 1 is refused; allowed: keys that are text"),
+            ("metadata", {"a": object}, "metadata.a: .* is refused; allowed: text, numbers, booleans"),
+        ],
+    )
+    def test_refused_at_birth_and_when_set(self, field, value, message):
+        with pytest.raises(InvalidValueError, match=message):
+            ImageAnnotation(**{field: value})
+        note = ImageAnnotation(**COMMON)
+        with pytest.raises(InvalidValueError, match=message):
+            setattr(note, field, value)
+        assert note == ImageAnnotation(**COMMON)
+
+
+class TestCoordinates:
+    @pytest.mark.parametrize("kind", [tuple, np.array, lambda v: np.array(v, np.float32), iter])
+    def test_flat_forms(self, kind):
+        assert KeyPoints2D(kind([1, 2, 3, 4])).points == [(1.0, 2.0), (3.0, 4.0)]
+
+    @pytest.mark.parametrize("kind", [list, np.array, lambda v: zip([1, 3], [2, 4], strict=True)])
+    def test_nested_forms(self, kind):
+        assert KeyPoints2D(kind([(1, 2), (3, 4)])).points == [(1.0, 2.0), (3.0, 4.0)]
+
+    def test_all_are_plain_floats_without_negative_zero(self):
+        box = BoundingBox2D(np.float32(1.5), -0.0, np.int8(3), 4, np.float64(-0.0))
+        assert set(map(type, box.poly)) == {float}
+        assert box.poly == (1.5, 0.0, 3.0, 4.0)
+        assert math.copysign(1, box.y) == 1
+
+    def test_large_finite_numbers_are_allowed(self):
+        assert KeyPoints2D([1.7e308, 1.7e308]).points == [(1.7e308, 1.7e308)]
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: BoundingBox2D(math.nan, 0, 1, 1), "x: nan is refused; allowed: a finite number"),
+            (lambda: BoundingBox2D(0, math.inf, 1, 1), "y: inf is refused"),
+            (lambda: BoundingBox2D(0, 10**400, 1, 1), "y: 1000.* is refused"),
+            (lambda: BoundingBox2D(True, 0, 1, 1), "x: True is refused"),
+            (lambda: BoundingBox2D("1", 0, 1, 1), "x: '1' is refused"),
+            (
+                lambda: BoundingBox2D(0, 0, -1, 1),
+                "width: -1.0 is refused; allowed: a size that is not negative",
+            ),
+            (lambda: BoundingBox2D(0, 0, 1, -1), "height: -1.0 is refused"),
+            (lambda: BoundingBox2D(0, 0, 1, 1, None), "angle: None is refused"),
+            (lambda: BoundingBox3D([1, 2, 3]), "poly: .* allowed: the numbers front_x, front_y"),
+            (lambda: BoundingBox3D([0] * 9 + [-1]), "back_height: -1.0 is refused"),
+            (lambda: Ellipse2D(0, 0, -1, 1), "rx: -1.0 is refused"),
+            (lambda: Polygon2D([1, 2, 3]), "points: .* one or more points of 2 numbers"),
+            (lambda: Polygon2D([]), "points: .* one or more points of 2 numbers"),
+            (lambda: Polygon3D([(1, 2)]), r"points\[0\]: \(1, 2\) is refused; allowed: a point of 3 numbers"),
+            (lambda: Polygon2D([(1, 2), 3]), r"points\[1\]: 3 is refused"),
+            (lambda: Polygon2D("1234"), "points: '1234' is refused"),
+            (lambda: KeyPoints2D([1, None]), r"points\[1\]: None is refused"),
+            (lambda: KeyPoints2D(np.array([True, False])), r"points\[0\]: True is refused"),
+            (lambda: ComplexPolygon2D([]), "rings: .* one or more rings"),
+            (lambda: ComplexPolygon2D([[1, 2], [3]]), r"rings\[1\]: .* one or more points"),
+            (lambda: Mask((1, 2)), "mask_rgb: .* red, green and blue, each 0 to 255"),
+            (lambda: Mask((1, 2, 256)), "mask_rgb: .* red, green and blue"),
+            (lambda: Mask((1, 2, 2.5)), r"mask_rgb\[2\]: 2.5 is refused; allowed: a whole number"),
+            (lambda: Mask((1, 2, 3), ""), "mask_id: '' is refused"),
+            (lambda: UnknownAnnotation("box2d"), "type: 'box2d' is refused; allowed: BoundingBox2D"),
+        ],
+    )
+    def test_refused(self, make, message):
+        with pytest.raises(InvalidValueError, match=message):
+            make()
+
+    def test_each_coordinate_is_checked_when_set(self):
+        box = BoundingBox2D(1, 2, 3, 4, 0.5)
+        box.x, box.y, box.width, box.height, box.angle = np.float32(5), 6, 7, 8, 0
+        assert box == BoundingBox2D(5, 6, 7, 8)
+        with pytest.raises(InvalidValueError, match=r"width: -1.0 is refused"):
+            box.width = -1
+        with pytest.raises(InvalidValueError, match="angle: nan is refused"):
+            box.angle = math.nan
+        assert box == BoundingBox2D(5, 6, 7, 8)
+
+    def test_other_geometries_can_be_set(self):
+        ellipse = Ellipse2D(1, 2, 3, 4)
+        ellipse.cx, ellipse.cy, ellipse.rx, ellipse.ry, ellipse.theta = 5, 6, 7, 8, 9
+        assert ellipse == Ellipse2D(5, 6, 7, 8, 9)
+        box = BoundingBox3D(range(10))
+        box.front, box.back = box.back, box.front
+        assert box.poly == (5, 6, 7, 8, 9, 0, 1, 2, 3, 4)
+        polygon = Polygon2D([0, 0])
+        polygon.points = [(1, 2), (3, 4)]
+        assert polygon == Polygon2D([1, 2, 3, 4])
+        rings = ComplexPolygon2D([[0, 0]])
+        rings.rings = [[(1, 2), (3, 4)], [(5, 6)]]
+        assert rings.rings == [[(1, 2), (3, 4)], [(5, 6)]]
+        mask = Mask((1, 2, 3))
+        mask.mask_rgb, mask.mask_id = (4, 5, 6), "01"
+        assert (mask.mask_rgb, mask.mask_id) == ((4, 5, 6), "01")
+
+
+class TestBoundingBoxes:
+    @pytest.mark.parametrize(
+        ("annotation", "box"),
+        [
+            (BoundingBox2D(1, 2, 30, 40), [1, 2, 30, 40]),
+            (BoundingBox2D(0, 0, 4, 2, math.pi / 2), [1, -1, 2, 4]),
+            (BoundingBox2D(0, 0, 2, 2, math.pi / 4), [1 - 2**0.5, 1 - 2**0.5, 2 * 2**0.5, 2 * 2**0.5]),
+            (BoundingBox3D([0, 0, 5, 4, 4, 2, -1, 9, 6, 2]), [0, -1, 8, 5]),
+            (Polygon2D([(0, 1), (4, 0), (4, 3)]), [0, 0, 4, 3]),
+            (Polygon3D([(0, 1, 9), (4, 0, 9), (4, 3, 9)]), [0, 0, 4, 3]),
+            (ComplexPolygon2D([[(0, 1), (4, 0)], [(9, 9)]]), [0, 0, 9, 9]),
+            (ComplexPolygon3D([[(0, 1, 50), (4, 0, 50)], [(9, 9, 50)]]), [0, 0, 9, 9]),
+            (KeyPoints2D([5, 6]), [5, 6, 0, 0]),
+            (KeyPoints3D([5, 6, 7]), [5, 6, 0, 0]),
+            (Ellipse2D(5, 6, 3, 2), [2, 4, 6, 4]),
+            (Ellipse2D(0, 0, 3, 2, math.pi / 2), [-2, -3, 4, 6]),
+            (Mask((1, 2, 3)), [0, 0, 0, 0]),
+            (ImageAnnotation(labels="a"), [0, 0, 0, 0]),
+            (UnknownAnnotation("acme.x", [1, 2]), [0, 0, 0, 0]),
+        ],
+        ids=lambda value: getattr(value, "type", ""),
+    )
+    def test_around_the_geometry(self, annotation, box):
+        assert annotation.get_bounding_box() == pytest.approx(box)
+
+    @pytest.mark.parametrize("angle", [0.0, 0.3, 1.0, 2.5, -4.0])
+    def test_a_turned_box_is_exact(self, angle):
+        box = BoundingBox2D(3, 4, 10, 2, angle)
+        xs, ys = zip(*box.vertices, strict=True)
+        assert box.get_bounding_box() == pytest.approx(
+            [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+        )
+
+    @pytest.mark.parametrize("theta", [0.3, 1.0, 2.5])
+    def test_a_turned_ellipse_is_exact(self, theta):
+        turns = np.linspace(0, 2 * np.pi, 100_001)
+        u, v = 5 * np.cos(turns), 2 * np.sin(turns)
+        xs = 1 + u * np.cos(theta) - v * np.sin(theta)
+        ys = 2 + u * np.sin(theta) + v * np.cos(theta)
+        expected = [xs.min(), ys.min(), np.ptp(xs), np.ptp(ys)]
+        assert Ellipse2D(1, 2, 5, 2, theta).get_bounding_box() == pytest.approx(expected, abs=1e-6)
+
+    def test_vertices_of_a_box_in_space(self):
+        vertices = BoundingBox3D([0, 0, 5, 4, 3, 1, 1, 9, 2, 2]).vertices
+        assert vertices[:4] == [(0, 0, 5), (4, 0, 5), (4, 3, 5), (0, 3, 5)]
+        assert vertices[4:] == [(1, 1, 9), (3, 1, 9), (3, 3, 9), (1, 3, 9)]
+
+
+class TestWireForm:
+    def test_a_box(self):
+        assert BoundingBox2D(1, 2, 3, 4, **COMMON).to_dict() == {
+            "type": "box2d",
+            "id": "7",
+            "label": ["car", "red"],
+            "poly": [1.0, 2.0, 3.0, 4.0],
+            "confidence": 0.25,
+            "meta": {"by": {"who": [1, None, True]}},
+        }
+
+    def test_a_mask(self):
+        assert Mask((1, 2, 3), "00").to_dict() == {"type": "mask", "mask": {"id": "00", "value": [1, 2, 3]}}
+
+    def test_none_is_unset(self):
+        wire = dict.fromkeys(("id", "label", "poly", "confidence", "meta", "sources", "mask"))
+        assert annotation_from_dict({"type": "image", **wire}) == ImageAnnotation()
+
+    @pytest.mark.parametrize(
+        ("wire", "message"),
+        [
+            ("box", "annotation: 'box' is refused; allowed: a dict"),
+            ({"poly": [1]}, "annotation.type: None is refused"),
+            ({"type": "box2d"}, "annotation.poly: .* the numbers x, y, width, height, angle"),
+            ({"type": "box2d", "poly": [1, 2, -3, 4]}, "annotation.width: -3.0 is refused"),
+            (
+                {"type": "box2d", "labels": ["a"]},
+                "annotation.labels: this field is unknown; allowed: .*label",
+            ),
+            ({"type": "polygon2d", "poly": [1, 2, 3]}, "annotation.poly: .* one or more points"),
+            ({"type": "polygon2d", "poly": {"x": 1}}, "annotation.poly: .* a list of numbers"),
+            ({"type": "complex_polygon2d", "poly": [2, 1, 5, 5]}, "annotation.poly: .* count of rings"),
+            ({"type": "complex_polygon2d", "poly": []}, "annotation.poly: .* count of rings"),
+            ({"type": "complex_polygon2d", "poly": [1, 1.5, 5, 5, 5]}, "annotation.poly: .* count of rings"),
+            ({"type": "complex_polygon2d", "poly": [1, -1]}, "annotation.poly: .* count of rings"),
+            ({"type": "mask"}, "annotation.mask: None is refused"),
+            ({"type": "mask", "mask": {"value": [1]}}, "annotation.mask.value: .* red, green and blue"),
+            ({"type": "mask", "mask": {"values": [1]}}, "annotation.mask.values: this field is unknown"),
+            ({"type": "image", "label": [1]}, r"annotation.label\[0\]: 1 is refused"),
+            ({"type": "image", "confidence": 2}, "annotation.confidence: 2 is refused"),
+            ({"type": "image", "sources": [""]}, r"annotation.sources\[0\]: '' is refused"),
+            ({"type": "image", "meta": {"a": math.nan}}, "annotation.meta.a: nan is refused"),
+        ],
+    )
+    def test_refused(self, wire, message):
+        with pytest.raises(InvalidValueError, match=message):
+            annotation_from_dict(wire)
+
+
+class Arrow(Annotation, tag="test.arrow"):
+    def __init__(self, tail, head, **common):
+        super().__init__(**common)
+        self.set_geometry([*tail, *head])
+
+    @classmethod
+    def check_geometry(cls, poly, path=""):
+        numbers = super().check_geometry(poly, path)
+        if len(numbers) != 4:
+            raise InvalidValueError("an arrow has four numbers")
+        return numbers
+
+    @property
+    def head(self):
+        return self.poly[2:]
+
+
+class TestTypesOfOnesOwn:
+    def test_unregistered_then_registered(self):
+        arrow = Arrow((1, 2), (3, 4), labels=["north"])
+        stored = SingleFrame(annotations=[UnknownAnnotation("test.arrow", [1, 2, 3, 4], labels=["north"])])
+        payload = encode_record(stored)
+        before = decode_record(payload)
+        assert type(before.annotations[0]) is UnknownAnnotation
+        assert before.annotations[0].type == "test.arrow"
+        assert encode_record(before) == payload
+        with pytest.raises(InvalidValueError, match=r"annotations\[0\]: .*register_annotation; Arrow is not"):
+            SingleFrame(annotations=[arrow])
+
+        assert register_annotation(Arrow) is Arrow
+        assert register_annotation(Arrow) is Arrow
+        frame = SingleFrame(annotations=[arrow, BoundingBox2D(1, 2, 3, 4)])
+        after = decode_record(encode_record(frame))
+        assert type(after.annotations[0]) is Arrow
+        assert after == frame
+        assert after.annotations[0].head == (3, 4)
+        assert decode_record(payload).annotations == [arrow]
+        assert encode_record(decode_record(payload)) == payload
+        assert annotation_from_dict(arrow.to_dict()) == arrow
+        assert pickle.loads(pickle.dumps(arrow)) == arrow
+        with pytest.raises(InvalidValueError, match="four numbers"):
+            annotation_from_dict({"type": "test.arrow", "poly": [1]})
+        with pytest.raises(InvalidValueError, match=r"'test.arrow' is refused; allowed: Arrow for this type"):
+            UnknownAnnotation("test.arrow")
+
+    def test_a_tag_belongs_to_one_class(self):
+        class Other(Annotation, tag="box2d"):
+            pass
+
+        with pytest.raises(ConflictError, match="'box2d' is BoundingBox2D already"):
+            register_annotation(Other)
+
+    def test_stored_fields_cannot_be_added(self):
+        class Wider(Annotation, tag="test.wider"):
+            extra: int = 0
+
+        with pytest.raises(UsageError, match="Wider adds stored fields"):
+            register_annotation(Wider)
+
+    def test_a_tag_is_needed(self):
+        class Bare(Annotation):
+            pass
+
+        for wrong in (Bare, int):
+            with pytest.raises(UsageError, match="must be a subclass of Annotation with a tag"):
+                register_annotation(wrong)

@@ -1,0 +1,262 @@
+"""Properties that hold for every frame: nothing is lost, and one content has one payload."""
+
+import contextlib
+import json
+import math
+import pickle
+
+import msgspec
+import numpy as np
+import pytest
+from framelode.engine.annotations import (
+    BoundingBox2D,
+    BoundingBox3D,
+    ComplexPolygon2D,
+    ComplexPolygon3D,
+    Ellipse2D,
+    ImageAnnotation,
+    KeyPoints2D,
+    KeyPoints3D,
+    Mask,
+    Polygon2D,
+    Polygon3D,
+    UnknownAnnotation,
+)
+from framelode.engine.errors import IntegrityError, InvalidValueError
+from framelode.engine.frames import (
+    FrameGroup,
+    SingleFrame,
+    decode_record,
+    frame_from_dict,
+    record_to_dict,
+    screen,
+    wrap,
+)
+from framelode.engine.wire import encode_record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+few = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60), 2**60)
+sizes = st.floats(0, 1e6) | st.integers(0, 10**6)
+counts = st.none() | st.integers(0, 2**63 - 1)
+integers = st.integers(-(2**63), 2**64 - 1)
+leaves = st.none() | st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | text
+json_values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=8
+)
+objects = st.dictionaries(text, json_values, max_size=3)
+paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
+uris = paths.map("/d/".__add__) | st.builds("{}://b/{}".format, st.sampled_from(["s3", "gs", "memory"]), text)
+common = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.none() | names,
+        "labels": st.lists(text, max_size=3),
+        "confidence": st.none() | st.floats(0, 1),
+        "metadata": objects,
+    },
+)
+
+
+def points(dimensions):
+    return st.lists(st.tuples(*[numbers] * dimensions), min_size=1, max_size=4)
+
+
+def built(cls, *arguments):
+    return st.builds(lambda values, kw: cls(*values, **kw), st.tuples(*arguments), common)
+
+
+annotations = st.one_of(
+    built(BoundingBox2D, numbers, numbers, sizes, sizes, numbers),
+    built(BoundingBox3D, st.tuples(*([numbers] * 3 + [sizes] * 2) * 2)),
+    built(Polygon2D, points(2)),
+    built(Polygon3D, points(3)),
+    built(ComplexPolygon2D, st.lists(points(2), min_size=1, max_size=3)),
+    built(ComplexPolygon3D, st.lists(points(3), min_size=1, max_size=3)),
+    built(Ellipse2D, numbers, numbers, sizes, sizes, numbers),
+    built(KeyPoints2D, points(2)),
+    built(KeyPoints3D, points(3)),
+    built(Mask, st.tuples(*[st.integers(0, 255)] * 3), st.none() | names),
+    built(ImageAnnotation),
+    built(UnknownAnnotation, names.map("acme.".__add__), st.lists(numbers, max_size=3)),
+)
+members = st.builds(
+    SingleFrame,
+    source=st.none() | uris,
+    width=counts,
+    height=counts,
+    timestamp=st.none() | st.integers(-(2**63), 2**63 - 1),
+    size=counts,
+    hash=st.none() | names,
+    preview_uri=st.none() | uris,
+    preview_uri_timestamp=st.none() | st.integers(-(2**63), 2**63 - 1),
+    metadata=objects,
+    annotations=st.lists(annotations, max_size=3),
+    mask_source=st.none() | uris | st.lists(uris, max_size=2) | st.dictionaries(names, uris, max_size=2),
+)
+
+
+@st.composite
+def singles(draw):
+    frame = draw(members)
+    frame.id = draw(st.none() | names)
+    frame.context_id = draw(st.none() | names)
+    return frame
+
+
+@st.composite
+def groups(draw):
+    frames = draw(
+        st.dictionaries(names, members, min_size=1, max_size=3).filter(lambda f: list(f) != ["default"])
+    )
+    metadata = {key: value for key, value in draw(objects).items() if key not in frames}
+    group = FrameGroup(draw(st.none() | names), metadata, draw(st.none() | names), frames)
+    group.global_annotations.extend(draw(st.lists(annotations, max_size=2)))
+    return group
+
+
+frames = singles() | groups()
+
+
+def record_of(frame):
+    return frame.record() if isinstance(frame, FrameGroup) else frame
+
+
+@few
+@given(frames)
+def test_stored_form_is_lossless_and_canonical(frame):
+    payload = encode_record(record_of(frame))
+    record = decode_record(payload)
+    assert encode_record(record) == payload
+    assert record_to_dict(record, frame.id) == frame.to_dict()
+    read = wrap(record)
+    read.id = frame.id
+    assert read == frame
+    assert encode_record(record_of(read)) == payload
+
+
+@few
+@given(frames)
+def test_wire_form_is_lossless(frame):
+    wire = frame.to_dict()
+    read = frame_from_dict(json.loads(json.dumps(wire)))
+    assert type(read) is type(frame)
+    assert read == frame
+    assert read.to_dict() == wire
+    assert encode_record(record_of(read)) == encode_record(record_of(frame))
+    assert read.derive_id() == frame.derive_id()
+
+
+@few
+@given(frames)
+def test_copies_are_equal(frame):
+    assert pickle.loads(pickle.dumps(frame)) == frame
+    twin = frame.copy()
+    assert twin.id != frame.id
+    twin.id = frame.id
+    assert twin == frame
+
+
+@few
+@given(frames)
+def test_a_clean_frame_stays_as_it_is(frame):
+    payload = encode_record(record_of(frame))
+    frame.validated()
+    assert encode_record(record_of(frame)) == payload
+    if isinstance(frame, SingleFrame):
+        assert screen([frame])
+
+
+@few
+@given(objects)
+def test_order_of_keys_does_not_count(metadata):
+    turned = dict(reversed(metadata.items()))
+    assert encode_record(SingleFrame(metadata=metadata)) == encode_record(SingleFrame(metadata=turned))
+
+
+plain = json_values
+odd = st.one_of(
+    st.sampled_from([math.nan, math.inf, -math.inf, 2**64, -(2**63) - 1, "\ud800", b"x", {1}, object(), 1j]),
+    st.sampled_from([-0.0, np.float64(1.5), np.int8(3), np.bool_(1), np.str_("x"), (1, 2), {"a": (-0.0,)}]),
+    st.dictionaries(st.integers(), plain, min_size=1, max_size=2),
+)
+mixed = st.recursive(
+    plain | odd,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def refusal_of(call):
+    try:
+        call()
+    except InvalidValueError as error:
+        return str(error)
+    return None
+
+
+@few
+@given(mixed, st.sampled_from(["frame", "annotation"]))
+def test_whatever_is_put_in_is_refused_or_becomes_canonical(value, place):
+    frame = SingleFrame(id="f", annotations=[ImageAnnotation(labels="a")])
+    holder = frame if place == "frame" else frame.annotations[0]
+    holder.metadata["value"] = value
+    passed = screen([frame])
+    message = refusal_of(frame.validated)
+    if message is not None:
+        assert message.startswith("frame 'f': ")
+        assert "metadata.value" in message
+        with pytest.raises(InvalidValueError):
+            SingleFrame(metadata={"value": value})
+        return
+    assert screen([frame])
+    assert SingleFrame(metadata={"value": value}).metadata == {"value": holder.metadata["value"]}
+    payload = encode_record(frame)
+    assert encode_record(decode_record(payload)) == payload
+    # Without an exact type to change, only -0.0 can have been brought into canonical form.
+    if passed and "-0.0" not in repr(value):
+        assert holder.metadata["value"] == value
+
+
+@few
+@given(st.lists(st.lists(numbers | st.just(np.float32(0.1)), min_size=2, max_size=2), min_size=1, max_size=5))
+def test_nested_flat_and_array_coordinates_agree(given_points):
+    nested = KeyPoints2D(given_points)
+    flat = KeyPoints2D([n for point in given_points for n in point])
+    array = KeyPoints2D(np.array(given_points, dtype=np.float64))
+    assert nested == flat == array
+    assert "-0.0" not in repr(nested.poly)
+
+
+@few
+@given(annotations)
+def test_bounding_box_holds_the_points(annotation):
+    left, top, width, height = annotation.get_bounding_box()
+    assert width >= 0
+    assert height >= 0
+    if isinstance(annotation, (KeyPoints2D, Polygon2D)):
+        for x, y in annotation.points:
+            assert left <= x
+            assert top <= y
+
+
+@few
+@given(
+    st.binary(max_size=60)
+    | members.map(encode_record).flatmap(lambda p: st.integers(0, len(p)).map(lambda n: p[:n]))
+)
+def test_any_bytes_are_read_or_refused_clearly(payload):
+    with contextlib.suppress(IntegrityError):
+        assert isinstance(decode_record(payload), SingleFrame)
+
+
+def test_payloads_are_plain_msgpack():
+    frame = SingleFrame(source="s3://b/a.png", metadata={"b": 1, "a": 2.0})
+    assert msgspec.msgpack.decode(encode_record(frame)) == {
+        "meta": {"a": 2.0, "b": 1},
+        "sources": [{"content_type": "image/png", "uri": "s3://b/a.png"}],
+    }
