@@ -86,11 +86,11 @@ class FrameEncoder:
             return None
         try:
             payloads = list(map(encode_record, frames))
+            for index in suspicious_floats(payloads):
+                payloads[index] = self._encode_one(frames[index])
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError):
             return None
-        if payloads and (max(map(len, payloads)) > self._limit or suspicious_floats(b"".join(payloads))):
-            return None
-        return payloads
+        return payloads if max(map(len, payloads), default=0) <= self._limit else None
 
     def _encode_one_by_one(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         accepted: list[AnyFrame] = []
@@ -132,14 +132,18 @@ class FrameEncoder:
         return frame.id
 
 
-def suspicious_floats(data: bytes) -> bool:
-    """Say whether encoded frames may hold a float that is not canonical: NaN, infinite or -0.0.
+def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:
+    """Return which payloads may hold a float that is not canonical: NaN, infinite or -0.0.
 
-    Looks for what such a float begins with, so that bytes of other values may raise a false alarm.
+    Looks for the bytes that such a float begins with, wherever they stand, so that there are false alarms.
     """
-    values = np.frombuffer(data, np.uint8)
+    values = np.frombuffer(b"".join(payloads), np.uint8)
     at = np.flatnonzero(values[:-2] == _FLOAT64)
     first, second = values[at + 1], values[at + 2]
     endless = ((first & 0x7F) == 0x7F) & (second >= 0xF0)
     negative_zero = (first == 0x80) & (second == 0)
-    return bool((endless | negative_zero).any())
+    found = at[endless | negative_zero]
+    if not len(found):
+        return []
+    ends = np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)))
+    return np.unique(np.searchsorted(ends, found, side="right")).tolist()

@@ -14,7 +14,7 @@ import numpy as np
 from eventsourcing.persistence import StoredEvent
 from numpy.typing import NDArray
 
-from .batch import BATCH_BYTES, BATCH_EVENTS, FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
 from .errors import IntegrityError
 from .events import FRAME_EVENTS, FRAME_TOPICS, encode_event
 from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, make_rows, read_rows
@@ -79,14 +79,14 @@ class FrameChanges(msgspec.Struct):
         """Return the number of changes."""
         return len(self.ids)
 
-    def cut(self) -> Iterator[FrameChanges]:
-        """Cut the changes where a record batch closes: at 10,000 events or 8 MB."""
+    def cut(self, size: int) -> Iterator[FrameChanges]:
+        """Cut the changes where a record batch closes: at `size` events or 8 MB."""
         ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, len(self)))
         start = 0
         while start < len(self):
             before = int(ends[start - 1]) if start else 0
             by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
-            stop = min(len(self), start + BATCH_EVENTS, max(by_bytes, start + 1))
+            stop = min(len(self), start + size, max(by_bytes, start + 1))
             yield self if stop - start == len(self) else self._slice(start, stop)
             start = stop
 

@@ -26,6 +26,9 @@ from .log import Append, AppendExistsError, Log, StreamConflictError
 from .state import VersionState, VersionStates
 from .versions import Version
 
+APPEND_BATCHES = 8
+"""Record batches of one append: a commit waits for the disk, so that several share it."""
+
 _TRIES = 1000
 
 
@@ -130,7 +133,7 @@ class FrameWriter:
         frames : iterable
             Consumed part by part.
         batch_size : int
-            Frames of one part, at most 10,000.
+            Frames of one record batch, at most 10,000; a part has eight of them.
         command_id : str, optional
             Repeated with the same frames, the command does nothing twice and finishes what was left.
 
@@ -197,8 +200,8 @@ class FrameWriter:
         if recorded is None:
             self._load_version(version_id).require_draft()
         report = WriteReport()
-        command = _Command(command_id or self._new_id(), command_id is not None, recorded)
-        for number, (part, is_last) in enumerate(_parts(items, size)):
+        command = _Command(command_id or self._new_id(), command_id is not None, recorded, size)
+        for number, (part, is_last) in enumerate(_parts(items, APPEND_BATCHES * size)):
             request, refusals = prepare(part)
             report.include(self._write_part(version_id, request, command, number, is_last=is_last))
             report.refusals += refusals
@@ -219,7 +222,7 @@ class FrameWriter:
             state = self._states.current(version_id)
             version, found = state.version, state.find(hi, lo)
             if packed is None or not np.array_equal(packed.found, found):
-                packed = _pack(version_id, request.decide(state, found), found)
+                packed = _pack(version_id, request.decide(state, found), found, command.batch_size)
             if not packed.batches:
                 return packed.report
             batches = packed.numbered(version + 1)
@@ -278,6 +281,7 @@ class _Command(msgspec.Struct):
     command_id: str
     repeatable: bool
     recorded: AppendHeader | None
+    batch_size: int
 
 
 class _Packed(msgspec.Struct):
@@ -294,7 +298,7 @@ class _Packed(msgspec.Struct):
         return numbered
 
 
-def _pack(version_id: str, decided: Decided, found: U64) -> _Packed:
+def _pack(version_id: str, decided: Decided, found: U64, batch_size: int) -> _Packed:
     counts = np.bincount(decided.changes.operations, minlength=Operation.DELETE + 1)
     report = WriteReport(
         added=int(counts[Operation.ADD]),
@@ -306,7 +310,7 @@ def _pack(version_id: str, decided: Decided, found: U64) -> _Packed:
         refusals=decided.refusals,
         overwritten=[held] if len(held := found[(found != 0) & (found < DELETED)]) else [],
     )
-    batches = [pack_frame_batch(version_id, 0, changes) for changes in decided.changes.cut()]
+    batches = [pack_frame_batch(version_id, 0, changes) for changes in decided.changes.cut(batch_size)]
     return _Packed(found, batches, report)
 
 

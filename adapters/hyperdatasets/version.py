@@ -352,7 +352,7 @@ class DatasetVersion:
         warn_on_duplicate_frames : bool
             Warn of ids that were already added through this object.
         batch_size : int
-            Frames in one append, at most 10,000.
+            Frames in one record batch, at most 10,000; an append takes eight.
         refresh_version_stats : bool
             Commit once at the end.
         local_dataset_root_path : path, optional
