@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from ..engine.batch import Block, Body
+from ..engine.collector import collector_paused
 from ..engine.frame_batch import decode_change
 from ..engine.frames import SingleFrame, decode_record
 from ..engine.keys import KEY_SIZE, ROW, U64
@@ -91,7 +92,8 @@ def _read_body(
 def _decode_events(block: Block, indices: Sequence[int], position: int) -> list[StoredFrame]:
     if len(indices) * _WHOLE_BLOCK >= block.count:
         try:
-            events = _block_decoder.decode(block.as_array())
+            with collector_paused():
+                events = _block_decoder.decode(block.as_array())
         except msgspec.MsgspecError:
             events = [_decode_event(event, position + i) for i, event in enumerate(block.events())]
         return events if len(indices) == block.count else [events[i] for i in indices]

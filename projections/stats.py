@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
+from ..engine.collector import collector_paused
 from ..engine.errors import IntegrityError
 from ..engine.event_batch import read_events
 from ..engine.events import VersionCreated
@@ -122,9 +123,11 @@ class Stats(Projection):
         added: Counts = Counter()
         replaced: list[int] = []
         for number in range(body.blocks):
-            changes = _decode_block(body.open_block(number), body.first_position)
-            added.update(count_frames([change.frame for change in changes if change.frame is not None]))
-            replaced += [change.previous for change in changes if change.previous]
+            with collector_paused():
+                changes = _decode_block(body.open_block(number), body.first_position)
+                added.update(count_frames([change.frame for change in changes if change.frame is not None]))
+                replaced += [change.previous for change in changes if change.previous]
+                del changes
         return added, count_frames(_frames_at(self.log, replaced))
 
     def _inherit(self, connection: sa.Connection, header: BatchHeader) -> None:

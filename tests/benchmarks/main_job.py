@@ -1,0 +1,197 @@
+"""The main job, measured beside Lance: ingest, size on disk, fold, point read, iteration.
+
+Run ``python tests/benchmarks/main_job.py`` (extra ``bench``). Each contestant runs in processes of its own, in turn,
+and the medians of several rounds are printed with their ratios: machines are noisy, ratios less so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+LABELS = ("car", "person", "bicycle", "dog")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    """Yield the content of each frame: a random 128-bit id, two boxes of random doubles, four metadata keys."""
+    source = random.Random(20241120)
+    for number in range(count):
+        boxes = [
+            [source.random() * 1920, source.random() * 1080, source.random() * 300, source.random() * 300]
+            for _ in range(2)
+        ]
+        yield {
+            "id": f"{source.getrandbits(128):032x}",
+            "uri": f"s3://bucket/images/{number:08d}.jpg",
+            "width": 1920,
+            "height": 1080,
+            "boxes": [{"label": source.choice(LABELS), "box": box} for box in boxes],
+            "meta": {
+                "camera": f"cam{number % 8}",
+                "split": "train" if number % 10 else "val",
+                "iso": 100 * (1 + number % 7),
+                "exposure": source.random(),
+            },
+        }
+
+
+class PeakMemory:
+    """Samples the process's resident memory while the block runs."""
+
+    def __enter__(self) -> PeakMemory:
+        self.start = self.peak = resident()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self.peak = max(self.peak, resident())
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def megabytes(self) -> float:
+        return (max(self.peak, resident()) - self.start) / 1e6
+
+
+def resident() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def run_framelode(folder: Path, count: int) -> dict[str, float]:
+    import framelode
+    from framelode import BoundingBox2D, DatasetVersion, SingleFrame
+
+    frames = [
+        SingleFrame(
+            id=record["id"],
+            source=record["uri"],
+            width=record["width"],
+            height=record["height"],
+            metadata=record["meta"],
+            annotations=[BoundingBox2D(*box["box"], labels=[box["label"]]) for box in record["boxes"]],
+        )
+        for record in records(count)
+    ]
+    engine = framelode.connect(folder)
+    DatasetVersion.create_new_dataset("bench")
+    draft = DatasetVersion.get_current(dataset_name="bench")
+    with PeakMemory() as memory:
+        seconds, failures = timed(lambda: draft.add_frames(frames, refresh_version_stats=False))
+    assert not failures
+    figures = {"ingest_per_s": count / seconds, "ingest_memory_mb": memory.megabytes}
+    with PeakMemory() as memory:
+        seconds, _ = timed(draft.commit_version)
+    figures |= {"commit_s": seconds, "commit_memory_mb": memory.megabytes}
+    figures["publish_s"], _ = timed(draft.publish_version)
+    head = engine.log.head().position
+    seconds, state = timed(lambda: engine.states.at(draft.version_id, head))
+    figures["fold_per_s"] = count / seconds
+    assert state.total == count
+    asked = [frame.id for frame in random.Random(7).sample(frames, 2000)]
+    frames.clear()
+    seconds, _ = timed(lambda: [draft.get_single_frame(frame_id) for frame_id in asked])
+    figures["point_read_ms"] = 1e3 * seconds / len(asked)
+    with PeakMemory() as memory:
+        seconds, read = timed(lambda: sum(1 for _ in draft.get_iterator()))
+    assert read == count
+    figures |= {"iterate_per_s": count / seconds, "iterate_bytes_per_frame": 1e6 * memory.megabytes / count}
+    child = DatasetVersion.create_snapshot(dataset_name="bench", publish_name="v1") if draft.draft else None
+    assert child is None
+    engine.close()
+    figures["bytes_per_frame"] = size_of(folder) / count
+    return figures
+
+
+def run_lance(folder: Path, count: int) -> dict[str, float]:
+    import lance
+    import pyarrow as pa
+
+    rows = list(records(count))
+    with PeakMemory() as memory:
+        seconds, dataset = timed(lambda: lance.write_dataset(pa.Table.from_pylist(rows), folder / "bench.lance"))
+    figures = {"ingest_per_s": count / seconds, "ingest_memory_mb": memory.megabytes}
+    asked = [row["id"] for row in random.Random(7).sample(rows, 100)]
+    rows.clear()
+    dataset.create_scalar_index("id", "BTREE")
+    seconds, _ = timed(lambda: [dataset.to_table(filter=f"id = '{frame_id}'").to_pylist() for frame_id in asked])
+    figures["point_read_ms"] = 1e3 * seconds / len(asked)
+
+    def iterate() -> int:
+        return sum(1 for batch in dataset.to_batches() for _ in batch.to_pylist())
+
+    seconds, read = timed(iterate)
+    assert read == count
+    figures["iterate_per_s"] = count / seconds
+    shutil.rmtree(folder / "bench.lance" / "_indices", ignore_errors=True)
+    figures["bytes_per_frame"] = size_of(folder) / count
+    return figures
+
+
+CONTESTANTS = {"framelode": run_framelode, "lance": run_lance}
+
+
+def run_apart(name: str, count: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--frames", str(count), "--only", name, "--folder", folder]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without-lance", action="store_true")
+    parser.add_argument("--only", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(CONTESTANTS[arguments.only](arguments.folder, arguments.frames)))
+        return
+    names = ["framelode"] if arguments.without_lance else list(CONTESTANTS)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(arguments.rounds):
+        for name in names:
+            found[name].append(run_apart(name, arguments.frames))
+    print(f"{arguments.frames} frames, medians of {arguments.rounds} rounds")
+    for figure in found["framelode"][0]:
+        medians = {name: statistics.median(run[figure] for run in runs) for name, runs in found.items() if figure in runs[0]}
+        line = "  ".join(f"{name} {value:12,.3f}" for name, value in medians.items())
+        ratio = ""
+        if len(medians) == 2:
+            ratios = [a[figure] / b[figure] for a, b in zip(found["framelode"], found["lance"], strict=True)]
+            ratio = f"  ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{figure:24} {line}{ratio}")
+
+
+if __name__ == "__main__":
+    main()
