@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from ..engine.application import Commands, system_clock
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
-from ..engine.log import Clock
+from ..engine.log import Clock, Head
 from ..engine.writer import FrameWriter
-from ..projections.catalog import Catalog
+from ..projections.catalog import Catalog, VersionRow
 from ..projections.check import Findings, verify
 from ..projections.runner import Progress, Runner
 from ..projections.snapshots import Snapshots
@@ -68,6 +68,7 @@ class Engine:
         self.clock = clock
         self.new_id = new_id
         self.max_frame_bytes = max_frame_bytes
+        self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
         self._tokens: list[Token[Engine | None]] = []
         self._previous: Engine | None = None
         self.log = SqlLog(Database(where.log), clock, new_id)
@@ -111,6 +112,18 @@ class Engine:
         self.runner.catch_up(self.catalog)
         with self._store.read() as connection:
             yield connection
+
+    def version_row(self, version_id: str) -> VersionRow | None:
+        """Return what the catalog knows of a version, removed ones included; from memory while nothing is written."""
+        head = self.log.head()
+        known = self._version_rows.get(version_id)
+        if known is not None and known[0] is head:
+            return known[1]
+        with self.read_catalog() as connection:
+            found = self.catalog.versions(connection, version_id=version_id, removed=True)
+        row = found[0] if found else None
+        self._version_rows[version_id] = (head, row)
+        return row
 
     def version_counts(self, version_id: str) -> Counts:
         """Return the counts of a version, caught up with the log."""

@@ -12,12 +12,13 @@ from ..engine.batch import Block, Body
 from ..engine.collector import collector_paused
 from ..engine.frame_batch import decode_change
 from ..engine.frames import SingleFrame, decode_record
-from ..engine.keys import KEY_SIZE, ROW, U64
+from ..engine.keys import KEY_SIZE, U64, key_bytes
 from ..engine.log import Log
 from ..engine.wire import put_id
 from .state import State
 
 _BATCHES_AT_ONCE = 8
+_HEX = 2 * KEY_SIZE
 _WHOLE_BLOCK = 4
 """A block is decoded whole when at least one in this many of its events is wanted."""
 
@@ -65,27 +66,22 @@ def _read_blocks(
     wanted = first[starts].tolist()
     for at in range(0, len(wanted), _BATCHES_AT_ONCE):
         chunk = wanted[at : at + _BATCHES_AT_ONCE]
-        keys = log.rows_at(chunk)
         for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
-            yield from _read_body(body, indices, keys[body.first_position])
+            keys = key_bytes(state.rows(indices.astype(np.uint64) + np.uint64(body.first_position)))
+            yield from _read_body(body, indices, keys.hex())
 
 
 def _read_body(
-    body: Body, indices: np.ndarray[Any, Any], keys: bytes
+    body: Body, indices: np.ndarray[Any, Any], hex_keys: str
 ) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
-    hexes = np.frombuffer(keys, np.uint8).reshape(-1, ROW.itemsize)[:, :KEY_SIZE].tobytes().hex()
     at = 0
     while at < len(indices):
         number, first = body.block_of(int(indices[at]))
         stop = int(np.searchsorted(indices, body.bounds(number)[1], side="left"))
         within = indices[at:stop].tolist()
         stored = _decode_events(body.open_block(number), [i - first for i in within], body.first_position + first)
-        width = 2 * KEY_SIZE
-        yield (
-            [body.first_position + i for i in within],
-            stored,
-            [hexes[i * width : (i + 1) * width] for i in within],
-        )
+        ids = [hex_keys[i : i + _HEX] for i in range(at * _HEX, stop * _HEX, _HEX)]
+        yield [body.first_position + i for i in within], stored, ids
         at = stop
 
 

@@ -94,11 +94,9 @@ def _version_by_id(
     dataset_name: str | None,
     dataset_project: str | None,
 ) -> VersionRow:
-    with engine.read_catalog() as connection:
-        found = engine.catalog.versions(connection, version_id=version_id, removed=True)
-    if not found:
+    row = engine.version_row(version_id)
+    if row is None:
         raise NotFoundError(f"there is no version with id {version_id!r}")
-    (row,) = found
     if row.state == "removed":
         raise NotFoundError(f"version {row.name!r} ({version_id}) was removed; its history stays readable")
     if dataset_id is not None or dataset_name is not None:

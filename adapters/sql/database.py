@@ -115,7 +115,9 @@ class Database:
 
     def data_version(self, connection: sa.Connection) -> int:
         """Return a number that changes when another connection has committed."""
-        return connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        # A hot read, asked before every other: SQLAlchemy's execution would take ten times as long.
+        raw: Any = connection.connection.driver_connection
+        return raw.execute("PRAGMA data_version").fetchone()[0]
 
     def integrity_report(self) -> list[str]:
         """Run the database's own integrity check; an empty list means sound."""

@@ -52,6 +52,28 @@ _stream_head = (
 )
 
 
+class _At:
+    """Statements, built once, that select rows by first position: of one batch, and of a few together."""
+
+    def __init__(self, columns: Sequence[Any], key: Any) -> None:
+        self.table = key.table.name
+        names = [f"p{number}" for number in range(_BATCHES_AT_ONCE)]
+        self._one = sa.select(*columns).where(key == sa.bindparam("p0"))
+        self._few = sa.select(*columns).where(sa.or_(*(key == sa.bindparam(name) for name in names))).order_by(key)
+        self._names = names
+
+    def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
+        """Return the rows at up to a few positions, ascending."""
+        statement = self._one if len(positions) == 1 else self._few
+        padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
+        names = self._names[:1] if len(positions) == 1 else self._names
+        return connection.execute(statement, dict(zip(names, padded, strict=False))).all()
+
+
+_rows_at = _At(_ROWS_COLUMNS, t.record_batch.c.first_position)
+_bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
+
+
 class SqlLog(Log):
     """The log in a SQL database (SQLite here), append-only by lock, check and trigger.
 
@@ -334,28 +356,26 @@ class SqlLog(Log):
     def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
         """Return the checked `keys` of batches, by their first positions."""
         found: dict[int, bytes] = {}
-        for row in self._select_at(sa.select(*_ROWS_COLUMNS), t.record_batch.c.first_position, first_positions):
+        for row in self._select_at(_rows_at, first_positions):
             self._check_keys(row)
             found[row.first_position] = row.keys
         return found
 
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the checked bodies of batches, in ascending order of position."""
-        for row in self._select_at(sa.select(t.record_body), t.record_body.c.first_position, first_positions):
+        for row in self._select_at(_bodies_at, first_positions):
             if body_checksum(row.codec, row.body) != row.checksum:
                 raise self._damaged("a body does not match its checksum", row.first_position)
             yield Body(row.first_position, row.codec, row.body)
 
-    def _select_at(self, query: sa.Select[Any], column: Any, first_positions: Sequence[int]) -> Iterator[Any]:
-        query = query.where(column.in_(sa.bindparam("chunk", expanding=True))).order_by(column)
-        chunk = _BATCHES_AT_ONCE
-        for start in range(0, len(first_positions), chunk):
-            wanted = list(first_positions[start : start + chunk])
+    def _select_at(self, statements: _At, first_positions: Sequence[int]) -> Iterator[Any]:
+        for start in range(0, len(first_positions), _BATCHES_AT_ONCE):
+            wanted = list(first_positions[start : start + _BATCHES_AT_ONCE])
             with self.database.read() as connection:
-                rows = connection.execute(query, {"chunk": wanted}).all()
+                rows = statements.execute(connection, wanted)
             if len(rows) != len(wanted):
                 missing = min(set(wanted) - {row.first_position for row in rows})
-                raise self._damaged(f"{column.table.name} misses a batch", missing)
+                raise self._damaged(f"{statements.table} misses a batch", missing)
             yield from rows
 
     def close(self) -> None:
