@@ -78,7 +78,10 @@ class WriteReport(msgspec.Struct):
 class _Request(Protocol):
     """One part of a command: what it touches, and how it is decided."""
 
-    keys: bytes
+    @property
+    def keys(self) -> bytes:
+        """Joined keys of the frames."""
+        ...
 
     def digest(self) -> bytes:
         """Identify the request, so that a repeated command is known again."""
@@ -109,7 +112,11 @@ class FrameWriter:
     """
 
     def __init__(
-        self, log: Log, states: VersionStates, load_version: Callable[[str], Version], new_id: Callable[[], str]
+        self,
+        log: Log,
+        states: VersionStates,
+        load_version: Callable[[str], Version],
+        new_id: Callable[[], str],
     ) -> None:
         self._log = log
         self._states = states
@@ -197,10 +204,10 @@ class FrameWriter:
     ) -> WriteReport:
         size = _check_batch_size(batch_size)
         recorded = self._log.find_append(command_id) if command_id else None
-        if recorded is None:
-            self._load_version(version_id).require_draft()
         report = WriteReport()
         command = _Command(command_id or self._new_id(), command_id is not None, recorded, size)
+        if recorded is None:
+            command.draft_at = self._draft_at(version_id)
         for number, (part, is_last) in enumerate(_parts(items, APPEND_BATCHES * size)):
             request, refusals = prepare(part)
             report.include(self._write_part(version_id, request, command, number, is_last=is_last))
@@ -213,7 +220,7 @@ class FrameWriter:
         self, version_id: str, request: _Request, command: _Command, number: int, *, is_last: bool
     ) -> WriteReport:
         # Only a command that may be repeated needs to be recognised.
-        digest = request.digest() if command.repeatable else b""
+        digest = command.chain(version_id, request, is_last=is_last) if command.repeatable else b""
         if command.recorded is not None and number <= command.recorded.part:
             return self._recorded_report(command, number, digest)
         hi, lo = key_columns(request.keys)
@@ -226,13 +233,16 @@ class FrameWriter:
             if not packed.batches:
                 return packed.report
             batches = packed.numbered(version + 1)
+            if version > command.draft_at:
+                # Read after `version`, so that a publish up to there is seen; a later one makes the append conflict.
+                command.draft_at = self._draft_at(version_id)
             try:
                 header = self._append(batches, command, number, digest, packed.report, is_last=is_last)
             except StreamConflictError:
-                self._load_version(version_id).require_draft()
                 continue
             except AppendExistsError:
                 return self._recorded_report(command, number, digest)
+            command.draft_at = max(command.draft_at, batches[-1].first_version + batches[-1].count - 1)
             packed.report.spans.append((header.first_position, header.last_position))
             position = header.first_position
             for batch, (_, rows) in zip(batches, packed.batches, strict=True):
@@ -240,6 +250,12 @@ class FrameWriter:
                 position += batch.count
             return packed.report
         raise ConcurrencyError(f"version {version_id}: other writers were faster {_TRIES} times: call again")
+
+    def _draft_at(self, version_id: str) -> int:
+        """Return a version of the stream up to which the version is known to be a draft."""
+        version = self._load_version(version_id)
+        version.require_draft()
+        return version.version
 
     def _append(
         self,
@@ -267,11 +283,11 @@ class FrameWriter:
     def _recorded_report(self, command: _Command, number: int, digest: bytes) -> WriteReport:
         recorded = self._log.find_append(command.command_id, number)
         if recorded is None:
-            # A part that changed nothing left no trace; later parts did.
+            # A part that changed nothing left no trace; later parts did, and their digests cover it.
             return WriteReport()
         if recorded.request_digest != digest:
             raise ConflictError(
-                f"part {number} of command {command.command_id} was recorded with other content: "
+                f"part {number} of command {command.command_id} was recorded for another request: "
                 "give the new request a command id of its own"
             )
         return _decode_report(recorded.result)
@@ -282,6 +298,16 @@ class _Command(msgspec.Struct):
     repeatable: bool
     recorded: AppendHeader | None
     batch_size: int
+    draft_at: int = -1
+    request_digest: bytes = b""
+
+    def chain(self, version_id: str, request: _Request, *, is_last: bool) -> bytes:
+        """Return the digest of the request up to this part; every part is called once, in order."""
+        ending = b"last" if is_last else b"more"
+        self.request_digest = _request_digest(
+            self.request_digest, version_id.encode(), ending, request.digest()
+        )
+        return self.request_digest
 
 
 class _Packed(msgspec.Struct):
@@ -361,7 +387,7 @@ class _Delete:
     def digest(self) -> bytes:
         return _request_digest(b"delete", self.keys)
 
-    def decide(self, state: VersionState, found: U64) -> Decided:
+    def decide(self, state: VersionState, found: U64) -> Decided:  # noqa: ARG002 - the signature of all requests
         return decide_deletes(self.ids, self.plain, self.keys, self._log, found)
 
 
@@ -390,8 +416,13 @@ def _check_batch_size(batch_size: int) -> int:
 
 
 def _encode_report(report: WriteReport) -> bytes:
-    return msgspec.msgpack.encode([report.added, report.updated, report.deleted, report.unchanged, report.unknown])
+    return msgspec.msgpack.encode(
+        [report.added, report.updated, report.deleted, report.unchanged, report.unknown]
+    )
 
 
 def _decode_report(result: bytes) -> WriteReport:
-    return WriteReport(*msgspec.msgpack.decode(result, type=list[int]))
+    added, updated, deleted, unchanged, unknown = msgspec.msgpack.decode(
+        result, type=tuple[int, int, int, int, int]
+    )
+    return WriteReport(added=added, updated=updated, deleted=deleted, unchanged=unchanged, unknown=unknown)

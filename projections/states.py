@@ -33,12 +33,14 @@ class KeyRows:
 
     def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
         """Return the rows of the events at `positions`, in that order."""
+        if not len(positions):
+            return np.empty(0, ROW)
         first, index = batches.locate(positions)
-        if len(first) and (first == first[0]).all():
+        if (first == first[0]).all():
             return self._read([int(first[0])])[0][1][index]
         found = np.empty(len(positions), ROW)
         order = np.argsort(first, kind="stable")
-        starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1])) if len(order) else order
+        starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1]))
         wanted = first[order[starts]].tolist()
         groups = np.split(order, starts[1:])
         for (_, rows), group in zip(self._batches(wanted), groups, strict=True):
