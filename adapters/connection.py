@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
 from functools import partial
@@ -107,7 +107,7 @@ class Engine:
         return Dataset(self, find_dataset(self, dataset_name=name, dataset_project=project).dataset_id)
 
     @contextmanager
-    def read_catalog(self) -> Iterator[sa.Connection]:
+    def read_catalog(self) -> Generator[sa.Connection, None, None]:
         """Give a connection to the catalog's tables, caught up with the log."""
         self.runner.catch_up(self.catalog)
         with self._store.read() as connection:
@@ -222,7 +222,7 @@ def connect(
     if not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
         raise UsageError(f"max_frame_bytes must be between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes}")
     engine = Engine(location.locate(url, projections), clock, new_id, max_frame_bytes)
-    global _process_engine  # noqa: PLW0603 - the one piece of module state
+    global _process_engine
     with _process_lock:
         engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - of this module
     return engine
@@ -242,7 +242,9 @@ def current_engine(explicit: str | None = None) -> Engine:
             return engine
     url = location.find(explicit)
     if url is None:
-        raise UsageError("no engine here: run `framelode init`, or connect('./folder') in Python, or set FRAMELODE_URL")
+        raise UsageError(
+            "no engine here: run `framelode init`, or connect('./folder') in Python, or set FRAMELODE_URL"
+        )
     if not location.exists(url):
         raise UsageError(f"there is no engine at {url}: run `framelode init {url}`")
     return connect(url)

@@ -131,7 +131,9 @@ def _make_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise UsageError(f"{folder} is a file, not a folder: give another place for the engine") from error
     except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}; give a folder that can be written") from error
+        raise UsageError(
+            f"{folder} cannot be made: {error.strerror}; give a folder that can be written"
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{folder} cannot be written: permission denied; give a folder that can be written")
     if folder.name == HIDDEN_FOLDER and _in_git_tree(folder):
@@ -151,10 +153,14 @@ def _read_settings(folder: Path) -> Settings | None:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
         if values.get("format", _FORMAT) > _FORMAT:
-            raise UsageError(f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode")
+            raise UsageError(
+                f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode"
+            )
         return msgspec.convert(values, Settings)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, TypeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}; mend it, or delete it to go back to the defaults") from error
+        raise UsageError(
+            f"{file} cannot be read: {error}; mend it, or delete it to go back to the defaults"
+        ) from error
 
 
 def _write_settings(folder: Path, settings: Settings) -> None:
@@ -171,7 +177,9 @@ def _write(file: Path, text: str) -> None:
         temporary.replace(file)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UsageError(f"{file} cannot be written: {error.strerror}; give a folder that can be written") from error
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}; give a folder that can be written"
+        ) from error
 
 
 def _relative(path: Path, folder: Path) -> str:

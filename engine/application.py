@@ -40,9 +40,11 @@ def system_clock() -> int:
 
 def iso_time(microseconds: int) -> str:
     """Return a UTC time as ISO 8601 text with microseconds."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
-        microsecond=microseconds % 1_000_000
-    ).isoformat(timespec="microseconds")
+    return (
+        datetime.fromtimestamp(microseconds // 1_000_000, UTC)
+        .replace(microsecond=microseconds % 1_000_000)
+        .isoformat(timespec="microseconds")
+    )
 
 
 class LifecycleRepository(Repository[str]):
@@ -83,7 +85,12 @@ class Commands(Application[str]):
     """
 
     def __init__(
-        self, factory: InfrastructureFactory[Any], log: Log, states: VersionStates, clock: Clock, new_id: NewId
+        self,
+        factory: InfrastructureFactory[Any],
+        log: Log,
+        states: VersionStates,
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
         self._given_factory = factory
         self.record_log = log
@@ -214,7 +221,9 @@ class Commands(Application[str]):
         parent = self.version(parent_id)
         parent.require_present()
         if parent_id not in dataset.parents:
-            raise UsageError(f"version {parent_id} belongs to another dataset than {dataset.name!r}: a child needs a parent of its own dataset")
+            raise UsageError(
+                f"version {parent_id} belongs to another dataset than {dataset.name!r}: a child needs a parent of its own dataset"
+            )
         if not parent.published:
             raise UsageError(
                 f"the parent version {parent.name!r} ({parent_id}) is a draft: publish it first, "
@@ -308,7 +317,9 @@ class Commands(Application[str]):
             self._publish(version)
             dataset.attach(child.id, version.id)
             metadata = version.metadata if for_child is None else for_child
-            child.create(dataset.id, check_name(name, "child name"), version.id, child_comment or "", metadata)
+            child.create(
+                dataset.id, check_name(name, "child name"), version.id, child_comment or "", metadata
+            )
             return [version, dataset, child], {"version_id": child.id}
 
         request = ["create_snapshot", version_id, publish_name, publish_comment, for_publish]
@@ -329,7 +340,9 @@ class Commands(Application[str]):
             version = self.version(version_id)
             version.require_present()
             if version.published and not force:
-                raise PublishedError(f"version {version.name!r} ({version_id}) is published: remove it with force=True")
+                raise PublishedError(
+                    f"version {version.name!r} ({version_id}) is published: remove it with force=True"
+                )
             dataset = self.dataset(version.dataset_id)
             children = [self.version(child) for child in dataset.children(version_id)]
             if children:
@@ -341,7 +354,9 @@ class Commands(Application[str]):
 
         self._run(["remove_version", version_id, force], command_id, decide)
 
-    def set_metadata(self, version_id: str, metadata: dict[str, Any], *, command_id: str | None = None) -> None:
+    def set_metadata(
+        self, version_id: str, metadata: dict[str, Any], *, command_id: str | None = None
+    ) -> None:
         """Replace the metadata of a draft as a whole."""
         checked = check_metadata(metadata)
 
@@ -353,7 +368,10 @@ class Commands(Application[str]):
         self._run(["set_metadata", version_id, checked], command_id, decide)
 
     def _run(
-        self, request: list[Any], command_id: str | None, decide: Callable[[], tuple[Iterable[Aggregate], Result]]
+        self,
+        request: list[Any],
+        command_id: str | None,
+        decide: Callable[[], tuple[Iterable[Aggregate], Result]],
     ) -> Result:
         """Decide and save until no other writer gets in between; a command seen before is not run again."""
         digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)

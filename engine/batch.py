@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -296,7 +297,7 @@ class Block:
     def events(self) -> list[bytes]:
         """Return every encoded event of the block."""
         offsets = self._offsets().tolist()
-        return [self.raw[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+        return [self.raw[a:b] for a, b in pairwise(offsets)]
 
     def as_array(self) -> bytes:
         """Return the events as one msgpack array, to be decoded in a single call."""

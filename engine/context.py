@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -44,7 +44,7 @@ def default_actor() -> str:
 
 
 @contextmanager
-def acting(actor: str | None = None, context: Mapping[str, Any] | None = None) -> Iterator[None]:
+def acting(actor: str | None = None, context: Mapping[str, Any] | None = None) -> Generator[None, None, None]:
     """Record everything written inside the block under this actor and context.
 
     Parameters

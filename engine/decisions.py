@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .encoding import MAX_FRAME_BYTES, EncodedFrames, Refusal
 from .errors import FramelodeError, InvalidValueError
-from .frame_batch import FrameChange, FrameChanges, changes_at
+from .frame_batch import FrameChanges, changes_at
 from .frames import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
@@ -57,7 +57,9 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
     if not live.any():
         return Decided(changes, duplicates=encoded.duplicates)
     same = np.zeros(len(encoded), bool)
-    same[live] = _has_digest(state, previous[live], np.frombuffer(encoded.digests, ">u8").reshape(-1, 2)[live])
+    same[live] = _has_digest(
+        state, previous[live], np.frombuffer(encoded.digests, ">u8").reshape(-1, 2)[live]
+    )
     before = changes_at(log, previous[live & ~same].tolist())
     for index in np.flatnonzero(live & ~same).tolist():
         change = before[int(previous[index])]
@@ -114,7 +116,9 @@ def changed_fields(before: bytes, after: bytes) -> list[str]:
     """Return the names of the top-level fields in which two payloads differ, in order."""
     old, new = _fields_decoder.decode(before), _fields_decoder.decode(after)
     names = sorted(old.keys() | new.keys())
-    return [name for name in names if name not in old or name not in new or bytes(old[name]) != bytes(new[name])]
+    return [
+        name for name in names if name not in old or name not in new or bytes(old[name]) != bytes(new[name])
+    ]
 
 
 def check_without_fields(without_fields: Any) -> frozenset[str]:
@@ -125,7 +129,9 @@ def check_without_fields(without_fields: Any) -> frozenset[str]:
         raise InvalidValueError(f"without_fields must be a list of field names, not {without_fields!r}")
     unknown = sorted(set(without_fields) - set(WIRE_FIELDS))
     if unknown:
-        raise InvalidValueError(f"without_fields names {', '.join(unknown)}; frames have {', '.join(WIRE_FIELDS)}")
+        raise InvalidValueError(
+            f"without_fields names {', '.join(unknown)}; frames have {', '.join(WIRE_FIELDS)}"
+        )
     return frozenset(without_fields)
 
 
@@ -161,7 +167,9 @@ def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[
     frame = frame_from_dict(merged | {"id": frame_id})
     payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
     if len(payload) > MAX_FRAME_BYTES:
-        raise InvalidValueError(f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {MAX_FRAME_BYTES}")
+        raise InvalidValueError(
+            f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {MAX_FRAME_BYTES}"
+        )
     return payload
 
 
@@ -169,5 +177,7 @@ def _merge_deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     merged = dict(old)
     for key, value in new.items():
         held = merged.get(key)
-        merged[key] = _merge_deep(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge_deep(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+        )
     return merged

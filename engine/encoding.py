@@ -106,7 +106,9 @@ class FrameEncoder:
 
     def _encode_one(self, frame: Any) -> bytes:
         if not isinstance(frame, SingleFrame | FrameGroup):
-            raise InvalidValueError(f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects")
+            raise InvalidValueError(
+                f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects"
+            )
         frame.validated()
         payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
         if len(payload) > self._limit:

@@ -25,7 +25,9 @@ def pack_stored_events(events: Sequence[StoredEvent]) -> Batch:
     numbers = {topic: number for number, topic in enumerate(topics)}
     encoded = [msgspec.msgpack.encode((numbers[event.topic], event.state)) for event in events]
     first = events[0]
-    return pack_batch(stream_id_of(first.originator_id), first.originator_version, EVENTS_SCHEMA, topics, encoded)
+    return pack_batch(
+        stream_id_of(first.originator_id), first.originator_version, EVENTS_SCHEMA, topics, encoded
+    )
 
 
 def unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | str) -> list[StoredEvent]:
@@ -38,7 +40,9 @@ def unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | 
         ]
     except (msgspec.MsgspecError, IndexError) as error:
         position = header.first_position
-        raise IntegrityError(f"the events at position {position} are damaged: {error}", position=position) from error
+        raise IntegrityError(
+            f"the events at position {position} are damaged: {error}", position=position
+        ) from error
 
 
 def read_events(log: Log, header: BatchHeader) -> list[Event]:

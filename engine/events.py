@@ -33,7 +33,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
         return aggregate.apply(self)
 
 
-class DatasetCreated(Event):
+class DatasetCreated(Event, frozen=True):
     """A dataset came into being under a name of its project."""
 
     name: str
@@ -42,32 +42,32 @@ class DatasetCreated(Event):
     tags: list[str] = []
 
 
-class VersionAttached(Event):
+class VersionAttached(Event, frozen=True):
     """A version joined its dataset's tree."""
 
     version_id: str
     parent_id: str | None = None
 
 
-class VersionDetached(Event):
+class VersionDetached(Event, frozen=True):
     """A removed version left its dataset's tree."""
 
     version_id: str
 
 
-class DatasetTagged(Event):
+class DatasetTagged(Event, frozen=True):
     """A dataset's tags were replaced."""
 
     tags: list[str]
 
 
-class NameClaimed(Event):
+class NameClaimed(Event, frozen=True):
     """A dataset took a name within a project; one dataset holds a name at a time."""
 
     dataset_id: str
 
 
-class VersionCreated(Event):
+class VersionCreated(Event, frozen=True):
     """A draft version was made, empty or as the child of a published one."""
 
     dataset_id: str
@@ -77,25 +77,25 @@ class VersionCreated(Event):
     metadata: dict[str, Any] = {}
 
 
-class VersionRenamed(Event):
+class VersionRenamed(Event, frozen=True):
     """A version took another name."""
 
     name: str
 
 
-class VersionDescribed(Event):
+class VersionDescribed(Event, frozen=True):
     """A version's description was replaced."""
 
     description: str
 
 
-class VersionMetadataSet(Event):
+class VersionMetadataSet(Event, frozen=True):
     """A version's metadata was replaced as a whole."""
 
     metadata: dict[str, Any]
 
 
-class VersionCommitted(Event):
+class VersionCommitted(Event, frozen=True):
     """The changes since the last commit were counted."""
 
     added: int = 0
@@ -104,18 +104,18 @@ class VersionCommitted(Event):
     total: int = 0
 
 
-class VersionPublished(Event):
+class VersionPublished(Event, frozen=True):
     """A version was frozen; the fingerprint commits to its content of `total` frames."""
 
     fingerprint: str
     total: int
 
 
-class VersionRemoved(Event):
+class VersionRemoved(Event, frozen=True):
     """A version was removed; its history stays readable."""
 
 
-class FrameEvent(Event):
+class FrameEvent(Event, frozen=True):
     """One change of one frame, as the record batches hold it.
 
     Attributes
@@ -142,15 +142,15 @@ class FrameEvent(Event):
     changed: list[str] = []
 
 
-class FrameAdded(FrameEvent):
+class FrameAdded(FrameEvent, frozen=True):
     """A frame entered a version."""
 
 
-class FrameUpdated(FrameEvent):
+class FrameUpdated(FrameEvent, frozen=True):
     """A frame of a version took another content."""
 
 
-class FrameDeleted(FrameEvent):
+class FrameDeleted(FrameEvent, frozen=True):
     """A frame left a version."""
 
 
@@ -201,7 +201,9 @@ def decode_event(topic: str, originator_id: str, originator_version: int, state:
     """
     event = _EVENTS.get(topic)
     if event is None:
-        raise IntegrityError(f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode")
+        raise IntegrityError(
+            f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode"
+        )
     try:
         schema_version, fields = msgspec.msgpack.decode(state, type=tuple[int, dict[str, Any]])
         for step in range(schema_version, event.schema_version):

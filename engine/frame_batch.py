@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
 from .errors import IntegrityError
 from .events import FRAME_EVENTS, FRAME_TOPICS, encode_event
-from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, make_rows, read_rows
+from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, is_plain_id, make_rows, read_rows
 from .log import Log
 
 _NIL = b"\xc0"
@@ -52,7 +52,7 @@ class FrameChanges(msgspec.Struct):
     ids : list of str
         Frame ids.
     plain : bool
-        Every id is 32 lowercase hex digits and need not be stored beside its key.
+        Every id is known to be 32 lowercase hex digits; such ids are not stored beside their keys.
     keys, digests : bytes
         Joined keys and joined payload digests, 16 bytes a frame each.
     operations : ndarray of uint8, shape (n,)
@@ -118,7 +118,7 @@ def _encode(changes: FrameChanges) -> list[bytes]:
     return [
         _encode_change(
             payload,
-            None if changes.plain else changes.ids[index],
+            None if changes.plain or is_plain_id(changes.ids[index]) else changes.ids[index],
             previous[index],
             saved[index],
             changes.changed.get(index, []),
@@ -127,7 +127,9 @@ def _encode(changes: FrameChanges) -> list[bytes]:
     ]
 
 
-def _encode_change(payload: bytes, frame_id: str | None, previous: int, saved: int, changed: list[str]) -> bytes:
+def _encode_change(
+    payload: bytes, frame_id: str | None, previous: int, saved: int, changed: list[str]
+) -> bytes:
     fields: list[Any] = [msgspec.Raw(payload or _NIL), frame_id, previous, saved, changed]
     while len(fields) > 1 and not fields[-1]:
         fields.pop()

@@ -54,7 +54,7 @@ class StreamRows(msgspec.Struct, frozen=True, gc=False):
 
 
 class AppendExistsError(ConflictError):
-    """This part of this command is recorded already."""
+    """A part of a command that is recorded already."""
 
 
 class StreamConflictError(ConcurrencyError, persistence.IntegrityError):

@@ -17,7 +17,9 @@ class EventMapper(Mapper[str]):
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
         """Encode a domain event."""
         if not isinstance(domain_event, Event):
-            raise UsageError(f"{type(domain_event).__name__} is no framelode event: derive it from framelode.engine.events.Event")
+            raise UsageError(
+                f"{type(domain_event).__name__} is no framelode event: derive it from framelode.engine.events.Event"
+            )
         topic, state = encode_event(domain_event)
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, topic, state)
 

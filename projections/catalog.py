@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -90,19 +90,42 @@ class Catalog(Projection):
             if header.schema != EVENTS_SCHEMA:
                 changed[header.stream_id] = header
                 continue
-            for place, event in enumerate(read_events(self.log, header)):
-                handler = _HANDLERS.get(type(event))
-                if handler:
-                    handler(self, connection, event, header, header.first_position + place)
+            for position, event in enumerate(read_events(self.log, header), header.first_position):
+                self._apply_event(connection, event, header.recorded_at, position)
         for version_id, header in changed.items():
-            self._change(connection, version_id, updated_at=header.recorded_at, updated_position=header.last_position)
+            self._change(
+                connection, version_id, updated_at=header.recorded_at, updated_position=header.last_position
+            )
+
+    def _apply_event(self, connection: sa.Connection, event: e.Event, at: int, position: int) -> None:
+        match event:
+            case e.DatasetCreated():
+                self._create_dataset(connection, event, at, position)
+            case e.DatasetTagged():
+                update = sa.update(self.dataset).where(self.dataset.c.dataset_id == event.originator_id)
+                connection.execute(update.values(tags=_json(event.tags)))
+            case e.VersionCreated():
+                self._create_version(connection, event, at, position)
+            case e.VersionRenamed():
+                self._change(connection, event.originator_id, name=event.name)
+            case e.VersionDescribed():
+                self._change(connection, event.originator_id, description=event.description)
+            case e.VersionMetadataSet():
+                self._change(connection, event.originator_id, metadata=_json(event.metadata))
+            case e.VersionPublished():
+                values = {"published_position": position, "fingerprint": event.fingerprint}
+                self._change(connection, event.originator_id, state=PUBLISHED, **values)
+            case e.VersionRemoved():
+                self._change(connection, event.originator_id, state=REMOVED)
+            case _:
+                pass
 
     def _change(self, connection: sa.Connection, version_id: str, **values: Any) -> None:
         update = sa.update(self.version).where(self.version.c.version_id == version_id)
         connection.execute(update.values(**values))
 
-    def _dataset_created(
-        self, connection: sa.Connection, event: e.DatasetCreated, header: BatchHeader, position: int
+    def _create_dataset(
+        self, connection: sa.Connection, event: e.DatasetCreated, at: int, position: int
     ) -> None:
         values = {
             "dataset_id": event.originator_id,
@@ -110,19 +133,13 @@ class Catalog(Projection):
             "project": event.project,
             "description": event.description,
             "tags": _json(event.tags),
-            "created_at": header.recorded_at,
+            "created_at": at,
             "created_position": position,
         }
         connection.execute(self.dataset.insert(), values)
 
-    def _dataset_tagged(
-        self, connection: sa.Connection, event: e.DatasetTagged, header: BatchHeader, position: int
-    ) -> None:
-        update = sa.update(self.dataset).where(self.dataset.c.dataset_id == event.originator_id)
-        connection.execute(update.values(tags=_json(event.tags)))
-
-    def _version_created(
-        self, connection: sa.Connection, event: e.VersionCreated, header: BatchHeader, position: int
+    def _create_version(
+        self, connection: sa.Connection, event: e.VersionCreated, at: int, position: int
     ) -> None:
         depth = 0
         if event.parent_id:
@@ -137,43 +154,12 @@ class Catalog(Projection):
             "description": event.description,
             "metadata": _json(event.metadata),
             "state": DRAFT,
-            "created_at": header.recorded_at,
+            "created_at": at,
             "created_position": position,
-            "updated_at": header.recorded_at,
+            "updated_at": at,
             "updated_position": position,
         }
         connection.execute(self.version.insert(), values)
-
-    def _version_renamed(
-        self, connection: sa.Connection, event: e.VersionRenamed, header: BatchHeader, position: int
-    ) -> None:
-        self._change(connection, event.originator_id, name=event.name)
-
-    def _version_described(
-        self, connection: sa.Connection, event: e.VersionDescribed, header: BatchHeader, position: int
-    ) -> None:
-        self._change(connection, event.originator_id, description=event.description)
-
-    def _version_metadata_set(
-        self, connection: sa.Connection, event: e.VersionMetadataSet, header: BatchHeader, position: int
-    ) -> None:
-        self._change(connection, event.originator_id, metadata=_json(event.metadata))
-
-    def _version_published(
-        self, connection: sa.Connection, event: e.VersionPublished, header: BatchHeader, position: int
-    ) -> None:
-        self._change(
-            connection,
-            event.originator_id,
-            state=PUBLISHED,
-            published_position=position,
-            fingerprint=event.fingerprint,
-        )
-
-    def _version_removed(
-        self, connection: sa.Connection, event: e.VersionRemoved, header: BatchHeader, position: int
-    ) -> None:
-        self._change(connection, event.originator_id, state=REMOVED)
 
     def datasets(
         self, connection: sa.Connection, *, dataset_id: str | None = None, name: str | None = None
@@ -208,18 +194,6 @@ class Catalog(Projection):
         if not removed:
             query = query.where(column.state != REMOVED)
         return [_version_row(row) for row in connection.execute(query)]
-
-
-_HANDLERS: dict[type[e.Event], Callable[..., None]] = {
-    e.DatasetCreated: Catalog._dataset_created,  # noqa: SLF001
-    e.DatasetTagged: Catalog._dataset_tagged,  # noqa: SLF001
-    e.VersionCreated: Catalog._version_created,  # noqa: SLF001
-    e.VersionRenamed: Catalog._version_renamed,  # noqa: SLF001
-    e.VersionDescribed: Catalog._version_described,  # noqa: SLF001
-    e.VersionMetadataSet: Catalog._version_metadata_set,  # noqa: SLF001
-    e.VersionPublished: Catalog._version_published,  # noqa: SLF001
-    e.VersionRemoved: Catalog._version_removed,  # noqa: SLF001
-}
 
 
 def _json(value: Any) -> str:

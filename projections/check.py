@@ -66,7 +66,9 @@ def verify(
     return findings
 
 
-def _check_chain(log: Log, findings: Findings, progress: Progress | None) -> dict[str, tuple[int, str] | None]:
+def _check_chain(
+    log: Log, findings: Findings, progress: Progress | None
+) -> dict[str, tuple[int, str] | None]:
     """Check every batch; returns the versions, with the position and fingerprint of the published ones."""
     chain = _Chain(log)
     head = log.head().position
@@ -143,16 +145,22 @@ class _Chain:
             raise self._wrong(f"append {left.append_id} has lost its batches", left.first_position)
 
     def _wrong(self, what: str, position: int) -> IntegrityError:
-        return IntegrityError(f"{self._log.name}: {what} (position {position})", position=position, file=self._log.name)
+        return IntegrityError(
+            f"{self._log.name}: {what} (position {position})", position=position, file=self._log.name
+        )
 
 
 def _check_contents(header: BatchHeader, keys: bytes, body: Body) -> None:
     """Check keys and body against the header, and each payload against the digest in its key row."""
     position = header.first_position
     if blake3(keys).digest() != header.keys_digest or body.digest() != header.body_digest:
-        raise IntegrityError(f"the contents of the batch at position {position} were altered", position=position)
+        raise IntegrityError(
+            f"the contents of the batch at position {position} were altered", position=position
+        )
     if len(body) != header.count:
-        raise IntegrityError(f"the body at position {position} has {len(body)} events of {header.count}", position=position)
+        raise IntegrityError(
+            f"the body at position {position} has {len(body)} events of {header.count}", position=position
+        )
     if header.schema != FRAMES_SCHEMA:
         return
     stored = np.frombuffer(keys, np.uint8).reshape(-1, ROW.itemsize)[:, -DIGEST_SIZE:].tobytes()
@@ -161,12 +169,12 @@ def _check_contents(header: BatchHeader, keys: bytes, body: Body) -> None:
         payload = decode_change(event, position + index).payload
         digests.append(blake3(payload).digest(DIGEST_SIZE) if payload else bytes(DIGEST_SIZE))
     if b"".join(digests) != stored:
-        raise IntegrityError(f"a payload of the batch at position {position} does not match its key row", position=position)
+        raise IntegrityError(
+            f"a payload of the batch at position {position} does not match its key row", position=position
+        )
 
 
-def _check_states(
-    states: States, versions: dict[str, tuple[int, str] | None], findings: Findings
-) -> None:
+def _check_states(states: States, versions: dict[str, tuple[int, str] | None], findings: Findings) -> None:
     for version_id, published in versions.items():
         current = states.current(version_id)
         fresh = states.at(version_id, current.position)
@@ -193,7 +201,8 @@ def _check_projections(log: Log, runner: Runner, scratch: Store, findings: Findi
     for kept, folded in zip(runner.projections, fresh.projections, strict=True):
         findings.projections += 1
         findings.problems += [
-            f"projection {kept.name}: {problem}" for problem in _differences(runner.store, scratch, kept, folded)
+            f"projection {kept.name}: {problem}"
+            for problem in _differences(runner.store, scratch, kept, folded)
         ]
 
 
@@ -206,4 +215,6 @@ def _differences(store: Store, scratch: Store, kept: Projection, folded: Project
 
 def _rows(store: Store, table: sa.Table) -> Sequence[Any]:
     with store.read() as connection:
-        return [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key.columns))]
+        return [
+            tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key.columns))
+        ]

@@ -79,7 +79,9 @@ def _read_body(
         number, first = body.block_of(int(indices[at]))
         stop = int(np.searchsorted(indices, body.bounds(number)[1], side="left"))
         within = indices[at:stop].tolist()
-        stored = _decode_events(body.open_block(number), [i - first for i in within], body.first_position + first)
+        stored = _decode_events(
+            body.open_block(number), [i - first for i in within], body.first_position + first
+        )
         ids = [hex_keys[i : i + _HEX] for i in range(at * _HEX, stop * _HEX, _HEX)]
         yield [body.first_position + i for i in within], stored, ids
         at = stop

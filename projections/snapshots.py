@@ -57,12 +57,16 @@ class Snapshots:
     def load(self, version_id: str, read_rows: ReadRows) -> State | None:
         """Return the state that a snapshot holds, or None when there is none that fits the log."""
         with self._store.read() as connection:
-            row = connection.execute(sa.select(_snapshot).where(_snapshot.c.version_id == version_id)).one_or_none()
+            row = connection.execute(
+                sa.select(_snapshot).where(_snapshot.c.version_id == version_id)
+            ).one_or_none()
         if row is None or row.log_uuid != self._log.uuid or not self._fits(row):
             return None
         mixed = np.cumsum(_unpack(row.mixed), dtype=np.uint64)
         packed = _unpack(row.positions)
-        positions = np.where(packed & np.uint64(1), (packed >> np.uint64(1)) | TOMBSTONE, packed >> np.uint64(1))
+        positions = np.where(
+            packed & np.uint64(1), (packed >> np.uint64(1)) | TOMBSTONE, packed >> np.uint64(1)
+        )
         first, counts = np.split(_unpack(row.batches), 2)
         batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
         # Position -1: whoever asks for the current state folds what has come since.
@@ -82,10 +86,14 @@ class Snapshots:
         chain = _chain(version_id, parent_of)
         column = _snapshot.c
         with self._store.read() as connection:
-            query = sa.select(column.version_id, column.entries, column.position).where(column.version_id.in_(chain))
+            query = sa.select(column.version_id, column.entries, column.position).where(
+                column.version_id.in_(chain)
+            )
             known = connection.execute(query).all()
         newest = max(known, key=lambda row: row.position, default=None)
-        since = int(state.batches.counts[state.batches.first_positions > (newest.position if newest else 0)].sum())
+        since = int(
+            state.batches.counts[state.batches.first_positions > (newest.position if newest else 0)].sum()
+        )
         if since < MINIMUM_EVENTS or since < (newest.entries if newest else 0) // 2:
             return False
         values = self._values(version_id, state)

@@ -86,7 +86,7 @@ def merge(runs: Sequence[Run]) -> Run:
 
 
 def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
-    """Keep the newest event of each key of a merged run; full keys are read only where mixed keys meet."""
+    """Keep the newest event of each key of a merged run, in key order; full keys are read only where mixed keys meet."""
     same = run.mixed[1:] == run.mixed[:-1]
     if not same.any():
         return run
@@ -98,11 +98,11 @@ def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
     hi, lo = rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)
     order = np.lexsort((run.positions[at] & POSITION, lo, hi, run.mixed[at]))
     hi, lo, mixed = hi[order], lo[order], run.mixed[at][order]
-    last = np.append((mixed[1:] != mixed[:-1]) | (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]), True)
     keep = np.ones(len(run), bool)
-    keep[at] = False
-    keep[at[order[last]]] = True
-    return Run(run.mixed[keep], run.positions[keep])
+    keep[at] = np.append((mixed[1:] != mixed[:-1]) | (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]), True)
+    positions = run.positions.copy()
+    positions[at] = positions[at][order]
+    return Run(run.mixed[keep], positions[keep])
 
 
 def live_positions(run: Run) -> U64:
@@ -180,11 +180,14 @@ class State:
         for index in hits[(stored["hi"] != hi[hits]) | (stored["lo"] != lo[hits])].tolist():
             found[index] = self._find_among_equal(mixed[index], hi[index], lo[index])
 
-    def _find_among_equal(self, mixed: np.uint64, hi: np.uint64, lo: np.uint64) -> np.uint64:
+    def _find_among_equal(self, mixed: Any, hi: Any, lo: Any) -> np.uint64:
         """Look through all entries of one mixed key that several frames share."""
         spans: list[U64] = []
         for run in self._runs:
-            start, stop = np.searchsorted(run.mixed, mixed, "left"), np.searchsorted(run.mixed, mixed, "right")
+            start, stop = (
+                np.searchsorted(run.mixed, mixed, "left"),
+                np.searchsorted(run.mixed, mixed, "right"),
+            )
             spans.append(run.positions[int(start) : int(stop)])
         candidates = np.concatenate(spans)
         stored = self.rows(candidates & POSITION)
@@ -205,7 +208,7 @@ class State:
     def branch(self, position: int) -> State:
         """Return the state of a new child: what this one holds, shared."""
         child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
-        child._settled = self._settled  # noqa: SLF001 - of the same class
+        child._settled = self._settled
         return child
 
 

@@ -71,7 +71,9 @@ class BulkContext:
     ) -> None:
         threshold = DEFAULT_FLUSH_THRESHOLD if flush_threshold is None else flush_threshold
         if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
-            raise InvalidValueError(f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}")
+            raise InvalidValueError(
+                f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}"
+            )
         self.arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
         self._version = version
         self._writer = writer

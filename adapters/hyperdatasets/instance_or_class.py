@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper, wraps
+from functools import wraps
 from typing import Any, Generic, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -14,7 +14,7 @@ class instance_or_class(Generic[Function]):  # noqa: N801 - a decorator, named l
 
     def __init__(self, function: Function) -> None:
         self._function = function
-        update_wrapper(self, function)
+        self.__doc__ = function.__doc__
 
     def __get__(self, instance: object | None, owner: type) -> Any:
         target = owner if instance is None else instance

@@ -66,7 +66,9 @@ class Paths:
 
     def __init__(self, paths: Collection[str]) -> None:
         if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
-            raise InvalidValueError(f"projection must be a list of dot paths such as ['id', 'sources.0.uri'], not {paths!r}")
+            raise InvalidValueError(
+                f"projection must be a list of dot paths such as ['id', 'sources.0.uri'], not {paths!r}"
+            )
         self._tree: _Tree = {}
         for path in paths:
             parts = path.split(".")
@@ -93,7 +95,11 @@ def _check(parts: list[str], path: str) -> None:
         elif isinstance(schema, dict) and part in schema:
             schema = schema[part]
         else:
-            known = "a number or *" if isinstance(schema, list) else ", ".join(schema) or "nothing, it has no parts"
+            known = (
+                "a number or *"
+                if isinstance(schema, list)
+                else ", ".join(schema) or "nothing, it has no parts"
+            )
             raise InvalidValueError(f"no frame has {path!r}: where {part!r} stands there may be {known}")
 
 

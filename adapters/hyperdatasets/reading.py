@@ -55,19 +55,27 @@ class FrameReader:
         """Return one frame; `NotFoundError` when the version does not hold it."""
         for frame in self._frames(*self._find([frame_id])):
             return frame
-        raise NotFoundError(f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}")
+        raise NotFoundError(
+            f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}"
+        )
 
     def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
         """Return the frames found, in the order asked; one warning counts those that are not there."""
         ids = _check_ids(frame_ids)
         state, positions = self._find(ids)
-        found = {frame_id: position for frame_id, position in zip(ids, positions.tolist(), strict=True) if position}
+        found = {
+            frame_id: position for frame_id, position in zip(ids, positions.tolist(), strict=True) if position
+        }
         missing = len(set(ids)) - len(found)
         if missing:
             message = f"{missing} of {len(set(ids))} frames are not in version {self._version.name!r}"
             warnings.warn(message, MissingFramesWarning, stacklevel=4)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
-        read = self._frames(state, ordered) if projection is None else self._dicts(state, ordered, Paths(projection))
+        read = (
+            self._frames(state, ordered)
+            if projection is None
+            else self._dicts(state, ordered, Paths(projection))
+        )
         by_position = dict(zip(ordered.tolist(), read, strict=True))
         return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
 
@@ -125,7 +133,9 @@ def source_matcher(pattern: str) -> Any:
     A path means its ``file://`` URI; local URIs are compared as they are and with their percent-encoding undone.
     """
     if not isinstance(pattern, str) or not pattern:
-        raise InvalidValueError(f"source_uri must be a URI or a pattern such as 's3://bucket/folder/*', not {pattern!r}")
+        raise InvalidValueError(
+            f"source_uri must be a URI or a pattern such as 's3://bucket/folder/*', not {pattern!r}"
+        )
     if not _SCHEME.match(pattern) and not pattern.startswith("*"):
         pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)
     if "*" not in pattern and pattern.endswith("/"):

@@ -44,7 +44,9 @@ def find_dataset(
         raise NotFoundError(f"there is no dataset with {what}{where}")
     if len(found) > 1:
         projects = ", ".join(repr(row.project) for row in found)
-        raise ConflictError(f"dataset {dataset_name!r} exists in the projects {projects}: give dataset_project")
+        raise ConflictError(
+            f"dataset {dataset_name!r} exists in the projects {projects}: give dataset_project"
+        )
     return found[0]
 
 
@@ -83,7 +85,9 @@ def find_version(
         return current_of(found)
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(row.version_id for row in found)
-        raise ConflictError(f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: {ids}")
+        raise ConflictError(
+            f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: {ids}"
+        )
     return found[0]
 
 

@@ -6,7 +6,6 @@ Names, arguments and defaults follow ClearML's hyper-datasets; what its text lea
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any, ClassVar
 
 from fsspec.callbacks import Callback
 
-from ...engine.errors import ConflictError, InvalidValueError, PublishedError, UsageError
+from ...engine.errors import ConflictError, PublishedError, UsageError
 from ...engine.frames import FrameGroup, SingleFrame
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
@@ -36,7 +35,9 @@ class DatasetVersion:
     Frame: ClassVar[Any] = SingleFrame | FrameGroup
 
     def __init__(self) -> None:
-        raise UsageError("get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)")
+        raise UsageError(
+            "get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)"
+        )
 
     @classmethod
     def of(cls, engine: Engine, version_id: str) -> DatasetVersion:
@@ -461,7 +462,9 @@ class DatasetVersion:
         if self._bulk is None:
             self._bulk = BulkContext(self, self._writer, *arguments)
         elif self._bulk.arguments != arguments:
-            warnings.warn("this version has a bulk context already; its arguments stay", UserWarning, stacklevel=2)
+            warnings.warn(
+                "this version has a bulk context already; its arguments stay", UserWarning, stacklevel=2
+            )
         return self._bulk
 
     def flush(self, refresh_version_stats: bool = True) -> None:
@@ -570,9 +573,9 @@ class DatasetVersion:
         return True
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, DatasetVersion)
-            and (self._engine.url, self._id) == (other._engine.url, other._id)
+        return isinstance(other, DatasetVersion) and (self._engine.url, self._id) == (
+            other._engine.url,
+            other._id,
         )
 
     def __hash__(self) -> int:
@@ -610,7 +613,7 @@ def versions_of(engine: Engine, dataset: DatasetRow, state: str | None = None) -
     with engine.read_catalog() as connection:
         rows = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, state=state)
     rows.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
-    return [DatasetVersion._make(engine, row.version_id) for row in rows]  # noqa: SLF001 - of this module
+    return [DatasetVersion._make(engine, row.version_id) for row in rows]
 
 
 def _meant(
@@ -644,8 +647,8 @@ def _parent_id(
         raise UsageError(f"a version has at most one parent, given in a list: {given!r}")
     if not given:
         return None
-    selector = {"version_id": given[0]} if ids else {"version_name": given[0]}
-    return find_version(engine, dataset_id=dataset.dataset_id, **selector).version_id
+    version_id, version_name = (given[0], None) if ids else (None, given[0])
+    return find_version(engine, dataset.dataset_id, None, version_id, version_name).version_id
 
 
 def _existing_draft(engine: Engine, dataset: DatasetRow, name: str, *, raise_if_exists: bool) -> str | None:

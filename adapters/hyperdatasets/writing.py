@@ -132,7 +132,9 @@ class VersionWriter:
         for first, last in [*self._added, *report.spans]:
             count += int(((overwritten >= first) & (overwritten <= last)).sum())
         if count:
-            message = f"{count} frames have ids that were added before through this object; they replace those"
+            message = (
+                f"{count} frames have ids that were added before through this object; they replace those"
+            )
             warnings.warn(message, DuplicateFramesWarning, stacklevel=4)
 
 
@@ -154,7 +156,9 @@ def _as_iterable(frames: Any) -> Iterable[Any]:
     if isinstance(frames, SingleFrame | FrameGroup | str | dict):
         return [frames]
     if not isinstance(frames, Iterable):
-        raise InvalidValueError(f"frames must be frames in a list or another iterable, not {type(frames).__name__}")
+        raise InvalidValueError(
+            f"frames must be frames in a list or another iterable, not {type(frames).__name__}"
+        )
     return frames
 
 
@@ -166,4 +170,8 @@ def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
         if isinstance(frame_id, str) and frame_id:
             yield frame_id
         else:
-            refusals.append(Refusal(frame, f"{frame!r} names no frame: pass an id, a frame that has one, or a dict with 'id'"))
+            refusals.append(
+                Refusal(
+                    frame, f"{frame!r} names no frame: pass an id, a frame that has one, or a dict with 'id'"
+                )
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,14 @@ class Database:
         return connection
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self) -> Generator[sa.Connection, None, None]:
         """Give the reading connection; every statement sees what is committed."""
         with self._read_lock, self._translated():
             self._reopen_after_fork()
             yield self._live(self._reader)
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self) -> Generator[sa.Connection, None, None]:
         """Give the writing connection inside a transaction that excludes every other writer."""
         with self._write_lock, self._translated():
             self._reopen_after_fork()
@@ -147,7 +147,7 @@ class Database:
             self._open()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         if self._file_lock is None:
             yield
             return
@@ -155,7 +155,7 @@ class Database:
             yield
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> Generator[None, None, None]:
         try:
             yield
         except FramelodeError:
@@ -163,7 +163,9 @@ class Database:
         except exc.DBAPIError as error:
             raise self._translate(error) from error
         except TimeoutError as error:
-            message = f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+            message = (
+                f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+            )
             raise StorageError(message) from error
         except OSError as error:
             raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
@@ -200,5 +202,7 @@ def _check_file(path: Path) -> None:
     page_size = int.from_bytes(header[16:18], "big")
     expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     if path.stat().st_size < expected:
-        message = f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
+        message = (
+            f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
+        )
         raise IntegrityError(message, file=str(path))

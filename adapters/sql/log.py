@@ -33,11 +33,11 @@ _FEW = 8
 
 _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
 _APPEND_COLUMNS = list(t.append.c)
-_ROWS_COLUMNS = [t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")]
+_ROWS_COLUMNS = [
+    t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")
+]
 
-_last_batch = (
-    sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
-)
+_last_batch = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
 _batch_at = (
     sa.select(*_HEADER_COLUMNS)
     .where(t.record_batch.c.first_position <= sa.bindparam("position"))
@@ -59,7 +59,9 @@ class _At:
         self.table = key.table.name
         names = [f"p{number}" for number in range(_BATCHES_AT_ONCE)]
         self._one = sa.select(*columns).where(key == sa.bindparam("p0"))
-        self._few = sa.select(*columns).where(sa.or_(*(key == sa.bindparam(name) for name in names))).order_by(key)
+        self._few = (
+            sa.select(*columns).where(sa.or_(*(key == sa.bindparam(name) for name in names))).order_by(key)
+        )
         self._names = names
 
     def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
@@ -108,7 +110,9 @@ class SqlLog(Log):
             names = set(sa.inspect(connection).get_table_names())
         if "log_info" not in names:
             if names:
-                raise UsageError(f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}")
+                raise UsageError(
+                    f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}"
+                )
             self._create(new_id)
         with self.database.read() as connection:
             info = connection.execute(sa.select(t.log_info)).one_or_none()
@@ -223,7 +227,12 @@ class SqlLog(Log):
         values = msgspec.structs.asdict(unsealed)
         values |= {"topics": msgspec.json.encode(batch.topics).decode(), "digest": digest, "keys": batch.keys}
         connection.execute(t.record_batch.insert(), values)
-        body = {"first_position": position, "codec": batch.codec, "checksum": batch.checksum, "body": batch.body}
+        body = {
+            "first_position": position,
+            "codec": batch.codec,
+            "checksum": batch.checksum,
+            "body": batch.body,
+        }
         connection.execute(t.record_body.insert(), body)
         return digest
 
@@ -251,7 +260,7 @@ class SqlLog(Log):
         query = sa.select(batch.first_position, batch.count).where(batch.first_position.between(low, high))
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(batch.first_position)).all()
-        return [(row.first_position, row.count) for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append a batch belongs to."""
@@ -339,10 +348,10 @@ class SqlLog(Log):
         while True:
             page = query.where(batch.first_version > after).limit(limit)
             with self.database.read() as connection:
-                rows = connection.execute(page).all()
+                rows: Sequence[Any] = connection.execute(page).all()
             for row in rows:
                 self._check_keys(row)
-                yield StreamRows(row.first_position, row.count, row.first_version, row.keys)
+                yield StreamRows(*row[:4])
             if len(rows) < limit:
                 return
             after = rows[-1].first_version
@@ -389,7 +398,9 @@ def _header(row: Any) -> BatchHeader:
         values["topics"] = tuple(msgspec.json.decode(values["topics"], type=list[str]))
     except (msgspec.MsgspecError, TypeError) as error:
         position = row.first_position
-        raise IntegrityError(f"the topics of the batch at {position} are damaged", position=position) from error
+        raise IntegrityError(
+            f"the topics of the batch at {position} are damaged", position=position
+        ) from error
     return BatchHeader(**values)
 
 

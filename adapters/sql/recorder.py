@@ -47,7 +47,9 @@ class _Tracks(TrackingRecorder):
 
     def max_tracking_id(self, application_name: str) -> int | None:
         """Return how far an application was followed, or None."""
-        query = sa.select(t.tracking.c.notification_id).where(t.tracking.c.application_name == application_name)
+        query = sa.select(t.tracking.c.notification_id).where(
+            t.tracking.c.application_name == application_name
+        )
         with self.database.read() as connection:
             return connection.execute(query).scalar_one_or_none()
 
@@ -136,13 +138,16 @@ class SqlAggregateRecorder(AggregateRecorder):
         for header in headers:
             if limit is not None and len(found) >= limit:
                 break
-            if (gt is not None and header.last_version <= gt) or (lte is not None and header.first_version > lte):
+            if (gt is not None and header.last_version <= gt) or (
+                lte is not None and header.first_version > lte
+            ):
                 continue
             events = self.stored_events(header)
             wanted = [
                 event
                 for event in (reversed(events) if desc else events)
-                if (gt is None or event.originator_version > gt) and (lte is None or event.originator_version <= lte)
+                if (gt is None or event.originator_version > gt)
+                and (lte is None or event.originator_version <= lte)
             ]
             found += wanted
         return found if limit is None else found[:limit]
@@ -189,7 +194,9 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
             if topics and not set(topics) & set(header.topics):
                 continue
             found += [
-                Notification(event.originator_id, event.originator_version, event.topic, event.state, position)
+                Notification(
+                    event.originator_id, event.originator_version, event.topic, event.state, position
+                )
                 for position, event in enumerate(self.stored_events(header), header.first_position)
                 if position > gt
                 and (stop is None or position <= stop)
@@ -201,7 +208,9 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
         """Return the position of the last event, or None for an empty log."""
         return self.log.head().position or None
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+    def subscribe(
+        self, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> Subscription[ApplicationRecorder]:
         """Follow the log: recorded events first, then new ones of any process as they come."""
         return _LogSubscription(self, gt=gt, topics=topics)
 
@@ -242,7 +251,11 @@ class SqlSnapshotRecorder(AggregateRecorder):
         with database.write() as connection:
             self._table.create(connection, checkfirst=True)
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        **kwargs: Any,  # noqa: ARG002 - eventsourcing's signature
+    ) -> Sequence[int] | None:
         """Write snapshots."""
         rows = [
             {
@@ -270,7 +283,9 @@ class SqlSnapshotRecorder(AggregateRecorder):
             column.originator_version == row["originator_version"],
         )
         if connection.execute(known).first():
-            raise IntegrityError(f"snapshot {row['originator_version']} of {row['originator_id']} is there already")
+            raise IntegrityError(
+                f"snapshot {row['originator_version']} of {row['originator_id']} is there already"
+            )
 
     def select_events(
         self,

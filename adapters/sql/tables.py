@@ -80,20 +80,21 @@ LOG_TABLES = ("log_info", "append", "record_batch", "record_body")
 _INSERT_RULES = {
     "log_info": ("EXISTS (SELECT 1 FROM log_info)", "the log has its identity already"),
     "append": (
-        "NEW.append_id <> (SELECT coalesce(max(append_id), 0) + 1 FROM append)"
-        " OR EXISTS (SELECT 1 FROM append WHERE command_id = NEW.command_id AND part = NEW.part)",
+        """NEW.append_id <> (SELECT coalesce(max(append_id), 0) + 1 FROM append)
+        OR EXISTS (SELECT 1 FROM append WHERE command_id = NEW.command_id AND part = NEW.part)""",
         "an append must be the next one, and each part of a command is recorded once",
     ),
     "record_batch": (
-        "NEW.first_position <> coalesce((SELECT first_position + count FROM record_batch"
-        " ORDER BY first_position DESC LIMIT 1), 1)"
-        " OR NEW.first_version <> coalesce((SELECT first_version + count FROM record_batch"
-        " WHERE stream_id = NEW.stream_id ORDER BY first_version DESC LIMIT 1), NEW.first_version)",
+        """NEW.first_position <> coalesce(
+            (SELECT first_position + count FROM record_batch ORDER BY first_position DESC LIMIT 1), 1)
+        OR NEW.first_version <> coalesce(
+            (SELECT first_version + count FROM record_batch
+             WHERE stream_id = NEW.stream_id ORDER BY first_version DESC LIMIT 1), NEW.first_version)""",
         "a batch must follow the head of the log and the head of its stream",
     ),
     "record_body": (
-        "EXISTS (SELECT 1 FROM record_body WHERE first_position >= NEW.first_position)"
-        " OR NOT EXISTS (SELECT 1 FROM record_batch WHERE first_position = NEW.first_position)",
+        """EXISTS (SELECT 1 FROM record_body WHERE first_position >= NEW.first_position)
+        OR NOT EXISTS (SELECT 1 FROM record_batch WHERE first_position = NEW.first_position)""",
         "a body must belong to the batch just recorded",
     ),
 }

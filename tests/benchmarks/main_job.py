@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 LABELS = ("car", "person", "bicycle", "dog")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -51,7 +51,7 @@ def records(count: int) -> Iterator[dict[str, Any]]:
 class PeakMemory:
     """Samples the process's resident memory while the block runs."""
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         self.start = self.peak = resident()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -72,8 +72,7 @@ class PeakMemory:
 
 
 def resident() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * PAGE
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -137,12 +136,16 @@ def run_lance(folder: Path, count: int) -> dict[str, float]:
 
     rows = list(records(count))
     with PeakMemory() as memory:
-        seconds, dataset = timed(lambda: lance.write_dataset(pa.Table.from_pylist(rows), folder / "bench.lance"))
+        seconds, dataset = timed(
+            lambda: lance.write_dataset(pa.Table.from_pylist(rows), folder / "bench.lance")
+        )
     figures = {"ingest_per_s": count / seconds, "ingest_memory_mb": memory.megabytes}
     asked = [row["id"] for row in random.Random(7).sample(rows, 100)]
     rows.clear()
     dataset.create_scalar_index("id", "BTREE")
-    seconds, _ = timed(lambda: [dataset.to_table(filter=f"id = '{frame_id}'").to_pylist() for frame_id in asked])
+    seconds, _ = timed(
+        lambda: [dataset.to_table(filter=f"id = '{frame_id}'").to_pylist() for frame_id in asked]
+    )
     figures["point_read_ms"] = 1e3 * seconds / len(asked)
 
     def iterate() -> int:
@@ -184,7 +187,11 @@ def main() -> None:
             found[name].append(run_apart(name, arguments.frames))
     print(f"{arguments.frames} frames, medians of {arguments.rounds} rounds")
     for figure in found["framelode"][0]:
-        medians = {name: statistics.median(run[figure] for run in runs) for name, runs in found.items() if figure in runs[0]}
+        medians = {
+            name: statistics.median(run[figure] for run in runs)
+            for name, runs in found.items()
+            if figure in runs[0]
+        }
         line = "  ".join(f"{name} {value:12,.3f}" for name, value in medians.items())
         ratio = ""
         if len(medians) == 2:

@@ -62,10 +62,14 @@ def _case(base, make, tests):
 
 
 TestAggregateRecorder = _case(
-    AggregateRecorderTestCase, lambda f: f.aggregate_recorder(), ["test_insert_and_select", "test_performance"]
+    AggregateRecorderTestCase,
+    lambda f: f.aggregate_recorder(),
+    ["test_insert_and_select", "test_performance"],
 )
 TestSnapshotRecorder = _case(
-    AggregateRecorderTestCase, lambda f: f.aggregate_recorder("snapshots"), ["test_insert_and_select", "test_performance"]
+    AggregateRecorderTestCase,
+    lambda f: f.aggregate_recorder("snapshots"),
+    ["test_insert_and_select", "test_performance"],
 )
 TestApplicationRecorder = _case(
     ApplicationRecorderTestCase,
@@ -84,9 +88,16 @@ TestTrackingRecorder = _case(
 TestProcessRecorder = _case(
     ProcessRecorderTestCase,
     lambda f: f.process_recorder(),
-    ["test_insert_select", "test_has_tracking_id", "test_raises_when_lower_inserted_later", "test_performance"],
+    [
+        "test_insert_select",
+        "test_has_tracking_id",
+        "test_raises_when_lower_inserted_later",
+        "test_performance",
+    ],
 )
-TestNonInterleaving = _case(NonInterleavingNotificationIDsBaseCase, lambda f: f.application_recorder(), ["test"])
+TestNonInterleaving = _case(
+    NonInterleavingNotificationIDsBaseCase, lambda f: f.application_recorder(), ["test"]
+)
 
 
 def test_every_shipped_case_is_run():

@@ -7,6 +7,7 @@ import pickle
 import msgspec
 import numpy as np
 import pytest
+
 from framelode.engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,

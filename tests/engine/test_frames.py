@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from framelode.engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,

@@ -1,0 +1,48 @@
+"""What all tests share: engines with a fixed clock and ids, and no deadline that a busy machine could miss."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import framelode
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+class Ticks:
+    """A clock that moves by one second at each look, and ids that count."""
+
+    def __init__(self, start=1_700_000_000_000_000):
+        self._times = itertools.count(start, 1_000_000)
+        self._ids = itertools.count(1)
+
+    def clock(self):
+        return next(self._times)
+
+    def new_id(self):
+        return f"{next(self._ids):032x}"
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_from_outside(monkeypatch):
+    monkeypatch.delenv("FRAMELODE_URL", raising=False)
+    monkeypatch.setenv("FRAMELODE_ACTOR", "tester")
+
+
+@pytest.fixture
+def ticks():
+    return Ticks()
+
+
+@pytest.fixture(params=["memory", "file"])
+def engine(request, tmp_path, ticks):
+    """An engine in memory and on files, current inside the test, its log verified at the end."""
+    url = "sqlite://" if request.param == "memory" else tmp_path / "engine"
+    with framelode.connect(url, clock=ticks.clock, new_id=ticks.new_id) as opened:
+        yield opened
+        opened.verify()
+        opened.close()
