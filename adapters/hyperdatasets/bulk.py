@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ...engine.errors import FramesRejected, InvalidValueError
-from ...engine.frames import FrameGroup, SingleFrame
+from ...engine.frames import SingleFrame
+from ...engine.groups import FrameGroup
 from .writing import VersionWriter, failures_of, logger
 
 if TYPE_CHECKING:

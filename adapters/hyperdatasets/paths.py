@@ -88,7 +88,7 @@ class Paths:
 def _check(parts: list[str], path: str) -> None:
     schema: Any = _FRAME
     for part in parts:
-        if schema is _ANY and part:
+        if schema is _ANY:
             return
         if isinstance(schema, list) and (part == "*" or part.isdecimal()):
             schema = schema[0]

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...engine.application import iso_time
 from ...engine.errors import InvalidValueError, NotFoundError
-from ...engine.frames import FrameGroup, SingleFrame, wrap
+from ...engine.frames import SingleFrame
+from ...engine.groups import FrameGroup, wrap
 from ...engine.keys import U64, frame_keys, key_columns
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from fsspec.callbacks import Callback
 
 from ...engine.errors import ConflictError, PublishedError, UsageError
-from ...engine.frames import FrameGroup, SingleFrame
+from ...engine.frames import SingleFrame
+from ...engine.groups import FrameGroup
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from .bulk import BulkContext

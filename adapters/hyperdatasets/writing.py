@@ -13,7 +13,8 @@ import numpy as np
 from ...engine.decisions import check_without_fields
 from ...engine.encoding import FrameEncoder, Refusal
 from ...engine.errors import FramesRejected, InvalidValueError
-from ...engine.frames import FrameGroup, SingleFrame
+from ...engine.frames import SingleFrame
+from ...engine.groups import FrameGroup
 from ...engine.writer import WriteReport
 from ..connection import Engine
 
