@@ -2,6 +2,8 @@
 
 from .adapters.connection import Engine, connect, current_engine
 from .adapters.hyperdatasets import BulkContext, Dataset, DatasetVersion, Statistics
+from .engine.annotation_base import Annotation
+from .engine.annotation_registry import register_annotation
 from .engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,
@@ -14,7 +16,6 @@ from .engine.annotations import (
     Mask,
     Polygon2D,
     Polygon3D,
-    register_annotation,
 )
 from .engine.context import acting
 from .engine.errors import (
@@ -29,8 +30,8 @@ from .engine.errors import (
     StorageError,
     UsageError,
 )
-from .engine.frames import FrameGroup, SingleFrame, frame_from_dict
-from .engine.geometry import Annotation
+from .engine.frames import SingleFrame
+from .engine.groups import FrameGroup, frame_from_dict
 
 __version__ = "0.1.0"
 

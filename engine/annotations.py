@@ -1,4 +1,4 @@
-"""The types of annotations: boxes, polygons, ellipses, key points, masks, labels of whole frames, and your own.
+"""The built-in types of annotations: boxes, polygons, ellipses, key points, masks and labels of whole frames.
 
 All types have one stored layout and differ by their `type`; geometry is the flat list `poly`. Lengths are in pixels of
 the source, x to the right and y down; angles are in radians, from the x axis towards the y axis.
@@ -7,39 +7,12 @@ the source, x to the right and y down; angles are in radians, from the x axis to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, Unpack
+from collections.abc import Iterable, Sequence
+from typing import Any, Unpack
 
-import msgspec
-from msgspec import Struct, StructMeta, field
-
-from .errors import ConflictError, InvalidValueError, NotFoundError, UsageError
-from .geometry import (
-    Annotation,
-    Common,
-    Coordinate,
-    MaskValue,
-    Points,
-    Rings,
-    Shape,
-    between,
-    centred,
-    turned,
-)
-from .validation import (
-    COORDINATES,
-    About,
-    canonical_object,
-    fields,
-    fraction,
-    identifier,
-    is_rings,
-    items,
-    label_list,
-    name,
-    refusal,
-    whole,
-)
+from .annotation_base import Annotation, Common, MaskValue
+from .geometry import Coordinate, Points, Rings, Shape, between, centred, turned
+from .validation import items, name, refusal, whole
 
 
 class BoundingBox2D(Shape, tag="box2d"):
@@ -243,7 +216,7 @@ class Mask(Annotation, tag="mask"):
 
     def __init__(self, mask_rgb: Iterable[int], mask_id: str | None = None, **common: Unpack[Common]) -> None:
         Annotation.__init__(self, **common)
-        value = _colour(mask_rgb, "mask_rgb")
+        value = colour(mask_rgb, "mask_rgb")
         self._mask = MaskValue(None if mask_id is None else name(mask_id, "mask_id"), value)
 
     @property
@@ -253,7 +226,7 @@ class Mask(Annotation, tag="mask"):
 
     @mask_rgb.setter
     def mask_rgb(self, value: Iterable[int]) -> None:
-        self._mask = MaskValue(self.mask_id, _colour(value, "mask_rgb"))
+        self._mask = MaskValue(self.mask_id, colour(value, "mask_rgb"))
 
     @property
     def mask_id(self) -> str | None:
@@ -267,34 +240,6 @@ class Mask(Annotation, tag="mask"):
 
 class ImageAnnotation(Annotation, tag="image"):
     """Labels of the whole frame; it has no geometry."""
-
-
-class UnknownAnnotation(Annotation, kw_only=False):
-    """An annotation of a type that is not registered in this process, kept as it is.
-
-    Parameters
-    ----------
-    type : str
-        Name of the type in stored data.
-    poly : sequence of float, optional
-        Flat geometry, of unknown meaning.
-    **common
-        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
-    """
-
-    _type: str = field(name="type", default="")
-
-    def __init__(self, type: str, poly: Iterable[Any] = (), **common: Unpack[Common]) -> None:  # noqa: A002 - as stored
-        Annotation.__init__(self, **common)
-        self._type = name(type, "type")
-        if self._type in _types:
-            raise refusal("type", type, f"{_types[self._type].__name__} for this type")
-        self.set_geometry(poly)
-
-    @property
-    def type(self) -> str:
-        """Name of the type in stored data."""
-        return self._type
 
 
 BuiltinAnnotation = (
@@ -311,218 +256,11 @@ BuiltinAnnotation = (
     | ImageAnnotation
 )
 
-AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
 
-_types: dict[str, type[Annotation]] = {
-    str(cls.__struct_config__.tag): cls for cls in BuiltinAnnotation.__args__
-}
-_known: set[type] = {UnknownAnnotation, *_types.values()}
-_fields = frozenset(Annotation.__struct_encode_fields__)
-
-
-def register_annotation(cls: AnnotationType) -> AnnotationType:
-    """Register an annotation type of your own, as a class decorator.
-
-    Stored annotations of its `tag` are then read as this class; without registration they are read as
-    `UnknownAnnotation`, and nothing is lost.
-
-    Parameters
-    ----------
-    cls : type
-        Subclass of `Annotation`: ``class Arrow(Annotation, tag="acme.arrow")``.
-
-    Raises
-    ------
-    UsageError
-        The class is no subclass, has no `tag`, or adds stored fields.
-    ConflictError
-        Another class has the tag.
-    """
-    if not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
-        raise UsageError(f"{cls.__name__} must be a subclass of Annotation with a tag of its own")
-    if cls.__struct_fields__ != Annotation.__struct_fields__:
-        raise UsageError(f"{cls.__name__} adds stored fields; keep its data in geometry or metadata")
-    tag = str(cls.__struct_config__.tag)
-    other = _types.setdefault(tag, cls)
-    if other is not cls:
-        raise ConflictError(f"the annotation type {tag!r} is {other.__name__} already; choose another tag")
-    _known.add(cls)
-    return cls
-
-
-def known_annotations() -> set[type]:
-    """Return the classes that annotations of a frame may have."""
-    return _known
-
-
-def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]:
-    """Return checked copies of annotations given by a user."""
-    if values is None:
-        return []
-    given = items(values, path, "a list of annotations")
-    if not _known.issuperset(map(type, given)):
-        for index, item in enumerate(given):
-            check_type(item, f"{path}[{index}]")
-    owned: list[Annotation] = []
-    try:
-        for item in given:
-            owned.append(item.duplicate())  # noqa: PERF401 - its length tells which one is refused
-    except InvalidValueError as error:
-        raise InvalidValueError(f"{path}[{len(owned)}].{error}") from None
-    return owned
-
-
-def check_type(value: object, path: str) -> Annotation:
-    """Return `value` if it is an annotation of a known type."""
-    if type(value) in _known and isinstance(value, Annotation):
-        return value
-    if isinstance(value, Annotation):
-        raise refusal(path, value, f"a type known to register_annotation; {type(value).__name__} is not")
-    raise refusal(path, value, "an annotation")
-
-
-def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
-    """Return the annotation of a wire form.
-
-    Parameters
-    ----------
-    wire : dict
-        `type` and any of `id, label, poly, confidence, meta, sources, mask`; an unknown type is kept.
-    path : str
-        Name of the field, for errors.
-
-    Raises
-    ------
-    InvalidValueError
-        A key is unknown or a value is not allowed.
-    """
-    found = fields(wire, _fields | {"type"}, path)
-    tag = name(found.pop("type", None), f"{path}.type")
-    cls = _types.get(tag, UnknownAnnotation)
-    self: Annotation = (
-        StructMeta.__call__(cls, _type=tag) if cls is UnknownAnnotation else StructMeta.__call__(cls)
-    )
-    self._labels = label_list(found.get("label"), f"{path}.label")
-    self._metadata = canonical_object(found.get("meta"), f"{path}.meta")
-    self._poly = self.check_geometry(items(found.get("poly", ()), f"{path}.poly", "a list of numbers"), path)
-    self._sources = tuple(
-        name(item, f"{path}.sources[{index}]")
-        for index, item in enumerate(items(found.get("sources", ()), f"{path}.sources", "a list of names"))
-    )
-    if "id" in found:
-        self._id = identifier(found["id"], f"{path}.id")
-    if "confidence" in found:
-        self._confidence = fraction(found["confidence"], f"{path}.confidence")
-    self._mask = _mask_from_dict(found.get("mask"), cls, f"{path}.mask")
-    return self
-
-
-def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:
-    """Return a stored annotation of any type, registered or not."""
-    cls = _types.get(_tag_decoder.decode(payload).type, UnknownAnnotation)
-    return msgspec.msgpack.decode(payload, type=cls)
-
-
-def find_annotations(
-    annotations: Sequence[Annotation],
-    id: str | float | None = None,  # noqa: A002 - the name of the API that is followed
-    index: int | None = None,
-    label: str | None = None,
-    labels: str | Sequence[str] | None = None,
-) -> list[int]:
-    """Return the indices of the annotations that fit everything given; see `SingleFrame.get_annotations`."""
-    found = list(range(len(annotations)))
-    if index is not None:
-        if not -len(found) <= index < len(found):
-            raise NotFoundError(f"no annotation at index {index}: there are {len(found)}")
-        found = [found[index]]
-    if id is not None:
-        wanted_id = identifier(id)
-        found = [i for i in found if annotations[i].id == wanted_id]
-        if not found:
-            raise NotFoundError(f"no annotation with the id {id!r}")
-    if label is not None:
-        found = [i for i in found if label in annotations[i].labels]
-    if labels is not None:
-        wanted = label_list(labels, "labels")
-        found = [i for i in found if annotations[i].labels == wanted]
-    return found
-
-
-def build_annotations(
-    geometries: Mapping[str, Any], frame_class: str | Sequence[str] | None, common: Mapping[str, Any]
-) -> list[Any]:
-    """Return one annotation for each geometry that is not None; see `SingleFrame.add_annotation`."""
-    added: list[Annotation] = []
-    for key, geometry in geometries.items():
-        if geometry is not None:
-            with About(key):
-                added.append(_MAKERS[key](geometry, common))
-    if frame_class is not None:
-        if not added and common["labels"] is not None:
-            raise refusal("labels", common["labels"], "none beside frame_class without a geometry")
-        added.append(ImageAnnotation(**{**common, "labels": label_list(frame_class, "frame_class")}))
-    elif not added and common["labels"] is not None:
-        added.append(ImageAnnotation(**common))
-    if not added:
-        raise InvalidValueError("an annotation needs a geometry, frame_class or labels; none was given")
-    return added
-
-
-def _polygon(points: Any, dimensions: int, common: Mapping[str, Any]) -> Annotation:
-    if dimensions == 2:
-        return (ComplexPolygon2D if is_rings(points, 2) else Polygon2D)(points, **common)
-    return (ComplexPolygon3D if is_rings(points, 3) else Polygon3D)(points, **common)
-
-
-def _box(numbers: Any, common: Mapping[str, Any]) -> Annotation:
-    given = items(numbers, "box2d_xywh", COORDINATES)
-    if len(given) not in {4, 5}:
-        raise refusal("numbers", numbers, "x, y, width, height and perhaps the angle")
-    return BoundingBox2D(*given, **common)
-
-
-def _ellipse(numbers: Any, common: Mapping[str, Any]) -> Annotation:
-    given = items(numbers, "ellipse2d_xyrrt", COORDINATES)
-    if len(given) != 5:
-        raise refusal("numbers", numbers, "cx, cy, rx, ry, theta")
-    return Ellipse2D(*given, **common)
-
-
-class _Tagged(Struct):
-    type: str
-
-
-_tag_decoder = msgspec.msgpack.Decoder(_Tagged)
-
-
-def _mask_from_dict(wire: object, cls: type[Annotation], path: str) -> MaskValue | None:
-    if wire is None:
-        if cls is Mask:
-            raise refusal(path, wire, "a dict of id and value")
-        return None
-    found = fields(wire, ("id", "value"), path)
-    return MaskValue(
-        name(found["id"], f"{path}.id") if "id" in found else None,
-        _colour(found.get("value", ()), f"{path}.value"),
-    )
-
-
-def _colour(value: object, path: str) -> tuple[int, ...]:
+def colour(value: object, path: str) -> tuple[int, ...]:
+    """Return red, green and blue, each 0 to 255."""
     given = items(value, path, "red, green and blue, each 0 to 255")
     numbers = tuple(whole(item, f"{path}[{index}]") for index, item in enumerate(given))
     if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
         raise refusal(path, value, "red, green and blue, each 0 to 255")
     return numbers
-
-
-_MAKERS: dict[str, Callable[[Any, Mapping[str, Any]], Annotation]] = {
-    "poly2d_xy": lambda value, common: _polygon(value, 2, common),
-    "poly3d_xyz": lambda value, common: _polygon(value, 3, common),
-    "points2d_xy": lambda value, common: KeyPoints2D(value, **common),
-    "points3d_xyz": lambda value, common: KeyPoints3D(value, **common),
-    "box2d_xywh": _box,
-    "box3d_xyzwhxyzwh": lambda value, common: BoundingBox3D(value, **common),
-    "ellipse2d_xyrrt": _ellipse,
-    "mask_rgb": lambda value, common: Mask(value, **common),
-}

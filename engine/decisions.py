@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .encoding import MAX_FRAME_BYTES, EncodedFrames, Refusal
 from .errors import FramelodeError, InvalidValueError
 from .frame_batch import FrameChanges, changes_at
-from .frames import FrameGroup, frame_from_dict
+from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
 from .state import VersionState

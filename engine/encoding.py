@@ -15,7 +15,8 @@ import numpy as np
 from blake3 import blake3
 
 from .errors import FramelodeError, InvalidValueError
-from .frames import FrameGroup, SingleFrame, screen
+from .frames import SingleFrame, screen
+from .groups import FrameGroup
 from .keys import DIGEST_SIZE, frame_keys
 from .wire import encode_record
 

@@ -17,7 +17,7 @@ from .events import (
     VersionRemoved,
     VersionRenamed,
 )
-from .validation import canonical_object
+from .json_values import canonical_object
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:

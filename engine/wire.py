@@ -12,10 +12,12 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct, field
 
-from .annotations import BuiltinAnnotation, annotation_from_dict, decode_annotation
+from .annotation_registry import annotation_from_dict, decode_annotation
+from .annotations import BuiltinAnnotation
+from .constructed import Constructed
 from .errors import IntegrityError
-from .geometry import Constructed
-from .validation import canonical_object, count, fields, identifier, items, name, refusal, text, whole
+from .json_values import canonical_object, encode_canonical
+from .validation import count, fields, identifier, items, name, refusal, text, whole
 
 DEFAULT_SOURCE = "default"
 """Name of the source of a frame that is no group."""
@@ -107,6 +109,10 @@ class Source(Struct, omit_defaults=True, gc=False, frozen=True):
     width: int | None = None
 
 
+NO_SOURCE = Source()
+"""A source that says nothing; it is not stored."""
+
+
 class IdSlot:
     """Keeps the frame's id on the object and out of its encoded record."""
 
@@ -182,6 +188,16 @@ class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False
         """Return the URI of the first source."""
         return self._sources[0].uri if self._sources else None
 
+    def put_source(self, **values: Any) -> None:
+        """Replace checked fields of the first source; see `Source`."""
+        self.keep_source(msgspec.structs.replace(self._sources[0] if self._sources else NO_SOURCE, **values))
+        self.settle_context()
+
+    def keep_source(self, source: Source) -> None:
+        """Store the first source, unless it says nothing: equal frames must have equal payloads."""
+        rest = self._sources[1:]
+        self._sources = (source, *rest) if source.uri or source != NO_SOURCE else rest
+
     def settle_context(self) -> None:
         """Store the context id only where it differs from its default, the first source's URI."""
         if self._context_id == self.first_uri():
@@ -203,12 +219,11 @@ class _LooseRecord(Struct):
 
 
 _loose_decoder = msgspec.msgpack.Decoder(_LooseRecord)
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def encode_record(record: Record) -> bytes:
     """Return the canonical payload of a record that is in canonical form."""
-    return _encode(record)
+    return encode_canonical(record)
 
 
 def source_name(value: object, path: str) -> str:
@@ -265,7 +280,7 @@ def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) ->
     named = sorted(
         (source.id, _relative(source.uri, prefix), source.timestamp) for source in sources if source.uri
     )
-    return blake3(_encode(named)).digest(16).hex() if named else None
+    return blake3(encode_canonical(named)).digest(16).hex() if named else None
 
 
 def _relative(uri: str, prefix: str | None) -> str:
@@ -302,7 +317,7 @@ def _sources_from_wire(given: object, timestamp: object) -> tuple[Source, ...]:
         names.add(source.id)
     if timestamp is not None:
         _settle_timestamp(sources, whole(timestamp, "timestamp"), wires)
-    return () if sources == [Source()] else tuple(sources)
+    return () if sources == [NO_SOURCE] else tuple(sources)
 
 
 def _settle_timestamp(sources: list[Source], timestamp: int, wires: Sequence[Any]) -> None:

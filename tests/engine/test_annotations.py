@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from framelode.engine.annotation_base import Annotation
+from framelode.engine.annotation_registry import UnknownAnnotation, annotation_from_dict, register_annotation
 from framelode.engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,
@@ -20,13 +22,9 @@ from framelode.engine.annotations import (
     Mask,
     Polygon2D,
     Polygon3D,
-    UnknownAnnotation,
-    annotation_from_dict,
-    register_annotation,
 )
 from framelode.engine.errors import ConflictError, InvalidValueError, UsageError
 from framelode.engine.frames import SingleFrame, decode_record
-from framelode.engine.geometry import Annotation
 from framelode.engine.wire import encode_record
 
 COMMON = {

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from framelode.engine.annotation_registry import UnknownAnnotation
 from framelode.engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,
@@ -23,18 +24,10 @@ from framelode.engine.annotations import (
     Mask,
     Polygon2D,
     Polygon3D,
-    UnknownAnnotation,
 )
 from framelode.engine.errors import IntegrityError, InvalidValueError
-from framelode.engine.frames import (
-    FrameGroup,
-    SingleFrame,
-    decode_record,
-    frame_from_dict,
-    record_to_dict,
-    screen,
-    wrap,
-)
+from framelode.engine.frames import SingleFrame, decode_record, screen
+from framelode.engine.groups import FrameGroup, frame_from_dict, wrap
 from framelode.engine.wire import encode_record
 
 few = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -133,7 +126,7 @@ def test_stored_form_is_lossless_and_canonical(frame):
     payload = encode_record(record_of(frame))
     record = decode_record(payload)
     assert encode_record(record) == payload
-    assert record_to_dict(record, frame.id) == frame.to_dict()
+    assert record.to_wire(frame.id) == frame.to_dict()
     read = wrap(record)
     read.id = frame.id
     assert read == frame

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from framelode.engine.annotation_registry import UnknownAnnotation
 from framelode.engine.annotations import (
     BoundingBox2D,
     BoundingBox3D,
@@ -23,18 +24,10 @@ from framelode.engine.annotations import (
     Mask,
     Polygon2D,
     Polygon3D,
-    UnknownAnnotation,
 )
 from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError, UsageError
-from framelode.engine.frames import (
-    FrameGroup,
-    SingleFrame,
-    decode_record,
-    frame_from_dict,
-    record_to_dict,
-    screen,
-    wrap,
-)
+from framelode.engine.frames import SingleFrame, decode_record, screen
+from framelode.engine.groups import FrameGroup, frame_from_dict, wrap
 from framelode.engine.wire import encode_record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frames.json"
@@ -116,7 +109,7 @@ class TestCanonicalForm:
             record = decode_record(bytes.fromhex(row["payload"]))
             record.id = row["id"]
             assert wrap(record) == frames[row["id"]]
-            assert record_to_dict(record, row["id"]) == row["wire"]
+            assert record.to_wire(row["id"]) == row["wire"]
             assert encode_record(record).hex() == row["payload"]
 
     def test_equal_content_gives_equal_payloads(self):

@@ -1,0 +1,174 @@
+"""Which types of annotations there are, those of your own included, and reading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, Unpack
+
+import msgspec
+from msgspec import Struct, StructMeta, field
+
+from .annotation_base import Annotation, Common, MaskValue
+from .annotations import BuiltinAnnotation, Mask, colour
+from .errors import ConflictError, InvalidValueError, UsageError
+from .json_values import canonical_object
+from .validation import fields, fraction, identifier, items, label_list, name, refusal
+
+
+class UnknownAnnotation(Annotation, kw_only=False):
+    """An annotation of a type that is not registered in this process, kept as it is.
+
+    Parameters
+    ----------
+    type : str
+        Name of the type in stored data.
+    poly : sequence of float, optional
+        Flat geometry, of unknown meaning.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
+
+    _type: str = field(name="type", default="")
+
+    def __init__(self, type: str, poly: Iterable[Any] = (), **common: Unpack[Common]) -> None:  # noqa: A002 - as stored
+        Annotation.__init__(self, **common)
+        self._type = name(type, "type")
+        if self._type in _types:
+            raise refusal("type", type, f"{_types[self._type].__name__} for this type")
+        self.set_geometry(poly)
+
+    @property
+    def type(self) -> str:
+        """Name of the type in stored data."""
+        return self._type
+
+
+AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
+
+_types: dict[str, type[Annotation]] = {
+    str(cls.__struct_config__.tag): cls for cls in BuiltinAnnotation.__args__
+}
+_known: set[type] = {UnknownAnnotation, *_types.values()}
+_fields = frozenset(Annotation.__struct_encode_fields__)
+
+
+def register_annotation(cls: AnnotationType) -> AnnotationType:
+    """Register an annotation type of your own, as a class decorator.
+
+    Stored annotations of its `tag` are then read as this class; without registration they are read as
+    `UnknownAnnotation`, and nothing is lost.
+
+    Parameters
+    ----------
+    cls : type
+        Subclass of `Annotation`: ``class Arrow(Annotation, tag="acme.arrow")``.
+
+    Raises
+    ------
+    UsageError
+        The class is no subclass, has no `tag`, or adds stored fields.
+    ConflictError
+        Another class has the tag.
+    """
+    if not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
+        raise UsageError(f"{cls.__name__} must be a subclass of Annotation with a tag of its own")
+    if cls.__struct_fields__ != Annotation.__struct_fields__:
+        raise UsageError(f"{cls.__name__} adds stored fields; keep its data in geometry or metadata")
+    tag = str(cls.__struct_config__.tag)
+    other = _types.setdefault(tag, cls)
+    if other is not cls:
+        raise ConflictError(f"the annotation type {tag!r} is {other.__name__} already; choose another tag")
+    _known.add(cls)
+    return cls
+
+
+def known_annotations() -> set[type]:
+    """Return the classes that annotations of a frame may have."""
+    return _known
+
+
+def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]:
+    """Return checked copies of annotations given by a user."""
+    if values is None:
+        return []
+    given = items(values, path, "a list of annotations")
+    if not _known.issuperset(map(type, given)):
+        for index, item in enumerate(given):
+            check_type(item, f"{path}[{index}]")
+    owned: list[Annotation] = []
+    try:
+        for item in given:
+            owned.append(item.duplicate())  # noqa: PERF401 - its length tells which one is refused
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path}[{len(owned)}].{error}") from None
+    return owned
+
+
+def check_type(value: object, path: str) -> Annotation:
+    """Return `value` if it is an annotation of a known type."""
+    if type(value) in _known and isinstance(value, Annotation):
+        return value
+    if isinstance(value, Annotation):
+        raise refusal(path, value, f"a type known to register_annotation; {type(value).__name__} is not")
+    raise refusal(path, value, "an annotation")
+
+
+def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
+    """Return the annotation of a wire form.
+
+    Parameters
+    ----------
+    wire : dict
+        `type` and any of `id, label, poly, confidence, meta, sources, mask`; an unknown type is kept.
+    path : str
+        Name of the field, for errors.
+
+    Raises
+    ------
+    InvalidValueError
+        A key is unknown or a value is not allowed.
+    """
+    found = fields(wire, _fields | {"type"}, path)
+    tag = name(found.pop("type", None), f"{path}.type")
+    cls = _types.get(tag, UnknownAnnotation)
+    self: Annotation = (
+        StructMeta.__call__(cls, _type=tag) if cls is UnknownAnnotation else StructMeta.__call__(cls)
+    )
+    self._labels = label_list(found.get("label"), f"{path}.label")
+    self._metadata = canonical_object(found.get("meta"), f"{path}.meta")
+    self._poly = self.check_geometry(items(found.get("poly", ()), f"{path}.poly", "a list of numbers"), path)
+    self._sources = tuple(
+        name(item, f"{path}.sources[{index}]")
+        for index, item in enumerate(items(found.get("sources", ()), f"{path}.sources", "a list of names"))
+    )
+    if "id" in found:
+        self._id = identifier(found["id"], f"{path}.id")
+    if "confidence" in found:
+        self._confidence = fraction(found["confidence"], f"{path}.confidence")
+    self._mask = _mask_from_dict(found.get("mask"), cls, f"{path}.mask")
+    return self
+
+
+def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:
+    """Return a stored annotation of any type, registered or not."""
+    cls = _types.get(_tag_decoder.decode(payload).type, UnknownAnnotation)
+    return msgspec.msgpack.decode(payload, type=cls)
+
+
+class _Tagged(Struct):
+    type: str
+
+
+_tag_decoder = msgspec.msgpack.Decoder(_Tagged)
+
+
+def _mask_from_dict(wire: object, cls: type[Annotation], path: str) -> MaskValue | None:
+    if wire is None:
+        if cls is Mask:
+            raise refusal(path, wire, "a dict of id and value")
+        return None
+    found = fields(wire, ("id", "value"), path)
+    return MaskValue(
+        name(found["id"], f"{path}.id") if "id" in found else None,
+        colour(found.get("value", ()), f"{path}.value"),
+    )
