@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
-from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -72,6 +72,7 @@ class Engine:
         self._tokens: list[Token[Engine | None]] = []
         self._previous: Engine | None = None
         self.log = SqlLog(Database(where.log), clock, new_id)
+        where.remember()
         self._store = _open_projections(where)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
@@ -251,16 +252,15 @@ def current_engine(explicit: str | None = None) -> Engine:
 
 
 def _open_projections(where: location.Location) -> Database:
-    open_it = partial(Database, where.projections, durable=False)
     try:
-        return open_it()
+        store = Database(where.projections, durable=False)
     except IntegrityError:
         # Derived data: a damaged file is dropped and rebuilt from the log.
         for suffix in ("", "-wal", "-shm"):
-            file = where.projections.with_name(where.projections.name + suffix) if where.projections else None
-            if file:
-                file.unlink(missing_ok=True)
-        return open_it()
+            Path(f"{where.projections}{suffix}").unlink(missing_ok=True)
+        store = Database(where.projections, durable=False)
+    store.use_write_ahead_log()
+    return store
 
 
 def _restore(engine: Engine) -> None:

@@ -22,6 +22,14 @@ _SQLITE = "sqlite:///"
 _FORMAT = 1
 
 
+class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What `framelode.toml` remembers; paths are relative to its folder."""
+
+    format: int = _FORMAT
+    log: str = LOG_FILE
+    projections: str = PROJECTIONS_FILE
+
+
 class Location(msgspec.Struct, frozen=True):
     """Where the parts of an engine are.
 
@@ -33,24 +41,24 @@ class Location(msgspec.Struct, frozen=True):
         The engine's folder; None in memory.
     log, projections : Path or None
         The databases; None in memory.
+    settings : Settings or None
+        Settings that the folder does not hold yet.
     """
 
     url: str
-    folder: Path | None
-    log: Path | None
-    projections: Path | None
+    folder: Path | None = None
+    log: Path | None = None
+    projections: Path | None = None
+    settings: Settings | None = None
 
-
-class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What `framelode.toml` remembers; paths are relative to its folder."""
-
-    format: int = _FORMAT
-    log: str = LOG_FILE
-    projections: str = PROJECTIONS_FILE
+    def remember(self) -> None:
+        """Write the settings, once the log is known to be ours."""
+        if self.folder is not None and self.settings is not None:
+            _write_settings(self.folder, self.settings)
 
 
 def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | None = None) -> Location:
-    """Return where the engine of a folder or URL is, making the folder and its settings if missing.
+    """Return where the engine of a folder or URL is, making the folder if missing.
 
     Parameters
     ----------
@@ -68,7 +76,7 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     if text in {IN_MEMORY, "sqlite:///:memory:"}:
         if projections is not None:
             raise UsageError("an engine in memory keeps its projections in memory: leave projections= out")
-        return Location(IN_MEMORY, None, None, None)
+        return Location(IN_MEMORY)
     folder, log_name = _folder_of(text)
     folder = folder.expanduser().absolute()
     _make_folder(folder)
@@ -79,11 +87,14 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     )
     if projections is not None:
         wanted.projections = _relative(Path(projections).expanduser().absolute(), folder)
-    if settings != wanted:
-        _write_settings(folder, wanted)
     log = folder / wanted.log
-    custom = wanted.log != LOG_FILE
-    return Location(f"{_SQLITE}{log}" if custom else str(folder), folder, log, folder / wanted.projections)
+    return Location(
+        url=str(folder) if wanted.log == LOG_FILE else f"{_SQLITE}{log}",
+        folder=folder,
+        log=log,
+        projections=folder / wanted.projections,
+        settings=None if settings == wanted else wanted,
+    )
 
 
 def find(explicit: str | None = None) -> str | None:

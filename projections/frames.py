@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine.batch import Block, Body
 from ..engine.collector import collector_paused
 from ..engine.frame_batch import decode_change
 from ..engine.frames import SingleFrame, decode_record
-from ..engine.keys import KEY_SIZE, U64, key_bytes
+from ..engine.keys import KEY_SIZE, U64, key_bytes, read_rows
 from ..engine.log import Log
 from ..engine.wire import put_id
 from .state import State
 
 _BATCHES_AT_ONCE = 8
+_POSITIONS_AT_ONCE = 1 << 16
 _HEX = 2 * KEY_SIZE
 _WHOLE_BLOCK = 4
 """A block is decoded whole when at least one in this many of its events is wanted."""
@@ -58,21 +59,31 @@ def _read_blocks(
     log: Log, state: State, positions: U64
 ) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
     """Yield, block by block, the wanted positions, their events, and the hex of their keys."""
-    if not len(positions):
-        return
-    first, index = state.batches.locate(positions)
-    starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
-    groups = np.split(index, starts[1:])
-    wanted = first[starts].tolist()
-    for at in range(0, len(wanted), _BATCHES_AT_ONCE):
-        chunk = wanted[at : at + _BATCHES_AT_ONCE]
+    for start in range(0, len(positions), _POSITIONS_AT_ONCE):
+        first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
+        starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+        yield from _read_batches(log, state, first[starts].tolist(), np.split(index, starts[1:]))
+
+
+def _read_batches(
+    log: Log, state: State, first_positions: list[int], groups: list[NDArray[np.intp]]
+) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
+    for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
+        chunk = first_positions[at : at + _BATCHES_AT_ONCE]
+        # A single batch is most often asked for again, by other point reads; a stream is not kept.
+        rows = log.rows_at(chunk) if len(chunk) > 1 else {}
         for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
-            keys = key_bytes(state.rows(indices.astype(np.uint64) + np.uint64(body.first_position)))
-            yield from _read_body(body, indices, keys.hex())
+            first = body.first_position
+            wanted = read_rows(rows[first])[indices] if rows else state.rows(_positions(first, indices))
+            yield from _read_body(body, indices, key_bytes(wanted).hex())
+
+
+def _positions(first: int, indices: NDArray[np.intp]) -> U64:
+    return indices.astype(np.uint64) + np.uint64(first)
 
 
 def _read_body(
-    body: Body, indices: np.ndarray[Any, Any], hex_keys: str
+    body: Body, indices: NDArray[np.intp], hex_keys: str
 ) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
     at = 0
     while at < len(indices):

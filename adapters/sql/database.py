@@ -21,7 +21,14 @@ LOCK_TIMEOUT_SECONDS = 60.0
 
 # Two connections that write or checkpoint at once can corrupt a WAL database in these releases.
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
-_DAMAGE = ("malformed", "not a database", "unsupported file format", "corrupt", "database schema")
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "corrupt",
+    "database schema",
+    "decode to UTF-8",
+)
 
 
 def needs_write_lock(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
@@ -81,10 +88,14 @@ class Database:
 
     def _connect(self) -> sa.Connection:
         connection = self._engine.connect()
-        if self.path:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         return connection
+
+    def use_write_ahead_log(self) -> None:
+        """Switch the file to a write-ahead log; it stays so. Not before it is known to be ours."""
+        if self.path:
+            with self._write_lock, self._translated(), self._locked():
+                self._live(self._writer).exec_driver_sql("PRAGMA journal_mode=WAL")
 
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -29,10 +30,13 @@ _PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
 _BATCHES_AT_ONCE = 8
+_FLAGS = {0: False, 1: True}
 _FEW = 8
 
 _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
 _APPEND_COLUMNS = list(t.append.c)
+_HEADER_NAMES = [str(column.name) for column in _HEADER_COLUMNS]
+_APPEND_NAMES = [str(column.name) for column in _APPEND_COLUMNS]
 _ROWS_COLUMNS = [
     t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")
 ]
@@ -103,6 +107,7 @@ class SqlLog(Log):
         self._head: Head | None = None
         self._head_version = -1
         self.uuid = self._open(new_id)
+        database.use_write_ahead_log()
         self._check_head()
 
     def _open(self, new_id: Callable[[], str]) -> str:
@@ -110,20 +115,37 @@ class SqlLog(Log):
             names = set(sa.inspect(connection).get_table_names())
         if "log_info" not in names:
             if names:
+                self._refuse_remains(names)
                 raise UsageError(
                     f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}"
                 )
             self._create(new_id)
+        else:
+            self._refuse_remains(names)
         with self.database.read() as connection:
-            info = connection.execute(sa.select(t.log_info)).one_or_none()
-        if info is None:
-            raise IntegrityError(f"{self.name} has lost its identity (log_info is empty)", file=self.name)
+            infos = connection.execute(sa.select(t.log_info)).all()
+        info = infos[0] if len(infos) == 1 else None
+        if (
+            info is None
+            or not isinstance(info.uuid, str)
+            or not isinstance(info.format, int)
+            or info.format < 1
+        ):
+            raise IntegrityError(f"{self.name} has lost its identity (table log_info)", file=self.name)
         if info.format > t.FORMAT_VERSION:
             raise UsageError(
                 f"{self.name} has log format {info.format}, this framelode reads up to {t.FORMAT_VERSION}: "
                 "install a newer framelode"
             )
         return info.uuid
+
+    def _refuse_remains(self, names: set[str]) -> None:
+        missing = set(t.LOG_TABLES) - names
+        if missing and missing != set(t.LOG_TABLES):
+            raise IntegrityError(
+                f"{self.name} has lost its tables {', '.join(sorted(missing))}: restore it from a copy",
+                file=self.name,
+            )
 
     def _create(self, new_id: Callable[[], str]) -> None:
         with self.database.write() as connection:
@@ -225,7 +247,7 @@ class SqlLog(Log):
         )
         digest = chain_digest(unsealed, header)
         values = msgspec.structs.asdict(unsealed)
-        values |= {"topics": msgspec.json.encode(batch.topics).decode(), "digest": digest, "keys": batch.keys}
+        values |= {"topics": _encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
         connection.execute(t.record_batch.insert(), values)
         body = {
             "first_position": position,
@@ -291,6 +313,13 @@ class SqlLog(Log):
         query = sa.select(body).where(body.not_in(sa.select(batch))).limit(1)
         with self.database.read() as connection:
             stray = connection.execute(query).scalar_one_or_none()
+            triggers = connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            ).scalars()
+            unguarded = sorted(t.TRIGGERS - set(triggers))
+        report += [
+            f"{self.name}: the trigger {name} is missing, so the log can be rewritten" for name in unguarded
+        ]
         if stray is not None:
             report.append(f"{self.name}: the body at position {stray} belongs to no batch")
         return report
@@ -393,18 +422,35 @@ class SqlLog(Log):
 
 
 def _header(row: Any) -> BatchHeader:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values: dict[str, Any] = dict(zip(_HEADER_NAMES, row, strict=True))
     try:
-        values["topics"] = tuple(msgspec.json.decode(values["topics"], type=list[str]))
-    except (msgspec.MsgspecError, TypeError) as error:
+        values["topics"] = _topics(values["topics"])
+        return msgspec.convert(values, BatchHeader)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
         position = row.first_position
-        raise IntegrityError(
-            f"the topics of the batch at {position} are damaged", position=position
-        ) from error
-    return BatchHeader(**values)
+        message = f"the header of the batch at position {position} is damaged: {error}"
+        raise IntegrityError(message, position=position if isinstance(position, int) else None) from error
+
+
+@lru_cache(maxsize=256)
+def _topics(text: str) -> tuple[str, ...]:
+    """Return the topics of a batch; their text has one form, so that any other is damage."""
+    topics = tuple(msgspec.json.decode(text, type=list[str]))
+    if _encode_topics(topics) != text:
+        raise ValueError(f"its topics are written as {text!r}")
+    return topics
+
+
+def _encode_topics(topics: tuple[str, ...]) -> str:
+    return msgspec.json.encode(topics).decode()
 
 
 def _append_header(row: Any) -> AppendHeader:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    values["is_last"] = bool(values["is_last"])
-    return AppendHeader(**values)
+    values: dict[str, Any] = dict(zip(_APPEND_NAMES, row, strict=True))
+    try:
+        values["is_last"] = _FLAGS[values["is_last"]]
+        return msgspec.convert(values, AppendHeader)
+    except (msgspec.MsgspecError, LookupError, TypeError) as error:
+        position = row.first_position
+        message = f"append {row.append_id} (position {position}) is damaged: {error}"
+        raise IntegrityError(message, position=position if isinstance(position, int) else None) from error

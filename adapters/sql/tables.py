@@ -99,6 +99,11 @@ _INSERT_RULES = {
     ),
 }
 
+TRIGGERS = frozenset(
+    f"{table}_{rule}" for table in LOG_TABLES for rule in ("no_update", "no_delete", "in_order")
+)
+"""Names of the triggers that make the log append-only."""
+
 
 def sqlite_triggers() -> list[str]:
     """Return the statements that make the log's tables append-only on SQLite."""

@@ -1,0 +1,248 @@
+"""`connect`, the current engine, and how an engine is found."""
+
+from __future__ import annotations
+
+import contextvars
+import pickle
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import framelode
+from framelode import DatasetVersion, IntegrityError, NotFoundError, SingleFrame, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def fill(name="food"):
+    DatasetVersion.create_new_dataset(name)
+    version = DatasetVersion.get_current(dataset_name=name)
+    version.add_frames([SingleFrame(source="s3://bucket/1.jpg")])
+    return version.version_id
+
+
+class TestPlaces:
+    def test_a_folder_is_made_with_its_parts(self, tmp_path):
+        with framelode.connect("deep/er/food") as engine:
+            fill()
+            assert engine.url == str(tmp_path / "deep/er/food")
+        engine.close()
+        names = {file.name for file in (tmp_path / "deep/er/food").iterdir()}
+        assert {"framelode.toml", "log.db", "projections.db"} <= names
+
+    def test_a_database_url_means_the_folder_of_that_file(self, tmp_path):
+        with framelode.connect(f"sqlite:///{tmp_path}/food/other.db") as engine:
+            version_id = fill()
+        engine.close()
+        assert (tmp_path / "food/other.db").exists()
+        for url in (tmp_path / "food", engine.url):
+            with framelode.connect(url) as again:
+                assert len(again.version(version_id)) == 1
+            again.close()
+
+    def test_projections_elsewhere_are_remembered(self, tmp_path):
+        with framelode.connect("food", projections=tmp_path / "fast disk/p.db") as engine:
+            version_id = fill()
+        engine.close()
+        assert (tmp_path / "fast disk/p.db").exists()
+        with framelode.connect("food") as again:
+            assert len(again.version(version_id)) == 1
+        again.close()
+        assert not (tmp_path / "food/projections.db").exists()
+
+    def test_engines_in_memory_are_apart(self):
+        with framelode.connect("sqlite://") as one:
+            fill()
+        with framelode.connect("sqlite://") as two, pytest.raises(NotFoundError):
+            DatasetVersion.get_current(dataset_name="food")
+        with pytest.raises(UsageError, match="cannot be pickled"):
+            pickle.dumps(one)
+        one.close()
+        two.close()
+
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("", "must not be empty"),
+            ("mysql://host/db", "no engine that this framelode opens"),
+            ("sqlite:///", "names no file"),
+            ("file.txt", "is a file, not a folder"),
+            ("file.txt/below", "cannot be made"),
+            ("sqlite:///folder", "is a folder"),
+        ],
+    )
+    def test_places_that_cannot_be_used(self, tmp_path, url, reason):
+        (tmp_path / "file.txt").write_text("x")
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(UsageError, match=reason):
+            framelode.connect(url)
+
+    def test_a_foreign_database_is_left_alone(self, tmp_path):
+        import sqlite3
+
+        connection = sqlite3.connect(tmp_path / "theirs.db")
+        connection.execute("CREATE TABLE customers (id)")
+        connection.commit()
+        connection.close()
+        before = (tmp_path / "theirs.db").read_bytes()
+        with pytest.raises(UsageError, match="something else: it holds customers"):
+            framelode.connect(f"sqlite:///{tmp_path}/theirs.db")
+        assert (tmp_path / "theirs.db").read_bytes() == before
+        assert not (tmp_path / "framelode.toml").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("format = 2", "has format 2, this framelode reads up to 1"),
+            ("format = ", "cannot be read"),
+            ("colour = 1", "cannot be read"),
+            ("log = 7", "cannot be read"),
+        ],
+    )
+    def test_settings_that_cannot_be_read(self, tmp_path, text, reason):
+        (tmp_path / "food").mkdir()
+        (tmp_path / "food/framelode.toml").write_text(text)
+        with pytest.raises(UsageError, match=reason):
+            framelode.connect("food")
+        assert (tmp_path / "food/framelode.toml").read_text() == text
+
+    def test_a_hidden_folder_in_a_git_tree_ignores_itself(self, tmp_path):
+        (tmp_path / ".git").mkdir()
+        framelode.connect(".framelode").close()
+        assert (tmp_path / ".framelode/.gitignore").read_text() == "*\n"
+
+    def test_limits_of_a_frame(self):
+        with pytest.raises(UsageError, match="max_frame_bytes"):
+            framelode.connect("food", max_frame_bytes=2**25)
+        with framelode.connect("food", max_frame_bytes=1000) as engine:
+            DatasetVersion.create_new_dataset("food")
+            version = DatasetVersion.get_current(dataset_name="food")
+            (failure,) = version.add_frames([SingleFrame(metadata={"a": "x" * 1000})])
+            assert "the limit is 1000" in failure["error"]
+        engine.close()
+
+
+class TestCurrent:
+    def test_nothing_is_created_by_accident(self, tmp_path):
+        with pytest.raises(UsageError, match="framelode init"):
+            DatasetVersion.get_current(dataset_name="food")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_with_restores_the_one_before(self):
+        with framelode.connect("one") as one:
+            assert framelode.current_engine() is one
+            with framelode.connect("two") as two:
+                assert framelode.current_engine() is two
+                with one:
+                    assert framelode.current_engine() is one
+                assert framelode.current_engine() is two
+            assert framelode.current_engine() is one
+        one.close()
+        two.close()
+
+    def test_connect_is_for_the_process_and_with_for_the_context(self):
+        one = framelode.connect("one")
+        two = framelode.connect("two")
+        seen = []
+        with one:
+            thread = threading.Thread(target=lambda: seen.append(framelode.current_engine()))
+            thread.start()
+            thread.join()
+            assert framelode.current_engine() is one
+            assert contextvars.copy_context().run(framelode.current_engine) is one
+        assert seen == [two]
+        two.close()
+        one.close()
+
+    def test_a_closed_engine_is_no_longer_the_current_one(self):
+        framelode.connect("one").close()
+        with pytest.raises(UsageError, match="framelode init"):
+            framelode.current_engine()
+
+    def test_a_closed_engine_says_so(self):
+        engine = framelode.connect("one")
+        version_id = fill()
+        version = engine.version(version_id)
+        engine.close()
+        engine.close()
+        with pytest.raises(UsageError, match="is closed: connect again"):
+            list(version)
+
+    @pytest.mark.parametrize("folder", [".", ".framelode", "food"])
+    def test_the_nearest_folder_upwards_or_the_environment(self, tmp_path, monkeypatch, folder):
+        framelode.connect(folder).close()
+        (tmp_path / "a/b").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "a/b")
+        if folder == "food":
+            monkeypatch.setenv("FRAMELODE_URL", str(tmp_path / folder))
+        engine = framelode.current_engine()
+        assert engine.location.folder.resolve() == (tmp_path / folder).resolve()
+        engine.close()
+
+    def test_an_environment_that_names_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("FRAMELODE_URL", str(tmp_path / "gone"))
+        with pytest.raises(UsageError, match=r"no engine at .*gone"):
+            framelode.current_engine()
+        assert not (tmp_path / "gone").exists()
+
+
+class TestProcesses:
+    def test_an_engine_pickles_as_its_url(self):
+        with framelode.connect("food") as engine:
+            version_id = fill()
+            copy = pickle.loads(pickle.dumps(engine))
+            assert len(copy.version(version_id)) == 1
+            copy.close()
+        engine.close()
+
+    def test_another_process_sees_what_was_written_at_once(self, tmp_path):
+        with framelode.connect("food") as engine:
+            version_id = fill()
+            code = (
+                "import sys, framelode; framelode.connect('food')\n"
+                "version = framelode.current_engine().version(sys.argv[1])\n"
+                "version.add_frames([framelode.SingleFrame(source='s3://bucket/2.jpg')])\n"
+                "print(len(version))"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code, version_id], capture_output=True, text=True, check=True
+            )
+            assert done.stdout.strip() == "2"
+            version = engine.version(version_id)
+            assert (len(version), version.get_stats().total, len(list(version))) == (2, 2, 2)
+            engine.verify()
+        engine.close()
+
+
+def test_verify_and_rebuild(engine):
+    version_id = fill()
+    findings = engine.verify()
+    assert (findings.versions, findings.fingerprints, findings.projections) == (1, 0, 2)
+    engine.version(version_id).publish_version()
+    before = engine.version(version_id).get_stats()
+    engine.rebuild()
+    assert engine.version(version_id).get_stats() == before
+    findings = engine.verify()
+    assert (findings.events, findings.fingerprints) == (engine.log.head().position, 1)
+
+
+def test_verify_says_what_is_wrong_with_a_projection(tmp_path):
+    import sqlite3
+
+    with framelode.connect(tmp_path / "food") as engine:
+        fill()
+        engine.catch_up()
+        connection = sqlite3.connect(tmp_path / "food/projections.db")
+        connection.execute("UPDATE stats_count_v1 SET count = count + 1")
+        connection.commit()
+        connection.close()
+        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v1 differs"):
+            engine.verify()
+        engine.rebuild()
+        engine.verify()
+    engine.close()
