@@ -206,6 +206,11 @@ def decode_event(topic: str, originator_id: str, originator_version: int, state:
         )
     try:
         schema_version, fields = msgspec.msgpack.decode(state, type=tuple[int, dict[str, Any]])
+        if schema_version > event.schema_version:
+            raise IntegrityError(
+                f"event {originator_version} of {originator_id} ({topic}) has schema version {schema_version}, "
+                f"this framelode reads up to {event.schema_version}: install a newer framelode"
+            )
         for step in range(schema_version, event.schema_version):
             fields = getattr(event, f"upcast_v{step}_v{step + 1}")(fields)
         fields |= {"originator_id": originator_id, "originator_version": originator_version}

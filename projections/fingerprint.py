@@ -34,7 +34,7 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     buckets : ndarray of uint8, shape (2**bits, 32)
         Digest of each bucket.
     position : int
-        Log position of the state.
+        Position of the last event that it covers; events of a child all come later.
     """
 
     root: str
@@ -58,15 +58,15 @@ def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
     bits = bucket_bits(total)
     bounds = np.searchsorted(mixed, _bucket_starts(bits), side="left")
     bounds = np.append(bounds, total)
-    if known is not None and known.bits == bits and known.position <= state.position:
+    if known is not None and known.bits == bits and known.position <= state.last_position:
         buckets = known.buckets.copy()
-        newer = (run.positions & POSITION) > np.uint64(max(known.position, 0))
+        newer = (run.positions & POSITION) > np.uint64(known.position)
         touched = np.unique(_buckets_of(run.mixed[newer], bits))
     else:
         buckets = np.empty((1 << bits, _DIGEST_BYTES), np.uint8)
         touched = np.arange(1 << bits)
     _digest_buckets(state, mixed, positions, bounds, touched, buckets)
-    return Fingerprint(_root(buckets, total, bits), total, bits, buckets, state.position)
+    return Fingerprint(_root(buckets, total, bits), total, bits, buckets, state.last_position)
 
 
 def _bucket_starts(bits: int) -> U64:

@@ -6,6 +6,7 @@ key, so that two frames may share one: whatever depends on it is settled by the 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -143,22 +144,33 @@ class State:
         self.version = version
         self._read_rows = read_rows
         self._settled: Run | None = None
+        # One thread may settle the state for reading while another advances it.
+        self._lock = threading.Lock()
 
     @property
     def entries(self) -> int:
         """Number of entries in all runs."""
         return sum(map(len, self._runs))
 
+    @property
+    def last_position(self) -> int:
+        """Position of the last event folded, 0 for none."""
+        batches = self.batches
+        return int(batches.first_positions[-1] + batches.counts[-1]) - 1 if len(batches.counts) else 0
+
     def advance(self, rows: Rows, first_positions: U64, counts: U64) -> None:
         """Fold the next batches of the version's stream into the state."""
-        self.batches = self.batches.extended(first_positions, counts)
-        runs = [*self._runs, fold_rows(rows, event_positions(first_positions, counts))]
-        # Equal neighbours are merged, so that there are at most log2(n) runs and each event moves as often.
-        while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
-            runs[-2:] = [merge(runs[-2:])]
-        self._runs = tuple(runs)
-        self._settled = None
-        self.total += _balance(rows)
+        newest = fold_rows(rows, event_positions(first_positions, counts))
+        with self._lock:
+            # Before the runs, so that whoever finds an event there can locate it.
+            self.batches = self.batches.extended(first_positions, counts)
+            runs = [*self._runs, newest]
+            # Equal neighbours are merged, so that there are at most log2(n) runs and each event moves as often.
+            while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
+                runs[-2:] = [merge(runs[-2:])]
+            self._runs = tuple(runs)
+            self._settled = None
+            self.total += _balance(rows)
 
     def find(self, hi: U64, lo: U64) -> U64:
         """Return the marked position of each key's last event, 0 for a key never seen."""
@@ -200,15 +212,17 @@ class State:
 
     def settled(self) -> Run:
         """Return the state as one run with one entry for each key, deletes included."""
-        if self._settled is None:
-            self._settled = settle(merge(self._runs), self.rows)
-            self._runs = (self._settled,) if len(self._settled) else ()
-        return self._settled
+        with self._lock:
+            if self._settled is None:
+                self._settled = settle(merge(self._runs), self.rows)
+                self._runs = (self._settled,) if len(self._settled) else ()
+            return self._settled
 
     def branch(self, position: int) -> State:
         """Return the state of a new child: what this one holds, shared."""
-        child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
-        child._settled = self._settled
+        with self._lock:
+            child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
+            child._settled = self._settled
         return child
 
 

@@ -1,0 +1,131 @@
+"""Writes the golden log: `python make_log.py FOLDER` makes an engine there whose log has every kind of event.
+
+Clock, ids and actor are fixed, so that each run gives the same positions and digests. With `--replace` the log also
+becomes `log.db` beside this file, and what it holds `log.json`; that is done only with a new version of the log format,
+and the old ones are kept under another name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import reader
+
+import framelode
+from framelode import (
+    BoundingBox2D,
+    BoundingBox3D,
+    ComplexPolygon2D,
+    ComplexPolygon3D,
+    DatasetVersion,
+    Ellipse2D,
+    FrameGroup,
+    ImageAnnotation,
+    KeyPoints2D,
+    KeyPoints3D,
+    Mask,
+    Polygon2D,
+    Polygon3D,
+    SingleFrame,
+)
+
+HERE = Path(__file__).parent
+
+
+def annotations():
+    return [
+        BoundingBox2D(1, 2, 30, 40.5, labels=["cat", "pet"], confidence=0.75, id="b"),
+        BoundingBox2D(1, 2, 30, 40, 0.5, metadata={"truncated": True}),
+        BoundingBox3D([0, 0, 1, 10, 10, 1, 1, 2, 9, 9], labels="box"),
+        Polygon2D([(0, 0), (4, 0), (4, 3)], labels="cat"),
+        Polygon3D([(0, 0, 0), (4, 0, 1), (4, 3, 2)]),
+        ComplexPolygon2D([[(0, 0), (9, 0), (9, 9)], [(1, 1), (2, 1), (2, 2)]], labels="ring"),
+        ComplexPolygon3D([[(0, 0, 0), (9, 0, 0), (9, 9, 0)]]),
+        Ellipse2D(5, 5, 3, 2, 0.25, labels="eye"),
+        KeyPoints2D([(1, 1), (2, 2)]),
+        KeyPoints3D([(1, 1, 1)]),
+        Mask((1, 2, 3), "00", labels="sky"),
+        ImageAnnotation(labels=["indoor"]),
+    ]
+
+
+def group():
+    left = SingleFrame(source="s3://bucket/left.png", width=4, height=3)
+    left.add_annotation(box2d_xywh=(0, 0, 1, 1), labels="cat")
+    right = SingleFrame(source="s3://bucket/right.png", timestamp=7, mask_source=["s3://bucket/m.png"])
+    made = FrameGroup(id="stereo 1", metadata={"rig": "a"}, frames={"left": left, "right": right})
+    made.add_global_annotation(labels=["pair"])
+    return made
+
+
+def numbered(start, stop, **values):
+    return [
+        SingleFrame(id=f"{number:032x}", source=f"s3://bucket/{number}.jpg", **values)
+        for number in range(start, stop)
+    ]
+
+
+def write(engine):
+    """Write datasets, versions and frames through the public API."""
+    food = DatasetVersion.create_new_dataset("food", description="meals", tags=["a"])
+    DatasetVersion.create_new_dataset("food", tags=["b"])
+    draft = DatasetVersion.get_current(dataset_name="food")
+    draft.set_metadata({"licence": "none", "numbers": [1, 1.0, -2, 2**64 - 1, None]})
+    rich = SingleFrame(
+        id="pizza é\U0001f355",
+        source="/photos/pizza 1.jpg",
+        width=640,
+        height=480,
+        timestamp=-5,
+        size=123456,
+        hash="blake3:00ff",
+        preview_uri="https://host/p.jpg",
+        preview_uri_timestamp=3,
+        metadata={"b": [1.5, {"z": 0.0, "a": "é"}], "a": None, "": False},
+        annotations=annotations(),
+        mask_source={"00": "s3://bucket/mask.png"},
+        context_id="video 1",
+    )
+    draft.add_frames([rich, group(), *numbered(0, 3)], refresh_version_stats=False)
+    with framelode.acting(actor="writer é", context={"run": "r1", "nested": {"b": 1, "a": [2.5]}}):
+        draft.add_frames(numbered(3, 30), batch_size=2, command_id="import 1", refresh_version_stats=False)
+    draft.add_frames([SingleFrame(), SingleFrame(source="https://host/x.png")], refresh_version_stats=False)
+    draft.commit_version()
+    draft.add_frames(numbered(4, 8, metadata={"again": 1}))
+    draft.update_frames(numbered(8, 10, metadata={"merged": {"x": 1}}), without_fields=["sources"])
+    draft.delete_frames([f"{number:032x}" for number in (10, 11)], command_id="drop")
+    draft.add_frames(numbered(11, 12, width=8))
+    child = DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1", publish_comment="first")
+    child.update_frames([SingleFrame(id="pizza é\U0001f355", metadata={"inherited": True})])
+    child.delete_frames(["stereo 1", "0" * 32])
+    child.add_frames([*numbered(0, 1, height=9), *numbered(100, 400)], batch_size=200)
+    engine.commands.create_snapshot(child.version_id, child_name="unused", command_id="snapshot 2")
+    unused = DatasetVersion.get_version(dataset_name="food", version_name="unused")
+    DatasetVersion.remove_version(dataset_name="food", version_id=unused.version_id)
+    twin = DatasetVersion.create_version("twin", dataset_id=food.id, parent_version_names=["v1"])
+    twin.delete_frames([frame.id for frame in twin])
+    other = DatasetVersion.create_new_dataset("food", dataset_project="lab")
+    DatasetVersion.get_current(other.id).publish_version()
+
+
+def make(folder):
+    """Make the engine, and return the path of its log."""
+    times, ids = itertools.count(1_700_000_000_000_000, 250_000), itertools.count(1)
+    engine = framelode.connect(folder, clock=lambda: next(times), new_id=lambda: f"{next(ids):032x}")
+    with engine, framelode.acting(actor="golden", context={}):
+        write(engine)
+        engine.verify()
+    engine.close()
+    return Path(folder) / "log.db"
+
+
+if __name__ == "__main__":
+    made = make(sys.argv[1])
+    if "--replace" in sys.argv:
+        shutil.copy(made, HERE / "log.db")
+        summary = reader.read_log(str(made)).summary()
+        (HERE / "log.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", "utf-8")
