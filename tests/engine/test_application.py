@@ -1,0 +1,168 @@
+"""Lifecycle commands, and what eventsourcing sees of the log."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, UsageError
+from framelode.engine import events
+from framelode.engine.application import iso_time
+from framelode.engine.events import Event, decode_event, encode_event
+from framelode.engine.mapper import EventMapper
+
+
+def add(engine, version_id, *names):
+    engine.version(version_id).add_frames([SingleFrame(id=name, source=f"s3://b/{name}") for name in names])
+
+
+@pytest.fixture
+def version_id(engine):
+    DatasetVersion.create_new_dataset("food")
+    return DatasetVersion.get_current(dataset_name="food").version_id
+
+
+class TestCommands:
+    def test_a_repeated_command_does_nothing_twice(self, engine):
+        first = engine.commands.create_dataset("food", command_id="c1")
+        head = engine.log.head().position
+        assert engine.commands.create_dataset("food", command_id="c1") == first
+        assert engine.log.head().position == head
+        with pytest.raises(ConflictError, match="command c1 was used for another request"):
+            engine.commands.create_dataset("drink", command_id="c1")
+
+    def test_every_command_takes_a_command_id(self, engine, version_id):
+        engine.version(version_id).add_frames([SingleFrame(id="a")], refresh_version_stats=False)
+        commands = engine.commands
+        dataset_id = commands.version(version_id).dataset_id
+
+        def run_all():
+            counts = commands.commit_version(version_id, command_id="commit")
+            commands.set_metadata(version_id, {"a": 1}, command_id="metadata")
+            child = commands.create_snapshot(version_id, command_id="snapshot")
+            side = commands.create_version(dataset_id, "side", parent_id=version_id, command_id="create")
+            assert commands.publish_version(side, command_id="publish") is True
+            commands.remove_version(side, force=True, command_id="remove")
+            return counts, child, side, engine.log.head().position
+
+        assert run_all() == run_all()
+
+    def test_a_name_is_claimed_once_however_many_try(self, engine):
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: engine.commands.create_dataset("food"), range(16)))
+        assert len(set(made)) == 1
+        claims = [header for header in engine.log.headers() if "NameClaimed" in header.topics]
+        assert len(claims) == 1
+
+    def test_a_child_cannot_be_made_of_a_version_that_is_being_removed(self, engine, version_id):
+        commands = engine.commands
+        commands.publish_version(version_id)
+        dataset_id = commands.version(version_id).dataset_id
+
+        def removed_meanwhile():
+            if not commands.version(version_id).removed:
+                commands.remove_version(version_id, force=True)
+
+        with pytest.raises(KeyError, match="was removed"):
+            commands.create_version(dataset_id, "v2", parent_id=version_id, existing=removed_meanwhile)
+
+    def test_a_parent_of_another_dataset_is_refused(self, engine, version_id):
+        engine.commands.publish_version(version_id)
+        other = engine.commands.create_dataset("other")
+        with pytest.raises(UsageError, match="belongs to another dataset"):
+            engine.commands.create_version(other, "v", parent_id=version_id)
+
+    def test_an_aggregate_is_loaded_from_lifecycle_batches_alone(self, engine, version_id, monkeypatch):
+        for number in range(20):
+            add(engine, version_id, f"f{number}")
+        opened = []
+        bodies = engine.log.bodies
+        monkeypatch.setattr(engine.log, "bodies", lambda at: opened.extend(at) or bodies(at))
+        version = engine.commands.version(version_id)
+        schemas = {engine.log.batch_at(position).schema for position in opened}
+        assert schemas == {"events.1"}
+        assert version.version == engine.log.stream_version(version_id)
+
+
+class TestEventsourcing:
+    def test_notifications_are_the_log(self, engine, version_id):
+        add(engine, version_id, "a", "f" * 32)
+        engine.version(version_id).delete_frames(["a"])
+        notifications = engine.commands.recorder.select_notifications(start=1, limit=100)
+        assert [n.id for n in notifications] == list(range(1, engine.log.head().position + 1))
+        frames = [n for n in notifications if n.topic.startswith("Frame")]
+        decoded = [engine.commands.mapper.to_domain_event(n) for n in frames]
+        assert [type(event) for event in decoded] == [
+            events.FrameAdded,
+            events.FrameAdded,
+            events.FrameDeleted,
+        ]
+        assert [event.frame_id for event in decoded] == ["a", "f" * 32, "a"]
+        assert decoded[0].record == {"sources": [{"uri": "s3://b/a"}]}
+        assert decoded[2].previous == frames[0].id
+        section = engine.commands.notification_log["1,5"]
+        assert [item.id for item in section.items] == [1, 2, 3, 4, 5]
+
+    def test_a_subscription_sees_what_comes(self, engine, version_id):
+        head = engine.log.head().position
+        seen = []
+        with engine.commands.recorder.subscribe(gt=head, topics=["FrameAdded"]) as subscription:
+            writer = threading.Thread(target=add, args=(engine, version_id, "a", "b"))
+            writer.start()
+            for notification in subscription:
+                seen.append(notification.topic)
+                if len(seen) == 2:
+                    break
+            writer.join()
+        assert seen == ["FrameAdded", "FrameAdded"]
+
+    def test_only_our_events_are_stored(self, engine):
+        class Foreign:
+            originator_id, originator_version = "x", 1
+
+        with pytest.raises(UsageError, match="Foreign is no framelode event"):
+            EventMapper(transcoder=None).to_stored_event(Foreign())
+
+
+class TestEvents:
+    def test_states_of_older_schemas_are_upcast(self, monkeypatch):
+        class BoxMoved(Event, frozen=True):
+            schema_version: ClassVar[int] = 3
+            left: int
+            top: int = 0
+
+            @staticmethod
+            def upcast_v1_v2(fields):
+                return {"left": fields["x"]}
+
+            @staticmethod
+            def upcast_v2_v3(fields):
+                return fields | {"top": -1}
+
+        monkeypatch.setitem(events._EVENTS, "BoxMoved", BoxMoved)
+        old = events._encoder.encode([1, {"x": 7}])
+        assert decode_event("BoxMoved", "s", 4, old) == BoxMoved(
+            originator_id="s", originator_version=4, left=7, top=-1
+        )
+        topic, state = encode_event(BoxMoved(originator_id="s", originator_version=4, left=1))
+        assert decode_event(topic, "s", 4, state).left == 1
+
+    @pytest.mark.parametrize(
+        ("topic", "state", "reason"),
+        [
+            ("NeverHeardOf", b"", "unknown topic 'NeverHeardOf'"),
+            ("VersionRenamed", b"\xc1", "is damaged"),
+            ("VersionRenamed", b"\x92\x01\x80", "is damaged"),
+        ],
+    )
+    def test_what_cannot_be_read_is_damage(self, topic, state, reason):
+        with pytest.raises(IntegrityError, match=reason):
+            decode_event(topic, "s", 1, state)
+
+
+def test_times_are_exact_to_the_microsecond():
+    assert iso_time(1_700_000_000_000_001) == "2023-11-14T22:13:20.000001+00:00"
+    assert iso_time(-1) == "1969-12-31T23:59:59.999999+00:00"
