@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -112,8 +113,9 @@ class States:
                     self._forget(next(iter(self._states)))
             self._states.move_to_end(version_id)
             if state.position != head:
-                self._catch_up(version_id, state)
-                state.position = max(state.position, head)
+                with self._dropped_when_interrupted(version_id):
+                    self._catch_up(version_id, state)
+                    state.position = max(state.position, head)
             return state
 
     def at(self, version_id: str, position: int) -> State:
@@ -132,10 +134,11 @@ class States:
             if state is None or state.version != first_version - 1:
                 return
             count = len(rows)
-            state.advance(rows, np.array([first_position], np.uint64), np.array([count], np.uint64))
-            state.version += count
-            if state.position == first_position - 1:
-                state.position += count
+            with self._dropped_when_interrupted(version_id):
+                state.advance(rows, np.array([first_position], np.uint64), np.array([count], np.uint64))
+                state.version += count
+                if state.position == first_position - 1:
+                    state.position += count
 
     def fingerprint(self, version_id: str) -> Fingerprint:
         """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
@@ -164,6 +167,15 @@ class States:
     def _forget(self, version_id: str) -> None:
         self._states.pop(version_id, None)
         self._fingerprints.pop(version_id, None)
+
+    @contextmanager
+    def _dropped_when_interrupted(self, version_id: str) -> Generator[None, None, None]:
+        """Drop a state that an interrupt may have left half advanced; the log still holds it all."""
+        try:
+            yield
+        except BaseException:
+            self._forget(version_id)
+            raise
 
     def _empty(self, position: int) -> State:
         return State((), NO_BATCHES, 0, position, 0, self.rows)
