@@ -28,7 +28,7 @@ COLLIDING = [key_with_mix(mixed, lo).hex() for mixed in (0, 1 << 63, MASK) for l
 
 IDS = [
     *COLLIDING,
-    *(f"{number:032x}" for number in range(4)),
+    *(f"{number:032x}" for number in range(1, 5)),
     "pizza",
     "Ä\U0001f355",
     "AB" * 16,
