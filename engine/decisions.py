@@ -10,7 +10,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from .encoding import MAX_FRAME_BYTES, EncodedFrames, Refusal
+from .encoding import EncodedFrames, Refusal
 from .errors import FramelodeError, InvalidValueError
 from .frame_batch import FrameChanges, changes_at
 from .groups import FrameGroup, frame_from_dict
@@ -80,14 +80,14 @@ def decide_merges(
     for index, payload in enumerate(encoded.payloads):
         before = held[int(found[index])].payload if live[index] else b"\x80"
         try:
-            merged.append(_merge(encoded.ids[index], before, payload, without_fields))
+            merged.append(_merge(encoded.ids[index], before, payload, without_fields, encoded.limit))
         except FramelodeError as error:
             refusals.append(Refusal(encoded.ids[index], str(error)))
             kept[index] = False
     digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in merged])
     keys = np.frombuffer(encoded.keys, np.uint8).reshape(-1, KEY_SIZE)[kept].tobytes()
     ids = [frame_id for frame_id, keep in zip(encoded.ids, kept.tolist(), strict=True) if keep]
-    whole = EncodedFrames(ids, encoded.plain, keys, merged, digests, encoded.duplicates)
+    whole = EncodedFrames(ids, encoded.plain, keys, merged, digests, encoded.limit, encoded.duplicates)
     decided = decide_writes(whole, log, state, found[kept])
     decided.refusals = refusals
     return decided
@@ -158,7 +158,7 @@ def _keep(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
     )
 
 
-def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[str]) -> bytes:
+def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[str], limit: int) -> bytes:
     old: dict[str, Any] = msgspec.msgpack.decode(before)
     new: dict[str, Any] = msgspec.msgpack.decode(sent)
     merged = old | {name: value for name, value in new.items() if name not in without_fields}
@@ -166,9 +166,9 @@ def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[
         merged["meta"] = _merge_deep(old.get("meta", {}), new["meta"])
     frame = frame_from_dict(merged | {"id": frame_id})
     payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
-    if len(payload) > MAX_FRAME_BYTES:
+    if len(payload) > limit:
         raise InvalidValueError(
-            f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {MAX_FRAME_BYTES}"
+            f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {limit}"
         )
     return payload
 

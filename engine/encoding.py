@@ -44,6 +44,7 @@ class EncodedFrames(msgspec.Struct):
     keys: bytes
     payloads: list[bytes]
     digests: bytes
+    limit: int
     duplicates: int = 0
 
     def __len__(self) -> int:
@@ -128,7 +129,7 @@ class FrameEncoder:
             ids, payloads = [ids[index] for index in last], [payloads[index] for index in last]
         keys, plain = frame_keys(ids)
         digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in payloads])
-        return EncodedFrames(ids, plain, keys, payloads, digests, duplicates)
+        return EncodedFrames(ids, plain, keys, payloads, digests, self._limit, duplicates)
 
     def _give_id(self, frame: AnyFrame) -> str:
         frame.id = frame.derive_id(self._root) or self._new_id()
