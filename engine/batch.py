@@ -258,8 +258,11 @@ class Body:
             raise self._damaged(f"block {block} cannot be decompressed ({error})") from error
         start, stop = self.bounds(block)
         count = stop - start
-        if len(raw) != size or len(raw) < _U32.size * (count + 1) or _U32.unpack_from(raw)[0] != count:
+        head = _U32.size * (count + 1)
+        if len(raw) != size or size < head or _U32.unpack_from(raw)[0] != count:
             raise self._damaged(f"block {block} contradicts the directory")
+        if head + int(np.frombuffer(raw, "<u4", count, _U32.size).sum(dtype=np.int64)) != size:
+            raise self._damaged(f"the events of block {block} do not fill it")
         return Block(raw, count)
 
     def events(self) -> Iterator[bytes]:

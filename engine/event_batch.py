@@ -38,7 +38,7 @@ def unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | 
             StoredEvent(originator_id, version, header.topics[number], state)
             for version, (number, state) in enumerate(decoded, header.first_version)
         ]
-    except (msgspec.MsgspecError, IndexError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
         position = header.first_position
         raise IntegrityError(
             f"the events at position {position} are damaged: {error}", position=position

@@ -140,7 +140,7 @@ def decode_change(event: bytes, position: int) -> FrameChange:
     """Decode one event of a frame batch, its record left encoded."""
     try:
         return _change_decoder.decode(event)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"the frame event at position {position} is damaged: {error}"
         raise IntegrityError(message, position=position) from error
 

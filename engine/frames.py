@@ -292,7 +292,7 @@ def decode_record(payload: bytes | memoryview) -> SingleFrame:
     """
     try:
         return _decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         record = blank_frame()
         record.fill_from_payload(payload)
         return record

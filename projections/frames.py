@@ -103,7 +103,7 @@ def _decode_events(block: Block, indices: Sequence[int], position: int) -> list[
         try:
             with collector_paused():
                 events = _block_decoder.decode(block.as_array())
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             events = [_decode_event(event, position + i) for i, event in enumerate(block.events())]
         return events if len(indices) == block.count else [events[i] for i in indices]
     return [_decode_event(block.event(i), position + i) for i in indices]
@@ -112,7 +112,7 @@ def _decode_events(block: Block, indices: Sequence[int], position: int) -> list[
 def _decode_event(event: bytes, position: int) -> StoredFrame:
     try:
         return _event_decoder.decode(event)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
         change = decode_change(event, position)
         record = decode_record(change.payload) if change.payload else None

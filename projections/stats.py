@@ -179,6 +179,6 @@ def _decode_block(block: Block, position: int) -> list[_Change]:
 def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, position: int) -> Any:
     try:
         return decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"a frame event of the batch that holds position {position} is damaged: {error}"
         raise IntegrityError(message, position=position) from error
