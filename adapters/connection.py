@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from ..engine.application import Commands, system_clock
+from ..engine.commands import Commands
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.log import Clock, Head
+from ..engine.times import system_clock
 from ..engine.writer import FrameWriter
 from ..projections.catalog import Catalog, VersionRow
 from ..projections.check import Findings, verify

@@ -8,7 +8,17 @@ from blake3 import blake3
 
 from .aggregate import Aggregate
 from .errors import ConflictError, InvalidValueError
-from .events import DatasetCreated, DatasetTagged, Event, NameClaimed, VersionAttached, VersionDetached
+from .events import (
+    DatasetCreated,
+    DatasetDescribed,
+    DatasetRenamed,
+    DatasetTagged,
+    Event,
+    NameClaimed,
+    NameReleased,
+    VersionAttached,
+    VersionDetached,
+)
 
 DEFAULT_PROJECT = "default"
 
@@ -24,13 +34,18 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def check_text(text: object, what: str) -> str:
+    """Return a text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
+    return text if text == "" else check_name(text, what)  # type: ignore[return-value]  # "" is a str
+
+
 def check_tags(tags: Sequence[str] | None) -> list[str]:
-    """Return tags as a list; `InvalidValueError` for one that is no string."""
+    """Return tags as a list, each once; `InvalidValueError` for one that is no string."""
     if tags is None:
         return []
     if isinstance(tags, str):
         raise InvalidValueError(f"tags must be a list of strings, not the string {tags!r}")
-    return [check_name(tag, "a tag") for tag in tags]
+    return list(dict.fromkeys(check_name(tag, "a tag") for tag in tags))
 
 
 def name_stream(project: str, name: str) -> str:
@@ -50,10 +65,19 @@ class DatasetName(Aggregate):
             raise ConflictError(f"the name is held by dataset {self.dataset_id}")
         self.trigger(NameClaimed, dataset_id=dataset_id)
 
+    def release(self) -> None:
+        """Give the name back."""
+        self.trigger(NameReleased)
+
     def change(self, event: Event) -> None:
         """Take over what an event holds."""
-        if isinstance(event, NameClaimed):
-            self.dataset_id = event.dataset_id
+        match event:
+            case NameClaimed():
+                self.dataset_id = event.dataset_id
+            case NameReleased():
+                self.dataset_id = None
+            case _:
+                pass
 
 
 class Dataset(Aggregate):
@@ -61,6 +85,7 @@ class Dataset(Aggregate):
 
     name: str = ""
     project: str = DEFAULT_PROJECT
+    description: str = ""
 
     def __init__(self, aggregate_id: str) -> None:
         super().__init__(aggregate_id)
@@ -73,9 +98,21 @@ class Dataset(Aggregate):
 
     def add_tags(self, tags: list[str]) -> None:
         """Add the tags that the dataset lacks."""
-        missing = [tag for tag in dict.fromkeys(tags) if tag not in self.tags]
-        if missing:
-            self.trigger(DatasetTagged, tags=self.tags + missing)
+        self.tag(list(dict.fromkeys(self.tags + tags)))
+
+    def tag(self, tags: list[str]) -> None:
+        """Replace the tags."""
+        if tags != self.tags:
+            self.trigger(DatasetTagged, tags=tags)
+
+    def describe(self, description: str) -> None:
+        """Replace the description."""
+        if description != self.description:
+            self.trigger(DatasetDescribed, description=description)
+
+    def rename(self, project: str, name: str) -> None:
+        """Take another name, in this or another project."""
+        self.trigger(DatasetRenamed, name=name, project=project)
 
     def attach(self, version_id: str, parent_id: str | None) -> None:
         """Add a version to the tree."""
@@ -93,7 +130,12 @@ class Dataset(Aggregate):
         """Take over what an event holds."""
         match event:
             case DatasetCreated():
-                self.name, self.project, self.tags = event.name, event.project, list(event.tags)
+                self.name, self.project = event.name, event.project
+                self.description, self.tags = event.description, list(event.tags)
+            case DatasetRenamed():
+                self.name, self.project = event.name, event.project
+            case DatasetDescribed():
+                self.description = event.description
             case DatasetTagged():
                 self.tags = list(event.tags)
             case VersionAttached():

@@ -61,6 +61,23 @@ class DatasetTagged(Event, frozen=True):
     tags: list[str]
 
 
+class DatasetRenamed(Event, frozen=True):
+    """A dataset took another name, in the same project or another."""
+
+    name: str
+    project: str
+
+
+class DatasetDescribed(Event, frozen=True):
+    """A dataset's description was replaced."""
+
+    description: str
+
+
+class NameReleased(Event, frozen=True):
+    """A dataset gave a name back."""
+
+
 class NameClaimed(Event, frozen=True):
     """A dataset took a name within a project; one dataset holds a name at a time."""
 
@@ -87,6 +104,12 @@ class VersionDescribed(Event, frozen=True):
     """A version's description was replaced."""
 
     description: str
+
+
+class VersionTagged(Event, frozen=True):
+    """A version's tags were replaced."""
+
+    tags: list[str]
 
 
 class VersionMetadataSet(Event, frozen=True):
@@ -166,13 +189,17 @@ _EVENTS: dict[str, type[Event]] = {
     event.__name__: event
     for event in (
         DatasetCreated,
+        DatasetRenamed,
+        DatasetDescribed,
         DatasetTagged,
         VersionAttached,
         VersionDetached,
         NameClaimed,
+        NameReleased,
         VersionCreated,
         VersionRenamed,
         VersionDescribed,
+        VersionTagged,
         VersionMetadataSet,
         VersionCommitted,
         VersionPublished,
@@ -215,6 +242,6 @@ def decode_event(topic: str, originator_id: str, originator_version: int, state:
             fields = getattr(event, f"upcast_v{step}_v{step + 1}")(fields)
         fields |= {"originator_id": originator_id, "originator_version": originator_version}
         return msgspec.convert(fields, event)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"event {originator_version} of {originator_id} ({topic}) is damaged: {error}"
         raise IntegrityError(message) from error

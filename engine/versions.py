@@ -16,6 +16,7 @@ from .events import (
     VersionPublished,
     VersionRemoved,
     VersionRenamed,
+    VersionTagged,
 )
 from .json_values import canonical_object
 
@@ -62,6 +63,7 @@ class Version(Aggregate):
     def __init__(self, aggregate_id: str) -> None:
         super().__init__(aggregate_id)
         self.metadata: dict[str, Any] = {}
+        self.tags: list[str] = []
 
     def create(
         self, dataset_id: str, name: str, parent_id: str | None, description: str, metadata: dict[str, Any]
@@ -100,6 +102,11 @@ class Version(Aggregate):
         if description != self.description:
             self.trigger(VersionDescribed, description=description)
 
+    def tag(self, tags: list[str]) -> None:
+        """Replace the tags."""
+        if tags != self.tags:
+            self.trigger(VersionTagged, tags=tags)
+
     def set_metadata(self, metadata: dict[str, Any]) -> None:
         """Replace the metadata of a draft as a whole."""
         self.require_draft()
@@ -132,6 +139,8 @@ class Version(Aggregate):
                 self.name = event.name
             case VersionDescribed():
                 self.description = event.description
+            case VersionTagged():
+                self.tags = list(event.tags)
             case VersionMetadataSet():
                 self.metadata = event.metadata
             case VersionCommitted():

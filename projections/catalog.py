@@ -37,6 +37,7 @@ class VersionRow(msgspec.Struct, frozen=True):
     parent_id: str | None
     depth: int
     description: str
+    tags: list[str]
     metadata: dict[str, Any]
     state: str
     created_at: int
@@ -73,6 +74,7 @@ class Catalog(Projection):
             sa.Column("parent_id", sa.Text),
             sa.Column("depth", sa.Integer, nullable=False),
             sa.Column("description", sa.Text, nullable=False),
+            sa.Column("tags", sa.Text, nullable=False),
             sa.Column("metadata", sa.Text, nullable=False),
             sa.Column("state", sa.Text, nullable=False),
             sa.Column("created_at", sa.Integer, nullable=False),
@@ -101,24 +103,23 @@ class Catalog(Projection):
         match event:
             case e.DatasetCreated():
                 self._create_dataset(connection, event, at, position)
-            case e.DatasetTagged():
-                update = sa.update(self.dataset).where(self.dataset.c.dataset_id == event.originator_id)
-                connection.execute(update.values(tags=_json(event.tags)))
             case e.VersionCreated():
                 self._create_version(connection, event, at, position)
-            case e.VersionRenamed():
-                self._change(connection, event.originator_id, name=event.name)
-            case e.VersionDescribed():
-                self._change(connection, event.originator_id, description=event.description)
-            case e.VersionMetadataSet():
-                self._change(connection, event.originator_id, metadata=_json(event.metadata))
             case e.VersionPublished():
                 values = {"published_position": position, "fingerprint": event.fingerprint}
                 self._change(connection, event.originator_id, state=PUBLISHED, **values)
             case e.VersionRemoved():
                 self._change(connection, event.originator_id, state=REMOVED)
+            case e.DatasetRenamed() | e.DatasetDescribed() | e.DatasetTagged():
+                self._change_dataset(connection, event.originator_id, **_columns(event))
+            case e.VersionRenamed() | e.VersionDescribed() | e.VersionTagged() | e.VersionMetadataSet():
+                self._change(connection, event.originator_id, **_columns(event))
             case _:
                 pass
+
+    def _change_dataset(self, connection: sa.Connection, dataset_id: str, **values: Any) -> None:
+        update = sa.update(self.dataset).where(self.dataset.c.dataset_id == dataset_id)
+        connection.execute(update.values(**values))
 
     def _change(self, connection: sa.Connection, version_id: str, **values: Any) -> None:
         update = sa.update(self.version).where(self.version.c.version_id == version_id)
@@ -152,6 +153,7 @@ class Catalog(Projection):
             "parent_id": event.parent_id,
             "depth": depth,
             "description": event.description,
+            "tags": _json([]),
             "metadata": _json(event.metadata),
             "state": DRAFT,
             "created_at": at,
@@ -196,6 +198,13 @@ class Catalog(Projection):
         return [_version_row(row) for row in connection.execute(query)]
 
 
+def _columns(event: e.Event) -> dict[str, Any]:
+    """Return what an event says, as columns of the same names."""
+    values = msgspec.structs.asdict(event)
+    del values["originator_id"], values["originator_version"]
+    return {name: value if isinstance(value, str) else _json(value) for name, value in values.items()}
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
 
@@ -208,5 +217,6 @@ def _dataset_row(row: Any) -> DatasetRow:
 
 def _version_row(row: Any) -> VersionRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["tags"] = msgspec.json.decode(values["tags"], type=list[str])
     values["metadata"] = msgspec.json.decode(values["metadata"], type=dict[str, Any])
     return VersionRow(**values)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ...engine.times import utc
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
 from .selection import find_dataset
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def utc(microseconds: int) -> datetime:
-    """Return a time of the log as an aware datetime."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class Dataset:
@@ -73,6 +67,22 @@ class Dataset:
         from .version import versions_of
 
         return versions_of(self._engine, self._row())
+
+    def rename(self, name: str) -> None:
+        """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""
+        self._engine.commands.rename_dataset(self._id, name=name)
+
+    def move(self, project: str) -> None:
+        """Move the dataset to another project. `ConflictError` when its name is taken there."""
+        self._engine.commands.rename_dataset(self._id, project=project)
+
+    def describe(self, description: str) -> None:
+        """Replace the description."""
+        self._engine.commands.describe_dataset(self._id, description)
+
+    def set_tags(self, tags: list[str]) -> None:
+        """Replace the tags."""
+        self._engine.commands.tag_dataset(self._id, tags)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and (self._engine.url, self._id) == (other._engine.url, other._id)

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from ...engine.application import iso_time
 from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap
 from ...engine.keys import U64, frame_keys, key_columns
+from ...engine.times import iso_time
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_records, read_stored

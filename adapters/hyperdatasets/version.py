@@ -17,10 +17,11 @@ from fsspec.callbacks import Callback
 from ...engine.errors import ConflictError, PublishedError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from ...engine.times import utc
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from .bulk import BulkContext
-from .dataset import Dataset, utc
+from .dataset import Dataset
 from .instance_or_class import instance_or_class
 from .reading import FrameReader
 from .selection import exclusive, find_dataset, find_version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import pickle
 import subprocess
 import sys
@@ -245,4 +246,21 @@ def test_verify_says_what_is_wrong_with_a_projection(tmp_path):
             engine.verify()
         engine.rebuild()
         engine.verify()
+    engine.close()
+
+
+def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
+    def collect_garbage():
+        gc.collect()
+        return ticks.clock()
+
+    forgotten = framelode.connect(tmp_path / "food")
+    fill()
+    with framelode.connect(tmp_path / "food", clock=collect_garbage) as engine:
+        forgotten.itself, forgotten = forgotten, None
+        engine._previous = None
+        add = threading.Thread(target=engine.commands.create_dataset, args=("other",), daemon=True)
+        add.start()
+        add.join(timeout=30)
+        assert not add.is_alive()
     engine.close()

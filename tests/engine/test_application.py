@@ -10,9 +10,9 @@ import pytest
 
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, UsageError
 from framelode.engine import events
-from framelode.engine.application import iso_time
 from framelode.engine.events import Event, decode_event, encode_event
 from framelode.engine.mapper import EventMapper
+from framelode.engine.times import iso_time
 
 
 def add(engine, version_id, *names):
