@@ -138,6 +138,9 @@ class Database:
 
     def close(self) -> None:
         """Close the connections; the last one of a file moves the write-ahead log into it."""
+        if self._writer is None and self._reader is None:
+            # Garbage collection closes again, perhaps amid a write that holds the file's lock.
+            return
         with self._write_lock, self._read_lock, self._translated(), self._locked():
             for connection in {self._writer, self._reader} - {None}:
                 if connection is not None:
