@@ -254,13 +254,24 @@ def current_engine(explicit: str | None = None) -> Engine:
 
 def _open_projections(where: location.Location) -> Database:
     try:
-        store = Database(where.projections, durable=False)
+        return _open_sound_projections(where)
     except IntegrityError:
         # Derived data: a damaged file is dropped and rebuilt from the log.
         for suffix in ("", "-wal", "-shm"):
             Path(f"{where.projections}{suffix}").unlink(missing_ok=True)
-        store = Database(where.projections, durable=False)
-    store.use_write_ahead_log()
+        return _open_sound_projections(where)
+
+
+def _open_sound_projections(where: location.Location) -> Database:
+    store = Database(where.projections, durable=False)
+    try:
+        store.use_write_ahead_log()
+        problems = store.integrity_report(quick=True)
+    except IntegrityError as error:
+        problems = [str(error)]
+    if problems:
+        store.close()
+        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
     return store
 
 
