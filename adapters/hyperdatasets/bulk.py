@@ -17,7 +17,7 @@ from ...engine.groups import FrameGroup
 from .writing import VersionWriter, failures_of, logger
 
 if TYPE_CHECKING:
-    from .version import DatasetVersion
+    from .frame_writes import FrameWrites
 
 DEFAULT_FLUSH_THRESHOLD = 1000
 
@@ -39,7 +39,7 @@ class BulkContext:
 
     Parameters
     ----------
-    version : DatasetVersion
+    version : FrameWrites
         The draft.
     writer : VersionWriter
         Writes into it.
@@ -62,7 +62,7 @@ class BulkContext:
 
     def __init__(
         self,
-        version: DatasetVersion,
+        version: FrameWrites,
         writer: VersionWriter,
         flush_threshold: int | None = None,
         log: logging.Logger | None = None,

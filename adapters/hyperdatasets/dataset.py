@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...engine.times import utc
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
-from .selection import find_dataset
+from .selection import find_dataset, latest_updated
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
@@ -64,9 +64,10 @@ class Dataset:
 
     def versions(self) -> list[DatasetVersion]:
         """Return the versions that exist, latest updated first."""
-        from .version import versions_of
+        from .version import DatasetVersion
 
-        return versions_of(self._engine, self._row())
+        rows = latest_updated(self._engine, self._row())
+        return [DatasetVersion.of(self._engine, row.version_id) for row in rows]
 
     def rename(self, name: str) -> None:
         """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""

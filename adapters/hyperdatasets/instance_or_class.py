@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
-class instance_or_class(Generic[Function]):  # noqa: N801 - a decorator, named like `classmethod`
+class instance_or_class(Generic[Parameters, Result]):  # noqa: N801 - a decorator, named like `classmethod`
     """Like `classmethod`, but called on an instance the function gets that instance, else the class."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Callable[Concatenate[Any, Parameters], Result]) -> None:
         self._function = function
         self.__doc__ = function.__doc__
 
-    def __get__(self, instance: object | None, owner: type) -> Any:
+    def __get__(self, instance: object | None, owner: type) -> Callable[Parameters, Result]:
         target = owner if instance is None else instance
         function = self._function
 
         @wraps(function)
-        def bound(*args: Any, **kwargs: Any) -> Any:
+        def bound(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             return function(target, *args, **kwargs)
 
         return bound

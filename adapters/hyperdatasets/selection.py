@@ -116,3 +116,10 @@ def current_of(versions: list[VersionRow]) -> VersionRow:
     if drafts:
         return max(drafts, key=lambda row: (row.depth, row.created_position))
     return max(versions, key=lambda row: row.published_position or 0)
+
+
+def latest_updated(engine: Engine, dataset: DatasetRow, state: str | None = None) -> list[VersionRow]:
+    """Return the versions of a dataset, latest updated first."""
+    with engine.read_catalog() as connection:
+        rows = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, state=state)
+    return sorted(rows, key=lambda row: (row.updated_at, row.updated_position), reverse=True)

@@ -1,0 +1,104 @@
+"""Reading frames through a version object."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from ...engine.frames import SingleFrame
+from ...engine.groups import FrameGroup
+from .handle import VersionHandle, meant
+from .instance_or_class import instance_or_class
+from .reading import FrameReader
+
+
+class FrameReads(VersionHandle):
+    """The methods that read frames."""
+
+    @instance_or_class
+    def get_single_frame(
+        self: VersionHandle | type[VersionHandle],
+        frame_id: str,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+    ) -> SingleFrame | FrameGroup:
+        """Return one frame by id; `NotFoundError` when the version does not hold it."""
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return reader.one(frame_id)
+
+    @instance_or_class
+    def get_frames_by_ids(
+        self: VersionHandle | type[VersionHandle],
+        frame_ids: Collection[str],
+        projection: Collection[str] | None = None,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+    ) -> list[Any]:
+        """Return the frames found, in the order asked, and warn with the count missing.
+
+        Parameters
+        ----------
+        projection : collection of str, optional
+            Dot paths of the parts wanted; the result then holds dicts.
+        """
+        if isinstance(self, type):
+            warnings.warn(
+                "calling get_frames_by_ids on the class is deprecated: call it on a version",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return reader.by_ids(frame_ids, projection)
+
+    @instance_or_class
+    def get_frames_by_source(
+        self: VersionHandle | type[VersionHandle],
+        source_uri: str,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+    ) -> list[SingleFrame | FrameGroup]:
+        """Return the frames with a source that fits a pattern, in log order.
+
+        ``*`` is the only wildcard and crosses ``/``; without one the URI must be equal, or begin with a pattern
+        that ends in ``/``. A path means its ``file://`` URI.
+        """
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return reader.by_source(source_uri)
+
+    def get_iterator(self, projection: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield all frames in log order: the order of their last changes, the same on every machine.
+
+        Frames are streamed; at most 64 bytes of each stay in memory.
+
+        Parameters
+        ----------
+        projection : sequence of str, optional
+            Dot paths of the parts wanted (a number is an array index, ``*`` every element); yields dicts then.
+
+        Raises
+        ------
+        ValueError
+            A path is one that no frame can have.
+        """
+        return FrameReader(self._engine, self._row()).iterate(projection)
+
+    def __iter__(self) -> Iterator[SingleFrame | FrameGroup]:
+        return self.get_iterator()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self._engine.states.current(self._row().version_id).total
+
+
+def _reader(target: VersionHandle | type[VersionHandle], *selectors: str | None) -> FrameReader:
+    return FrameReader(*meant(target, *selectors))

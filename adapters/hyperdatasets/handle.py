@@ -1,0 +1,181 @@
+"""What every version object is: an engine and an id, and what is known of that version."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from ...engine.errors import PublishedError, UsageError
+from ...engine.times import utc
+from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ..connection import Engine, current_engine
+from .masks import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
+from .selection import find_dataset, find_version
+from .statistics import Statistics
+from .writing import VersionWriter
+
+
+class VersionHandle:
+    """One version of a dataset; its properties are live."""
+
+    def __init__(self) -> None:
+        raise UsageError(
+            "get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)"
+        )
+
+    @classmethod
+    def of(cls, engine: Engine, version_id: str) -> Self:
+        """Return the version of an engine by id; `NotFoundError` when there is none or it was removed."""
+        version = object.__new__(cls)
+        version._engine = engine
+        version._id = find_version(engine, version_id=version_id).version_id
+        version._writer = VersionWriter(engine, version_id)
+        return version
+
+    _engine: Engine
+    _id: str
+    _writer: VersionWriter
+
+    def _row(self) -> VersionRow:
+        return find_version(self._engine, version_id=self._id)
+
+    def _dataset(self) -> DatasetRow:
+        return find_dataset(self._engine, dataset_id=self._row().dataset_id)
+
+    @property
+    def version_id(self) -> str:
+        """Id of the version, 32 hex digits."""
+        return self._id
+
+    @property
+    def version_name(self) -> str:
+        """Name, not necessarily unique."""
+        return self._row().name
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the dataset."""
+        return self._row().dataset_id
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset."""
+        return self._dataset().name
+
+    @property
+    def draft(self) -> bool:
+        """Whether the version takes changes."""
+        return self._row().state == DRAFT
+
+    @property
+    def last_updated(self) -> datetime:
+        """UTC time of the last frame change, else of creation."""
+        return utc(self._row().updated_at)
+
+    @property
+    def comment(self) -> str:
+        """Description."""
+        return self._row().description
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that commit to the content, the same for the same frames whatever their history (ours)."""
+        row = self._row()
+        return row.fingerprint or self._engine.states.fingerprint(row.version_id).root
+
+    def get_stats(self) -> Statistics:
+        """Return the statistics, right for uncommitted changes too."""
+        return Statistics.from_counts(self._engine.version_counts(self._row().version_id))
+
+    def get_parent(self) -> str | None:
+        """Return the id of the parent version; None for a root."""
+        return self._row().parent_id
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return the metadata."""
+        return self._row().metadata
+
+    def set_metadata(self, metadata: dict[str, Any]) -> bool:
+        """Replace the metadata as a whole; False for a published version.
+
+        Raises
+        ------
+        ValueError
+            A key holds ``$`` or ``.``, or the metadata is not JSON-like.
+        """
+        try:
+            self._engine.commands.set_metadata(self._id, metadata)
+        except PublishedError:
+            return False
+        return True
+
+    def set_masks_labels(self, mask_value_label_mapping: MasksLabels) -> bool:
+        """Store which labels the pixel values of masks stand for, in the metadata; False for a published version.
+
+        Parameters
+        ----------
+        mask_value_label_mapping : dict
+            Pixel value (a tuple of integers from 0 to 255) to labels, such as ``{(0, 0, 0): ["background"]}``.
+
+        Raises
+        ------
+        ValueError
+            A value is no tuple of such integers, or labels are no list of strings.
+        """
+        stored = stored_masks_labels(mask_value_label_mapping)
+        return self.set_metadata(self.get_metadata() | {MASKS_LABELS: stored})
+
+    def get_masks_labels(self) -> dict[tuple[int, ...], tuple[str, ...]]:
+        """Return which labels the pixel values of masks stand for; empty when none were set."""
+        return read_masks_labels(self.get_metadata().get(MASKS_LABELS))
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags (ours)."""
+        return self._row().tags
+
+    def rename(self, name: str) -> None:
+        """Give the version another name, published or not: a name says nothing about the content (ours)."""
+        self._engine.commands.rename_version(self._id, name)
+
+    def describe(self, description: str) -> None:
+        """Replace the description, published or not (ours)."""
+        self._engine.commands.describe_version(self._id, description)
+
+    def set_tags(self, tags: list[str]) -> None:
+        """Replace the tags, published or not (ours)."""
+        self._engine.commands.tag_version(self._id, tags)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VersionHandle) and (self._engine.url, self._id) == (
+            other._engine.url,
+            other._id,
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self._engine, self._id)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        return f"DatasetVersion({self.dataset_name!r}, {row.name!r}, {row.state}, id={self._id!r})"
+
+
+def meant(
+    target: VersionHandle | type[VersionHandle],
+    dataset_id: str | None,
+    dataset_name: str | None,
+    version_id: str | None,
+    version_name: str | None,
+    dataset_project: str | None,
+) -> tuple[Engine, VersionRow]:
+    """Return the engine and version meant: an instance's own unless there are selectors."""
+    selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
+    if isinstance(target, VersionHandle):
+        if all(selector is None for selector in selectors):
+            return target._engine, target._row()  # noqa: SLF001 - of this module
+        return target._engine, find_version(target._engine, *selectors)  # noqa: SLF001
+    engine = current_engine()
+    return engine, find_version(engine, *selectors)

@@ -1,0 +1,252 @@
+"""Datasets and versions: create, find, publish with a snapshot, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from ...engine.errors import ConflictError, UsageError
+from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
+from ..connection import Engine, current_engine
+from .dataset import Dataset
+from .handle import VersionHandle, meant
+from .instance_or_class import instance_or_class
+from .selection import exclusive, find_dataset, find_version, latest_updated
+from .tags import TagFilter
+
+if TYPE_CHECKING:
+    from .version import DatasetVersion
+
+
+class VersionLifecycle(VersionHandle):
+    """The class methods that create and find versions."""
+
+    @classmethod
+    def create_new_dataset(
+        cls,
+        dataset_name: str | None = None,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        raise_if_exists: bool = False,
+        dataset_project: str | None = None,
+    ) -> Dataset:
+        """Create a dataset with an empty draft named ``Current``; an existing one gets the tags and is returned.
+
+        Raises
+        ------
+        ValueError
+            The name is taken within its project and `raise_if_exists` is set (`ConflictError`), or no name is given.
+        """
+        engine = current_engine()
+        if dataset_name is None:
+            raise UsageError("give dataset_name")
+        dataset_id = engine.commands.create_dataset(
+            dataset_name,
+            project=dataset_project,
+            description=description,
+            tags=tags,
+            raise_if_exists=raise_if_exists,
+        )
+        return Dataset(engine, dataset_id)
+
+    @classmethod
+    def get_datasets(cls, tags: list[str] | None = None) -> list[Dataset]:
+        """Return the datasets whose tags fit a filter, all without one, oldest created first.
+
+        Parameters
+        ----------
+        tags : list of str, optional
+            Tags, ``-tag`` or ``"__$not", "tag"`` to exclude one, ``__$all``/``__$and`` and ``__$any``/``__$or`` to open a
+            group; see `TagFilter`.
+
+        Raises
+        ------
+        ValueError
+            The filter is malformed.
+        """
+        engine = current_engine()
+        fits = TagFilter(tags or [])
+        with engine.read_catalog() as connection:
+            rows = engine.catalog.datasets(connection)
+        return [Dataset(engine, row.dataset_id) for row in rows if fits(row.tags)]
+
+    @classmethod
+    def get_current(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        *,
+        dataset_project: str | None = None,
+    ) -> Self:
+        """Return the draft farthest from the root (ties: the newest); without drafts the version published last."""
+        return cls.get_version(dataset_id, dataset_name, dataset_project=dataset_project)
+
+    @classmethod
+    def get_version(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        *,
+        raise_on_multiple: bool = False,
+        dataset_project: str | None = None,
+    ) -> Self:
+        """Return a version by id or name; without either the current one. Of several with one name the newest.
+
+        Raises
+        ------
+        UsageError
+            Selectors exclude each other or none is given.
+        NotFoundError
+            There is no such dataset or version.
+        ValueError
+            Several versions have the name and `raise_on_multiple` is set.
+        """
+        engine = current_engine()
+        row = find_version(
+            engine,
+            dataset_id,
+            dataset_name,
+            version_id,
+            version_name,
+            dataset_project,
+            raise_on_multiple=raise_on_multiple,
+        )
+        return cls.of(engine, row.version_id)
+
+    @classmethod
+    def create_version(
+        cls,
+        version_name: str,
+        description: str | None = None,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        parent_version_ids: list[str] | None = None,
+        parent_version_names: list[str] | None = None,
+        raise_if_exists: bool = False,
+        *,
+        dataset_project: str | None = None,
+    ) -> Self:
+        """Create a draft: the child of a published version, or an empty root without a parent.
+
+        An existing draft of that name is returned instead.
+
+        Raises
+        ------
+        UsageError
+            The parent is a draft, there are several parents, or both ids and names are given.
+        ValueError
+            A published version has that name, or any version and `raise_if_exists` is set.
+        """
+        engine = current_engine()
+        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
+        parent_id = _parent_id(engine, dataset, parent_version_ids, parent_version_names)
+
+        def existing() -> str | None:
+            return _existing_draft(engine, dataset, version_name, raise_if_exists=raise_if_exists)
+
+        version_id = engine.commands.create_version(
+            dataset.dataset_id, version_name, parent_id=parent_id, description=description, existing=existing
+        )
+        return cls.of(engine, version_id)
+
+    @instance_or_class
+    def create_snapshot(
+        self: VersionHandle | type[VersionHandle],
+        version_name: str | None = None,
+        version_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_id: str | None = None,
+        publish_name: str | None = None,
+        publish_comment: str | None = None,
+        publish_metadata: dict[str, Any] | None = None,
+        child_name: str | None = None,
+        child_comment: str | None = None,
+        child_metadata: dict[str, Any] | None = None,
+        dataset_project: str | None = None,
+    ) -> DatasetVersion:
+        """Publish a draft, which keeps its id, and return its new draft child; both in one append.
+
+        Called on an instance without selectors it means that version; on the class, without a version selector,
+        the dataset's current one.
+        """
+        engine, row = meant(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        child_id = engine.commands.create_snapshot(
+            row.version_id,
+            publish_name=publish_name,
+            publish_comment=publish_comment,
+            publish_metadata=publish_metadata,
+            child_name=child_name,
+            child_comment=child_comment,
+            child_metadata=child_metadata,
+        )
+        engine.states.save_snapshot(row.version_id)
+        from .version import DatasetVersion
+
+        return DatasetVersion.of(engine, child_id)
+
+    @classmethod
+    def remove_version(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        force: bool = False,
+        dataset_project: str | None = None,
+    ) -> None:
+        """Remove a version; its history stays readable.
+
+        Raises
+        ------
+        UsageError
+            No version selector is given.
+        PublishedError
+            It is published and `force` is not set.
+        ConflictError
+            It has children; they are named.
+        """
+        if version_id is None and version_name is None:
+            raise UsageError("remove_version needs version_id or version_name")
+        engine = current_engine()
+        row = find_version(engine, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        engine.commands.remove_version(row.version_id, force=force)
+
+    @classmethod
+    def get_versions(
+        cls,
+        dataset_name: str | None = None,
+        dataset_id: str | None = None,
+        only_published: bool = False,
+        only_draft: bool = False,
+        dataset_project: str | None = None,
+    ) -> list[Self]:
+        """Return the versions of a dataset, latest updated first."""
+        exclusive(only_published=only_published, only_draft=only_draft)
+        engine = current_engine()
+        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
+        state = PUBLISHED if only_published else DRAFT if only_draft else None
+        return [cls.of(engine, row.version_id) for row in latest_updated(engine, dataset, state)]
+
+
+def _parent_id(
+    engine: Engine, dataset: DatasetRow, ids: list[str] | None, names: list[str] | None
+) -> str | None:
+    exclusive(parent_version_ids=ids or None, parent_version_names=names or None)
+    given = ids or names or []
+    if isinstance(given, str) or len(given) > 1:
+        raise UsageError(f"a version has at most one parent, given in a list: {given!r}")
+    if not given:
+        return None
+    version_id, version_name = (given[0], None) if ids else (None, given[0])
+    return find_version(engine, dataset.dataset_id, None, version_id, version_name).version_id
+
+
+def _existing_draft(engine: Engine, dataset: DatasetRow, name: str, *, raise_if_exists: bool) -> str | None:
+    with engine.read_catalog() as connection:
+        found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=name)
+    drafts = [row for row in found if row.state == DRAFT]
+    if found and (raise_if_exists or not drafts):
+        state = "exists already" if raise_if_exists else "is published already"
+        raise ConflictError(f"version {name!r} of dataset {dataset.name!r} {state}: choose another name")
+    return drafts[0].version_id if drafts else None

@@ -1,0 +1,48 @@
+"""Which labels the pixel values of masks stand for, as the version's metadata holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...engine.errors import InvalidValueError
+
+MASKS_LABELS = "mask_labels"
+_ALL = "_all_"
+
+MasksLabels = Mapping[tuple[int, ...], Sequence[str]]
+
+
+def stored_masks_labels(mapping: MasksLabels) -> dict[str, list[dict[str, Any]]]:
+    """Return a mapping of pixel values to labels in the form that metadata stores."""
+    if not isinstance(mapping, Mapping):
+        raise InvalidValueError(
+            f"mask labels must be a dict such as {{(0, 0, 0): ['background']}}, not {mapping!r}"
+        )
+    entries = [{"value": _value(value), "labels": _labels(labels)} for value, labels in mapping.items()]
+    return {_ALL: entries}
+
+
+def read_masks_labels(stored: Any) -> dict[tuple[int, ...], tuple[str, ...]]:
+    """Return what metadata stores as a mapping of pixel values to labels."""
+    if not stored:
+        return {}
+    try:
+        return {tuple(entry["value"]): tuple(entry["labels"]) for entry in stored[_ALL]}
+    except (TypeError, KeyError) as error:
+        raise InvalidValueError(
+            f"metadata {MASKS_LABELS!r} does not have the form that set_masks_labels writes: {stored!r}"
+        ) from error
+
+
+def _value(value: object) -> list[int]:
+    parts: list[Any] = list(value) if isinstance(value, tuple) else []
+    if not parts or not all(type(part) is int and 0 <= part <= 255 for part in parts):
+        raise InvalidValueError(f"a mask value must be a tuple of integers from 0 to 255, not {value!r}")
+    return parts
+
+
+def _labels(labels: object) -> list[str]:
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+        raise InvalidValueError(f"labels of a mask value must be a list of strings, not {labels!r}")
+    return list(labels)
