@@ -110,6 +110,10 @@ def write(engine):
     twin.delete_frames([frame.id for frame in twin])
     other = DatasetVersion.create_new_dataset("food", dataset_project="lab")
     DatasetVersion.get_current(other.id).publish_version()
+    other.rename("meals")
+    other.move("kitchen")
+    other.describe("what is cooked")
+    twin.set_tags(["empty"])
 
 
 def make(folder):
