@@ -154,6 +154,7 @@ class Version:
     name: str
     parent_id: str | None = None
     description: str = ""
+    tags: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     state: str = "draft"
     fingerprint: str | None = None
@@ -289,8 +290,10 @@ class Reader:
                 self.datasets[stream] = Dataset(**fields)
                 claim = blake3(f"{fields['project']}\0{fields['name']}".encode()).hexdigest()[:32]
                 require(self.names.get(f"name-{claim}") == stream, "a dataset without its name", 0)
-            case "DatasetTagged":
-                self.datasets[stream].tags = fields["tags"]
+            case "NameReleased":
+                del self.names[stream]
+            case "DatasetRenamed" | "DatasetDescribed" | "DatasetTagged":
+                vars(self.datasets[stream]).update(fields)
             case "VersionAttached":
                 self.datasets[stream].versions.append(fields["version_id"])
             case "VersionDetached":
@@ -315,6 +318,8 @@ class Reader:
                 version.name = fields["name"]
             case "VersionDescribed":
                 version.description = fields["description"]
+            case "VersionTagged":
+                version.tags = fields["tags"]
             case "VersionMetadataSet":
                 version.metadata = fields["metadata"]
             case "VersionCommitted":
@@ -341,6 +346,7 @@ class Reader:
                     "name": version.name,
                     "parent_id": version.parent_id,
                     "description": version.description,
+                    "tags": version.tags,
                     "metadata": version.metadata,
                     "state": version.state,
                     "fingerprint": self.fingerprint(key),

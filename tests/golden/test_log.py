@@ -79,6 +79,7 @@ def version_summary(engine, row):
         "name": row.name,
         "parent_id": row.parent_id,
         "description": row.description,
+        "tags": row.tags,
         "metadata": row.metadata,
         "state": row.state,
         "fingerprint": engine.states.fingerprint(row.version_id).root,
