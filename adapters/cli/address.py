@@ -1,0 +1,145 @@
+"""Addresses: how the command line names a version or a dataset in one word.
+
+``[project/]dataset[@version]``, or ``id:`` with a version's id or the first digits of it. A ``/`` or ``@`` that is
+part of a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` that two hex digits follow (``%25``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from ...engine.errors import ConflictError, NotFoundError, UsageError
+from ...projections.catalog import DatasetRow, VersionRow
+from ..connection import Engine
+from ..hyperdatasets.selection import find_dataset, find_version
+
+_BY_ID = "id:"
+_ID_DIGITS = 32
+_FORM = "write [project/]dataset[@version], or id: and the first digits of a version's id"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What an address says; `str` writes it in the form that `parse` reads.
+
+    Attributes
+    ----------
+    dataset : str or None
+        Name of the dataset; None where `version_id` says all.
+    project : str or None
+        Project of the dataset; None searches all.
+    version : str or None
+        Name of the version; None is the dataset's current one.
+    version_id : str or None
+        First digits of a version's id, at least one.
+    """
+
+    dataset: str | None = None
+    project: str | None = None
+    version: str | None = None
+    version_id: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address.
+
+        Raises
+        ------
+        UsageError
+            The text is no address; the message says why.
+        """
+        if text.startswith(_BY_ID):
+            return cls(version_id=_id_of(text))
+        place, at, version = text.partition("@")
+        project, slash, dataset = place.rpartition("/")
+        if "@" in version or "/" in version or "/" in project:
+            raise UsageError(
+                f"{text!r} is no address: more '/' or '@' than expected; write those of a name as %2F and %40"
+            )
+        if not dataset or (at and not version) or (slash and not project):
+            raise UsageError(f"{text!r} is no address: a name is empty; {_FORM}")
+        return cls(
+            dataset=_decoded(dataset, text),
+            project=_decoded(project, text) if slash else None,
+            version=_decoded(version, text) if at else None,
+        )
+
+    @classmethod
+    def parse_dataset(cls, text: str) -> Self:
+        """Read the address of a dataset, ``[project/]dataset``; `UsageError` when it names a version."""
+        address = cls.parse(text)
+        if address.dataset is None or address.version is not None:
+            raise UsageError(f"{text!r} names a version where a dataset is meant: write [project/]dataset")
+        return address
+
+    def __str__(self) -> str:
+        if self.version_id is not None:
+            return _BY_ID + self.version_id
+        place = _encoded(self.dataset or "")
+        if self.project is not None:
+            place = f"{_encoded(self.project)}/{place}"
+        if place.startswith(_BY_ID):
+            place = place.replace(":", "%3A", 1)
+        return place if self.version is None else f"{place}@{_encoded(self.version)}"
+
+
+def dataset_at(engine: Engine, address: Address) -> DatasetRow:
+    """Return the dataset that an address names."""
+    return find_dataset(engine, dataset_name=address.dataset, dataset_project=address.project)
+
+
+def version_at(engine: Engine, address: Address) -> VersionRow:
+    """Return the version that an address names.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such dataset or version.
+    ConflictError
+        Several fit; they are listed.
+    """
+    if address.version_id is not None:
+        return _version_with_id(engine, address.version_id)
+    return find_version(
+        engine,
+        dataset_name=address.dataset,
+        version_name=address.version,
+        dataset_project=address.project,
+        raise_on_multiple=True,
+    )
+
+
+def _version_with_id(engine: Engine, digits: str) -> VersionRow:
+    if len(digits) == _ID_DIGITS:
+        return find_version(engine, version_id=digits)
+    with engine.read_catalog() as connection:
+        found = [row for row in engine.catalog.versions(connection) if row.version_id.startswith(digits)]
+    if not found:
+        raise NotFoundError(f"there is no version with an id that begins with {digits}")
+    if len(found) > 1:
+        names = ", ".join(f"{row.name!r} ({row.version_id})" for row in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise ConflictError(f"{len(found)} versions have an id that begins with {digits}: {names}{more}")
+    return found[0]
+
+
+def _id_of(text: str) -> str:
+    digits = text.removeprefix(_BY_ID)
+    if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
+        raise UsageError(f"{text!r} is no address: after id: come 1 to {_ID_DIGITS} digits of 0-9 and a-f")
+    return digits
+
+
+def _decoded(part: str, text: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{text!r} is no address: its percent-encoding is not UTF-8") from error
+
+
+def _encoded(name: str) -> str:
+    """Encode what has a meaning in addresses, and what cannot be seen when printed."""
+    return "".join(quote(c, safe="") if c in "%/@" or not c.isprintable() else c for c in name)

@@ -1,0 +1,188 @@
+"""What the command line shows of datasets and versions; the fields are the keys of `--json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...engine.times import iso_time
+from ...projections.catalog import DatasetRow, VersionRow
+from ...projections.stats import TOTAL
+from ..connection import Engine
+from ..hyperdatasets.selection import current_of, find_dataset
+from ..hyperdatasets.statistics import Statistics
+from .address import Address
+from .output import Cell, Difference, print_table, say
+
+_SHORT_ID = 12
+
+
+class DatasetView(msgspec.Struct, frozen=True):
+    """A dataset; `frames` are those of its current version, whose name `current` is."""
+
+    address: str
+    id: str
+    name: str
+    project: str
+    description: str
+    tags: list[str]
+    versions: int
+    current: str | None
+    frames: int
+    created: str
+
+
+class VersionView(msgspec.Struct, frozen=True):
+    """A version; `parent` is the parent's id."""
+
+    address: str
+    id: str
+    dataset: str
+    project: str
+    name: str
+    description: str
+    state: str
+    parent: str | None
+    frames: int
+    fingerprint: str | None
+    created: str
+    updated: str
+
+
+class StatsView(msgspec.Struct, frozen=True):
+    """A version and its statistics."""
+
+    version: VersionView
+    stats: dict[str, Any]
+
+
+def list_datasets(engine: Engine) -> list[DatasetView]:
+    """Return all datasets, oldest created first."""
+    with engine.read_catalog() as connection:
+        datasets = engine.catalog.datasets(connection)
+        versions = engine.catalog.versions(connection)
+    return [
+        _dataset_view(engine, row, [v for v in versions if v.dataset_id == row.dataset_id])
+        for row in datasets
+    ]
+
+
+def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
+    """Return the versions of a dataset, latest updated first."""
+    with engine.read_catalog() as connection:
+        versions = engine.catalog.versions(connection, dataset_id=dataset.dataset_id)
+    versions.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
+    return [_version_view(engine, row, dataset) for row in versions]
+
+
+def view_version(engine: Engine, version_id: str) -> VersionView:
+    """Return one version as it is now."""
+    with engine.read_catalog() as connection:
+        (row,) = engine.catalog.versions(connection, version_id=version_id, removed=True)
+    return _version_view(engine, row, find_dataset(engine, dataset_id=row.dataset_id))
+
+
+def view_stats(engine: Engine, row: VersionRow) -> StatsView:
+    """Return a version with its statistics."""
+    stats = Statistics.from_counts(engine.version_counts(row.version_id))
+    return StatsView(view_version(engine, row.version_id), stats.to_dict())
+
+
+def print_datasets(datasets: list[DatasetView]) -> None:
+    """Print datasets as a table."""
+    print_table(
+        ("dataset", "project", "versions", "current", "frames"),
+        ((row.name, row.project, row.versions, row.current, row.frames) for row in datasets),
+    )
+
+
+def print_versions(versions: list[VersionView]) -> None:
+    """Print the versions of a dataset as a table."""
+    names = {row.id: row.name for row in versions}
+
+    def parent(row: VersionView) -> str | None:
+        return names.get(row.parent, row.parent[:_SHORT_ID]) if row.parent else None
+
+    print_table(
+        ("version", "id", "state", "parent", "frames", "updated (UTC)"),
+        (
+            (
+                row.name,
+                row.id[:_SHORT_ID],
+                row.state,
+                parent(row),
+                row.frames,
+                row.updated[:19].replace("T", " "),
+            )
+            for row in versions
+        ),
+    )
+
+
+def print_stats(shown: StatsView, against: StatsView | None = None) -> None:
+    """Print statistics as a table; with a second version side by side, and what leads from that to the first."""
+    counts = _counts(shown.stats)
+    if against is None:
+        print_table(("", "", shown.version.address), ((*key, count) for key, count in counts.items()))
+        return
+    before = _counts(against.stats)
+    rows: list[tuple[Cell, ...]] = []
+    for key in dict.fromkeys([*counts, *before]):
+        old, new = before.get(key, 0), counts.get(key, 0)
+        rows.append((*key, old, new, Difference(new - old) if new != old else None))
+    rows.sort(key=lambda row: _KINDS.index(str(row[0])))
+    print_table(("", "", against.version.address, shown.version.address, "change"), rows)
+
+
+def print_change(what: str, version: VersionView) -> None:
+    """Print what became of a version, and its id."""
+    say(f"{what} {version.address} ({version.id}, {version.frames:,} frames)")
+
+
+_KINDS = ("frames", "label", "content type", "source", "bytes")
+
+
+def _counts(stats: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Flatten statistics into counts by kind and name, in the order in which they are shown."""
+    counts = {("frames", ""): stats["total"], ("frames", "annotated"): stats["annotated"]}
+    for kind, key in (("label", "labels"), ("content type", "content_types"), ("source", "sources")):
+        counts |= {(kind, entry["name"]): entry["count"] for entry in stats[key]}
+    return counts | {("bytes", entry["name"]): entry["bytes"] for entry in stats["sources"]}
+
+
+def _dataset_view(engine: Engine, row: DatasetRow, versions: list[VersionRow]) -> DatasetView:
+    current = current_of(versions) if versions else None
+    return DatasetView(
+        address=str(Address(row.name, row.project)),
+        id=row.dataset_id,
+        name=row.name,
+        project=row.project,
+        description=row.description,
+        tags=row.tags,
+        versions=len(versions),
+        current=current.name if current else None,
+        frames=_frames_of(engine, current) if current else 0,
+        created=iso_time(row.created_at),
+    )
+
+
+def _version_view(engine: Engine, row: VersionRow, dataset: DatasetRow) -> VersionView:
+    return VersionView(
+        address=str(Address(dataset.name, dataset.project, row.name)),
+        id=row.version_id,
+        dataset=dataset.name,
+        project=dataset.project,
+        name=row.name,
+        description=row.description,
+        state=row.state,
+        parent=row.parent_id,
+        frames=_frames_of(engine, row),
+        fingerprint=row.fingerprint,
+        created=iso_time(row.created_at),
+        updated=iso_time(row.updated_at),
+    )
+
+
+def _frames_of(engine: Engine, row: VersionRow) -> int:
+    return engine.version_counts(row.version_id)[TOTAL, ""]
