@@ -545,12 +545,13 @@ def test_loading_the_command_line_loads_no_more_than_it_needs():
     assert done.stdout == "[]\n"
 
 
-def test_colours_and_bars_are_for_terminals_only(home, monkeypatch):
+def test_colours_and_bars_are_for_terminals_only(home, monkeypatch, capsys):
     assert "\x1b" not in run("ls").stdout + run("verify").stderr
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    with output.progress_bar("working") as advance:
+    with output.progress_bar("{working} [b]\n") as advance:
         advance(1, 2)
+    assert "{working} [b]\\n" in capsys.readouterr().err
     assert "\x1b[1m" in run("ls").stdout
 
 
