@@ -137,15 +137,24 @@ class BoundingBox3D(Shape, tag="box3d"):
 class Polygon2D(Points, tag="polygon2d"):
     """A polygon of points ``(x, y)``, without repeating the first."""
 
+    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+        Points.__init__(self, points, **common)
+
 
 class Polygon3D(Points, tag="polygon3d"):
     """A polygon of points ``(x, y, z)``, without repeating the first."""
 
     dimensions = 3
 
+    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+        Points.__init__(self, points, **common)
+
 
 class ComplexPolygon2D(Rings, tag="complex_polygon2d"):
     """Several rings of points ``(x, y)``: parts and holes of one area."""
+
+    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
+        Rings.__init__(self, rings, **common)
 
 
 class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
@@ -153,15 +162,24 @@ class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
 
     dimensions = 3
 
+    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
+        Rings.__init__(self, rings, **common)
+
 
 class KeyPoints2D(Points, tag="keypoints2d"):
     """Key points ``(x, y)``."""
+
+    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+        Points.__init__(self, points, **common)
 
 
 class KeyPoints3D(Points, tag="keypoints3d"):
     """Key points ``(x, y, z)``."""
 
     dimensions = 3
+
+    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+        Points.__init__(self, points, **common)
 
 
 class Ellipse2D(Shape, tag="ellipse2d"):
@@ -240,6 +258,9 @@ class Mask(Annotation, tag="mask"):
 
 class ImageAnnotation(Annotation, tag="image"):
     """Labels of the whole frame; it has no geometry."""
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        Annotation.__init__(self, **common)
 
 
 BuiltinAnnotation = (

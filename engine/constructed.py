@@ -21,11 +21,14 @@ class Constructed(StructMeta):
             type.__setattr__(cls, "__init__", constructor)
         return cls
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Make an instance with all fields at their defaults, then run its constructor."""
-        self = StructMeta.__call__(cls)
-        self.__init__(*args, **kwargs)
-        return self
+    # Hidden from type checkers, which then read each type's ``__init__``.
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            """Make an instance with all fields at their defaults, then run its constructor."""
+            self = StructMeta.__call__(cls)
+            self.__init__(*args, **kwargs)
+            return self
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -1,0 +1,43 @@
+"""What a type checker makes of the public API; checked, never run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_type
+
+import framelode
+from framelode import (
+    BoundingBox2D,
+    Dataset,
+    DatasetVersion,
+    Engine,
+    FrameGroup,
+    ImageAnnotation,
+    Polygon2D,
+    SingleFrame,
+    Statistics,
+)
+
+engine = framelode.connect("./food")
+assert_type(engine, Engine)
+assert_type(DatasetVersion.create_new_dataset("food"), Dataset)
+draft = DatasetVersion.get_current(dataset_name="food")
+assert_type(draft, DatasetVersion)
+assert_type(draft.create_snapshot(), DatasetVersion)
+assert_type(DatasetVersion.create_snapshot(dataset_name="food"), DatasetVersion)
+assert_type(DatasetVersion.get_versions("food"), list[DatasetVersion])
+
+frame = SingleFrame(source="a.jpg", annotations=[BoundingBox2D(1, 2, 3, 4, labels=["cat"])])
+frame.annotations = [Polygon2D([(0, 0), (1, 0), (1, 1)], labels=["dog"]), ImageAnnotation(labels=["day"])]
+assert_type(frame.id, str | None)
+assert_type(frame.width, int | None)
+assert_type(frame.add_annotation(box2d_xywh=(1, 2, 3, 4)), list[int])
+assert_type(draft.get_single_frame("x"), SingleFrame | FrameGroup)
+assert_type(draft.get_stats(), Statistics)
+assert_type(draft.last_updated, datetime)
+assert_type(draft.get_parent(), str | None)
+assert_type(draft.publish_version(), bool)
+with draft.get_bulk_context() as bulk:
+    bulk.add_frame(frame)
+for found in draft:
+    assert_type(found, SingleFrame | FrameGroup)
