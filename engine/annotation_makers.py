@@ -36,7 +36,8 @@ def build_annotations(
     if frame_class is not None:
         if not added and common["labels"] is not None:
             raise refusal("labels", common["labels"], "none beside frame_class without a geometry")
-        added.append(ImageAnnotation(**{**common, "labels": label_list(frame_class, "frame_class")}))
+        of_frame: dict[str, Any] = {**common, "labels": label_list(frame_class, "frame_class")}
+        added.append(ImageAnnotation(**of_frame))
     elif not added and common["labels"] is not None:
         added.append(ImageAnnotation(**common))
     if not added:
