@@ -106,9 +106,11 @@ class Runner:
             track = self._tracks.get(projection.full_name)
             if track is not None and track.position == head.position and track.digest == head.digest:
                 return
-            while self._step(projection, head):
+            more = True
+            while more:
+                more = self._step(projection, head)
                 if progress:
-                    progress(self._tracks[projection.full_name].position, head.position)
+                    progress(min(self._tracks[projection.full_name].position, head.position), head.position)
 
     def catch_up_all(self, progress: Progress | None = None) -> None:
         """Catch up every projection."""
@@ -121,6 +123,8 @@ class Runner:
         with self._lock:
             with self.store.write() as connection:
                 self._reset(connection, fresh)
+            # A rebuild that failed may have left a trace of tables that are gone now.
+            self._tracks.pop(fresh.full_name, None)
             self.catch_up(fresh, progress)
             with self.store.write() as connection:
                 self._swap(connection, projection, fresh)
