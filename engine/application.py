@@ -16,12 +16,12 @@ from .batch import EVENTS_SCHEMA, AppendHeader
 from .datasets import Dataset
 from .errors import ConcurrencyError, ConflictError, NotFoundError, UsageError
 from .event_batch import read_events
-from .log import AppendExistsError, Clock, Log, StreamConflictError
+from .log import AppendExistsError, Clock, Log, StreamConflictError, patiently
 from .mapper import EventMapper
 from .state import VersionStates
 from .versions import Version
 
-_TRIES = 100
+_TRIES = 20
 
 Loaded = TypeVar("Loaded", bound=Aggregate)
 Result = dict[str, Any]
@@ -124,18 +124,19 @@ class LogApplication(Application[str]):
     ) -> Result:
         """Decide and save until no other writer gets in between; a command seen before is not run again."""
         digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             recorded = self.record_log.find_append(command_id) if command_id else None
             if recorded is not None:
                 return _recorded_result(recorded, digest)
-            aggregates, result = decide()
             try:
-                self.save(
-                    *aggregates,
-                    command_id=command_id or self.new_id(),
-                    request_digest=digest,
-                    result=msgspec.msgpack.encode(result),
-                )
+                with patiently(self.record_log, number):
+                    aggregates, result = decide()
+                    self.save(
+                        *aggregates,
+                        command_id=command_id or self.new_id(),
+                        request_digest=digest,
+                        result=msgspec.msgpack.encode(result),
+                    )
             except (StreamConflictError, AppendExistsError):
                 continue
             return result

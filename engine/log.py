@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 from eventsourcing import persistence
@@ -95,6 +96,10 @@ class Log(ABC):
         """
 
     @abstractmethod
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep all other writers out while something is decided and appended inside; for those who lost too often."""
+
+    @abstractmethod
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
         """Return a part of a command (the last one by default), or None."""
 
@@ -142,3 +147,11 @@ class Log(ABC):
     @abstractmethod
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the checked bodies of batches, in the order asked."""
+
+
+_PATIENCE = 5
+
+
+def patiently(log: Log, tries: int) -> AbstractContextManager[None]:
+    """Return what to decide and append in: nothing at first, all other writers kept out after a few lost tries."""
+    return nullcontext() if tries < _PATIENCE else log.exclusive()

@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
-from blake3 import blake3
 
 from .batch import BATCH_EVENTS, AppendHeader, Batch
 from .context import current_context
-from .decisions import DELETED, Decided, decide_deletes, decide_merges, decide_writes
-from .encoding import EncodedFrames, FrameEncoder, Refusal
+from .decisions import DELETED, Decided
+from .encoding import FrameEncoder, Refusal
 from .errors import ConcurrencyError, ConflictError, InvalidValueError
 from .frame_batch import pack_frame_batch
-from .keys import U64, Operation, Rows, frame_keys, key_columns
-from .log import Append, AppendExistsError, Log, StreamConflictError
-from .state import VersionState, VersionStates
+from .keys import U64, Operation, Rows, key_columns
+from .log import Append, AppendExistsError, Log, StreamConflictError, patiently
+from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest, digest_of
+from .state import VersionStates
 from .versions import Version
 
 APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
 
-_TRIES = 1000
+_TRIES = 20
 
 
 class WriteReport(msgspec.Struct):
@@ -73,23 +73,6 @@ class WriteReport(msgspec.Struct):
         self.refusals += other.refusals
         self.spans += other.spans
         self.overwritten += other.overwritten
-
-
-class _Request(Protocol):
-    """One part of a command: what it touches, and how it is decided."""
-
-    @property
-    def keys(self) -> bytes:
-        """Joined keys of the frames."""
-        ...
-
-    def digest(self) -> bytes:
-        """Identify the request, so that a repeated command is known again."""
-        ...
-
-    def decide(self, state: VersionState, found: U64) -> Decided:
-        """Decide against the state in which each key was last seen at `found`."""
-        ...
 
 
 OnPart = Callable[[WriteReport], None]
@@ -152,9 +135,9 @@ class FrameWriter:
             The command was used for other frames.
         """
 
-        def prepare(part: Sequence[Any]) -> tuple[_Request, list[Refusal]]:
+        def prepare(part: Sequence[Any]) -> tuple[FrameRequest, list[Refusal]]:
             encoded, refusals = encoder.encode(part)
-            return _Write(encoded, self._log), refusals
+            return WriteRequest(encoded, self._log), refusals
 
         return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
 
@@ -171,9 +154,9 @@ class FrameWriter:
     ) -> WriteReport:
         """Update frames by merging the fields sent into what the version holds; nothing is removed."""
 
-        def prepare(part: Sequence[Any]) -> tuple[_Request, list[Refusal]]:
+        def prepare(part: Sequence[Any]) -> tuple[FrameRequest, list[Refusal]]:
             encoded, refusals = encoder.encode(part)
-            return _Merge(encoded, without_fields, self._log), refusals
+            return MergeRequest(encoded, without_fields, self._log), refusals
 
         return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
 
@@ -188,8 +171,8 @@ class FrameWriter:
     ) -> WriteReport:
         """Delete frames by id; unknown ids leave no event and are counted."""
 
-        def prepare(part: Sequence[str]) -> tuple[_Request, list[Refusal]]:
-            return _Delete(list(dict.fromkeys(part)), self._log), []
+        def prepare(part: Sequence[str]) -> tuple[FrameRequest, list[Refusal]]:
+            return DeleteRequest(list(dict.fromkeys(part)), self._log), []
 
         return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
 
@@ -197,7 +180,7 @@ class FrameWriter:
         self,
         version_id: str,
         items: Iterable[Any],
-        prepare: Callable[[Sequence[Any]], tuple[_Request, list[Refusal]]],
+        prepare: Callable[[Sequence[Any]], tuple[FrameRequest, list[Refusal]]],
         batch_size: int,
         command_id: str | None,
         on_part: OnPart | None,
@@ -217,39 +200,51 @@ class FrameWriter:
         return report
 
     def _write_part(
-        self, version_id: str, request: _Request, command: _Command, number: int, *, is_last: bool
+        self, version_id: str, request: FrameRequest, command: _Command, number: int, *, is_last: bool
     ) -> WriteReport:
         # Only a command that may be repeated needs to be recognised.
         digest = command.chain(version_id, request, is_last=is_last) if command.repeatable else b""
         if command.recorded is not None and number <= command.recorded.part:
             return self._recorded_report(command, number, digest)
-        hi, lo = key_columns(request.keys)
-        packed: _Packed | None = None
-        for _ in range(_TRIES):
-            state = self._states.current(version_id)
-            version, found = state.version, state.find(hi, lo)
-            if packed is None or not np.array_equal(packed.found, found):
-                packed = _pack(version_id, request.decide(state, found), found, command.batch_size)
-            if not packed.batches:
-                return packed.report
-            batches = packed.numbered(version + 1)
-            if version > command.draft_at:
-                # Read after `version`, so that a publish up to there is seen; a later one makes the append conflict.
-                command.draft_at = self._draft_at(version_id)
+        attempt = _Attempt(version_id, request, command, number, digest, is_last)
+        for tries in range(_TRIES):
             try:
-                header = self._append(batches, command, number, digest, packed.report, is_last=is_last)
+                with patiently(self._log, tries):
+                    batches, header = self._attempt(attempt)
             except StreamConflictError:
                 continue
             except AppendExistsError:
                 return self._recorded_report(command, number, digest)
-            command.draft_at = max(command.draft_at, batches[-1].first_version + batches[-1].count - 1)
-            packed.report.spans.append((header.first_position, header.last_position))
-            position = header.first_position
-            for batch, (_, rows) in zip(batches, packed.batches, strict=True):
-                self._states.recorded(version_id, rows, position, batch.first_version)
-                position += batch.count
-            return packed.report
+            if header is not None:
+                self._take_over(attempt, batches, header)
+            return attempt.packed.report
         raise ConcurrencyError(f"version {version_id}: other writers were faster {_TRIES} times: call again")
+
+    def _attempt(self, attempt: _Attempt) -> tuple[list[Batch], AppendHeader | None]:
+        """Decide against the state as it is, and append what that comes to."""
+        state = self._states.current(attempt.version_id)
+        version, found = state.version, state.find(*key_columns(attempt.request.keys))
+        if attempt.packed.found is None or not np.array_equal(attempt.packed.found, found):
+            decided = attempt.request.decide(state, found)
+            attempt.packed = _pack(attempt.version_id, decided, found, attempt.command.batch_size)
+        if not attempt.packed.batches:
+            return [], None
+        batches = attempt.packed.numbered(version + 1)
+        if version > attempt.command.draft_at:
+            # Read after `version`, so that a publish up to there is seen; a later one makes the append conflict.
+            attempt.command.draft_at = self._draft_at(attempt.version_id)
+        return batches, self._append(batches, attempt)
+
+    def _take_over(self, attempt: _Attempt, batches: list[Batch], header: AppendHeader) -> None:
+        """Fold what was appended, now that it is committed, into the state in memory."""
+        attempt.command.draft_at = max(
+            attempt.command.draft_at, batches[-1].first_version + batches[-1].count - 1
+        )
+        attempt.packed.report.spans.append((header.first_position, header.last_position))
+        position = header.first_position
+        for batch, (_, rows) in zip(batches, attempt.packed.batches, strict=True):
+            self._states.recorded(attempt.version_id, rows, position, batch.first_version)
+            position += batch.count
 
     def _draft_at(self, version_id: str) -> int:
         """Return a version of the stream up to which the version is known to be a draft."""
@@ -257,26 +252,17 @@ class FrameWriter:
         version.require_draft()
         return version.version
 
-    def _append(
-        self,
-        batches: list[Batch],
-        command: _Command,
-        number: int,
-        digest: bytes,
-        report: WriteReport,
-        *,
-        is_last: bool,
-    ) -> AppendHeader:
+    def _append(self, batches: list[Batch], attempt: _Attempt) -> AppendHeader:
         context = current_context()
         append = Append(
             batches=batches,
-            command_id=command.command_id,
-            part=number,
-            is_last=is_last,
-            request_digest=digest,
+            command_id=attempt.command.command_id,
+            part=attempt.number,
+            is_last=attempt.is_last,
+            request_digest=attempt.digest,
             actor=context.actor,
             context=context.encoded,
-            result=_encode_report(report),
+            result=_encode_report(attempt.packed.report),
         )
         return self._log.append(append)
 
@@ -301,19 +287,19 @@ class _Command(msgspec.Struct):
     draft_at: int = -1
     request_digest: bytes = b""
 
-    def chain(self, version_id: str, request: _Request, *, is_last: bool) -> bytes:
+    def chain(self, version_id: str, request: FrameRequest, *, is_last: bool) -> bytes:
         """Return the digest of the request up to this part; every part is called once, in order."""
         ending = b"last" if is_last else b"more"
-        self.request_digest = _request_digest(
-            self.request_digest, version_id.encode(), ending, request.digest()
-        )
+        self.request_digest = digest_of(self.request_digest, version_id.encode(), ending, request.digest())
         return self.request_digest
 
 
 class _Packed(msgspec.Struct):
-    found: U64
-    batches: list[tuple[Batch, Rows]]
-    report: WriteReport
+    """What a part comes to, decided where each key was last seen at `found`; None before the first decision."""
+
+    found: U64 | None = None
+    batches: list[tuple[Batch, Rows]] = []
+    report: WriteReport = msgspec.field(default_factory=WriteReport)
 
     def numbered(self, first_version: int) -> list[Batch]:
         """Return the batches with the stream versions that follow each other from `first_version`."""
@@ -322,6 +308,18 @@ class _Packed(msgspec.Struct):
             numbered.append(msgspec.structs.replace(batch, first_version=first_version))
             first_version += batch.count
         return numbered
+
+
+class _Attempt(msgspec.Struct):
+    """A part of a command on its way into the log, through as many tries as it takes."""
+
+    version_id: str
+    request: FrameRequest
+    command: _Command
+    number: int
+    digest: bytes
+    is_last: bool
+    packed: _Packed = msgspec.field(default_factory=_Packed)
 
 
 def _pack(version_id: str, decided: Decided, found: U64, batch_size: int) -> _Packed:
@@ -340,73 +338,14 @@ def _pack(version_id: str, decided: Decided, found: U64, batch_size: int) -> _Pa
     return _Packed(found, batches, report)
 
 
-class _Write(msgspec.Struct):
-    """Frames to be added, or to replace what is there."""
-
-    encoded: EncodedFrames
-    log: Log
-
-    @property
-    def keys(self) -> bytes:
-        return self.encoded.keys
-
-    def digest(self) -> bytes:
-        return _request_digest(b"write", self.encoded.keys, self.encoded.digests)
-
-    def decide(self, state: VersionState, found: U64) -> Decided:
-        return decide_writes(self.encoded, self.log, state, found)
-
-
-class _Merge(msgspec.Struct):
-    """Frames whose fields are merged into what is there."""
-
-    encoded: EncodedFrames
-    without_fields: frozenset[str]
-    log: Log
-
-    @property
-    def keys(self) -> bytes:
-        return self.encoded.keys
-
-    def digest(self) -> bytes:
-        fields = " ".join(sorted(self.without_fields)).encode()
-        return _request_digest(b"merge", fields, self.encoded.keys, self.encoded.digests)
-
-    def decide(self, state: VersionState, found: U64) -> Decided:
-        return decide_merges(self.encoded, self.without_fields, self.log, state, found)
-
-
-class _Delete:
-    """Frames to be deleted."""
-
-    def __init__(self, ids: list[str], log: Log) -> None:
-        self.ids = ids
-        self.keys, self.plain = frame_keys(ids)
-        self._log = log
-
-    def digest(self) -> bytes:
-        return _request_digest(b"delete", self.keys)
-
-    def decide(self, state: VersionState, found: U64) -> Decided:  # noqa: ARG002 - the signature of all requests
-        return decide_deletes(self.ids, self.plain, self.keys, self._log, found)
-
-
-def _request_digest(*parts: bytes) -> bytes:
-    hasher = blake3()
-    for part in parts:
-        hasher.update(len(part).to_bytes(8, "little"))
-        hasher.update(part)
-    return hasher.digest(length=16)
-
-
 def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:
-    """Cut items into parts; says of each whether it is the last."""
+    """Cut items into parts; says of each whether it is the last, having looked at one item more."""
     iterator = iter(items)
     part = list(islice(iterator, size))
     while part:
-        following = list(islice(iterator, size))
-        yield part, not following
-        part = following
+        ahead = list(islice(iterator, 1))
+        yield part, not ahead
+        part = ahead + list(islice(iterator, size - 1)) if ahead else ahead
 
 
 def _check_batch_size(batch_size: int) -> int:

@@ -67,6 +67,7 @@ class Database:
         self._file_lock: FileLock | None = None
         self._reader: sa.Connection | None = None
         self._writer: sa.Connection | None = None
+        self._in_transaction = False
         self._pid = os.getpid()
         if path:
             _check_file(path)
@@ -106,18 +107,31 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[sa.Connection, None, None]:
-        """Give the writing connection inside a transaction that excludes every other writer."""
+        """Give the writing connection inside a transaction that excludes every other writer.
+
+        Inside another one of the same thread it joins that transaction.
+        """
         with self._write_lock, self._translated():
             self._reopen_after_fork()
             connection = self._live(self._writer)
-            with self._locked():
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.exec_driver_sql("COMMIT")
-                except BaseException:
-                    _roll_back(connection)
-                    raise
+            if self._in_transaction:
+                yield connection
+                return
+            with self._locked(), self._transaction(connection):
+                yield connection
+
+    @contextmanager
+    def _transaction(self, connection: sa.Connection) -> Generator[None, None, None]:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self._in_transaction = True
+        try:
+            yield
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        finally:
+            self._in_transaction = False
 
     def _live(self, connection: sa.Connection | None) -> sa.Connection:
         if connection is None:

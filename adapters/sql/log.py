@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -194,6 +195,12 @@ class SqlLog(Log):
                 also(connection)
         self._head = None
         return recorded
+
+    @contextmanager
+    def exclusive(self) -> Generator[None, None, None]:
+        """Keep all other writers out while something is decided and appended inside."""
+        with self.database.write():
+            yield
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
         row = connection.execute(_last_batch).one_or_none()
