@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+
 from framelode.adapters.voc import Problem, VocFolder
 from framelode.adapters.voc.document import MAX_BYTES
 from framelode.engine.errors import UsageError
