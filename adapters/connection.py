@@ -127,6 +127,12 @@ class Engine:
         self._version_rows[version_id] = (head, row)
         return row
 
+    def version_totals(self) -> dict[str, int]:
+        """Return the number of frames of each version that holds any, caught up with the log."""
+        self.runner.catch_up(self.stats)
+        with self._store.read() as connection:
+            return self.stats.totals(connection)
+
     def version_counts(self, version_id: str) -> Counts:
         """Return the counts of a version, caught up with the log."""
         self.runner.catch_up(self.stats)
@@ -160,7 +166,7 @@ class Engine:
             findings = verify(self.log, self.states, self.runner, scratch, progress)
         if findings.problems:
             more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
-            raise IntegrityError(findings.problems[0] + more, file=self.log.name)
+            raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)
         return findings
 
     def close(self) -> None:
@@ -246,6 +252,10 @@ def current_engine(explicit: str | None = None) -> Engine:
     if url is None:
         raise UsageError(
             "no engine here: run `framelode init`, or connect('./folder') in Python, or set FRAMELODE_URL"
+        )
+    if url == location.IN_MEMORY:
+        raise UsageError(
+            "an engine in memory ends with its process: name a folder, or use connect() in Python"
         )
     if not location.exists(url):
         raise UsageError(f"there is no engine at {url}: run `framelode init {url}`")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.errors import UsageError
+from ..engine.errors import IntegrityError, UsageError
 
 SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
@@ -71,6 +71,8 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     ------
     UsageError
         The URL is of an unknown kind, the folder cannot be made, or its settings cannot be read.
+    IntegrityError
+        The log that the settings name is gone.
     """
     text = os.fspath(url)
     if text in {IN_MEMORY, "sqlite:///:memory:"}:
@@ -88,6 +90,12 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     if projections is not None:
         wanted.projections = _relative(Path(projections).expanduser().absolute(), folder)
     log = folder / wanted.log
+    if settings is not None and log_name in {None, settings.log} and not log.exists():
+        raise IntegrityError(
+            f"{log} is missing, yet {folder / SETTINGS_FILE} says that it was there: restore it from a copy, or delete "
+            f"{SETTINGS_FILE} to begin anew",
+            file=str(log),
+        )
     return Location(
         url=str(folder) if wanted.log == LOG_FILE else f"{_SQLITE}{log}",
         folder=folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -89,15 +90,25 @@ class IntegrityError(FramelodeError):
         Position in the log of the first event affected, when known.
     file : str or None
         The file or database that holds the damage.
+    problems : tuple of str
+        Everything that a check found wrong; the message is about the first.
     """
 
     code = "integrity"
     exit_status = 3
 
-    def __init__(self, message: str, *, position: int | None = None, file: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int | None = None,
+        file: str | None = None,
+        problems: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.position = position
         self.file = file
+        self.problems = tuple(problems) or (message,)
 
 
 class StorageError(FramelodeError):

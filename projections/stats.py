@@ -161,6 +161,12 @@ class Stats(Projection):
         query = sa.select(column.kind, column.name, column.count).where(column.version_id == version_id)
         return Counter({(row.kind, row.name): row.count for row in connection.execute(query)})
 
+    def totals(self, connection: sa.Connection) -> dict[str, int]:
+        """Return the number of frames of each version that holds any."""
+        column = self.counts.c
+        query = sa.select(column.version_id, column.count).where(column.kind == TOTAL)
+        return {row[0]: row[1] for row in connection.execute(query)}
+
     def version_counts(self, connection: sa.Connection, version_id: str) -> Counts:
         """Return the counts of one version."""
         return self._read(connection, version_id)

@@ -327,8 +327,17 @@ def snapshot(
 @app.command()
 def verify(context: typer.Context, json: Json = False) -> None:
     """Check the whole log, and everything derived from it against a fresh fold."""
-    with _engine_of(context) as engine, progress_bar("verifying") as advance:
-        found, url = engine.verify(advance), engine.url
+    with _engine_of(context) as engine:
+        url = engine.url
+        try:
+            with progress_bar("verifying") as advance:
+                found = engine.verify(advance)
+        except IntegrityError as error:
+            if json:
+                print_json({"engine": url, "problems": list(error.problems)})
+            for problem in error.problems[1:] if not json else ():
+                note(problem)
+            raise
     if json:
         print_json({"engine": url, "verified": found})
         return

@@ -8,7 +8,6 @@ import msgspec
 
 from ...engine.times import iso_time
 from ...projections.catalog import DatasetRow, VersionRow
-from ...projections.stats import TOTAL
 from ..connection import Engine
 from ..hyperdatasets.selection import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics
@@ -62,8 +61,9 @@ def list_datasets(engine: Engine) -> list[DatasetView]:
     with engine.read_catalog() as connection:
         datasets = engine.catalog.datasets(connection)
         versions = engine.catalog.versions(connection)
+    totals = engine.version_totals()
     return [
-        _dataset_view(engine, row, [v for v in versions if v.dataset_id == row.dataset_id])
+        _dataset_view(totals, row, [v for v in versions if v.dataset_id == row.dataset_id])
         for row in datasets
     ]
 
@@ -73,14 +73,15 @@ def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
     with engine.read_catalog() as connection:
         versions = engine.catalog.versions(connection, dataset_id=dataset.dataset_id)
     versions.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
-    return [_version_view(engine, row, dataset) for row in versions]
+    totals = engine.version_totals()
+    return [_version_view(totals, row, dataset) for row in versions]
 
 
 def view_version(engine: Engine, version_id: str) -> VersionView:
     """Return one version as it is now."""
     with engine.read_catalog() as connection:
         (row,) = engine.catalog.versions(connection, version_id=version_id, removed=True)
-    return _version_view(engine, row, find_dataset(engine, dataset_id=row.dataset_id))
+    return _version_view(engine.version_totals(), row, find_dataset(engine, dataset_id=row.dataset_id))
 
 
 def view_stats(engine: Engine, row: VersionRow) -> StatsView:
@@ -151,7 +152,7 @@ def _counts(stats: dict[str, Any]) -> dict[tuple[str, str], int]:
     return counts | {("bytes", entry["name"]): entry["bytes"] for entry in stats["sources"]}
 
 
-def _dataset_view(engine: Engine, row: DatasetRow, versions: list[VersionRow]) -> DatasetView:
+def _dataset_view(totals: dict[str, int], row: DatasetRow, versions: list[VersionRow]) -> DatasetView:
     current = current_of(versions) if versions else None
     return DatasetView(
         address=str(Address(row.name, row.project)),
@@ -162,12 +163,12 @@ def _dataset_view(engine: Engine, row: DatasetRow, versions: list[VersionRow]) -
         tags=row.tags,
         versions=len(versions),
         current=current.name if current else None,
-        frames=_frames_of(engine, current) if current else 0,
+        frames=totals.get(current.version_id, 0) if current else 0,
         created=iso_time(row.created_at),
     )
 
 
-def _version_view(engine: Engine, row: VersionRow, dataset: DatasetRow) -> VersionView:
+def _version_view(totals: dict[str, int], row: VersionRow, dataset: DatasetRow) -> VersionView:
     return VersionView(
         address=str(Address(dataset.name, dataset.project, row.name)),
         id=row.version_id,
@@ -177,12 +178,8 @@ def _version_view(engine: Engine, row: VersionRow, dataset: DatasetRow) -> Versi
         description=row.description,
         state=row.state,
         parent=row.parent_id,
-        frames=_frames_of(engine, row),
+        frames=totals.get(row.version_id, 0),
         fingerprint=row.fingerprint,
         created=iso_time(row.created_at),
         updated=iso_time(row.updated_at),
     )
-
-
-def _frames_of(engine: Engine, row: VersionRow) -> int:
-    return engine.version_counts(row.version_id)[TOTAL, ""]

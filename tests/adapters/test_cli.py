@@ -364,6 +364,8 @@ def test_a_log_with_a_changed_value_is_damaged(home):
     database.commit()
     database.close()
     assert f"position {position}" in error_of(run("verify", status=3))
+    (problem,) = run_json("verify", status=3)["problems"]
+    assert f"position {position}" in problem
 
 
 def test_a_log_that_is_cut_off_is_damaged(home):

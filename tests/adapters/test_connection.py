@@ -264,3 +264,30 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
         add.join(timeout=30)
         assert not add.is_alive()
     engine.close()
+
+
+def test_a_log_that_is_gone_is_noticed(tmp_path):
+    framelode.connect(tmp_path / "food").close()
+    (tmp_path / "food/log.db").unlink()
+    with pytest.raises(IntegrityError, match=r"log\.db is missing.*restore it from a copy"):
+        framelode.connect(tmp_path / "food")
+    assert not (tmp_path / "food/log.db").exists()
+    (tmp_path / "food/framelode.toml").unlink()
+    framelode.connect(tmp_path / "food").close()
+
+
+def test_verify_tells_everything_it_found(tmp_path):
+    import sqlite3
+
+    with framelode.connect(tmp_path / "food") as engine:
+        fill()
+        engine.catch_up()
+        connection = sqlite3.connect(tmp_path / "food/projections.db")
+        connection.execute("UPDATE stats_count_v1 SET count = count + 1")
+        connection.execute("UPDATE catalog_dataset_v1 SET name = 'drink'")
+        connection.commit()
+        connection.close()
+        with pytest.raises(IntegrityError, match=r"\(and 1 more\)") as caught:
+            engine.verify()
+        assert len(caught.value.problems) == 2
+    engine.close()
