@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -15,9 +15,6 @@ from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from .writing import VersionWriter, failures_of, logger
-
-if TYPE_CHECKING:
-    from .frame_writes import FrameWrites
 
 DEFAULT_FLUSH_THRESHOLD = 1000
 
@@ -39,10 +36,10 @@ class BulkContext:
 
     Parameters
     ----------
-    version : FrameWrites
-        The draft.
     writer : VersionWriter
-        Writes into it.
+        Writes into the draft.
+    commit : callable
+        Commits the draft.
     flush_threshold : int, optional
         1000 if not given.
     log : logging.Logger, optional
@@ -62,8 +59,8 @@ class BulkContext:
 
     def __init__(
         self,
-        version: FrameWrites,
         writer: VersionWriter,
+        commit: Callable[[], object],
         flush_threshold: int | None = None,
         log: logging.Logger | None = None,
         refresh_version_stats: bool = True,
@@ -76,8 +73,8 @@ class BulkContext:
                 f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}"
             )
         self.arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
-        self._version = version
         self._writer = writer
+        self._commit = commit
         self._threshold = threshold
         self._log = log or logger
         self._refresh = refresh_version_stats
@@ -130,7 +127,7 @@ class BulkContext:
     ) -> None:
         self.flush()
         if self._refresh:
-            self._version.commit_version()
+            self._commit()
 
 
 def _runs(changes: list[_Change]) -> Iterator[list[_Change]]:

@@ -151,7 +151,7 @@ class FrameWrites(VersionHandle):
         """
         arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
         if self._bulk is None:
-            self._bulk = BulkContext(self, self._writer, *arguments)
+            self._bulk = BulkContext(self._writer, self.commit_version, *arguments)
         elif self._bulk.arguments != arguments:
             warnings.warn(
                 "this version has a bulk context already; its arguments stay", UserWarning, stacklevel=2
