@@ -75,7 +75,9 @@ class FrameReads(VersionHandle):
         reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
         return reader.by_source(source_uri)
 
-    def get_iterator(self, projection: Sequence[str] | None = None) -> Iterator[Any]:
+    def get_iterator(
+        self, projection: Sequence[str] | None = None, *, order_by: str | None = None
+    ) -> Iterator[Any]:
         """Yield all frames in log order: the order of their last changes, the same on every machine.
 
         Frames are streamed; at most 64 bytes of each stay in memory.
@@ -85,12 +87,16 @@ class FrameReads(VersionHandle):
         projection : sequence of str, optional
             Dot paths of the parts wanted (a number is an array index, ``*`` every element); yields dicts then.
 
+        order_by : str, optional
+            ``"context"`` yields frames of one context together, as video needs them: by context id, then timestamp,
+            then id (ours). It reads the version twice and sorts on disk.
+
         Raises
         ------
         ValueError
-            A path is one that no frame can have.
+            A path is one that no frame can have, or the order is unknown.
         """
-        return FrameReader(self._engine, self._row()).iterate(projection)
+        return FrameReader(self._engine, self._row()).iterate(projection, order_by)
 
     def __iter__(self) -> Iterator[SingleFrame | FrameGroup]:
         return self.get_iterator()

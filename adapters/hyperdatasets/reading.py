@@ -19,11 +19,15 @@ from ...engine.times import iso_time
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_records, read_stored
+from ...projections.order import context_order
 from ...projections.state import TOMBSTONE, State, live_positions
 from ..connection import Engine
 from .paths import Paths
 
 Frame = SingleFrame | FrameGroup
+
+BY_CONTEXT = "context"
+"""What `order_by` may be: frames of one context together, in order of time."""
 
 _FILE = "file://"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -72,11 +76,7 @@ class FrameReader:
             message = f"{missing} of {len(set(ids))} frames are not in version {self._version.name!r}"
             warnings.warn(message, MissingFramesWarning, stacklevel=4)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
-        read = (
-            self._frames(state, ordered)
-            if projection is None
-            else self._dicts(state, ordered, Paths(projection))
-        )
+        read = self._read(state, ordered, None if projection is None else Paths(projection))
         by_position = dict(zip(ordered.tolist(), read, strict=True))
         return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
 
@@ -90,11 +90,28 @@ class FrameReader:
             if any(source.uri is not None and matches(source.uri) for source in record.sources)
         ]
 
-    def iterate(self, projection: Sequence[str] | None = None) -> Iterator[Any]:
-        """Yield all frames in log order; with a projection the asked parts as dicts."""
+    def iterate(self, projection: Sequence[str] | None = None, order_by: str | None = None) -> Iterator[Any]:
+        """Yield all frames in log order, or by context; with a projection the asked parts as dicts."""
         paths = None if projection is None else Paths(projection)
+        if order_by not in {None, BY_CONTEXT}:
+            raise InvalidValueError(
+                f"order_by must be {BY_CONTEXT!r} or None for log order, not {order_by!r}"
+            )
         state = self._state()
         positions = _log_order(state)
+        return (
+            self._read(state, positions, paths)
+            if order_by is None
+            else self._by_context(state, positions, paths)
+        )
+
+    def _by_context(self, state: State, positions: U64, paths: Paths | None) -> Iterator[Any]:
+        for window in context_order(self._engine.log, state, positions):
+            ascending = np.argsort(window)
+            read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
+            yield from (read[place] for place in range(len(window)))
+
+    def _read(self, state: State, positions: U64, paths: Paths | None) -> Iterator[Any]:
         return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
 
     def _find(self, ids: list[str]) -> tuple[State, U64]:

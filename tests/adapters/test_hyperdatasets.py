@@ -515,6 +515,36 @@ class TestReading:
         draft.update_frames([frames[1]])
         assert [frame.id for frame in draft] == ["f0", "f2", "f3", "f4", "f5", "f1"]
 
+    def test_order_by_context(self, draft):
+        frames = [
+            SingleFrame(id="9", source="s3://b/2.mp4", timestamp=20),
+            SingleFrame(id="8", source="s3://b/1.mp4", timestamp=10),
+            SingleFrame(id="7", source="s3://b/2.mp4", timestamp=10),
+            SingleFrame(id="6", source="s3://b/9.jpg", timestamp=5, context_id="s3://b/1.mp4"),
+            SingleFrame(id="5", source="s3://b/2.mp4", timestamp=10),
+            SingleFrame(id="4"),
+        ]
+        draft.add_frames(frames, batch_size=1)
+        ordered = [frame.id for frame in draft.get_iterator(order_by="context")]
+        assert ordered == ["4", "6", "8", "5", "7", "9"]
+        assert list(draft.get_iterator(["id"], order_by="context")) == [
+            {"id": frame_id} for frame_id in ordered
+        ]
+        draft.delete_frames(["8"])
+        assert len(list(draft.get_iterator(order_by="context"))) == 5
+        with pytest.raises(ValueError, match="order_by"):
+            draft.get_iterator(order_by="size")
+
+    def test_order_by_context_over_many_windows(self, draft):
+        draft.add_frames(
+            SingleFrame(id=f"{number:05d}", source=f"s3://b/{number % 7}.mp4", timestamp=-number)
+            for number in range(9000)
+        )
+        rows = draft.get_iterator(["context_id", "timestamp"], order_by="context")
+        keys = [(row["context_id"], row["timestamp"]) for row in rows]
+        assert len(keys) == 9000
+        assert keys == sorted(keys)
+
     def test_projection(self, draft):
         frame = make(1, id="x", metadata={"a": {"b": 1}})
         frame.add_annotation(box2d_xywh=(5, 6, 7, 8), labels=["bus", "red"], confidence=0.5)
