@@ -26,6 +26,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 """What one encoded frame may have."""
 
 _FLOAT64 = 0xCB
+_FRAMES_AT_ONCE = 500
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -77,10 +78,20 @@ class FrameEncoder:
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         """Encode a batch; frames that cannot be recorded come back as refusals."""
-        payloads = self._encode_together(frames)
-        if payloads is None:
-            return self._encode_one_by_one(frames)
-        return self._finish(frames, payloads), []
+        accepted: list[AnyFrame] = []
+        payloads: list[bytes] = []
+        digests: list[bytes] = []
+        refusals: list[Refusal] = []
+        # What the screen has touched is still in the processor's cache when it is encoded and hashed.
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            some = frames[start : start + _FRAMES_AT_ONCE]
+            encoded = self._encode_together(some)
+            if encoded is None:
+                some, encoded = self._encode_one_by_one(some, refusals)
+            accepted += some
+            payloads += encoded
+            digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
+        return self._finish(accepted, payloads, digests), refusals
 
     def _encode_together(self, frames: Sequence[Any]) -> list[bytes] | None:
         """Encode frames that need no second look; None when some do."""
@@ -94,17 +105,18 @@ class FrameEncoder:
             return None
         return payloads if max(map(len, payloads), default=0) <= self._limit else None
 
-    def _encode_one_by_one(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+    def _encode_one_by_one(
+        self, frames: Sequence[Any], refusals: list[Refusal]
+    ) -> tuple[list[AnyFrame], list[bytes]]:
         accepted: list[AnyFrame] = []
         payloads: list[bytes] = []
-        refusals: list[Refusal] = []
         for frame in frames:
             try:
                 payloads.append(self._encode_one(frame))
                 accepted.append(frame)
             except FramelodeError as error:
                 refusals.append(Refusal(frame, str(error)))
-        return self._finish(accepted, payloads), refusals
+        return accepted, payloads
 
     def _encode_one(self, frame: Any) -> bytes:
         if not isinstance(frame, SingleFrame | FrameGroup):
@@ -120,16 +132,18 @@ class FrameEncoder:
             )
         return payload
 
-    def _finish(self, frames: Sequence[AnyFrame], payloads: list[bytes]) -> EncodedFrames:
+    def _finish(
+        self, frames: Sequence[AnyFrame], payloads: list[bytes], digests: list[bytes]
+    ) -> EncodedFrames:
         ids = [frame.id or self._give_id(frame) for frame in frames]
         duplicates = len(ids) - len(set(ids))
         if duplicates:
             # The last frame of an id wins, at its own place.
             last = sorted({frame_id: index for index, frame_id in enumerate(ids)}.values())
-            ids, payloads = [ids[index] for index in last], [payloads[index] for index in last]
+            ids = [ids[index] for index in last]
+            payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
         keys, plain = frame_keys(ids)
-        digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in payloads])
-        return EncodedFrames(ids, plain, keys, payloads, digests, self._limit, duplicates)
+        return EncodedFrames(ids, plain, keys, payloads, b"".join(digests), self._limit, duplicates)
 
     def _give_id(self, frame: AnyFrame) -> str:
         frame.id = frame.derive_id(self._root) or self._new_id()
