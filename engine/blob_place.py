@@ -1,0 +1,151 @@
+"""The contract of a place that holds blobs, and what goes wrong with one."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import msgspec
+
+from .errors import StorageError
+
+CHUNK_BYTES = 1024 * 1024
+"""How much of a file is in memory at once."""
+
+TEMPORARY = "tmp"
+"""Folder of files that are still being written."""
+
+_LAYOUT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(?=\1\2)([0-9a-f]{64})")
+
+
+class PlaceError(StorageError):
+    """A place refused to do something.
+
+    Attributes
+    ----------
+    permanent : bool
+        Trying again cannot help: full, read-only, forbidden.
+    """
+
+    code = "storage"
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A file of the place.
+
+    Attributes
+    ----------
+    name : str
+        Relative to the place.
+    digest : str or None
+        The blob that it is, by its name; None for a file that does not belong here.
+    size : int
+        Bytes.
+    modified : float
+        Seconds since 1970; 0 when the place does not say.
+    """
+
+    name: str
+    digest: str | None
+    size: int
+    modified: float
+
+
+class Sink(ABC):
+    """A temporary file that is being written."""
+
+    name: str
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the file; it still has its temporary name."""
+
+
+class BlobPlace(ABC):
+    """Keeps files under the digest of their content: ``ab/cd/<digest>``, written as ``tmp/<name>`` first.
+
+    Whatever the storage raises comes out as `PlaceError`, but for a missing blob: `FileNotFoundError`.
+
+    Attributes
+    ----------
+    name : str
+        What messages call the place: its folder or URL.
+    threads : int
+        How many files are best written at once.
+    """
+
+    name: str
+    threads: int
+
+    @abstractmethod
+    def create(self) -> Sink:
+        """Begin a temporary file."""
+
+    def put_whole(self, data: bytes, digest: str) -> bool:  # noqa: ARG002 - the signature of all places
+        """Write a small content under its final name at once; False where readers could see half of it."""
+        return False
+
+    @abstractmethod
+    def discard(self, temporary: str) -> None:
+        """Drop a temporary file; nothing happens when that fails or it is gone."""
+
+    @abstractmethod
+    def sync_written(self, temporaries: Sequence[str]) -> None:
+        """Wait until the contents of temporary files are durable."""
+
+    @abstractmethod
+    def move(self, temporary: str, digest: str) -> None:
+        """Give a temporary file its final name, replacing what is there; readers see the old or the new one."""
+
+    @abstractmethod
+    def sync_moved(self, digests: Sequence[str]) -> None:
+        """Wait until final names are durable."""
+
+    @abstractmethod
+    def size(self, digest: str) -> int | None:
+        """Return the bytes of a blob, None when it is not here."""
+
+    @abstractmethod
+    def read_range(self, digest: str, start: int, stop: int | None) -> bytes:
+        """Return a range of a blob's bytes; fewer when it ends before."""
+
+    @abstractmethod
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading, with seek."""
+
+    @abstractmethod
+    def delete(self, digests: Sequence[str]) -> None:
+        """Delete blobs; those that are gone already do not matter."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[Entry]:
+        """Yield every file, temporary ones left out."""
+
+    @abstractmethod
+    def clean(self, older_than: float) -> int:
+        """Drop temporary files that nothing was written to for some seconds; returns how many."""
+
+    def path(self, digest: str) -> str:
+        """Return what messages call a blob."""
+        return f"{self.name}/{blob_name(digest)}"
+
+
+def blob_name(digest: str) -> str:
+    """Return the name of a blob, relative to its place."""
+    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def digest_of(name: str) -> str | None:
+    """Return the digest that a relative name stands for, None when it fits the layout of no blob."""
+    match = _LAYOUT.fullmatch(name)
+    return match[3] if match else None

@@ -1,0 +1,63 @@
+"""Reads a blob and finds out at its end whether it is what its name says."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+from blake3 import blake3
+
+from .errors import IntegrityError
+
+
+class VerifyingReader(io.RawIOBase):
+    """Hashes what it reads; the last read fails when the bytes are not those of the digest.
+
+    Parameters
+    ----------
+    file : binary file
+        The blob; closed with the reader.
+    digest : str
+        What it should be.
+    path : str
+        What a message calls it.
+    """
+
+    def __init__(self, file: BinaryIO, digest: str, path: str) -> None:
+        self._file = file
+        self._digest = digest
+        self._path = path
+        self._hasher = blake3()
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read and hash bytes; at the end, compare.
+
+        Raises
+        ------
+        IntegrityError
+            The blob has other bytes than its digest names.
+        """
+        view = memoryview(buffer).cast("B")
+        data = self._file.read(len(view))
+        if not data:
+            check_hash(self._digest, self._hasher.hexdigest(), self._path)
+        self._hasher.update(data)
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the blob."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def check_hash(digest: str, found: str, path: str) -> None:
+    """Raise `IntegrityError` when a blob's bytes have another hash than its name."""
+    if found != digest:
+        message = f"blob {digest} is damaged: {path} hashes to {found}; store the content again"
+        raise IntegrityError(message, file=path)

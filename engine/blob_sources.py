@@ -1,0 +1,158 @@
+"""Files that are to be stored: read in chunks, and noticed when they change meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Protocol
+
+from .blob_place import CHUNK_BYTES
+from .errors import FramelodeError
+
+PathLike = str | os.PathLike[str]
+
+
+class SourceError(FramelodeError):
+    """A source cannot be read, or changed while it was."""
+
+    code = "source"
+
+
+class Content(Protocol):
+    """A content that is being read."""
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        ...
+
+    def check(self) -> None:
+        """Raise `SourceError` when what was read may be of two states."""
+        ...
+
+
+class Source(Protocol):
+    """What a content can be read from, more than once unless it says otherwise."""
+
+    name: str
+
+    def open(self) -> Any:
+        """Give the content inside a `with` block."""
+        ...
+
+
+class FileSource:
+    """A local file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, path: PathLike) -> None:
+        self.name = os.fspath(path)
+
+    @contextmanager
+    def open(self) -> Generator[Content, None, None]:
+        """Give the file's content; anything but a regular file is refused."""
+        try:
+            # Without O_NONBLOCK a pipe without a writer would be waited for.
+            descriptor = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        try:
+            yield _FileContent(self.name, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _FileContent:
+    __slots__ = ("_before", "_descriptor", "_left", "name")
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._before = os.fstat(descriptor)
+        self._left = self._before.st_size
+        if not stat.S_ISREG(self._before.st_mode):
+            kind = "folder" if stat.S_ISDIR(self._before.st_mode) else "special file"
+            raise SourceError(f"{name} is a {kind}: only regular files can be stored")
+
+    def read(self) -> bytes:
+        if not self._left:
+            return b""
+        try:
+            data = os.read(self._descriptor, min(self._left, CHUNK_BYTES))
+        except OSError as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        self._left -= len(data)
+        return data
+
+    def check(self) -> None:
+        try:
+            after = os.stat(self.name)  # noqa: PTH116 - a Path for each file costs more than the call
+        except OSError as error:
+            raise SourceError(f"{self.name} went while it was read: {_reason(error)}") from error
+        if self._left or _identity(after) != _identity(self._before):
+            raise SourceError(f"{self.name} changed while it was read: store it again when it is at rest")
+
+
+class StreamSource:
+    """A stream that is open already, or bytes.
+
+    Parameters
+    ----------
+    stream : binary file
+        Read from where it stands; one that cannot seek can be read once only.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.name = str(getattr(stream, "name", "a stream"))
+        self._stream = stream
+        self._start = stream.tell() if stream.seekable() else None
+        self._is_read = False
+
+    @contextmanager
+    def open(self) -> Generator[Content, None, None]:
+        """Give what the stream holds."""
+        if self._is_read and self._start is None:
+            raise SourceError(f"{self.name} cannot be read again: give a stream that can seek")
+        if self._is_read and self._start is not None:
+            self._stream.seek(self._start)
+        self._is_read = True
+        yield _StreamContent(self.name, self._stream)
+
+
+class _StreamContent:
+    def __init__(self, name: str, stream: BinaryIO) -> None:
+        self.name = name
+        self._stream = stream
+
+    def read(self) -> bytes:
+        try:
+            return self._stream.read(CHUNK_BYTES)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+
+    def check(self) -> None:
+        """Do nothing: a stream does not say whether what is behind it changed."""
+
+
+def file_size(path: PathLike) -> int:
+    """Return the bytes of a file, 0 when it cannot be asked."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except (OSError, ValueError):
+        return 0
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

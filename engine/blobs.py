@@ -1,0 +1,326 @@
+"""The blob store: contents kept once under the hash of their bytes, on any filesystem.
+
+A blob is written under a temporary name while it is hashed, made durable, and then moved to its own name. So a
+reader sees all of it or nothing, and what `put_files` reports as stored survives a crash.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from .blob_folder import LocalFolder
+from .blob_intake import Intake
+from .blob_objects import FsspecPlace
+from .blob_place import CHUNK_BYTES, BlobPlace, Entry
+from .blob_reader import VerifyingReader
+from .blob_scrub import ScrubFindings, scrub
+from .blob_sources import FileSource, PathLike, Source, SourceError, StreamSource, file_size
+from .blob_uris import check_digest
+from .blob_vouching import NothingKnown, Vouching
+from .errors import NotFoundError, StorageError
+
+__all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile"]
+
+RETRIES = 4
+"""How often storage that refuses is asked again."""
+
+BATCH_FILES = 4096
+BATCH_BYTES = 512 * 1024 * 1024
+"""One sync makes so many files, or so many bytes, durable."""
+
+LEFTOVER_SECONDS = 24 * 3600.0
+"""A temporary file that nothing was written to for so long belongs to nobody."""
+
+_FIRST_WAIT_SECONDS = 0.1
+
+
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """A content that is in the store, durable.
+
+    Attributes
+    ----------
+    source : str
+        The file it came from.
+    digest : str
+        blake3 of its bytes, 64 hex digits.
+    size : int
+        Bytes.
+    is_new : bool
+        It was written by this call; False for a content that was there or came twice.
+    """
+
+    source: str
+    digest: str
+    size: int
+    is_new: bool
+
+
+class FileFailure(msgspec.Struct, frozen=True, gc=False):
+    """A file that was not stored.
+
+    Attributes
+    ----------
+    source : str
+        The file.
+    error : str
+        Why.
+    kind : str
+        ``source``: it could not be read or changed meanwhile; ``storage``: the store refused it.
+    """
+
+    source: str
+    error: str
+    kind: str
+
+
+class PutReport(msgspec.Struct):
+    """What `BlobStore.put_files` stored, and what it could not; both in the order of the files."""
+
+    stored: list[StoredFile] = []
+    failures: list[FileFailure] = []
+
+
+Known = Callable[[str], bool] | Container[str]
+
+
+class BlobStore:
+    """Contents under the hash of their bytes.
+
+    Parameters
+    ----------
+    url : str, path or BlobPlace
+        A local folder, made when something is first written, or an fsspec URL such as ``s3://bucket/blobs``.
+    filesystem : fsspec filesystem, optional
+        One made already; `url` is then a path on it.
+    vouching : Vouching, optional
+        Says which contents need not be written again; nothing is taken for known without it.
+    retries : int
+        How often storage that refuses is asked again, with growing waits.
+    sleep : callable
+        Waits for some seconds; injected in tests.
+
+    Raises
+    ------
+    UsageError
+        The URL is of an unknown kind, or its library is not installed.
+    """
+
+    def __init__(
+        self,
+        url: PathLike | BlobPlace,
+        *,
+        filesystem: Any = None,
+        vouching: Vouching | None = None,
+        retries: int = RETRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.place = url if isinstance(url, BlobPlace) else _place_of(os.fspath(url), filesystem)
+        self._vouching = vouching or NothingKnown()
+        self._waits = [_FIRST_WAIT_SECONDS * 2**number for number in range(retries)]
+        self._sleep = sleep
+
+    @property
+    def name(self) -> str:
+        """The folder or URL of the store."""
+        return self.place.name
+
+    def __repr__(self) -> str:
+        return f"BlobStore({self.name!r})"
+
+    def put_files(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        known: Known | None = None,
+        on_done: Callable[[StoredFile | FileFailure], None] | None = None,
+    ) -> PutReport:
+        """Store local files, in parallel, with one sync for a batch of them.
+
+        A content is written again unless it is known to be here: a file of its name may be what a crash left.
+
+        Parameters
+        ----------
+        paths : iterable of str or path
+            Consumed batch by batch.
+        known : callable or container, optional
+            Which digests are stored whole and relied on by somebody; what the store's `vouching` says by default.
+        on_done : callable, optional
+            Called for each file once it is durable or has failed, in this thread.
+
+        Returns
+        -------
+        PutReport
+            What was stored, and a failure for each file that was not: nothing is raised for a single file.
+        """
+        report = PutReport()
+        self.place.clean(LEFTOVER_SECONDS)
+        with self._intake(known) as intake:
+            for batch in _batches(paths):
+                for outcome in self._put(intake, [FileSource(path) for path in batch]):
+                    kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
+                    kept.append(outcome)
+                    if on_done:
+                        on_done(outcome)
+        return report
+
+    def put(self, content: BinaryIO | bytes, *, known: Known | None = None) -> StoredFile:
+        """Store one content from a stream or from memory, durable when this returns.
+
+        Raises
+        ------
+        StorageError
+            The store refused it, also when asked again; or the stream could not be read.
+        """
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        with self._intake(known) as intake:
+            (outcome,) = self._put(intake, [StreamSource(stream)])
+        if isinstance(outcome, FileFailure):
+            raise StorageError(outcome.error)
+        return outcome
+
+    def _intake(self, known: Known | None) -> Intake:
+        known = self._vouching.known() if known is None else known
+        knows = known if callable(known) else known.__contains__
+        return Intake(self.place, knows, self._vouching.vouch)
+
+    def _put(self, intake: Intake, sources: Sequence[Source]) -> Iterator[StoredFile | FileFailure]:
+        outcomes = intake.put(sources)
+        for wait in self._waits:
+            again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
+            if not again:
+                break
+            self._sleep(wait)
+            for at, outcome in zip(again, intake.put([sources[at] for at in again]), strict=True):
+                outcomes[at] = outcome
+        for source, outcome in zip(sources, outcomes, strict=True):
+            if outcome.error is None:
+                yield StoredFile(source.name, outcome.digest, outcome.size, outcome.is_new)
+            else:
+                kind = "source" if isinstance(outcome.error, SourceError) else "storage"
+                yield FileFailure(source.name, str(outcome.error), kind)
+
+    def size(self, digest: str) -> int:
+        """Return the bytes of a blob; `NotFoundError` when it is not here."""
+        size = self.place.size(check_digest(digest))
+        if size is None:
+            raise self._missing(digest)
+        return size
+
+    def __contains__(self, digest: object) -> bool:
+        return self.place.size(check_digest(digest)) is not None
+
+    def open(self, digest: str, *, verify: bool = False) -> BinaryIO:
+        """Open a blob for reading.
+
+        Parameters
+        ----------
+        digest : str
+            64 hex digits.
+        verify : bool
+            Hash while reading: the end of other bytes than the digest names is an `IntegrityError`. Such a reader
+            cannot seek.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        """
+        try:
+            file = self.place.open(check_digest(digest))
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+        if not verify:
+            return file
+        reader = VerifyingReader(file, digest, self.place.path(digest))
+        return cast("BinaryIO", io.BufferedReader(reader, CHUNK_BYTES))
+
+    def read(self, digest: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Return a range of a blob's bytes, all by default; fewer when it ends before `stop`."""
+        try:
+            return self.place.read_range(check_digest(digest), start, stop)
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+
+    def fetch(self, digest: str, path: PathLike) -> Path:
+        """Copy a blob into a local file, verified; the file appears whole or not at all.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        IntegrityError
+            Its bytes are not those that the digest names.
+        """
+        target = Path(path)
+        temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+        try:
+            with self.open(digest, verify=True) as source, temporary.open("xb") as copy:
+                shutil.copyfileobj(source, copy, CHUNK_BYTES)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every file of the store, also those that do not belong in it."""
+        return self.place.entries()
+
+    def delete(self, digests: Sequence[str]) -> None:
+        """Delete blobs; nobody asks whether they are needed: `Engine.gc` does."""
+        self.place.delete([check_digest(digest) for digest in digests])
+
+    def clean(self, older_than: float = LEFTOVER_SECONDS) -> int:
+        """Drop what killed processes left: temporary files that nothing was written to for some seconds."""
+        return self.place.clean(older_than)
+
+    def scrub(
+        self,
+        digests: Iterable[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        expected: Iterable[str] = (),
+    ) -> ScrubFindings:
+        """Read blobs again and compare them with their names.
+
+        Parameters
+        ----------
+        digests : iterable of str, optional
+            Which; everything in the store by default.
+        progress : callable, optional
+            Called with the blobs read so far and their bytes.
+        expected : iterable of str
+            Blobs that must be here when everything is read.
+        """
+        return scrub(self.place, digests, progress, expected)
+
+    def _missing(self, digest: str) -> NotFoundError:
+        return NotFoundError(f"there is no blob {digest} ({self.place.path(digest)})")
+
+
+def _place_of(url: str, filesystem: Any) -> BlobPlace:
+    if filesystem is not None:
+        return FsspecPlace(url, filesystem)
+    if url.startswith("file://"):
+        return LocalFolder(Path(url.removeprefix("file://")))
+    return FsspecPlace(url) if "://" in url else LocalFolder(Path(url).expanduser())
+
+
+def _batches(paths: Iterable[PathLike]) -> Iterator[list[PathLike]]:
+    batch: list[PathLike] = []
+    size = 0
+    for path in paths:
+        batch.append(path)
+        size += file_size(path)
+        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
