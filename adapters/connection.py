@@ -8,18 +8,22 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
+from ..engine.blob_gc import GRACE, YOUNG, GarbageCollection, GcReport
+from ..engine.blobs import BlobStore, ScrubFindings
 from ..engine.commands import Commands
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.log import Clock, Head
 from ..engine.times import system_clock
 from ..engine.writer import FrameWriter
+from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
 from ..projections.check import Findings, verify
 from ..projections.runner import Progress, Runner
@@ -27,6 +31,7 @@ from ..projections.snapshots import Snapshots
 from ..projections.states import States
 from ..projections.stats import Counts, Stats
 from . import location
+from .blob_access import BlobAccess
 from .sql.database import Database
 from .sql.log import SqlLog
 from .sql.recorder import SqlFactory
@@ -77,11 +82,14 @@ class Engine:
         self._store = _open_projections(where)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
-        self.runner = Runner(self.log, self._store, (self.catalog, self.stats))
+        names = BlobNames(self.log)
+        self.runner = Runner(self.log, self._store, (self.catalog, self.stats, names))
         self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))
         factory = SqlFactory(self.log, new_id)
         self.commands = Commands(factory, self.log, self.states, clock, new_id)
-        self.writer = FrameWriter(self.log, self.states, self.commands.version, new_id)
+        ledger = self.commands.blob_ledger
+        self.writer = FrameWriter(self.log, self.states, self.commands.version, new_id, ledger)
+        self._blobs = BlobAccess(where.blobs, self.commands, self.runner, self.catalog, names, self.states)
 
     @property
     def url(self) -> str:
@@ -149,8 +157,56 @@ class Engine:
             self.runner.rebuild(projection, progress)
         self.states.forget()
 
-    def verify(self, progress: Progress | None = None) -> Findings:
+    @property
+    def blobs(self) -> BlobStore:
+        """The store of file contents, opened at first use.
+
+        What it stores may be named by frames; a content that frames named before is not written again.
+        """
+        return self._blobs.store
+
+    def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
+        """Condemn blobs that no frame of any existing version names, and delete those condemned for long.
+
+        Frames cannot name a condemned blob until its content is stored again, so uploads may go on meanwhile. Reads
+        with `as_of` do not find the contents of blobs that were deleted since.
+
+        Parameters
+        ----------
+        grace : timedelta
+            How long ago a blob must have been condemned to be deleted.
+        young : timedelta
+            Blobs written so lately are left alone: their frames may not be added yet.
+        dry_run : bool
+            Only report what would be done.
+
+        Returns
+        -------
+        GcReport
+            Prints as a few lines of text.
+        """
+        collection = GarbageCollection(self.blobs, self.commands, self._blobs, self.clock)
+        return collection.run(grace, young, dry_run=dry_run)
+
+    def scrub(self, progress: Callable[[int, int], None] | None = None) -> ScrubFindings:
+        """Read every blob again: which are altered, which do frames name that are not there, which files are none.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the blobs read so far and their bytes.
+        """
+        return self._blobs.scrub(progress)
+
+    def verify(self, progress: Progress | None = None, *, blobs: bool = False) -> Findings:
         """Check the chain from the first batch to the head, and every projection against a fresh fold.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the position reached and the position to reach.
+        blobs : bool
+            Read the blobs that frames name, too, and compare them with their digests.
 
         Returns
         -------
@@ -164,6 +220,8 @@ class Engine:
         """
         with closing(Database(None, durable=False)) as scratch:
             findings = verify(self.log, self.states, self.runner, scratch, progress)
+        if blobs and not findings.problems:
+            findings.blobs, findings.problems = self._blobs.problems()
         if findings.problems:
             more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
             raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)
@@ -198,6 +256,7 @@ def connect(
     url: str | os.PathLike[str],
     *,
     projections: str | os.PathLike[str] | None = None,
+    blobs: str | os.PathLike[str] | None = None,
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
     max_frame_bytes: int = MAX_FRAME_BYTES,
@@ -210,6 +269,9 @@ def connect(
         A folder; ``sqlite:///path/log.db`` (the folder of that file); or ``sqlite://`` for one in memory.
     projections : str or path, optional
         Another place for the projections database; remembered.
+    blobs : str or path, optional
+        Another place for file contents, of this engine alone: a folder, or an fsspec URL such as
+        ``s3://bucket/blobs``; remembered.
     clock, new_id : callable
         UTC microseconds, and ids of 32 hex digits; for exact tests.
     max_frame_bytes : int
@@ -229,7 +291,7 @@ def connect(
     """
     if not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
         raise UsageError(f"max_frame_bytes must be between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes}")
-    engine = Engine(location.locate(url, projections), clock, new_id, max_frame_bytes)
+    engine = Engine(location.locate(url, projections, blobs), clock, new_id, max_frame_bytes)
     global _process_engine
     with _process_lock:
         engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - of this module

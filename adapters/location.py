@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,11 @@ SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
 LOG_FILE = "log.db"
 PROJECTIONS_FILE = "projections.db"
+BLOBS_FOLDER = "blobs"
 IN_MEMORY = "sqlite://"
 ENVIRONMENT_URL = "FRAMELODE_URL"
 
+_MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
 _FORMAT = 1
 
@@ -28,6 +31,7 @@ class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     format: int = _FORMAT
     log: str = LOG_FILE
     projections: str = PROJECTIONS_FILE
+    blobs: str = BLOBS_FOLDER
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -41,6 +45,8 @@ class Location(msgspec.Struct, frozen=True):
         The engine's folder; None in memory.
     log, projections : Path or None
         The databases; None in memory.
+    blobs : str
+        Folder or fsspec URL of the file contents.
     settings : Settings or None
         Settings that the folder does not hold yet.
     """
@@ -49,6 +55,7 @@ class Location(msgspec.Struct, frozen=True):
     folder: Path | None = None
     log: Path | None = None
     projections: Path | None = None
+    blobs: str = ""
     settings: Settings | None = None
 
     def remember(self) -> None:
@@ -57,7 +64,11 @@ class Location(msgspec.Struct, frozen=True):
             _write_settings(self.folder, self.settings)
 
 
-def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | None = None) -> Location:
+def locate(
+    url: str | os.PathLike[str],
+    projections: str | os.PathLike[str] | None = None,
+    blobs: str | os.PathLike[str] | None = None,
+) -> Location:
     """Return where the engine of a folder or URL is, making the folder if missing.
 
     Parameters
@@ -66,6 +77,8 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
         A folder, ``sqlite:///path/log.db``, or ``sqlite://`` for an engine in memory.
     projections : str or path, optional
         Another place for the projections database; remembered in the folder's settings.
+    blobs : str or path, optional
+        Another place for file contents, a folder or an fsspec URL; remembered likewise.
 
     Raises
     ------
@@ -78,7 +91,9 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     if text in {IN_MEMORY, "sqlite:///:memory:"}:
         if projections is not None:
             raise UsageError("an engine in memory keeps its projections in memory: leave projections= out")
-        return Location(IN_MEMORY)
+        # The in-memory filesystem is one for the whole process.
+        own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
+        return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     folder, log_name = _folder_of(text)
     folder = folder.expanduser().absolute()
     _make_folder(folder)
@@ -86,9 +101,12 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
     wanted = Settings(
         log=log_name or (settings.log if settings else LOG_FILE),
         projections=settings.projections if settings else PROJECTIONS_FILE,
+        blobs=settings.blobs if settings else BLOBS_FOLDER,
     )
     if projections is not None:
         wanted.projections = _relative(Path(projections).expanduser().absolute(), folder)
+    if blobs is not None:
+        wanted.blobs = _blobs_setting(os.fspath(blobs), folder)
     log = folder / wanted.log
     if settings is not None and log_name in {None, settings.log} and not log.exists():
         raise IntegrityError(
@@ -101,6 +119,7 @@ def locate(url: str | os.PathLike[str], projections: str | os.PathLike[str] | No
         folder=folder,
         log=log,
         projections=folder / wanted.projections,
+        blobs=wanted.blobs if "://" in wanted.blobs else str(folder / wanted.blobs),
         settings=None if settings == wanted else wanted,
     )
 
@@ -199,6 +218,12 @@ def _write(file: Path, text: str) -> None:
         raise UsageError(
             f"{file} cannot be written: {error.strerror}; give a folder that can be written"
         ) from error
+
+
+def _blobs_setting(place: str, folder: Path) -> str:
+    if not place:
+        raise UsageError("blobs must not be empty: give a folder or a URL such as 's3://bucket/blobs'")
+    return place if "://" in place else _relative(Path(place).expanduser().absolute(), folder)
 
 
 def _relative(path: Path, folder: Path) -> str:

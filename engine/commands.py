@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .blob_commands import BlobCommands
 from .dataset_commands import DatasetCommands
 from .version_commands import VersionCommands
 
 
-class Commands(DatasetCommands, VersionCommands):
-    """Commands on datasets and versions.
+class Commands(DatasetCommands, VersionCommands, BlobCommands):
+    """Commands on datasets, versions and blobs.
 
-    Each command may carry a `command_id`: repeated with the same request it does nothing and returns what it
+    Each command on datasets and versions may carry a `command_id`: repeated with the same request it does nothing and returns what it
     returned before, with another request it is a `ConflictError`.
     """

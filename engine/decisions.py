@@ -65,7 +65,7 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
         change = before[int(previous[index])]
         saved[index] = change.saved or previous[index]
         changes.changed[index] = changed_fields(change.payload, encoded.payloads[index])
-    return Decided(_keep(changes, ~same), unchanged=int(same.sum()), duplicates=encoded.duplicates)
+    return Decided(keep_changes(changes, ~same), unchanged=int(same.sum()), duplicates=encoded.duplicates)
 
 
 def decide_merges(
@@ -140,7 +140,8 @@ def _has_digest(state: VersionState, positions: U64, digests: NDArray[Any]) -> N
     return (rows["digest_hi"] == digests[:, 0]) & (rows["digest_lo"] == digests[:, 1])
 
 
-def _keep(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
+def keep_changes(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
+    """Return the changes that a mask keeps."""
     if keep.all():
         return changes
     kept = np.flatnonzero(keep).tolist()

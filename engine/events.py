@@ -138,6 +138,24 @@ class VersionRemoved(Event, frozen=True):
     """A version was removed; its history stays readable."""
 
 
+class BlobsCondemned(Event, frozen=True):
+    """Nothing referred to some blobs: they are deleted when that stays so."""
+
+    digests: list[str]
+
+
+class BlobsRestored(Event, frozen=True):
+    """Blobs that were condemned or deleted are there and may be referred to."""
+
+    digests: list[str]
+
+
+class BlobsCollected(Event, frozen=True):
+    """Condemned blobs were deleted."""
+
+    digests: list[str]
+
+
 class FrameEvent(Event, frozen=True):
     """One change of one frame, as the record batches hold it.
 
@@ -204,6 +222,9 @@ _EVENTS: dict[str, type[Event]] = {
         VersionCommitted,
         VersionPublished,
         VersionRemoved,
+        BlobsCondemned,
+        BlobsRestored,
+        BlobsCollected,
         FrameAdded,
         FrameUpdated,
         FrameDeleted,

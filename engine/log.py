@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
@@ -28,7 +28,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One transaction: consecutive batches of any streams, by one command.
 
-    Each batch names by `first_version` the stream version it expects to follow.
+    Each batch names by `first_version` the stream version it expects to follow; `guards` names versions of other
+    streams that the decision rests on, 0 for an empty one.
     """
 
     batches: Sequence[Batch]
@@ -39,6 +40,7 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     part: int = 0
     is_last: bool = True
     result: bytes = b""
+    guards: Mapping[str, int] = {}
 
 
 class StreamRows(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +92,7 @@ class Log(ABC):
         Raises
         ------
         StreamConflictError
-            A batch does not follow the head of its stream.
+            A batch does not follow the head of its stream, or a guarded stream has moved.
         AppendExistsError
             The command's part is recorded already.
         """

@@ -7,7 +7,7 @@ first version is renumbered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 
 from .batch import BATCH_EVENTS, AppendHeader, Batch
+from .blob_guard import NO_GUARDS, BlobGuard
+from .blob_ledger import BlobLedger
 from .context import current_context
 from .decisions import DELETED, Decided
 from .encoding import FrameEncoder, Refusal
@@ -92,6 +94,8 @@ class FrameWriter:
         Loads a version's aggregate.
     new_id : callable
         Makes ids of 32 hex digits.
+    ledger : BlobLedger
+        Says which blobs frames must not name.
     """
 
     def __init__(
@@ -100,11 +104,13 @@ class FrameWriter:
         states: VersionStates,
         load_version: Callable[[str], Version],
         new_id: Callable[[], str],
+        ledger: BlobLedger,
     ) -> None:
         self._log = log
         self._states = states
         self._load_version = load_version
         self._new_id = new_id
+        self._blobs = BlobGuard(ledger)
 
     def add(
         self,
@@ -224,9 +230,13 @@ class FrameWriter:
         """Decide against the state as it is, and append what that comes to."""
         state = self._states.current(attempt.version_id)
         version, found = state.version, state.find(*key_columns(attempt.request.keys))
-        if attempt.packed.found is None or not np.array_equal(attempt.packed.found, found):
+        packed = attempt.packed
+        is_new = packed.found is None or not np.array_equal(packed.found, found)
+        if is_new or self._blobs.has_moved(packed.guards):
             decided = attempt.request.decide(state, found)
+            guards = self._blobs.admit(decided)
             attempt.packed = _pack(attempt.version_id, decided, found, attempt.command.batch_size)
+            attempt.packed.guards = guards
         if not attempt.packed.batches:
             return [], None
         batches = attempt.packed.numbered(version + 1)
@@ -263,6 +273,7 @@ class FrameWriter:
             actor=context.actor,
             context=context.encoded,
             result=_encode_report(attempt.packed.report),
+            guards=attempt.packed.guards,
         )
         return self._log.append(append)
 
@@ -300,6 +311,7 @@ class _Packed(msgspec.Struct):
     found: U64 | None = None
     batches: list[tuple[Batch, Rows]] = []
     report: WriteReport = msgspec.field(default_factory=WriteReport)
+    guards: Mapping[str, int] = NO_GUARDS
 
     def numbered(self, first_version: int) -> list[Batch]:
         """Return the batches with the stream versions that follow each other from `first_version`."""

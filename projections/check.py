@@ -32,6 +32,8 @@ class Findings(msgspec.Struct):
         What the log holds.
     versions, fingerprints, projections : int
         Versions folded afresh, published fingerprints reproduced, projections compared.
+    blobs : int
+        Blobs read, when that was asked for.
     problems : list of str
         Each says what is wrong and where; empty when all is well.
     """
@@ -41,6 +43,7 @@ class Findings(msgspec.Struct):
     versions: int = 0
     fingerprints: int = 0
     projections: int = 0
+    blobs: int = 0
     problems: list[str] = []
 
 

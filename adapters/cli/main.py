@@ -364,4 +364,4 @@ def rebuild(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json({"engine": url, "projections": names, "events": events})
     else:
-        say(f"rebuilt {' and '.join(names)} from {events:,} events in {url}")
+        say(f"rebuilt {', '.join(names)} from {events:,} events in {url}")

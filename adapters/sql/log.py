@@ -218,6 +218,7 @@ class SqlLog(Log):
         )
         if self._find_part(connection, append.command_id, append.part):
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
+        _check_guards(connection, append)
         connection.execute(t.append.insert(), msgspec.structs.asdict(header))
         previous = last.digest if last else genesis_digest(self.uuid)
         recorded_at = max(self._clock(), last.recorded_at if last else 0)
@@ -452,6 +453,13 @@ class SqlLog(Log):
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+
+def _check_guards(connection: sa.Connection, append: Append) -> None:
+    for stream_id, version in append.guards.items():
+        found = connection.execute(_stream_head, {"stream_id": stream_id}).scalar_one_or_none() or 0
+        if found != version:
+            raise StreamConflictError(stream_id, version, found)
 
 
 @lru_cache(maxsize=256)

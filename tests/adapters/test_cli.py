@@ -338,8 +338,12 @@ def test_verify(home):
 def test_rebuild(home):
     before = run_json("stats", "food@v2", "--against", "food@v1")
     events = run_json("verify")["verified"]["events"]
-    assert run_json("rebuild") == {"engine": str(home), "projections": ["catalog", "stats"], "events": events}
-    assert "catalog and stats" in run("rebuild").stdout
+    assert run_json("rebuild") == {
+        "engine": str(home),
+        "projections": ["catalog", "stats", "blob_names"],
+        "events": events,
+    }
+    assert "catalog, stats, blob_names" in run("rebuild").stdout
     assert run_json("stats", "food@v2", "--against", "food@v1") == before
 
 

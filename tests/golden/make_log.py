@@ -114,6 +114,10 @@ def write(engine):
     other.move("kitchen")
     other.describe("what is cooked")
     twin.set_tags(["empty"])
+    engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
+    engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
+    condemned = engine.commands.blob_ledger.condemned()
+    engine.commands.collect_blobs({digest: when.position for digest, when in condemned.items()}, list)
 
 
 def make(folder):

@@ -187,6 +187,7 @@ class Reader:
         self.datasets: dict[str, Dataset] = {}
         self.versions: dict[str, Version] = {}
         self.names: dict[str, str] = {}
+        self.banned_blobs: set[str] = set()
         self.batches: list[dict[str, Any]] = []
         self.uuid = ""
         self.head = 0
@@ -309,6 +310,10 @@ class Reader:
                 version.state, version.fingerprint = "published", fields["fingerprint"]
                 require(fields["total"] == len(version.frames), "the total is wrong", 0)
                 require(self.fingerprint(stream) == fields["fingerprint"], "the fingerprint is wrong", 0)
+            case "BlobsCondemned" | "BlobsCollected":
+                self.banned_blobs.update(fields["digests"])
+            case "BlobsRestored":
+                self.banned_blobs.difference_update(fields["digests"])
             case _:
                 self._fold_small(self.versions[stream], topic, fields)
 
@@ -340,6 +345,7 @@ class Reader:
             "uuid": self.uuid,
             "head": self.head,
             "batches": self.batches,
+            "banned_blobs": sorted(self.banned_blobs),
             "datasets": {key: vars(dataset) for key, dataset in self.datasets.items()},
             "versions": {
                 key: {

@@ -65,6 +65,7 @@ def summary_of(engine):
             for row in datasets
         },
         "versions": {row.version_id: version_summary(engine, row) for row in versions},
+        "banned_blobs": sorted(engine.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
     }
 
 

@@ -250,7 +250,7 @@ class TestRebuild:
             histories.play(engine, history, batch_size)
             engine.catch_up()
             fresh = Database(None, durable=False)
-            folded = Runner(engine.log, fresh, [Catalog(engine.log), Stats(engine.log)])
+            folded = Runner(engine.log, fresh, [type(kept)(engine.log) for kept in engine.runner.projections])
             folded.catch_up_all()
             live = self.dump(engine._store, engine.runner)
             assert live == self.dump(fresh, folded)

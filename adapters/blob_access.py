@@ -1,0 +1,107 @@
+"""The blob store of an engine: opened at first use, and told what the log knows of its contents."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from ..engine.blob_commands import BlobCommands
+from ..engine.blobs import BlobStore, ScrubFindings
+from ..projections.blob_references import BlobNames, referenced
+from ..projections.catalog import Catalog
+from ..projections.runner import Runner
+from ..projections.states import States
+
+
+class BlobAccess:
+    """Opens the store, vouches for contents, and finds what frames refer to.
+
+    Parameters
+    ----------
+    url : str
+        Where the blobs are.
+    commands : BlobCommands
+        Restores what was condemned.
+    runner : Runner
+        Keeps the projections level with the log.
+    catalog, names : Catalog, BlobNames
+        Which versions exist, and which blobs were ever named.
+    states : States
+        The states of versions.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        commands: BlobCommands,
+        runner: Runner,
+        catalog: Catalog,
+        names: BlobNames,
+        states: States,
+    ) -> None:
+        self._url = url
+        self._commands = commands
+        self._runner = runner
+        self._catalog = catalog
+        self._names = names
+        self._states = states
+        self._lock = threading.Lock()
+        self._store: BlobStore | None = None
+
+    @property
+    def store(self) -> BlobStore:
+        """The store."""
+        with self._lock:
+            if self._store is None:
+                self._store = BlobStore(self._url, vouching=self)
+            return self._store
+
+    def known(self) -> Callable[[str], bool]:
+        """Return what says of a digest whether its content can be relied on.
+
+        A content that a frame once named was stored whole, and nothing deletes it unless it is banned first.
+        """
+        ledger, store = self._commands.blob_ledger, self._runner.store
+        self._runner.catch_up(self._names)
+        with store.read() as connection:
+            if self._names.is_empty(connection):
+                return lambda _: False
+        ledger.version()
+
+        def is_known(digest: str) -> bool:
+            with store.read() as connection:
+                return self._names.is_named(connection, digest) and not ledger.is_banned(digest)
+
+        return is_known
+
+    def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
+        """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
+        return self._commands.restore_blobs(digests, is_present)
+
+    def referenced(self) -> set[str]:
+        """Return the blobs that frames of existing versions name, level with the log."""
+        self._runner.catch_up(self._catalog)
+        with self._runner.store.read() as connection:
+            versions = [row.version_id for row in self._catalog.versions(connection)]
+        return referenced(self._commands.record_log, self._states, versions)
+
+    def named_after(self, position: int) -> set[str]:
+        """Return the blobs that events after a position name."""
+        self._runner.catch_up(self._names)
+        with self._runner.store.read() as connection:
+            return self._names.named_after(connection, position)
+
+    def scrub(self, progress: Callable[[int, int], None] | None = None) -> ScrubFindings:
+        """Read every blob, and look for those that frames name."""
+        return self.store.scrub(progress=progress, expected=self.referenced())
+
+    def problems(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, list[str]]:
+        """Read the blobs that frames name; returns their number, and what is wrong with them."""
+        wanted = sorted(self.referenced())
+        if not wanted:
+            return 0, []
+        found = self.store.scrub(wanted, progress)
+        path = self.store.place.path
+        problems = [f"blob {digest} is missing: {path(digest)}" for digest in found.missing]
+        problems += [f"blob {digest} is damaged: {path(digest)}" for digest in found.altered]
+        return len(wanted), problems

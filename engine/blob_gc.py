@@ -1,0 +1,186 @@
+"""Two-phased garbage collection of blobs: condemned first, deleted when the grace period is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from .blob_commands import BlobCommands
+from .blob_ledger import Condemned
+from .blobs import BlobStore
+from .errors import UsageError
+from .log import Clock
+
+GRACE = timedelta(days=7)
+"""How long a blob stays after it was condemned."""
+
+YOUNG = timedelta(days=1)
+"""A blob written so lately may belong to an upload whose frames are not added yet."""
+
+
+class GcReport(msgspec.Struct):
+    """What a garbage collection did, or would do.
+
+    Attributes
+    ----------
+    dry_run : bool
+        Nothing was done.
+    blobs, size : int
+        Blobs in the store before, and their bytes.
+    referenced : int
+        Blobs that frames of existing versions name.
+    condemned : list of str
+        Digests that nothing refers to, found by this run.
+    restored : list of str
+        Digests that were condemned and are referred to.
+    waiting : list of str
+        Digests condemned before, whose grace period is not over.
+    collected : list of str
+        Digests deleted.
+    young : int
+        Blobs that nothing refers to, too lately written to be condemned.
+    freed : int
+        Bytes of what was collected.
+    """
+
+    dry_run: bool
+    blobs: int = 0
+    size: int = 0
+    referenced: int = 0
+    condemned: list[str] = []
+    restored: list[str] = []
+    waiting: list[str] = []
+    collected: list[str] = []
+    young: int = 0
+    freed: int = 0
+
+    def __str__(self) -> str:
+        """Return the report as lines of text."""
+        would = "would be " if self.dry_run else ""
+        lines = [
+            f"{self.blobs} blobs, {self.size} bytes; {self.referenced} referenced",
+            f"{len(self.collected)} {would}deleted, {self.freed} bytes",
+            f"{len(self.condemned)} {would}condemned",
+            f"{len(self.restored)} {would}restored: frames name them",
+            f"{len(self.waiting)} condemned before wait for the end of the grace period",
+            f"{self.young} unreferenced are too new to be condemned",
+        ]
+        return "\n".join(lines)
+
+
+class References(Protocol):
+    """Knows what frames name."""
+
+    def referenced(self) -> set[str]:
+        """Return the blobs that frames of existing versions name, level with the log."""
+        ...
+
+    def named_after(self, position: int) -> set[str]:
+        """Return the blobs that events after a position name."""
+        ...
+
+
+class GarbageCollection:
+    """Finds what nothing refers to, condemns it, and deletes it when that stayed so.
+
+    Parameters
+    ----------
+    store : BlobStore
+        The blobs of this log, and of no other.
+    commands : BlobCommands
+        Records what is done.
+    references : References
+        Says what is named.
+    clock : callable
+        The log's clock: UTC microseconds.
+    file_clock : callable
+        Seconds since 1970 as the store's file times have them.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        commands: BlobCommands,
+        references: References,
+        clock: Clock,
+        file_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._commands = commands
+        self._references = references
+        self._clock = clock
+        self._file_clock = file_clock
+
+    def run(self, grace: timedelta, young: timedelta, *, dry_run: bool) -> GcReport:
+        """Collect garbage; see `Engine.gc`."""
+        _check_span(grace, "grace")
+        _check_span(young, "young")
+        position = self._commands.record_log.head().position
+        condemned = self._commands.blob_ledger.condemned()
+        # After the ledger was read: what it calls condemned can be named by no later event.
+        named = self._references.referenced()
+        report = GcReport(dry_run=dry_run, referenced=len(named))
+        sizes = self._look(report, named, condemned, self._file_clock() - young.total_seconds())
+        due = self._sort(report, named, condemned, self._clock() - grace // timedelta(microseconds=1))
+        if dry_run:
+            report.collected = list(due)
+        else:
+            self._commands.restore_blobs(report.restored, self._store.__contains__)
+            report.collected = self._commands.collect_blobs(due, self._store.delete)
+            self._condemn(report, position)
+        report.freed = sum(sizes.get(digest, 0) for digest in report.collected)
+        return report
+
+    def _look(
+        self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], young_since: float
+    ) -> dict[str, int]:
+        """Go through the store; returns the sizes of what is condemned."""
+        sizes: dict[str, int] = {}
+        for entry in self._store.entries():
+            if entry.digest is None:
+                continue
+            report.blobs += 1
+            report.size += entry.size
+            if entry.digest in condemned:
+                sizes[entry.digest] = entry.size
+            elif entry.digest not in named:
+                is_young = entry.modified > young_since
+                report.young += is_young
+                if not is_young:
+                    report.condemned.append(entry.digest)
+        return sizes
+
+    def _sort(
+        self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], latest: int
+    ) -> dict[str, int]:
+        """Tell apart the blobs condemned before; returns those to be deleted."""
+        due: dict[str, int] = {}
+        for digest, when in condemned.items():
+            if digest in named:
+                report.restored.append(digest)
+            elif when.at <= latest:
+                due[digest] = when.position
+            else:
+                report.waiting.append(digest)
+        return due
+
+    def _condemn(self, report: GcReport, position: int) -> None:
+        """Condemn, and take back at once what was named while this run looked around."""
+        self._commands.condemn_blobs(report.condemned)
+        late = sorted(self._references.named_after(position) & set(report.condemned))
+        self._commands.restore_blobs(late, self._store.__contains__)
+        report.condemned = _without(report.condemned, late)
+
+
+def _without(digests: Iterable[str], others: Iterable[str]) -> list[str]:
+    dropped = set(others)
+    return [digest for digest in digests if digest not in dropped]
+
+
+def _check_span(span: timedelta, name: str) -> None:
+    if not isinstance(span, timedelta) or span < timedelta(0):
+        raise UsageError(f"{name} must be a timedelta that is not negative, not {span!r}")

@@ -1,0 +1,61 @@
+"""Keeps frames from naming blobs that are condemned or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .blob_ledger import BLOBS_STREAM, BlobLedger
+from .blob_uris import digests_named
+from .decisions import Decided, keep_changes
+from .encoding import Refusal
+
+NO_GUARDS: Mapping[str, int] = {}
+
+
+class BlobGuard:
+    """Looks at the blobs that frames name; frames without any cost a search of their bytes.
+
+    Parameters
+    ----------
+    ledger : BlobLedger
+        Which blobs are banned.
+    """
+
+    def __init__(self, ledger: BlobLedger) -> None:
+        self._ledger = ledger
+
+    def admit(self, decided: Decided) -> Mapping[str, int]:
+        """Refuse the changes that name banned blobs.
+
+        Returns
+        -------
+        mapping of str to int
+            Streams that must not move until the rest is appended, and their versions.
+        """
+        named = digests_named(decided.changes.payloads)
+        if not named:
+            return NO_GUARDS
+        version, banned = self._ledger.banned(named)
+        if banned:
+            self._refuse(decided, banned)
+        return {BLOBS_STREAM: version}
+
+    def has_moved(self, guards: Mapping[str, int]) -> bool:
+        """Say whether a stream moved since changes were admitted."""
+        return bool(guards) and self._ledger.version() != guards[BLOBS_STREAM]
+
+    def _refuse(self, decided: Decided, banned: set[str]) -> None:
+        changes = decided.changes
+        keep = np.ones(len(changes), bool)
+        for index, payload in enumerate(changes.payloads):
+            lost = sorted(digests_named([payload]) & banned)
+            if lost:
+                keep[index] = False
+                message = (
+                    f"frame {changes.ids[index]!r} names blob {lost[0]}, which garbage collection condemned or "
+                    "deleted while nothing referred to it: store its content again, then add the frame"
+                )
+                decided.refusals.append(Refusal(changes.ids[index], message))
+        decided.changes = keep_changes(changes, keep)

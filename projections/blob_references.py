@@ -1,0 +1,86 @@
+"""Which blobs frames name: ever, in a projection; and now, by a scan over the states of versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import numpy as np
+import sqlalchemy as sa
+
+from ..engine.batch import FRAMES_SCHEMA, BatchHeader
+from ..engine.blob_uris import digests_named
+from ..engine.frame_batch import events_at
+from ..engine.keys import U64
+from ..engine.log import Log
+from .runner import Projection
+from .state import live_positions
+from .states import States
+
+_DIGESTS_AT_ONCE = 500
+_POSITIONS_AT_ONCE = 1 << 14
+
+
+class BlobNames(Projection):
+    """A table of the blobs that any frame ever named, each with the position of the last event that did."""
+
+    name: ClassVar[str] = "blob_names"
+    code_version: ClassVar[int] = 1
+
+    def define_tables(self) -> None:
+        """Define the table."""
+        self.blob = self.table(
+            "blob",
+            sa.Column("digest", sa.Text, primary_key=True),
+            sa.Column("position", sa.Integer, nullable=False),
+        )
+        self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
+
+    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
+        """Fold batches; a block without any name is only searched."""
+        named: dict[str, int] = {}
+        for header in batches:
+            if header.schema == FRAMES_SCHEMA:
+                (body,) = self.log.bodies([header.first_position])
+                for position, event in enumerate(body.events(), header.first_position):
+                    named.update(dict.fromkeys(digests_named((event,)), position))
+        rows = [{"digest": digest, "position": position} for digest, position in named.items()]
+        for at in range(0, len(rows), _DIGESTS_AT_ONCE):
+            part = rows[at : at + _DIGESTS_AT_ONCE]
+            known = self.blob.c.digest.in_([row["digest"] for row in part])
+            connection.execute(sa.delete(self.blob).where(known))
+            connection.execute(self.blob.insert(), part)
+
+    def is_empty(self, connection: sa.Connection) -> bool:
+        """Say whether no frame ever named a blob."""
+        return connection.execute(sa.select(self.blob.c.digest).limit(1)).first() is None
+
+    def is_named(self, connection: sa.Connection, digest: str) -> bool:
+        """Say whether a frame ever named a blob."""
+        return connection.execute(self._is_named, {"digest": digest}).first() is not None
+
+    def named_after(self, connection: sa.Connection, position: int) -> set[str]:
+        """Return the blobs that an event after a position names."""
+        query = sa.select(self.blob.c.digest).where(self.blob.c.position > position)
+        return set(connection.execute(query).scalars())
+
+
+def referenced(log: Log, states: States, version_ids: Iterable[str]) -> set[str]:
+    """Return the blobs that frames of some versions name, as they are at the head of the log.
+
+    A name anywhere in a frame counts: of sources, previews and masks, and also in metadata. What versions share is
+    read once.
+
+    Parameters
+    ----------
+    version_ids : iterable of str
+        The versions.
+    """
+    positions: U64 = np.empty(0, np.uint64)
+    for version_id in version_ids:
+        positions = np.union1d(positions, live_positions(states.current(version_id).settled()))
+    found: set[str] = set()
+    for at in range(0, len(positions), _POSITIONS_AT_ONCE):
+        events = events_at(log, positions[at : at + _POSITIONS_AT_ONCE].tolist())
+        found |= digests_named(event for _, event in events)
+    return found
