@@ -65,7 +65,7 @@ def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
     else:
         buckets = np.empty((1 << bits, _DIGEST_BYTES), np.uint8)
         touched = np.arange(1 << bits)
-    _digest_buckets(state, mixed, positions, bounds, touched, buckets)
+    _digest_buckets(state, positions, bounds, touched, buckets)
     return Fingerprint(_root(buckets, total, bits), total, bits, buckets, state.last_position)
 
 
@@ -79,7 +79,6 @@ def _buckets_of(mixed: U64, bits: int) -> NDArray[Any]:
 
 def _digest_buckets(
     state: State,
-    mixed: U64,
     positions: U64,
     bounds: NDArray[Any],
     touched: NDArray[Any],
@@ -89,19 +88,17 @@ def _digest_buckets(
     sizes = stops - starts
     ends = np.cumsum(sizes)
     at = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-    entries = _entries(state, mixed[at], positions[at])
+    entries = _entries(state, positions[at])
     for bucket, start, stop in zip(touched.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
         digest = blake3(entries[start:stop].tobytes()).digest()
         buckets[bucket] = np.frombuffer(digest, np.uint8)
 
 
-def _entries(state: State, mixed: U64, positions: U64) -> NDArray[np.void]:
+def _entries(state: State, positions: U64) -> NDArray[np.void]:
     rows = state.rows(positions)
     entries = np.empty(len(rows), KEY_AND_DIGEST)
     for name in KEY_AND_DIGEST.names or ():
         entries[name] = rows[name]
-    if (mixed[1:] == mixed[:-1]).any():
-        entries = entries[np.lexsort((entries["lo"], entries["hi"], mixed))]
     return entries
 
 

@@ -194,6 +194,9 @@ class Database:
             raise
         except exc.DBAPIError as error:
             raise self._translate(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
+            raise self._damaged(error) from error
         except TimeoutError as error:
             message = (
                 f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
@@ -207,10 +210,15 @@ class Database:
         if isinstance(error, exc.IntegrityError):
             return ConflictError(message)
         if any(word in str(error.orig) for word in _DAMAGE):
-            return IntegrityError(f"{message}: the file is damaged; restore it from a copy", file=self.name)
+            return self._damaged(error.orig)
         if "readonly" in str(error.orig) or "unable to open" in str(error.orig):
             return UsageError(f"{message}: give a folder that can be written")
         return StorageError(message)
+
+    def _damaged(self, error: BaseException | None) -> IntegrityError:
+        return IntegrityError(
+            f"{self.name}: {error}: the file is damaged; restore it from a copy", file=self.name
+        )
 
 
 def _roll_back(connection: sa.Connection) -> None:

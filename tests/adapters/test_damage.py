@@ -453,21 +453,46 @@ class TestFiles:
         assert error.file == str(file)
         assert file.read_bytes() == content
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(st.data())
+    overwritten = staticmethod(given(st.data()))
+    quick = staticmethod(
+        settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    )
+    long = staticmethod(
+        settings(max_examples=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    )
+
+    @quick
+    @overwritten
     def test_overwritten_bytes_are_found_or_carry_no_value(self, sound, tmp_path, data):
+        self.overwrite(sound, tmp_path, data)
+
+    @pytest.mark.long
+    @long
+    @overwritten
+    def test_many_overwritten_bytes_are_found_or_carry_no_value(self, sound, tmp_path, data):
+        self.overwrite(sound, tmp_path, data)
+
+    def overwrite(self, sound, tmp_path, data):
         whole = (sound / "log.db").read_bytes()
         at = data.draw(st.integers(0, len(whole) - 1))
         written = data.draw(st.binary(min_size=1, max_size=64))
-        damaged = whole[:at] + written[: len(whole) - at] + whole[at + len(written) :]
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        (folder / "log.db").write_bytes(damaged)
+        (folder / "log.db").write_bytes(whole[:at] + written[: len(whole) - at] + whole[at + len(written) :])
         found = examine(folder)
         if isinstance(found, dict):
             assert found == self.expected(sound, tmp_path)
         else:
             assert isinstance(found, IntegrityError | UsageError), found
         shutil.rmtree(folder)
+
+    def test_a_damaged_definition(self, folder):
+        file = folder / "log.db"
+        damaged = file.read_bytes().replace(b"CREATE TABLE record_batch", b"CREATE TABLE record_bat\x80\x80")
+        assert damaged != file.read_bytes()
+        file.write_bytes(damaged)
+        error = examine(folder)
+        assert isinstance(error, IntegrityError), error
+        assert error.file == str(file)
 
     _expected = None
 

@@ -462,7 +462,7 @@ class FileMachine(EngineMachine):
 
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TestInMemory = EngineMachine.TestCase
-TestInMemory.settings = settings(quick, max_examples=25, stateful_step_count=25)
+TestInMemory.settings = settings(quick, max_examples=20, stateful_step_count=25)
 TestOnFile = FileMachine.TestCase
 TestOnFile.settings = settings(quick, max_examples=6, stateful_step_count=20)
 

@@ -163,6 +163,7 @@ class TestFolds:
         run = settle(log.fold(), log.rows)
         assert by_position(run) == sorted(log.reference().values())
         check_key_order(run, log.rows)
+        check_key_order(log.fold(), log.rows)
         marks = [
             p | int(TOMBSTONE) if op == Operation.DELETE else p for p, op, _ in log.last_of_each().values()
         ]
