@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql import database as database_module
-from framelode.adapters.sql import log as log_module
+from framelode.adapters.sql import log_reads
 from framelode.adapters.sql.database import Database, needs_write_lock
 from framelode.adapters.sql.log import SqlLog
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
@@ -164,8 +164,8 @@ class TestAppend:
 class TestReading:
     @pytest.fixture
     def small_pages(self, monkeypatch):
-        monkeypatch.setattr(log_module, "_PAGE_ROWS", 3)
-        monkeypatch.setattr(log_module, "_FIRST_PAGE_ROWS", 2)
+        monkeypatch.setattr(log_reads, "_PAGE_ROWS", 3)
+        monkeypatch.setattr(log_reads, "_FIRST_PAGE_ROWS", 2)
 
     @settings(max_examples=30)
     @given(
@@ -176,7 +176,7 @@ class TestReading:
             pytest.MonkeyPatch.context() as patch,
             closing(SqlLog(Database(None), lambda: 0, lambda: "x")) as log,
         ):
-            patch.setattr(log_module, "_PAGE_ROWS", 3)
+            patch.setattr(log_reads, "_PAGE_ROWS", 3)
             versions = dict.fromkeys("ab", 1)
             for stream, count, frames in written:
                 log.append(
