@@ -587,7 +587,6 @@ class TestRaces:
         assert len(draft) == 4
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 class TestFork:
     def in_child(self, do):
         with warnings.catch_warnings():
