@@ -2,6 +2,7 @@
 
 from .adapters.connection import Engine, connect, current_engine
 from .adapters.hyperdatasets import BulkContext, Dataset, DatasetVersion, Statistics
+from .adapters.looks import draw
 from .engine.annotation_base import Annotation
 from .engine.annotation_registry import register_annotation
 from .engine.annotations import (
@@ -69,6 +70,7 @@ __all__ = [
     "acting",
     "connect",
     "current_engine",
+    "draw",
     "frame_from_dict",
     "register_annotation",
 ]

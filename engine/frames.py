@@ -16,6 +16,7 @@ from .annotation_base import Annotation
 from .annotation_registry import check_type, known_annotations, own_annotations
 from .errors import InvalidValueError
 from .json_values import canonical_object, is_plain_json, settle_object
+from .looks import html_of
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
 from .validation import About, count, dotted, identifier, name, refusal, shorten, whole
 from .wire import Source, derive_id, encode_record, path_or_uri
@@ -263,6 +264,9 @@ class SingleFrame(AnnotatedRecord):
 
     def __repr__(self) -> str:
         return f"SingleFrame({', '.join(f'{key}={shorten(value)}' for key, value in self.__rich_repr__())})"
+
+    def _repr_html_(self) -> str | None:  # pyright: ignore[reportUnusedFunction] - notebooks call it
+        return html_of(self)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         counts = {

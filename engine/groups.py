@@ -12,6 +12,7 @@ from .annotated import Coordinates, Labels
 from .errors import InvalidValueError
 from .frames import SingleFrame, blank_frame, record_from_dict, restore
 from .json_values import canonical_object
+from .looks import html_of
 from .source_fields import SourceLike
 from .validation import About, name, refusal, shorten
 from .wire import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, encode_record, source_name
@@ -221,6 +222,9 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
     def __repr__(self) -> str:
         return f"FrameGroup(id={self.id!r}, frames={shorten(list(self))}, metadata={shorten(self.metadata)})"
+
+    def _repr_html_(self) -> str | None:  # pyright: ignore[reportUnusedFunction] - notebooks call it
+        return html_of(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restore_group, (self._payload(), self.id))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...engine.times import utc
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
+from .cards import dataset_card, dataset_text
 from .selection import find_dataset, latest_updated
 
 if TYPE_CHECKING:
@@ -92,5 +93,7 @@ class Dataset:
         return hash(self._id)
 
     def __repr__(self) -> str:
-        row = self._row()
-        return f"Dataset(id={self._id!r}, name={row.name!r}, project={row.project!r})"
+        return dataset_text(self._engine, self._id)
+
+    def _repr_html_(self) -> str:
+        return dataset_card(self._engine, self._id)

@@ -16,6 +16,8 @@ from ...projections.stats import (
     Counts,
 )
 
+_SHOWN_LABELS = 3
+
 
 class Statistics(msgspec.Struct, frozen=True):
     """Statistics of one version, inherited frames included; lists are sorted by count, then name.
@@ -60,6 +62,11 @@ class Statistics(msgspec.Struct, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the statistics as plain JSON-like values."""
         return msgspec.to_builtins(self)
+
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{entry['name']!r}: {entry['count']}" for entry in self.labels[:_SHOWN_LABELS])
+        more = f", and {len(self.labels) - _SHOWN_LABELS} more" if len(self.labels) > _SHOWN_LABELS else ""
+        return f"Statistics(total={self.total}, annotated={self.annotated}, labels={{{labels}{more}}})"
 
 
 def _named(counts: Counts, kind: str) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import assert_type
 
+from PIL.Image import Image
+
 import framelode
 from framelode import (
     BoundingBox2D,
@@ -32,6 +34,7 @@ frame.annotations = [Polygon2D([(0, 0), (1, 0), (1, 1)], labels=["dog"]), ImageA
 assert_type(frame.id, str | None)
 assert_type(frame.width, int | None)
 assert_type(frame.add_annotation(box2d_xywh=(1, 2, 3, 4)), list[int])
+assert_type(framelode.draw(frame), Image)
 assert_type(draft.get_single_frame("x"), SingleFrame | FrameGroup)
 assert_type(draft.get_stats(), Statistics)
 assert_type(draft.last_updated, datetime)
