@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import msgspec
 import sqlalchemy as sa
+from blake3 import blake3
 
 from ..engine.batch import BatchHeader
 from ..engine.errors import NotFoundError
@@ -20,9 +22,10 @@ _REBUILD = "_rebuild"
 
 _tracking_metadata = sa.MetaData()
 _tracking = sa.Table(
-    "projection_tracking",
+    "projection_tracking_v1",
     _tracking_metadata,
     sa.Column("projection", sa.Text, primary_key=True),
+    sa.Column("shape", sa.Text, nullable=False),
     sa.Column("log_uuid", sa.Text, nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
@@ -59,6 +62,16 @@ class Projection(ABC):
     def full_name(self) -> str:
         """Name, code version and suffix: what the tables and the tracking row carry."""
         return f"{self.name}_v{self.code_version}{self.suffix}"
+
+    @cached_property
+    def shape(self) -> str:
+        """Digest of the definitions of the tables, suffix aside: tables of another shape are folded afresh."""
+        columns = [
+            (table.name.removesuffix(self.suffix), column.name, str(column.type), column.primary_key)
+            for table in self.metadata.sorted_tables
+            for column in table.columns
+        ]
+        return blake3(repr(columns).encode()).hexdigest(length=16)
 
     def table(self, name: str, *columns: Any) -> sa.Table:
         """Define one of the projection's tables."""
@@ -166,7 +179,8 @@ class Runner:
     def _read_track(self, connection: sa.Connection, projection: Projection) -> _Track | None:
         query = sa.select(_tracking).where(_tracking.c.projection == projection.full_name)
         row = connection.execute(query).one_or_none()
-        if row is None or row.log_uuid != self._log.uuid or not self._fits(row.position, row.digest):
+        ours = (projection.shape, self._log.uuid)
+        if row is None or (row.shape, row.log_uuid) != ours or not self._fits(row.position, row.digest):
             return None
         return _Track(row.position, row.digest)
 
@@ -179,7 +193,12 @@ class Runner:
     def _write_track(self, connection: sa.Connection, projection: Projection, track: _Track) -> None:
         column = _tracking.c
         connection.execute(sa.delete(_tracking).where(column.projection == projection.full_name))
-        values = {"log_uuid": self._log.uuid, "position": track.position, "digest": track.digest}
+        values = {
+            "shape": projection.shape,
+            "log_uuid": self._log.uuid,
+            "position": track.position,
+            "digest": track.digest,
+        }
         connection.execute(_tracking.insert(), values | {"projection": projection.full_name})
 
     def _reset(self, connection: sa.Connection, projection: Projection) -> None:

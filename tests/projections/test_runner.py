@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,9 +19,7 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.database import Database
 from framelode.projections import runner as runner_module
-from framelode.projections.catalog import Catalog
 from framelode.projections.runner import Projection, Runner
-from framelode.projections.stats import Stats
 
 
 class Seen(Projection):
@@ -332,6 +331,24 @@ class TestLogs:
             "position = position + 1000",
         ):
             with store.write() as connection:
-                connection.exec_driver_sql(f"UPDATE projection_tracking SET {change}")
+                connection.exec_driver_sql(f"UPDATE projection_tracking_v1 SET {change}")
             seen, there = self.follow(folder, store)
             assert seen == there
+
+
+def test_tables_of_another_shape_are_folded_afresh(tmp_path):
+    """A developer who forgets to raise the code version gets a slow start, not an error."""
+    with framelode.connect(tmp_path) as engine:
+        DatasetVersion.create_new_dataset("food")
+        engine.catch_up()
+        before = [dataset.name for dataset in DatasetVersion.get_datasets()]
+        engine.close()
+    with closing(sqlite3.connect(tmp_path / "projections.db")) as connection:
+        connection.execute("ALTER TABLE catalog_version_v1 DROP COLUMN tags")
+        connection.execute("UPDATE projection_tracking_v1 SET shape = 'old'")
+        connection.commit()
+    with framelode.connect(tmp_path) as engine:
+        assert [dataset.name for dataset in DatasetVersion.get_datasets()] == before
+        assert DatasetVersion.get_current(dataset_name="food").tags == []
+        engine.verify()
+        engine.close()
