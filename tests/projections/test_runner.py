@@ -197,7 +197,7 @@ class TestRebuild:
             connection.execute(sa.delete(seen.batch))
         runner.rebuild(seen)
         assert seen.rows(store) == before == expected(engine)
-        assert tables(store) == {"projection_tracking", "seen_batch_v1"}
+        assert tables(store) == {"projection_tracking_v1", "seen_batch_v1"}
         grow(draft, start=20)
         runner.catch_up(seen)
         assert seen.rows(store) == expected(engine)
@@ -277,7 +277,7 @@ class TestReleases:
         grow(draft, start=20)
         runner.catch_up(new)
         runner.catch_up(old)
-        assert tables(store) == {"projection_tracking", "seen_batch_v1", "seen_batch_v2"}
+        assert tables(store) == {"projection_tracking_v1", "seen_batch_v1", "seen_batch_v2"}
         assert old.rows(store) == expected(engine)
         assert len(new.rows(store)) == 2 * len(expected(engine))
         runner.rebuild(new)
