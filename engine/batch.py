@@ -29,6 +29,8 @@ DIGEST_BYTES = 32
 CHECKSUM_BYTES = 16
 
 _COMPRESSION_LEVEL = 1
+# One event of 16 MB with its id fits; what claims more is damage and must not be given memory.
+_LARGEST_BLOCK = 64 * 1024 * 1024
 _DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
 _U32 = struct.Struct("<I")
 _header_encoder = msgspec.msgpack.Encoder()
@@ -52,7 +54,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     codec: str
     body: bytes
     body_digest: bytes
-    checksum: bytes
+    stored_hash: bytes
 
 
 class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -154,15 +156,20 @@ def pack_batch(
         codec=CODEC,
         body=body,
         body_digest=body_digest,
-        checksum=body_checksum(CODEC, body),
+        stored_hash=stored_hash(CODEC, body),
     )
 
 
-def body_checksum(codec: str, body: bytes) -> bytes:
-    """Return the 16-byte checksum that guards the compressed bytes."""
+def stored_hash(codec: str, body: bytes) -> bytes:
+    """Return the 32-byte hash of a body as it is stored; computed before the log is locked."""
     hasher = blake3(codec.encode() + b"\0")
     hasher.update(body)
-    return hasher.digest(length=CHECKSUM_BYTES)
+    return hasher.digest()
+
+
+def body_checksum(first_position: int, hashed: bytes) -> bytes:
+    """Return the 16-byte checksum that guards a stored body and ties it to its place."""
+    return blake3(first_position.to_bytes(8, "little") + hashed).digest(length=CHECKSUM_BYTES)
 
 
 def _pack_body(events: Sequence[bytes]) -> tuple[bytes, bytes]:
@@ -252,6 +259,8 @@ class Body:
         """Decompress one block."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
+        if size > _LARGEST_BLOCK:
+            raise self._damaged(f"block {block} claims {size} bytes")
         try:
             raw = _decompressor().decompress(stored, max_output_size=size)
         except zstandard.ZstdError as error:

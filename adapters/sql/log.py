@@ -12,6 +12,7 @@ from ...engine.batch import (
     AppendHeader,
     Batch,
     BatchHeader,
+    body_checksum,
     chain_digest,
     genesis_digest,
 )
@@ -200,7 +201,7 @@ class SqlLog(SqlLogReads):
         body = {
             "first_position": position,
             "codec": batch.codec,
-            "checksum": batch.checksum,
+            "checksum": body_checksum(position, batch.stored_hash),
             "body": batch.body,
         }
         connection.execute(t.record_body.insert(), body)

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 
-from ...engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum
+from ...engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
 from ...engine.errors import IntegrityError, NotFoundError
 from ...engine.keys import ROW
 from ...engine.log import Log, StreamRows
@@ -210,7 +210,8 @@ class SqlLogReads(Log):
         """Yield the checked bodies of batches, in ascending order of position."""
         for row in self._select_at(_bodies_at, first_positions):
             whole = isinstance(row.codec, str) and isinstance(row.body, bytes)
-            if not whole or body_checksum(row.codec, row.body) != row.checksum:
+            found = body_checksum(row.first_position, stored_hash(row.codec, row.body)) if whole else b""
+            if found != row.checksum:
                 raise self.damaged("a body does not match its checksum", row.first_position)
             yield Body(row.first_position, row.codec, row.body)
 

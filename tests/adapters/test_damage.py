@@ -375,7 +375,8 @@ class TestStoredValues:
                     at, stored = at + size, stored + block
                     directory += entry[:4] + len(block).to_bytes(4, "little") + entry[8:]
                 again = body[:4] + directory + stored
-                checksum = blake3(b"zstd\0" + again).digest(16)
+                stored = blake3(b"zstd\0" + again).digest()
+                checksum = blake3(first.to_bytes(8, "little") + stored).digest(16)
                 change = "UPDATE record_body SET body = ?, checksum = ? WHERE first_position = ?"
                 connection.execute(change, (again, checksum, first))
         assert examine(folder) == before

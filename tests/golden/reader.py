@@ -247,7 +247,10 @@ class Reader:
         ((codec, checksum, body),) = self.connection.execute(query, (first,)).fetchall()
         require(codec == "zstd", "the codec is unknown", first)
         require(
-            blake3(codec.encode() + b"\0" + body).digest()[:16] == checksum, "the checksum is wrong", first
+            blake3(struct.pack("<Q", first) + blake3(codec.encode() + b"\0" + body).digest()).digest()[:16]
+            == checksum,
+            "the checksum is wrong",
+            first,
         )
         events, digest = open_body(body)
         require(digest == row["body_digest"], "the body is not the one recorded", first)

@@ -194,7 +194,7 @@ class TestReader:
             ("UPDATE record_batch SET keys = zeroblob(length(keys)) WHERE count = 5", "the keys are not"),
             (
                 "UPDATE record_body SET (checksum, body) = (SELECT checksum, body FROM record_body) WHERE first_position = 4",
-                "the body is not the one",
+                "the checksum is wrong",
             ),
             ("DELETE FROM record_batch WHERE first_position = 4", "positions are not contiguous"),
             ("UPDATE log_info SET uuid = 'x'", "the chain is broken"),
