@@ -259,9 +259,9 @@ class Body:
         """Decompress one block."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
-        if size > _LARGEST_BLOCK:
-            raise self._damaged(f"block {block} claims {size} bytes")
         try:
+            if size > _LARGEST_BLOCK or zstandard.frame_content_size(stored) != size:
+                raise self._damaged(f"block {block} contradicts the directory about its size")
             raw = _decompressor().decompress(stored, max_output_size=size)
         except zstandard.ZstdError as error:
             raise self._damaged(f"block {block} cannot be decompressed ({error})") from error
