@@ -50,14 +50,14 @@ class BlobLedger:
 
     def version(self) -> int:
         """Return the version of the stream, 0 when it is empty."""
-        with self._lock:
-            return self._catch_up()
+        self._catch_up()
+        return self._version
 
     def banned(self, digests: Iterable[str]) -> tuple[int, set[str]]:
         """Return the version of the stream, and which of some digests are banned at it."""
+        self._catch_up()
         with self._lock:
-            version = self._catch_up()
-            return version, {digest for digest in digests if self.is_banned(digest)}
+            return self._version, {digest for digest in digests if self.is_banned(digest)}
 
     def is_banned(self, digest: str) -> bool:
         """Say whether a blob was banned when the stream was last read."""
@@ -65,8 +65,8 @@ class BlobLedger:
 
     def condemned(self) -> Mapping[str, Condemned]:
         """Return the condemned blobs, those that were deleted left out."""
+        self._catch_up()
         with self._lock:
-            self._catch_up()
             return dict(self._condemned)
 
     def stream(self) -> BlobStream:
@@ -75,14 +75,18 @@ class BlobLedger:
         stream.version = self.version()
         return stream
 
-    def _catch_up(self) -> int:
-        if (self._log.stream_version(BLOBS_STREAM) or 0) > self._version:
-            headers = self._log.headers(gt=self._position, stream_id=BLOBS_STREAM, schema=EVENTS_SCHEMA)
-            for header in headers:
-                for position, event in enumerate(read_events(self._log, header), header.first_position):
-                    self._apply(event, Condemned(header.recorded_at, position))
-                self._version, self._position = header.last_version, header.last_position
-        return self._version
+    def _catch_up(self) -> None:
+        if (self._log.stream_version(BLOBS_STREAM) or 0) <= self._version:
+            return
+        # Whoever holds the log may wait for the ledger, so the log is read before the ledger is locked.
+        headers = self._log.headers(gt=self._position, stream_id=BLOBS_STREAM, schema=EVENTS_SCHEMA)
+        batches = [(header, read_events(self._log, header)) for header in headers]
+        with self._lock:
+            for header, events in batches:
+                if header.first_position > self._position:
+                    for position, event in enumerate(events, header.first_position):
+                        self._apply(event, Condemned(header.recorded_at, position))
+                    self._version, self._position = header.last_version, header.last_position
 
     def _apply(self, event: Event, when: Condemned) -> None:
         match event:

@@ -1,0 +1,305 @@
+"""Storing files when something goes wrong: each failure is listed, nothing half is seen, a second call finishes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from blob_places import Refusing, Waits, make_place, quick_store
+
+from framelode.engine import blob_folder, blob_sources
+from framelode.engine.blobs import BlobStore
+from framelode.engine.errors import StorageError, UsageError
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    paths = [folder / f"{number:03d}" for number in range(60)]
+    for number, path in enumerate(paths):
+        path.write_bytes(f"content {number}".encode() * 20)
+    return paths
+
+
+def assert_finished(store, files):
+    """Check that a second call brings everything in."""
+    report = store.put_files(files)
+    assert report.failures == []
+    assert len(report.stored) == len(files)
+    names = {blake3(path.read_bytes()).hexdigest() for path in files}
+    assert store.scrub(expected=names).is_sound
+    assert {entry.digest for entry in store.entries()} == names
+
+
+def test_every_third_write_is_refused_and_tried_again(tmp_path, files):
+    waits = Waits()
+    store = BlobStore(Refusing(tmp_path / "blobs", every=3), sleep=waits, retries=20)
+    report = store.put_files(files)
+    assert report.failures == []
+    assert len(report.stored) == len(files)
+    assert waits.seconds == sorted(waits.seconds)
+    assert len(set(waits.seconds)) == len(waits.seconds) > 1
+    assert_finished(store, files)
+
+
+def test_storage_that_dies_in_the_middle(tmp_path, files):
+    store = quick_store(Refusing(tmp_path / "blobs", dies_after=80), retries=2)
+    report = store.put_files(files)
+    assert len(report.stored) + len(report.failures) == len(files)
+    assert report.stored
+    assert report.failures
+    assert {failure.kind for failure in report.failures} == {"storage"}
+    for stored in report.stored:
+        assert store.read(stored.digest) == Path(stored.source).read_bytes()
+    assert {entry.digest for entry in store.entries()} == {stored.digest for stored in report.stored}
+    store.place.heal()
+    assert store.clean(older_than=-1) == 0
+    assert_finished(store, files)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "it is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission denied")],
+)
+def test_a_store_that_cannot_be_written_is_not_asked_again(tmp_path, files, monkeypatch, number, words):
+    waits = Waits()
+    store = BlobStore(tmp_path / "blobs", sleep=waits)
+
+    def refuse(self, path):
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(blob_folder.LocalFolder, "_create", refuse)
+    report = store.put_files(files)
+    assert len(report.failures) == len(files)
+    assert all(
+        words in failure.error and str(tmp_path / "blobs") in failure.error for failure in report.failures
+    )
+    assert waits.seconds == []
+    with pytest.raises(StorageError, match=words):
+        store.put(b"x")
+    monkeypatch.undo()
+    assert_finished(store, files)
+
+
+def test_a_disk_that_fills_up_in_the_middle(tmp_path, files, monkeypatch):
+    store = quick_store(tmp_path / "blobs")
+    write, left = os.write, [30]
+
+    def fill(descriptor, data):
+        if data.startswith(b"content"):
+            left[0] -= 1
+            if left[0] < 0:
+                write(descriptor, data[:5])
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(blob_folder.os, "write", fill)
+    report = store.put_files(files)
+    assert (len(report.stored), len(report.failures)) == (30, 30)
+    assert store.clean(older_than=-1) == 0
+    monkeypatch.undo()
+    assert_finished(store, files)
+
+
+def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
+    store = quick_store(tmp_path / "blobs", retries=1)
+
+    def fail(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(blob_folder, "_sync_file_system", fail)
+    report = store.put_files(files)
+    assert len(report.failures) == len(files)
+    assert list(store.entries()) == []
+    monkeypatch.undo()
+    assert_finished(store, files)
+
+
+def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, files, monkeypatch):
+    synced = []
+    monkeypatch.setattr(blob_folder, "_sync_file_system", lambda folder: False)
+    monkeypatch.setattr(blob_folder, "_sync", lambda path: synced.append(str(path)))
+    store = quick_store(tmp_path / "blobs")
+    report = store.put_files(files)
+    temporary = [path for path in synced if "/tmp/" in path.removeprefix(str(tmp_path))]
+    assert len(temporary) == len(files)
+    for stored in report.stored:
+        folder = Path(store.place.path(stored.digest)).parent
+        assert {str(folder), str(folder.parent), str(store.place.folder)} <= set(synced)
+
+
+def test_everything_is_synced_before_it_is_moved_and_reported(tmp_path, files, monkeypatch):
+    order = []
+
+    class Watched(blob_folder.LocalFolder):
+        def sync_written(self, temporaries):
+            order.append(("written", len(temporaries)))
+
+        def move(self, temporary, digest):
+            order.append(("move", 1))
+            super().move(temporary, digest)
+
+        def sync_moved(self, digests):
+            order.append(("moved", len(digests)))
+
+    quick_store(Watched(tmp_path / "blobs")).put_files(files, on_done=lambda done: order.append(("done", 1)))
+    assert order == [("written", 60), *[("move", 1)] * 60, ("moved", 60), *[("done", 1)] * 60]
+
+
+class TestSources:
+    def test_one_that_vanishes(self, tmp_path, files):
+        files[3].unlink()
+        report = quick_store(tmp_path / "blobs").put_files(files)
+        (failure,) = report.failures
+        assert (failure.source, failure.kind) == (str(files[3]), "source")
+        assert len(report.stored) == 59
+
+    @pytest.mark.parametrize("size", [100, 3_000_000])
+    @pytest.mark.parametrize("change", ["append", "rewrite", "replace", "delete", "truncate"])
+    def test_one_that_changes_while_it_is_read(self, tmp_path, monkeypatch, size, change):
+        path = tmp_path / "file"
+        path.write_bytes(b"a" * size)
+        os.utime(path, ns=(1, 1))
+        read = os.read
+        changed = []
+
+        def read_and_change(descriptor, length):
+            data = read(descriptor, length)
+            if data.startswith(b"a") and not changed:
+                changed.append(True)
+                getattr(self, change)(path, size)
+            return data
+
+        monkeypatch.setattr(blob_sources.os, "read", read_and_change)
+        store = quick_store(tmp_path / "blobs")
+        (failure,) = store.put_files([path]).failures
+        assert failure.kind == "source"
+        assert "file" in failure.error
+        assert list(store.entries()) == []
+        assert store.clean(older_than=-1) == 0
+
+    def append(self, path, size):
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    def rewrite(self, path, size):
+        path.write_bytes(b"b" * size)
+
+    def replace(self, path, size):
+        (path.parent / "new").write_bytes(b"b" * size)
+        (path.parent / "new").replace(path)
+
+    def delete(self, path, size):
+        path.unlink()
+
+    def truncate(self, path, size):
+        os.truncate(path, size // 2)
+
+    def test_what_is_no_file(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        bad = [
+            tmp_path / "pipe",
+            tmp_path / "folder",
+            tmp_path / "loop",
+            "/dev/zero",
+            tmp_path / ("n" * 300),
+            "a\0b",
+        ]
+        report = quick_store(tmp_path / "blobs").put_files(bad)
+        assert report.stored == []
+        assert [failure.source for failure in report.failures] == [str(path) for path in bad]
+        assert {failure.kind for failure in report.failures} == {"source"}
+
+    def test_a_path_with_dots_and_odd_names(self, tmp_path):
+        odd = tmp_path / "a b#%25\né\udc80"
+        odd.write_bytes(b"odd")
+        report = quick_store(tmp_path / "blobs").put_files([tmp_path / "none" / ".." / odd.name, odd])
+        assert [failure.kind for failure in report.failures] in ([], ["source"])
+        assert report.stored[-1].digest == blake3(b"odd").hexdigest()
+
+
+class TestProcesses:
+    def test_kill_in_the_middle(self, tmp_path):
+        source, blobs = tmp_path / "files", tmp_path / "blobs"
+        source.mkdir()
+        for number in range(1500):
+            (source / str(number)).write_bytes(str(number).encode() * 2000)
+        paths = sorted(source.iterdir())
+        store = quick_store(blobs)
+        for wait in (lambda: any(blobs.glob("tmp/*")), lambda: len(list(blobs.glob("??/??/*"))) > 20):
+            process = self.start(blobs, source)
+            deadline = time.monotonic() + 20
+            while not wait() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert store.scrub().is_sound
+        report = store.put_files(paths)
+        assert len(report.stored) == 1500
+        assert store.scrub(expected=[stored.digest for stored in report.stored]).is_sound
+        store.clean(older_than=-1)
+        assert list((blobs / "tmp").iterdir()) == []
+
+    def test_two_processes_store_the_same_at_once(self, tmp_path):
+        source, blobs = tmp_path / "files", tmp_path / "blobs"
+        source.mkdir()
+        for number in range(300):
+            (source / str(number)).write_bytes(str(number).encode() * 100)
+        (source / "big").write_bytes(b"big" * 1_000_000)
+        processes = [self.start(blobs, source) for _ in range(2)]
+        assert {process.communicate(timeout=60)[0] for process in processes} == {"301 0\n"}
+        store = quick_store(blobs)
+        names = {blake3(path.read_bytes()).hexdigest() for path in source.iterdir()}
+        assert store.scrub(expected=names).checked == 301
+        assert store.clean(older_than=-1) == 0
+
+    def start(self, blobs, source):
+        command = [sys.executable, str(SUPPORT / "blob_worker.py"), str(blobs), str(source)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_large_file_never_enters_memory(tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(300_000_000)
+        file.seek(150_000_000)
+        file.write(b"not only zeros")
+    store = quick_store(tmp_path / "blobs")
+    tracemalloc.start()
+    try:
+        (stored,) = store.put_files([path]).stored
+        with store.open(stored.digest, verify=True) as blob:
+            while blob.read(1 << 20):
+                pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert stored.size == 300_000_000
+    assert peak < 20_000_000
+
+
+def test_an_unknown_url_is_a_usage_error():
+    with pytest.raises(UsageError, match="nosuch"):
+        BlobStore("nosuch://bucket/blobs")
+
+
+def test_files_that_are_no_blobs_are_stray(tmp_path):
+    store = quick_store(make_place("folder", tmp_path))
+    name = store.put(b"a").digest
+    (tmp_path / "blobs" / "README").write_text("x")
+    (tmp_path / "blobs" / name[:2] / name).write_text("x")
+    assert store.scrub().stray == ["README", f"{name[:2]}/{name}"]
+    assert store.scrub().is_sound
