@@ -17,7 +17,7 @@ from blake3 import blake3
 from .errors import FramelodeError, InvalidValueError
 from .frames import SingleFrame, screen
 from .groups import FrameGroup
-from .keys import DIGEST_SIZE, frame_keys
+from .keys import DIGEST_SIZE, frame_keys, last_places
 from .wire import encode_record
 
 AnyFrame = SingleFrame | FrameGroup
@@ -136,10 +136,10 @@ class FrameEncoder:
         self, frames: Sequence[AnyFrame], payloads: list[bytes], digests: list[bytes]
     ) -> EncodedFrames:
         ids = [frame.id or self._give_id(frame) for frame in frames]
-        duplicates = len(ids) - len(set(ids))
+        last = last_places(ids)
+        duplicates = len(ids) - len(last)
         if duplicates:
-            # The last frame of an id wins, at its own place.
-            last = sorted({frame_id: index for index, frame_id in enumerate(ids)}.values())
+            # The last frame of a key wins, at its own place.
             ids = [ids[index] for index in last]
             payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
         keys, plain = frame_keys(ids)

@@ -72,6 +72,16 @@ def frame_keys(frame_ids: Sequence[str]) -> tuple[bytes, bool]:
     return b"".join(map(frame_key, frame_ids)), all(map(is_plain_id, frame_ids))
 
 
+def last_places(frame_ids: Sequence[str]) -> Sequence[int]:
+    """Return the last place of each key among ids, ascending; ids that are told apart may share a key."""
+    keys, plain = frame_keys(frame_ids)
+    # Plain ids are their keys, spelled.
+    names = frame_ids if plain else [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
+    if len(set(names)) == len(names):
+        return range(len(names))
+    return sorted({name: place for place, name in enumerate(names)}.values())
+
+
 def key_columns(keys: bytes) -> tuple[U64, U64]:
     """Split joined keys into their two big-endian 64-bit halves."""
     halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)

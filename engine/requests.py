@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -9,7 +10,7 @@ from blake3 import blake3
 
 from .decisions import Decided, decide_deletes, decide_merges, decide_writes
 from .encoding import EncodedFrames
-from .keys import U64, frame_keys
+from .keys import U64, frame_keys, last_places
 from .log import Log
 from .state import VersionState
 
@@ -76,9 +77,9 @@ class MergeRequest(msgspec.Struct):
 class DeleteRequest:
     """Frames to be deleted."""
 
-    def __init__(self, ids: list[str], log: Log) -> None:
-        self.ids = ids
-        self.keys, self.plain = frame_keys(ids)
+    def __init__(self, ids: Sequence[str], log: Log) -> None:
+        self.ids = [ids[place] for place in last_places(ids)]
+        self.keys, self.plain = frame_keys(self.ids)
         self._log = log
 
     def digest(self) -> bytes:

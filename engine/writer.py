@@ -178,7 +178,7 @@ class FrameWriter:
         """Delete frames by id; unknown ids leave no event and are counted."""
 
         def prepare(part: Sequence[str]) -> tuple[FrameRequest, list[Refusal]]:
-            return DeleteRequest(list(dict.fromkeys(part)), self._log), []
+            return DeleteRequest(part, self._log), []
 
         return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
 

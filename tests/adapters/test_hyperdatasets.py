@@ -23,6 +23,7 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
+from framelode.engine.keys import frame_key
 
 
 def make(number, **values):
@@ -328,6 +329,15 @@ class TestFrames:
             "x": "s3://bucket/3.jpg",
             "y": "s3://bucket/2.jpg",
         }
+
+    def test_ids_of_one_key_are_one_frame(self, draft, engine):
+        twin = frame_key("pizza").hex()
+        draft.add_frames([make(1, id="pizza"), make(2, id=twin)])
+        assert (len(draft), [frame.id for frame in draft]) == (1, [twin])
+        draft.add_frames([make(3, id="pizza")])
+        assert (len(draft), [frame.id for frame in draft]) == (1, ["pizza"])
+        draft.delete_frames([twin, "pizza"])
+        assert len(draft) == 0
 
     def test_duplicates_are_warned_of_when_asked(self, draft):
         other = framelode.current_engine().version(draft.version_id)
