@@ -13,7 +13,7 @@ from eventsourcing.utils import Environment
 
 from .aggregate import Aggregate
 from .batch import EVENTS_SCHEMA, AppendHeader
-from .datasets import Dataset
+from .datasets import Dataset, check_name
 from .errors import ConcurrencyError, ConflictError, NotFoundError, UsageError
 from .event_batch import read_events
 from .log import AppendExistsError, Clock, Log, StreamConflictError, patiently
@@ -123,6 +123,8 @@ class LogApplication(Application[str]):
         decide: Callable[[], tuple[Iterable[Aggregate], Result]],
     ) -> Result:
         """Decide and save until no other writer gets in between; a command seen before is not run again."""
+        if command_id is not None:
+            check_name(command_id, "command_id")
         digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
         for number in range(_TRIES):
             recorded = self.record_log.find_append(command_id) if command_id else None

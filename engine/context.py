@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .errors import InvalidValueError
+from .validation import name
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -33,14 +34,16 @@ def current_context() -> ActingContext:
 
 def default_actor() -> str:
     """Return the actor outside any `acting` block."""
-    actor = os.environ.get("FRAMELODE_ACTOR")
-    if actor:
-        return actor
     try:
-        return getpass.getuser()
+        # What of an environment is no UTF-8 arrives as lone surrogates, which cannot be stored.
+        return _storable(os.environ.get("FRAMELODE_ACTOR") or getpass.getuser())
     except (KeyError, OSError):
         # A container may run under a user id that has no name.
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
@@ -60,8 +63,8 @@ def acting(actor: str | None = None, context: Mapping[str, Any] | None = None) -
         The actor is no string or the context is not JSON-like.
     """
     outer = current_context()
-    if actor is not None and (not isinstance(actor, str) or not actor):
-        raise InvalidValueError(f"actor must be a name, not {actor!r}")
+    if actor is not None:
+        name(actor, "actor")
     encoded = outer.encoded
     if context is not None:
         try:

@@ -44,6 +44,7 @@ class DatasetCommands(LogApplication):
         check_name(name, "dataset name")
         project = check_name(DEFAULT_PROJECT if project is None else project, "dataset project")
         checked_tags = check_tags(tags)
+        text = "" if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
             held = self.aggregates.load(DatasetName, name_stream(project, name))
@@ -55,12 +56,12 @@ class DatasetCommands(LogApplication):
                 return [dataset], {"dataset_id": dataset.id}
             dataset, version = Dataset(self.new_id()), Version(self.new_id())
             held.claim(dataset.id)
-            dataset.create(name, project, description or "", checked_tags)
+            dataset.create(name, project, text, checked_tags)
             dataset.attach(version.id, None)
             version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
             return [held, dataset, version], {"dataset_id": dataset.id}
 
-        request = ["create_dataset", name, project, description, checked_tags, raise_if_exists]
+        request = ["create_dataset", name, project, description, checked_tags, bool(raise_if_exists)]
         return self.run(request, command_id, decide)["dataset_id"]
 
     def rename_dataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from blake3 import blake3
 
@@ -19,32 +19,41 @@ from .events import (
     VersionAttached,
     VersionDetached,
 )
+from .validation import shorten
 
 DEFAULT_PROJECT = "default"
 
 
 def check_name(name: object, what: str) -> str:
-    """Return a name; `InvalidValueError` when it is empty, no string, or not encodable."""
+    """Return a name; `InvalidValueError` when it is empty, no string, or cannot be stored."""
     if not isinstance(name, str) or not name.strip():
-        raise InvalidValueError(f"{what} must be a string that is not empty, not {name!r}")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(f"{what} {name!r} holds a lone surrogate, which cannot be stored") from error
-    return name
+        raise InvalidValueError(f"{what} must be a string that is not empty, not {shorten(name)}")
+    # A NUL parts project and name where a dataset's name is claimed.
+    if "\0" in name:
+        raise InvalidValueError(f"{what} {shorten(name)} holds a NUL character, which names must not")
+    return check_text(name, what)
 
 
 def check_text(text: object, what: str) -> str:
     """Return a text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
-    return text if text == "" else check_name(text, what)  # type: ignore[return-value]  # "" is a str
+    if not isinstance(text, str):
+        raise InvalidValueError(f"{what} must be a string, not {shorten(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{what} {shorten(text)} holds a lone surrogate, which cannot be stored"
+        raise InvalidValueError(message) from error
+    return text
 
 
-def check_tags(tags: Sequence[str] | None) -> list[str]:
+def check_tags(tags: Iterable[str] | None) -> list[str]:
     """Return tags as a list, each once; `InvalidValueError` for one that is no string."""
     if tags is None:
         return []
     if isinstance(tags, str):
-        raise InvalidValueError(f"tags must be a list of strings, not the string {tags!r}")
+        raise InvalidValueError(f"tags must be a list of strings, not the string {shorten(tags)}")
+    if not isinstance(tags, Iterable):
+        raise InvalidValueError(f"tags must be a list of strings, not {shorten(tags)}")
     return list(dict.fromkeys(check_name(tag, "a tag") for tag in tags))
 
 

@@ -41,6 +41,7 @@ class VersionCommands(LogApplication):
             The parent is a draft or belongs to another dataset.
         """
         check_name(name, "version name")
+        text = "" if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self.dataset(dataset_id)
@@ -50,7 +51,7 @@ class VersionCommands(LogApplication):
             metadata = self._parent(dataset, parent_id).metadata if parent_id else {}
             version = Version(self.new_id())
             dataset.attach(version.id, parent_id)
-            version.create(dataset.id, name, parent_id, description or "", metadata)
+            version.create(dataset.id, name, parent_id, text, metadata)
             return [dataset, version], {"version_id": version.id}
 
         request = ["create_version", dataset_id, name, parent_id, description]
@@ -140,6 +141,12 @@ class VersionCommands(LogApplication):
         str
             The child's id.
         """
+        for what, name in (("publish name", publish_name), ("child name", child_name)):
+            if name is not None:
+                check_name(name, what)
+        for what, text in (("publish comment", publish_comment), ("child comment", child_comment)):
+            if text is not None:
+                check_text(text, what)
         for_publish = None if publish_metadata is None else check_metadata(publish_metadata)
         for_child = None if child_metadata is None else check_metadata(child_metadata)
 
@@ -149,16 +156,14 @@ class VersionCommands(LogApplication):
             dataset, child = self.dataset(version.dataset_id), Version(self.new_id())
             now = iso_time(self.clock())
             name = child_name or version.name
-            version.rename(check_name(publish_name or f"snapshot {now}", "publish name"))
+            version.rename(publish_name or f"snapshot {now}")
             version.describe(publish_comment or f"published at {now} by {current_context().actor}")
             if for_publish is not None:
                 version.set_metadata(for_publish)
             self._publish(version)
             dataset.attach(child.id, version.id)
             metadata = version.metadata if for_child is None else for_child
-            child.create(
-                dataset.id, check_name(name, "child name"), version.id, child_comment or "", metadata
-            )
+            child.create(dataset.id, name, version.id, child_comment or "", metadata)
             return [version, dataset, child], {"version_id": child.id}
 
         request = ["create_snapshot", version_id, publish_name, publish_comment, for_publish]
@@ -191,7 +196,7 @@ class VersionCommands(LogApplication):
             dataset.detach(version_id)
             return [version, dataset], {}
 
-        self.run(["remove_version", version_id, force], command_id, decide)
+        self.run(["remove_version", version_id, bool(force)], command_id, decide)
 
     def set_metadata(
         self, version_id: str, metadata: dict[str, Any], *, command_id: str | None = None

@@ -18,6 +18,7 @@ from .batch import BATCH_EVENTS, AppendHeader, Batch
 from .blob_guard import NO_GUARDS, BlobGuard
 from .blob_ledger import BlobLedger
 from .context import current_context
+from .datasets import check_name
 from .decisions import DELETED, Decided
 from .encoding import FrameEncoder, Refusal
 from .errors import ConcurrencyError, ConflictError, InvalidValueError
@@ -192,6 +193,8 @@ class FrameWriter:
         on_part: OnPart | None,
     ) -> WriteReport:
         size = _check_batch_size(batch_size)
+        if command_id is not None:
+            check_name(command_id, "command_id")
         recorded = self._log.find_append(command_id) if command_id else None
         report = WriteReport()
         command = _Command(command_id or self._new_id(), command_id is not None, recorded, size)

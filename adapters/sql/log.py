@@ -18,6 +18,7 @@ from ...engine.batch import (
 )
 from ...engine.errors import IntegrityError, UsageError
 from ...engine.log import Append, AppendExistsError, Clock, Head, StreamConflictError
+from ...engine.times import LATEST
 from . import tables as t
 from .database import Database
 from .log_reads import LAST_BATCH, STREAM_HEAD, SqlLogReads, encode_topics
@@ -160,7 +161,7 @@ class SqlLog(SqlLogReads):
         _check_guards(connection, append)
         connection.execute(t.append.insert(), msgspec.structs.asdict(header))
         previous = last.digest if last else genesis_digest(self.uuid)
-        recorded_at = max(self._clock(), last.recorded_at if last else 0)
+        recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
         for batch in append.batches:
             previous = self._insert_batch(connection, batch, append, header, position, recorded_at, previous)
             position += batch.count
@@ -228,6 +229,13 @@ class SqlLog(SqlLogReads):
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+
+def _checked_time(now: object) -> int:
+    """Return what the clock says; what reading would take for damage is not written."""
+    if not isinstance(now, int) or now > LATEST:
+        raise UsageError(f"the clock must return whole microseconds since 1970, not {now!r}")
+    return int(now)
 
 
 def _check_guards(connection: sa.Connection, append: Append) -> None:

@@ -6,9 +6,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, UsageError
+import framelode
+from framelode import (
+    ConflictError,
+    DatasetVersion,
+    IntegrityError,
+    InvalidValueError,
+    SingleFrame,
+    UsageError,
+)
 from framelode.engine import events
 from framelode.engine.events import Event, decode_event, encode_event
 from framelode.engine.mapper import EventMapper
@@ -85,6 +94,59 @@ class TestCommands:
         schemas = {engine.log.batch_at(position).schema for position in opened}
         assert schemas == {"events.1"}
         assert version.version == engine.log.stream_version(version_id)
+
+
+UNSTORABLE = (5, 0, 1.5, b"x", True, ["a"], {}, "\ud800", object())
+"""Values of arguments that are text; a stored one would make every later reader stop."""
+
+
+class TestRefusals:
+    """What reading would take for damage never gets into the log; the fixture verifies it."""
+
+    @pytest.mark.parametrize("value", UNSTORABLE, ids=lambda value: type(value).__name__)
+    def test_text_that_is_none_is_refused_before_it_is_recorded(self, engine, version_id, value):
+        version = engine.version(version_id)
+        head = engine.log.head()
+        calls = [
+            lambda: DatasetVersion.create_new_dataset("drink", description=value),
+            lambda: DatasetVersion.create_version("side", value, dataset_name="food"),
+            lambda: version.create_snapshot(publish_name=value),
+            lambda: version.create_snapshot(publish_comment=value),
+            lambda: version.create_snapshot(child_name=value),
+            lambda: version.create_snapshot(child_comment=value),
+            lambda: version.add_frames([SingleFrame(id="a")], command_id=value),
+            lambda: version.delete_frames(["a"], command_id=value),
+            lambda: engine.commands.create_dataset("drink", command_id=value),
+            lambda: version.describe(value),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidValueError, match=r"must be a string|lone surrogate"):
+                call()
+        assert engine.log.head() == head
+
+    def test_a_name_holds_no_nul_for_two_would_be_one(self, engine):
+        DatasetVersion.create_new_dataset("c", dataset_project="a")
+        for name, project in (("b\0c", "a"), ("c", "a\0b")):
+            with pytest.raises(InvalidValueError, match="NUL"):
+                DatasetVersion.create_new_dataset(name, dataset_project=project)
+
+    @pytest.mark.parametrize("value", [1.5, None, "now", 2**62])
+    def test_a_clock_that_tells_no_time_is_refused(self, tmp_path, value):
+        with framelode.connect(tmp_path, clock=lambda: value) as engine:
+            with pytest.raises(UsageError, match="the clock must return whole microseconds"):
+                DatasetVersion.create_new_dataset("food")
+            assert engine.verify().events == 0
+
+    def test_flags_may_be_of_any_kind(self, engine, version_id):
+        DatasetVersion.create_new_dataset("food", raise_if_exists=np.bool_(False))
+        DatasetVersion.remove_version(version_id=version_id, force=np.bool_(True))
+
+    def test_an_actor_that_is_no_text_is_told_apart(self, engine, monkeypatch):
+        with pytest.raises(InvalidValueError, match="actor"), framelode.acting(actor="\ud800"):
+            pass
+        monkeypatch.setenv("FRAMELODE_ACTOR", "m\udce9")
+        DatasetVersion.create_new_dataset("food")
+        assert {header.actor for header in engine.log.headers()} == {"m\\udce9"}
 
 
 class TestEventsourcing:
