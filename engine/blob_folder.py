@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,10 @@ from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Sink, blob_name
 FEW_FILES = 32
 """Up to so many files are synced one by one: a sync of the whole file system waits for what others wrote too."""
 
+TEMPORARY_FOLDERS = 16
+
 _THREADS = 4
+_numbers = itertools.count()
 _PERMANENT = {
     errno.ENOSPC: "it is full",
     errno.EDQUOT: "its quota is used up",
@@ -49,7 +53,8 @@ class LocalFolder(BlobPlace):
 
     def create(self) -> Sink:
         """Begin a temporary file."""
-        name = uuid.uuid4().hex
+        # In one folder, threads would wait for each other.
+        name = f"{next(_numbers) % TEMPORARY_FOLDERS:x}/{uuid.uuid4().hex}"
         with self._translated():
             return _FileSink(name, self._create(f"{self._temporary}/{name}"), self._translated)
 
@@ -58,7 +63,7 @@ class LocalFolder(BlobPlace):
         try:
             return os.open(path, flags, 0o666)
         except FileNotFoundError:
-            Path(self._temporary).mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, flags, 0o666)
 
     def discard(self, temporary: str) -> None:
@@ -81,7 +86,7 @@ class LocalFolder(BlobPlace):
             try:
                 os.rename(source, target)  # noqa: PTH104 - as above
             except FileNotFoundError:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(target.rpartition("/")[0])
                 os.rename(source, target)  # noqa: PTH104
 
     def sync_moved(self, digests: Sequence[str]) -> None:
@@ -144,11 +149,12 @@ class LocalFolder(BlobPlace):
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds."""
         removed = 0
-        with suppress(OSError), os.scandir(self._temporary) as files:
+        for folder, _, files in os.walk(self._temporary):
             for file in files:
                 with suppress(OSError):
-                    if time.time() - file.stat().st_mtime > older_than:
-                        os.unlink(file.path)  # noqa: PTH108
+                    path = Path(folder, file)
+                    if time.time() - path.stat().st_mtime > older_than:
+                        path.unlink()
                         removed += 1
         return removed
 
@@ -156,24 +162,34 @@ class LocalFolder(BlobPlace):
         """Return the path of a blob."""
         return f"{self._root}/{blob_name(digest)}"
 
-    @contextmanager
-    def _translated(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            reason = _PERMANENT.get(error.errno or 0)
-            raise PlaceError(
-                f"blob store {self.name}: {reason or error.strerror or error}", permanent=reason is not None
-            ) from error
+    def _translated(self) -> _Translated:
+        return _Translated(self.name)
+
+
+class _Translated:
+    """Turns what the system refuses into a `PlaceError`; a generator would cost more than most calls inside."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+            return
+        reason = _PERMANENT.get(error.errno or 0)
+        message = f"blob store {self._name}: {reason or error.strerror or error}"
+        raise PlaceError(message, permanent=reason is not None) from error
 
 
 class _FileSink(Sink):
-    def __init__(self, name: str, descriptor: int, translated: Callable[[], object]) -> None:
+    def __init__(self, name: str, descriptor: int, translated: Callable[[], _Translated]) -> None:
         self.name = name
         self._descriptor = descriptor
-        self._translated: Callable[[], contextmanager] = translated  # type: ignore[assignment]
+        self._translated = translated
 
     def write(self, data: bytes) -> None:
         with self._translated():
@@ -187,6 +203,15 @@ class _FileSink(Sink):
             descriptor, self._descriptor = self._descriptor, -1
             with self._translated():
                 os.close(descriptor)
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - as above
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def _sync(path: str) -> None:

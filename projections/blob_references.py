@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import sqlalchemy as sa
 
-from ..engine.batch import FRAMES_SCHEMA, BatchHeader
+from ..engine.batch import FRAMES_SCHEMA, BatchHeader, Body
 from ..engine.blob_uris import digests_named
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
@@ -37,19 +37,27 @@ class BlobNames(Projection):
         self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
 
     def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
-        """Fold batches; a block without any name is only searched."""
+        """Fold batches."""
         named: dict[str, int] = {}
         for header in batches:
             if header.schema == FRAMES_SCHEMA:
                 (body,) = self.log.bodies([header.first_position])
-                for position, event in enumerate(body.events(), header.first_position):
-                    named.update(dict.fromkeys(digests_named((event,)), position))
+                for block in range(body.blocks):
+                    self._read_block(body, block, named)
         rows = [{"digest": digest, "position": position} for digest, position in named.items()]
         for at in range(0, len(rows), _DIGESTS_AT_ONCE):
             part = rows[at : at + _DIGESTS_AT_ONCE]
             known = self.blob.c.digest.in_([row["digest"] for row in part])
             connection.execute(sa.delete(self.blob).where(known))
             connection.execute(self.blob.insert(), part)
+
+    def _read_block(self, body: Body, block: int, named: dict[str, int]) -> None:
+        """Note what the events of a block name; a block without any name is only searched."""
+        events = body.open_block(block).events()
+        if digests_named(events):
+            first = body.first_position + body.bounds(block)[0]
+            for position, event in enumerate(events, first):
+                named.update(dict.fromkeys(digests_named([event]), position))
 
     def is_empty(self, connection: sa.Connection) -> bool:
         """Say whether no frame ever named a blob."""
@@ -82,5 +90,5 @@ def referenced(log: Log, states: States, version_ids: Iterable[str]) -> set[str]
     found: set[str] = set()
     for at in range(0, len(positions), _POSITIONS_AT_ONCE):
         events = events_at(log, positions[at : at + _POSITIONS_AT_ONCE].tolist())
-        found |= digests_named(event for _, event in events)
+        found |= digests_named([event for _, event in events])
     return found
