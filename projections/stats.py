@@ -29,6 +29,8 @@ TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES = (
     "source_bytes",
 )
 _UNKNOWN_TYPE = "unknown"
+_KEYS_AT_ONCE = 500
+"""A statement takes only so many parameters, and a page of frames may have a label each."""
 
 Counts = Counter[tuple[str, str]]
 """Counts by kind and name."""
@@ -87,11 +89,26 @@ def _count(counts: Counts, kind: str, names: Iterable[str]) -> None:
         counts[kind, name] = count
 
 
+class _Whole(sa.TypeDecorator[int]):
+    """A whole number of any size: two sizes of 63 bits are together more than a database's integer holds."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the number as it is stored."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
+        """Return the number that is stored."""
+        return None if value is None else int(value)
+
+
 class Stats(Projection):
     """Counts of each version, its inherited frames included; a child starts with its parent's."""
 
     name: ClassVar[str] = "stats"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -100,8 +117,10 @@ class Stats(Projection):
             sa.Column("version_id", sa.Text, primary_key=True),
             sa.Column("kind", sa.Text, primary_key=True),
             sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("count", sa.Integer, nullable=False),
+            sa.Column("count", _Whole, nullable=False),
         )
+        key = self.counts.primary_key.columns
+        self._delete = sa.delete(self.counts).where(*(column == sa.bindparam(column.name) for column in key))
 
     def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
         """Fold batches: after-images are added to the counts, the before-images they replace taken off."""
@@ -141,24 +160,32 @@ class Stats(Projection):
 
     def _write(self, connection: sa.Connection, pending: dict[str, Counts]) -> None:
         for version_id, counts in pending.items():
-            known = self._read(connection, version_id)
-            changed = {key: known[key] + count for key, count in counts.items() if count}
-            if not changed:
-                continue
-            column = self.counts.c
-            keys = sa.tuple_(column.kind, column.name).in_(list(changed))
-            connection.execute(sa.delete(self.counts).where(column.version_id == version_id, keys))
-            rows = [
-                {"version_id": version_id, "kind": kind, "name": name, "count": count}
-                for (kind, name), count in sorted(changed.items())
-                if count
-            ]
-            if rows:
-                connection.execute(sa.insert(self.counts), rows)
+            changed = sorted(key for key, count in counts.items() if count)
+            for at in range(0, len(changed), _KEYS_AT_ONCE):
+                some = {key: counts[key] for key in changed[at : at + _KEYS_AT_ONCE]}
+                self._add(connection, version_id, some)
 
-    def _read(self, connection: sa.Connection, version_id: str) -> Counts:
+    def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
+        """Add to some of a version's counts; none is kept that is 0."""
         column = self.counts.c
-        query = sa.select(column.kind, column.name, column.count).where(column.version_id == version_id)
+        kinds, names = ({key[part] for key in changes} for part in (0, 1))
+        # Finds some more than asked, but by the index, which pairs of kind and name would not use.
+        known = self._read(connection, version_id, column.kind.in_(kinds), column.name.in_(names))
+        rows = [
+            {"version_id": version_id, "kind": kind, "name": name, "count": known[kind, name] + change}
+            for (kind, name), change in changes.items()
+        ]
+        if known:
+            connection.execute(self._delete, rows)
+        rows = [row for row in rows if row["count"]]
+        if rows:
+            connection.execute(sa.insert(self.counts), rows)
+
+    def _read(self, connection: sa.Connection, version_id: str, *which: sa.ColumnElement[bool]) -> Counts:
+        column = self.counts.c
+        query = sa.select(column.kind, column.name, column.count).where(
+            column.version_id == version_id, *which
+        )
         return Counter({(row.kind, row.name): row.count for row in connection.execute(query)})
 
     def totals(self, connection: sa.Connection) -> dict[str, int]:

@@ -626,6 +626,27 @@ class TestStatistics:
         assert stats.sources == [{"name": "default", "count": 3, "bytes": 35}]
         assert stats.to_dict()["total"] == 3
 
+    def test_bytes_may_be_more_than_a_database_integer_holds(self, engine, draft):
+        draft.add_frames(SingleFrame(id=str(i), source=f"s3://b/{i}", size=2**63 - 1) for i in range(3))
+        (sources,) = draft.get_stats().sources
+        assert sources["bytes"] == 3 * (2**63 - 1)
+        draft.delete_frames(["0", "1"])
+        (sources,) = draft.get_stats().sources
+        assert sources["bytes"] == 2**63 - 1
+
+    def test_every_frame_may_have_labels_of_its_own(self, engine, draft):
+        def labelled(numbers):
+            for i in numbers:
+                frame = SingleFrame(id=str(i))
+                frame.add_annotation(frame_class=[f"label {i} {j}" for j in range(50)])
+                yield frame
+
+        # More than SQLite takes parameters in one statement, even where that is many.
+        draft.add_frames(labelled(range(3000)))
+        assert len(draft.get_stats().labels) == 150_000
+        draft.delete_frames(str(i) for i in range(1, 3000))
+        assert len(draft.get_stats().labels) == 50
+
 
 class TestBulkContext:
     def test_changes_are_recorded_together_in_order(self, engine, draft):
