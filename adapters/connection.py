@@ -75,6 +75,7 @@ class Engine:
         self.new_id = new_id
         self.max_frame_bytes = max_frame_bytes
         self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
+        self._parents: dict[str, str | None] = {}
         self._tokens: list[Token[Engine | None]] = []
         self._previous: Engine | None = None
         self.log = SqlLog(Database(where.log), clock, new_id)
@@ -244,7 +245,9 @@ class Engine:
         _restore(self)
 
     def _parent_of(self, version_id: str) -> str | None:
-        return self.commands.version(version_id).parent_id
+        if version_id not in self._parents:
+            self._parents[version_id] = self.commands.version(version_id).parent_id
+        return self._parents[version_id]
 
 
 _context_engine: ContextVar[Engine | None] = ContextVar("framelode_engine", default=None)

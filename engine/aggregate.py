@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from .events import Event
 
@@ -38,6 +39,14 @@ class Aggregate:
 
     def change(self, event: Event) -> None:
         """Take over what an event holds; each kind of aggregate overrides this."""
+
+    def twin(self) -> Self:
+        """Return a copy that changes on its own; what its lists and dicts hold is never changed in place."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list | dict):
+                setattr(twin, name, copy.copy(value))  # pyright: ignore[reportUnknownArgumentType]
+        return twin
 
     def collect_events(self) -> Sequence[Event]:
         """Hand over the events that wait to be saved."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ from .state import VersionStates
 from .versions import Version
 
 _TRIES = 20
+_HELD_AGGREGATES = 64
 
 Loaded = TypeVar("Loaded", bound=Aggregate)
 Result = dict[str, Any]
@@ -29,22 +32,45 @@ NewId = Callable[[], str]
 
 
 class LifecycleRepository(Repository[str]):
-    """Loads aggregates from their lifecycle batches only, however many frames lie between."""
+    """Loads aggregates from their lifecycle batches only, however many frames lie between.
+
+    Those loaded last are held, so that a draft of ten thousand commits is not read from its first one each time.
+    """
 
     def __init__(self, log: Log, event_store: Any) -> None:
         super().__init__(event_store)
         self._log = log
+        self._held: OrderedDict[str, tuple[Aggregate, int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def load(self, kind: type[Loaded], aggregate_id: str) -> Loaded:
         """Return an aggregate; one without any event has version 0."""
-        aggregate = kind(aggregate_id)
         # The version is read first: events that come after it make the save conflict, never go unseen.
         version = self._log.stream_version(aggregate_id) or 0
-        for header in self._log.headers(stream_id=aggregate_id, schema=EVENTS_SCHEMA):
-            for event in read_events(self._log, header):
-                aggregate.apply(event)
-        aggregate.version = max(version, aggregate.version)
+        aggregate, position = self._begin(kind, aggregate_id, version)
+        if aggregate.version < version:
+            for header in self._log.headers(gt=position, stream_id=aggregate_id, schema=EVENTS_SCHEMA):
+                for event in read_events(self._log, header):
+                    aggregate.apply(event)
+                position = header.last_position
+            aggregate.version = max(version, aggregate.version)
+            self._hold(aggregate.twin(), position)
         return aggregate
+
+    def _begin(self, kind: type[Loaded], aggregate_id: str, version: int) -> tuple[Loaded, int]:
+        """Return what is held of an aggregate, up to a version of it, and the position of its last event."""
+        with self._lock:
+            held, position = self._held.get(aggregate_id, (None, 0))
+        if isinstance(held, kind) and held.version <= version:
+            return held.twin(), position
+        return kind(aggregate_id), 0
+
+    def _hold(self, aggregate: Aggregate, position: int) -> None:
+        with self._lock:
+            self._held[aggregate.id] = aggregate, position
+            self._held.move_to_end(aggregate.id)
+            if len(self._held) > _HELD_AGGREGATES:
+                self._held.popitem(last=False)
 
 
 class LogApplication(Application[str]):

@@ -95,6 +95,32 @@ class TestCommands:
         assert schemas == {"events.1"}
         assert version.version == engine.log.stream_version(version_id)
 
+    def test_a_commit_costs_the_same_after_a_hundred_others(self, engine, version_id, monkeypatch):
+        bodies, read = engine.log.bodies, []
+
+        def counted(first_positions):
+            read.extend(first_positions)
+            return bodies(first_positions)
+
+        monkeypatch.setattr(engine.log, "bodies", counted)
+        costs = []
+        for number in range(100):
+            read.clear()
+            add(engine, version_id, str(number))
+            costs.append(len(read))
+        assert costs[-1] == costs[1]
+
+    def test_an_aggregate_that_was_changed_in_vain_is_as_it_was(self, engine, version_id):
+        commands = engine.commands
+        dataset_id = commands.version(version_id).dataset_id
+        dataset, version = commands.dataset(dataset_id), commands.version(version_id)
+        dataset.attach("0" * 32, version_id)
+        dataset.tag(["a"])
+        version.publish("0" * 64, 0)
+        assert commands.dataset(dataset_id).parents == {version_id: None}
+        assert commands.dataset(dataset_id).tags == []
+        assert not commands.version(version_id).published
+
 
 UNSTORABLE = (5, 0, 1.5, b"x", True, ["a"], {}, "\ud800", object())
 """Values of arguments that are text; a stored one would make every later reader stop."""
