@@ -73,7 +73,7 @@ class FrameEncoder:
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
         self._new_id = new_id
-        self._root = root
+        self._root = check_root(root)
         self._limit = max_frame_bytes
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
@@ -148,6 +148,13 @@ class FrameEncoder:
     def _give_id(self, frame: AnyFrame) -> str:
         frame.id = frame.derive_id(self._root) or self._new_id()
         return frame.id
+
+
+def check_root(root: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return the folder that derived ids are relative to; `InvalidValueError` when it cannot be one."""
+    if root is not None and not (root and isinstance(root, str | os.PathLike)):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {root!r}")
+    return root
 
 
 def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:

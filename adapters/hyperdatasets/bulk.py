@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
@@ -27,12 +27,17 @@ class _Change(msgspec.Struct):
     def group(self) -> tuple[str, bool]:
         return self.kind, self.warn
 
+    def merged_id(self, root: str | os.PathLike[str] | None) -> str | None:
+        if self.kind != "update" or not isinstance(self.frame, SingleFrame | FrameGroup):
+            return None
+        return self.frame.id or self.frame.derive_id(root)
+
 
 class BulkContext:
     """Gathers changes of one version and records them every `flush_threshold` changes and on exit.
 
     Get one from `DatasetVersion.get_bulk_context`. The order of changes is kept. An exception inside the ``with``
-    block still records what was complete before it.
+    block still records what was complete before it; what a flush could not record waits for the next one.
 
     Parameters
     ----------
@@ -78,9 +83,10 @@ class BulkContext:
         self._threshold = threshold
         self._log = log or logger
         self._refresh = refresh_version_stats
-        self._root = local_dataset_root_path
+        self._root = check_root(local_dataset_root_path)
         self._allow_update = allow_update
         self._changes: list[_Change] = []
+        self._failures: list[dict[str, Any]] = []
 
     def add_frame(self, frame: SingleFrame | FrameGroup, warn_on_duplicate_frames: bool = False) -> None:
         """Add a frame with the next flush; see `DatasetVersion.add_frames`."""
@@ -96,10 +102,30 @@ class BulkContext:
 
     def flush(self) -> None:
         """Record what was gathered."""
+        self._record()
+        self._raise_refused()
+
+    def finish(self, *, commit: bool) -> None:
+        """Record what was gathered, commit if asked to, and only then say what was refused."""
+        self._record()
+        if commit:
+            self._commit()
+        self._raise_refused()
+
+    def _record(self) -> None:
         changes, self._changes = self._changes, []
-        failures = [failure for run in _runs(changes) for failure in self._write(run)]
+        done = 0
+        try:
+            for run in _runs(changes, self._root):
+                self._failures += self._write(run)
+                done += len(run)
+        finally:
+            self._changes = changes[done:] + self._changes
         if changes:
             self._log.debug("%d changes flushed", len(changes))
+
+    def _raise_refused(self) -> None:
+        failures, self._failures = self._failures, []
         if failures:
             raise FramesRejected(failures)
 
@@ -114,7 +140,7 @@ class BulkContext:
             case "delete":
                 report = self._writer.delete(frames)
             case "update":
-                report = self._writer.update(frames, without_fields=[])
+                report = self._writer.update(frames, without_fields=[], root=self._root)
             case _:
                 report = self._writer.add(frames, warn_on_duplicates=run[0].warn, root=self._root)
         return failures_of(report)
@@ -125,11 +151,25 @@ class BulkContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
-        if self._refresh:
-            self._commit()
+        try:
+            self.finish(commit=self._refresh)
+        except FramesRejected as rejected:
+            if error is None:
+                raise
+            error.add_note(str(rejected))
 
 
-def _runs(changes: list[_Change]) -> Iterator[list[_Change]]:
-    for _, run in groupby(changes, key=_Change.group):
-        yield list(run)
+def _runs(changes: list[_Change], root: str | os.PathLike[str] | None) -> Iterator[list[_Change]]:
+    """Cut changes into runs of one kind; of merges into one frame, each is in a run of its own, for all count."""
+    run: list[_Change] = []
+    merged = set[str]()
+    for change in changes:
+        frame_id = change.merged_id(root)
+        if run and (change.group() != run[0].group() or frame_id in merged):
+            yield run
+            run, merged = [], set()
+        run.append(change)
+        if frame_id is not None:
+            merged.add(frame_id)
+    if run:
+        yield run

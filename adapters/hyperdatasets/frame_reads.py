@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from .callers import warn_caller
 from .handle import VersionHandle, meant
 from .instance_or_class import instance_or_class
 from .reading import FrameReader
@@ -49,11 +49,8 @@ class FrameReads(VersionHandle):
             Dot paths of the parts wanted; the result then holds dicts.
         """
         if isinstance(self, type):
-            warnings.warn(
-                "calling get_frames_by_ids on the class is deprecated: call it on a version",
-                DeprecationWarning,
-                stacklevel=3,
-            )
+            message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
+            warn_caller(message, DeprecationWarning)
         reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
         return reader.by_ids(frame_ids, projection)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from fsspec.callbacks import Callback
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from .bulk import BulkContext
+from .callers import warn_caller
 from .handle import VersionHandle
 from .writing import Failure, failures_of, logger, raise_if_refused
 
@@ -153,16 +153,13 @@ class FrameWrites(VersionHandle):
         if self._bulk is None:
             self._bulk = BulkContext(self._writer, self.commit_version, *arguments)
         elif self._bulk.arguments != arguments:
-            warnings.warn(
-                "this version has a bulk context already; its arguments stay", UserWarning, stacklevel=2
-            )
+            warn_caller("this version has a bulk context already; its arguments stay", UserWarning)
         return self._bulk
 
     def flush(self, refresh_version_stats: bool = True) -> None:
         """Record what the bulk context has gathered, if there is one."""
         if self._bulk is not None:
-            self._bulk.flush()
-            self._refresh(refresh_version_stats)
+            self._bulk.finish(commit=refresh_version_stats)
 
     def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - the API that is followed takes any
         """Bring the statistics up to date and record the counts of the changes since the last commit.

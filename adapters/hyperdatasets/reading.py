@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,6 +21,7 @@ from ...projections.frames import StoredFrame, read_records, read_stored
 from ...projections.order import context_order
 from ...projections.state import TOMBSTONE, State, live_positions
 from ..connection import Engine
+from .callers import warn_caller
 from .paths import Paths
 
 Frame = SingleFrame | FrameGroup
@@ -74,7 +74,7 @@ class FrameReader:
         missing = len(set(ids)) - len(found)
         if missing:
             message = f"{missing} of {len(set(ids))} frames are not in version {self._version.name!r}"
-            warnings.warn(message, MissingFramesWarning, stacklevel=4)
+            warn_caller(message, MissingFramesWarning)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
         read = self._read(state, ordered, None if projection is None else Paths(projection))
         by_position = dict(zip(ordered.tolist(), read, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.writer import WriteReport
 from ..connection import Engine
+from .callers import warn_caller
 
 logger = logging.getLogger("framelode.hyperdatasets")
 
@@ -79,16 +79,17 @@ class VersionWriter:
         *,
         batch_size: int = 1000,
         without_fields: Any = None,
+        root: str | os.PathLike[str] | None = None,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
         """Replace frames, or merge into them when `without_fields` is not None."""
         if without_fields is None:
-            return self.add(frames, batch_size=batch_size, command_id=command_id, on_part=on_part)
+            return self.add(frames, batch_size=batch_size, root=root, command_id=command_id, on_part=on_part)
         report = self._engine.writer.merge(
             self._version_id,
             _as_iterable(frames),
-            FrameEncoder(self._engine.new_id, None, self._engine.max_frame_bytes),
+            FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes),
             check_without_fields(without_fields),
             batch_size=batch_size,
             command_id=command_id,
@@ -117,7 +118,7 @@ class VersionWriter:
         report.refusals += refusals
         if report.unknown:
             message = f"{report.unknown} frames to be deleted are not in the version"
-            warnings.warn(message, UnknownFramesWarning, stacklevel=4)
+            warn_caller(message, UnknownFramesWarning)
         return report
 
     def _remember(self, report: WriteReport) -> None:
@@ -136,7 +137,7 @@ class VersionWriter:
             message = (
                 f"{count} frames have ids that were added before through this object; they replace those"
             )
-            warnings.warn(message, DuplicateFramesWarning, stacklevel=4)
+            warn_caller(message, DuplicateFramesWarning)
 
 
 def failures_of(report: WriteReport) -> list[Failure]:

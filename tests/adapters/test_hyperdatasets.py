@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
+from pathlib import Path
 
 import pytest
 from fsspec.callbacks import Callback
@@ -21,6 +22,7 @@ from framelode import (
     NotFoundError,
     PublishedError,
     SingleFrame,
+    StorageError,
     UsageError,
 )
 from framelode.engine.keys import frame_key
@@ -707,6 +709,87 @@ class TestBulkContext:
         with pytest.raises(FramesRejected, match="metadata.x"):
             bulk.flush()
         assert len(draft) == 1
+
+    def test_what_was_written_is_committed_though_frames_are_refused(self, engine, draft):
+        with pytest.raises(FramesRejected), draft.get_bulk_context() as bulk:
+            bulk.add_frame(make(1))
+            bulk.add_frame("no frame")
+        assert list(engine.log.headers())[-1].topics == ("VersionCommitted",)
+        bulk.add_frame(make(2))
+        bulk.add_frame("no frame")
+        with pytest.raises(FramesRejected):
+            draft.flush()
+        assert list(engine.log.headers())[-1].topics == ("VersionCommitted",)
+        draft.flush()
+
+    def test_the_exception_of_the_block_wins_over_refused_frames(self, draft):
+        with pytest.raises(ZeroDivisionError) as caught, draft.get_bulk_context() as bulk:
+            bulk.add_frame("no frame")
+            1 / 0  # noqa: B018
+        assert "1 frames were refused" in caught.value.__notes__[0]
+
+    @pytest.mark.parametrize("error", [StorageError("the disk is full"), KeyboardInterrupt()])
+    def test_what_could_not_be_recorded_waits_for_the_next_flush(self, engine, draft, monkeypatch, error):
+        bulk = draft.get_bulk_context()
+        bulk.add_frame(make(1, id="a"))
+        bulk.add_frame("no frame")
+        bulk.delete_frame("a")
+        bulk.add_frame(make(2, id="b"))
+        append, appends = engine.log.append, []
+
+        def fail_once(*arguments):
+            appends.append(arguments)
+            if len(appends) == 2:
+                raise error
+            return append(*arguments)
+
+        monkeypatch.setattr(engine.log, "append", fail_once)
+        with pytest.raises(type(error)):
+            bulk.flush()
+        assert [frame.id for frame in draft] == ["a"]
+        with pytest.raises(FramesRejected, match="1 frames were refused"):
+            bulk.flush()
+        assert [frame.id for frame in draft] == ["b"]
+        bulk.flush()
+
+    def test_every_merge_into_one_frame_counts(self, draft):
+        with draft.get_bulk_context(allow_update=True, local_dataset_root_path="/data") as bulk:
+            for number in range(3):
+                bulk.update_frame(SingleFrame(id="a", metadata={str(number): number}))
+                bulk.update_frame(SingleFrame(source="/data/b.jpg", metadata={str(number): number}))
+        assert draft.get_single_frame("a").metadata == {"0": 0, "1": 1, "2": 2}
+        (other,) = draft.get_frames_by_source("/data/b.jpg")
+        assert other.metadata == {"0": 0, "1": 1, "2": 2}
+        assert other.id == SingleFrame(source="/data/b.jpg").derive_id("/data")
+
+    def test_a_root_that_is_no_folder_is_refused(self, draft):
+        with pytest.raises(InvalidValueError, match="local_dataset_root_path must be a folder, not 5"):
+            draft.add_frames([make(1)], local_dataset_root_path=5)
+        with pytest.raises(InvalidValueError, match="local_dataset_root_path"):
+            draft.get_bulk_context(local_dataset_root_path="")
+
+
+class TestWarnings:
+    def test_they_point_at_the_caller(self, engine, draft):
+        draft.add_frames([make(1, id="a")])
+
+        def flush(change, *arguments):
+            with draft.get_bulk_context() as bulk:
+                getattr(bulk, change)(*arguments)
+
+        calls = [
+            lambda: draft.delete_frames(["?"]),
+            lambda: draft.add_frames([make(2, id="a")], warn_on_duplicate_frames=True),
+            lambda: draft.get_frames_by_ids(["?"]),
+            lambda: DatasetVersion.get_frames_by_ids(["a"], dataset_name="food"),
+            lambda: flush("delete_frame", "?"),
+            lambda: flush("add_frame", make(3, id="a"), True),
+            lambda: draft.get_bulk_context(flush_threshold=5),
+        ]
+        for call in calls:
+            with warnings.catch_warnings(record=True, action="always") as caught:
+                call()
+            assert {Path(warning.filename).name for warning in caught} == {Path(__file__).name}
 
 
 class TestActing:
