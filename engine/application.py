@@ -23,7 +23,7 @@ from .mapper import EventMapper
 from .state import VersionStates
 from .versions import Version
 
-_TRIES = 20
+_TRIES = 1000
 _HELD_AGGREGATES = 64
 
 Loaded = TypeVar("Loaded", bound=Aggregate)

@@ -81,6 +81,11 @@ class Log(ABC):
     name: str
     """What messages call this log: its file or URL."""
 
+    @property
+    @abstractmethod
+    def reads_while_writing(self) -> bool:
+        """Whether other threads can read while one is `exclusive`; if not, deciding in there could wait for ever."""
+
     @abstractmethod
     def head(self) -> Head:
         """Return the end of the log."""
@@ -156,4 +161,4 @@ _PATIENCE = 5
 
 def patiently(log: Log, tries: int) -> AbstractContextManager[None]:
     """Return what to decide and append in: nothing at first, all other writers kept out after a few lost tries."""
-    return nullcontext() if tries < _PATIENCE else log.exclusive()
+    return log.exclusive() if tries >= _PATIENCE and log.reads_while_writing else nullcontext()

@@ -32,7 +32,7 @@ from .versions import Version
 APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
 
-_TRIES = 20
+_TRIES = 1000
 
 
 class WriteReport(msgspec.Struct):

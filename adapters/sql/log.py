@@ -136,6 +136,11 @@ class SqlLog(SqlLogReads):
         self._head = None
         return recorded
 
+    @property
+    def reads_while_writing(self) -> bool:
+        """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
+        return self.database.path is not None
+
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
         """Keep all other writers out while something is decided and appended inside."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import framelode
@@ -50,3 +52,25 @@ def test_publishing(rivals):
     assert engine.commands.publish_version(version_id) is True
     assert len(conflicts) == 5
     assert len(engine.version(version_id)) == 5
+
+
+def test_threads_on_an_engine_in_memory_all_come_to_an_end():
+    with framelode.connect("sqlite://") as engine:
+        DatasetVersion.create_new_dataset("food")
+        version_id = DatasetVersion.get_current(dataset_name="food").version_id
+
+        def work(name):
+            for number in range(30):
+                engine.version(version_id).add_frames([SingleFrame(id=f"{name} {number}")])
+                engine.commands.tag_version(version_id, [f"{name} {number}"])
+                assert len(engine.version(version_id)) > number
+
+        threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in "abcdef"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+        assert not any(thread.is_alive() for thread in threads)
+        assert len(engine.version(version_id)) == 180
+        engine.verify()
+        engine.close()
