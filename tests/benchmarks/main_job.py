@@ -81,6 +81,27 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+class Marks:
+    """Notes when how many frames were done; passed as a callback."""
+
+    def __init__(self) -> None:
+        self.marks = [(time.perf_counter(), 0)]
+
+    def relative_update(self, count: int) -> None:
+        self.marks.append((time.perf_counter(), self.marks[-1][1] + count))
+
+    def last_to_first_fifth(self) -> float:
+        """Return the rate of the last fifth over that of the first."""
+        fifth = max(1, (len(self.marks) - 1) // 5)
+        rates = []
+        for (start, before), (stop, after) in (
+            (self.marks[0], self.marks[fifth]),
+            (self.marks[-1 - fifth], self.marks[-1]),
+        ):
+            rates.append((after - before) / (stop - start))
+        return rates[1] / rates[0]
+
+
 def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
@@ -104,9 +125,16 @@ def run_framelode(folder: Path, count: int) -> dict[str, float]:
     DatasetVersion.create_new_dataset("bench")
     draft = DatasetVersion.get_current(dataset_name="bench")
     with PeakMemory() as memory:
-        seconds, failures = timed(lambda: draft.add_frames(frames, refresh_version_stats=False))
+        marks = Marks()
+        seconds, failures = timed(
+            lambda: draft.add_frames(frames, refresh_version_stats=False, callback=marks)
+        )
     assert not failures
-    figures = {"ingest_per_s": count / seconds, "ingest_memory_mb": memory.megabytes}
+    figures = {
+        "ingest_per_s": count / seconds,
+        "ingest_last_to_first": marks.last_to_first_fifth(),
+        "ingest_memory_mb": memory.megabytes,
+    }
     with PeakMemory() as memory:
         seconds, _ = timed(draft.commit_version)
     figures |= {"commit_s": seconds, "commit_memory_mb": memory.megabytes}
