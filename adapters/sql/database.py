@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from filelock import FileLock
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
@@ -81,7 +81,9 @@ class Database:
         url = f"sqlite:///{self.path}" if self.path else "sqlite://"
         pool = NullPool if self.path else StaticPool
         arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
-        return sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        event.listen(engine, "handle_error", _keep_when_interrupted)
+        return engine
 
     def _open(self) -> None:
         self._writer = self._connect()
@@ -122,9 +124,11 @@ class Database:
 
     @contextmanager
     def _transaction(self, connection: sa.Connection) -> Generator[None, None, None]:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        self._in_transaction = True
+        # An interrupt may have come upon an earlier one in the middle of its rollback.
+        _roll_back(connection)
         try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._in_transaction = True
             yield
             connection.exec_driver_sql("COMMIT")
         except BaseException:
@@ -219,6 +223,12 @@ class Database:
         return IntegrityError(
             f"{self.name}: {error}: the file is damaged; restore it from a copy", file=self.name
         )
+
+
+def _keep_when_interrupted(context: sa.ExceptionContext) -> None:
+    """Keep a connection that a KeyboardInterrupt came upon: SQLite's is sound, and one in memory holds everything."""
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _roll_back(connection: sa.Connection) -> None:

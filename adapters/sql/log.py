@@ -129,11 +129,14 @@ class SqlLog(SqlLogReads):
         """Record an append; `also` runs in the same transaction (a process recorder's tracking)."""
         if not append.batches:
             raise UsageError("an append needs at least one batch")
-        with self.database.write() as connection:
-            recorded = self._record(connection, append)
-            if also:
-                also(connection)
-        self._head = None
+        try:
+            with self.database.write() as connection:
+                recorded = self._record(connection, append)
+                if also:
+                    also(connection)
+        finally:
+            # An interrupt may have come upon the commit when it was done.
+            self._head = None
         return recorded
 
     @property

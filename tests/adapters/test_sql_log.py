@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -323,6 +324,53 @@ class TestTwoLogsOnOneFile:
                 assert log.head().position == 0
                 rival.execute("ROLLBACK")
             assert log.append(append(batch("a"))).last_position == 1
+
+
+class TestInterrupts:
+    """KeyboardInterrupt at each statement in turn: what was acknowledged is there, and the engine works on."""
+
+    @pytest.fixture(params=["sqlite://", "folder"])
+    def engine(self, request, tmp_path):
+        with framelode.connect(tmp_path if request.param == "folder" else request.param) as engine:
+            yield engine
+            engine.verify()
+        engine.close()
+
+    @pytest.mark.parametrize("when", ["do_execute", "after_cursor_execute"])
+    def test_the_engine_works_on(self, engine, when):
+        DatasetVersion.create_new_dataset("d")
+        version = DatasetVersion.get_current(dataset_name="d")
+        left = []
+
+        def interrupt(*_):
+            if left and left.pop() == 0:
+                raise KeyboardInterrupt
+
+        for database in (engine.log.database, engine.runner.store):
+            event.listen(database._engine, when, interrupt)
+        for statements in range(100):
+            count = len(version)
+            left[:] = range(statements + 1)
+            try:
+                version.add_frames([SingleFrame(id=f"{statements}")])
+                version.get_stats()
+            except KeyboardInterrupt:
+                assert len(version) in {count, count + 1}
+            else:
+                left.clear()
+                assert len(version) == count + 1
+                break
+            assert version.get_stats().total == len(version) == sum(1 for _ in version)
+            version.commit_version()
+        assert 20 < statements < 99
+
+    def test_a_transaction_left_open_is_rolled_back(self, tmp_path):
+        with closing(Database(tmp_path / "a.db")) as database:
+            database._writer.exec_driver_sql("BEGIN IMMEDIATE")
+            with database.write() as connection:
+                connection.exec_driver_sql("CREATE TABLE a (b)")
+            with database.read() as connection:
+                assert connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all() == ["a"]
 
 
 class TestDatabase:
