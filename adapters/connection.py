@@ -292,8 +292,10 @@ def connect(
     IntegrityError
         The log is damaged.
     """
-    if not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
-        raise UsageError(f"max_frame_bytes must be between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes}")
+    if not isinstance(max_frame_bytes, int) or not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
+        raise UsageError(
+            f"max_frame_bytes must be a whole number between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes!r}"
+        )
     engine = Engine(location.locate(url, projections, blobs), clock, new_id, max_frame_bytes)
     global _process_engine
     with _process_lock:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
+from ..engine.validation import shorten
 
 SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
@@ -87,6 +88,10 @@ def locate(
     IntegrityError
         The log that the settings name is gone.
     """
+    _check_place("the engine", url)
+    for name, place in (("projections", projections), ("blobs", blobs)):
+        if place is not None:
+            _check_place(name, place)
     text = os.fspath(url)
     if text in {IN_MEMORY, "sqlite:///:memory:"}:
         if projections is not None:
@@ -122,6 +127,16 @@ def locate(
         blobs=wanted.blobs if "://" in wanted.blobs else str(folder / wanted.blobs),
         settings=None if settings == wanted else wanted,
     )
+
+
+def _check_place(name: str, place: object) -> None:
+    given = os.fspath(place) if isinstance(place, os.PathLike) else place
+    if not isinstance(given, str) or "\0" in given:
+        raise UsageError(f"the place of {name} must be a path or a URL, not {shorten(place)}")
+    try:
+        os.fsencode(given)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the place of {name} is no path of this system: {shorten(place)}") from error
 
 
 def find(explicit: str | None = None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
 from .state import VersionState
+from .validation import shorten
 from .wire import encode_record
 
 DELETED = np.uint64(1 << 63)
@@ -123,16 +124,20 @@ def changed_fields(before: bytes, after: bytes) -> list[str]:
 
 def check_without_fields(without_fields: Any) -> frozenset[str]:
     """Return the fields that an update leaves out; unknown ones are an `InvalidValueError`."""
-    if not without_fields:
+    if without_fields is False:
         return frozenset()
-    if isinstance(without_fields, str) or not all(isinstance(name, str) for name in without_fields):
-        raise InvalidValueError(f"without_fields must be a list of field names, not {without_fields!r}")
-    unknown = sorted(set(without_fields) - set(WIRE_FIELDS))
+    is_list = isinstance(without_fields, Iterable) and not isinstance(without_fields, str)
+    names: list[Any] = list(without_fields) if is_list else []
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise InvalidValueError(
+            f"without_fields must be a list of field names, not {shorten(without_fields)}"
+        )
+    unknown = sorted(set(names) - set(WIRE_FIELDS))
     if unknown:
         raise InvalidValueError(
             f"without_fields names {', '.join(unknown)}; frames have {', '.join(WIRE_FIELDS)}"
         )
-    return frozenset(without_fields)
+    return frozenset(names)
 
 
 def _has_digest(state: VersionState, positions: U64, digests: NDArray[Any]) -> NDArray[np.bool_]:

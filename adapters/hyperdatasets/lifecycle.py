@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from ...engine.errors import ConflictError, UsageError
+from ...engine.validation import shorten, text
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
 from .dataset import Dataset
@@ -64,7 +65,7 @@ class VersionLifecycle(VersionHandle):
             The filter is malformed.
         """
         engine = current_engine()
-        fits = TagFilter(tags or [])
+        fits = TagFilter([] if tags is None else tags)
         with engine.read_catalog() as connection:
             rows = engine.catalog.datasets(connection)
         return [Dataset(engine, row.dataset_id) for row in rows if fits(row.tags)]
@@ -234,11 +235,12 @@ def _parent_id(
 ) -> str | None:
     exclusive(parent_version_ids=ids or None, parent_version_names=names or None)
     given = ids or names or []
-    if isinstance(given, str) or len(given) > 1:
-        raise UsageError(f"a version has at most one parent, given in a list: {given!r}")
+    if not isinstance(given, list | tuple) or len(given) > 1:
+        raise UsageError(f"a version has at most one parent, given in a list: {shorten(given)}")
     if not given:
         return None
-    version_id, version_name = (given[0], None) if ids else (None, given[0])
+    parent = text(given[0], "the parent")
+    version_id, version_name = (parent, None) if ids else (None, parent)
     return find_version(engine, dataset.dataset_id, None, version_id, version_name).version_id
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ...engine.errors import InvalidValueError
+from ...engine.validation import shorten
 
 _ANY = object()
 """Below this anything may stand: metadata is free."""
@@ -48,6 +50,7 @@ _FRAME: dict[str, Any] = {
     "updated_in_version": _LEAF,
 }
 
+_INDEX = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _ABSENT = object()
 _Tree = dict[str, Any]
 
@@ -64,13 +67,15 @@ class Paths:
         A path is no string, empty, or one that no frame can have.
     """
 
-    def __init__(self, paths: Collection[str]) -> None:
-        if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
+    def __init__(self, paths: Iterable[str]) -> None:
+        is_list = isinstance(paths, Iterable) and not isinstance(paths, str)
+        listed = list(paths) if is_list else []
+        if not is_list or not all(isinstance(path, str) for path in listed):
             raise InvalidValueError(
-                f"projection must be a list of dot paths such as ['id', 'sources.0.uri'], not {paths!r}"
+                f"projection must be a list of dot paths such as ['id', 'sources.0.uri'], not {shorten(paths)}"
             )
         self._tree: _Tree = {}
-        for path in paths:
+        for path in listed:
             parts = path.split(".")
             _check(parts, path)
             _insert(self._tree, parts)
@@ -90,7 +95,7 @@ def _check(parts: list[str], path: str) -> None:
     for part in parts:
         if schema is _ANY:
             return
-        if isinstance(schema, list) and (part == "*" or part.isdecimal()):
+        if isinstance(schema, list) and (part == "*" or _INDEX.fullmatch(part)):
             schema = schema[0]
         elif isinstance(schema, dict) and part in schema:
             schema = schema[part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap
 from ...engine.keys import U64, frame_keys, key_columns
 from ...engine.times import iso_time
+from ...engine.validation import identifier, shorten
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_records, read_stored
@@ -58,7 +59,7 @@ class FrameReader:
 
     def one(self, frame_id: str) -> Frame:
         """Return one frame; `NotFoundError` when the version does not hold it."""
-        for frame in self._frames(*self._find([frame_id])):
+        for frame in self._frames(*self._find([identifier(frame_id, "frame_id")])):
             return frame
         raise NotFoundError(
             f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}"
@@ -93,7 +94,7 @@ class FrameReader:
     def iterate(self, projection: Sequence[str] | None = None, order_by: str | None = None) -> Iterator[Any]:
         """Yield all frames in log order, or by context; with a projection the asked parts as dicts."""
         paths = None if projection is None else Paths(projection)
-        if order_by not in {None, BY_CONTEXT}:
+        if order_by is not None and order_by != BY_CONTEXT:
             raise InvalidValueError(
                 f"order_by must be {BY_CONTEXT!r} or None for log order, not {order_by!r}"
             )
@@ -178,11 +179,9 @@ def _log_order(state: State) -> U64:
     return np.sort(live_positions(state.settled()))
 
 
-def _check_ids(frame_ids: Collection[str]) -> list[str]:
+def _check_ids(frame_ids: Iterable[str]) -> list[str]:
     if isinstance(frame_ids, str):
-        raise InvalidValueError(f"frame_ids must be a list of ids, not the string {frame_ids!r}")
-    ids = list(frame_ids)
-    for frame_id in ids:
-        if not isinstance(frame_id, str):
-            raise InvalidValueError(f"a frame id must be a string, not {frame_id!r}")
-    return ids
+        raise InvalidValueError(f"frame_ids must be a list of ids, not the string {shorten(frame_ids)}")
+    if not isinstance(frame_ids, Iterable):
+        raise InvalidValueError(f"frame_ids must be a list of ids, not {shorten(frame_ids)}")
+    return [identifier(frame_id, f"frame_ids[{index}]") for index, frame_id in enumerate(frame_ids)]

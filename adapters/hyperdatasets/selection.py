@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
+from ...engine.validation import text
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine
 
@@ -12,6 +13,13 @@ def exclusive(**values: object) -> None:
     given = [name for name, value in values.items() if value is not None and value is not False]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+
+
+def check_texts(**values: object) -> None:
+    """Raise `InvalidValueError` when one of the arguments is given and no text."""
+    for name, value in values.items():
+        if value is not None:
+            text(value, name)
 
 
 def find_dataset(
@@ -32,6 +40,7 @@ def find_dataset(
         Several projects have a dataset of that name; they are listed.
     """
     exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
+    check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
     if dataset_id is None and dataset_name is None:
         raise UsageError("give dataset_id or dataset_name")
     with engine.read_catalog() as connection:
@@ -73,6 +82,7 @@ def find_version(
     """
     exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
     exclusive(version_id=version_id, version_name=version_name)
+    check_texts(version_id=version_id, version_name=version_name)
     if version_id is not None:
         return _version_by_id(engine, version_id, dataset_id, dataset_name, dataset_project)
     dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from ...engine.errors import InvalidValueError
+from ...engine.validation import shorten
 
 _ALL = frozenset({"__$all", "__$and"})
 _ANY = frozenset({"__$any", "__$or"})
@@ -46,9 +47,12 @@ class TagFilter:
         A ``__$not`` without a tag, a bare ``-``, a value that is no string, or an unknown operator.
     """
 
-    def __init__(self, filters: Sequence[str]) -> None:
+    def __init__(self, filters: Iterable[str]) -> None:
         if isinstance(filters, str):
-            raise InvalidValueError(f"tags must be a list of strings, not the string {filters!r}")
+            raise InvalidValueError(f"tags must be a list of strings, not the string {shorten(filters)}")
+        if not isinstance(filters, Iterable):
+            raise InvalidValueError(f"tags must be a list of strings, not {shorten(filters)}")
+        filters = list(filters)
         groups = _parse(filters)
         self._plain = len(groups) == 1
         self._every = filters[0] in _ALL if filters else False

@@ -14,6 +14,7 @@ from ...engine.encoding import FrameEncoder, Refusal
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from ...engine.validation import identifier, shorten
 from ...engine.writer import WriteReport
 from ..connection import Engine
 from .callers import warn_caller
@@ -167,13 +168,8 @@ def _as_iterable(frames: Any) -> Iterable[Any]:
 def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
     for frame in frames:
         frame_id = frame.get("id") if isinstance(frame, dict) else getattr(frame, "id", frame)
-        if isinstance(frame_id, int | float) and not isinstance(frame_id, bool):
-            frame_id = str(frame_id)
-        if isinstance(frame_id, str) and frame_id:
-            yield frame_id
-        else:
-            refusals.append(
-                Refusal(
-                    frame, f"{frame!r} names no frame: pass an id, a frame that has one, or a dict with 'id'"
-                )
-            )
+        try:
+            yield identifier(frame_id)
+        except InvalidValueError:
+            allowed = "pass an id, a frame that has one, or a dict with 'id'"
+            refusals.append(Refusal(frame, f"{shorten(frame)} names no frame: {allowed}"))

@@ -291,3 +291,20 @@ def test_verify_tells_everything_it_found(tmp_path):
             engine.verify()
         assert len(caught.value.problems) == 2
     engine.close()
+
+
+@pytest.mark.parametrize("place", [None, 5, b"folder", [], "a\0b", "\ud800"])
+def test_a_place_that_is_no_path_is_refused(place, tmp_path):
+    with pytest.raises(UsageError, match="the place of the engine"):
+        framelode.connect(place)
+    if place is not None:
+        for argument in ("projections", "blobs"):
+            with pytest.raises(UsageError, match=f"the place of {argument}"):
+                framelode.connect(tmp_path / "engine", **{argument: place})
+    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize("size", [None, "1", 0, -1, 1.5, 2**24 + 1])
+def test_a_frame_limit_that_is_none_is_refused(size, tmp_path):
+    with pytest.raises(UsageError, match="max_frame_bytes must be a whole number"):
+        framelode.connect(tmp_path, max_frame_bytes=size)
