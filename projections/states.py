@@ -104,27 +104,22 @@ class States:
             The version was never created.
         """
         with self._lock:
-            head = self._log.head().position
             state = self._states.get(version_id)
             if state is None:
                 state = self._build(version_id)
-                self._states[version_id] = state
-                while len(self._states) > _CACHED_STATES:
-                    self._forget(next(iter(self._states)))
-            self._states.move_to_end(version_id)
-            if state.position != head:
-                with self._dropped_when_interrupted(version_id):
-                    self._catch_up(version_id, state)
-                    state.position = max(state.position, head)
+            self._keep_level(version_id, state)
             return state
 
     def at(self, version_id: str, position: int) -> State:
         """Return the state of a version as it was at a position, folded from the start."""
-        parent = self._parent_of(version_id)
-        base = self.at(parent, position) if parent else None
-        state = base.branch(position) if base else self._empty(position)
-        for pages in _chunks(self._log.stream_rows(version_id, lte=position)):
-            _fold(state, pages, position)
+        line = [version_id]
+        while (parent := self._parent_of(line[-1])) is not None:
+            line.append(parent)
+        state = self._empty(position)
+        for ancestor in reversed(line):
+            state = state.branch(position)
+            for pages in _chunks(self._log.stream_rows(ancestor, lte=position)):
+                _fold(state, pages, position)
         return state
 
     def recorded(self, version_id: str, rows: Rows, first_position: int, first_version: int) -> None:
@@ -180,12 +175,36 @@ class States:
     def _empty(self, position: int) -> State:
         return State((), NO_BATCHES, 0, position, 0, self.rows)
 
+    def _load(self, version_id: str) -> State | None:
+        return self._snapshots.load(version_id, self.rows) if self._snapshots else None
+
     def _build(self, version_id: str) -> State:
-        parent = self._parent_of(version_id)
-        loaded = self._snapshots.load(version_id, self.rows) if self._snapshots else None
-        if loaded is not None:
-            return loaded
-        return self.current(parent).branch(-1) if parent else self._empty(-1)
+        """Return a state to be caught up: a snapshot's, or a branch of the nearest ancestor's that is known.
+
+        A line of versions may be longer than the interpreter's stack is deep.
+        """
+        line = [version_id]
+        state = self._load(version_id)
+        while state is None and (parent := self._parent_of(line[-1])) is not None:
+            line.append(parent)
+            state = self._states.get(parent) or self._load(parent)
+        state = state or self._empty(-1)
+        for ancestor in reversed(line[1:]):
+            self._keep_level(ancestor, state)
+            state = state.branch(-1)
+        return state
+
+    def _keep_level(self, version_id: str, state: State) -> None:
+        """Keep a state in memory, level with the log."""
+        head = self._log.head().position
+        self._states[version_id] = state
+        self._states.move_to_end(version_id)
+        while len(self._states) > _CACHED_STATES:
+            self._forget(next(iter(self._states)))
+        if state.position != head:
+            with self._dropped_when_interrupted(version_id):
+                self._catch_up(version_id, state)
+                state.position = max(state.position, head)
 
     def _catch_up(self, version_id: str, state: State) -> None:
         version = self._log.stream_version(version_id)

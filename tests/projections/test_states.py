@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
+import sys
 
 import histories
 import numpy as np
@@ -95,6 +97,23 @@ class TestStates:
                 assert content(state) == reference(engine, version_id, head)
                 assert warm.fingerprint(version_id).root == engine.states.fingerprint(version_id).root
         engine.close()
+
+    def test_a_line_of_versions_may_be_longer_than_the_stack(self, engine):
+        DatasetVersion.create_new_dataset("d")
+        version = DatasetVersion.get_current(dataset_name="d")
+        for number in range(60):
+            version.add_frames([SingleFrame(id=str(number))])
+            version = version.create_snapshot()
+        parents = {row.version_id: row.get_parent() for row in DatasetVersion.get_versions(dataset_name="d")}
+        fresh, limit = States(engine.log, parents.__getitem__), sys.getrecursionlimit()
+        try:
+            sys.setrecursionlimit(len(inspect.stack()) + 100)
+            current = fresh.current(version.version_id)
+            earlier = fresh.at(version.version_id, engine.log.head().position)
+        finally:
+            sys.setrecursionlimit(limit)
+        assert current.total == earlier.total == 60
+        assert content(current) == content(earlier)
 
     def test_an_unknown_version_is_not_found(self, engine):
         with pytest.raises(NotFoundError, match="no version with id 'nobody'"):
