@@ -1,0 +1,108 @@
+"""The contract of a destination: a place where local files are put under names of their own, once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import msgspec
+
+from ...engine.blob_place import PlaceError
+from ...engine.blob_sources import SourceError
+from ...engine.errors import FramelodeError
+
+
+class Parcel(msgspec.Struct):
+    """One local file on its way to a destination.
+
+    Attributes
+    ----------
+    path : str
+        The local file.
+    name : str
+        Name wanted, relative to the destination, parts joined by ``/`` and percent-encoded.
+    fresh : bool
+        A name of its own is wanted, even where that name holds the same content already.
+    digest : str
+        blake3 of the content, 64 hex digits, once it was read.
+    size : int
+        Bytes, once it was read.
+    uri : str
+        Where the content is, once it was sent.
+    error : FramelodeError or None
+        Why it was not read or not sent.
+    temporary : str
+        Name of a copy that the destination keeps meanwhile; empty for none.
+    """
+
+    path: str
+    name: str
+    fresh: bool = False
+    digest: str = ""
+    size: int = 0
+    uri: str = ""
+    error: FramelodeError | None = None
+    temporary: str = ""
+
+    @property
+    def may_try_again(self) -> bool:
+        """The destination refused it, and perhaps not for good."""
+        if self.error is None or isinstance(self.error, SourceError):
+            return False
+        return not (isinstance(self.error, PlaceError) and self.error.permanent)
+
+
+class Destination(ABC):
+    """Where files are uploaded to.
+
+    An object is written whole or not at all under its name, and never overwritten. Where the name wanted is taken,
+    the object there is compared with the content: an equal one is taken for sent (a crash came between sending and
+    recording), beside another one the content goes under a name of its own (`beside`).
+
+    A single file that fails is noted in its `Parcel.error`, never raised.
+
+    Attributes
+    ----------
+    root : str
+        URL of the destination, normalised and without a slash at its end: what makes two destinations the same.
+    """
+
+    root: str
+
+    @abstractmethod
+    def read(self, parcels: Sequence[Parcel]) -> None:
+        """Hash files, in parallel: sets `digest` and `size`, or `error`.
+
+        A file that must not be read twice for its size may be copied to a temporary name on the way.
+        """
+
+    @abstractmethod
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Write files that were read, in parallel; durable on return. Sets `uri`, or `error`.
+
+        A file that is not the one that was read any more is a `SourceError`, and nothing is left of it. No two
+        parcels have the same name; a parcel that was refused before is sent again without its `error`.
+        """
+
+    @abstractmethod
+    def discard(self, parcels: Sequence[Parcel]) -> None:
+        """Drop the temporary copies of files that are not to be sent."""
+
+    @abstractmethod
+    def holds(self, uri: str, size: int) -> bool:
+        """Say whether an object sent before is still there with its size; `PlaceError` when that cannot be told."""
+
+    @abstractmethod
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete objects; those that are gone already do not matter."""
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+
+
+def beside(name: str, token: str) -> str:
+    """Return another name in the same folder: ``images/1.jpg`` and ``ab12`` give ``images/1.ab12.jpg``."""
+    folder, slash, file = name.rpartition("/")
+    stem, dot, suffix = file.rpartition(".")
+    other = f"{stem}.{token}.{suffix}" if dot and stem else f"{file}.{token}"
+    return f"{folder}{slash}{other}"
