@@ -96,9 +96,6 @@ class Destination(ABC):
     def delete(self, uris: Sequence[str]) -> None:
         """Delete objects; those that are gone already do not matter."""
 
-    def close(self) -> None:
-        """Let go of threads and connections."""
-
 
 def beside(name: str, token: str) -> str:
     """Return another name in the same folder: ``images/1.jpg`` and ``ab12`` give ``images/1.ab12.jpg``."""
