@@ -94,9 +94,8 @@ class LocalFolder(BlobPlace):
         with self._translated():
             if len(digests) > FEW_FILES and _sync_file_system(self._root):
                 return
-            outer = {f"{self._root}/{digest[:2]}" for digest in digests}
-            inner = {f"{self._root}/{digest[:2]}/{digest[2:4]}" for digest in digests}
-            for folder in (*inner, *outer, self._root, os.fspath(self.folder.parent)):
+            folders = {f"{self._root}/{digest[:2]}" for digest in digests}
+            for folder in (*folders, self._root, os.fspath(self.folder.parent)):
                 _sync(folder)
 
     def size(self, digest: str) -> int | None:

@@ -17,7 +17,7 @@ CHUNK_BYTES = 1024 * 1024
 TEMPORARY = "tmp"
 """Folder of files that are still being written."""
 
-_LAYOUT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(?=\1\2)([0-9a-f]{64})")
+_LAYOUT = re.compile(r"([0-9a-f]{2})/(?=\1)([0-9a-f]{64})")
 
 
 class PlaceError(StorageError):
@@ -72,7 +72,7 @@ class Sink(ABC):
 
 
 class BlobPlace(ABC):
-    """Keeps files under the digest of their content: ``ab/cd/<digest>``, written as ``tmp/<name>`` first.
+    """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
 
     Whatever the storage raises comes out as `PlaceError`, but for a missing blob: `FileNotFoundError`.
 
@@ -142,10 +142,10 @@ class BlobPlace(ABC):
 
 def blob_name(digest: str) -> str:
     """Return the name of a blob, relative to its place."""
-    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+    return f"{digest[:2]}/{digest}"
 
 
 def digest_of(name: str) -> str | None:
     """Return the digest that a relative name stands for, None when it fits the layout of no blob."""
     match = _LAYOUT.fullmatch(name)
-    return match[3] if match else None
+    return match[2] if match else None

@@ -75,7 +75,7 @@ class TestPlace:
         with framelode.connect(tmp_path / "engine") as engine:
             assert not (tmp_path / "engine" / "blobs").exists()
             (digest,) = put(engine, "a")
-            assert (tmp_path / "engine" / "blobs" / digest[:2] / digest[2:4] / digest).read_bytes() == b"a"
+            assert (tmp_path / "engine" / "blobs" / digest[:2] / digest).read_bytes() == b"a"
             engine.close()
 
     @pytest.mark.parametrize("kind", ["folder", "url"])

@@ -292,5 +292,5 @@ TestBlobMachine.settings = settings(max_examples=25, stateful_step_count=20, dea
 def test_the_layout(store):
     name = store.put(b"pizza").digest
     (entry,) = store.entries()
-    assert entry.name == f"{name[:2]}/{name[2:4]}/{name}"
+    assert entry.name == f"{name[:2]}/{name}"
     assert TEMPORARY not in entry.name
