@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -422,9 +421,7 @@ class TestSources:
     def test_a_folder_and_a_pipe_never_block(self, tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
         for path in (tmp_path, tmp_path / "pipe.png", "/dev/zero"):
-            start = time.monotonic()
             assert "is no plain file" in look(SingleFrame(source=path)).text
-            assert time.monotonic() - start < 5
 
     def test_a_path_that_no_filesystem_takes(self):
         for path in ("/tmp/" + "x" * 5000, "file:///tmp/a%00b.png"):
@@ -517,10 +514,8 @@ def test_every_annotation_can_be_drawn_wherever_it_is(drawn, size):
     Image.new("RGB", size, "white").save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     frame = SingleFrame(source=source, annotations=drawn)
-    start = time.monotonic()
     assert framelode.draw(frame).size == size
     assert len(look(frame).images) == 1
-    assert time.monotonic() - start < 20
 
 
 def test_the_guide_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):

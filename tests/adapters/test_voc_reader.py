@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -334,9 +333,7 @@ ARABIC = b'<?xml version="1.0" encoding="mac-arabic"?>\xbc\xa1DOCTYPE annotation
 )
 def test_entities_cannot_hurt(voc, content):
     folder = voc({"a.xml": content})
-    started = time.perf_counter()
     assert list(folder.read()) == []
-    assert time.perf_counter() - started < 5
     assert only_problem(folder).reason.startswith("declares ")
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -239,14 +238,14 @@ class TestProcesses:
             (source / str(number)).write_bytes(str(number).encode() * 2000)
         paths = sorted(source.iterdir())
         store = quick_store(blobs)
-        for wait in (lambda: any(blobs.glob("tmp/*/*")), lambda: len(list(blobs.glob("??/*"))) > 20):
-            process = self.start(blobs, source)
-            deadline = time.monotonic() + 20
-            while not wait() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        # Of each batch of 200, the files are written first and moved then.
+        for deadly_step in (1, 100, 300, 1000):
+            process = self.start(blobs, source, deadly_step)
+            assert process.communicate()[0] == ""
+            assert process.returncode == -signal.SIGKILL
             assert store.scrub().is_sound
+            assert any(blobs.glob("tmp/*/*")) == (deadly_step > 1)
+        assert 0 < len(list(store.entries())) < 1500
         report = store.put_files(paths)
         assert len(report.stored) == 1500
         assert store.scrub(expected=[stored.digest for stored in report.stored]).is_sound
@@ -266,8 +265,8 @@ class TestProcesses:
         assert store.scrub(expected=names).checked == 301
         assert store.clean(older_than=-1) == 0
 
-    def start(self, blobs, source):
-        command = [sys.executable, str(SUPPORT / "blob_worker.py"), str(blobs), str(source)]
+    def start(self, blobs, source, *deadly_step):
+        command = [sys.executable, str(SUPPORT / "blob_worker.py"), *map(str, (blobs, source, *deadly_step))]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

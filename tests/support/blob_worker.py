@@ -1,13 +1,39 @@
-"""Stores a folder's files from a process of its own: `python blob_worker.py BLOBS FOLDER`."""
+"""Stores a folder's files from a process of its own: `python blob_worker.py BLOBS FOLDER [STEP THAT KILLS IT]`."""
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import sys
 from pathlib import Path
 
 from framelode.engine import blobs
+from framelode.engine.blob_folder import LocalFolder
+
+
+class Deadly(LocalFolder):
+    """A folder that kills the process instead of the n-th step that writes."""
+
+    def __init__(self, folder, deadly_step):
+        super().__init__(folder)
+        self._steps, self._deadly_step = itertools.count(1), deadly_step
+
+    def _step(self):
+        if next(self._steps) == self._deadly_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def create(self):
+        self._step()
+        return super().create()
+
+    def move(self, temporary, digest):
+        self._step()
+        super().move(temporary, digest)
+
 
 if __name__ == "__main__":
     blobs.BATCH_FILES = 200
-    report = blobs.BlobStore(sys.argv[1]).put_files(sorted(Path(sys.argv[2]).iterdir()))
+    store = blobs.BlobStore(Deadly(Path(sys.argv[1]), int(sys.argv[3])) if sys.argv[3:] else sys.argv[1])
+    report = store.put_files(sorted(Path(sys.argv[2]).iterdir()))
     print(len(report.stored), len(report.failures))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-import time
 
 import framelode
 from framelode import SingleFrame
@@ -13,19 +13,21 @@ from framelode.engine.errors import PublishedError
 
 def numbered(start, stop, by):
     """Return frames whose content tells who wrote them."""
-    return [SingleFrame(id=f"{number:032x}", metadata={"by": by}) for number in range(start, stop)]
+    return [numbered_frame(number, by) for number in range(start, stop)]
 
 
-def add(folder, version_id, start, stop, by, batch_size=5, barrier=None, **arguments):
-    """Add numbered frames to a version; returns how many were added and updated."""
+def numbered_frame(number, by):
+    return SingleFrame(id=f"{number:032x}", metadata={"by": by})
+
+
+def add(folder, version_id, frames, batch_size=5, barrier=None, **arguments):
+    """Add frames to a version; returns how many were added and updated, None if the version was published."""
     engine = framelode.connect(folder)
     try:
         if barrier is not None:
             barrier.wait()
         encoder = FrameEncoder(engine.new_id)
-        report = engine.writer.add(
-            version_id, numbered(start, stop, by), encoder, batch_size=batch_size, **arguments
-        )
+        report = engine.writer.add(version_id, frames, encoder, batch_size=batch_size, **arguments)
         return report.added, report.updated
     except PublishedError:
         return None
@@ -33,14 +35,22 @@ def add(folder, version_id, start, stop, by, batch_size=5, barrier=None, **argum
         engine.close()
 
 
-def add_and_put(queue, *arguments, **named):
-    """Do `add` in a process of its own."""
-    queue.put(add(*arguments, **named))
+def add_and_put(queue, folder, version_id, start, stop, by, **arguments):
+    """Do `add` with numbered frames in a process of its own."""
+    queue.put(add(folder, version_id, numbered(start, stop, by), **arguments))
 
 
-def add_slowly_and_put(queue, *arguments, **named):
-    """Do `add` in a process of its own, with a rest after each part in which others may write."""
-    add_and_put(queue, *arguments, **named, on_part=lambda report: time.sleep(0.01))
+def add_until_published_and_put(queue, folder, version_id, start, by):
+    """Do `add` in a process of its own with frames that have no end."""
+    queue.put(add(folder, version_id, (numbered_frame(number, by) for number in itertools.count(start))))
+
+
+def all_but_the_last(stop, by):
+    """Yield numbered frames, and wait for a line on stdin before the last: whoever never sends it kills in time."""
+    for frame in numbered(0, stop, by):
+        if frame.id == f"{stop - 1:032x}":
+            sys.stdin.readline()
+        yield frame
 
 
 def publish(folder, version_id, after):
@@ -60,9 +70,7 @@ if __name__ == "__main__":
     add(
         path,
         draft,
-        0,
-        frames,
-        "all",
+        all_but_the_last(frames, "all"),
         batch_size=1,
         command_id="killed",
         on_part=lambda report: print(report.added, flush=True),
