@@ -17,10 +17,13 @@ import sqlalchemy as sa
 
 from ..engine.blob_gc import GRACE, YOUNG, GarbageCollection, GcReport
 from ..engine.blobs import BlobStore, ScrubFindings
+from ..engine.checkpoints import Checkpoint, checkpoint_of
 from ..engine.commands import Commands
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
+from ..engine.files import PathLike
 from ..engine.log import Clock, Head
+from ..engine.signing import SigningKey, VerifyingKey
 from ..engine.times import system_clock
 from ..engine.writer import FrameWriter
 from ..projections.blob_references import BlobNames
@@ -199,7 +202,25 @@ class Engine:
         """
         return self._blobs.scrub(progress)
 
-    def verify(self, progress: Progress | None = None, *, blobs: bool = False) -> Findings:
+    def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
+        """Return what the log's head is now, to be kept elsewhere: `verify(against=...)` finds what was cut off or rewritten.
+
+        Parameters
+        ----------
+        key : path, optional
+            Private Ed25519 key to sign it with (extra `sign`): PEM, OpenSSH, or 64 hex digits.
+        """
+        checkpoint = checkpoint_of(self.log, self.clock())
+        return checkpoint if key is None else checkpoint.signed(SigningKey.load(key))
+
+    def verify(
+        self,
+        progress: Progress | None = None,
+        *,
+        blobs: bool = False,
+        against: Checkpoint | PathLike | None = None,
+        public_key: PathLike | None = None,
+    ) -> Findings:
         """Check the chain from the first batch to the head, and every projection against a fresh fold.
 
         Parameters
@@ -208,6 +229,10 @@ class Engine:
             Called with the position reached and the position to reach.
         blobs : bool
             Read the blobs that frames name, too, and compare them with their digests.
+        against : Checkpoint or path, optional
+            A checkpoint of this log: is everything up to it still as it was then?
+        public_key : path, optional
+            Ed25519 key that must have signed the checkpoint (extra `sign`).
 
         Returns
         -------
@@ -219,14 +244,29 @@ class Engine:
         IntegrityError
             Something is wrong; the message says what and where.
         """
+        contradictions = self._contradictions(against, public_key)
         with closing(Database(None, durable=False)) as scratch:
             findings = verify(self.log, self.states, self.runner, scratch, progress)
+        findings.problems = contradictions + findings.problems
         if blobs and not findings.problems:
             findings.blobs, findings.problems = self._blobs.problems()
         if findings.problems:
             more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
             raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)
         return findings
+
+    def _contradictions(
+        self, against: Checkpoint | PathLike | None, public_key: PathLike | None
+    ) -> list[str]:
+        if against is None:
+            if public_key is not None:
+                raise UsageError(
+                    "a public key checks the signature of a checkpoint: give that, too, as against="
+                )
+            return []
+        key = None if public_key is None else VerifyingKey.load(public_key)
+        checkpoint = against if isinstance(against, Checkpoint) else Checkpoint.read(against)
+        return checkpoint.problems(self.log, key)
 
     def close(self) -> None:
         """Close the databases; the engine cannot be used any more."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,7 +11,9 @@ import typer
 from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
 from .. import location
-from ..connection import Engine, connect, current_engine
+from ..connection import connect
+from .checkpoint import checkpoints
+from .options import Actor, AddressText, DatasetText, Json, Project, engine_of
 from .output import note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED, Commands, run
 
@@ -29,25 +30,7 @@ app = typer.Typer(
 )
 imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Record frames that are kept in other forms.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Actor = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Who acts; else FRAMELODE_ACTOR, else the user name."),
-]
-Project = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Project of the dataset; needed where several have it.")
-]
-AddressText = Annotated[
-    str,
-    typer.Argument(
-        metavar="ADDRESS",
-        help="project/dataset@version or id:<first digits>; project and version may be left out.",
-    ),
-]
-DatasetText = Annotated[
-    str, typer.Argument(metavar="DATASET", help="project/dataset; the project may be left out.")
-]
+app.add_typer(checkpoints, name="checkpoint", help="Keep what the log's head was.")
 
 
 def main() -> NoReturn:
@@ -81,17 +64,6 @@ def _options(
 ) -> None:
     del version
     context.obj = engine
-
-
-@contextmanager
-def _engine_of(context: typer.Context) -> Generator[Engine, None, None]:
-    """Give the engine meant, as the current one of the block; closed afterwards if it was opened here."""
-    url = location.find(context.obj)
-    if url is None:
-        yield current_engine()
-        return
-    with closing(current_engine(url)) as engine, engine:
-        yield engine
 
 
 @app.command()
@@ -175,7 +147,7 @@ def import_voc(
     from ..voc import VocFolder
     from .voc import find_target, record_voc
 
-    with _engine_of(context) as engine:
+    with engine_of(context) as engine:
         source = VocFolder(folder)
         with acting(actor, {"import": "voc", "folder": str(source.path)}):
             target = find_target(engine, dataset, project, version)
@@ -209,7 +181,7 @@ def list_all(
     from .address import Address, dataset_at
 
     address = None if dataset is None else Address.parse_dataset(dataset)
-    with _engine_of(context) as engine:
+    with engine_of(context) as engine:
         if address is None:
             datasets = views.list_datasets(engine)
             print_json({"datasets": datasets}) if json else views.print_datasets(datasets)
@@ -235,7 +207,7 @@ def stats(
     from .address import Address, version_at
 
     addresses = [Address.parse(text) for text in (address, against) if text is not None]
-    with _engine_of(context) as engine:
+    with engine_of(context) as engine:
         shown = [views.view_stats(engine, version_at(engine, each)) for each in addresses]
     before = shown[1] if against is not None else None
     if json:
@@ -265,7 +237,7 @@ def draft(
     from .views import print_change, view_version
 
     place, start = Address.parse_dataset(dataset), Address.parse(parent) if parent is not None else None
-    with _engine_of(context) as engine, acting(actor):
+    with engine_of(context) as engine, acting(actor):
         made = DatasetVersion.create_version(
             name,
             comment,
@@ -284,7 +256,7 @@ def publish(context: typer.Context, address: AddressText, actor: Actor = None, j
     from .views import print_change, view_version
 
     meant = Address.parse(address)
-    with _engine_of(context) as engine, acting(actor):
+    with engine_of(context) as engine, acting(actor):
         version_id = version_at(engine, meant).version_id
         changed = engine.version(version_id).publish_version()
         shown = view_version(engine, version_id)
@@ -313,7 +285,7 @@ def snapshot(
     from .views import print_change, view_version
 
     meant = Address.parse(address)
-    with _engine_of(context) as engine, acting(actor):
+    with engine_of(context) as engine, acting(actor):
         version = engine.version(version_at(engine, meant).version_id)
         child = version.create_snapshot(publish_name=name, publish_comment=comment, child_name=child_name)
         shown, new = (view_version(engine, each.version_id) for each in (version, child))
@@ -325,13 +297,24 @@ def snapshot(
 
 
 @app.command()
-def verify(context: typer.Context, json: Json = False) -> None:
+def verify(
+    context: typer.Context,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint: is the log up to it still as it was then?"),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Public Ed25519 key that must have signed the checkpoint."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Check the whole log, and everything derived from it against a fresh fold."""
-    with _engine_of(context) as engine:
+    with engine_of(context) as engine:
         url = engine.url
         try:
             with progress_bar("verifying") as advance:
-                found = engine.verify(advance)
+                found = engine.verify(advance, against=against, public_key=public_key)
         except IntegrityError as error:
             if json:
                 print_json({"engine": url, "problems": list(error.problems)})
@@ -341,7 +324,7 @@ def verify(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json({"engine": url, "verified": found})
         return
-    say(f"verified {url}: nothing is wrong")
+    say(f"verified {url}: nothing is wrong{'' if against is None else f', and it continues {against}'}")
     print_table(
         ("checked", "number"),
         (
@@ -357,7 +340,7 @@ def verify(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def rebuild(context: typer.Context, json: Json = False) -> None:
     """Throw away everything derived from the log and fold it afresh."""
-    with _engine_of(context) as engine, progress_bar("rebuilding") as advance:
+    with engine_of(context) as engine, progress_bar("rebuilding") as advance:
         engine.rebuild(advance)
         url, events = engine.url, engine.log.head().position
         names = [projection.name for projection in engine.runner.projections]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from command_line import run, run_json
 from hypothesis import example, given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import framelode
 from framelode.adapters.cli import output
@@ -25,18 +24,6 @@ from framelode.engine.errors import UsageError
 
 ROOT = Path(framelode.__file__).parent
 MODULE = (sys.executable, "-m", "framelode")
-
-
-def run(*arguments, status=0):
-    """Run a command in this process."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == status, (done.exit_code, done.stdout, done.stderr, done.exception)
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def run_json(*arguments, status=0):
-    return json.loads(run(*arguments, "--json", status=status).stdout)
 
 
 def spawn(*arguments, **options):
@@ -525,7 +512,7 @@ def big_voc_folder(root, count):
 
 
 def test_an_interrupt_anywhere_is_told(home, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(framelode.Engine, "verify", interrupted)

@@ -8,13 +8,13 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import histories
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raw_logs import raw, unguarded
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -80,26 +80,6 @@ def sound(tmp_path_factory):
 @pytest.fixture
 def folder(sound, tmp_path):
     return Path(shutil.copytree(sound, tmp_path / "engine"))
-
-
-@contextmanager
-def raw(folder, name="log.db"):
-    with closing(sqlite3.connect(Path(folder) / name, isolation_level=None)) as connection:
-        yield connection
-
-
-@contextmanager
-def unguarded(folder):
-    """Give the database without its triggers, as somebody would who rewrites the file, and put them back."""
-    with raw(folder) as connection:
-        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        connection.execute("BEGIN")
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        yield connection
-        for _, statement in triggers:
-            connection.execute(statement)
-        connection.execute("COMMIT")
 
 
 def examine(folder):

@@ -1,0 +1,105 @@
+"""Files that appear under their name whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import ConflictError, NotFoundError, StorageError, UsageError
+
+PathLike = str | os.PathLike[str]
+
+
+def path_of(path: object, what: str) -> Path:
+    """Return the path of a file; `UsageError` when the value is none."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise UsageError(f"{what} must be the path of a file, not {path!r}")
+    try:
+        os.fsencode(path)
+        return Path(path).expanduser()
+    except (ValueError, UnicodeEncodeError) as error:
+        raise UsageError(f"{what} must be the path of a file, not {path!r}") from error
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Return what a file of a few bytes holds.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such file.
+    UsageError
+        It cannot be read, or is larger than `limit`.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > limit:
+        raise UsageError(f"{path} is larger than {limit} bytes: it is not what was expected")
+    return data
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[BinaryIO, None, None]:
+    """Give a file to write that takes its name when the block ends well, and leaves nothing when it does not.
+
+    Raises
+    ------
+    ConflictError
+        The name is taken; nothing is overwritten.
+    UsageError
+        The folder is missing or cannot be written.
+    StorageError
+        The disk did not take it.
+    """
+    if path.exists():
+        raise _taken(path)
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        file = temporary.open("xb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _take_name(temporary, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except OSError:
+        # Some file systems have no second names.
+        if path.exists():
+            raise _taken(path) from None
+        temporary.rename(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> ConflictError:
+    return ConflictError(f"{path} is there already: give another name, or move it away")
