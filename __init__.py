@@ -1,38 +1,45 @@
 """framelode: event-sourced data versioning for frames and their annotations."""
 
-from .adapters.connection import Engine, connect, current_engine
-from .adapters.hyperdatasets import BulkContext, Dataset, DatasetVersion, Statistics
-from .adapters.looks import draw
-from .engine.annotation_base import Annotation
-from .engine.annotation_registry import register_annotation
-from .engine.annotations import (
-    BoundingBox2D,
-    BoundingBox3D,
-    ComplexPolygon2D,
-    ComplexPolygon3D,
-    Ellipse2D,
-    ImageAnnotation,
-    KeyPoints2D,
-    KeyPoints3D,
-    Mask,
-    Polygon2D,
-    Polygon3D,
-)
-from .engine.context import acting
-from .engine.errors import (
-    ConcurrencyError,
-    ConflictError,
-    FramelodeError,
-    FramesRejected,
-    IntegrityError,
-    InvalidValueError,
-    NotFoundError,
-    PublishedError,
-    StorageError,
-    UsageError,
-)
-from .engine.frames import SingleFrame
-from .engine.groups import FrameGroup, frame_from_dict
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .adapters.connection import Engine, connect, current_engine
+    from .adapters.hyperdatasets.bulk import BulkContext
+    from .adapters.hyperdatasets.dataset import Dataset
+    from .adapters.hyperdatasets.statistics import Statistics
+    from .adapters.hyperdatasets.version import DatasetVersion
+    from .adapters.looks.pictures import draw
+    from .engine.annotation_base import Annotation
+    from .engine.annotation_registry import register_annotation
+    from .engine.annotations import (
+        BoundingBox2D,
+        BoundingBox3D,
+        ComplexPolygon2D,
+        ComplexPolygon3D,
+        Ellipse2D,
+        ImageAnnotation,
+        KeyPoints2D,
+        KeyPoints3D,
+        Mask,
+        Polygon2D,
+        Polygon3D,
+    )
+    from .engine.context import acting
+    from .engine.errors import (
+        ConcurrencyError,
+        ConflictError,
+        FramelodeError,
+        FramesRejected,
+        IntegrityError,
+        InvalidValueError,
+        NotFoundError,
+        PublishedError,
+        StorageError,
+        UsageError,
+    )
+    from .engine.frames import SingleFrame
+    from .engine.groups import FrameGroup, frame_from_dict
 
 __version__ = "0.1.0"
 
@@ -74,3 +81,59 @@ __all__ = [
     "frame_from_dict",
     "register_annotation",
 ]
+
+_HOMES = {
+    "adapters.connection": ("Engine", "connect", "current_engine"),
+    "adapters.hyperdatasets.bulk": ("BulkContext",),
+    "adapters.hyperdatasets.dataset": ("Dataset",),
+    "adapters.hyperdatasets.statistics": ("Statistics",),
+    "adapters.hyperdatasets.version": ("DatasetVersion",),
+    "adapters.looks.pictures": ("draw",),
+    "engine.annotation_base": ("Annotation",),
+    "engine.annotation_registry": ("register_annotation",),
+    "engine.annotations": (
+        "BoundingBox2D",
+        "BoundingBox3D",
+        "ComplexPolygon2D",
+        "ComplexPolygon3D",
+        "Ellipse2D",
+        "ImageAnnotation",
+        "KeyPoints2D",
+        "KeyPoints3D",
+        "Mask",
+        "Polygon2D",
+        "Polygon3D",
+    ),
+    "engine.context": ("acting",),
+    "engine.errors": (
+        "ConcurrencyError",
+        "ConflictError",
+        "FramelodeError",
+        "FramesRejected",
+        "IntegrityError",
+        "InvalidValueError",
+        "NotFoundError",
+        "PublishedError",
+        "StorageError",
+        "UsageError",
+    ),
+    "engine.frames": ("SingleFrame",),
+    "engine.groups": ("FrameGroup", "frame_from_dict"),
+}
+"""Which module brings which names: each is loaded when one of them is first used."""
+
+# Notebooks show frames that no engine has seen.
+import_module(".adapters.looks", __name__)
+
+if not TYPE_CHECKING:  # a checker would take any name for known
+    _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

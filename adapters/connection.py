@@ -15,33 +15,34 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from ..engine.blob_gc import GRACE, YOUNG, GarbageCollection, GcReport
-from ..engine.blobs import BlobStore, ScrubFindings
-from ..engine.checkpoints import Checkpoint, checkpoint_of
-from ..engine.commands import Commands
+from ..engine.aggregates import Aggregates
+from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
-from ..engine.files import PathLike
 from ..engine.log import Clock, Head
-from ..engine.signing import SigningKey, VerifyingKey
 from ..engine.times import system_clock
-from ..engine.writer import FrameWriter
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
-from ..projections.check import Findings, verify
 from ..projections.runner import Progress, Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
 from ..projections.stats import Counts, Stats
 from . import location
-from .blob_access import BlobAccess
 from .sql.database import Database
 from .sql.log import SqlLog
-from .sql.recorder import SqlFactory
 
 if TYPE_CHECKING:
+    from ..engine.blob_gc import GcReport
+    from ..engine.blobs import BlobStore, ScrubFindings
+    from ..engine.checkpoints import Checkpoint
+    from ..engine.commands import Commands
+    from ..engine.files import PathLike
+    from ..engine.writer import FrameWriter
+    from ..projections.check import Findings
+    from .blob_access import BlobAccess
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
+    from .write_side import WriteSide
 
 
 def random_id() -> str:
@@ -86,14 +87,12 @@ class Engine:
         self._store = _open_projections(where)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
-        names = BlobNames(self.log)
-        self.runner = Runner(self.log, self._store, (self.catalog, self.stats, names))
+        self._names = BlobNames(self.log)
+        self.runner = Runner(self.log, self._store, (self.catalog, self.stats, self._names))
+        self.aggregates = Aggregates(self.log)
         self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))
-        factory = SqlFactory(self.log, new_id)
-        self.commands = Commands(factory, self.log, self.states, clock, new_id)
-        ledger = self.commands.blob_ledger
-        self.writer = FrameWriter(self.log, self.states, self.commands.version, new_id, ledger)
-        self._blobs = BlobAccess(where.blobs, self.commands, self.runner, self.catalog, names, self.states)
+        self._write_side: WriteSide | None = None
+        self._making = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -107,6 +106,34 @@ class Engine:
         if self.location.folder is None:
             raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
         return _reopen, (self.url,)
+
+    def _writes(self) -> WriteSide:
+        from .write_side import WriteSide
+
+        with self._making:
+            if self._write_side is None:
+                self._write_side = WriteSide(
+                    log=self.log,
+                    aggregates=self.aggregates,
+                    states=self.states,
+                    clock=self.clock,
+                    new_id=self.new_id,
+                    blobs_url=self.location.blobs,
+                    runner=self.runner,
+                    catalog=self.catalog,
+                    names=self._names,
+                )
+            return self._write_side
+
+    @property
+    def commands(self) -> Commands:
+        """Commands on datasets, versions and blobs."""
+        return self._writes().commands
+
+    @property
+    def writer(self) -> FrameWriter:
+        """What writes frames into drafts."""
+        return self._writes().writer
 
     def version(self, version_id: str) -> DatasetVersion:
         """Return a version by id; `NotFoundError` when there is none or it was removed."""
@@ -162,6 +189,10 @@ class Engine:
         self.states.forget()
 
     @property
+    def _blobs(self) -> BlobAccess:
+        return self._writes().blobs
+
+    @property
     def blobs(self) -> BlobStore:
         """The store of file contents, opened at first use.
 
@@ -189,6 +220,8 @@ class Engine:
         GcReport
             Prints as a few lines of text.
         """
+        from ..engine.blob_gc import GarbageCollection
+
         collection = GarbageCollection(self.blobs, self.commands, self._blobs, self.clock)
         return collection.run(grace, young, dry_run=dry_run)
 
@@ -210,6 +243,9 @@ class Engine:
         key : path, optional
             Private Ed25519 key to sign it with (extra `sign`): PEM, OpenSSH, or 64 hex digits.
         """
+        from ..engine.checkpoints import checkpoint_of
+        from ..engine.signing import SigningKey
+
         checkpoint = checkpoint_of(self.log, self.clock())
         return checkpoint if key is None else checkpoint.signed(SigningKey.load(key))
 
@@ -244,6 +280,8 @@ class Engine:
         IntegrityError
             Something is wrong; the message says what and where.
         """
+        from ..projections.check import verify
+
         contradictions = self._contradictions(against, public_key)
         with closing(Database(None, durable=False)) as scratch:
             findings = verify(self.log, self.states, self.runner, scratch, progress)
@@ -264,6 +302,9 @@ class Engine:
                     "a public key checks the signature of a checkpoint: give that, too, as against="
                 )
             return []
+        from ..engine.checkpoints import Checkpoint
+        from ..engine.signing import VerifyingKey
+
         key = None if public_key is None else VerifyingKey.load(public_key)
         checkpoint = against if isinstance(against, Checkpoint) else Checkpoint.read(against)
         return checkpoint.problems(self.log, key)
@@ -271,7 +312,9 @@ class Engine:
     def close(self) -> None:
         """Close the databases; the engine cannot be used any more."""
         _restore(self)
-        self.commands.close()
+        if self._write_side is not None:
+            self.commands.close()
+        self.log.close()
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -286,7 +329,7 @@ class Engine:
 
     def _parent_of(self, version_id: str) -> str | None:
         if version_id not in self._parents:
-            self._parents[version_id] = self.commands.version(version_id).parent_id
+            self._parents[version_id] = self.aggregates.version(version_id).parent_id
         return self._parents[version_id]
 
 

@@ -1,76 +1,30 @@
-"""The eventsourcing application: loads aggregates, decides, and saves until no other writer gets in between."""
+"""The eventsourcing application: decides on aggregates, and saves until no other writer gets in between."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from blake3 import blake3
-from eventsourcing.application import Application, Repository
+from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactory, Mapper
 from eventsourcing.utils import Environment
 
 from .aggregate import Aggregate
-from .batch import EVENTS_SCHEMA, AppendHeader
+from .aggregates import Aggregates
+from .batch import AppendHeader
 from .datasets import Dataset, check_name
-from .errors import ConcurrencyError, ConflictError, NotFoundError, UsageError
-from .event_batch import read_events
+from .errors import ConcurrencyError, ConflictError
 from .log import AppendExistsError, Clock, Log, StreamConflictError, patiently
 from .mapper import EventMapper
 from .state import VersionStates
 from .versions import Version
 
 _TRIES = 1000
-_HELD_AGGREGATES = 64
 
-Loaded = TypeVar("Loaded", bound=Aggregate)
 Result = dict[str, Any]
 NewId = Callable[[], str]
-
-
-class LifecycleRepository(Repository[str]):
-    """Loads aggregates from their lifecycle batches only, however many frames lie between.
-
-    Those loaded last are held, so that a draft of ten thousand commits is not read from its first one each time.
-    """
-
-    def __init__(self, log: Log, event_store: Any) -> None:
-        super().__init__(event_store)
-        self._log = log
-        self._held: OrderedDict[str, tuple[Aggregate, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def load(self, kind: type[Loaded], aggregate_id: str) -> Loaded:
-        """Return an aggregate; one without any event has version 0."""
-        # The version is read first: events that come after it make the save conflict, never go unseen.
-        version = self._log.stream_version(aggregate_id) or 0
-        aggregate, position = self._begin(kind, aggregate_id, version)
-        if aggregate.version < version:
-            for header in self._log.headers(gt=position, stream_id=aggregate_id, schema=EVENTS_SCHEMA):
-                for event in read_events(self._log, header):
-                    aggregate.apply(event)
-                position = header.last_position
-            aggregate.version = max(version, aggregate.version)
-            self._hold(aggregate.twin(), position)
-        return aggregate
-
-    def _begin(self, kind: type[Loaded], aggregate_id: str, version: int) -> tuple[Loaded, int]:
-        """Return what is held of an aggregate, up to a version of it, and the position of its last event."""
-        with self._lock:
-            held, position = self._held.get(aggregate_id, (None, 0))
-        if isinstance(held, kind) and held.version <= version:
-            return held.twin(), position
-        return kind(aggregate_id), 0
-
-    def _hold(self, aggregate: Aggregate, position: int) -> None:
-        with self._lock:
-            self._held[aggregate.id] = aggregate, position
-            self._held.move_to_end(aggregate.id)
-            if len(self._held) > _HELD_AGGREGATES:
-                self._held.popitem(last=False)
 
 
 class LogApplication(Application[str]):
@@ -82,6 +36,8 @@ class LogApplication(Application[str]):
         Makes the recorders over `log`.
     log : Log
         The log.
+    aggregates : Aggregates
+        Loads what is decided on.
     states : VersionStates
         The states of versions.
     clock, new_id : callable
@@ -92,12 +48,14 @@ class LogApplication(Application[str]):
         self,
         factory: InfrastructureFactory[Any],
         log: Log,
+        aggregates: Aggregates,
         states: VersionStates,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self._given_factory = factory
         self.record_log = log
+        self.aggregates = aggregates
         self.states = states
         self.clock = clock
         self.new_id = new_id
@@ -116,31 +74,13 @@ class LogApplication(Application[str]):
         """Return the mapper of our events."""
         return EventMapper(transcoder=self.construct_transcoder())
 
-    def construct_repository(self) -> LifecycleRepository:
-        """Return the repository that loads lifecycle events only."""
-        return LifecycleRepository(self.record_log, self.events)
-
-    @property
-    def aggregates(self) -> LifecycleRepository:
-        """The repository, as what it is."""
-        repository = self.repository
-        if not isinstance(repository, LifecycleRepository):
-            raise UsageError("the repository was replaced by one that cannot load aggregates")
-        return repository
-
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset; `NotFoundError` when there is none."""
-        dataset = self.aggregates.load(Dataset, dataset_id)
-        if not dataset.version:
-            raise NotFoundError(f"there is no dataset with id {dataset_id!r}")
-        return dataset
+        return self.aggregates.dataset(dataset_id)
 
     def version(self, version_id: str) -> Version:
         """Return a version, removed ones included; `NotFoundError` when there is none."""
-        version = self.aggregates.load(Version, version_id)
-        if not version.dataset_id:
-            raise NotFoundError(f"there is no version with id {version_id!r}")
-        return version
+        return self.aggregates.version(version_id)
 
     def run(
         self,

@@ -15,12 +15,6 @@ from .blobs import BlobStore
 from .errors import UsageError
 from .log import Clock
 
-GRACE = timedelta(days=7)
-"""How long a blob stays after it was condemned."""
-
-YOUNG = timedelta(days=1)
-"""A blob written so lately may belong to an upload whose frames are not added yet."""
-
 
 class GcReport(msgspec.Struct):
     """What a garbage collection did, or would do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 import msgspec
 
@@ -14,6 +15,12 @@ from .events import BlobsCollected, BlobsCondemned, BlobsRestored, Event
 from .log import Log
 
 BLOBS_STREAM = "blobs"
+
+GRACE = timedelta(days=7)
+"""How long a blob stays after it was condemned."""
+
+YOUNG = timedelta(days=1)
+"""A blob written so lately may belong to an upload whose frames are not added yet."""
 
 
 class Condemned(msgspec.Struct, frozen=True, gc=False):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
 from .batch import EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
 from .errors import IntegrityError
@@ -14,30 +12,19 @@ from .events import Event, decode_event
 from .log import Log
 
 
-def stream_id_of(originator_id: UUID | str) -> str:
-    """Return the stream id of an originator."""
-    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
-
-
-def pack_stored_events(events: Sequence[StoredEvent]) -> Batch:
-    """Pack consecutive stored events of one originator into a record batch."""
-    topics = list(dict.fromkeys(event.topic for event in events))
+def pack_states(stream_id: str, first_version: int, states: Sequence[tuple[str, bytes]]) -> Batch:
+    """Pack topics and encoded states of consecutive events of one stream into a record batch."""
+    topics = list(dict.fromkeys(topic for topic, _ in states))
     numbers = {topic: number for number, topic in enumerate(topics)}
-    encoded = [msgspec.msgpack.encode((numbers[event.topic], event.state)) for event in events]
-    first = events[0]
-    return pack_batch(
-        stream_id_of(first.originator_id), first.originator_version, EVENTS_SCHEMA, topics, encoded
-    )
+    encoded = [msgspec.msgpack.encode((numbers[topic], state)) for topic, state in states]
+    return pack_batch(stream_id, first_version, EVENTS_SCHEMA, topics, encoded)
 
 
-def unpack_stored_events(header: BatchHeader, body: Body, originator_id: UUID | str) -> list[StoredEvent]:
-    """Read the stored events of a batch back."""
+def unpack_states(header: BatchHeader, body: Body) -> list[tuple[str, bytes]]:
+    """Read the topics and encoded states of a batch back."""
     try:
         decoded = [msgspec.msgpack.decode(event, type=tuple[int, bytes]) for event in body.events()]
-        return [
-            StoredEvent(originator_id, version, header.topics[number], state)
-            for version, (number, state) in enumerate(decoded, header.first_version)
-        ]
+        return [(header.topics[number], state) for number, state in decoded]
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
         position = header.first_position
         raise IntegrityError(
@@ -49,6 +36,6 @@ def read_events(log: Log, header: BatchHeader) -> list[Event]:
     """Open a batch of lifecycle events and decode them."""
     (body,) = log.bodies([header.first_position])
     return [
-        decode_event(stored.topic, header.stream_id, stored.originator_version, stored.state)
-        for stored in unpack_stored_events(header, body, header.stream_id)
+        decode_event(topic, header.stream_id, version, state)
+        for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version)
     ]

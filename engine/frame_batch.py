@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import numpy as np
-from eventsourcing.persistence import StoredEvent
 from numpy.typing import NDArray
 
-from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, Body, pack_batch
 from .errors import IntegrityError
-from .events import FRAME_EVENTS, FRAME_TOPICS, encode_event
-from .keys import DIGEST_SIZE, KEY_SIZE, ROW, U64, Rows, is_plain_id, make_rows, read_rows
+from .events import FRAME_TOPICS
+from .keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
 from .log import Log
 
 _NIL = b"\xc0"
@@ -176,29 +174,3 @@ def row_id(change: FrameChange, rows: Rows, index: int) -> str:
     if change.id is not None:
         return change.id
     return rows[index : index + 1].tobytes()[:KEY_SIZE].hex()
-
-
-def frame_stored_events(
-    header: BatchHeader, keys: bytes, body: Body, originator_id: UUID | str
-) -> list[StoredEvent]:
-    """Make the stored events of a frame batch, on demand, for notifications and audit."""
-    rows = read_rows(keys)
-    stored: list[StoredEvent] = []
-    for index, event in enumerate(body.events()):
-        change = decode_change(event, header.first_position + index)
-        digest_at = index * ROW.itemsize + ROW.itemsize - DIGEST_SIZE
-        version = header.first_version + index
-        payload = change.payload
-        domain_event = FRAME_EVENTS[int(rows["op"][index])](
-            originator_id=header.stream_id,
-            originator_version=version,
-            frame_id=row_id(change, rows, index),
-            payload_digest=keys[digest_at : digest_at + DIGEST_SIZE],
-            record=msgspec.msgpack.decode(payload) if payload else None,
-            previous=change.previous,
-            saved=change.saved,
-            changed=change.changed,
-        )
-        topic, state = encode_event(domain_event)
-        stored.append(StoredEvent(originator_id, version, topic, state))
-    return stored

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
-from eventsourcing import persistence
 
 from .batch import AppendHeader, Batch, BatchHeader, Body
 from .errors import ConcurrencyError, ConflictError
@@ -60,14 +59,16 @@ class AppendExistsError(ConflictError):
     """A part of a command that is recorded already."""
 
 
-class StreamConflictError(ConcurrencyError, persistence.IntegrityError):
-    """A stream has moved on since the append was decided; what eventsourcing expects of a recorder."""
+class StreamConflictError(ConcurrencyError):
+    """A stream has moved on since the append was decided."""
 
     def __init__(self, stream_id: str, expected: int, found: int) -> None:
         super().__init__(
             f"stream {stream_id} is at version {found}, the append expected {expected}: somebody else wrote to it"
         )
         self.stream_id = stream_id
+        self.expected = expected
+        self.found = found
 
 
 class Log(ABC):

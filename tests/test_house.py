@@ -14,7 +14,20 @@ import framelode
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"engine": 0, "projections": 1, "adapters": 2}
-LIGHT = ("pandas", "pyarrow", "PIL", "dask", "typer", "rich", "lance", "fsspec.implementations")
+LIGHT = (
+    "pandas",
+    "pyarrow",
+    "PIL",
+    "dask",
+    "distributed",
+    "typer",
+    "rich",
+    "lance",
+    "fsspec.implementations",
+    "s3fs",
+    "eventsourcing.cipher",
+    "sqlalchemy.orm",
+)
 
 
 def imports(file):
@@ -51,16 +64,57 @@ def test_every_package_is_listed_for_the_wheel():
     assert listed == found | {"framelode"}
 
 
-def test_importing_framelode_loads_nothing_heavy():
-    code = f"import framelode, sys; print([m for m in sys.modules if m.startswith({LIGHT!r})])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def modules_after(code, *arguments):
+    """Return what a new process has imported when some code has run."""
+    code += "\nimport sys; print(*sorted(sys.modules), file=sys.stderr)"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stderr.split()
+
+
+def heavy(modules, *more):
+    return [name for name in modules if name.startswith((*LIGHT, *more))]
+
+
+def test_importing_framelode_loads_almost_nothing():
+    before = modules_after("pass")
+    loaded = [name for name in modules_after("import framelode") if name not in before]
+    assert len(loaded) < 20, loaded
+    assert not heavy(loaded, "numpy", "sqlalchemy", "eventsourcing", "msgspec", "asyncio", "inspect")
+
+
+def test_reading_a_frame_loads_nothing_it_does_not_need(tmp_path):
+    with framelode.connect(tmp_path / "food") as engine:
+        framelode.DatasetVersion.create_new_dataset("food")
+        draft = framelode.DatasetVersion.get_current(dataset_name="food")
+        draft.add_frames([framelode.SingleFrame(id="a", source="s3://b/a.jpg")])
+        engine.close()
+    code = """import sys, framelode
+with framelode.connect(sys.argv[1]):
+    assert framelode.DatasetVersion.get_version(dataset_name="food").get_single_frame("a").width is None"""
+    loaded = modules_after(code, tmp_path / "food")
+    assert "sqlalchemy" in loaded
+    assert not heavy(loaded, "eventsourcing", "fsspec", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql")
 
 
 def test_the_public_face_is_what_it_says():
     for name in framelode.__all__:
         assert getattr(framelode, name) is not None
     assert framelode.__all__ == sorted(framelode.__all__)
+    assert set(framelode.__all__) <= set(dir(framelode))
+    with pytest.raises(AttributeError, match="module 'framelode' has no attribute 'SingelFrame'"):
+        framelode.SingelFrame  # noqa: B018
+
+
+def test_a_type_checker_sees_the_names_where_they_are_loaded_from():
+    (block,) = (
+        node
+        for node in ast.parse((ROOT / "__init__.py").read_text("utf-8")).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+    )
+    checked = {alias.name: node.module for node in block.body for alias in node.names}
+    assert checked == {name: home for home, names in framelode._HOMES.items() for name in names}
+    assert set(checked) == set(framelode.__all__) - {"__version__"}
 
 
 def test_the_readme_example_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ...engine.times import utc
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
-from .cards import dataset_card, dataset_text
 from .selection import find_dataset, latest_updated
 
 if TYPE_CHECKING:
@@ -93,7 +92,11 @@ class Dataset:
         return hash(self._id)
 
     def __repr__(self) -> str:
+        from .cards import dataset_text
+
         return dataset_text(self._engine, self._id)
 
     def _repr_html_(self) -> str:
+        from .cards import dataset_card
+
         return dataset_card(self._engine, self._id)

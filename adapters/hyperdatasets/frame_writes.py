@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
-
-from fsspec.callbacks import Callback
+from typing import TYPE_CHECKING, Any
 
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
@@ -14,6 +12,9 @@ from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
 from .writing import Failure, failures_of, logger, raise_if_refused
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
 
 Frames = Iterable[SingleFrame | FrameGroup]
 

@@ -9,7 +9,6 @@ from ...engine.errors import PublishedError, UsageError
 from ...engine.times import utc
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
-from .cards import version_card, version_text
 from .masks import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .selection import find_dataset, find_version
 from .statistics import Statistics
@@ -160,9 +159,13 @@ class VersionHandle:
         return type(self).of, (self._engine, self._id)
 
     def __repr__(self) -> str:
+        from .cards import version_text
+
         return version_text(self._engine, self._id)
 
     def _repr_html_(self) -> str:
+        from .cards import version_card
+
         return version_card(self._engine, self._id)
 
 

@@ -1,6 +1,14 @@
 """How frames, versions and datasets look: HTML for notebooks, and pictures with annotations drawn on them."""
 
-from .frames import frame_html
-from .pictures import draw
+from __future__ import annotations
 
-__all__ = ["draw", "frame_html"]
+from typing import Any
+
+from ...engine.looks import register_look
+
+
+@register_look
+def _frame_html(frame: Any) -> str:
+    from .frames import frame_html
+
+    return frame_html(frame)

@@ -10,7 +10,6 @@ from ...engine.annotation_base import Annotation
 from ...engine.errors import FramelodeError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap
-from ...engine.looks import register_look
 from ...engine.validation import shorten
 from .colours import annotation_colour, css
 from .markup import Cell, Markup, card, pairs, plain, remark, swatch, table, title
@@ -21,7 +20,6 @@ _ANNOTATIONS = 20
 _METADATA = 20
 
 
-@register_look
 def frame_html(frame: SingleFrame | FrameGroup) -> str:
     """Return a frame or a group as HTML; it never raises, and fetches nothing from another machine."""
     whole = wrap(frame) if isinstance(frame, SingleFrame) else frame

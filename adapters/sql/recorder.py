@@ -25,14 +25,22 @@ from eventsourcing.persistence import (
 
 from ...engine.batch import EVENTS_SCHEMA, BatchHeader
 from ...engine.context import current_context
-from ...engine.event_batch import pack_stored_events, stream_id_of, unpack_stored_events
-from ...engine.frame_batch import frame_stored_events
-from ...engine.log import Append
+from ...engine.log import Append, StreamConflictError
+from ...engine.stored_events import (
+    frame_stored_events,
+    pack_stored_events,
+    stream_id_of,
+    unpack_stored_events,
+)
 from . import tables as t
 from .database import Database
 from .log import SqlLog
 
 _POLL_SECONDS = 0.02
+
+
+class RecordConflictError(StreamConflictError, IntegrityError):
+    """A stream has moved on since its events were decided; what eventsourcing expects of a recorder."""
 
 
 class _Tracks(TrackingRecorder):
@@ -100,7 +108,10 @@ class SqlAggregateRecorder(AggregateRecorder):
                     _write_tracking(connection, tracking)
             return None
         also = (lambda connection: _write_tracking(connection, tracking)) if tracking else None
-        header = self.log.append(self._make_append(stored_events, **kwargs), also)
+        try:
+            header = self.log.append(self._make_append(stored_events, **kwargs), also)
+        except StreamConflictError as error:
+            raise RecordConflictError(error.stream_id, error.expected, error.found) from error
         return list(range(header.first_position, header.last_position + 1))
 
     def _make_append(

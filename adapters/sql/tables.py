@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 FORMAT_VERSION = 1
 
@@ -50,13 +51,14 @@ record_batch = sa.Table(
     sa.UniqueConstraint("stream_id", "first_version"),
 )
 
-# A version is loaded from its few lifecycle batches, however many frame batches lie between them.
-sa.Index(
-    "record_batch_lifecycle",
-    record_batch.c.stream_id,
-    record_batch.c.first_version,
-    sqlite_where=record_batch.c.schema == "events.1",
-    postgresql_where=record_batch.c.schema == "events.1",
+# A version is loaded from its few lifecycle batches, however many frame batches lie between them. In plain SQL, which
+# both databases understand: an `sa.Index` would load the dialect of the one that is not used.
+event.listen(
+    record_batch,
+    "after_create",
+    sa.DDL(
+        "CREATE INDEX record_batch_lifecycle ON record_batch (stream_id, first_version) WHERE schema = 'events.1'"
+    ),
 )
 
 record_body = sa.Table(
@@ -110,9 +112,9 @@ def sqlite_triggers() -> list[str]:
     statements: list[str] = []
     for table in LOG_TABLES:
         statements += [
-            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{event.lower()} BEFORE {event} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, 'the log is append-only: {event} on {table} is refused'); END"
-            for event in ("UPDATE", "DELETE")
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'the log is append-only: {change} on {table} is refused'); END"
+            for change in ("UPDATE", "DELETE")
         ]
         condition, reason = _INSERT_RULES[table]
         statements.append(

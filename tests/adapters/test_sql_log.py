@@ -107,11 +107,19 @@ class TestAppend:
         assert log.stream_version("b") is None, "all of an append or nothing"
         assert list(log.appends())[-1].last_position == 2
 
-    def test_a_stream_conflict_is_what_both_worlds_expect(self):
+    def test_a_stream_conflict_is_what_both_worlds_expect(self, log):
         from eventsourcing.persistence import IntegrityError as Theirs
+        from eventsourcing.persistence import StoredEvent
 
-        assert issubclass(StreamConflictError, ConcurrencyError)
-        assert issubclass(StreamConflictError, Theirs)
+        from framelode.adapters.sql.recorder import SqlAggregateRecorder
+
+        recorder = SqlAggregateRecorder(log, lambda: "command")
+        log.append(append(batch("a", 1, 2)))
+        with pytest.raises(Theirs) as caught:
+            recorder.insert_events([StoredEvent("a", 7, "Topic", b"")])
+        assert isinstance(caught.value, StreamConflictError)
+        assert isinstance(caught.value, ConcurrencyError)
+        assert str(caught.value).startswith("stream a is at version 2, the append expected 6")
 
     def test_a_stream_may_begin_anywhere(self, log):
         log.append(append(batch("a", 17, 2)))

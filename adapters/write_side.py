@@ -1,0 +1,47 @@
+"""What an engine writes with: made when it is first asked for, since opening one to read needs none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..engine.aggregates import Aggregates
+from ..engine.commands import Commands
+from ..engine.log import Clock
+from ..engine.writer import FrameWriter
+from ..projections.blob_references import BlobNames
+from ..projections.catalog import Catalog
+from ..projections.runner import Runner
+from ..projections.states import States
+from .blob_access import BlobAccess
+from .sql.log import SqlLog
+from .sql.recorder import SqlFactory
+
+
+class WriteSide:
+    """Commands, the frame writer, and the blob store of one engine.
+
+    Attributes
+    ----------
+    commands : Commands
+        Commands on datasets, versions and blobs.
+    writer : FrameWriter
+        Writes frames into drafts.
+    blobs : BlobAccess
+        Opens the store of file contents.
+    """
+
+    def __init__(
+        self,
+        log: SqlLog,
+        aggregates: Aggregates,
+        states: States,
+        clock: Clock,
+        new_id: Callable[[], str],
+        blobs_url: str,
+        runner: Runner,
+        catalog: Catalog,
+        names: BlobNames,
+    ) -> None:
+        self.commands = Commands(SqlFactory(log, new_id), log, aggregates, states, clock, new_id)
+        self.writer = FrameWriter(log, states, aggregates.version, new_id, self.commands.blob_ledger)
+        self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states)

@@ -1,0 +1,79 @@
+"""Loads aggregates from their lifecycle batches, however many frames lie between."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TypeVar
+
+from .aggregate import Aggregate
+from .batch import EVENTS_SCHEMA
+from .datasets import Dataset
+from .errors import NotFoundError
+from .event_batch import read_events
+from .log import Log
+from .versions import Version
+
+_HELD_AGGREGATES = 64
+
+Loaded = TypeVar("Loaded", bound=Aggregate)
+
+
+class Aggregates:
+    """Loads aggregates from the log.
+
+    Those loaded last are held, so that a draft of ten thousand commits is not read from its first one each time.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._held: OrderedDict[str, tuple[Aggregate, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, kind: type[Loaded], aggregate_id: str) -> Loaded:
+        """Return an aggregate; one without any event has version 0."""
+        # The version is read first: events that come after it make the save conflict, never go unseen.
+        version = self._log.stream_version(aggregate_id) or 0
+        aggregate, position = self._begin(kind, aggregate_id, version)
+        if aggregate.version < version:
+            for header in self._log.headers(gt=position, stream_id=aggregate_id, schema=EVENTS_SCHEMA):
+                for event in read_events(self._log, header):
+                    aggregate.apply(event)
+                position = header.last_position
+            aggregate.version = max(version, aggregate.version)
+            self._hold(aggregate.twin(), position)
+        return aggregate
+
+    def _begin(self, kind: type[Loaded], aggregate_id: str, version: int) -> tuple[Loaded, int]:
+        """Return what is held of an aggregate, up to a version of it, and the position of its last event."""
+        with self._lock:
+            held, position = self._held.get(aggregate_id, (None, 0))
+        if isinstance(held, kind) and held.version <= version:
+            return held.twin(), position
+        return kind(aggregate_id), 0
+
+    def _hold(self, aggregate: Aggregate, position: int) -> None:
+        with self._lock:
+            self._held[aggregate.id] = aggregate, position
+            self._held.move_to_end(aggregate.id)
+            if len(self._held) > _HELD_AGGREGATES:
+                self._held.popitem(last=False)
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """Return a dataset; `NotFoundError` when there is none."""
+        dataset = self.load(Dataset, dataset_id)
+        if not dataset.version:
+            raise NotFoundError(f"there is no dataset with id {dataset_id!r}")
+        return dataset
+
+    def version(self, version_id: str) -> Version:
+        """Return a version, removed ones included; `NotFoundError` when there is none."""
+        version = self.load(Version, version_id)
+        if not version.dataset_id:
+            raise NotFoundError(f"there is no version with id {version_id!r}")
+        return version
