@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 from blake3 import blake3
 
 from .blob_place import CHUNK_BYTES, BlobPlace, PlaceError, Sink
-from .blob_sources import Content, Source, SourceError
+from .blob_sources import Content, Source, SourceError, copy_content, first_chunk
 from .errors import FramelodeError, StorageError
-
-_SLICE = 16
-"""Files that a thread takes at a time: handing over each one costs as much as reading a small one."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from .workers import Workers
 
 
 class Outcome(msgspec.Struct):
@@ -78,7 +71,7 @@ class Intake:
         self._claimed: set[str] = set()
         self._temporaries: set[str] = set()
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = Workers(place.threads, "framelode-blobs")
 
     def __enter__(self) -> Self:
         return self
@@ -86,14 +79,13 @@ class Intake:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._workers.close()
         self._discard_all()
 
     def put(self, sources: Sequence[Source]) -> list[Outcome]:
         """Store a batch; returns an outcome for each source, in order, durable unless it has an error."""
         self._claimed.clear()
-        staged = self._map(self._stage, sources)
+        staged = self._workers.map(self._stage, sources)
         written = [outcome for outcome in staged if outcome.is_new and outcome.error is None]
         self._publish([outcome for outcome in written if outcome.temporary])
         self._settle(staged, written)
@@ -114,16 +106,6 @@ class Intake:
         outcome.temporary = sink.name
         return sink
 
-    def _map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Do some work for each item, a slice of them in each thread at a time."""
-        if len(items) < 2:
-            return [work(item) for item in items]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._place.threads, "framelode-blobs")
-        size = max(1, min(_SLICE, len(items) // self._place.threads))
-        slices = [items[at : at + size] for at in range(0, len(items), size)]
-        return list(chain.from_iterable(self._pool.map(lambda part: [work(item) for item in part], slices)))
-
     def _stage(self, source: Source) -> Outcome:
         outcome = Outcome()
         try:
@@ -136,15 +118,13 @@ class Intake:
         return outcome
 
     def _write(self, content: Content, outcome: Outcome) -> None:
-        first = content.read()
-        while len(first) < CHUNK_BYTES and (more := content.read()):
-            first += more
+        first = first_chunk(content)
         if len(first) < CHUNK_BYTES:
             self._write_small(content, first, outcome)
             return
         sink = self._create(outcome)
         try:
-            outcome.digest, outcome.size = _copy(content, first, sink)
+            outcome.digest, outcome.size = copy_content(content, first, sink)
         finally:
             sink.close()
         content.check()
@@ -179,7 +159,7 @@ class Intake:
     def _publish(self, written: Sequence[Outcome]) -> None:
         """Make contents durable, give them their names, and make those durable."""
         self._together(self._place.sync_written, written, [outcome.temporary for outcome in written])
-        self._map(self._move, [outcome for outcome in written if outcome.error is None])
+        self._workers.map(self._move, [outcome for outcome in written if outcome.error is None])
         moved = [outcome for outcome in written if outcome.error is None]
         self._together(self._place.sync_moved, moved, [outcome.digest for outcome in moved])
 
@@ -212,14 +192,3 @@ class Intake:
             if outcome.error is None and outcome.digest not in self._done:
                 outcome.error = StorageError(f"blob {outcome.digest} was not stored: store it again")
                 outcome.is_new = False
-
-
-def _copy(content: Content, data: bytes, sink: Sink) -> tuple[str, int]:
-    """Write a content chunk by chunk while it is hashed; returns its digest and size."""
-    hasher, size = blake3(), 0
-    while data:
-        hasher.update(data)
-        sink.write(data)
-        size += len(data)
-        data = content.read()
-    return hasher.hexdigest(), size

@@ -8,7 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol
 
-from .blob_place import CHUNK_BYTES
+from blake3 import blake3
+
+from .blob_place import CHUNK_BYTES, Sink
 from .errors import FramelodeError
 
 PathLike = str | os.PathLike[str]
@@ -140,6 +142,25 @@ class _StreamContent:
 
     def check(self) -> None:
         """Do nothing: a stream does not say whether what is behind it changed."""
+
+
+def first_chunk(content: Content) -> bytes:
+    """Return the first bytes of a content: all of them when they are fewer than `CHUNK_BYTES`."""
+    first = content.read()
+    while len(first) < CHUNK_BYTES and (more := content.read()):
+        first += more
+    return first
+
+
+def copy_content(content: Content, data: bytes, sink: Sink) -> tuple[str, int]:
+    """Write a content, its first bytes given, chunk by chunk while it is hashed; returns its digest and size."""
+    hasher, size = blake3(), 0
+    while data:
+        hasher.update(data)
+        sink.write(data)
+        size += len(data)
+        data = content.read()
+    return hasher.hexdigest(), size
 
 
 def file_size(path: PathLike) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
+
+_TRIES = 4
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
 class Parcel(msgspec.Struct):
@@ -80,8 +86,8 @@ class Destination(ABC):
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Write files that were read, in parallel; durable on return. Sets `uri`, or `error`.
 
-        A file that is not the one that was read any more is a `SourceError`, and nothing is left of it. No two
-        parcels have the same name; a parcel that was refused before is sent again without its `error`.
+        What is sent is what was read: a file that is another one by now is a `SourceError`, and nothing is left of
+        it. No two parcels have the same name; a parcel that was refused before is sent again, its `error` cleared.
         """
 
     @abstractmethod
@@ -94,7 +100,10 @@ class Destination(ABC):
 
     @abstractmethod
     def delete(self, uris: Sequence[str]) -> None:
-        """Delete objects; those that are gone already do not matter."""
+        """Delete objects; those that are gone already do not matter.
+
+        All are tried; the first `PlaceError` is raised then. A URI outside of the destination is a `UsageError`.
+        """
 
 
 def beside(name: str, token: str) -> str:
@@ -103,3 +112,54 @@ def beside(name: str, token: str) -> str:
     stem, dot, suffix = file.rpartition(".")
     other = f"{stem}.{token}.{suffix}" if dot and stem else f"{file}.{token}"
     return f"{folder}{slash}{other}"
+
+
+def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:
+    """Find the name under which a parcel is sent, and send it.
+
+    Parameters
+    ----------
+    parcel : Parcel
+        A file that was read.
+    create : callable
+        Writes the content under a name; False, with nothing written, when the name is taken.
+    is_same : callable
+        Says whether what is there under a name is the content.
+
+    Returns
+    -------
+    str
+        The name.
+    """
+    for name in _names(parcel):
+        if create(name) or (not parcel.fresh and is_same(name)):
+            return name
+    raise PlaceError(f"{parcel.name} and all names beside it are taken")
+
+
+def _names(parcel: Parcel) -> Iterator[str]:
+    yield parcel.name
+    yield beside(parcel.name, parcel.digest[:16])
+    for _ in range(_TRIES):
+        yield beside(parcel.name, secrets.token_hex(8))
+
+
+def decoded_parts(name: str) -> list[bytes]:
+    """Return the parts of a name, decoded; `PlaceError` when it is not encoded or leaves its folder."""
+    parts = [unquote_to_bytes(part) for part in name.split("/")]
+    if not _ENCODED.fullmatch(name) or any(_is_unsafe(part) for part in parts):
+        raise PlaceError(
+            f"the name {name!r} is refused: its parts are percent-encoded, and none is empty, '.', '..' or holds "
+            "a slash or a zero byte",
+            permanent=True,
+        )
+    return parts
+
+
+def _is_unsafe(part: bytes) -> bool:
+    return part in {b"", b".", b".."} or b"/" in part or b"\0" in part
+
+
+def changed(parcel: Parcel) -> SourceError:
+    """Return the error of a file that is not the one that was read."""
+    return SourceError(f"{parcel.path} changed since it was read: send it again when it is at rest")

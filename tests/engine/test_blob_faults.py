@@ -14,7 +14,7 @@ import pytest
 from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
 
-from framelode.engine import blob_folder, blob_sources
+from framelode.engine import blob_folder, blob_sources, local_files
 from framelode.engine.blobs import BlobStore
 from framelode.engine.errors import StorageError, UsageError
 
@@ -75,10 +75,10 @@ def test_a_store_that_cannot_be_written_is_not_asked_again(tmp_path, files, monk
     waits = Waits()
     store = BlobStore(tmp_path / "blobs", sleep=waits)
 
-    def refuse(self, path):
+    def refuse(path):
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(blob_folder.LocalFolder, "_create", refuse)
+    monkeypatch.setattr(local_files, "_create", refuse)
     report = store.put_files(files)
     assert len(report.failures) == len(files)
     assert all(
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path, files, monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data)
 
-    monkeypatch.setattr(blob_folder.os, "write", fill)
+    monkeypatch.setattr(local_files.os, "write", fill)
     report = store.put_files(files)
     assert (len(report.stored), len(report.failures)) == (30, 30)
     assert store.clean(older_than=-1) == 0
@@ -117,7 +117,7 @@ def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
     def fail(folder):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(blob_folder, "_sync_file_system", fail)
+    monkeypatch.setattr(local_files, "_sync_file_system", fail)
     report = store.put_files(files)
     assert len(report.failures) == len(files)
     assert list(store.entries()) == []
@@ -127,8 +127,8 @@ def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
 
 def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, files, monkeypatch):
     synced = []
-    monkeypatch.setattr(blob_folder, "_sync_file_system", lambda folder: False)
-    monkeypatch.setattr(blob_folder, "_sync", lambda path: synced.append(str(path)))
+    monkeypatch.setattr(local_files, "_sync_file_system", lambda folder: False)
+    monkeypatch.setattr(local_files, "_sync", lambda path: synced.append(str(path)))
     store = quick_store(tmp_path / "blobs")
     report = store.put_files(files)
     temporary = [path for path in synced if "/tmp/" in path.removeprefix(str(tmp_path))]

@@ -1,0 +1,243 @@
+"""Uploads into a local folder: durable with one sync for many files, linked to their names only when whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from blake3 import blake3
+
+from ...engine.blob_place import CHUNK_BYTES, PlaceError
+from ...engine.blob_sources import Content, FileSource, SourceError, copy_content, first_chunk
+from ...engine.errors import FramelodeError, UsageError
+from ...engine.local_files import TemporaryFiles, make_folder, place_error, sync_together
+from ...engine.wire import path_or_uri
+from ...engine.workers import Workers
+from .destination import Destination, Parcel, changed, decoded_parts, settle
+
+TEMPORARY = ".framelode-tmp"
+"""Folder of files that are still being written."""
+
+LEFTOVER_SECONDS = 24 * 3600.0
+"""A temporary file that nothing was written to for so long belongs to nobody."""
+
+_THREADS = 4
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class LocalDestination(Destination):
+    """A folder of a local file system, made when something is first written.
+
+    Parameters
+    ----------
+    folder : str
+        The folder, an absolute path.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder.rstrip("/")
+        self.root = _uri(self._folder or "/")
+        self._what = f"destination {self.root}"
+        self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what)
+        self._workers = Workers(_THREADS, "framelode-uploads")
+        self._above: list[str] = []
+
+    def read(self, parcels: Sequence[Parcel]) -> None:
+        """Hash files; large ones are copied on the way."""
+        self._begin()
+        self._each(self._read, parcels)
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Write files, sync them together, link them to their names, and sync those."""
+        self._begin()
+        for parcel in parcels:
+            parcel.error, parcel.uri = None, ""
+        try:
+            self._each(self._write, [parcel for parcel in parcels if not parcel.temporary])
+            written = [parcel for parcel in parcels if parcel.error is None]
+            self._sync([self._temporaries.path(parcel.temporary) for parcel in written], written)
+            self._each(self._publish, [parcel for parcel in written if parcel.error is None])
+            named = [parcel for parcel in written if parcel.error is None]
+            self._sync(self._named(named), named)
+        finally:
+            self.discard(parcels)
+
+    def discard(self, parcels: Sequence[Parcel]) -> None:
+        """Drop temporary copies."""
+        for parcel in parcels:
+            if parcel.temporary:
+                self._temporaries.discard(parcel.temporary)
+                parcel.temporary = ""
+
+    def holds(self, uri: str, size: int) -> bool:
+        """Say whether a file is there with its size."""
+        try:
+            found = os.stat(self._inside(uri))  # noqa: PTH116 - a Path for each file costs more than the call
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise place_error(uri, error) from error
+        return stat.S_ISREG(found.st_mode) and found.st_size == size
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete files; the folders stay, since a file may be on its way into them."""
+        failed: PlaceError | None = None
+        for uri, path in [(uri, self._inside(uri)) for uri in uris]:
+            try:
+                os.unlink(path)  # noqa: PTH108
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                failed = failed or place_error(f"{uri} cannot be deleted", error)
+        if failed:
+            raise failed
+
+    def _begin(self) -> None:
+        """Note which folders come about with the destination, and drop what killed processes left."""
+        if not self._above:
+            for folder in map(str, Path(f"{self._folder}/x").parent.parents):
+                self._above.append(folder)
+                if Path(folder).exists():
+                    break
+            self._temporaries.clean(LEFTOVER_SECONDS)
+
+    def _each(self, work: Callable[[Parcel], None], parcels: Sequence[Parcel]) -> None:
+        def noted(parcel: Parcel) -> None:
+            try:
+                work(parcel)
+            except FramelodeError as error:
+                parcel.error = error
+            except OSError as error:
+                parcel.error = place_error(self._what, error)
+            if parcel.error is not None:
+                self.discard([parcel])
+
+        self._workers.map(noted, parcels)
+
+    def _read(self, parcel: Parcel) -> None:
+        parcel.error = None
+        with FileSource(parcel.path).open() as content:
+            first = first_chunk(content)
+            if len(first) < CHUNK_BYTES:
+                parcel.digest, parcel.size = blake3(first).hexdigest(), len(first)
+            else:
+                parcel.digest, parcel.size = self._copy(parcel, content, first)
+            content.check()
+
+    def _write(self, parcel: Parcel) -> None:
+        decoded_parts(parcel.name)
+        with FileSource(parcel.path).open() as content:
+            copied = self._copy(parcel, content, first_chunk(content))
+        if copied != (parcel.digest, parcel.size):
+            raise changed(parcel)
+
+    def _copy(self, parcel: Parcel, content: Content, first: bytes) -> tuple[str, int]:
+        sink = self._temporaries.create()
+        parcel.temporary = sink.name
+        try:
+            return copy_content(content, first, sink)
+        finally:
+            sink.close()
+
+    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel]) -> None:
+        if not parcels:
+            return
+        try:
+            sync_together(self._folder or "/", paths, len(parcels))
+        except OSError as error:
+            for parcel in parcels:
+                parcel.error, parcel.uri = place_error(self._what, error), ""
+
+    def _publish(self, parcel: Parcel) -> None:
+        temporary = self._temporaries.path(parcel.temporary)
+        name = settle(
+            parcel,
+            lambda name: _link(temporary, self._path(name)),
+            lambda name: _is_same(self._path(name), parcel),
+        )
+        parcel.uri = _uri(self._path(name))
+
+    def _named(self, parcels: Sequence[Parcel]) -> list[str]:
+        """Return the files, and the folders that lead to them: another process may have made any of them."""
+        files = [path_or_uri(parcel.uri) or "" for parcel in parcels]
+        folders: set[str] = set()
+        for file in files:
+            folder = file.rpartition("/")[0]
+            while len(folder) > len(self._folder) and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        return [*files, *sorted(folders, reverse=True), self._folder or "/", *self._above]
+
+    def _path(self, name: str) -> str:
+        parts = [os.fsdecode(part) for part in decoded_parts(name)]
+        if parts[0] == TEMPORARY:
+            raise PlaceError(
+                f"the name {name!r} is refused: {TEMPORARY} holds temporary files", permanent=True
+            )
+        return "/".join((self._folder, *parts))
+
+    def _inside(self, uri: str) -> str:
+        path = path_or_uri(uri) or ""
+        if not path.startswith(f"{self._folder}/") or ".." in path.split("/"):
+            raise UsageError(f"{uri} is not in the destination {self.root}")
+        return path
+
+
+def _uri(path: str) -> str:
+    return f"file://{quote(os.fsencode(path))}"
+
+
+def _link(temporary: str, path: str) -> bool:
+    """Give a temporary file its name; False when that is taken."""
+    try:
+        return _link_into_folder(temporary, path)
+    except FileNotFoundError:
+        make_folder(path.rpartition("/")[0])
+        return _link_into_folder(temporary, path)
+
+
+def _link_into_folder(temporary: str, path: str) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _move(temporary, path)
+    return True
+
+
+def _move(temporary: str, path: str) -> bool:
+    """Move a file where there are no links: the name is taken by an empty file first, since a move would overwrite."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    except FileExistsError:
+        return False
+    try:
+        os.rename(temporary, path)  # noqa: PTH104
+    except OSError:
+        with suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+        raise
+    return True
+
+
+def _is_same(path: str, parcel: Parcel) -> bool:
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != parcel.size:
+        return False
+    hasher = blake3()
+    try:
+        with FileSource(path).open() as content:
+            while data := content.read():
+                hasher.update(data)
+            content.check()
+    except SourceError:  # what cannot be read is not taken for sent
+        return False
+    return hasher.hexdigest() == parcel.digest

@@ -1,0 +1,154 @@
+"""Uploads to object stores, and into memory, through fsspec."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ...engine.blob_place import PlaceError
+from ...engine.errors import FramelodeError
+from ...engine.wire import content_type_of
+from .object_errors import is_permanent, is_taken, reason
+from .remote import RemoteDestination
+
+PART_BYTES = 8 * 1024 * 1024
+"""Large objects are sent in parts of this size, or larger ones where there would be too many."""
+
+_MOST_PARTS = 9_000
+_GRAIN = 1024 * 1024
+_memory = threading.Lock()
+
+
+class ObjectDestination(RemoteDestination):
+    """A bucket, or a prefix in one; or a folder in memory.
+
+    An object is created on the condition that there is none, which the stores check themselves. A server that
+    speaks S3 and is not Amazon's is asked before, since older ones overlook the condition.
+
+    Parameters
+    ----------
+    root : str
+        The URL, normalised.
+    protocol, path : str
+        The filesystem of fsspec, and the root on it.
+    options : dict
+        What the filesystem is opened with.
+    """
+
+    def __init__(self, root: str, protocol: str, path: str, options: dict[str, Any]) -> None:
+        super().__init__(root)
+        self._protocol = protocol
+        self._path = path
+        # Others write into the same bucket: a listing that is kept says too little.
+        self._options = {"use_listings_cache": False, **options}
+        self._opened: tuple[int, Any] | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def _fs(self) -> Any:
+        """The filesystem, opened anew after a fork."""
+        with self._opening:
+            if self._opened is None or self._opened[0] != os.getpid():
+                import fsspec
+
+                self._opened = os.getpid(), fsspec.filesystem(self._protocol, **self._options)
+            return self._opened[1]
+
+    def _at(self, uri: str) -> str:
+        return f"{self._path}{uri[len(self.root) :]}"
+
+    def _create(self, uri: str, data: bytes) -> bool:
+        if self._protocol == "memory":
+            return self._create_in_memory(uri, data)
+        with self._translated():
+            if self._is_there(uri):
+                return False
+            try:
+                self._fs.pipe_file(self._at(uri), data, mode="create", **self._described(uri))
+            except Exception as error:
+                if is_taken(error):
+                    return False
+                raise
+        return True
+
+    def _create_in_memory(self, uri: str, data: bytes) -> bool:
+        with _memory, self._translated():
+            try:
+                self._fs.pipe_file(self._at(uri), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def _create_large(self, uri: str, size: int, chunks: Iterator[bytes]) -> bool:
+        if self._protocol == "memory":
+            return self._create_in_memory(uri, b"".join(chunks))
+        part = max(PART_BYTES, -(-size // _MOST_PARTS // _GRAIN) * _GRAIN)
+        with self._translated():
+            if self._is_there(uri):
+                return False
+            file = self._fs.open(self._at(uri), "xb", block_size=part, **self._described(uri))
+            try:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.close()
+            except BaseException as error:
+                _abandon(file)
+                if is_taken(error):
+                    return False
+                raise
+        return True
+
+    def _is_there(self, uri: str) -> bool:
+        """Say whether a name is taken, where the store may overlook the condition."""
+        if self._protocol != "s3":
+            return False
+        endpoint = self._fs.s3.meta.endpoint_url
+        return ".amazonaws.com" not in endpoint and self._size(uri) is not None
+
+    def _described(self, uri: str) -> dict[str, Any]:
+        """Return what says of which type a content is, as each library takes it."""
+        content_type = content_type_of(uri) or "application/octet-stream"
+        match self._protocol:
+            case "s3":
+                return {"ContentType": content_type}
+            case "gs":
+                return {"content_type": content_type}
+            case _:
+                return {"content_settings": {"content_type": content_type}}
+
+    def _size(self, uri: str) -> int | None:
+        with self._translated():
+            try:
+                found = self._fs.info(self._at(uri), refresh=True)
+            except FileNotFoundError:
+                return None
+        return int(found["size"]) if found["type"] == "file" else None
+
+    def _chunks(self, uri: str, size: int) -> Iterator[bytes]:
+        for start in range(0, size, PART_BYTES):
+            with self._translated():
+                yield self._fs.cat_file(self._at(uri), start=start, end=min(start + PART_BYTES, size))
+
+    def _delete(self, uri: str) -> None:
+        with self._translated(), suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(uri))
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except FramelodeError:
+            raise
+        except Exception as error:  # each filesystem raises what its own library raises
+            message = f"destination {self.root}: {reason(error)}"
+            raise PlaceError(message, permanent=is_permanent(error)) from error
+
+
+def _abandon(file: Any) -> None:
+    """Drop what was sent of an object; closing the file would make an object of it."""
+    with suppress(Exception):
+        file.discard()
+    file.closed = True

@@ -1,0 +1,138 @@
+"""Where a destination's URL leads."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...engine.errors import UsageError
+from ...engine.wire import path_or_uri, source_uri
+from .destination import Destination
+from .local import LocalDestination
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
+_ACCOUNT = re.compile(r"([a-z0-9]+)\.blob\.core\.windows\.net")
+_KNOWN = "blobs:, file, memory, s3, gs, az, azure, abfs, http, https"
+
+_OBJECTS = {
+    "memory": ("memory", "", ""),
+    "s3": ("s3", "s3fs", "s3"),
+    "gs": ("gs", "gcsfs", "gcs"),
+    "gcs": ("gs", "gcsfs", "gcs"),
+    **dict.fromkeys(("az", "azure", "abfs", "abfss"), ("abfs", "adlfs", "azure")),
+}
+"""Scheme: the filesystem of fsspec, its library, and our extra that installs it."""
+
+
+def open_destination(url: str | os.PathLike[str]) -> Destination:
+    """Return the destination of a URL; nothing is written or asked yet.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``file://``, ``memory://``, ``s3://``, ``gs://``, ``az://``, ``azure://``, ``abfs://``,
+        ``http://`` or ``https://``.
+
+    Raises
+    ------
+    UsageError
+        The URL is of an unknown kind or names no place, or its library is not installed.
+    """
+    given = os.fspath(url)
+    matched = _URL.fullmatch(given) if given is url else None
+    scheme = matched[1].lower() if matched else "file"
+    if scheme == "file":
+        return LocalDestination(_folder(given))
+    rest = matched[2] if matched else ""
+    if scheme in {"http", "https"}:
+        return _http(scheme, rest)
+    if scheme not in _OBJECTS:
+        raise UsageError(f"{given} is no destination for uploads: the schemes are {_KNOWN}")
+    return _objects(scheme, rest)
+
+
+def _folder(given: str) -> str:
+    if not _URL.fullmatch(given):
+        given = str(Path(given).expanduser()) if given else given
+    uri = source_uri(given, "the destination")
+    path = path_or_uri(uri) or ""
+    if path == uri:
+        raise UsageError(f"{given} names a folder of another machine: write file:///path")
+    if "\0" in path:
+        raise UsageError(f"{given!r} is no path of this system")
+    return path
+
+
+def _objects(scheme: str, rest: str) -> Destination:
+    protocol, library, extra = _OBJECTS[scheme]
+    place = "/".join(_parts(scheme, rest))
+    if not place and scheme != "memory":
+        raise UsageError(f"{scheme}:{rest} names no bucket: write {scheme}://bucket/folder")
+    _need(library, extra, scheme)
+    from fsspec import get_filesystem_class
+
+    from .objects import ObjectDestination
+
+    filesystem: Any = get_filesystem_class(protocol)
+    url = f"{protocol}://{_azure(place) if protocol == 'abfs' else place}"
+    path = filesystem._strip_protocol(url).rstrip("/")  # noqa: SLF001 - fsspec's own way to say it
+    options = filesystem._get_kwargs_from_urls(url)  # noqa: SLF001
+    root = f"{'gs' if scheme == 'gcs' else scheme}://{place}"
+    return ObjectDestination(root, protocol, path, options)
+
+
+def _parts(scheme: str, rest: str) -> list[str]:
+    url = f"{scheme}:{rest}"
+    parts = [part for part in rest.split("/") if part]
+    if not rest.startswith("//"):
+        raise UsageError(f"{url!r} is no URL: write {scheme}://...")
+    if re.search(r"[?#*\x00-\x1f\x7f]|::", rest) or {".", ".."} & set(parts):
+        raise UsageError(
+            f"{url!r} is no destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
+        )
+    return parts
+
+
+def _azure(place: str) -> str:
+    """Return a place as adlfs reads it, where the account leads it: ``account.blob.core.windows.net/container``."""
+    host, _, rest = place.partition("/")
+    account = _ACCOUNT.fullmatch(host)
+    if account is None:
+        return place
+    container, _, path = rest.partition("/")
+    return f"{container}@{account[1]}.dfs.core.windows.net/{path}"
+
+
+def _http(scheme: str, rest: str) -> Destination:
+    from urllib.parse import unquote, urlsplit
+
+    # Messages name no more than the host: what is before it may be a password.
+    _, _, after = rest.rpartition("@")
+    shown = f"{scheme}://{after.lstrip('/')}"
+    _parts(scheme, f"//{after.lstrip('/')}")
+    try:
+        url = urlsplit(f"{scheme}:{rest}")
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise UsageError(f"{shown} is no URL: {error}") from error
+    if not host or not rest.startswith("//"):
+        raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
+    _need("requests", "http", scheme)
+    from .http import HttpDestination
+
+    host = f"[{host}]" if ":" in host else host
+    if port not in {None, {"http": 80, "https": 443}[scheme]}:
+        host = f"{host}:{port}"
+    path = "/".join(part for part in url.path.split("/") if part)
+    account = (unquote(url.username), unquote(url.password or "")) if url.username else None
+    return HttpDestination(f"{scheme}://{host}/{path}".rstrip("/"), account)
+
+
+def _need(library: str, extra: str, scheme: str) -> None:
+    if library and find_spec(library) is None:
+        raise UsageError(
+            f"{scheme}:// needs {library}, which is not installed: pip install 'framelode[{extra}]'"
+        )

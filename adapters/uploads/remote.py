@@ -1,0 +1,159 @@
+"""What uploads over a network have in common, whatever they speak: objects that are created whole under a free name."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+
+from blake3 import blake3
+
+from ...engine.blob_place import PlaceError
+from ...engine.blob_sources import Content, FileSource
+from ...engine.errors import FramelodeError, UsageError
+from ...engine.workers import Workers
+from .destination import Destination, Parcel, changed, decoded_parts, settle
+
+WHOLE_BYTES = 8 * 1024 * 1024
+"""Files up to this size are sent in one piece, from memory; larger ones are streamed."""
+
+_THREADS = 16
+_LARGE_AT_ONCE = 4
+_NAME_BYTES = 1024
+
+
+class RemoteDestination(Destination):
+    """Objects under a URL.
+
+    A file is checked against what was read before its last bytes are sent, so that nothing else ever becomes an
+    object. A server promises durability with its answer, so there is nothing to sync.
+
+    Parameters
+    ----------
+    root : str
+        The URL, normalised.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._workers = Workers(_THREADS, "framelode-uploads")
+        # Each streamed file keeps some parts in memory.
+        self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+
+    def read(self, parcels: Sequence[Parcel]) -> None:
+        """Hash files."""
+        self._workers.map(_read, parcels)
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Write objects."""
+        self._workers.map(self._send, parcels)
+
+    def discard(self, parcels: Sequence[Parcel]) -> None:
+        """Do nothing: there are no temporary copies."""
+
+    def holds(self, uri: str, size: int) -> bool:
+        """Say whether an object is there with its size."""
+        return self._size(self._inside(uri)) == size
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete objects."""
+        errors = self._workers.map(self._delete_noted, [self._inside(uri) for uri in uris])
+        for error in errors:
+            if error is not None:
+                raise error
+
+    @abstractmethod
+    def _create(self, uri: str, data: bytes) -> bool:
+        """Create an object; False, with nothing written, when there is one."""
+
+    @abstractmethod
+    def _create_large(self, uri: str, size: int, chunks: Iterator[bytes]) -> bool:
+        """Create an object from chunks; nothing is left of it when they raise."""
+
+    @abstractmethod
+    def _size(self, uri: str) -> int | None:
+        """Return the bytes of an object, None when there is none."""
+
+    @abstractmethod
+    def _chunks(self, uri: str, size: int) -> Iterator[bytes]:
+        """Yield the bytes of an object."""
+
+    @abstractmethod
+    def _delete(self, uri: str) -> None:
+        """Delete an object that may be gone."""
+
+    def _send(self, parcel: Parcel) -> None:
+        parcel.error, parcel.uri = None, ""
+        try:
+            decoded_parts(parcel.name)
+            name = settle(
+                parcel, lambda name: self._put(parcel, name), lambda name: self._is_same(parcel, name)
+            )
+            parcel.uri = f"{self.root}/{name}"
+        except FramelodeError as error:
+            parcel.error = error
+
+    def _put(self, parcel: Parcel, name: str) -> bool:
+        if len(name) > _NAME_BYTES:
+            raise PlaceError(
+                f"destination {self.root}: the name is longer than {_NAME_BYTES} bytes: {name}",
+                permanent=True,
+            )
+        uri = f"{self.root}/{name}"
+        with FileSource(parcel.path).open() as content:
+            chunks = _checked(content, parcel)
+            if parcel.size <= WHOLE_BYTES:
+                return self._create(uri, b"".join(chunks))
+            with self._large:
+                return self._create_large(uri, parcel.size, chunks)
+
+    def _is_same(self, parcel: Parcel, name: str) -> bool:
+        uri = f"{self.root}/{name}"
+        if self._size(uri) != parcel.size:
+            return False
+        hasher = blake3()
+        for chunk in self._chunks(uri, parcel.size):
+            hasher.update(chunk)
+        return hasher.hexdigest() == parcel.digest
+
+    def _delete_noted(self, uri: str) -> PlaceError | None:
+        try:
+            self._delete(uri)
+        except PlaceError as error:
+            return error
+        return None
+
+    def _inside(self, uri: str) -> str:
+        if not uri.startswith(f"{self.root}/"):
+            raise UsageError(f"{uri} is not in the destination {self.root}")
+        return uri
+
+
+def _read(parcel: Parcel) -> None:
+    parcel.error = None
+    hasher, size = blake3(), 0
+    try:
+        with FileSource(parcel.path).open() as content:
+            while data := content.read():
+                hasher.update(data)
+                size += len(data)
+            content.check()
+    except FramelodeError as error:
+        parcel.error = error
+    parcel.digest, parcel.size = hasher.hexdigest(), size
+
+
+def _checked(content: Content, parcel: Parcel) -> Iterator[bytes]:
+    """Yield a file's chunks, the last one only when all of them are what was read; else `SourceError`."""
+    hasher, size, held = blake3(), 0, b""
+    while data := content.read():
+        hasher.update(data)
+        size += len(data)
+        if size > parcel.size:
+            raise changed(parcel)
+        if held:
+            yield held
+        held = data
+    if hasher.hexdigest() != parcel.digest:
+        raise changed(parcel)
+    yield held

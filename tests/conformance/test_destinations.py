@@ -1,0 +1,280 @@
+"""What every destination of uploads must do; a new kind is added to `destination_places.KINDS`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from blake3 import blake3
+from destination_places import KINDS, Place
+
+from framelode.adapters.uploads import remote
+from framelode.adapters.uploads.destination import Parcel
+from framelode.engine import blob_sources
+from framelode.engine.blob_place import PlaceError
+from framelode.engine.blob_sources import SourceError
+from framelode.engine.errors import UsageError
+
+BIG = bytes(range(251)) * 12_000
+"""More than is read at once."""
+
+ODD = [
+    "a b",
+    "a#b",
+    "100%",
+    "%41",
+    "ä",
+    "€",
+    "new\nline",
+    "q?x=1",
+    "a+b&c=d;e",
+    "*",
+    "[x]",
+    "'\"",
+    "\\",
+    "~",
+    ":@",
+]
+
+
+@pytest.fixture(params=KINDS)
+def place(request, tmp_path):
+    return Place(request.param, tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a local file and return its parcel."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    numbers = iter(range(10**6))
+
+    def make(data, name="dataset/version/1.jpg", **arguments):
+        path = folder / str(next(numbers))
+        path.write_bytes(data)
+        return Parcel(str(path), name, **arguments)
+
+    return make
+
+
+def upload(destination, *parcels):
+    destination.read(parcels)
+    destination.send(parcels)
+    return [parcel.uri for parcel in parcels]
+
+
+def test_files_are_sent_under_their_names(place, file):
+    contents = {f"data/v.{number}/{number}.bin": f"{number}".encode() * 300 for number in range(60)}
+    contents |= {"data/empty": b"", "data/big.bin": BIG}
+    parcels = [file(data, name) for name, data in contents.items()]
+    place.destination.read(parcels)
+    assert [parcel.error for parcel in parcels] == [None] * len(parcels)
+    assert [(parcel.digest, parcel.size) for parcel in parcels] == [
+        (blake3(data).hexdigest(), len(data)) for data in contents.values()
+    ]
+    place.destination.send(parcels)
+    assert [parcel.error for parcel in parcels] == [None] * len(parcels)
+    assert [parcel.uri for parcel in parcels] == [f"{place.destination.root}/{name}" for name in contents]
+    assert place.everything() == contents
+    assert all(place.destination.holds(parcel.uri, parcel.size) for parcel in parcels)
+    assert not place.destination.holds(parcels[0].uri, parcels[0].size + 1)
+    assert not place.destination.holds(f"{place.destination.root}/data/none", 1)
+
+
+@pytest.mark.parametrize("data", [b"content", b"", BIG], ids=len)
+def test_an_object_is_never_overwritten(place, file, data):
+    first, same, other = file(data), file(data), file(data + b"!")
+    name = first.name
+    (uri,) = upload(place.destination, first)
+    assert upload(place.destination, same) == [uri]
+    (beside,) = upload(place.destination, other)
+    assert beside == f"{place.destination.root}/dataset/version/1.{other.digest[:16]}.jpg"
+    assert upload(place.destination, file(data + b"!")) == [beside]
+    assert place.everything() == {name: data, beside.removeprefix(f"{place.destination.root}/"): data + b"!"}
+
+
+def test_other_content_of_the_same_size_is_another_one(place, file):
+    upload(place.destination, file(b"one"))
+    (beside,) = upload(place.destination, file(b"two"))
+    assert place.read(beside) == b"two"
+    assert len(place.everything()) == 2
+
+
+def test_a_fresh_one_gets_a_name_of_its_own(place, file):
+    uris = [upload(place.destination, file(b"content", fresh=True))[0] for _ in range(4)]
+    assert len(set(uris)) == 4
+    assert uris[0] == f"{place.destination.root}/dataset/version/1.jpg"
+    assert list(place.everything().values()) == [b"content"] * 4
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names(place, file, name):
+    encoded = f"folder {name}", name
+    wanted = "/".join(quote(part) for part in encoded)
+    parcel = file(b"odd", wanted)
+    (uri,) = upload(place.destination, parcel)
+    assert parcel.error is None
+    assert uri == f"{place.destination.root}/{wanted}"
+    assert place.read(uri) == b"odd"
+    assert place.everything() == {wanted: b"odd"}
+    assert place.destination.holds(uri, 3)
+    (beside,) = upload(place.destination, file(b"other", wanted))
+    assert place.read(beside) == b"other"
+    place.destination.delete([uri, beside])
+    assert place.everything() == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "a/../x",
+        "a/..",
+        "a/%2e%2e/x",
+        "%2E%2E/x",
+        "a//x",
+        "/x",
+        "a/",
+        "",
+        "a%2Fb",
+        "a%00",
+        "a b",
+        "a/./x",
+        "a?b",
+    ],
+)
+def test_a_name_that_is_not_safe_is_refused(place, file, name):
+    parcel, good = file(b"x", name), file(b"y", "good")
+    upload(place.destination, parcel, good)
+    assert isinstance(parcel.error, PlaceError)
+    assert not parcel.may_try_again
+    assert repr(name) in str(parcel.error)
+    assert place.everything() == {"good": b"y"}
+
+
+def test_a_name_that_is_too_long(place, file):
+    parcel, good = file(b"x", "n" * 5000), file(b"y", "good")
+    upload(place.destination, parcel, good)
+    assert isinstance(parcel.error, PlaceError)
+    assert not parcel.may_try_again
+    assert "longer than" in str(parcel.error)
+    assert place.everything() == {"good": b"y"}
+
+
+def test_delete(place, file):
+    kept, gone = upload(place.destination, file(b"a", "kept"), file(b"b", "gone"))
+    place.destination.delete([gone, f"{place.destination.root}/never/there"])
+    place.destination.delete([gone])
+    assert place.everything() == {"kept": b"a"}
+    assert place.destination.holds(kept, 1)
+    assert not place.destination.holds(gone, 1)
+    for outside in ("file:///etc/passwd", place.destination.root, f"{place.destination.root}x/kept"):
+        with pytest.raises(UsageError, match="not in the destination"):
+            place.destination.delete([outside])
+        with pytest.raises(UsageError, match="not in the destination"):
+            place.destination.holds(outside, 1)
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+class TestSources:
+    @pytest.mark.parametrize("change", ["append", "rewrite", "delete", "truncate"])
+    def test_one_that_changes_between_reading_and_sending(self, place, file, monkeypatch, size, change):
+        monkeypatch.setattr(remote, "WHOLE_BYTES", 1_000_000)
+        parcel, good = file(b"a" * size), file(b"good", "good")
+        place.destination.read([parcel, good])
+        getattr(self, change)(parcel.path, size)
+        place.destination.send([parcel, good])
+        if parcel.error is None:  # a copy was made when it was read
+            assert place.read(parcel.uri) == b"a" * size
+        else:
+            assert isinstance(parcel.error, SourceError)
+            assert parcel.path in str(parcel.error)
+            assert not parcel.may_try_again
+            assert place.everything() == {"good": b"good"}
+        assert place.leftovers() == []
+
+    @pytest.mark.parametrize("change", ["append", "rewrite", "delete", "truncate"])
+    @pytest.mark.parametrize("when", ["read", "send"])
+    def test_one_that_changes_meanwhile(self, place, file, monkeypatch, size, change, when):
+        monkeypatch.setattr(remote, "WHOLE_BYTES", 1_000_000)
+        parcel = file(b"a" * size)
+        os.utime(parcel.path, ns=(1, 1))
+        read, changed = os.read, []
+
+        def read_and_change(descriptor, length):
+            data = read(descriptor, length)
+            if data.startswith(b"a") and not changed and len(data) < 2_000_000:
+                changed.append(True)
+                getattr(self, change)(parcel.path, size)
+            return data
+
+        if when == "read":
+            monkeypatch.setattr(blob_sources.os, "read", read_and_change)
+            place.destination.read([parcel])
+            assert isinstance(parcel.error, SourceError)
+            return
+        place.destination.read([parcel])
+        monkeypatch.setattr(blob_sources.os, "read", read_and_change)
+        place.destination.send([parcel])
+        monkeypatch.undo()
+        if parcel.error is None:
+            assert place.read(parcel.uri) == b"a" * size
+        else:
+            assert isinstance(parcel.error, SourceError)
+            assert place.everything() == {}
+        assert place.leftovers() == []
+
+    def append(self, path, size):
+        with Path(path).open("ab") as file:
+            file.write(b"more")
+
+    def rewrite(self, path, size):
+        Path(path).write_bytes(b"b" * size)
+
+    def delete(self, path, size):
+        Path(path).unlink()
+
+    def truncate(self, path, size):
+        os.truncate(path, size // 2)
+
+
+def test_a_source_that_is_not_there(place, file, tmp_path):
+    bad = [Parcel(str(tmp_path / "none"), "none"), Parcel(str(tmp_path), "folder")]
+    place.destination.read(bad)
+    assert all(isinstance(parcel.error, SourceError) for parcel in bad)
+    assert place.leftovers() == []
+
+
+def test_what_is_discarded_leaves_nothing(place, file):
+    parcels = [file(BIG, f"{number}") for number in range(3)]
+    place.destination.read(parcels)
+    place.destination.discard(parcels)
+    assert place.leftovers() == []
+    assert place.everything() == {}
+    assert upload(place.destination, *parcels) == [
+        f"{place.destination.root}/{number}" for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize("data", [b"content", BIG], ids=len)
+def test_threads_that_send_the_same_name_at_once(place, file, data):
+    parcels = [file(data) for _ in range(3)] + [file(data[:-1] + bytes([number])) for number in range(3)]
+    barrier = threading.Barrier(len(parcels))
+
+    def work(parcel):
+        barrier.wait()
+        upload(place.again(), parcel)
+
+    threads = [threading.Thread(target=work, args=(parcel,)) for parcel in parcels]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [parcel.error for parcel in parcels] == [None] * 6
+    assert len(place.everything()) == 4
+    for parcel in parcels:
+        assert place.read(parcel.uri) == Path(parcel.path).read_bytes()
+    assert place.leftovers() == []
