@@ -6,6 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
 from datetime import timedelta
@@ -178,14 +179,24 @@ class Engine:
         with self._store.read() as connection:
             return self.stats.version_counts(connection, version_id)
 
-    def catch_up(self, progress: Progress | None = None) -> None:
-        """Bring every projection up to date."""
-        self.runner.catch_up_all(progress)
+    def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
+        """Bring every projection up to date, `executor` folding what it can."""
+        self.runner.catch_up_all(progress, executor)
 
-    def rebuild(self, progress: Progress | None = None) -> None:
-        """Throw every projection away and fold it afresh from the log."""
-        for projection in self.runner.projections:
-            self.runner.rebuild(projection, progress)
+    def rebuild(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
+        """Throw every projection away and fold it afresh from the log.
+
+        Readers find the old tables until the new ones take their place. A rebuild that was interrupted goes on where
+        it stopped.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the position reached and the position to reach.
+        executor : concurrent.futures.Executor, optional
+            Where to fold, such as a `ProcessPoolExecutor`; else in this thread.
+        """
+        self.runner.rebuild(progress=progress, executor=executor)
         self.states.forget()
 
     @property

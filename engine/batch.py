@@ -246,6 +246,11 @@ class Body:
         """Number of blocks."""
         return len(self._ends)
 
+    @property
+    def raw_bytes(self) -> int:
+        """Number of bytes that all blocks have when they are open."""
+        return int(self._raw.sum(dtype=np.int64))
+
     def block_of(self, index: int) -> tuple[int, int]:
         """Return the block that holds event `index`, and the index of the block's first event."""
         block = int(np.searchsorted(self._ends, index, side="right"))

@@ -232,6 +232,11 @@ _EVENTS: dict[str, type[Event]] = {
 }
 
 
+def is_known_topic(topic: str) -> bool:
+    """Say whether a topic is that of a domain event; eventsourcing applications of other people have their own."""
+    return topic in _EVENTS
+
+
 def encode_event(event: Event) -> tuple[str, bytes]:
     """Return the topic of an event and its stored state: schema version and fields, as msgpack."""
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))

@@ -88,6 +88,10 @@ class Log(ABC):
         """Whether other threads can read while one is `exclusive`; if not, deciding in there could wait for ever."""
 
     @abstractmethod
+    def opener(self) -> Callable[[], AbstractContextManager[Log]]:
+        """Return what opens this log for reading in another process, and can be pickled; `UsageError` if nothing can."""
+
+    @abstractmethod
     def head(self) -> Head:
         """Return the end of the log."""
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
 import sqlalchemy as sa
 
-from ..engine.batch import FRAMES_SCHEMA, BatchHeader, Body
 from ..engine.blob_uris import digests_named
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
 from ..engine.log import Log
-from .runner import Projection
+from .pages import Page
+from .runner import FoldedProjection
 from .state import live_positions
 from .states import States
 
@@ -21,7 +21,7 @@ _DIGESTS_AT_ONCE = 500
 _POSITIONS_AT_ONCE = 1 << 14
 
 
-class BlobNames(Projection):
+class BlobNames(FoldedProjection[dict[str, int]]):
     """A table of the blobs that any frame ever named, each with the position of the last event that did."""
 
     name: ClassVar[str] = "blob_names"
@@ -36,28 +36,29 @@ class BlobNames(Projection):
         )
         self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
 
-    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
-        """Fold batches."""
+    def fold(self, page: Page) -> dict[str, int]:
+        """Fold batches into the position that named each blob last."""
         named: dict[str, int] = {}
-        for header in batches:
-            if header.schema == FRAMES_SCHEMA:
-                (body,) = self.log.bodies([header.first_position])
-                for block in range(body.blocks):
-                    self._read_block(body, block, named)
-        rows = [{"digest": digest, "position": position} for digest, position in named.items()]
+        for header in page.frame_batches():
+            for first, block in page.blocks(header):
+                # A block without any name is only searched.
+                if digests_named([block.raw]):
+                    for position, event in enumerate(block.events(), first):
+                        named.update(dict.fromkeys(digests_named([event]), position))
+        return named
+
+    def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
+        """Put the names of two adjoining stretches together."""
+        return earlier | later
+
+    def write(self, connection: sa.Connection, folded: dict[str, int]) -> None:
+        """Replace the rows of the blobs named."""
+        rows = [{"digest": digest, "position": position} for digest, position in folded.items()]
         for at in range(0, len(rows), _DIGESTS_AT_ONCE):
             part = rows[at : at + _DIGESTS_AT_ONCE]
             known = self.blob.c.digest.in_([row["digest"] for row in part])
             connection.execute(sa.delete(self.blob).where(known))
             connection.execute(self.blob.insert(), part)
-
-    def _read_block(self, body: Body, block: int, named: dict[str, int]) -> None:
-        """Note what the events of a block name; a block without any name is only searched."""
-        events = body.open_block(block).events()
-        if digests_named(events):
-            first = body.first_position + body.bounds(block)[0]
-            for position, event in enumerate(events, first):
-                named.update(dict.fromkeys(digests_named([event]), position))
 
     def is_empty(self, connection: sa.Connection) -> bool:
         """Say whether no frame ever named a blob."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
 
 from ..engine import events as e
-from ..engine.batch import EVENTS_SCHEMA, BatchHeader
-from ..engine.event_batch import read_events
-from .runner import Projection
+from .pages import Page
+from .runner import FoldedProjection
 
 DRAFT, PUBLISHED, REMOVED = "draft", "published", "removed"
 
@@ -48,7 +46,37 @@ class VersionRow(msgspec.Struct, frozen=True):
     fingerprint: str | None
 
 
-class Catalog(Projection):
+_EVENTS = (
+    e.DatasetCreated,
+    e.DatasetRenamed,
+    e.DatasetDescribed,
+    e.DatasetTagged,
+    e.VersionCreated,
+    e.VersionRenamed,
+    e.VersionDescribed,
+    e.VersionTagged,
+    e.VersionMetadataSet,
+    e.VersionPublished,
+    e.VersionRemoved,
+)
+
+
+class CatalogChanges(msgspec.Struct):
+    """What some stretch of the log does to the catalog.
+
+    Attributes
+    ----------
+    events : list of (Event, int, int)
+        Lifecycle events, each with its time and position.
+    last : dict of str to (int, int)
+        Time and position of the last frame event of each version.
+    """
+
+    events: list[tuple[e.Event, int, int]]
+    last: dict[str, tuple[int, int]]
+
+
+class Catalog(FoldedProjection[CatalogChanges]):
     """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
 
     name: ClassVar[str] = "catalog"
@@ -85,19 +113,26 @@ class Catalog(Projection):
             sa.Column("fingerprint", sa.Text),
         )
 
-    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
+    def fold(self, page: Page) -> CatalogChanges:
         """Fold batches: lifecycle events one by one, of frame batches only the time of the last."""
-        changed: dict[str, BatchHeader] = {}
-        for header in batches:
-            if header.schema != EVENTS_SCHEMA:
-                changed[header.stream_id] = header
-                continue
-            for position, event in enumerate(read_events(self.log, header), header.first_position):
-                self._apply_event(connection, event, header.recorded_at, position)
-        for version_id, header in changed.items():
-            self._change(
-                connection, version_id, updated_at=header.recorded_at, updated_position=header.last_position
-            )
+        events: list[tuple[e.Event, int, int]] = [
+            (event, header.recorded_at, position) for header, position, event in page.lifecycle(*_EVENTS)
+        ]
+        last = {
+            header.stream_id: (header.recorded_at, header.last_position) for header in page.frame_batches()
+        }
+        return CatalogChanges(events, last)
+
+    def merge(self, earlier: CatalogChanges, later: CatalogChanges) -> CatalogChanges:
+        """Put the changes of two adjoining stretches together."""
+        return CatalogChanges(earlier.events + later.events, earlier.last | later.last)
+
+    def write(self, connection: sa.Connection, folded: CatalogChanges) -> None:
+        """Apply changes to the tables."""
+        for event, at, position in folded.events:
+            self._apply_event(connection, event, at, position)
+        for version_id, (at, position) in folded.last.items():
+            self._change(connection, version_id, updated_at=at, updated_position=position)
 
     def _apply_event(self, connection: sa.Connection, event: e.Event, at: int, position: int) -> None:
         match event:

@@ -1,98 +1,30 @@
-"""Keeps projections level with the log: catch up, exactly once, and rebuild."""
+"""Keeps projections level with the log: catch up, exactly once, follow, and rebuild."""
 
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Any
 
-import msgspec
 import sqlalchemy as sa
-from blake3 import blake3
 
-from ..engine.batch import BatchHeader
-from ..engine.errors import NotFoundError
+from ..engine.errors import IntegrityError
 from ..engine.log import Head, Log
+from .folding import Stretch, fold_stretches
+from .pages import Page, read_pages
+from .projection import FoldedProjection, Projection
 from .store import Store
+from .tracking import Track, Tracking
+
+__all__ = ["FoldedProjection", "Page", "Progress", "Projection", "Runner"]
 
 _PAGE_EVENTS = 50_000
-_REBUILD = "_rebuild"
-
-_tracking_metadata = sa.MetaData()
-_tracking = sa.Table(
-    "projection_tracking_v1",
-    _tracking_metadata,
-    sa.Column("projection", sa.Text, primary_key=True),
-    sa.Column("shape", sa.Text, nullable=False),
-    sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False),
-)
+_STRETCH_EVENTS = 100_000
+_POLL_SECONDS = 0.1
 
 Progress = Callable[[int, int], None]
 """Called with the position reached and the position to reach."""
-
-
-class Projection(ABC):
-    """A read model: a name, a code version, tables, and a fold of record batches into them.
-
-    A change of tables or fold raises `code_version`: the tables of old and new code then stand side by side
-    and two releases of the program never fight over one table.
-
-    Parameters
-    ----------
-    log : Log
-        Where the fold opens bodies and reads before-images.
-    suffix : str
-        Ends the table names; a rebuild fills tables beside the live ones.
-    """
-
-    name: ClassVar[str]
-    code_version: ClassVar[int]
-
-    def __init__(self, log: Log, suffix: str = "") -> None:
-        self.log = log
-        self.suffix = suffix
-        self.metadata = sa.MetaData()
-        self.define_tables()
-
-    @property
-    def full_name(self) -> str:
-        """Name, code version and suffix: what the tables and the tracking row carry."""
-        return f"{self.name}_v{self.code_version}{self.suffix}"
-
-    @cached_property
-    def shape(self) -> str:
-        """Digest of the definitions of the tables, suffix aside: tables of another shape are folded afresh."""
-        columns = [
-            (table.name.removesuffix(self.suffix), column.name, str(column.type), column.primary_key)
-            for table in self.metadata.sorted_tables
-            for column in table.columns
-        ]
-        return blake3(repr(columns).encode()).hexdigest(length=16)
-
-    def table(self, name: str, *columns: Any) -> sa.Table:
-        """Define one of the projection's tables."""
-        return sa.Table(f"{self.name}_{name}_v{self.code_version}{self.suffix}", self.metadata, *columns)
-
-    @abstractmethod
-    def define_tables(self) -> None:
-        """Define the tables through `table`."""
-
-    @abstractmethod
-    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
-        """Fold the next batches of the log into the tables."""
-
-    def beside(self) -> Self:
-        """Return the same projection over tables beside the live ones."""
-        return type(self)(self.log, _REBUILD)
-
-
-class _Track(msgspec.Struct, frozen=True):
-    position: int
-    digest: bytes
 
 
 class Runner:
@@ -107,111 +39,190 @@ class Runner:
         self._log = log
         self.store = store
         self.projections = tuple(projections)
-        self._tracks: dict[str, _Track] = {}
+        self._tracking = Tracking(log)
+        self._tracks: dict[str, Track] = {}
         self._lock = threading.RLock()
         with store.write() as connection:
-            _tracking_metadata.create_all(connection)
+            self._tracking.create(connection)
 
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
         """Fold what the log holds beyond the projection; microseconds when there is nothing new."""
         with self._lock:
             head = self._log.head()
-            track = self._tracks.get(projection.full_name)
-            if track is not None and track.position == head.position and track.digest == head.digest:
-                return
-            more = True
-            while more:
-                more = self._step(projection, head)
-                if progress:
-                    progress(min(self._tracks[projection.full_name].position, head.position), head.position)
+            if not self._is_level(projection, head):
+                self._level((projection,), head, progress)
 
-    def catch_up_all(self, progress: Progress | None = None) -> None:
-        """Catch up every projection."""
-        for projection in self.projections:
-            self.catch_up(projection, progress)
+    def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
+        """Catch up every projection; what several of them read is read once.
 
-    def rebuild(self, projection: Projection, progress: Progress | None = None) -> None:
-        """Replay the log into fresh tables beside the live ones, then swap them in one transaction."""
-        fresh = projection.beside()
+        Parameters
+        ----------
+        executor : Executor, optional
+            Where to fold; else in this thread.
+        """
         with self._lock:
-            with self.store.write() as connection:
-                self._reset(connection, fresh)
-            # A rebuild that failed may have left a trace of tables that are gone now.
-            self._tracks.pop(fresh.full_name, None)
-            self.catch_up(fresh, progress)
-            with self.store.write() as connection:
-                self._swap(connection, projection, fresh)
+            self._level(self.projections, self._log.head(), progress, executor)
+
+    def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
+        """Keep every projection level with the log, and yield the position each time it has moved on.
+
+        Parameters
+        ----------
+        stop : threading.Event
+            Ends it once set, between two transactions.
+        poll_seconds : float
+            How long to wait before looking again when there is nothing new.
+        """
+        position = -1
+        while not stop.is_set():
+            self.catch_up_all()
+            reached = min((self._tracks[each.full_name].position for each in self.projections), default=0)
+            if reached != position:
+                position = reached
+                yield position
+            else:
+                stop.wait(poll_seconds)
+
+    def rebuild(
+        self,
+        projections: Projection | Iterable[Projection] | None = None,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Replay the log into fresh tables beside the live ones, then swap them in one transaction.
+
+        A rebuild that was interrupted goes on where it stopped.
+
+        Parameters
+        ----------
+        projections : Projection or iterable of Projection, optional
+            Which; else all.
+        executor : Executor, optional
+            Where to fold; else in this thread.
+        """
+        if isinstance(projections, Projection):
+            projections = (projections,)
+        live = self.projections if projections is None else tuple(projections)
+        fresh = [projection.beside() for projection in live]
+        with self._lock:
+            swapped = False
+            while not swapped:
+                # Another process may have swapped or filled the tables that this one remembers.
+                self._tracks.clear()
+                self._level(fresh, self._log.head(), progress, executor)
+                swapped = self._swap(live, fresh)
             self._tracks.clear()
+
+    def _swap(self, live: Sequence[Projection], fresh: Sequence[Projection]) -> bool:
+        """Swap the tables if little is left to fold; others must not find the live ones behind where they were."""
+        with self.store.write() as connection:
+            head = self._log.head()
+            tracks = [self._found_track(connection, each) for each in fresh]
+            if any(track.position + _PAGE_EVENTS < head.position for track in tracks):
+                return False
+            self._level(fresh, head)
+            for old, new in zip(live, fresh, strict=True):
+                self._tracking.swap(connection, old, new)
+        return True
 
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
         with self.store.read() as connection:
-            track = self._read_track(connection, projection)
+            track = self._tracking.read(connection, projection)
         return track.position if track else 0
 
-    def _step(self, projection: Projection, head: Head) -> bool:
-        """Fold one page in one transaction; says whether there may be more."""
+    def _level(
+        self,
+        projections: Sequence[Projection],
+        head: Head,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Bring projections level with the head, page by page; those that stand at one place share a page."""
+        if executor is not None:
+            self._level_on(executor, projections, head, progress)
+        behind = [each for each in projections if not self._is_level(each, head)]
+        while behind:
+            self._step(behind, head)
+            behind = [each for each in behind if self._tracks[each.full_name].position < head.position]
+            if progress:
+                progress(min(head.position, *self._positions(projections)), head.position)
+
+    def _level_on(
+        self, executor: Executor, projections: Sequence[Projection], head: Head, progress: Progress | None
+    ) -> None:
+        """Fold stretches on an executor and write them in order, for those projections whose fold needs no tables."""
+        together = [each for each in projections if isinstance(each, FoldedProjection)]
         with self.store.write() as connection:
-            track = self._read_track(connection, projection)
-            if track is None:
-                self._reset(connection, projection)
-                track = _Track(0, b"")
-            batches = self._page(track.position, head.position)
-            if batches:
-                projection.apply(connection, batches)
-                track = _Track(batches[-1].last_position, batches[-1].digest)
-                self._write_track(connection, projection, track)
-        if track.position == head.position:
-            track = _Track(head.position, head.digest)
-        self._tracks[projection.full_name] = track
-        return track.position < head.position
+            positions = [self._found_track(connection, each).position for each in together]
+        start = min(positions, default=head.position)
+        together = [each for each, position in zip(together, positions, strict=True) if position == start]
+        kinds = [type(each) for each in together]
+        for stretch in fold_stretches(
+            executor, self._log.opener(), kinds, start, head.position, _STRETCH_EVENTS
+        ):
+            if not self._write_stretch(together, stretch, head):
+                return
+            if progress:
+                progress(stretch.position, head.position)
 
-    def _page(self, position: int, head: int) -> list[BatchHeader]:
-        if position >= head:
-            return []
-        batches: list[BatchHeader] = []
-        for header in self._log.headers(gt=position, lte=head):
-            batches.append(header)
-            if header.last_position - position >= _PAGE_EVENTS:
-                break
-        return batches
+    def _write_stretch(
+        self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch, head: Head
+    ) -> bool:
+        """Write what was folded elsewhere; False when another process has moved the projections meanwhile."""
+        reached = Track(stretch.position, stretch.digest)
+        with self.store.write() as connection:
+            if {self._found_track(connection, each).position for each in projections} != {stretch.after}:
+                return False
+            for each, folded in zip(projections, stretch.folded, strict=True):
+                each.write(connection, folded)
+                self._tracking.write(connection, each, reached)
+        self._remember({each.full_name: reached for each in projections}, head)
+        return True
 
-    def _read_track(self, connection: sa.Connection, projection: Projection) -> _Track | None:
-        query = sa.select(_tracking).where(_tracking.c.projection == projection.full_name)
-        row = connection.execute(query).one_or_none()
-        ours = (projection.shape, self._log.uuid)
-        if row is None or (row.shape, row.log_uuid) != ours or not self._fits(row.position, row.digest):
+    def _is_level(self, projection: Projection, head: Head) -> bool:
+        track = self._tracks.get(projection.full_name)
+        return track is not None and track.position == head.position and track.digest == head.digest
+
+    def _positions(self, projections: Iterable[Projection]) -> list[int]:
+        return [self._tracks[each.full_name].position for each in projections]
+
+    def _step(self, projections: Sequence[Projection], head: Head) -> None:
+        """Fold one page in one transaction, for those projections that are farthest behind."""
+        with self.store.write() as connection:
+            tracks = {each.full_name: self._found_track(connection, each) for each in projections}
+            position = min(track.position for track in tracks.values())
+            further = [track.position for track in tracks.values() if track.position > position]
+            page = self._page(position, min([head.position, *further]))
+            if page is not None:
+                reached = Track(page[-1].last_position, page[-1].digest)
+                for each in projections:
+                    if tracks[each.full_name].position == position:
+                        each.apply(connection, page)
+                        self._tracking.write(connection, each, reached)
+                        tracks[each.full_name] = reached
+        self._remember(tracks, head)
+
+    def _page(self, position: int, lte: int) -> Page | None:
+        """Return the page that follows a position, None at the end."""
+        if position >= lte:
             return None
-        return _Track(row.position, row.digest)
+        page = next(read_pages(self._log, position, lte, _PAGE_EVENTS), None)
+        if page is None or page[0].first_position != position + 1:
+            raise IntegrityError(
+                f"{self._log.name} misses the batch at position {position + 1}",
+                position=position + 1,
+                file=self._log.name,
+            )
+        return page
 
-    def _fits(self, position: int, digest: bytes) -> bool:
-        try:
-            return position == 0 or self._log.batch_at(position).digest == digest
-        except NotFoundError:
-            return False
+    def _found_track(self, connection: sa.Connection, projection: Projection) -> Track:
+        track = self._tracking.read(connection, projection)
+        if track is None:
+            self._tracking.reset(connection, projection)
+        return track or Track(0, b"")
 
-    def _write_track(self, connection: sa.Connection, projection: Projection, track: _Track) -> None:
-        column = _tracking.c
-        connection.execute(sa.delete(_tracking).where(column.projection == projection.full_name))
-        values = {
-            "shape": projection.shape,
-            "log_uuid": self._log.uuid,
-            "position": track.position,
-            "digest": track.digest,
-        }
-        connection.execute(_tracking.insert(), values | {"projection": projection.full_name})
-
-    def _reset(self, connection: sa.Connection, projection: Projection) -> None:
-        projection.metadata.drop_all(connection)
-        projection.metadata.create_all(connection)
-        connection.execute(sa.delete(_tracking).where(_tracking.c.projection == projection.full_name))
-
-    def _swap(self, connection: sa.Connection, live: Projection, fresh: Projection) -> None:
-        live.metadata.drop_all(connection)
-        pairs = zip(live.metadata.sorted_tables, fresh.metadata.sorted_tables, strict=True)
-        for old, new in pairs:
-            connection.execute(sa.DDL(f'ALTER TABLE "{new.name}" RENAME TO "{old.name}"'))  # type: ignore[no-untyped-call]
-        column = _tracking.c
-        connection.execute(sa.delete(_tracking).where(column.projection == live.full_name))
-        renamed = sa.update(_tracking).where(column.projection == fresh.full_name)
-        connection.execute(renamed.values(projection=live.full_name))
+    def _remember(self, tracks: dict[str, Track], head: Head) -> None:
+        for name, track in tracks.items():
+            at_head = track.position == head.position
+            self._tracks[name] = Track(head.position, head.digest) if at_head else track

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
+from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
@@ -16,9 +18,9 @@ from ...engine.batch import (
     chain_digest,
     genesis_digest,
 )
-from ...engine.errors import IntegrityError, UsageError
-from ...engine.log import Append, AppendExistsError, Clock, Head, StreamConflictError
-from ...engine.times import LATEST
+from ...engine.errors import IntegrityError, StorageError, UsageError
+from ...engine.log import Append, AppendExistsError, Clock, Head, Log, StreamConflictError
+from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
 from .log_reads import LAST_BATCH, STREAM_HEAD, SqlLogReads, encode_topics
@@ -139,6 +141,12 @@ class SqlLog(SqlLogReads):
             self._head = None
         return recorded
 
+    def opener(self) -> Callable[[], AbstractContextManager[Log]]:
+        """Return what opens this log for reading in another process, and can be pickled."""
+        if self.database.path is None:
+            raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
+        return partial(_opened, self.database.path)
+
     @property
     def reads_while_writing(self) -> bool:
         """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
@@ -237,6 +245,16 @@ class SqlLog(SqlLogReads):
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Log, None, None]:
+    with closing(SqlLog(Database(path), system_clock, _no_new_log)) as log:
+        yield log
+
+
+def _no_new_log() -> str:
+    raise StorageError("the log is gone: it was there when the work began")
 
 
 def _checked_time(now: object) -> int:

@@ -1,0 +1,145 @@
+"""Pages of the log: consecutive batches, read and opened once for all that fold them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import TypeVar, overload
+
+from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
+from ..engine.errors import IntegrityError
+from ..engine.event_batch import unpack_stored_events
+from ..engine.events import Event, decode_event, is_known_topic
+from ..engine.keys import Rows, read_rows
+from ..engine.log import Log
+
+PAGE_EVENTS = 50_000
+_KEPT_BYTES = 64 * 1024 * 1024
+_BODIES_AT_ONCE = 8
+
+AnyEvent = TypeVar("AnyEvent", bound=Event)
+
+
+class Page(Sequence[BatchHeader]):
+    """Headers of consecutive batches, with their contents opened when first asked for.
+
+    What several projections ask for is opened for the first and kept for the others, as far as it fits in 64 MB;
+    the rest is opened again.
+
+    Parameters
+    ----------
+    log : Log
+        Where contents are read.
+    headers : sequence of BatchHeader
+        The batches, ascending.
+    """
+
+    def __init__(self, log: Log, headers: Sequence[BatchHeader]) -> None:
+        self._log = log
+        self._headers = headers
+        self._frames = [header.first_position for header in self.frame_batches()]
+        self._blocks: dict[int, list[Block]] = {}
+        self._kept_bytes = 0
+        self._ahead: dict[int, Body] = {}
+        self._events: dict[int, list[tuple[int, Event]]] = {}
+        self._rows: dict[int, Rows] = {}
+
+    @overload
+    def __getitem__(self, index: int) -> BatchHeader: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[BatchHeader]: ...
+    def __getitem__(self, index: int | slice) -> BatchHeader | Sequence[BatchHeader]:
+        """Return one header or several."""
+        return self._headers[index]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._headers)
+
+    def frame_batches(self) -> Iterator[BatchHeader]:
+        """Yield the headers of batches of frame changes."""
+        return (header for header in self._headers if header.schema == FRAMES_SCHEMA)
+
+    def lifecycle(self, *kinds: type[AnyEvent]) -> Iterator[tuple[BatchHeader, int, AnyEvent]]:
+        """Yield the lifecycle events of some kinds with their batch and position; all others are not looked at."""
+        topics = {kind.__name__ for kind in kinds}
+        for header in self._headers:
+            if header.schema == EVENTS_SCHEMA and not topics.isdisjoint(header.topics):
+                for position, event in self._events_of(header):
+                    if isinstance(event, kinds):
+                        yield header, position, event
+
+    def _events_of(self, header: BatchHeader) -> list[tuple[int, Event]]:
+        """Return the events of a lifecycle batch that are ours; other applications may have written beside them."""
+        if header.first_position not in self._events:
+            (body,) = self._log.bodies([header.first_position])
+            stored = unpack_stored_events(header, body, header.stream_id)
+            self._events[header.first_position] = [
+                (position, decode_event(event.topic, header.stream_id, event.originator_version, event.state))
+                for position, event in enumerate(stored, header.first_position)
+                if is_known_topic(event.topic)
+            ]
+        return self._events[header.first_position]
+
+    def rows(self, header: BatchHeader) -> Rows:
+        """Return the key rows of a frame batch."""
+        if not self._rows:
+            keys = self._log.rows_at(self._frames)
+            self._rows = {position: read_rows(data) for position, data in keys.items()}
+        return self._rows[header.first_position]
+
+    def blocks(self, header: BatchHeader) -> Iterator[tuple[int, Block]]:
+        """Yield the blocks of a frame batch, each with the position of its first event."""
+        position = header.first_position
+        for block in self._opened(header):
+            yield position, block
+            position += block.count
+
+    def _opened(self, header: BatchHeader) -> Iterator[Block]:
+        kept = self._blocks.get(header.first_position)
+        if kept is not None:
+            yield from kept
+            return
+        body = self._body(header)
+        if self._kept_bytes + body.raw_bytes > _KEPT_BYTES:
+            yield from map(body.open_block, range(body.blocks))
+            return
+        blocks = [body.open_block(number) for number in range(body.blocks)]
+        self._blocks[header.first_position] = blocks
+        self._kept_bytes += body.raw_bytes
+        yield from blocks
+
+    def _body(self, header: BatchHeader) -> Body:
+        """Return a body; those of the next few batches are read with it."""
+        position = header.first_position
+        if position not in self._ahead:
+            at = bisect_left(self._frames, position)
+            wanted = self._frames[at : at + _BODIES_AT_ONCE]
+            try:
+                bodies = list(self._log.bodies(wanted))
+            except IntegrityError:
+                # One of them is damaged; it is told of when it is asked for itself.
+                bodies = list(self._log.bodies([position]))
+            self._ahead = {body.first_position: body for body in bodies}
+        return self._ahead.pop(position)
+
+
+def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> Iterator[Page]:
+    """Yield the batches that begin after one position and up to another, in pages of so many events or a batch more."""
+    headers: list[BatchHeader] = []
+    events = 0
+    for header in log.headers(gt=gt, lte=lte):
+        if header.first_position <= gt:
+            continue
+        if headers and header.first_position != headers[-1].last_position + 1:
+            position = headers[-1].last_position + 1
+            raise IntegrityError(
+                f"{log.name} misses the batch at position {position}", position=position, file=log.name
+            )
+        headers.append(header)
+        events += header.count
+        if events >= page_events:
+            yield Page(log, headers)
+            headers, events = [], 0
+    if headers:
+        yield Page(log, headers)
