@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import zstandard
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from .errors import IntegrityError
 
@@ -256,6 +257,10 @@ class Body:
         block = int(np.searchsorted(self._ends, index, side="right"))
         return block, int(self._ends[block - 1]) if block else 0
 
+    def blocks_of(self, indices: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the block that holds each event index."""
+        return np.searchsorted(self._ends, indices, side="right")
+
     def bounds(self, block: int) -> tuple[int, int]:
         """Return the range of event indices that a block holds."""
         return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
@@ -310,6 +315,11 @@ class Block:
         """Return one encoded event of the block."""
         offsets = self._offsets()
         return self.raw[int(offsets[index]) : int(offsets[index + 1])]
+
+    def events_at(self, indices: Sequence[int]) -> list[bytes]:
+        """Return some encoded events of the block."""
+        offsets = self._offsets().tolist()
+        return [self.raw[offsets[index] : offsets[index + 1]] for index in indices]
 
     def events(self) -> list[bytes]:
         """Return every encoded event of the block."""

@@ -152,16 +152,17 @@ def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]
     groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
     bodies = log.bodies(starts[np.unique(of_batch)].tolist())
     for body, group in zip(bodies, groups, strict=len(wanted) > 0):
-        yield from _events_in(body, group.tolist())
+        yield from _events_in(body, group)
 
 
-def _events_in(body: Body, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    number, first, block = -1, 0, None
-    for position in positions:
-        wanted, start = body.block_of(position - body.first_position)
-        if wanted != number or block is None:
-            number, first, block = wanted, start, body.open_block(wanted)
-        yield position, block.event(position - body.first_position - first)
+def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+    indices = positions - body.first_position
+    numbers = body.blocks_of(indices)
+    for some in np.split(np.arange(len(indices)), np.flatnonzero(np.diff(numbers)) + 1):
+        number = int(numbers[some[0]])
+        wanted = indices[some] - body.bounds(number)[0]
+        events = body.open_block(number).events_at(wanted.tolist())
+        yield from zip(positions[some].tolist(), events, strict=True)
 
 
 def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:
