@@ -99,6 +99,10 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """Stream version of the last event of the batch."""
         return self.first_version + self.count - 1
 
+    def version_at(self, position: int) -> int:
+        """Return the stream version of the event at a position."""
+        return self.first_version + position - self.first_position
+
 
 def chain_digest(header: BatchHeader, append: AppendHeader) -> bytes:
     """Return the 32-byte digest that chains a batch: header, predecessor, keys and body."""

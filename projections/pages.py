@@ -8,7 +8,7 @@ from typing import TypeVar, overload
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
 from ..engine.errors import IntegrityError
-from ..engine.event_batch import unpack_stored_events
+from ..engine.event_batch import unpack_states
 from ..engine.events import Event, decode_event, is_known_topic
 from ..engine.keys import Rows, read_rows
 from ..engine.log import Log
@@ -73,11 +73,10 @@ class Page(Sequence[BatchHeader]):
         """Return the events of a lifecycle batch that are ours; other applications may have written beside them."""
         if header.first_position not in self._events:
             (body,) = self._log.bodies([header.first_position])
-            stored = unpack_stored_events(header, body, header.stream_id)
             self._events[header.first_position] = [
-                (position, decode_event(event.topic, header.stream_id, event.originator_version, event.state))
-                for position, event in enumerate(stored, header.first_position)
-                if is_known_topic(event.topic)
+                (position, decode_event(topic, header.stream_id, header.version_at(position), state))
+                for position, (topic, state) in enumerate(unpack_states(header, body), header.first_position)
+                if is_known_topic(topic)
             ]
         return self._events[header.first_position]
 
