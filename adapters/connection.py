@@ -6,7 +6,6 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
 from datetime import timedelta
@@ -33,6 +32,8 @@ from .sql.database import Database
 from .sql.log import SqlLog
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ..engine.blob_gc import GcReport
     from ..engine.blobs import BlobStore, ScrubFindings
     from ..engine.checkpoints import Checkpoint

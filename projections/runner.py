@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ..engine.errors import IntegrityError
 from ..engine.log import Head, Log
-from .folding import Stretch, fold_stretches
 from .pages import Page, read_pages
 from .projection import FoldedProjection, Projection
 from .store import Store
 from .tracking import Track, Tracking
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from .folding import Stretch
 
 __all__ = ["FoldedProjection", "Page", "Progress", "Projection", "Runner"]
 
@@ -152,6 +155,8 @@ class Runner:
         self, executor: Executor, projections: Sequence[Projection], head: Head, progress: Progress | None
     ) -> None:
         """Fold stretches on an executor and write them in order, for those projections whose fold needs no tables."""
+        from .folding import fold_stretches
+
         together = [each for each in projections if isinstance(each, FoldedProjection)]
         with self.store.write() as connection:
             positions = [self._found_track(connection, each).position for each in together]

@@ -1,0 +1,390 @@
+"""What every projection keeps to: however the log is cut, restarted, restored or shared, it comes to the same tables."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from multiprocessing import get_context
+
+import histories
+import pytest
+import rich_log
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import framelode
+from framelode import DatasetVersion
+from framelode.adapters.sql.database import Database
+from framelode.engine.errors import UsageError
+from framelode.projections import runner as runner_module
+from framelode.projections.folding import fold_stretch, fold_stretches
+from framelode.projections.projection import FoldedProjection
+from framelode.projections.runner import Runner
+
+with framelode.connect("sqlite://") as _engine:
+    PROJECTIONS = [type(projection) for projection in _engine.runner.projections]
+    """All that an engine keeps; an adapter that has projections elsewhere adds them here."""
+_engine.close()
+
+FOLDED = [kind for kind in PROJECTIONS if issubclass(kind, FoldedProjection)]
+
+each = pytest.mark.parametrize("kind", PROJECTIONS, ids=lambda kind: kind.name)
+each_folded = pytest.mark.parametrize("kind", FOLDED, ids=lambda kind: kind.name)
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rich")
+    engine = framelode.connect(folder)
+    rich_log.play(engine)
+    engine.verify()
+    engine.close()
+    return folder
+
+
+@pytest.fixture
+def folder(rich, tmp_path):
+    shutil.copytree(rich, tmp_path / "engine")
+    return tmp_path / "engine"
+
+
+@pytest.fixture
+def log(folder):
+    with closing(framelode.connect(folder)) as engine:
+        yield engine.log
+
+
+@contextmanager
+def scratch(path=None):
+    with closing(Database(path, durable=False)) as store:
+        store.use_write_ahead_log()
+        yield store
+
+
+def dump(store, *projections):
+    """Return the rows of all tables, by name; the order of rows says nothing."""
+    with store.read() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(sa.select(table))))
+            for projection in projections
+            for table in projection.metadata.sorted_tables
+        }
+
+
+def folded(log, kind, page_events=50_000, stops=()):
+    """Fold the whole log afresh and return the tables; with `stops` in several runners one after the other."""
+    with scratch() as store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_module, "_PAGE_EVENTS", page_events)
+        for _ in stops:
+            projection = kind(log)
+            runner = Runner(log, store, [projection])
+            runner._step([projection], log.head())
+        projection = kind(log)
+        Runner(log, store, [projection]).catch_up_all()
+        return dump(store, projection)
+
+
+@pytest.fixture(scope="session")
+def whole(rich):
+    """The tables of each projection, folded from the whole log at once."""
+    with closing(framelode.connect(rich)) as engine:
+        return {kind: folded(engine.log, kind) for kind in PROJECTIONS}
+
+
+@each
+class TestCuts:
+    def test_the_log_has_something_for_every_table(self, whole, kind):
+        assert whole[kind]
+        assert all(whole[kind].values()), "rich_log.steps does nothing that this projection reads"
+
+    @pytest.mark.parametrize("page_events", [1, 2, 7, 20])
+    def test_page_by_page(self, log, whole, kind, page_events):
+        assert folded(log, kind, page_events) == whole[kind]
+
+    def test_restarted_after_every_page(self, log, whole, kind):
+        batches = sum(1 for _ in log.headers())
+        assert folded(log, kind, 1, stops=range(batches)) == whole[kind]
+
+    def test_followed_while_it_grows(self, kind):
+        with framelode.connect("sqlite://") as engine, scratch() as store:
+            projection = kind(engine.log)
+            runner = Runner(engine.log, store, [projection])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for _ in rich_log.steps(engine):
+                    runner.catch_up(projection)
+                    assert dump(store, projection) == folded(engine.log, kind)
+                    assert runner.position(projection) == engine.log.head().position
+        engine.close()
+
+    def test_rebuilt(self, log, whole, kind):
+        with scratch() as store:
+            projection = kind(log)
+            runner = Runner(log, store, [projection])
+            runner.catch_up_all()
+            with store.write() as connection:
+                for table in projection.metadata.sorted_tables:
+                    connection.execute(sa.delete(table))
+            runner.rebuild(projection)
+            assert dump(store, projection) == whole[kind]
+            assert runner.position(projection) == log.head().position
+
+    def test_a_rebuild_goes_on_where_one_was_interrupted(self, log, whole, kind, monkeypatch):
+        monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
+        told = []
+
+        def interrupt(done, total):
+            told.append(done)
+            if len(told) == 4:
+                raise KeyboardInterrupt
+
+        with scratch() as store:
+            projection = kind(log)
+            with pytest.raises(KeyboardInterrupt):
+                Runner(log, store, [projection]).rebuild(projection, interrupt)
+            interrupted = told.copy()
+            Runner(log, store, [projection]).rebuild(projection, lambda done, total: told.append(done))
+            assert dump(store, projection) == whole[kind]
+            assert told[len(interrupted)] > interrupted[-1]
+
+    def test_what_others_record_is_left_alone(self, folder, whole, kind):
+        with closing(framelode.connect(folder)) as engine:
+            for stream_id in ("orders", "others"):
+                rich_log.append_foreign_events(engine, stream_id)
+            assert folded(engine.log, kind) == whole[kind]
+
+
+@each_folded
+class TestPartitions:
+    @settings(max_examples=20)
+    @given(histories.steps, st.data())
+    def test_any_partition_merged_in_any_nesting(self, kind, history, data):
+        with framelode.connect("sqlite://") as engine, scratch() as store:
+            histories.play(engine, history)
+            head = engine.log.head().position
+            cuts = sorted(data.draw(st.sets(st.integers(1, head), max_size=6)) | {0, head})
+            projection = kind(engine.log)
+            stretches = [
+                stretch
+                for start, stop in pairwise(cuts)
+                if (stretch := fold_stretch(lambda: closing_not(engine.log), [kind], start, stop))
+            ]
+            parts = [stretch.folded[0] for stretch in stretches]
+            while len(parts) > 1:
+                at = data.draw(st.integers(0, len(parts) - 2))
+                parts[at : at + 2] = [projection.merge(*parts[at : at + 2])]
+            with store.write() as connection:
+                projection.metadata.create_all(connection)
+                for part in parts:
+                    projection.write(connection, part)
+            assert dump(store, projection) == folded(engine.log, kind)
+        engine.close()
+
+    def test_on_threads(self, log, whole, kind, monkeypatch):
+        monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 6)
+        with ThreadPoolExecutor(3) as pool, scratch() as store:
+            projection = kind(log)
+            runner = Runner(log, store, [projection])
+            told = []
+            runner.catch_up_all(lambda done, total: told.append((done, total)), pool)
+            assert dump(store, projection) == whole[kind]
+            assert len(told) > 3
+            assert told[-1] == (log.head().position, log.head().position)
+            runner.rebuild(executor=pool)
+            assert dump(store, projection) == whole[kind]
+
+    def test_stretches_that_somebody_else_has_folded_are_dropped(self, log, whole, kind, monkeypatch):
+        monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 6)
+        with ThreadPoolExecutor(1) as pool, scratch() as store:
+            projection, other = kind(log), kind(log)
+            runner = Runner(log, store, [projection])
+
+            def overtake(done, total):
+                Runner(log, store, [other]).catch_up_all()
+
+            runner.catch_up_all(overtake, pool)
+            assert dump(store, projection) == whole[kind]
+
+
+@contextmanager
+def closing_not(log):
+    """Lend a log that stays open."""
+    yield log
+
+
+class TestTogether:
+    @pytest.fixture
+    def store(self):
+        with scratch() as store:
+            yield store
+
+    def all_of(self, log):
+        return [kind(log) for kind in PROJECTIONS]
+
+    def expected(self, whole):
+        return {name: rows for tables in whole.values() for name, rows in tables.items()}
+
+    @pytest.mark.parametrize("page_events", [1, 9, 1000])
+    def test_from_different_positions(self, log, whole, store, monkeypatch, page_events):
+        projections = self.all_of(log)
+        runner = Runner(log, store, projections)
+        monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 4)
+        for steps, projection in enumerate(projections):
+            for _ in range(3 * steps):
+                runner._step([projection], log.head())
+        monkeypatch.setattr(runner_module, "_PAGE_EVENTS", page_events)
+        runner.catch_up_all()
+        assert dump(store, *projections) == self.expected(whole)
+
+    def test_in_processes(self, log, whole, store, monkeypatch):
+        monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 20)
+        projections = self.all_of(log)
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            Runner(log, store, projections).rebuild(executor=pool)
+        assert dump(store, *projections) == self.expected(whole)
+
+    def test_what_fits_no_memory_is_opened_again(self, log, whole, store, monkeypatch):
+        monkeypatch.setattr("framelode.projections.pages._KEPT_BYTES", 200)
+        projections = self.all_of(log)
+        Runner(log, store, projections).catch_up_all()
+        assert dump(store, *projections) == self.expected(whole)
+
+    def test_a_body_is_read_once_for_all(self, log, store, monkeypatch):
+        asked = []
+        read = log.bodies
+        monkeypatch.setattr(log, "bodies", lambda firsts: asked.extend(firsts) or read(firsts))
+        Runner(log, store, [kind for kind in self.all_of(log) if kind.name != "stats"]).catch_up_all()
+        assert len(asked) == len(set(asked)) > 5
+
+    def test_an_engine_in_memory_has_no_other_processes(self, store):
+        with framelode.connect("sqlite://") as engine, ThreadPoolExecutor(1) as pool:
+            rich_log.play(engine)
+            with pytest.raises(UsageError, match="in memory"):
+                engine.rebuild(executor=pool)
+        engine.close()
+
+    def test_stretches_come_in_order(self, log):
+        with ThreadPoolExecutor(2) as pool:
+            stretches = list(fold_stretches(pool, log.opener(), FOLDED, 0, log.head().position, 3))
+        reached = [0, *(stretch.position for stretch in stretches)]
+        assert [stretch.after for stretch in stretches] == reached[:-1]
+        assert reached[-1] == log.head().position
+        assert [stretch.digest for stretch in stretches] == [
+            log.batch_at(stretch.position).digest for stretch in stretches
+        ]
+
+
+@each
+class TestExactlyOnce:
+    def test_a_fold_that_fails_half_way(self, log, whole, kind, monkeypatch):
+        """What a failing page has written is gone, its tracking row too; the next try counts it once."""
+        monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
+        failures = iter([False, False, True, False, True, True])
+
+        class Failing(kind):
+            def apply(self, connection, batches):
+                super().apply(connection, batches)
+                if next(failures, False):
+                    raise RuntimeError("the fold failed")
+
+        with scratch() as store:
+            projection = Failing(log)
+            runner = Runner(log, store, [projection])
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="the fold failed"):
+                    runner.catch_up_all()
+            runner.catch_up_all()
+            assert dump(store, projection) == whole[kind]
+
+    def test_two_runners_take_turns(self, log, whole, kind, monkeypatch):
+        monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
+        with scratch() as store:
+            projections = [kind(log), kind(log)]
+            runners = [Runner(log, store, [projection]) for projection in projections]
+            reached = 0
+            while reached < log.head().position:
+                for runner, projection in zip(runners, projections, strict=True):
+                    runner._step([projection], log.head())
+                    reached = runner.position(projection)
+            assert dump(store, projections[0]) == whole[kind]
+
+
+@each
+class TestLogs:
+    @pytest.mark.parametrize("grows", [0, 1, 8], ids=["shorter", "a little", "longer"])
+    def test_a_restored_older_log(self, folder, kind, grows, tmp_path):
+        shutil.copy(folder / "log.db", tmp_path / "older.db")
+        with scratch(tmp_path / "p.db") as store:
+            self.grow(folder, 4, "lost")
+            self.follow(folder, store, kind)
+            shutil.move(tmp_path / "older.db", folder / "log.db")
+            self.grow(folder, grows, "instead")
+            assert self.follow(folder, store, kind) == self.fresh(folder, kind)
+
+    def test_another_log(self, folder, kind, tmp_path):
+        with scratch(tmp_path / "p.db") as store:
+            self.follow(folder, store, kind)
+            with framelode.connect(tmp_path / "other") as engine:
+                rich_log.play(engine)
+                rich_log.append_foreign_events(engine)
+            engine.close()
+            assert self.follow(tmp_path / "other", store, kind) == self.fresh(tmp_path / "other", kind)
+
+    def grow(self, folder, count, label):
+        with framelode.connect(folder) as engine:
+            draft = DatasetVersion.get_current(dataset_name="meals")
+            for number in range(count):
+                draft.add_frames(rich_log.frames(number, number + 3, label))
+        engine.close()
+
+    def follow(self, folder, store, kind):
+        with closing(framelode.connect(folder)) as engine:
+            projection = kind(engine.log)
+            Runner(engine.log, store, [projection]).catch_up_all()
+            return dump(store, projection)
+
+    def fresh(self, folder, kind):
+        with closing(framelode.connect(folder)) as engine:
+            return folded(engine.log, kind)
+
+
+@each
+class TestReleases:
+    def test_another_code_version_has_tables_of_its_own(self, log, whole, kind):
+        newer = type("Newer", (kind,), {"code_version": kind.code_version + 1})
+        with scratch() as store:
+            old, new = kind(log), newer(log)
+            runner = Runner(log, store, [old])
+            runner.catch_up_all()
+            Runner(log, store, [new]).catch_up_all()
+            assert dump(store, old) == whole[kind]
+            assert list(dump(store, new).values()) == list(whole[kind].values())
+            assert not set(dump(store, new)) & set(whole[kind])
+            runner.rebuild(old)
+            assert dump(store, old) == whole[kind]
+            assert runner.position(old) == Runner(log, store, [new]).position(new) == log.head().position
+
+    def test_tables_of_another_shape_are_folded_afresh(self, log, whole, kind):
+        with scratch() as store:
+            projection = kind(log)
+            Runner(log, store, [projection]).catch_up_all()
+            with store.write() as connection:
+                for table in projection.metadata.sorted_tables:
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN more TEXT")
+                connection.exec_driver_sql("UPDATE projection_tracking_v1 SET shape = 'another'")
+            again = kind(log)
+            Runner(log, store, [again]).catch_up_all()
+            assert dump(store, again) == whole[kind]
+
+
+def test_a_deleted_projections_database_comes_back(folder, whole):
+    (folder / "projections.db").unlink()
+    with closing(framelode.connect(folder)) as engine:
+        engine.catch_up()
+        found = dump(engine.runner.store, *engine.runner.projections)
+        assert found == {name: rows for tables in whole.values() for name, rows in tables.items()}
+        engine.verify()

@@ -1,0 +1,78 @@
+"""A log in which every projection finds something to fold: whoever adds a projection adds here what it reads."""
+
+from __future__ import annotations
+
+import warnings
+
+from framelode import DatasetVersion, SingleFrame
+from framelode.engine.blob_uris import blob_uri
+from framelode.engine.event_batch import pack_states
+from framelode.engine.log import Append
+
+
+def frames(start, stop, label="cat", **values):
+    made = [SingleFrame(id=f"{n:032x}", source=f"s3://b/{n}.jpg", **values) for n in range(start, stop)]
+    for frame in made:
+        frame.add_annotation(box2d_xywh=(1, 2, 3, 4), labels=[label])
+    return made
+
+
+def blob(number):
+    return blob_uri(f"{number:064x}", "a.jpg")
+
+
+def steps(engine):
+    """Yield after each step of a history of two datasets."""
+    arguments = {"batch_size": 3, "refresh_version_stats": False}
+    dataset = DatasetVersion.create_new_dataset("food", tags=["t"])
+    yield
+    draft = DatasetVersion.get_current(dataset_name="food")
+    draft.add_frames(frames(0, 10, size=7), **arguments)
+    yield
+    draft.add_frames([SingleFrame(id=f"blob {n}", source=blob(n)) for n in range(5)], **arguments)
+    yield
+    draft.add_frames(frames(5, 15, label="dog"), **arguments)
+    draft.delete_frames([f"{0:032x}", "blob 1"], **arguments)
+    yield
+    append_foreign_events(engine)
+    yield
+    draft.add_frames([SingleFrame(id="blob 1", source=blob(2))], **arguments)
+    draft.describe("first")
+    draft.set_metadata({"a": {"b": 1}})
+    draft.commit_version()
+    yield
+    child = DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
+    yield
+    child.add_frames(frames(3, 8, label="bird"), **arguments)
+    child.delete_frames([f"{9:032x}"], **arguments)
+    child.publish_version()
+    yield
+    for name, start in (("left", 4), ("right", 6)):
+        branch = DatasetVersion.create_version(
+            name, dataset_name="food", parent_version_ids=[child.version_id]
+        )
+        branch.add_frames(frames(start, start + 4, label=name, width=9), **arguments)
+        yield
+    branch.set_tags(["x"])
+    engine.dataset("food").rename("meals")
+    yield
+    DatasetVersion.create_new_dataset("empty", description="nothing yet")
+    DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")
+    yield
+
+
+def play(engine):
+    with engine, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in steps(engine):
+            pass
+
+
+def append_foreign_events(engine, stream_id="orders"):
+    """Append what another eventsourcing application would: streams and topics that nobody here knows."""
+    version = (engine.log.stream_version(stream_id) or 0) + 1
+    states = [("shop.domain:Order.Placed", b"\xff\0 no msgpack"), ("shop.domain:Order.Paid", b"")]
+    batch = pack_states(stream_id, version, states)
+    engine.log.append(
+        Append(batches=[batch], command_id=engine.new_id(), request_digest=b"", actor="somebody else")
+    )
