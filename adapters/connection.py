@@ -19,8 +19,10 @@ from ..engine.aggregates import Aggregates
 from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
+from ..engine.keys import is_plain_id
 from ..engine.log import Clock, Head
 from ..engine.times import system_clock
+from ..engine.validation import shorten
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
 from ..projections.runner import Progress, Runner
@@ -78,7 +80,7 @@ class Engine:
     ) -> None:
         self.location = where
         self.clock = clock
-        self.new_id = new_id
+        self.new_id = new_id = _checked(new_id)
         self.max_frame_bytes = max_frame_bytes
         self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
         self._parents: dict[str, str | None] = {}
@@ -336,6 +338,8 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._tokens:
+            raise UsageError(f"{self!r} was not entered: use `with engine:`")
         _context_engine.reset(self._tokens.pop())
         _restore(self)
 
@@ -422,6 +426,18 @@ def current_engine(explicit: str | None = None) -> Engine:
     if not location.exists(url):
         raise UsageError(f"there is no engine at {url}: run `framelode init {url}`")
     return connect(url)
+
+
+def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
+    """Return a source of ids that refuses what is no id."""
+
+    def checked() -> str:
+        made = new_id()
+        if type(made) is str and is_plain_id(made):
+            return made
+        raise UsageError(f"new_id must return 32 lowercase hex digits, not {shorten(made)}")
+
+    return checked
 
 
 def _open_projections(where: location.Location) -> Database:

@@ -146,6 +146,13 @@ class TestCurrent:
         one.close()
         two.close()
 
+    def test_one_that_was_not_entered_cannot_be_left(self):
+        with framelode.connect("one") as one:
+            pass
+        with pytest.raises(UsageError, match="was not entered"):
+            one.__exit__(None, None, None)
+        one.close()
+
     def test_connect_is_for_the_process_and_with_for_the_context(self):
         one = framelode.connect("one")
         two = framelode.connect("two")
@@ -308,3 +315,16 @@ def test_a_place_that_is_no_path_is_refused(place, tmp_path):
 def test_a_frame_limit_that_is_none_is_refused(size, tmp_path):
     with pytest.raises(UsageError, match="max_frame_bytes must be a whole number"):
         framelode.connect(tmp_path, max_frame_bytes=size)
+
+
+@pytest.mark.parametrize("made", ["x", "F" * 32, "f" * 31, 5, None, b"f" * 32, "\ud800"])
+def test_ids_that_are_none_are_refused(made, tmp_path):
+    with pytest.raises(UsageError, match="new_id must return 32 lowercase hex digits"):
+        framelode.connect(tmp_path / "new", new_id=lambda: made)
+    framelode.connect(tmp_path / "old").close()
+    with framelode.connect(tmp_path / "old", new_id=lambda: made) as engine:
+        with pytest.raises(UsageError, match="new_id must return 32 lowercase hex digits"):
+            DatasetVersion.create_new_dataset("food")
+        assert engine.log.head().position == 0
+        engine.close()
+    framelode.connect(tmp_path / "new").close()
