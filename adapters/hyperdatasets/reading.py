@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -146,7 +146,7 @@ class FrameReader:
         return wire
 
 
-def source_matcher(pattern: str) -> Any:
+def source_matcher(pattern: str) -> Callable[[str], bool]:
     """Return a test of URIs: exact, a prefix when the pattern ends in ``/``, or with ``*`` for any characters.
 
     A path means its ``file://`` URI; local URIs are compared as they are and with their percent-encoding undone.
@@ -159,14 +159,29 @@ def source_matcher(pattern: str) -> Any:
         pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)
     if "*" not in pattern and pattern.endswith("/"):
         pattern += "*"
-    fits = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
+    pieces = pattern.split("*")
 
     def matches(uri: str) -> bool:
-        if fits(uri):
-            return True
-        return uri.startswith(_FILE) and "%" in uri and fits(unquote(uri)) is not None
+        return _fits(uri, pieces) or (uri.startswith(_FILE) and "%" in uri and _fits(unquote(uri), pieces))
 
     return matches
+
+
+def _fits(uri: str, pieces: list[str]) -> bool:
+    """Say whether a URI is the pieces in order with anything between them, in time linear in its length."""
+    if len(pieces) == 1:
+        return uri == pieces[0]
+    first, *middle, last = pieces
+    if not (uri.startswith(first) and uri.endswith(last)):
+        return False
+    at, end = len(first), len(uri) - len(last)
+    for piece in middle:
+        # The leftmost place leaves the most room for what follows.
+        at = uri.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return at <= end
 
 
 def _local_uri(pattern: str) -> str:

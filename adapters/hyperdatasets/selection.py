@@ -76,12 +76,13 @@ def find_version(
     UsageError
         Selectors exclude each other or are missing.
     NotFoundError
-        There is no such version.
+        There is no such version, or it belongs to another dataset or project than the one given.
     ConflictError
         Several versions have the name and `raise_on_multiple` is set.
     """
     exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
     exclusive(version_id=version_id, version_name=version_name)
+    check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
     check_texts(version_id=version_id, version_name=version_name)
     if version_id is not None:
         return _version_by_id(engine, version_id, dataset_id, dataset_name, dataset_project)
@@ -113,10 +114,16 @@ def _version_by_id(
         raise NotFoundError(f"there is no version with id {version_id!r}")
     if row.state == "removed":
         raise NotFoundError(f"version {row.name!r} ({version_id}) was removed; its history stays readable")
-    if dataset_id is not None or dataset_name is not None:
-        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
-        if dataset.dataset_id != row.dataset_id:
-            raise NotFoundError(f"dataset {dataset.name!r} has no version with id {version_id!r}")
+    given = {"id": dataset_id, "name": dataset_name, "project": dataset_project}
+    if any(value is not None for value in given.values()):
+        dataset = find_dataset(engine, dataset_id=row.dataset_id)
+        found = {"id": dataset.dataset_id, "name": dataset.name, "project": dataset.project}
+        wrong = [name for name, value in given.items() if value is not None and value != found[name]]
+        if wrong:
+            raise NotFoundError(
+                f"version {version_id!r} belongs to dataset {dataset.name!r} ({dataset.dataset_id}) in project "
+                f"{dataset.project!r}, not to one with {wrong[0]} {given[wrong[0]]!r}"
+            )
     return row
 
 

@@ -113,7 +113,7 @@ class TestSelection:
 
     def test_a_version_of_another_dataset_is_not_found(self, draft):
         DatasetVersion.create_new_dataset("other")
-        with pytest.raises(NotFoundError, match="dataset 'other' has no version"):
+        with pytest.raises(NotFoundError, match="belongs to dataset 'food' .* not to one with name 'other'"):
             DatasetVersion.get_version(dataset_name="other", version_id=draft.version_id)
 
     def test_do_not_instantiate(self):
