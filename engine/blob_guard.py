@@ -8,7 +8,7 @@ import numpy as np
 
 from .blob_ledger import BLOBS_STREAM, BlobLedger
 from .blob_uris import digests_named
-from .decisions import Decided, keep_changes
+from .decisions import Decided
 from .encoding import Refusal
 
 NO_GUARDS: Mapping[str, int] = {}
@@ -57,5 +57,6 @@ class BlobGuard:
                     f"frame {changes.ids[index]!r} names blob {lost[0]}, which garbage collection condemned or "
                     "deleted while nothing referred to it: store its content again, then add the frame"
                 )
-                decided.refusals.append(Refusal(changes.ids[index], message))
-        decided.changes = keep_changes(changes, keep)
+                for frame in (*decided.merged.get(changes.ids[index], ()), decided.frames[index]):
+                    decided.refusals.append(Refusal(frame, message))
+        decided.keep(keep)

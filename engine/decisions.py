@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
 from .state import VersionState
 from .validation import shorten
-from .wire import encode_record
+from .wire import DEFAULT_SOURCE, encode_record
 
 DELETED = np.uint64(1 << 63)
 """Marks the position of a delete in what a state finds."""
@@ -26,17 +27,36 @@ DELETED = np.uint64(1 << 63)
 WIRE_FIELDS = ("context_id", "meta", "rois", "sources", "timestamp")
 """Fields of a frame that an update may leave out."""
 
+_NOTHING = b"\x80"
+"""The payload of a frame with nothing set."""
+
 _fields_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
 class Decided(msgspec.Struct):
-    """The changes that a request comes to, and what it does not change."""
+    """The changes that a request comes to, and what it does not change.
+
+    Attributes
+    ----------
+    frames : list
+        The last frame sent for each of the changes; deletes have none.
+    merged : dict of str to list
+        The frames sent before that one which the change holds, too, by frame id.
+    """
 
     changes: FrameChanges
+    frames: list[Any] = []
+    merged: dict[str, list[Any]] = {}
     unchanged: int = 0
     unknown: int = 0
     duplicates: int = 0
     refusals: list[Refusal] = []
+
+    def keep(self, mask: NDArray[np.bool_]) -> None:
+        """Keep the changes that a mask keeps."""
+        if not mask.all():
+            self.changes = _keep_changes(self.changes, mask)
+            self.frames = list(compress(self.frames, mask.tolist()))
 
 
 def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: U64) -> Decided:
@@ -55,8 +75,9 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
         previous=previous,
         saved=saved,
     )
+    decided = Decided(changes, encoded.frames, duplicates=encoded.duplicates)
     if not live.any():
-        return Decided(changes, duplicates=encoded.duplicates)
+        return decided
     same = np.zeros(len(encoded), bool)
     same[live] = _has_digest(
         state, previous[live], np.frombuffer(encoded.digests, ">u8").reshape(-1, 2)[live]
@@ -66,31 +87,48 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
         change = before[int(previous[index])]
         saved[index] = change.saved or previous[index]
         changes.changed[index] = changed_fields(change.payload, encoded.payloads[index])
-    return Decided(keep_changes(changes, ~same), unchanged=int(same.sum()), duplicates=encoded.duplicates)
+    decided.keep(~same)
+    decided.unchanged = int(same.sum())
+    return decided
 
 
 def decide_merges(
     encoded: EncodedFrames, without_fields: frozenset[str], log: Log, state: VersionState, found: U64
 ) -> Decided:
-    """Decide updates that merge: what is held stays unless the request says otherwise."""
+    """Decide updates that merge: what is held stays unless the request says otherwise; all sent for an id count."""
     live = (found != 0) & (found < DELETED)
     held = changes_at(log, (found[live]).tolist())
     merged: list[bytes] = []
+    taken: list[list[Any]] = []
     refusals: list[Refusal] = []
-    kept = np.ones(len(encoded), bool)
-    for index, payload in enumerate(encoded.payloads):
-        before = held[int(found[index])].payload if live[index] else b"\x80"
-        try:
-            merged.append(_merge(encoded.ids[index], before, payload, without_fields, encoded.limit))
-        except FramelodeError as error:
-            refusals.append(Refusal(encoded.ids[index], str(error)))
-            kept[index] = False
-    digests = b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in merged])
-    keys = np.frombuffer(encoded.keys, np.uint8).reshape(-1, KEY_SIZE)[kept].tobytes()
-    ids = [frame_id for frame_id, keep in zip(encoded.ids, kept.tolist(), strict=True) if keep]
-    whole = EncodedFrames(ids, encoded.plain, keys, merged, digests, encoded.limit, encoded.duplicates)
+    kept = np.zeros(len(encoded), bool)
+    for index, last in enumerate(zip(encoded.payloads, encoded.frames, strict=True)):
+        after, frames = held[int(found[index])].payload if live[index] else _NOTHING, list[Any]()
+        for payload, frame in (*encoded.earlier.get(index, ()), last):
+            try:
+                after = _merge(encoded.ids[index], after, payload, without_fields, encoded.limit)
+                frames.append(frame)
+            except FramelodeError as error:
+                refusals.append(Refusal(frame, str(error)))
+        if frames:
+            kept[index] = True
+            merged.append(after)
+            taken.append(frames)
+    whole = EncodedFrames(
+        ids=list(compress(encoded.ids, kept.tolist())),
+        plain=encoded.plain,
+        keys=np.frombuffer(encoded.keys, np.uint8).reshape(-1, KEY_SIZE)[kept].tobytes(),
+        payloads=merged,
+        digests=b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in merged]),
+        frames=[frames[-1] for frames in taken],
+        limit=encoded.limit,
+        duplicates=sum(map(len, taken)) - len(taken),
+    )
     decided = decide_writes(whole, log, state, found[kept])
     decided.refusals = refusals
+    decided.merged = {
+        frame_id: frames[:-1] for frame_id, frames in zip(whole.ids, taken, strict=True) if frames[1:]
+    }
     return decided
 
 
@@ -145,10 +183,7 @@ def _has_digest(state: VersionState, positions: U64, digests: NDArray[Any]) -> N
     return (rows["digest_hi"] == digests[:, 0]) & (rows["digest_lo"] == digests[:, 1])
 
 
-def keep_changes(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
-    """Return the changes that a mask keeps."""
-    if keep.all():
-        return changes
+def _keep_changes(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges:
     kept = np.flatnonzero(keep).tolist()
     places = {index: place for place, index in enumerate(kept)}
     return FrameChanges(
@@ -167,6 +202,8 @@ def keep_changes(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChanges
 def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[str], limit: int) -> bytes:
     old: dict[str, Any] = msgspec.msgpack.decode(before)
     new: dict[str, Any] = msgspec.msgpack.decode(sent)
+    if "timestamp" in without_fields:
+        _leave_timestamps(old, new)
     merged = old | {name: value for name, value in new.items() if name not in without_fields}
     if "meta" in new and "meta" not in without_fields:
         merged["meta"] = _merge_deep(old.get("meta", {}), new["meta"])
@@ -177,6 +214,21 @@ def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[
             f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {limit}"
         )
     return payload
+
+
+def _leave_timestamps(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Give the sources sent the timestamps that are held for those of the same names."""
+    for source in new.get("sources", ()):
+        source.pop("timestamp", None)
+    if new.get("sources") == [{}]:
+        del new["sources"]
+    held = {_name_of(source): source.get("timestamp", 0) for source in old.get("sources", ())}
+    for source in new.get("sources", ()):
+        source["timestamp"] = held.get(_name_of(source), 0)
+
+
+def _name_of(source: dict[str, Any]) -> str:
+    return source.get("id", DEFAULT_SOURCE)
 
 
 def _merge_deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

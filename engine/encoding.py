@@ -16,8 +16,8 @@ from blake3 import blake3
 
 from .errors import FramelodeError, InvalidValueError
 from .frames import SingleFrame, screen
-from .groups import FrameGroup
-from .keys import DIGEST_SIZE, frame_keys, last_places
+from .groups import FrameGroup, frame_from_dict
+from .keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
 from .wire import encode_record
 
 AnyFrame = SingleFrame | FrameGroup
@@ -38,15 +38,29 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class EncodedFrames(msgspec.Struct):
-    """Frames ready to be decided on: each id once, the last one of a call."""
+    """Frames ready to be decided on: each key once, at the place of its last frame in the call.
+
+    Attributes
+    ----------
+    frames : list
+        What was sent.
+    limit : int
+        What one encoded frame may have.
+    duplicates : int
+        Frames whose key came again later.
+    earlier : dict of int to list of (bytes, frame)
+        Those frames and their payloads in the order sent, by the index of the last one.
+    """
 
     ids: list[str]
     plain: bool
     keys: bytes
     payloads: list[bytes]
     digests: bytes
+    frames: list[Any]
     limit: int
     duplicates: int = 0
+    earlier: dict[int, list[tuple[bytes, Any]]] = {}
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -137,17 +151,55 @@ class FrameEncoder:
     ) -> EncodedFrames:
         ids = [frame.id or self._give_id(frame) for frame in frames]
         last = last_places(ids)
+        earlier: dict[int, list[tuple[bytes, Any]]] = {}
         duplicates = len(ids) - len(last)
         if duplicates:
-            # The last frame of a key wins, at its own place.
-            ids = [ids[index] for index in last]
+            earlier = _earlier(ids, last, list(zip(payloads, frames, strict=True)))
+            ids, frames = [ids[index] for index in last], [frames[index] for index in last]
             payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
         keys, plain = frame_keys(ids)
-        return EncodedFrames(ids, plain, keys, payloads, b"".join(digests), self._limit, duplicates)
+        joined = b"".join(digests)
+        return EncodedFrames(
+            ids, plain, keys, payloads, joined, list(frames), self._limit, duplicates, earlier
+        )
 
     def _give_id(self, frame: AnyFrame) -> str:
         frame.id = frame.derive_id(self._root) or self._new_id()
         return frame.id
+
+
+class WireEncoder(FrameEncoder):
+    """Encodes frames given in wire form; what it refuses, and hands on as sent, are those dicts."""
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch; dicts that are no frames come back as refusals."""
+        read: list[AnyFrame] = []
+        wires: dict[int, Any] = {}
+        refusals: list[Refusal] = []
+        for wire in frames:
+            try:
+                frame = frame_from_dict(wire)
+            except FramelodeError as error:
+                refusals.append(Refusal(wire, str(error)))
+            else:
+                read.append(frame)
+                wires[id(frame)] = wire
+        encoded, refused = super().encode(read)
+        encoded.frames = [wires[id(frame)] for frame in encoded.frames]
+        return encoded, refusals + [Refusal(wires[id(refusal.frame)], refusal.error) for refusal in refused]
+
+
+def _earlier(
+    ids: Sequence[str], last: Sequence[int], sent: Sequence[tuple[bytes, Any]]
+) -> dict[int, list[tuple[bytes, Any]]]:
+    """Return what was sent before the last frame of each key, by the index of that key among the last places."""
+    keys, _ = frame_keys(ids)
+    names = [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
+    index_of = {names[place]: index for index, place in enumerate(last)}
+    found: dict[int, list[tuple[bytes, Any]]] = {}
+    for place in sorted(set(range(len(ids))).difference(last)):
+        found.setdefault(index_of[names[place]], []).append(sent[place])
+    return found
 
 
 def check_root(root: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:

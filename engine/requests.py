@@ -67,7 +67,9 @@ class MergeRequest(msgspec.Struct):
     def digest(self) -> bytes:
         """Identify the request."""
         fields = " ".join(sorted(self.without_fields)).encode()
-        return digest_of(b"merge", fields, self.encoded.keys, self.encoded.digests)
+        sent = [(index, payload) for index, some in self.encoded.earlier.items() for payload, _ in some]
+        earlier = [part for index, payload in sent for part in (str(index).encode(), payload)]
+        return digest_of(b"merge", fields, self.encoded.keys, self.encoded.digests, *earlier)
 
     def decide(self, state: VersionState, found: U64) -> Decided:
         """Decide updates of the fields sent."""

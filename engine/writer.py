@@ -45,7 +45,7 @@ class WriteReport(msgspec.Struct):
     unknown : int
         Deletes of ids that the version does not hold.
     duplicates : int
-        Frames whose id came again later in the same part; only the last of each was considered.
+        Frames whose id came again later in the same part: adds consider the last of each, merges all as one change.
     refusals : list of Refusal
         Frames that were not recorded.
     spans : list of (int, int)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,9 +15,12 @@ from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from ...engine.validation import shorten
 from .writing import VersionWriter, failures_of, logger
 
 DEFAULT_FLUSH_THRESHOLD = 1000
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class _Change(msgspec.Struct):
@@ -26,11 +30,6 @@ class _Change(msgspec.Struct):
 
     def group(self) -> tuple[str, bool]:
         return self.kind, self.warn
-
-    def merged_id(self, root: str | os.PathLike[str] | None) -> str | None:
-        if self.kind != "update" or not isinstance(self.frame, SingleFrame | FrameGroup):
-            return None
-        return self.frame.id or self.frame.derive_id(root)
 
 
 class BulkContext:
@@ -67,7 +66,7 @@ class BulkContext:
         writer: VersionWriter,
         commit: Callable[[], object],
         flush_threshold: int | None = None,
-        log: logging.Logger | None = None,
+        log: Log | None = None,
         refresh_version_stats: bool = True,
         local_dataset_root_path: str | os.PathLike[str] | None = None,
         allow_update: bool = False,
@@ -77,6 +76,8 @@ class BulkContext:
             raise InvalidValueError(
                 f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}"
             )
+        if log is not None and not isinstance(log, logging.Logger | logging.LoggerAdapter):
+            raise InvalidValueError(f"log must be a logging.Logger, not {shorten(log)}")
         self.arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
         self._writer = writer
         self._commit = commit
@@ -116,9 +117,10 @@ class BulkContext:
         changes, self._changes = self._changes, []
         done = 0
         try:
-            for run in _runs(changes, self._root):
-                self._failures += self._write(run)
-                done += len(run)
+            for _, run in groupby(changes, _Change.group):
+                together = list(run)
+                self._failures += self._write(together)
+                done += len(together)
         finally:
             self._changes = changes[done:] + self._changes
         if changes:
@@ -157,19 +159,3 @@ class BulkContext:
             if error is None:
                 raise
             error.add_note(str(rejected))
-
-
-def _runs(changes: list[_Change], root: str | os.PathLike[str] | None) -> Iterator[list[_Change]]:
-    """Cut changes into runs of one kind; of merges into one frame, each is in a run of its own, for all count."""
-    run: list[_Change] = []
-    merged = set[str]()
-    for change in changes:
-        frame_id = change.merged_id(root)
-        if run and (change.group() != run[0].group() or frame_id in merged):
-            yield run
-            run, merged = [], set()
-        run.append(change)
-        if frame_id is not None:
-            merged.add(frame_id)
-    if run:
-        yield run

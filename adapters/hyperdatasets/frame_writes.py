@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import InvalidValueError, NotFoundError, PublishedError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from ...engine.validation import shorten
 from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
@@ -75,7 +78,42 @@ class FrameWrites(VersionHandle):
             command_id=command_id,
             on_part=_Progress(callback, progress_report),
         )
-        self._refresh(refresh_version_stats)
+        self._refresh(refresh_version_stats, command_id)
+        return failures_of(report)
+
+    def add_dicts(
+        self,
+        frames: Iterable[Mapping[str, Any]],
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        *,
+        local_dataset_root_path: str | Path | None = None,
+        progress_report: int = 1,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> list[Failure]:
+        """Add frames in wire form, as `to_dict` and `get_iterator` with a projection give it (ours).
+
+        Parameters
+        ----------
+        frames : iterable of dict
+            Any of ``id, context_id, timestamp, sources, rois, meta`` each; the dicts stay as they are. The rest is as in
+            `add_frames`.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each dict that is no frame or was refused; all others were
+            added.
+        """
+        report = self._writer.add_dicts(
+            frames,
+            batch_size=batch_size,
+            root=local_dataset_root_path,
+            command_id=command_id,
+            on_part=_Progress(callback, progress_report),
+        )
+        self._refresh(refresh_version_stats, command_id)
         return failures_of(report)
 
     def update_frames(
@@ -110,7 +148,7 @@ class FrameWrites(VersionHandle):
             command_id=command_id,
             on_part=_Progress(callback),
         )
-        self._refresh(refresh_version_stats)
+        self._refresh(refresh_version_stats, command_id)
         raise_if_refused(report)
 
     def delete_frames(
@@ -134,7 +172,7 @@ class FrameWrites(VersionHandle):
         report = self._writer.delete(
             frames, batch_size=batch_size, command_id=command_id, on_part=_Progress(callback)
         )
-        self._refresh(refresh_version_stats)
+        self._refresh(refresh_version_stats, command_id)
         raise_if_refused(report)
 
     def get_bulk_context(
@@ -170,10 +208,7 @@ class FrameWrites(VersionHandle):
         dict
             ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (0 here) and ``errors`` (empty).
         """
-        counts = self._engine.commands.commit_version(self._id)
-        self._engine.catch_up()
-        self._engine.states.save_snapshot(self._id)
-        return {**counts, "failed": 0, "errors": []}
+        return {**self._commit(), "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
         """Commit what is left and freeze the version; False when it is published already."""
@@ -182,15 +217,30 @@ class FrameWrites(VersionHandle):
         self._engine.states.save_snapshot(self._id)
         return published
 
-    def _refresh(self, wanted: bool) -> None:
+    def _commit(self, command_id: str | None = None) -> dict[str, int]:
+        counts = self._engine.commands.commit_version(self._id, command_id=command_id)
+        self._engine.catch_up()
+        self._engine.states.save_snapshot(self._id)
+        return counts
+
+    def _refresh(self, wanted: bool, command_id: str | None) -> None:
+        """Commit what a call has written; repeated, a command commits no more than its first time."""
         if wanted:
-            self.commit_version()
+            # Whoever published the version meanwhile has committed all; a removed one needs no commit.
+            with suppress(PublishedError, NotFoundError):
+                self._commit(command_id and f"{command_id} commit")
 
 
 class _Progress:
     """Tells a callback and the log how far a call has come."""
 
     def __init__(self, callback: Callback | None, every: int = 0) -> None:
+        if callback is not None and not _is_callback(callback):
+            raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
+        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
+            raise InvalidValueError(
+                f"progress_report must be a whole number of 0 (never) or more, not {shorten(every)}"
+            )
         self._callback = callback
         self._every = every
         self._batches = 0
@@ -204,3 +254,10 @@ class _Progress:
         self._batches += 1
         if self._every and self._batches % self._every == 0:
             logger.info("%d frames registered", done)
+
+
+def _is_callback(value: object) -> bool:
+    # fsspec is loaded where it is used: whoever has such a callback has loaded it.
+    from fsspec.callbacks import Callback
+
+    return isinstance(value, Callback)

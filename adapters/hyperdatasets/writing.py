@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.decisions import check_without_fields
-from ...engine.encoding import FrameEncoder, Refusal
+from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
@@ -71,6 +71,27 @@ class VersionWriter:
         )
         if warn_on_duplicates:
             self._warn_of_duplicates(report)
+        self._remember(report)
+        return report
+
+    def add_dicts(
+        self,
+        wires: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        root: str | os.PathLike[str] | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Add frames in wire form and return the report."""
+        report = self._engine.writer.add(
+            self._version_id,
+            _as_iterable(wires),
+            WireEncoder(self._engine.new_id, root, self._engine.max_frame_bytes),
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
         self._remember(report)
         return report
 

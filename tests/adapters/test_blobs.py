@@ -173,7 +173,7 @@ class TestGarbage:
             assert collect(engine).collected == [digest]
         (kept,) = put(engine, "kept")
         failures = draft.add_frames([frame("a", digest), frame("b", kept), frame("c")])
-        assert [failure["frame"] for failure in failures] == ["a"]
+        assert [failure["frame"].id for failure in failures] == ["a"]
         assert digest in failures[0]["error"]
         assert len(draft) == 2
         assert engine.blobs.put(b"back").is_new
@@ -212,7 +212,7 @@ class TestGarbage:
         monkeypatch.setattr(BlobGuard, "admit", condemned_right_after)
         failures = draft.add_frames([frame("a", digest), frame("b")])
         assert condemned == [[digest]]
-        assert [failure["frame"] for failure in failures] == ["a"]
+        assert [failure["frame"].id for failure in failures] == ["a"]
         assert len(draft) == 1
 
     def test_one_that_is_restored_while_gc_is_about_to_delete_stays(self, engine, draft, monkeypatch):
@@ -309,7 +309,7 @@ class TestGarbage:
         """Upload files; returns those that gc was faster with."""
         stored = {Path(done.source).name: done.digest for done in engine.blobs.put_files(paths).stored}
         failures = draft.add_frames([frame(name, digest) for name, digest in stored.items()])
-        refused = {failure["frame"] for failure in failures}
+        refused = {failure["frame"].id for failure in failures}
         return [path for path in paths if path.name in refused or path.name not in stored]
 
 
