@@ -29,6 +29,7 @@ from ..projections.runner import Progress, Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
 from ..projections.stats import Counts, Stats
+from ..projections.uploads import Uploads
 from . import location
 from .sql.database import Database
 from .sql.log import SqlLog
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .blob_access import BlobAccess
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
+    from .uploads.service import UploadService
     from .write_side import WriteSide
 
 
@@ -91,8 +93,9 @@ class Engine:
         self._store = _open_projections(where)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
-        self._names = BlobNames(self.log)
-        self.runner = Runner(self.log, self._store, (self.catalog, self.stats, self._names))
+        self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
+        projections = (self.catalog, self.stats, self._names, self._uploads)
+        self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
         self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))
         self._write_side: WriteSide | None = None
@@ -126,6 +129,7 @@ class Engine:
                     runner=self.runner,
                     catalog=self.catalog,
                     names=self._names,
+                    uploads=self._uploads,
                 )
             return self._write_side
 
@@ -138,6 +142,11 @@ class Engine:
     def writer(self) -> FrameWriter:
         """What writes frames into drafts."""
         return self._writes().writer
+
+    @property
+    def uploads(self) -> UploadService:
+        """What sends local files of frames to destinations."""
+        return self._writes().uploads
 
     def version(self, version_id: str) -> DatasetVersion:
         """Return a version by id; `NotFoundError` when there is none or it was removed."""
@@ -169,6 +178,11 @@ class Engine:
         row = found[0] if found else None
         self._version_rows[version_id] = (head, row)
         return row
+
+    def version_ids(self) -> list[str]:
+        """Return the ids of all versions that exist."""
+        with self.read_catalog() as connection:
+            return [row.version_id for row in self.catalog.versions(connection)]
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any, caught up with the log."""
@@ -213,6 +227,10 @@ class Engine:
         What it stores may be named by frames; a content that frames named before is not written again.
         """
         return self._blobs.store
+
+    def referenced_blobs(self) -> set[str]:
+        """Return the digests of the blobs that frames of existing versions name."""
+        return self._blobs.referenced()
 
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
         """Condemn blobs that no frame of any existing version names, and delete those condemned for long.

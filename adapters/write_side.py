@@ -12,9 +12,12 @@ from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog
 from ..projections.runner import Runner
 from ..projections.states import States
+from ..projections.uploads import Uploads
 from .blob_access import BlobAccess
 from .sql.log import SqlLog
 from .sql.recorder import SqlFactory
+from .uploads.ledger import UploadLedger
+from .uploads.service import UploadService
 
 
 class WriteSide:
@@ -28,6 +31,8 @@ class WriteSide:
         Writes frames into drafts.
     blobs : BlobAccess
         Opens the store of file contents.
+    uploads : UploadService
+        Sends local files of frames to destinations.
     """
 
     def __init__(
@@ -41,7 +46,9 @@ class WriteSide:
         runner: Runner,
         catalog: Catalog,
         names: BlobNames,
+        uploads: Uploads,
     ) -> None:
         self.commands = Commands(SqlFactory(log, new_id), log, aggregates, states, clock, new_id)
         self.writer = FrameWriter(log, states, aggregates.version, new_id, self.commands.blob_ledger)
         self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states)
+        self.uploads = UploadService(UploadLedger(self.commands, runner, uploads), lambda: self.blobs.store)

@@ -40,6 +40,7 @@ LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
 
 _FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 30.0
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +125,7 @@ class BlobStore:
     ) -> None:
         self.place = url if isinstance(url, BlobPlace) else _place_of(os.fspath(url), filesystem)
         self._vouching = vouching or NothingKnown()
-        self._waits = [_FIRST_WAIT_SECONDS * 2**number for number in range(retries)]
+        self._waits = growing_waits(retries)
         self._sleep = sleep
 
     @property
@@ -141,6 +142,7 @@ class BlobStore:
         *,
         known: Known | None = None,
         on_done: Callable[[StoredFile | FileFailure], None] | None = None,
+        retries: int | None = None,
     ) -> PutReport:
         """Store local files, in parallel, with one sync for a batch of them.
 
@@ -154,6 +156,8 @@ class BlobStore:
             Which digests are stored whole and relied on by somebody; what the store's `vouching` says by default.
         on_done : callable, optional
             Called for each file once it is durable or has failed, in this thread.
+        retries : int, optional
+            How often storage that refuses is asked again; what the store was made with by default.
 
         Returns
         -------
@@ -161,10 +165,11 @@ class BlobStore:
             What was stored, and a failure for each file that was not: nothing is raised for a single file.
         """
         report = PutReport()
+        waits = self._waits if retries is None else growing_waits(retries)
         self.place.clean(LEFTOVER_SECONDS)
         with self._intake(known) as intake:
-            for batch in _batches(paths):
-                for outcome in self._put(intake, [FileSource(path) for path in batch]):
+            for batch in batches_of(paths):
+                for outcome in self._put(intake, [FileSource(path) for path in batch], waits):
                     kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
                     kept.append(outcome)
                     if on_done:
@@ -181,7 +186,7 @@ class BlobStore:
         """
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._intake(known) as intake:
-            (outcome,) = self._put(intake, [StreamSource(stream)])
+            (outcome,) = self._put(intake, [StreamSource(stream)], self._waits)
         if isinstance(outcome, FileFailure):
             raise StorageError(outcome.error)
         return outcome
@@ -191,9 +196,11 @@ class BlobStore:
         knows = known if callable(known) else known.__contains__
         return Intake(self.place, knows, self._vouching.vouch)
 
-    def _put(self, intake: Intake, sources: Sequence[Source]) -> Iterator[StoredFile | FileFailure]:
+    def _put(
+        self, intake: Intake, sources: Sequence[Source], waits: Sequence[float]
+    ) -> Iterator[StoredFile | FileFailure]:
         outcomes = intake.put(sources)
-        for wait in self._waits:
+        for wait in waits:
             again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
             if not again:
                 break
@@ -305,6 +312,11 @@ class BlobStore:
         return NotFoundError(f"there is no blob {digest} ({self.place.path(digest)})")
 
 
+def growing_waits(retries: int) -> list[float]:
+    """Return the seconds to wait before each of some tries: twice as long each time, half a minute at most."""
+    return [min(_FIRST_WAIT_SECONDS * 2**number, _LONGEST_WAIT_SECONDS) for number in range(retries)]
+
+
 def _place_of(url: str, filesystem: Any) -> BlobPlace:
     if filesystem is not None:
         return FsspecPlace(url, filesystem)
@@ -313,7 +325,8 @@ def _place_of(url: str, filesystem: Any) -> BlobPlace:
     return FsspecPlace(url) if "://" in url else LocalFolder(Path(url).expanduser())
 
 
-def _batches(paths: Iterable[PathLike]) -> Iterator[list[PathLike]]:
+def batches_of(paths: Iterable[PathLike]) -> Iterator[list[PathLike]]:
+    """Cut files into batches that are made durable together."""
     batch: list[PathLike] = []
     size = 0
     for path in paths:

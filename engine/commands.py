@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .blob_commands import BlobCommands
 from .dataset_commands import DatasetCommands
+from .upload_commands import UploadCommands
 from .version_commands import VersionCommands
 
 
-class Commands(DatasetCommands, VersionCommands, BlobCommands):
-    """Commands on datasets, versions and blobs.
+class Commands(DatasetCommands, VersionCommands, BlobCommands, UploadCommands):
+    """Commands on datasets, versions, blobs and uploads.
 
     Each command on datasets and versions may carry a `command_id`: repeated with the same request it does nothing and returns what it
     returned before, with another request it is a `ConflictError`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -65,6 +65,14 @@ class EncodedFrames(msgspec.Struct):
     def __len__(self) -> int:
         """Return the number of frames."""
         return len(self.ids)
+
+
+class Encoder(Protocol):
+    """Makes frames ready to be decided on."""
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch; frames that cannot be recorded come back as refusals."""
+        ...
 
 
 class FrameEncoder:

@@ -156,6 +156,37 @@ class BlobsCollected(Event, frozen=True):
     digests: list[str]
 
 
+class UploadedFile(msgspec.Struct, frozen=True, gc=False):
+    """A content at a destination.
+
+    Attributes
+    ----------
+    uri : str
+        Where it is.
+    digest : str
+        blake3 of it, 64 hex digits.
+    size : int
+        Bytes.
+    """
+
+    uri: str
+    digest: str
+    size: int
+
+
+class FilesUploaded(Event, frozen=True):
+    """Files were put at a destination, durable; frames may name them, and their contents need not be sent again."""
+
+    destination: str
+    files: list[UploadedFile]
+
+
+class SourcesDeleted(Event, frozen=True):
+    """Files that frames had named were deleted where they were."""
+
+    uris: list[str]
+
+
 class FrameEvent(Event, frozen=True):
     """One change of one frame, as the record batches hold it.
 
@@ -225,6 +256,8 @@ _EVENTS: dict[str, type[Event]] = {
         BlobsCondemned,
         BlobsRestored,
         BlobsCollected,
+        FilesUploaded,
+        SourcesDeleted,
         FrameAdded,
         FrameUpdated,
         FrameDeleted,

@@ -198,6 +198,11 @@ class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False
         rest = self._sources[1:]
         self._sources = (source, *rest) if source.uri or source != NO_SOURCE else rest
 
+    def change_sources(self, change: Callable[[Source], Source]) -> None:
+        """Replace each source by what a function makes of it."""
+        self._sources = tuple(map(change, self._sources))
+        self.settle_context()
+
     def settle_context(self) -> None:
         """Store the context id only where it differs from its default, the first source's URI."""
         if self._context_id == self.first_uri():

@@ -20,7 +20,7 @@ from .blob_ledger import BlobLedger
 from .context import current_context
 from .datasets import check_name
 from .decisions import DELETED, Decided
-from .encoding import FrameEncoder, Refusal
+from .encoding import Encoder, Refusal
 from .errors import ConcurrencyError, ConflictError, InvalidValueError
 from .frame_batch import pack_frame_batch
 from .keys import U64, Operation, Rows, key_columns
@@ -117,9 +117,10 @@ class FrameWriter:
         self,
         version_id: str,
         frames: Iterable[Any],
-        encoder: FrameEncoder,
+        encoder: Encoder,
         *,
         batch_size: int = 1000,
+        append_batches: int = APPEND_BATCHES,
         command_id: str | None = None,
         on_part: OnPart | None = None,
     ) -> WriteReport:
@@ -130,7 +131,9 @@ class FrameWriter:
         frames : iterable
             Consumed part by part.
         batch_size : int
-            Frames of one record batch, at most 10,000; a part has eight of them.
+            Frames of one record batch, at most 10,000.
+        append_batches : int
+            Record batches of a part.
         command_id : str, optional
             Repeated with the same frames, the command does nothing twice and finishes what was left.
 
@@ -146,13 +149,13 @@ class FrameWriter:
             encoded, refusals = encoder.encode(part)
             return WriteRequest(encoded, self._log), refusals
 
-        return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
+        return self._run(version_id, frames, prepare, batch_size, command_id, on_part, append_batches)
 
     def merge(
         self,
         version_id: str,
         frames: Iterable[Any],
-        encoder: FrameEncoder,
+        encoder: Encoder,
         without_fields: frozenset[str],
         *,
         batch_size: int = 1000,
@@ -191,6 +194,7 @@ class FrameWriter:
         batch_size: int,
         command_id: str | None,
         on_part: OnPart | None,
+        append_batches: int = APPEND_BATCHES,
     ) -> WriteReport:
         size = _check_batch_size(batch_size)
         if command_id is not None:
@@ -200,7 +204,7 @@ class FrameWriter:
         command = _Command(command_id or self._new_id(), command_id is not None, recorded, size)
         if recorded is None:
             command.draft_at = self._draft_at(version_id)
-        for number, (part, is_last) in enumerate(_parts(items, APPEND_BATCHES * size)):
+        for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
             request, refusals = prepare(part)
             report.include(self._write_part(version_id, request, command, number, is_last=is_last))
             report.refusals += refusals

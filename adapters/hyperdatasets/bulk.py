@@ -16,7 +16,7 @@ from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import shorten
-from .writing import VersionWriter, failures_of, logger
+from .writing import Upload, VersionWriter, failures_of, logger
 
 DEFAULT_FLUSH_THRESHOLD = 1000
 
@@ -27,9 +27,10 @@ class _Change(msgspec.Struct):
     kind: str
     frame: Any
     warn: bool = False
+    delete_sources: bool = False
 
-    def group(self) -> tuple[str, bool]:
-        return self.kind, self.warn
+    def group(self) -> tuple[str, bool, bool]:
+        return self.kind, self.warn, self.delete_sources
 
 
 class BulkContext:
@@ -50,6 +51,8 @@ class BulkContext:
         Told of each flush.
     refresh_version_stats : bool
         Commit once on exit.
+    upload : Upload, optional
+        Where local files go.
     local_dataset_root_path : path, optional
         Folder that derived ids are relative to.
     allow_update : bool
@@ -68,6 +71,7 @@ class BulkContext:
         flush_threshold: int | None = None,
         log: Log | None = None,
         refresh_version_stats: bool = True,
+        upload: Upload | None = None,
         local_dataset_root_path: str | os.PathLike[str] | None = None,
         allow_update: bool = False,
     ) -> None:
@@ -78,12 +82,20 @@ class BulkContext:
             )
         if log is not None and not isinstance(log, logging.Logger | logging.LoggerAdapter):
             raise InvalidValueError(f"log must be a logging.Logger, not {shorten(log)}")
-        self.arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
+        self.arguments = (
+            flush_threshold,
+            log,
+            refresh_version_stats,
+            upload,
+            local_dataset_root_path,
+            allow_update,
+        )
         self._writer = writer
         self._commit = commit
         self._threshold = threshold
         self._log = log or logger
         self._refresh = refresh_version_stats
+        self._upload = upload
         self._root = check_root(local_dataset_root_path)
         self._allow_update = allow_update
         self._changes: list[_Change] = []
@@ -97,9 +109,9 @@ class BulkContext:
         """Update a frame with the next flush: merged when `allow_update` is set, else as an add."""
         self._gather(_Change("update" if self._allow_update else "add", frame))
 
-    def delete_frame(self, frame: SingleFrame | FrameGroup | str) -> None:
+    def delete_frame(self, frame: SingleFrame | FrameGroup | str, delete_sources: bool = False) -> None:
         """Delete a frame with the next flush; see `DatasetVersion.delete_frames`."""
-        self._gather(_Change("delete", frame))
+        self._gather(_Change("delete", frame, delete_sources=delete_sources))
 
     def flush(self) -> None:
         """Record what was gathered."""
@@ -139,12 +151,16 @@ class BulkContext:
     def _write(self, run: list[_Change]) -> list[dict[str, Any]]:
         frames = [change.frame for change in run]
         match run[0].kind:
+            case "delete" if run[0].delete_sources:
+                report, _ = self._writer.delete_with_sources(frames)
             case "delete":
                 report = self._writer.delete(frames)
             case "update":
-                report = self._writer.update(frames, without_fields=[], root=self._root)
+                report = self._writer.update(frames, without_fields=[], root=self._root, upload=self._upload)
             case _:
-                report = self._writer.add(frames, warn_on_duplicates=run[0].warn, root=self._root)
+                report = self._writer.add(
+                    frames, warn_on_duplicates=run[0].warn, root=self._root, upload=self._upload
+                )
         return failures_of(report)
 
     def __enter__(self) -> Self:

@@ -7,14 +7,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engine.errors import InvalidValueError, NotFoundError, PublishedError
+import msgspec
+
+from ...engine.errors import InvalidValueError, NotFoundError, PublishedError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import shorten
+from ..uploads.target import check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
-from .writing import Failure, failures_of, logger, raise_if_refused
+from .source_deletion import SourceDeletion
+from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, failures_of, logger, raise_if_refused
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -33,13 +37,23 @@ class FrameWrites(VersionHandle):
         warn_on_duplicate_frames: bool = False,
         batch_size: int = 1000,
         refresh_version_stats: bool = True,
-        *,
+        auto_upload_destination: str | None = None,
         local_dataset_root_path: str | Path | None = None,
+        force_upload: bool = False,
         progress_report: int = 1,
+        register_on_upload_failure: bool = False,
+        upload_retries: int = UPLOAD_RETRIES,
+        src_to_dst_mapping: Mapping[str, str] | None = None,
+        unregister_on_upload_fail: bool = True,
+        *,
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> list[Failure]:
         """Add frames; an id that the version holds is overwritten, and `frame.id` is set where there was none.
+
+        With a destination, local files (sources, previews, masks) are uploaded first, and the frames, the objects
+        passed included, then name the uploads. Content that was uploaded to the same destination before, for any
+        dataset, is linked and not sent again; nothing there is ever overwritten.
 
         Parameters
         ----------
@@ -48,13 +62,29 @@ class FrameWrites(VersionHandle):
         warn_on_duplicate_frames : bool
             Warn of ids that were already added through this object.
         batch_size : int
-            Frames in one record batch, at most 10,000; an append takes eight.
+            Frames in one record batch, at most 10,000; an append takes eight, or one while files are uploaded.
         refresh_version_stats : bool
             Commit once at the end.
+        auto_upload_destination : str, optional
+            URL that local files are uploaded to, as ``<destination>/<dataset_id>/<version_name>.<version_id>/<path
+            relative to local_dataset_root_path>``: ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
+            ``file``, ``memory`` or a folder; or ``blobs:``, the engine's own store.
         local_dataset_root_path : path, optional
-            Folder that ids derived from local sources are relative to, so that machines agree.
+            Folder that holds all local files; required with `auto_upload_destination`. Ids derived from local
+            sources are relative to it, so that machines agree.
+        force_upload : bool
+            Upload also content that is at the destination already, under a name of its own.
         progress_report : int
             Log after every that many batches.
+        register_on_upload_failure : bool
+            Register frames whose upload failed with their local URIs.
+        upload_retries : int
+            How often a destination that refuses is asked again, with growing waits.
+        src_to_dst_mapping : dict of str to str, optional
+            URL for each source (path or URI) that is to be uploaded; a URL that ends in a slash is a folder. Instead
+            of `auto_upload_destination`.
+        unregister_on_upload_fail : bool
+            Delete frames whose upload failed, if the version holds them.
         callback : fsspec.callbacks.Callback, optional
             Told of the frames done (ours).
         command_id : str, optional
@@ -63,18 +93,30 @@ class FrameWrites(VersionHandle):
         Returns
         -------
         list of dict
-            One ``{"frame", "error", "error_type"}`` for each frame that was not added; all others were.
+            One ``{"frame", "error", "error_type"}`` for each frame that failed; all others were added.
 
         Raises
         ------
         PublishedError
             The version takes no changes.
+        UsageError
+            `auto_upload_destination` and `src_to_dst_mapping` are both given, or `local_dataset_root_path` is
+            missing, or the destination is of an unknown kind or needs a library that is not installed.
         """
+        options = Upload(
+            mapping=check_mapping(src_to_dst_mapping),
+            force=force_upload,
+            retries=upload_retries,
+            register_on_failure=register_on_upload_failure,
+            unregister_on_failure=unregister_on_upload_fail,
+        )
+        upload = self._upload(auto_upload_destination, local_dataset_root_path, options)
         report = self._writer.add(
             frames,
             batch_size=batch_size,
             warn_on_duplicates=warn_on_duplicate_frames,
             root=local_dataset_root_path,
+            upload=upload,
             command_id=command_id,
             on_part=_Progress(callback, progress_report),
         )
@@ -145,6 +187,7 @@ class FrameWrites(VersionHandle):
             frames,
             batch_size=batch_size,
             without_fields=without_fields,
+            upload=self._upload(),
             command_id=command_id,
             on_part=_Progress(callback),
         )
@@ -156,11 +199,24 @@ class FrameWrites(VersionHandle):
         frames: Iterable[Any],
         batch_size: int = 1000,
         refresh_version_stats: bool = True,
+        delete_sources: bool = False,
         *,
         callback: Callback | None = None,
         command_id: str | None = None,
-    ) -> None:
+    ) -> SourceDeletion | None:
         """Delete frames given by id, frame or dict; one warning counts the ids that are not there.
+
+        Parameters
+        ----------
+        delete_sources : bool
+            Delete the files, too, that the frames name and no frame of any existing version names any more: objects
+            on s3, gs and azure, and contents in ``blobs:``. Every store is asked for all of them first; a failure
+            there leaves everything as it is.
+
+        Returns
+        -------
+        SourceDeletion or None
+            With `delete_sources` what was deleted, what was kept, and what could not be deleted, which is warned of.
 
         Raises
         ------
@@ -168,27 +224,48 @@ class FrameWrites(VersionHandle):
             Some entries name no frame; all others were deleted.
         PublishedError
             The version takes no changes.
+        UsageError
+            `delete_sources`, and a source is of another kind; nothing was deleted.
+        StorageError
+            `delete_sources`, and a store cannot be asked; nothing was deleted.
         """
-        report = self._writer.delete(
-            frames, batch_size=batch_size, command_id=command_id, on_part=_Progress(callback)
-        )
+        progress = _Progress(callback)
+        if delete_sources:
+            report, sources = self._writer.delete_with_sources(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
+        else:
+            sources = None
+            report = self._writer.delete(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
         self._refresh(refresh_version_stats, command_id)
         raise_if_refused(report)
+        return sources
 
     def get_bulk_context(
         self,
         flush_threshold: int | None = None,
         log: Any = None,
         refresh_version_stats: bool = True,
-        *,
+        auto_upload_destination: str | None = None,
         local_dataset_root_path: str | Path | None = None,
         allow_update: bool = False,
     ) -> BulkContext:
         """Return the context that gathers changes made one at a time; there is one for each object.
 
-        A second call returns the same context, and warns when its arguments differ.
+        A second call returns the same context, and warns when its arguments differ. Local files are uploaded with
+        each flush; see `add_frames`.
         """
-        arguments = (flush_threshold, log, refresh_version_stats, local_dataset_root_path, allow_update)
+        upload = self._upload(auto_upload_destination, local_dataset_root_path)
+        arguments = (
+            flush_threshold,
+            log,
+            refresh_version_stats,
+            upload,
+            local_dataset_root_path,
+            allow_update,
+        )
         if self._bulk is None:
             self._bulk = BulkContext(self._writer, self.commit_version, *arguments)
         elif self._bulk.arguments != arguments:
@@ -222,6 +299,21 @@ class FrameWrites(VersionHandle):
         self._engine.catch_up()
         self._engine.states.save_snapshot(self._id)
         return counts
+
+    def _upload(
+        self, destination: str | None = None, root: str | Path | None = None, options: Upload = NO_OPTIONS
+    ) -> Upload | None:
+        """Return what the arguments of a call say of uploads, or else what this object was made with."""
+        if isinstance(options.retries, bool) or not isinstance(options.retries, int) or options.retries < 0:
+            raise InvalidValueError(
+                f"upload_retries must be a whole number of 0 or more, not {options.retries!r}"
+            )
+        if destination is not None and options.mapping is not None:
+            raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
+        if options.mapping is not None:
+            return options
+        target = check_target(destination, root) or self._target
+        return msgspec.structs.replace(options, target=target) if target else None
 
     def _refresh(self, wanted: bool, command_id: str | None) -> None:
         """Commit what a call has written; repeated, a command commits no more than its first time."""

@@ -9,6 +9,7 @@ from ...engine.errors import PublishedError, UsageError
 from ...engine.times import utc
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
+from ..uploads.target import UploadTarget
 from .masks import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .selection import find_dataset, find_version
 from .statistics import Statistics
@@ -24,16 +25,24 @@ class VersionHandle:
         )
 
     @classmethod
-    def of(cls, engine: Engine, version_id: str) -> Self:
-        """Return the version of an engine by id; `NotFoundError` when there is none or it was removed."""
+    def of(cls, engine: Engine, version_id: str, target: UploadTarget | None = None) -> Self:
+        """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
+
+        Parameters
+        ----------
+        target : UploadTarget, optional
+            Where the local files of frames go that are written through this object.
+        """
         version = object.__new__(cls)
         version._engine = engine
         version._id = find_version(engine, version_id=version_id).version_id
+        version._target = target
         version._writer = VersionWriter(engine, version_id)
         return version
 
     _engine: Engine
     _id: str
+    _target: UploadTarget | None
     _writer: VersionWriter
 
     def _row(self) -> VersionRow:
@@ -156,7 +165,7 @@ class VersionHandle:
         return hash(self._id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self._engine, self._id)
+        return type(self).of, (self._engine, self._id, self._target)
 
     def __repr__(self) -> str:
         from .cards import version_text

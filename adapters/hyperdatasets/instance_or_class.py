@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
@@ -18,11 +18,4 @@ class instance_or_class(Generic[Parameters, Result]):  # noqa: N801 - a decorato
         self.__doc__ = function.__doc__
 
     def __get__(self, instance: object | None, owner: type) -> Callable[Parameters, Result]:
-        target = owner if instance is None else instance
-        function = self._function
-
-        @wraps(function)
-        def bound(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            return function(target, *args, **kwargs)
-
-        return bound
+        return MethodType(self._function, owner if instance is None else instance)

@@ -8,6 +8,7 @@ from ...engine.errors import ConflictError, UsageError
 from ...engine.validation import shorten, text
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
+from ..uploads.target import PathLike, check_target
 from .dataset import Dataset
 from .handle import VersionHandle, meant
 from .instance_or_class import instance_or_class
@@ -75,11 +76,22 @@ class VersionLifecycle(VersionHandle):
         cls,
         dataset_id: str | None = None,
         dataset_name: str | None = None,
-        *,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
         dataset_project: str | None = None,
     ) -> Self:
-        """Return the draft farthest from the root (ties: the newest); without drafts the version published last."""
-        return cls.get_version(dataset_id, dataset_name, dataset_project=dataset_project)
+        """Return the draft farthest from the root (ties: the newest); without drafts the version published last.
+
+        Local files of frames that are written through the object go to `auto_upload_destination`; see
+        `DatasetVersion.add_frames`.
+        """
+        return cls.get_version(
+            dataset_id,
+            dataset_name,
+            auto_upload_destination=auto_upload_destination,
+            local_dataset_root_path=local_dataset_root_path,
+            dataset_project=dataset_project,
+        )
 
     @classmethod
     def get_version(
@@ -88,11 +100,15 @@ class VersionLifecycle(VersionHandle):
         dataset_name: str | None = None,
         version_id: str | None = None,
         version_name: str | None = None,
-        *,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
         raise_on_multiple: bool = False,
         dataset_project: str | None = None,
     ) -> Self:
         """Return a version by id or name; without either the current one. Of several with one name the newest.
+
+        Local files of frames that are written through the object go to `auto_upload_destination`; see
+        `DatasetVersion.add_frames`.
 
         Raises
         ------
@@ -103,6 +119,7 @@ class VersionLifecycle(VersionHandle):
         ValueError
             Several versions have the name and `raise_on_multiple` is set.
         """
+        target = check_target(auto_upload_destination, local_dataset_root_path)
         engine = current_engine()
         row = find_version(
             engine,
@@ -113,7 +130,7 @@ class VersionLifecycle(VersionHandle):
             dataset_project,
             raise_on_multiple=raise_on_multiple,
         )
-        return cls.of(engine, row.version_id)
+        return cls.of(engine, row.version_id, target)
 
     @classmethod
     def create_version(
@@ -125,12 +142,14 @@ class VersionLifecycle(VersionHandle):
         parent_version_ids: list[str] | None = None,
         parent_version_names: list[str] | None = None,
         raise_if_exists: bool = False,
-        *,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
         dataset_project: str | None = None,
     ) -> Self:
         """Create a draft: the child of a published version, or an empty root without a parent.
 
-        An existing draft of that name is returned instead.
+        An existing draft of that name is returned instead. Local files of frames that are written through the object
+        go to `auto_upload_destination`; see `DatasetVersion.add_frames`.
 
         Raises
         ------
@@ -139,6 +158,7 @@ class VersionLifecycle(VersionHandle):
         ValueError
             A published version has that name, or any version and `raise_if_exists` is set.
         """
+        target = check_target(auto_upload_destination, local_dataset_root_path)
         engine = current_engine()
         dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
         parent_id = _parent_id(engine, dataset, parent_version_ids, parent_version_names)
@@ -149,7 +169,7 @@ class VersionLifecycle(VersionHandle):
         version_id = engine.commands.create_version(
             dataset.dataset_id, version_name, parent_id=parent_id, description=description, existing=existing
         )
-        return cls.of(engine, version_id)
+        return cls.of(engine, version_id, target)
 
     @instance_or_class
     def create_snapshot(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...engine.decisions import check_without_fields
@@ -15,11 +16,17 @@ from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import identifier, shorten
-from ...engine.writer import WriteReport
+from ...engine.writer import APPEND_BATCHES, WriteReport
 from ..connection import Engine
+from ..uploads.encoder import UploadingEncoder
+from ..uploads.target import UploadTarget, version_folder
 from .callers import warn_caller
+from .selection import find_version
+from .source_deletion import SourceDeleter, SourceDeletion
 
 logger = logging.getLogger("framelode.hyperdatasets")
+
+UPLOAD_RETRIES = 5
 
 Failure = dict[str, Any]
 """``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
@@ -29,8 +36,42 @@ class UnknownFramesWarning(UserWarning):
     """Frames to be deleted that the version does not hold."""
 
 
+class SourcesNotDeletedWarning(UserWarning):
+    """Sources of deleted frames that are still there."""
+
+
 class DuplicateFramesWarning(UserWarning):
     """Frames with ids that were already added through the same object."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """What becomes of the local files of frames that are written.
+
+    Attributes
+    ----------
+    target : UploadTarget or None
+        Where all of them go.
+    mapping : dict of str to str, optional
+        Where each one goes, by local path; instead of a target.
+    force : bool
+        Send also contents that are there already.
+    retries : int
+        How often a destination that refuses is asked again.
+    register_on_failure : bool
+        Register frames that failed, too, with their local URIs.
+    unregister_on_failure : bool
+        Delete frames that failed, if the version holds them.
+    """
+
+    target: UploadTarget | None = None
+    mapping: dict[str, str] | None = None
+    force: bool = False
+    retries: int = UPLOAD_RETRIES
+    register_on_failure: bool = False
+    unregister_on_failure: bool = True
+
+
+NO_OPTIONS = Upload()
 
 
 class VersionWriter:
@@ -56,19 +97,23 @@ class VersionWriter:
         batch_size: int = 1000,
         warn_on_duplicates: bool = False,
         root: str | os.PathLike[str] | None = None,
+        upload: Upload | None = None,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
         """Add frames and return the report."""
-        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        encoder = self._encoder(root, upload)
         report = self._engine.writer.add(
             self._version_id,
             _as_iterable(frames),
             encoder,
             batch_size=batch_size,
+            # An upload takes longer than a sync of the log, and what was uploaded is registered soon.
+            append_batches=APPEND_BATCHES if upload is None else 1,
             command_id=command_id,
             on_part=on_part,
         )
+        self._unregister(encoder, upload, batch_size)
         if warn_on_duplicates:
             self._warn_of_duplicates(report)
         self._remember(report)
@@ -102,21 +147,33 @@ class VersionWriter:
         batch_size: int = 1000,
         without_fields: Any = None,
         root: str | os.PathLike[str] | None = None,
+        upload: Upload | None = None,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
         """Replace frames, or merge into them when `without_fields` is not None."""
         if without_fields is None:
-            return self.add(frames, batch_size=batch_size, root=root, command_id=command_id, on_part=on_part)
+            return self.add(
+                frames,
+                batch_size=batch_size,
+                root=root,
+                upload=upload,
+                command_id=command_id,
+                on_part=on_part,
+            )
+        fields = check_without_fields(without_fields)
+        upload = None if "sources" in fields else upload
+        encoder = self._encoder(root, upload)
         report = self._engine.writer.merge(
             self._version_id,
             _as_iterable(frames),
-            FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes),
-            check_without_fields(without_fields),
+            encoder,
+            fields,
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
         )
+        self._unregister(encoder, upload, batch_size)
         self._remember(report)
         return report
 
@@ -142,6 +199,52 @@ class VersionWriter:
             message = f"{report.unknown} frames to be deleted are not in the version"
             warn_caller(message, UnknownFramesWarning)
         return report
+
+    def delete_with_sources(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> tuple[WriteReport, SourceDeletion]:
+        """Delete frames, and then the sources that no frame of an existing version names any more."""
+        given = list(_as_iterable(frames))
+        sources = SourceDeleter(self._engine, self._version_id)
+        sources.look(list(_ids_of(given, [])))
+        report = self.delete(given, batch_size=batch_size, command_id=command_id, on_part=on_part)
+        result = sources.finish()
+        if result.failures:
+            first = result.failures[0]
+            message = f"{len(result.failures)} sources could not be deleted, the first: {first['uri']}: {first['error']}"
+            warn_caller(message, SourcesNotDeletedWarning)
+        return report, result
+
+    def _encoder(
+        self, root: str | os.PathLike[str] | None, upload: Upload | None
+    ) -> FrameEncoder | UploadingEncoder:
+        if upload is None:
+            return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        uploads = self._engine.uploads
+        if upload.target is not None:
+            root = upload.target.root
+            row = find_version(self._engine, version_id=self._version_id)
+            folder = version_folder(row.dataset_id, row.name, row.version_id)
+            uploader = uploads.to_target(upload.target, folder, force=upload.force, retries=upload.retries)
+        else:
+            mapping = upload.mapping or {}
+            uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
+        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        return UploadingEncoder(encoder, uploader, register_on_failure=upload.register_on_failure)
+
+    def _unregister(
+        self, encoder: FrameEncoder | UploadingEncoder, upload: Upload | None, batch_size: int
+    ) -> None:
+        """Delete the frames whose upload failed, those that the version holds."""
+        if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
+            return
+        if isinstance(encoder, UploadingEncoder) and encoder.failed_ids:
+            self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
 
     def _remember(self, report: WriteReport) -> None:
         for first, last in report.spans:

@@ -29,6 +29,8 @@ class Parcel(msgspec.Struct):
         Name wanted, relative to the destination, parts joined by ``/`` and percent-encoded.
     fresh : bool
         A name of its own is wanted, even where that name holds the same content already.
+    exact : bool
+        No other name will do: where it is taken by another content the parcel fails.
     digest : str
         blake3 of the content, 64 hex digits, once it was read.
     size : int
@@ -44,6 +46,7 @@ class Parcel(msgspec.Struct):
     path: str
     name: str
     fresh: bool = False
+    exact: bool = False
     digest: str = ""
     size: int = 0
     uri: str = ""

@@ -1,0 +1,61 @@
+"""The engine's own blob store as a destination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from ...engine.blob_place import PlaceError
+from ...engine.blob_sources import SourceError
+from ...engine.blob_uris import SCHEME, blob_uri, parse_blob_uri
+from ...engine.blobs import BlobStore, FileFailure, StoredFile
+from .destination import Destination, Parcel
+
+
+class BlobsDestination(Destination):
+    """Stores contents under their hash; whatever is known there is not written again.
+
+    Parameters
+    ----------
+    store : BlobStore
+        The store.
+    retries : int
+        How often it is asked again when it refuses.
+    """
+
+    root = SCHEME
+
+    def __init__(self, store: BlobStore, retries: int) -> None:
+        self._store = store
+        self._retries = retries
+
+    def read(self, parcels: Sequence[Parcel]) -> None:
+        """Store files: what is read is sent already."""
+        waiting = iter(parcels)
+
+        def settle(outcome: StoredFile | FileFailure) -> None:
+            parcel = next(waiting)
+            if isinstance(outcome, StoredFile):
+                parcel.digest, parcel.size = outcome.digest, outcome.size
+                parcel.uri = blob_uri(outcome.digest, unquote(parcel.name, errors="surrogateescape"))
+            elif outcome.kind == "source":
+                parcel.error = SourceError(outcome.error)
+            else:
+                parcel.error = PlaceError(outcome.error, permanent=True)  # the store has tried again itself
+
+        self._store.put_files((parcel.path for parcel in parcels), on_done=settle, retries=self._retries)
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Do nothing: reading stored them."""
+
+    def discard(self, parcels: Sequence[Parcel]) -> None:
+        """Do nothing: nothing temporary is left."""
+
+    def holds(self, uri: str, size: int) -> bool:
+        """Say whether a content is there."""
+        digest = parse_blob_uri(uri).digest
+        return digest in self._store and self._store.size(digest) == size
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete contents."""
+        self._store.delete([parse_blob_uri(uri).digest for uri in uris])

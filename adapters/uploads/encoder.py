@@ -1,0 +1,80 @@
+"""Encodes frames for a write after their local files are uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
+from ...engine.errors import FramelodeError
+from ...engine.events import UploadedFile
+from ...engine.relocation import check_sources, local_uris, relocate
+from ...engine.wire import path_or_uri
+from .service import MappedUploader
+from .uploader import Outcome, Uploader
+
+
+class UploadingEncoder:
+    """Uploads the files of frames that can be recorded, then encodes the frames as they name the uploads.
+
+    Parameters
+    ----------
+    encoder : FrameEncoder
+        Checks frames, gives them ids while their sources are still local, and encodes them.
+    uploader : Uploader or MappedUploader
+        Sends the files.
+    register_on_failure : bool
+        Encode frames that failed, too, with their local URIs.
+    """
+
+    def __init__(
+        self, encoder: FrameEncoder, uploader: Uploader | MappedUploader, *, register_on_failure: bool
+    ) -> None:
+        self._encoder = encoder
+        self._uploader = uploader
+        self._register = register_on_failure
+        self._failed: dict[str, None] = {}
+
+    @property
+    def failed_ids(self) -> list[str]:
+        """Ids of the frames whose last try failed."""
+        return list(self._failed)
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Upload and encode a batch; what is refused by either comes back as refusals."""
+        _, refusals = self._encoder.encode(frames)
+        refused = {id(refusal.frame) for refusal in refusals}
+        ready, failures = self._upload([frame for frame in frames if id(frame) not in refused])
+        encoded, more = self._encoder.encode(ready)
+        return encoded, [*refusals, *failures, *more]
+
+    def _upload(self, frames: Sequence[AnyFrame]) -> tuple[list[AnyFrame], list[Refusal]]:
+        named = {uri: path_or_uri(uri) or uri for frame in frames for uri in local_uris(frame)}
+        paths = {uri: path for uri, path in named.items() if self._uploader.takes(path)}
+        outcomes = self._uploader.upload(list(paths.values())) if paths else {}
+        ready: list[AnyFrame] = []
+        failures: list[Refusal] = []
+        for frame in frames:
+            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in local_uris(frame) if uri in paths})
+            if error is None:
+                self._failed.pop(frame.id or "", None)
+            else:
+                failures.append(Refusal(frame, error, "upload"))
+                self._failed[frame.id or ""] = None
+            if error is None or self._register:
+                ready.append(frame)
+        return ready, failures
+
+
+def _settle(frame: AnyFrame, outcomes: dict[str, Outcome]) -> str | None:
+    """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
+    errors = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, FramelodeError)]
+    placed = {uri: outcome for uri, outcome in outcomes.items() if isinstance(outcome, UploadedFile)}
+    try:
+        check_sources(frame, placed)
+    except FramelodeError as error:
+        errors.append(str(error))
+    if errors:
+        return "; ".join(errors)
+    relocate(frame, placed)
+    return None

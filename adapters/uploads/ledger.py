@@ -1,0 +1,39 @@
+"""What the log knows of uploads: which contents are where, and that more came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...engine.events import UploadedFile
+from ...engine.upload_commands import UploadCommands
+from ...projections.runner import Runner
+from ...projections.uploads import Uploads
+
+
+class UploadLedger:
+    """Finds contents that are at a destination, and records new ones.
+
+    Parameters
+    ----------
+    commands : UploadCommands
+        Record.
+    runner : Runner
+        Keeps the projection level with the log.
+    uploads : Uploads
+        The projection.
+    """
+
+    def __init__(self, commands: UploadCommands, runner: Runner, uploads: Uploads) -> None:
+        self._commands = commands
+        self._runner = runner
+        self._uploads = uploads
+
+    def find(self, destination: str, digests: Iterable[str]) -> dict[str, UploadedFile]:
+        """Return those of some contents that were put at a destination, by digest."""
+        self._runner.catch_up(self._uploads)
+        with self._runner.store.read() as connection:
+            return self._uploads.find(connection, destination, digests)
+
+    def record(self, destination: str, files: Sequence[UploadedFile]) -> None:
+        """Record files that are at a destination by now, durable."""
+        self._commands.record_uploads(destination, files)

@@ -1,0 +1,84 @@
+"""What an engine offers for uploads: an uploader for each call that wants one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...engine.blob_uris import SCHEME
+from ...engine.blobs import BlobStore
+from .blobs import BlobsDestination
+from .destination import Destination
+from .ledger import UploadLedger
+from .opening import open_destination
+from .target import UploadTarget, names_below, routes_of
+from .uploader import Outcome, Uploader
+
+
+class UploadService:
+    """Makes uploaders.
+
+    Parameters
+    ----------
+    ledger : UploadLedger
+        What the log knows of uploads.
+    blobs : callable
+        Gives the engine's blob store.
+    """
+
+    def __init__(self, ledger: UploadLedger, blobs: Callable[[], BlobStore]) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+
+    def to_target(self, target: UploadTarget, folder: str, *, force: bool, retries: int) -> Uploader:
+        """Return what uploads every local file of a root folder to a folder of a destination."""
+        destination = self._open(target.destination, retries)
+        below = "" if destination.root == SCHEME else folder
+        name_of = names_below(target.root, below)
+        return Uploader(destination, name_of, self._ledger, force=force, retries=retries)
+
+    def by_mapping(self, mapping: Mapping[str, str], *, force: bool, retries: int) -> MappedUploader:
+        """Return what uploads the files of a mapping, each to the object that it names."""
+        uploaders: dict[str, Uploader] = {}
+        for route in routes_of(mapping):
+            uploader = Uploader(
+                self._open(route.destination, retries),
+                route.names.__getitem__,
+                self._ledger,
+                force=force,
+                retries=retries,
+                exact=True,
+            )
+            uploaders |= dict.fromkeys(route.names, uploader)
+        return MappedUploader(uploaders)
+
+    def _open(self, destination: str, retries: int) -> Destination:
+        if destination == SCHEME:
+            return BlobsDestination(self._blobs(), retries)
+        return open_destination(destination)
+
+
+class MappedUploader:
+    """Uploads files that are in a mapping; all others stay where they are.
+
+    Parameters
+    ----------
+    uploaders : mapping of str to Uploader
+        What uploads each path.
+    """
+
+    def __init__(self, uploaders: Mapping[str, Uploader]) -> None:
+        self._uploaders = uploaders
+
+    def takes(self, path: str) -> bool:
+        """Say whether a file is to be uploaded."""
+        return path in self._uploaders
+
+    def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
+        """Upload files; see `Uploader.upload`."""
+        shares: dict[int, list[str]] = {}
+        for path in paths:
+            shares.setdefault(id(self._uploaders[path]), []).append(path)
+        outcomes: dict[str, Outcome] = {}
+        for share in shares.values():
+            outcomes |= self._uploaders[share[0]].upload(share)
+        return outcomes

@@ -1,0 +1,166 @@
+"""Where the files of frames are to go: what users say of it, checked, and the names that files get there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from ...engine.blob_uris import SCHEME
+from ...engine.errors import InvalidValueError, UsageError
+from ...engine.validation import shorten
+from ...engine.wire import path_or_uri, source_uri
+
+PathLike = str | os.PathLike[str]
+NameOf = Callable[[str], str]
+
+
+class UploadTarget(msgspec.Struct, frozen=True):
+    """A destination, and the local folder that names there are relative to.
+
+    Attributes
+    ----------
+    destination : str
+        URL, or ``blobs:`` for the engine's own store.
+    root : str
+        Absolute path of the folder.
+    """
+
+    destination: str
+    root: str
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A destination, and the names that some local files are to have there.
+
+    Attributes
+    ----------
+    destination : str
+        URL.
+    names : dict of str to str
+        Local path to name.
+    """
+
+    destination: str
+    names: dict[str, str]
+
+
+def check_target(destination: object, root: object) -> UploadTarget | None:
+    """Return the target that the arguments of a call mean; None without a destination.
+
+    Raises
+    ------
+    UsageError
+        A destination without `local_dataset_root_path`, or it is no URL.
+    """
+    if destination is None:
+        return None
+    if not isinstance(destination, str | os.PathLike) or not os.fspath(destination):
+        raise UsageError(
+            f"auto_upload_destination must be a URL such as 's3://bucket/datasets', a folder or 'blobs:', "
+            f"not {shorten(destination)}"
+        )
+    if root is None:
+        raise UsageError(
+            "auto_upload_destination needs local_dataset_root_path: the folder that all local files are in"
+        )
+    if not isinstance(root, str | os.PathLike) or not os.fspath(root):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {shorten(root)}")
+    return UploadTarget(str(os.fspath(destination)), os.path.abspath(os.fspath(root)))  # noqa: PTH100 - links stay
+
+
+def names_below(root: str, folder: str = "") -> NameOf:
+    """Return what gives local files their names: their paths relative to a root, percent-encoded, below a folder."""
+    prefix = root.rstrip(os.sep) + os.sep
+
+    def name_of(path: str) -> str:
+        if not path.startswith(prefix):
+            raise InvalidValueError(f"{path} is not inside local_dataset_root_path {root}")
+        return folder + encoded(path[len(prefix) :])
+
+    return name_of
+
+
+def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
+    """Return the folder of a version's files at a destination, with a slash at its end."""
+    return f"{encoded_part(dataset_id)}/{encoded_part(version_name)}.{encoded_part(version_id)}/"
+
+
+def encoded(path: str) -> str:
+    """Return a relative path percent-encoded, its parts joined by ``/``."""
+    return "/".join(map(encoded_part, Path(path).parts))
+
+
+def encoded_part(part: str) -> str:
+    """Return a name percent-encoded; one of dots alone would mean a folder."""
+    if part in {".", ".."}:
+        return part.replace(".", "%2E")
+    return quote(os.fsencode(part), safe="")
+
+
+def check_mapping(mapping: object) -> dict[str, str] | None:
+    """Return what local paths are mapped to, from ``src_to_dst_mapping``.
+
+    Raises
+    ------
+    InvalidValueError
+        It maps something else than paths or URIs to URLs, or two sources to one.
+    """
+    if mapping is None:
+        return None
+    if not isinstance(mapping, Mapping):
+        raise InvalidValueError(
+            f"src_to_dst_mapping must map sources to destinations, not be {shorten(mapping)}"
+        )
+    checked: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for source, target in mapping.items():
+        path = path_or_uri(source_uri(source, "src_to_dst_mapping")) or ""
+        if not isinstance(target, str | os.PathLike) or not os.fspath(target):
+            raise InvalidValueError(f"src_to_dst_mapping[{shorten(source)}] is no URL: {shorten(target)}")
+        url = _target_url(path, str(os.fspath(target)))
+        if taken.setdefault(url, path) != path and url != SCHEME:
+            raise InvalidValueError(
+                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {url}"
+            )
+        checked[path] = url
+    return checked
+
+
+def routes_of(mapping: Mapping[str, str]) -> list[Route]:
+    """Sort mapped files by destination: one for each server, bucket or local disk."""
+    local = {path: url for path, url in mapping.items() if url.startswith("file:///")}
+    routes: dict[str, dict[str, str]] = {}
+    for path, url in mapping.items():
+        if url == SCHEME:
+            routes.setdefault(SCHEME, {})[path] = encoded_part(Path(path).name)
+        elif path not in local:
+            scheme, _, rest = url.partition("://")
+            place, _, name = rest.lstrip("/").partition("/")
+            if not place or not name:
+                raise InvalidValueError(f"src_to_dst_mapping: {url} names no object")
+            routes.setdefault(f"{scheme}://{place}", {})[path] = name
+    if local:
+        targets = {path: _local_path(url) for path, url in local.items()}
+        folder = os.path.commonpath([os.path.dirname(target) for target in targets.values()])  # noqa: PTH120
+        names = {path: encoded(os.path.relpath(target, folder)) for path, target in targets.items()}
+        routes[source_uri(Path(folder), "src_to_dst_mapping")] = names
+    return [Route(destination, names) for destination, names in routes.items()]
+
+
+def _target_url(path: str, target: str) -> str:
+    """Return the full URL of a target; one that ends in a slash is a folder for the file's own name."""
+    if target == SCHEME:
+        return target
+    name = encoded_part(Path(path).name)
+    if "://" in target and not target.startswith("file:"):
+        return target + name if target.endswith("/") else target
+    inside = os.path.join(_local_path(target), Path(path).name) if target.endswith("/") else target  # noqa: PTH118
+    return source_uri(inside, "src_to_dst_mapping")
+
+
+def _local_path(url: str) -> str:
+    return os.fsdecode(unquote_to_bytes(url[7:])) if url.startswith("file:///") else url

@@ -1,0 +1,176 @@
+"""Sends local files to a destination: each content once, tried again, and recorded before frames name it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ...engine.blob_sources import SourceError
+from ...engine.blobs import batches_of, growing_waits
+from ...engine.errors import FramelodeError, StorageError
+from ...engine.events import UploadedFile
+from ...engine.wire import source_uri
+from .destination import Destination, Parcel
+from .ledger import UploadLedger
+
+_ASKING_THREADS = 16
+
+Outcome = UploadedFile | FramelodeError
+
+
+class Uploader:
+    """Uploads files for one call.
+
+    Parameters
+    ----------
+    destination : Destination
+        Where to.
+    name_of : callable
+        Gives the name of a local file at the destination; a `FramelodeError` when it cannot have one.
+    ledger : UploadLedger
+        Knows what is there, and is told of what came.
+    force : bool
+        Send also what is there already, under a name of its own.
+    retries : int
+        How often a destination that refuses is asked again, with growing waits.
+    exact : bool
+        Each file has to be at its own name, also when its content is known under another.
+    sleep : callable
+        Waits for some seconds; injected in tests.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        name_of: Callable[[str], str],
+        ledger: UploadLedger,
+        *,
+        force: bool = False,
+        retries: int = 5,
+        exact: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._destination = destination
+        self._name_of = name_of
+        self._ledger = ledger
+        self._force = force
+        self._exact = exact
+        self._waits = growing_waits(retries)
+        self._sleep = sleep
+        self._sent: dict[str, UploadedFile] = {}
+
+    def takes(self, path: str) -> bool:
+        """Say whether a file is to be uploaded: each one is, unless it is at the destination already."""
+        if not source_uri(Path(path), "path").startswith(self._destination.root + "/"):
+            return True
+        try:
+            self._name_of(path)
+        except FramelodeError:
+            return False
+        return True
+
+    def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
+        """Upload files, each given once; returns what each became, or why it was not uploaded."""
+        outcomes: dict[str, Outcome] = {}
+        parcels: dict[str, Parcel] = {}
+        for path in paths:
+            try:
+                parcels[path] = Parcel(
+                    path, self._name_of(path), fresh=self._force and not self._exact, exact=self._exact
+                )
+            except FramelodeError as error:
+                outcomes[path] = error
+        for batch in batches_of(parcels):
+            some = [parcels[str(path)] for path in batch]
+            self._upload_batch(some)
+            outcomes |= {parcel.path: _outcome(parcel) for parcel in some}
+        return outcomes
+
+    def _upload_batch(self, parcels: Sequence[Parcel]) -> None:
+        self._insist(self._destination.read, parcels)
+        waiting = [parcel for parcel in parcels if parcel.error is None and not parcel.uri]
+        try:
+            waiting = waiting if self._force else self._link(waiting)
+            while waiting:
+                waiting = self._send(waiting)
+        finally:
+            self._destination.discard(parcels)
+
+    def _link(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Link contents that are there already; returns the parcels that have to be sent."""
+        unknown = {parcel.digest for parcel in parcels} - self._sent.keys()
+        self._sent |= self._still_there(self._ledger.find(self._destination.root, unknown))
+        return [parcel for parcel in parcels if not self._settle(parcel)]
+
+    @property
+    def _is_each_sent(self) -> bool:
+        return self._force or self._exact
+
+    def _still_there(self, known: Mapping[str, UploadedFile]) -> dict[str, UploadedFile]:
+        """Return those of the contents once recorded that nobody has taken away since."""
+
+        def is_there(file: UploadedFile) -> bool:
+            try:
+                return self._destination.holds(file.uri, file.size)
+            except StorageError:  # it is sent, and the destination says then what is wrong
+                return False
+
+        if len(known) < 2:
+            return {digest: file for digest, file in known.items() if is_there(file)}
+        with ThreadPoolExecutor(_ASKING_THREADS) as pool:
+            answers = pool.map(is_there, known.values())
+            return {digest: known[digest] for digest, answer in zip(known, answers, strict=True) if answer}
+
+    def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Send one parcel of each content; returns those that have to be sent for want of it."""
+        leaders = {
+            parcel.path if self._is_each_sent else parcel.digest: parcel for parcel in reversed(parcels)
+        }
+        self._insist(self._destination.send, list(leaders.values()))
+        new = {
+            parcel.digest: UploadedFile(parcel.uri, parcel.digest, parcel.size)
+            for parcel in leaders.values()
+            if parcel.error is None
+        }
+        self._ledger.record(self._destination.root, list(new.values()))
+        self._sent |= new
+        if self._is_each_sent:
+            return []
+        return [parcel for parcel in parcels if not self._is_settled(parcel, leaders)]
+
+    def _is_settled(self, parcel: Parcel, leaders: Mapping[str, Parcel]) -> bool:
+        leader = leaders[parcel.digest]
+        if leader is parcel or self._settle(parcel):
+            return True
+        if isinstance(leader.error, SourceError):
+            return False  # another file of the same content may be better
+        parcel.error = leader.error
+        return True
+
+    def _settle(self, parcel: Parcel) -> bool:
+        """Link a parcel to what is there of its content, if it may be linked."""
+        file = self._sent.get(parcel.digest)
+        if file is None or (self._exact and file.uri != f"{self._destination.root}/{parcel.name}"):
+            return False
+        parcel.uri = file.uri
+        return True
+
+    def _insist(self, work: Callable[[Sequence[Parcel]], None], parcels: Sequence[Parcel]) -> None:
+        """Do some work, and again for the parcels that the destination refused for a while."""
+        work(parcels)
+        for wait in self._waits:
+            again = [parcel for parcel in parcels if parcel.may_try_again]
+            if not again:
+                break
+            self._sleep(wait)
+            for parcel in again:
+                parcel.error = None
+            work(again)
+
+
+def _outcome(parcel: Parcel) -> Outcome:
+    if parcel.error is not None:
+        return parcel.error
+    return UploadedFile(parcel.uri, parcel.digest, parcel.size)

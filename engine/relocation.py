@@ -1,0 +1,92 @@
+"""The local files that frames name, and naming instead what those were uploaded to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from .encoding import AnyFrame
+from .errors import InvalidValueError
+from .events import UploadedFile
+from .groups import FrameGroup
+from .wire import MaskSource, Preview, Source, path_or_uri
+
+HASH_PREFIX = "blake3:"
+_LOCAL = "file:///"
+
+
+def local_uris(frame: AnyFrame) -> list[str]:
+    """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
+    uris = (uri for source in _sources(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL))
+    return list(dict.fromkeys(uris))
+
+
+def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
+    """Compare the size and hash that a frame gives for its sources with what was uploaded.
+
+    Raises
+    ------
+    InvalidValueError
+        They contradict each other: the file is not the one that the frame means.
+    """
+    for source in _sources(frame):
+        found = placed.get(source.uri or "")
+        if found is None:
+            continue
+        path = path_or_uri(source.uri)
+        if source.size not in {None, found.size}:
+            raise InvalidValueError(
+                f"{path} has {found.size} bytes, the frame says size={source.size}: "
+                "the file changed, or the size is wrong"
+            )
+        given = source.hash
+        if given is not None and given.startswith(HASH_PREFIX) and given != HASH_PREFIX + found.digest:
+            raise InvalidValueError(
+                f"{path} has the hash {HASH_PREFIX}{found.digest}, the frame says {given}: "
+                "the file changed, or the hash is wrong"
+            )
+
+
+def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
+    """Make a frame name the uploaded contents instead of local files, with their sizes and hashes.
+
+    Parameters
+    ----------
+    placed : mapping of str to UploadedFile
+        What the ``file:///`` URIs became.
+    """
+    frames = frame.values() if isinstance(frame, FrameGroup) else (frame,)
+    for single in frames:
+        single.change_sources(lambda source: _relocated(source, placed))
+
+
+def _sources(frame: AnyFrame) -> Iterator[Source]:
+    if isinstance(frame, FrameGroup):
+        for single in frame.values():
+            yield from single.sources
+    else:
+        yield from frame.sources
+
+
+def _uris(source: Source) -> Iterator[str | None]:
+    yield source.uri
+    if source.preview is not None:
+        yield source.preview.uri
+    for mask in source.masks:
+        yield mask.uri
+
+
+def _relocated(source: Source, placed: Mapping[str, UploadedFile]) -> Source:
+    def moved(uri: str) -> str:
+        return placed[uri].uri if uri in placed else uri
+
+    found = placed.get(source.uri or "")
+    changes: dict[str, object] = {}
+    if found is not None:
+        changes = {"uri": found.uri, "size": found.size, "hash": source.hash or HASH_PREFIX + found.digest}
+    if source.preview is not None and source.preview.uri is not None:
+        changes["preview"] = Preview(source.preview.timestamp, moved(source.preview.uri))
+    if source.masks:
+        changes["masks"] = tuple(MaskSource(mask.id, moved(mask.uri)) for mask in source.masks)
+    return msgspec.structs.replace(source, **changes)

@@ -1,0 +1,42 @@
+"""Commands that record what was uploaded, and what was deleted where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .aggregate import Aggregate
+from .application import LogApplication, Result
+from .events import Event, FilesUploaded, SourcesDeleted, UploadedFile
+
+UPLOADS_STREAM = "uploads"
+_FILES_AT_ONCE = 4096
+
+
+class UploadStream(Aggregate):
+    """Makes the next event of the stream ``uploads``; what its events say is in a projection."""
+
+
+class UploadCommands(LogApplication):
+    """Commands on uploaded files."""
+
+    def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> None:
+        """Record files that are at a destination by now; a content that comes again counts from now on."""
+        for at in range(0, len(files), _FILES_AT_ONCE):
+            part = list(files[at : at + _FILES_AT_ONCE])
+            self._record_files(["record_uploads"], FilesUploaded, destination=destination, files=part)
+
+    def record_deleted_sources(self, uris: Sequence[str]) -> None:
+        """Record that files are about to be deleted where they are: they are not linked any more."""
+        for at in range(0, len(uris), _FILES_AT_ONCE):
+            part = list(uris[at : at + _FILES_AT_ONCE])
+            self._record_files(["record_deleted_sources"], SourcesDeleted, uris=part)
+
+    def _record_files(self, request: list[Any], event: type[Event], **values: Any) -> None:
+        def decide() -> tuple[list[Aggregate], Result]:
+            stream = UploadStream(UPLOADS_STREAM)
+            stream.version = self.record_log.stream_version(UPLOADS_STREAM) or 0
+            stream.trigger(event, **values)
+            return [stream], {}
+
+        self.run(request, None, decide)
