@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.dataset import Dataset
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
+    from .adapters.local_files.cache import LocalCache
     from .adapters.looks.pictures import draw
     from .engine.annotation_base import Annotation
     from .engine.annotation_registry import register_annotation
@@ -64,6 +65,7 @@ __all__ = [
     "InvalidValueError",
     "KeyPoints2D",
     "KeyPoints3D",
+    "LocalCache",
     "Mask",
     "NotFoundError",
     "Polygon2D",
@@ -88,6 +90,7 @@ _HOMES = {
     "adapters.hyperdatasets.dataset": ("Dataset",),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
+    "adapters.local_files.cache": ("LocalCache",),
     "adapters.looks.pictures": ("draw",),
     "engine.annotation_base": ("Annotation",),
     "engine.annotation_registry": ("register_annotation",),
@@ -122,8 +125,9 @@ _HOMES = {
 }
 """Which module brings which names: each is loaded when one of them is first used."""
 
-# Notebooks show frames that no engine has seen.
+# Frames that no engine has seen are shown in notebooks, and give their files.
 import_module(".adapters.looks", __name__)
+import_module(".adapters.local_files", __name__)
 
 if not TYPE_CHECKING:  # a checker would take any name for known
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

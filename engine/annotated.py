@@ -9,14 +9,14 @@ from .annotation_base import Annotation
 from .annotation_makers import build_annotations
 from .annotation_registry import own_annotations
 from .errors import NotFoundError, UsageError
+from .local_paths import FiledRecord
 from .validation import About, identifier, label_list
-from .wire import Record
 
 Labels = str | Sequence[str]
 Coordinates = Iterable[Any]
 
 
-class AnnotatedRecord(Record):
+class AnnotatedRecord(FiledRecord):
     """A record whose annotations can be changed."""
 
     @property

@@ -276,6 +276,20 @@ class BlobStore:
             temporary.unlink(missing_ok=True)
         return target
 
+    def local_path(self, digest: str) -> str | None:
+        """Return the file of a blob where the store is a local folder, else None; it must not be changed.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        """
+        if not isinstance(self.place, LocalFolder):
+            return None
+        if self.place.size(check_digest(digest)) is None:
+            raise self._missing(digest)
+        return self.place.path(digest)
+
     def entries(self) -> Iterator[Entry]:
         """Yield every file of the store, also those that do not belong in it."""
         return self.place.entries()

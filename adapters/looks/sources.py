@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
-from typing import Any
-
-from ...engine.blob_uris import is_blob_uri, parse_blob_uri
-from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
-from ...engine.validation import shorten
-from ...engine.wire import path_or_uri
+from ...engine.blob_uris import is_blob_uri
+from ...engine.errors import InvalidValueError, UsageError
 from ..connection import current_engine
+from ..sources import IN_PROCESS, open_source
 
 MOST_BYTES = 50 * 1000 * 1000
 """A source of more bytes is not read for a picture."""
-
-_IN_PROCESS = ("memory", "data")
 
 
 def read_source(uri: str | None, *, remote: bool) -> bytes:
@@ -42,18 +35,10 @@ def read_source(uri: str | None, *, remote: bool) -> bytes:
     """
     if uri is None:
         raise UsageError("the frame has no source")
-    scheme = uri.partition(":")[0].lower()
-    try:
-        data = _read(uri, scheme, remote=remote)
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {shorten(path_or_uri(uri))}") from None
-    except FramelodeError:
-        raise
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{shorten(uri)} cannot be read: {error}") from error
-    except Exception as error:
-        # Each filesystem has errors of its own.
-        raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {error}") from error
+    if not remote and not _is_near(uri):
+        raise UsageError("the source is not on this machine; framelode.draw(frame) fetches it")
+    with open_source(uri) as file:
+        data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise InvalidValueError(
             f"the source has more than {MOST_BYTES // 10**6} MB and is not read for a picture"
@@ -61,41 +46,8 @@ def read_source(uri: str | None, *, remote: bool) -> bytes:
     return data
 
 
-def _read(uri: str, scheme: str, *, remote: bool) -> bytes:
-    if uri.startswith("file:///"):
-        return _read_file(uri)
+def _is_near(uri: str) -> bool:
     if is_blob_uri(uri):
-        return _read_blob(uri, remote=remote)
-    if remote or scheme in _IN_PROCESS:
-        return _read_filesystem(uri, scheme)
-    raise _far()
-
-
-def _far() -> UsageError:
-    return UsageError("the source is not on this machine; framelode.draw(frame) fetches it")
-
-
-def _read_blob(uri: str, *, remote: bool) -> bytes:
-    engine, digest = current_engine(), parse_blob_uri(uri).digest
-    place = engine.location.blobs
-    if not remote and "://" in place and not place.startswith(("file://", "memory://")):
-        raise _far()
-    return engine.blobs.read(digest, 0, MOST_BYTES + 1)
-
-
-def _read_file(uri: str) -> bytes:
-    path = Path(path_or_uri(uri) or "")
-    # A pipe or a device could block for ever.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidValueError(f"{shorten(str(path))} is no plain file")
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)
-
-
-def _read_filesystem(uri: str, scheme: str) -> bytes:
-    import fsspec
-
-    # Asked by its name a filesystem takes no URI that goes on to another one behind "::".
-    opened: Any = fsspec.filesystem(scheme).open(uri) if scheme in _IN_PROCESS else fsspec.open(uri)
-    with opened as file:
-        return file.read(MOST_BYTES + 1)
+        place = current_engine().location.blobs
+        return "://" not in place or place.startswith(("file://", "memory://"))
+    return uri.startswith("file:///") or uri.partition(":")[0].lower() in IN_PROCESS

@@ -1,0 +1,90 @@
+"""What a content is expected to be: its size and hash, as frames give them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from ...engine.errors import IntegrityError
+from ...engine.relocation import HASH_PREFIX
+from ...engine.validation import shorten
+from ...engine.wire import path_or_uri
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """What a content is expected to be.
+
+    Attributes
+    ----------
+    uri : str
+        Where it is.
+    size : int or None
+        Bytes, if known.
+    hash : str or None
+        Hash with its prefix, such as ``blake3:<hex>`` or ``md5:<hex>``, if known; algorithms that Python does not
+        have cannot be compared.
+    """
+
+    uri: str
+    size: int | None = None
+    hash: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """The blake3 that is expected, None when another hash is given or none."""
+        given = self.hash or ""
+        return given.removeprefix(HASH_PREFIX) if given.startswith(HASH_PREFIX) else None
+
+    def begin(self) -> Check:
+        """Return what compares a content chunk by chunk."""
+        return Check(self)
+
+    def differs(self, what: str, found: object, expected: object) -> IntegrityError:
+        """Return the error for a content that is another one."""
+        place = path_or_uri(self.uri) or self.uri
+        message = f"{shorten(place)} has the {what} {found}, the frame says {expected}: it changed after it was registered"
+        return IntegrityError(message, file=place)
+
+
+class Check:
+    """Compares a content with what is expected, while it is read."""
+
+    def __init__(self, expected: Expectation) -> None:
+        self._expected = expected
+        self._hasher = blake3()
+        self._other = _other_hasher(expected.hash)
+        self.size = 0
+
+    def update(self, data: bytes) -> None:
+        """Take the next chunk."""
+        self._hasher.update(data)
+        if self._other is not None:
+            self._other.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        """The blake3 of what was read."""
+        return self._hasher.hexdigest()
+
+    def finish(self) -> None:
+        """Raise `IntegrityError` when the content is another one."""
+        expected = self._expected
+        if expected.size is not None and self.size != expected.size:
+            raise expected.differs("size", self.size, expected.size)
+        if expected.digest is not None and self.digest != expected.digest:
+            raise expected.differs("hash", HASH_PREFIX + self.digest, expected.hash)
+        if self._other is not None and expected.hash is not None:
+            prefix, _, given = expected.hash.partition(":")
+            if self._other.hexdigest() != given.lower():
+                raise expected.differs("hash", f"{prefix}:{self._other.hexdigest()}", expected.hash)
+
+
+def _other_hasher(given: str | None) -> Any:
+    name = (given or "").partition(":")[0].lower().replace("-", "")
+    if name not in hashlib.algorithms_available or name.startswith("shake"):
+        return None
+    return hashlib.new(name, usedforsecurity=False)

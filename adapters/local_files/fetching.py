@@ -1,0 +1,122 @@
+"""From a URI to a path on this machine."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from ...engine.blob_place import CHUNK_BYTES
+from ...engine.blob_uris import is_blob_uri, parse_blob_uri
+from ...engine.errors import FramelodeError, NotFoundError, StorageError
+from ...engine.relocation import HASH_PREFIX
+from ...engine.validation import shorten
+from ..connection import current_engine
+from ..sources import IN_PROCESS, filesystem_of, open_source, plain_file
+from .cache import Known, LocalCache, suffix_of
+from .expectation import Expectation
+
+_SUMS_KEPT = 100_000
+
+
+def fetch(uri: str, size: int | None = None, hash_: str | None = None) -> str:
+    """Return the path of a URI's content on this machine.
+
+    Raises
+    ------
+    NotFoundError
+        There is nothing there.
+    IntegrityError
+        It is another content than size and hash say.
+    StorageError
+        It cannot be fetched, or the cache cannot be written.
+    """
+    expected = Expectation(uri, size, hash_)
+    if uri.startswith("file:///"):
+        return _check_file(expected)
+    if is_blob_uri(uri):
+        return _fetch_blob(expected)
+    cache = LocalCache.of_user()
+    if expected.digest is not None:
+        found = cache.find(expected.digest, suffix_of(uri))
+        return str(found or _fetch(cache, expected)[1])
+    return _fetch_unhashed(cache, expected)
+
+
+def _fetch(cache: LocalCache, expected: Expectation) -> tuple[str, object]:
+    with open_source(expected.uri) as file:
+        return cache.fetch(file, expected, suffix_of(expected.uri))
+
+
+def _fetch_unhashed(cache: LocalCache, expected: Expectation) -> str:
+    """Fetch a content whose digest nobody wrote down; its filesystem says whether it is still the same."""
+    token = _token(expected.uri)
+    known = cache.known(expected.uri) if token else None
+    if known is not None and known.token == token:
+        found = cache.find(known.digest, suffix_of(expected.uri))
+        if found is not None:
+            return str(found)
+    digest, path = _fetch(cache, expected)
+    if token:
+        cache.note(expected.uri, Known(digest, token))
+    return str(path)
+
+
+def _token(uri: str) -> str:
+    """Return what changes when a content is replaced; empty when its filesystem does not say."""
+    if uri.partition(":")[0].lower() in IN_PROCESS:
+        return ""
+    try:
+        filesystem, path = filesystem_of(uri)
+        filesystem.invalidate_cache()
+        info = filesystem.info(path)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {shorten(uri)}") from None
+    except FramelodeError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever is wrong shows when it is opened
+        return ""
+    names = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated", "mtime")
+    told = [f"{name}={info[name]}" for name in names if info.get(name) is not None]
+    return f"{info.get('size')} {' '.join(told)}" if told else ""
+
+
+def _fetch_blob(expected: Expectation) -> str:
+    """Return the path of a blob: in the store where it is local, else in the cache."""
+    store, digest = current_engine().blobs, parse_blob_uri(expected.uri).digest
+    local = store.local_path(digest)
+    whole = Expectation(expected.uri, expected.size, HASH_PREFIX + digest)
+    if local is not None:
+        _sum_of(whole, local, *_identity(local))
+        return local
+    cache = LocalCache.of_user()
+    return str(cache.find(digest, suffix_of(expected.uri)) or _fetch(cache, whole)[1])
+
+
+def _check_file(expected: Expectation) -> str:
+    try:
+        path = str(plain_file(expected.uri))
+        identity = _identity(path)
+        if expected.size is not None and identity[0] != expected.size:
+            raise expected.differs("size", identity[0], expected.size)
+        if expected.hash is not None:
+            _sum_of(expected, path, *identity)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {shorten(expected.uri)}") from None
+    except OSError as error:
+        raise StorageError(f"{expected.uri} cannot be read: {error.strerror or error}") from error
+    return path
+
+
+@lru_cache(_SUMS_KEPT)
+def _sum_of(expected: Expectation, path: str, *identity: int) -> None:  # noqa: ARG001 - a changed file is another one
+    """Compare a local file with what is expected, once for each state of it."""
+    check = expected.begin()
+    with open(path, "rb") as file:  # noqa: PTH123 - a path of text
+        while data := file.read(CHUNK_BYTES):
+            check.update(data)
+    check.finish()
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    found = os.stat(path)  # noqa: PTH116
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,79 @@
+"""Opens what frames name: local files, blobs of the current engine, and whatever fsspec knows."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..engine.blob_uris import is_blob_uri, parse_blob_uri
+from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
+from ..engine.validation import shorten
+from ..engine.wire import path_or_uri
+from .connection import current_engine
+
+IN_PROCESS = ("memory", "data")
+"""Schemes of contents that are on no machine but this."""
+
+_SPELLINGS = {"azure": "abfs"}
+
+
+@contextmanager
+def open_source(uri: str) -> Generator[BinaryIO, None, None]:
+    """Open the content of a URI for reading.
+
+    Raises
+    ------
+    NotFoundError
+        There is nothing there.
+    UsageError
+        The scheme is unknown, or the library that fetches it is missing.
+    InvalidValueError
+        It is a folder or a special file.
+    StorageError
+        It cannot be read.
+    """
+    try:
+        with _open(uri) as file:
+            yield file
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {shorten(path_or_uri(uri))}") from None
+    except FramelodeError:
+        raise
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{shorten(uri)} cannot be read: {error}") from error
+    except Exception as error:
+        # Each filesystem has errors of its own.
+        raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {error}") from error
+
+
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """Return the fsspec filesystem of a URI and the path on it; one in this process goes on to no other."""
+    import fsspec
+    from fsspec.core import url_to_fs
+
+    scheme, colon, rest = uri.partition(":")
+    scheme = scheme.lower()
+    if scheme in IN_PROCESS:
+        return fsspec.filesystem(scheme), uri
+    return url_to_fs(f"{_SPELLINGS.get(scheme, scheme)}{colon}{rest}")
+
+
+def plain_file(uri: str) -> Path:
+    """Return the path of a ``file:///`` URI; anything but a regular file is refused."""
+    path = Path(path_or_uri(uri) or "")
+    # A pipe or a device could block for ever.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InvalidValueError(f"{shorten(str(path))} is no plain file")
+    return path
+
+
+def _open(uri: str) -> Any:
+    if uri.startswith("file:///"):
+        return plain_file(uri).open("rb")
+    if is_blob_uri(uri):
+        return current_engine().blobs.open(parse_blob_uri(uri).digest)
+    filesystem, path = filesystem_of(uri)
+    return filesystem.open(path, "rb")
