@@ -50,15 +50,10 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URI and the path on it; one in this process goes on to no other."""
-    import fsspec
+    """Return the fsspec filesystem of a URI and the path on it."""
     from fsspec.core import url_to_fs
 
-    scheme, colon, rest = uri.partition(":")
-    scheme = scheme.lower()
-    if scheme in IN_PROCESS:
-        return fsspec.filesystem(scheme), uri
-    return url_to_fs(f"{_SPELLINGS.get(scheme, scheme)}{colon}{rest}")
+    return url_to_fs(_spelled(uri))
 
 
 def plain_file(uri: str) -> Path:
@@ -75,5 +70,13 @@ def _open(uri: str) -> Any:
         return plain_file(uri).open("rb")
     if is_blob_uri(uri):
         return current_engine().blobs.open(parse_blob_uri(uri).digest)
-    filesystem, path = filesystem_of(uri)
-    return filesystem.open(path, "rb")
+    import fsspec
+
+    scheme = uri.partition(":")[0].lower()
+    # Asked by its name a filesystem takes no URI that goes on to another one behind "::".
+    return fsspec.filesystem(scheme).open(uri) if scheme in IN_PROCESS else fsspec.open(_spelled(uri))
+
+
+def _spelled(uri: str) -> str:
+    scheme, colon, rest = uri.partition(":")
+    return f"{_SPELLINGS.get(scheme.lower(), scheme)}{colon}{rest}"

@@ -9,7 +9,7 @@ from .annotation_base import Annotation
 from .annotation_makers import build_annotations
 from .annotation_registry import own_annotations
 from .errors import NotFoundError, UsageError
-from .local_paths import FiledRecord
+from .filed import FiledRecord
 from .validation import About, identifier, label_list
 
 Labels = str | Sequence[str]

@@ -1,12 +1,8 @@
-"""Paths of the files that frames name: the engine fetches nothing, so a higher floor does."""
+"""Where the files of frames are on this machine: the engine fetches nothing, so a higher floor says it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from .errors import NotFoundError, UsageError
-from .validation import shorten
-from .wire import Record
 
 Fetch = Callable[[str, "int | None", "str | None"], str]
 """Gives the local path of a URI's content, checked against a size and a hash where they are known."""
@@ -20,62 +16,7 @@ def register_fetch(fetch: Fetch) -> Fetch:
     return fetch
 
 
-class FiledRecord(Record):
-    """A record whose files can be had as paths on this machine.
-
-    Local files are given as they are; others are fetched into a cache of bounded size, under the hash of their
-    content, and fetched again when they are not in it any more.
-    """
-
-    def get_local_source(self) -> str:
-        """Return the path of the source's content, compared with the frame's `size` and `hash` if it has them.
-
-        Raises
-        ------
-        NotFoundError
-            The frame has no source, or there is nothing at its URI.
-        IntegrityError
-            The content is not the one that `size` and `hash` say: it changed after it was registered.
-        StorageError
-            It cannot be fetched.
-        """
-        source = self.sources[0] if self.sources else None
-        if source is None or source.uri is None:
-            raise self._nothing("source")
-        return _local_path(source.uri, source.size, source.hash)
-
-    def get_local_preview(self) -> str:
-        """Return the path of the preview's content; see `get_local_source`."""
-        preview = self.sources[0].preview if self.sources else None
-        if preview is None or preview.uri is None:
-            raise self._nothing("preview")
-        return _local_path(preview.uri, None, None)
-
-    def get_local_mask(self, mask_id: str = "00") -> str:
-        """Return the path of a mask's content; see `get_local_source`.
-
-        Parameters
-        ----------
-        mask_id : str
-            Which mask: its key in `mask_source`.
-        """
-        masks = self.sources[0].masks if self.sources else ()
-        for mask in masks:
-            if mask.id == mask_id:
-                return _local_path(mask.uri, None, None)
-        known = f"; it has {', '.join(repr(mask.id) for mask in masks)}" if masks else ""
-        raise self._nothing(f"mask {shorten(mask_id)}{known}")
-
-    def get_local_masks(self) -> dict[str, str]:
-        """Return the paths of all masks by their ids; empty without masks. See `get_local_source`."""
-        masks = self.sources[0].masks if self.sources else ()
-        return {mask.id: _local_path(mask.uri, None, None) for mask in masks}
-
-    def _nothing(self, what: str) -> NotFoundError:
-        return NotFoundError(f"frame {self.id!r} has no {what}")
-
-
-def _local_path(uri: str, size: int | None, hash_: str | None) -> str:
-    if not _fetches:
-        raise UsageError("nothing that fetches contents is registered: import framelode")
-    return _fetches[0](uri, size, hash_)
+def local_path(uri: str, size: int | None = None, hash_: str | None = None) -> str:
+    """Return the local path of a URI's content."""
+    (fetch,) = _fetches
+    return fetch(uri, size, hash_)

@@ -17,11 +17,12 @@ from ..uploads.target import check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
-from .source_deletion import SourceDeletion
 from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, failures_of, logger, raise_if_refused
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
+
+    from .source_deletion import SourceDeletion
 
 Frames = Iterable[SingleFrame | FrameGroup]
 

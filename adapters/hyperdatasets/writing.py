@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,11 +18,13 @@ from ...engine.groups import FrameGroup
 from ...engine.validation import identifier, shorten
 from ...engine.writer import APPEND_BATCHES, WriteReport
 from ..connection import Engine
-from ..uploads.encoder import UploadingEncoder
 from ..uploads.target import UploadTarget, version_folder
 from .callers import warn_caller
 from .selection import find_version
-from .source_deletion import SourceDeleter, SourceDeletion
+
+if TYPE_CHECKING:
+    from ..uploads.encoder import UploadingEncoder
+    from .source_deletion import SourceDeletion
 
 logger = logging.getLogger("framelode.hyperdatasets")
 
@@ -209,6 +211,8 @@ class VersionWriter:
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> tuple[WriteReport, SourceDeletion]:
         """Delete frames, and then the sources that no frame of an existing version names any more."""
+        from .source_deletion import SourceDeleter
+
         given = list(_as_iterable(frames))
         sources = SourceDeleter(self._engine, self._version_id)
         sources.look(list(_ids_of(given, [])))
@@ -225,6 +229,8 @@ class VersionWriter:
     ) -> FrameEncoder | UploadingEncoder:
         if upload is None:
             return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        from ..uploads.encoder import UploadingEncoder
+
         uploads = self._engine.uploads
         if upload.target is not None:
             root = upload.target.root
@@ -243,7 +249,7 @@ class VersionWriter:
         """Delete the frames whose upload failed, those that the version holds."""
         if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
             return
-        if isinstance(encoder, UploadingEncoder) and encoder.failed_ids:
+        if not isinstance(encoder, FrameEncoder) and encoder.failed_ids:
             self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
 
     def _remember(self, report: WriteReport) -> None:
