@@ -13,7 +13,7 @@ from ..connection import Engine
 from ..uploads.destination import Destination
 from ..uploads.opening import open_destination
 
-DELETABLE = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
+DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
 """Schemes of sources that may be deleted with their frames, beside ``blobs:``."""
 
 

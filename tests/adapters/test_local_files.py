@@ -1,0 +1,180 @@
+"""Frames give their files as local paths: fetched into a cache, verified, bounded."""
+
+import os
+import time
+from pathlib import Path
+
+import framelode
+import fsspec
+import pytest
+from blake3 import blake3
+from framelode import IntegrityError, InvalidValueError, LocalCache, NotFoundError, SingleFrame, StorageError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMELODE_CACHE", str(tmp_path / "cache"))
+    return LocalCache.of_user()
+
+
+@pytest.fixture
+def afar(tmp_path):
+    """A filesystem that stands for one on another machine: its files can be written, replaced and removed."""
+    filesystem = fsspec.filesystem("memory")
+    root = f"/afar-{time.monotonic_ns()}"
+    yield lambda name, data: filesystem.pipe_file(f"{root}/{name}", data) or f"memory:/{root}/{name}"
+    if filesystem.exists(root):
+        filesystem.rm(root, recursive=True)
+
+
+def hash_of(data):
+    return f"blake3:{blake3(data).hexdigest()}"
+
+
+def contents(cache):
+    return sorted(path.read_bytes() for path in (cache.folder / "contents").glob("*/*"))
+
+
+def test_a_local_file_is_given_as_it_is(tmp_path, cache):
+    path = tmp_path / "a b#%.jpg"
+    path.write_bytes(b"picture")
+    assert SingleFrame(source=path).get_local_source() == str(path)
+    frame = SingleFrame(source=path, size=7, hash=hash_of(b"picture"))
+    assert frame.get_local_source() == str(path)
+    assert not cache.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("registered", "what"),
+    [
+        ({"size": 8}, "size"),
+        ({"hash": hash_of(b"another")}, "hash"),
+        ({"hash": "md5:" + "0" * 32}, "hash"),
+        ({"hash": "sha256:" + "0" * 64}, "hash"),
+    ],
+)
+def test_a_file_that_changed_after_it_was_registered_is_noticed(tmp_path, afar, registered, what):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"picture")
+    for source in (path, afar("a.jpg", b"picture")):
+        with pytest.raises(IntegrityError, match=f"has the {what} .*changed after it was registered"):
+            SingleFrame(source=source, **registered).get_local_source()
+
+
+def test_a_file_is_hashed_again_when_it_changes_between_two_calls(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"picture")
+    frame = SingleFrame(source=path, hash=hash_of(b"picture"))
+    assert frame.get_local_source() == frame.get_local_source()
+    path.write_bytes(b"PICTURE")
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(IntegrityError):
+        frame.get_local_source()
+
+
+def test_hashes_of_algorithms_that_python_lacks_are_passed_over(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"picture")
+    assert SingleFrame(source=path, hash="crc64:12").get_local_source() == str(path)
+
+
+def test_a_content_is_fetched_once_and_kept_under_its_digest(afar, cache):
+    uri = afar("dir/a.jpg", b"picture")
+    frame = SingleFrame(source=uri, size=7, hash=hash_of(b"picture"))
+    path = Path(frame.get_local_source())
+    assert path.read_bytes() == b"picture"
+    assert path.name == f"{blake3(b'picture').hexdigest()}.jpg"
+    fsspec.filesystem("memory").rm(uri.removeprefix("memory:/"))
+    assert frame.get_local_source() == str(path)
+    assert contents(cache) == [b"picture"]
+
+
+def test_nothing_wrong_or_half_stays_in_the_cache(afar, cache):
+    frame = SingleFrame(source=afar("a.jpg", b"another"), hash=hash_of(b"picture"))
+    with pytest.raises(IntegrityError):
+        frame.get_local_source()
+    assert contents(cache) == []
+    assert list((cache.folder / "tmp").iterdir()) == []
+
+
+def test_previews_and_masks_are_fetched_anew_when_nobody_says_whether_they_changed(afar):
+    uri = afar("mask.png", b"one")
+    frame = SingleFrame(source="s3://b/a.jpg", mask_source=[uri, uri], preview_uri=uri)
+    assert Path(frame.get_local_mask()).read_bytes() == b"one"
+    afar("mask.png", b"two")
+    assert Path(frame.get_local_mask("01")).read_bytes() == b"two"
+    assert Path(frame.get_local_preview()).read_bytes() == b"two"
+    assert {key: Path(path).read_bytes() for key, path in frame.get_local_masks().items()} == {
+        "00": b"two",
+        "01": b"two",
+    }
+
+
+def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest(afar, cache, monkeypatch):
+    monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "250")
+    frames = []
+    for number in range(3):
+        data = bytes([number]) * 100
+        frames.append(SingleFrame(source=afar(f"{number}.bin", data), hash=hash_of(data)))
+    first = frames[0].get_local_source()
+    os.utime(frames[1].get_local_source(), (1, 1))
+    assert frames[0].get_local_source() == first
+    frames[2].get_local_source()
+    assert contents(cache) == [bytes([number]) * 100 for number in (0, 2)]
+
+
+def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch):
+    monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "10")
+    frame = SingleFrame(source=afar("a.bin", b"x" * 100), hash=hash_of(b"x" * 100))
+    assert Path(frame.get_local_source()).read_bytes() == b"x" * 100
+    monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "ten")
+    with pytest.raises(InvalidValueError, match="FRAMELODE_CACHE_BYTES must be a whole number of bytes, not 'ten'"):
+        frame.get_local_source()
+
+
+def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path):
+    with framelode.connect(tmp_path / "engine") as engine:
+        stored = engine.blobs.put(b"picture")
+        frame = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", size=7)
+        path = Path(frame.get_local_source())
+        assert path.read_bytes() == b"picture"
+        path.write_bytes(b"PICTURE")
+        os.utime(path, (1, 1))
+        with pytest.raises(IntegrityError):
+            frame.get_local_source()
+        missing = SingleFrame(source=f"blobs:{'0' * 64}/a.jpg")
+        with pytest.raises(NotFoundError):
+            missing.get_local_source()
+        engine.close()
+
+
+def test_a_blob_of_a_store_elsewhere_is_fetched(tmp_path, cache):
+    engine = framelode.connect(tmp_path / "engine", blobs=f"memory://blobs-{time.monotonic_ns()}")
+    with engine:
+        stored = engine.blobs.put(b"picture")
+        path = Path(SingleFrame(source=f"blobs:{stored.digest}/x/a.jpg").get_local_source())
+        assert path.read_bytes() == b"picture"
+        assert path.suffix == ".jpg"
+        assert contents(cache) == [b"picture"]
+    engine.close()
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    frame = SingleFrame(id="f", source=tmp_path / "none.jpg", mask_source={"cat": tmp_path / "m.png"})
+    with pytest.raises(NotFoundError, match=r"none\.jpg"):
+        frame.get_local_source()
+    with pytest.raises(NotFoundError, match="frame 'f' has no mask 'dog'; it has 'cat'"):
+        frame.get_local_mask("dog")
+    with pytest.raises(NotFoundError, match="frame 'f' has no preview"):
+        frame.get_local_preview()
+    with pytest.raises(NotFoundError, match="frame None has no source"):
+        SingleFrame().get_local_source()
+    assert SingleFrame().get_local_masks() == {}
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path, afar, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("FRAMELODE_CACHE", str(tmp_path / "file" / "cache"))
+    frame = SingleFrame(source=afar("a.jpg", b"x"), hash=hash_of(b"x"))
+    with pytest.raises(StorageError, match="set FRAMELODE_CACHE to another folder"):
+        frame.get_local_source()
