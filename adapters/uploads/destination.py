@@ -137,6 +137,8 @@ def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str
     for name in _names(parcel):
         if create(name) or (not parcel.fresh and is_same(name)):
             return name
+        if parcel.exact:
+            raise PlaceError(f"{name} is taken by another content, and is never overwritten", permanent=True)
     raise PlaceError(f"{parcel.name} and all names beside it are taken")
 
 
