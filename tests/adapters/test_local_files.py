@@ -4,10 +4,11 @@ import os
 import time
 from pathlib import Path
 
-import framelode
 import fsspec
 import pytest
 from blake3 import blake3
+
+import framelode
 from framelode import IntegrityError, InvalidValueError, LocalCache, NotFoundError, SingleFrame, StorageError
 
 
@@ -128,7 +129,9 @@ def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch
     frame = SingleFrame(source=afar("a.bin", b"x" * 100), hash=hash_of(b"x" * 100))
     assert Path(frame.get_local_source()).read_bytes() == b"x" * 100
     monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "ten")
-    with pytest.raises(InvalidValueError, match="FRAMELODE_CACHE_BYTES must be a whole number of bytes, not 'ten'"):
+    with pytest.raises(
+        InvalidValueError, match="FRAMELODE_CACHE_BYTES must be a whole number of bytes, not 'ten'"
+    ):
         frame.get_local_source()
 
 
