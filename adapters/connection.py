@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar, Token
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +30,7 @@ from ..projections.states import States
 from ..projections.stats import Counts, Stats
 from ..projections.uploads import Uploads
 from . import location
+from .projection_store import open_projections
 from .sql.database import Database
 from .sql.log import SqlLog
 
@@ -90,7 +90,7 @@ class Engine:
         self._previous: Engine | None = None
         self.log = SqlLog(Database(where.log), clock, new_id)
         where.remember()
-        self._store = _open_projections(where)
+        self._store = open_projections(where.projections)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
         self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
@@ -456,29 +456,6 @@ def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
         raise UsageError(f"new_id must return 32 lowercase hex digits, not {shorten(made)}")
 
     return checked
-
-
-def _open_projections(where: location.Location) -> Database:
-    try:
-        return _open_sound_projections(where)
-    except IntegrityError:
-        # Derived data: a damaged file is dropped and rebuilt from the log.
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{where.projections}{suffix}").unlink(missing_ok=True)
-        return _open_sound_projections(where)
-
-
-def _open_sound_projections(where: location.Location) -> Database:
-    store = Database(where.projections, durable=False)
-    try:
-        store.use_write_ahead_log()
-        problems = store.integrity_report(quick=True)
-    except IntegrityError as error:
-        problems = [str(error)]
-    if problems:
-        store.close()
-        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
-    return store
 
 
 def _restore(engine: Engine) -> None:

@@ -19,6 +19,8 @@ from .store import Store
 
 MINIMUM_EVENTS = 65_536
 
+_TOMBSTONE_BIT = np.uint64(63)
+
 _tables = sa.MetaData()
 _snapshot = sa.Table(
     "state_snapshot_v1",
@@ -62,11 +64,13 @@ class Snapshots:
             ).one_or_none()
         if row is None or row.log_uuid != self._log.uuid or not self._fits(row):
             return None
-        mixed = np.cumsum(_unpack(row.mixed), dtype=np.uint64)
+        mixed = _unpack(row.mixed)
+        np.cumsum(mixed, out=mixed)
         packed = _unpack(row.positions)
-        positions = np.where(
-            packed & np.uint64(1), (packed >> np.uint64(1)) | TOMBSTONE, packed >> np.uint64(1)
-        )
+        positions = packed >> np.uint64(1)
+        # The lowest bit marks a delete, as the highest does in a state.
+        packed <<= _TOMBSTONE_BIT
+        positions |= packed
         first, counts = np.split(_unpack(row.batches), 2)
         batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
         # Position -1: whoever asks for the current state folds what has come since.
@@ -80,6 +84,10 @@ class Snapshots:
         except NotFoundError:
             return False
         return batch.digest == row.digest and batch.last_position == row.position
+
+    def may_be_due(self, events: int) -> bool:
+        """Say whether so many events that no snapshot holds are enough to ask for one."""
+        return events >= MINIMUM_EVENTS
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
         """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
@@ -154,5 +162,6 @@ def _unpack(data: bytes) -> U64:
     width = data[0]
     planes: NDArray[np.uint8] = np.frombuffer(zstandard.ZstdDecompressor().decompress(data[1:]), np.uint8)
     numbers = np.zeros((len(planes) // width, 8), np.uint8)
-    numbers[:, :width] = planes.reshape(width, -1).T
-    return numbers.view("<u8").reshape(-1).astype(np.uint64)
+    for place, plane in enumerate(planes.reshape(width, -1)):
+        numbers[:, place] = plane
+    return numbers.view("<u8").reshape(-1).astype(np.uint64, copy=False)

@@ -124,6 +124,8 @@ class State:
         Number of frames they hold.
     position, version : int
         The log position and the version of the own stream up to which they are folded.
+    unsaved : int
+        Number of events folded since a snapshot was loaded or asked for.
     read_keys : callable
         Reads full keys from the log.
     """
@@ -143,6 +145,7 @@ class State:
         self.position = position
         self.version = version
         self._read_rows = read_rows
+        self.unsaved = 0
         self._settled: Run | None = None
         # One thread may settle the state for reading while another advances it.
         self._lock = threading.Lock()
@@ -171,6 +174,7 @@ class State:
             self._runs = tuple(runs)
             self._settled = None
             self.total += _balance(rows)
+            self.unsaved += len(rows)
 
     def find(self, hi: U64, lo: U64) -> U64:
         """Return the marked position of each key's last event, 0 for a key never seen."""
@@ -222,7 +226,7 @@ class State:
         """Return the state of a new child: what this one holds, shared."""
         with self._lock:
             child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
-            child._settled = self._settled
+            child._settled, child.unsaved = self._settled, self.unsaved
         return child
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
@@ -9,12 +10,14 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..engine.errors import NotFoundError
+from ..engine.errors import NotFoundError, StorageError, UsageError
 from ..engine.keys import ROW, U64, Rows, read_rows
 from ..engine.log import Log, StreamRows
 from .fingerprint import Fingerprint, fingerprint
 from .snapshots import Snapshots
 from .state import NO_BATCHES, BatchIndex, State
+
+logger = logging.getLogger("framelode.states")
 
 _CACHED_STATES = 32
 _CACHED_ROWS_BYTES = 16 * 1024 * 1024
@@ -108,6 +111,22 @@ class States:
             if state is None:
                 state = self._build(version_id)
             self._keep_level(version_id, state)
+            return state
+
+    def read(self, version_id: str) -> State:
+        """Return the current state for reading; what took long to fold is left as a snapshot for the next process.
+
+        Appends take `current`: they never wait for derived data to be written.
+        """
+        with self._lock:
+            state = self.current(version_id)
+            if self._snapshots is not None and self._snapshots.may_be_due(state.unsaved):
+                state.unsaved = 0
+                try:
+                    self._snapshots.save(version_id, state, self._parent_of)
+                except (StorageError, UsageError) as error:
+                    # What is derived can be folded again; whoever reads need not be able to write.
+                    logger.info("no snapshot of version %s is left behind: %s", version_id, error)
             return state
 
     def at(self, version_id: str, position: int) -> State:

@@ -55,7 +55,7 @@ class FrameReader:
         self._batch_of = lru_cache(maxsize=4096)(engine.log.batch_at)
 
     def _state(self) -> State:
-        return self._engine.states.current(self._version.version_id)
+        return self._engine.states.read(self._version.version_id)
 
     def one(self, frame_id: str) -> Frame:
         """Return one frame; `NotFoundError` when the version does not hold it."""

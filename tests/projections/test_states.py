@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.database import Database
-from framelode.engine.errors import NotFoundError
+from framelode.engine.errors import NotFoundError, StorageError, UsageError
 from framelode.engine.keys import KEY_SIZE, ROW, frame_key
 from framelode.projections import snapshots
 from framelode.projections.fingerprint import fingerprint
@@ -255,6 +255,71 @@ class TestSnapshots:
         assert content(again.states.current(version_id)) == before
         assert not any(call.get("after") == 0 for call in asked), "nothing is folded from the start"
         again.close()
+
+
+class TestSnapshotsLeftByReads:
+    @pytest.fixture
+    def folder(self, tmp_path, always_snapshots):
+        """Frames that were appended and never committed: appends write no snapshot."""
+        with framelode.connect(tmp_path) as engine:
+            DatasetVersion.create_new_dataset("d")
+            version = DatasetVersion.get_current(dataset_name="d")
+            version.add_frames([SingleFrame(id=name) for name in histories.IDS], refresh_version_stats=False)
+            assert self.rows(engine) == []
+            engine.close()
+        return tmp_path
+
+    def rows(self, engine):
+        with engine._store.read() as connection:
+            return connection.execute(sa.text("SELECT version_id, version FROM state_snapshot_v1")).all()
+
+    def read(self, engine):
+        version = DatasetVersion.get_version(dataset_name="d")
+        return version.version_id, version.get_single_frame(histories.IDS[0]).id
+
+    def test_a_read_that_folded_much_leaves_one_for_the_next_process(self, folder):
+        with framelode.connect(folder) as engine:
+            version_id, _ = self.read(engine)
+            ((kept, version),) = self.rows(engine)
+            assert (kept, version) == (version_id, engine.log.stream_version(version_id))
+            engine.close()
+        with framelode.connect(folder) as engine:
+            read = engine.log.stream_rows
+            asked = []
+            engine.log.stream_rows = lambda *a, **k: asked.append(k) or read(*a, **k)
+            assert self.read(engine) == (version_id, histories.IDS[0])
+            assert asked == [], "nothing was folded"
+            engine.close()
+
+    def test_small_folds_leave_none(self, folder, monkeypatch):
+        monkeypatch.setattr(snapshots, "MINIMUM_EVENTS", 10_000)
+        with framelode.connect(folder) as engine:
+            self.read(engine)
+            assert self.rows(engine) == []
+            engine.close()
+
+    def test_a_child_takes_over_what_its_parent_folded(self, folder):
+        with framelode.connect(folder) as engine:
+            child = DatasetVersion.create_snapshot(dataset_name="d", publish_name="v1")
+            engine.close()
+        (folder / "projections.db").unlink()
+        with framelode.connect(folder) as engine:
+            assert engine.version(child.version_id).get_single_frame(histories.IDS[0]).id == histories.IDS[0]
+            assert self.rows(engine) == [(child.version_id, 0)]
+            engine.close()
+
+    @pytest.mark.parametrize("error", [StorageError("the disk is full"), UsageError("readonly")])
+    def test_a_read_does_not_need_to_write(self, folder, monkeypatch, error, caplog):
+        caplog.set_level("INFO", "framelode")
+
+        def refuse(*_):
+            raise error
+
+        monkeypatch.setattr(Snapshots, "save", refuse)
+        with framelode.connect(folder) as engine:
+            assert self.read(engine)[1] == histories.IDS[0]
+            engine.close()
+        assert str(error) in caplog.text
 
 
 def test_keys_are_read_by_position_in_any_order(engine):

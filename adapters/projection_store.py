@@ -1,0 +1,83 @@
+"""Opens the database of the projections: derived data, so that a damaged one is dropped and rebuilt from the log."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ..engine.errors import IntegrityError
+from .sql.database import Database
+
+_NOTE = "-checked"
+"""Ends the name of the file that says which state of the database was found sound."""
+
+_SETTLED_SECONDS = 2.0
+"""File times are coarse: what changed so lately may change again without showing."""
+
+
+def open_projections(path: Path | None) -> Database:
+    """Open the database of the projections, made anew if it is damaged.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None in memory.
+    """
+    try:
+        return _open_sound(path)
+    except IntegrityError:
+        for suffix in ("", "-wal", "-shm", _NOTE):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return _open_sound(path)
+
+
+def _open_sound(path: Path | None) -> Database:
+    """Open the database and check it, unless its files are as they were when they were last found sound."""
+    seen = _appearance(path) if path and path.exists() else ""
+    store = Database(path, durable=False)
+    try:
+        store.use_write_ahead_log()
+        known = path is not None and seen != "" and _noted(path) == seen
+        problems = [] if known else store.integrity_report(quick=True)
+    except IntegrityError as error:
+        known, problems = False, [str(error)]
+    if problems:
+        store.close()
+        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
+    if path is not None and seen and not known:
+        _take_note(path, seen)
+    return store
+
+
+def _appearance(path: Path) -> str:
+    """Return what changes whenever the files do; empty when that cannot be relied on."""
+    parts: list[str] = []
+    for file in (path, Path(f"{path}-wal")):
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            parts.append("none")
+            continue
+        if time.time() - max(stat.st_ctime, stat.st_mtime) < _SETTLED_SECONDS:
+            return ""
+        parts.append(f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}")
+    return ", ".join(parts)
+
+
+def _noted(path: Path) -> str:
+    try:
+        return Path(f"{path}{_NOTE}").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _take_note(path: Path, seen: str) -> None:
+    temporary = Path(f"{path}{_NOTE}.{os.getpid()}")
+    # Without the note the next process checks again; nothing else is lost.
+    with suppress(OSError):
+        temporary.write_text(seen, "utf-8")
+        temporary.replace(f"{path}{_NOTE}")
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
