@@ -24,12 +24,14 @@ from ..engine.times import system_clock
 from ..engine.validation import shorten
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
+from ..projections.history import History
 from ..projections.runner import Progress, Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
 from ..projections.stats import Counts, Stats
 from ..projections.uploads import Uploads
 from . import location
+from .engine_history import EngineHistory
 from .projection_store import open_projections
 from .sql.database import Database
 from .sql.log import SqlLog
@@ -56,7 +58,7 @@ def random_id() -> str:
     return uuid.uuid4().hex
 
 
-class Engine:
+class Engine(EngineHistory):
     """A log with its projections: what `connect` returns.
 
     Used as a context manager it is the engine of the running context inside the block.
@@ -94,7 +96,8 @@ class Engine:
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
         self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
-        projections = (self.catalog, self.stats, self._names, self._uploads)
+        self._history = History(self.log)
+        projections = (self.catalog, self.stats, self._names, self._uploads, self._history)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
         self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -268,6 +270,20 @@ _EVENTS: dict[str, type[Event]] = {
 def is_known_topic(topic: str) -> bool:
     """Say whether a topic is that of a domain event; eventsourcing applications of other people have their own."""
     return topic in _EVENTS
+
+
+TOPICS = frozenset(_EVENTS)
+"""Every topic there is."""
+
+_WORDS = re.compile(r"[A-Z][a-z0-9]*")
+
+
+@lru_cache(maxsize=256)
+def subject_and_kind(topic: str) -> tuple[str, str]:
+    """Return what an event is about and what happened to it: ``VersionMetadataSet`` is ``("version", "metadata_set")``."""
+    # Those of other applications are paths of classes.
+    subject, *kind = _WORDS.findall(topic.rpartition(":")[2].rpartition(".")[2]) or [topic]
+    return subject.lower(), "_".join(kind).lower()
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:

@@ -145,9 +145,14 @@ def decode_change(event: bytes, position: int) -> FrameChange:
 
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield ``(position, encoded event)`` at positions, ascending, each once; only the blocks that hold them are opened."""
+    batches = log.first_positions(sorted(set(positions)))
+    return events_of(log, positions, np.array([first for first, _ in batches], np.uint64))
+
+
+def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Iterator[tuple[int, bytes]]:
+    """Yield what `events_at` does, where the first positions of the batches, and of others, are known."""
     wanted = np.unique(np.array(positions, np.int64))
-    batches = log.first_positions(wanted.tolist())
-    starts = np.array([first for first, _ in batches], np.int64)
+    starts = first_positions.astype(np.int64)
     of_batch = np.searchsorted(starts, wanted, side="right") - 1
     groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
     bodies = log.bodies(starts[np.unique(of_batch)].tolist())

@@ -21,6 +21,11 @@ def utc(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def microseconds(time: datetime) -> int:
+    """Return an aware datetime as microseconds since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 def iso_time(microseconds: int) -> str:
     """Return a time as ISO 8601 text with microseconds."""
     return utc(microseconds).isoformat(timespec="microseconds")

@@ -61,7 +61,7 @@ def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
     if known is not None and known.bits == bits and known.position <= state.last_position:
         buckets = known.buckets.copy()
         newer = (run.positions & POSITION) > np.uint64(known.position)
-        touched = np.unique(_buckets_of(run.mixed[newer], bits))
+        touched = np.unique(buckets_of(run.mixed[newer], bits))
     else:
         buckets = np.empty((1 << bits, _DIGEST_BYTES), np.uint8)
         touched = np.arange(1 << bits)
@@ -73,7 +73,8 @@ def _bucket_starts(bits: int) -> U64:
     return np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
 
 
-def _buckets_of(mixed: U64, bits: int) -> NDArray[Any]:
+def buckets_of(mixed: U64, bits: int) -> NDArray[Any]:
+    """Return the bucket of each mixed key."""
     return (mixed >> np.uint64(64 - bits)).astype(np.intp) if bits else np.zeros(len(mixed), np.intp)
 
 

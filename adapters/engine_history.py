@@ -1,0 +1,87 @@
+"""What an engine tells of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+from ..projections.changes import Change
+from ..projections.history import BatchRow, History, Wanted
+from ..projections.runner import Runner
+from .sql.database import Database
+
+if TYPE_CHECKING:
+    from .connection import Engine
+    from .hyperdatasets.dataset import Dataset
+    from .hyperdatasets.version import DatasetVersion
+
+
+class EngineHistory:
+    """The half of an engine that looks back."""
+
+    runner: Runner
+    _store: Database
+    _history: History
+
+    def history(
+        self,
+        dataset: Dataset | str | None = None,
+        *,
+        project: str | None = None,
+        version: DatasetVersion | str | None = None,
+        actor: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Change]:
+        """Yield all that was recorded, or the part that is asked for, oldest first; only what it may be in is opened.
+
+        Parameters
+        ----------
+        dataset : Dataset or str, optional
+            The dataset or its name: its own changes and those of all its versions, removed ones too.
+        project : str, optional
+            Project of the dataset; needed where several have its name.
+        version : DatasetVersion or str, optional
+            The version or its id, removed ones too: what was recorded of itself, not what it inherited.
+        actor : str, optional
+            Who acted.
+        since, until : int or datetime, optional
+            First and last position, or times with a time zone; both included.
+        kinds : str or iterable of str, optional
+            Kinds of changes, such as ``"deleted"`` or ``"published"``.
+        newest_first : bool
+            From the end to the beginning.
+        limit : int, optional
+            How many changes at most.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such dataset or version.
+        UsageError
+            An argument is no position, time, kind or number.
+        """
+        from .hyperdatasets.history import engine_history
+
+        return engine_history(
+            cast("Engine", self),
+            dataset,
+            project,
+            version,
+            actor,
+            since,
+            until,
+            kinds,
+            newest_first=newest_first,
+            limit=limit,
+        )
+
+    def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
+        """Return the next record batches that may hold what is wanted, after the one at position `last`."""
+        self.runner.catch_up(self._history)
+        with self._store.read() as connection:
+            return self._history.page(connection, wanted, last, size)

@@ -1,0 +1,129 @@
+"""`Blame`: since when, and by whom, each part of a frame is as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from ...projections.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
+from ...projections.changes import Change, FrameStep
+
+
+class BlamedAnnotation(msgspec.Struct, frozen=True):
+    """One annotation of a frame.
+
+    Attributes
+    ----------
+    index : int
+        Its place among the frame's annotations.
+    id : str or None
+        Its id, if it has one.
+    type : str
+        Kind of annotation.
+    change : Change
+        The change that brought it. An annotation with an id stays the same one when it is moved; one without is told by
+        its geometry.
+    labels : dict of str to Change
+        The change that brought each of its labels.
+    """
+
+    index: int
+    id: str | None
+    type: str
+    change: Change
+    labels: dict[str, Change]
+
+
+class Blame(msgspec.Struct, frozen=True):
+    """Since when each part of a frame has been there without interruption, in one version.
+
+    Attributes
+    ----------
+    frame_id : str
+        The frame.
+    annotations : list of BlamedAnnotation
+        Its annotations, in order.
+    fields : dict of str to Change
+        The last change of each field that the frame has.
+    metadata : dict of str to Change
+        The last change of each metadata key, of the first level.
+    """
+
+    frame_id: str
+    annotations: list[BlamedAnnotation]
+    fields: dict[str, Change]
+    metadata: dict[str, Change]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the blame as plain JSON-like values."""
+        return {
+            "frame_id": self.frame_id,
+            "annotations": [
+                {
+                    "index": each.index,
+                    "id": each.id,
+                    "type": each.type,
+                    "change": each.change.to_dict(),
+                    "labels": _to_dicts(each.labels),
+                }
+                for each in self.annotations
+            ],
+            "fields": _to_dicts(self.fields),
+            "metadata": _to_dicts(self.metadata),
+        }
+
+    def __repr__(self) -> str:
+        return f"Blame({self.frame_id}, {len(self.annotations)} annotations)"
+
+    def __str__(self) -> str:
+        """Return a line for each part: position, time, actor, and what it is."""
+        parts = [(name, change) for name, change in self.fields.items()]
+        parts += [(f"meta.{name}", change) for name, change in self.metadata.items()]
+        for each in self.annotations:
+            what = f"rois.{each.index}"
+            parts.append((f"{what} {each.type}", each.change))
+            parts += [(f"{what} label {label!r}", change) for label, change in each.labels.items()]
+        actors = max((len(change.actor) for _, change in parts), default=0)
+        digits = max((len(str(change.position)) for _, change in parts), default=0)
+        return "\n".join(
+            f"{change.position:>{digits}} {change.at:%Y-%m-%d %H:%M:%S} {change.actor:<{actors}} {part}"
+            for part, change in parts
+        )
+
+
+def build_blame(
+    frame_id: str, payload: bytes, steps: Iterable[FrameStep], change_of: Callable[[FrameStep], Change]
+) -> Blame:
+    """Build the blame of a frame.
+
+    Parameters
+    ----------
+    payload : bytes
+        What the frame holds, encoded.
+    steps : iterable of FrameStep
+        Its events, newest first.
+    change_of : callable
+        Gives the change that an event stands for.
+    """
+    origins = {part: change_of(step) for part, step in trace(steps).items()}
+    named: dict[str, dict[str, Change]] = {FIELD: {}, METADATA: {}}
+    for (kind, name, *_), change in origins.items():
+        if kind in named:
+            named[kind][name] = change
+    annotations = [
+        BlamedAnnotation(
+            index=index,
+            id=wire.get("id"),
+            type=wire["type"],
+            change=origins[ANNOTATION, identity],
+            labels={label: origins[LABEL, identity, label] for label in wire.get("label", ())},
+        )
+        for index, (identity, wire) in enumerate(annotations_of(payload))
+    ]
+    return Blame(frame_id, annotations, named[FIELD], named[METADATA])
+
+
+def _to_dicts(changes: dict[str, Change]) -> dict[str, Any]:
+    return {name: change.to_dict() for name, change in changes.items()}

@@ -1,0 +1,271 @@
+"""`Diff`: what leads from one version to another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+import msgspec
+import numpy as np
+
+from ...engine.decisions import changed_fields
+from ...engine.frame_batch import FrameChange, decode_change, events_of
+from ...engine.keys import KEY_SIZE, U64
+from ...engine.log import Log
+from ...projections.changes import Wire, payload_wire
+from ...projections.diff import Difference, Outcome
+from ...projections.state import TOMBSTONE, State
+from .statistics import Statistics
+
+_FRAMES_AT_ONCE = 512
+_SHOWN_LABELS = 20
+_BAR = 40
+_HEX = 2 * KEY_SIZE
+_NO_FIELDS = b"\x80"
+"""A record without fields, as msgpack."""
+
+
+class FrameDiff(msgspec.Struct, frozen=True):
+    """One frame that two versions do not hold alike.
+
+    Attributes
+    ----------
+    frame_id : str
+        The frame.
+    fields : tuple of str
+        Names of the fields in which both differ; of a frame that only one holds, all that it has.
+    before, after : dict or None
+        What the versions hold, in wire form; None where there is no such frame.
+    """
+
+    frame_id: str
+    fields: tuple[str, ...]
+    before: Wire | None
+    after: Wire | None
+
+    @property
+    def labels_gained(self) -> dict[str, int]:
+        """Labels of its annotations that were added, with counts."""
+        return _gained(_labels(self.before), _labels(self.after))
+
+    @property
+    def labels_lost(self) -> dict[str, int]:
+        """Labels of its annotations that were taken away, with counts."""
+        return _gained(_labels(self.after), _labels(self.before))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON-like values."""
+        labels = {"labels_gained": self.labels_gained, "labels_lost": self.labels_lost}
+        return msgspec.to_builtins(self) | labels
+
+    def __repr__(self) -> str:
+        outcome = "changed" if self.before and self.after else "added" if self.after else "removed"
+        which = f" ({', '.join(self.fields)})" if outcome == "changed" else ""
+        return f"FrameDiff({self.frame_id} {outcome}{which})"
+
+
+class FrameDiffs(Sequence[FrameDiff]):
+    """Frames of a diff, in log order: counted and named at once, their contents read when they are looked at.
+
+    Parameters
+    ----------
+    log : Log
+        The log of both states.
+    old, new : State
+        What both versions hold.
+    difference : Difference
+        The frames.
+    """
+
+    def __init__(self, log: Log, old: State, new: State, difference: Difference) -> None:
+        self._log = log
+        self._old = old
+        self._new = new
+        self._difference = difference
+
+    def __len__(self) -> int:
+        return len(self._difference)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the frames."""
+        return self._ids(self._difference)
+
+    @overload
+    def __getitem__(self, index: int) -> FrameDiff: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[FrameDiff]: ...
+
+    def __getitem__(self, index: int | slice) -> FrameDiff | list[FrameDiff]:
+        if isinstance(index, slice):
+            return list(self._read(self._difference.take(index)))
+        place = range(len(self))[index]
+        (found,) = self._read(self._difference.take(slice(place, place + 1)))
+        return found
+
+    def __iter__(self) -> Iterator[FrameDiff]:
+        for start in range(0, len(self), _FRAMES_AT_ONCE):
+            yield from self._read(self._difference.take(slice(start, start + _FRAMES_AT_ONCE)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} frames>"
+
+    def _read(self, part: Difference) -> Iterator[FrameDiff]:
+        ids = self._ids(part)
+        sides = [self._records(state, part) for state in (self._old, self._new)]
+        for frame_id, before, after in zip(ids, *sides, strict=True):
+            fields = changed_fields(before or _NO_FIELDS, after or _NO_FIELDS)
+            yield FrameDiff(
+                frame_id, tuple(fields), payload_wire(frame_id, before), payload_wire(frame_id, after)
+            )
+
+    def of(self, outcome: Outcome) -> FrameDiffs:
+        """Return the frames of one outcome."""
+        return FrameDiffs(self._log, self._old, self._new, self._difference.of(outcome))
+
+    @cached_property
+    def _starts(self) -> U64:
+        """Where the batches begin that hold events of either version."""
+        return np.union1d(self._old.batches.first_positions, self._new.batches.first_positions)
+
+    def _events(self, positions: Sequence[int]) -> Iterator[tuple[int, FrameChange]]:
+        for position, event in events_of(self._log, positions, self._starts):
+            yield position, decode_change(event, position)
+
+    def _ids(self, part: Difference) -> list[str]:
+        keys = part.keys().hex()
+        named = self._events(part.positions.tolist())
+        return [
+            stored.id or keys[_HEX * place : _HEX * place + _HEX] for place, (_, stored) in enumerate(named)
+        ]
+
+    def _records(self, state: State, part: Difference) -> list[bytes]:
+        """Return what a version holds of some frames, encoded; nothing of those that it does not hold."""
+        positions = state.find(part.hi, part.lo)
+        positions[positions >= TOMBSTONE] = 0
+        held = dict(self._events(positions[positions > 0].tolist()))
+        return [held[position].payload if position else b"" for position in positions.tolist()]
+
+
+class DiffStats(msgspec.Struct, frozen=True):
+    """A diff in numbers.
+
+    Attributes
+    ----------
+    added, removed, changed : int
+        Frames.
+    labels_gained, labels_lost : dict of str to int
+        By how many annotations with a label the new version has more, or less.
+    old, new : Statistics
+        Statistics of both versions.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    labels_gained: dict[str, int]
+    labels_lost: dict[str, int]
+    old: Statistics
+    new: Statistics
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain JSON-like values."""
+        return msgspec.to_builtins(self)
+
+    def __repr__(self) -> str:
+        counts = f"added={self.added}, removed={self.removed}, changed={self.changed}"
+        return f"DiffStats({counts}, labels_gained={self.labels_gained}, labels_lost={self.labels_lost})"
+
+
+class Diff:
+    """What leads from one version to another; true if that is anything.
+
+    Attributes
+    ----------
+    added, removed, changed : FrameDiffs
+        Frames, in log order: counted and named at once, their contents read when they are looked at.
+    """
+
+    def __init__(
+        self,
+        frames: FrameDiffs,
+        names: tuple[str, str],
+        statistics: Callable[[], tuple[Statistics, Statistics]],
+    ) -> None:
+        self.added = frames.of(Outcome.ADDED)
+        self.removed = frames.of(Outcome.REMOVED)
+        self.changed = frames.of(Outcome.CHANGED)
+        self._names = names
+        self._statistics = statistics
+
+    @cached_property
+    def stats(self) -> DiffStats:
+        """The numbers: frames, labels gained and lost, and the statistics of both versions."""
+        old, new = self._statistics()
+        before, after = ({each["name"]: each["count"] for each in stats.labels} for stats in (old, new))
+        return DiffStats(
+            added=len(self.added),
+            removed=len(self.removed),
+            changed=len(self.changed),
+            labels_gained=_gained(before, after),
+            labels_lost=_gained(after, before),
+            old=old,
+            new=new,
+        )
+
+    def to_dict(self, *, frames: bool = False) -> dict[str, Any]:
+        """Return the diff as plain JSON-like values.
+
+        Parameters
+        ----------
+        frames : bool
+            With the contents of the frames, not their ids alone.
+        """
+        found: dict[str, Any] = {"old": self._names[0], "new": self._names[1], "stats": self.stats.to_dict()}
+        for name, part in (("added", self.added), ("removed", self.removed), ("changed", self.changed)):
+            found[name] = [each.to_dict() for each in part] if frames else part.ids
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def __repr__(self) -> str:
+        counts = f"added={len(self.added)}, removed={len(self.removed)}, changed={len(self.changed)}"
+        return f"Diff({self._names[0]!r} -> {self._names[1]!r}, {counts})"
+
+    def __str__(self) -> str:
+        """Return a few lines: the labels, each with a bar, and the frames."""
+        stats = self.stats
+        labels = {name: -count for name, count in stats.labels_lost.items()} | stats.labels_gained
+        most = max(map(abs, labels.values()), default=0)
+        width = max((len(name) for name in labels), default=0)
+        shown = sorted(labels.items(), key=lambda item: (-abs(item[1]), item[0]))
+        lines = [
+            f" {name:<{width}} | {change:+,} {_bar(change, most)}" for name, change in shown[:_SHOWN_LABELS]
+        ]
+        if len(shown) > _SHOWN_LABELS:
+            lines.append(f" ... and {len(shown) - _SHOWN_LABELS} labels more")
+        counts = f"{stats.added:,} added, {stats.changed:,} changed, {stats.removed:,} removed"
+        return "\n".join([f"{self._names[0]} -> {self._names[1]}", *lines, f" frames: {counts}"])
+
+
+def _bar(change: int, most: int) -> str:
+    length = max(1, round(_BAR * abs(change) / most)) if most > _BAR else abs(change)
+    return ("+" if change > 0 else "-") * length
+
+
+def _labels(wire: Wire | None) -> Counter[str]:
+    return Counter(label for roi in (wire or {}).get("rois", ()) for label in roi.get("label", ()))
+
+
+def _gained(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return by how much counts have grown, the most first."""
+    grown = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {
+        name: count
+        for name, count in sorted(grown.items(), key=lambda item: (-item[1], item[0]))
+        if count > 0
+    }

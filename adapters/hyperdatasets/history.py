@@ -1,0 +1,331 @@
+"""Looking back: the history of a version, of one frame, or of a whole engine; blame; and diff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain, islice
+from numbers import Integral
+from typing import TYPE_CHECKING, overload
+
+import msgspec
+
+from ...engine.errors import InvalidValueError, NotFoundError, UsageError
+from ...engine.events import TOPICS, subject_and_kind
+from ...engine.keys import frame_key, key_columns
+from ...engine.times import microseconds
+from ...engine.validation import identifier, shorten, text
+from ...projections.catalog import DRAFT, VersionRow
+from ...projections.changes import Change, frame_steps, step_change, stream_changes
+from ...projections.diff import compare
+from ...projections.fingerprint import Fingerprint, fingerprint
+from ...projections.history import Wanted
+from ...projections.state import POSITION
+from ..connection import Engine
+from .blame import Blame, build_blame
+from .diff import Diff, FrameDiffs
+from .handle import VersionHandle
+from .selection import exclusive, find_dataset
+from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+Moment = int | datetime
+"""A position, or an aware datetime."""
+
+_PAGE = 256
+_LAST_POSITION = 2**63 - 1
+
+
+class FrameHistory(VersionHandle):
+    """The methods that look back."""
+
+    @overload
+    def history(
+        self,
+        frame_id: None = None,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Change]: ...
+
+    @overload
+    def history(
+        self,
+        frame_id: str,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[Change]: ...
+
+    def history(
+        self,
+        frame_id: str | None = None,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[Change] | Iterator[Change]:
+        """Return the changes of one frame, or of the whole version, oldest first; inherited ones included (ours).
+
+        Those of one frame are found by following each change to the one it replaced, however large the log is. Those
+        of the version are streamed: of each ancestor what happened until the next version was made from it, then its
+        own. The history of a version that was removed stays readable through a handle that is held, and through
+        `Engine.history`.
+
+        Parameters
+        ----------
+        frame_id : str, optional
+            The frame, deleted ones too.
+        actor : str, optional
+            Who acted.
+        since, until : int or datetime, optional
+            First and last position, or times with a time zone; both included.
+        kinds : str or iterable of str, optional
+            Kinds of changes, such as ``"updated"`` or ``"published"``.
+        newest_first : bool
+            From the end to the beginning.
+        limit : int, optional
+            How many changes at most.
+
+        Raises
+        ------
+        NotFoundError
+            The version never held the frame.
+        UsageError
+            An argument is no position, time, kind or number.
+        """
+        wanted = _wanted(self._engine, actor, since, until, kinds, newest_first=newest_first)
+        most = _check_limit(limit)
+        row = _row_of(self._engine, self._id)
+        if frame_id is None:
+            return islice(_line_changes(self._engine, row, wanted), most)
+        return _frame_history(self._engine, row, identifier(frame_id, "frame_id"), wanted, most)
+
+    def blame(self, frame_id: str) -> Blame:
+        """Return since when each annotation, label, field and metadata key of a frame is as it is, and by whom (ours).
+
+        Raises
+        ------
+        NotFoundError
+            The version does not hold the frame.
+        """
+        row = self._row()
+        key = identifier(frame_id, "frame_id")
+        position = _last_event(self._engine, row, key)
+        steps = frame_steps(self._engine.log, position)
+        last = next(steps)
+        if not last.stored.payload:
+            raise NotFoundError(f"frame {frame_id!r} was deleted from version {row.name!r} at {position}")
+        return build_blame(
+            key,
+            last.stored.payload,
+            chain((last,), steps),
+            lambda step: step_change(self._engine.log, row.dataset_id, key, step),
+        )
+
+    def diff(self, old: VersionHandle) -> Diff:
+        """Return what leads from another version, or another moment of this one, to this version (ours).
+
+        What both share from a common past is not looked at, so that the cost grows with what was changed since.
+
+        Parameters
+        ----------
+        old : DatasetVersion
+            The version to come from: of the same dataset or another one of the same log.
+
+        Raises
+        ------
+        UsageError
+            It is no version, or one of another log.
+        """
+        if not isinstance(old, VersionHandle):
+            raise UsageError(f"diff needs a version to compare with, not {shorten(old)}")
+        before, after = _Side(old), _Side(self)
+        logs = before.engine.log, after.engine.log
+        if logs[0].uuid != logs[1].uuid:
+            raise UsageError(
+                f"{old!r} is in another log ({logs[0].name}) than {self!r} ({logs[1].name}): "
+                "only versions of one log can be compared"
+            )
+        states = before.state, after.state
+        difference = compare(*states, before.fingerprint, after.fingerprint)
+        later = max(before, after, key=lambda side: side.state.last_position)
+        frames = FrameDiffs(later.engine.log, *states, difference)
+        return Diff(frames, (before.name, after.name), lambda: (before.statistics(), after.statistics()))
+
+
+class _Side:
+    """One of the versions compared, held as it is now: a draft may go on while the diff is looked at."""
+
+    def __init__(self, handle: VersionHandle) -> None:
+        row = handle._row()  # noqa: SLF001 - of this package
+        self._handle = handle
+        self.engine = handle._engine  # noqa: SLF001
+        self._id = row.version_id
+        self.name = f"{handle.dataset_name}@{row.name}"
+        current = self.engine.states.current(self._id)
+        self.state = current.branch(current.position)
+        self._kept = handle.get_stats() if row.state == DRAFT else None
+
+    def fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of the state held."""
+        found = self.engine.states.fingerprint(self._id)
+        return found if found.position == self.state.last_position else fingerprint(self.state)
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of the state held; those of a published version cannot have changed."""
+        return self._kept or self._handle.get_stats()
+
+
+def engine_history(
+    engine: Engine,
+    dataset: Dataset | str | None,
+    project: str | None,
+    version: VersionHandle | str | None,
+    actor: str | None,
+    since: Moment | None,
+    until: Moment | None,
+    kinds: str | Iterable[str] | None,
+    *,
+    newest_first: bool,
+    limit: int | None,
+) -> Iterator[Change]:
+    """Yield what `Engine.history` says."""
+    wanted = _wanted(engine, actor, since, until, kinds, newest_first=newest_first)
+    if dataset is not None:
+        wanted = msgspec.structs.replace(wanted, dataset_id=_dataset_id(engine, dataset, project))
+    elif project is not None:
+        raise UsageError("project says which dataset is meant: give dataset, too")
+    if version is not None:
+        version_id = version.version_id if isinstance(version, VersionHandle) else text(version, "version")
+        wanted = msgspec.structs.replace(wanted, stream_id=_row_of(engine, version_id).version_id)
+    return islice(_changes(engine, wanted), _check_limit(limit))
+
+
+def _dataset_id(engine: Engine, dataset: Dataset | str, project: str | None) -> str:
+    from .dataset import Dataset
+
+    if isinstance(dataset, Dataset):
+        exclusive(dataset=dataset.id, project=project)
+        return dataset.id
+    return find_dataset(engine, dataset_name=text(dataset, "dataset"), dataset_project=project).dataset_id
+
+
+def _row_of(engine: Engine, version_id: str) -> VersionRow:
+    """Return what is known of a version, a removed one too."""
+    row = engine.version_row(version_id)
+    if row is None:
+        raise NotFoundError(f"there is no version with id {version_id!r}")
+    return row
+
+
+def _changes(engine: Engine, wanted: Wanted) -> Iterator[Change]:
+    return stream_changes(engine.log, lambda last: engine.history_page(wanted, last, _PAGE), wanted)
+
+
+def _line_changes(engine: Engine, row: VersionRow, wanted: Wanted) -> Iterator[Change]:
+    """Yield the changes of a version's line: of each ancestor those until it was branched from."""
+    line: list[Wanted] = []
+    current: VersionRow | None = row
+    until = wanted.until
+    while current is not None:
+        line.append(msgspec.structs.replace(wanted, stream_id=current.version_id, until=until))
+        until = min(current.created_position - 1, until or 0)
+        current = _row_of(engine, current.parent_id) if current.parent_id else None
+    for part in line if wanted.newest_first else reversed(line):
+        yield from _changes(engine, part)
+
+
+def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
+    """Return the position of the last event of a frame in a version, a delete too."""
+    state = engine.states.current(row.version_id)
+    position = int(state.find(*key_columns(frame_key(frame_id)))[0] & POSITION)
+    if not position:
+        raise NotFoundError(f"version {row.name!r} ({row.version_id}) never held a frame {frame_id!r}")
+    return position
+
+
+def _frame_history(
+    engine: Engine, row: VersionRow, frame_id: str, wanted: Wanted, limit: int | None
+) -> list[Change]:
+    steps = frame_steps(engine.log, _last_event(engine, row, frame_id))
+    changes = (
+        step_change(engine.log, row.dataset_id, frame_id, step)
+        for step in steps
+        if wanted.includes(step.position, step.topic, step.header)
+    )
+    if wanted.newest_first:
+        return list(islice(changes, limit))
+    return list(changes)[::-1][:limit]
+
+
+def _wanted(
+    engine: Engine,
+    actor: str | None,
+    since: Moment | None,
+    until: Moment | None,
+    kinds: str | Iterable[str] | None,
+    *,
+    newest_first: bool,
+) -> Wanted:
+    head = engine.log.head().position
+    first, first_time = _bound(since, "since")
+    last, last_time = _bound(until, "until")
+    return Wanted(
+        actor=None if actor is None else text(actor, "actor"),
+        topics=None if kinds is None else _topics(kinds),
+        since=first,
+        # What comes while the history is read is left to the next look.
+        until=head if last is None else min(last, head),
+        since_time=first_time,
+        until_time=last_time,
+        newest_first=bool(newest_first),
+    )
+
+
+def _bound(moment: Moment | None, name: str) -> tuple[int | None, int | None]:
+    """Return a moment as a position or as a time."""
+    if moment is None:
+        return None, None
+    if isinstance(moment, datetime):
+        if moment.utcoffset() is None:
+            raise UsageError(f"{name} is {moment.isoformat()}, which has no time zone: give one, such as UTC")
+        return None, microseconds(moment)
+    if isinstance(moment, bool) or not isinstance(moment, Integral) or moment < 0:
+        raise UsageError(f"{name} must be a position or a time with its zone, not {shorten(moment)}")
+    # Beyond what a database holds there are no positions.
+    return min(int(moment), _LAST_POSITION), None
+
+
+def _topics(kinds: str | Iterable[str]) -> frozenset[str]:
+    given = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(given, Iterable):
+        raise InvalidValueError(f"kinds must be a list of kinds of changes, not {shorten(kinds)}")
+    wanted = {text(kind, "kinds") for kind in given}
+    known = {topic: subject_and_kind(topic)[1] for topic in TOPICS}
+    unknown = sorted(wanted - set(known.values()))
+    if unknown:
+        there = ", ".join(sorted(set(known.values())))
+        raise InvalidValueError(f"there is no kind of change called {unknown[0]!r}; there are {there}")
+    return frozenset(topic for topic, kind in known.items() if kind in wanted)
+
+
+def _check_limit(limit: int | None) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 0:
+        raise UsageError(f"limit must be a whole number, 0 or more, not {shorten(limit)}")
+    return int(limit)
