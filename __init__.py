@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters.connection import Engine, connect, current_engine
+    from .adapters.hyperdatasets.blame import Blame
     from .adapters.hyperdatasets.bulk import BulkContext
     from .adapters.hyperdatasets.dataset import Dataset
+    from .adapters.hyperdatasets.diff import Diff, DiffStats, FrameDiff
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.local_files.cache import LocalCache
@@ -41,22 +43,28 @@ if TYPE_CHECKING:
     )
     from .engine.frames import SingleFrame
     from .engine.groups import FrameGroup, frame_from_dict
+    from .projections.changes import Change
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Annotation",
+    "Blame",
     "BoundingBox2D",
     "BoundingBox3D",
     "BulkContext",
+    "Change",
     "ComplexPolygon2D",
     "ComplexPolygon3D",
     "ConcurrencyError",
     "ConflictError",
     "Dataset",
     "DatasetVersion",
+    "Diff",
+    "DiffStats",
     "Ellipse2D",
     "Engine",
+    "FrameDiff",
     "FrameGroup",
     "FramelodeError",
     "FramesRejected",
@@ -86,8 +94,10 @@ __all__ = [
 
 _HOMES = {
     "adapters.connection": ("Engine", "connect", "current_engine"),
+    "adapters.hyperdatasets.blame": ("Blame",),
     "adapters.hyperdatasets.bulk": ("BulkContext",),
     "adapters.hyperdatasets.dataset": ("Dataset",),
+    "adapters.hyperdatasets.diff": ("Diff", "DiffStats", "FrameDiff"),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
     "adapters.local_files.cache": ("LocalCache",),
@@ -122,6 +132,7 @@ _HOMES = {
     ),
     "engine.frames": ("SingleFrame",),
     "engine.groups": ("FrameGroup", "frame_from_dict"),
+    "projections.changes": ("Change",),
 }
 """Which module brings which names: each is loaded when one of them is first used."""
 

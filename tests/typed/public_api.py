@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_type
 
@@ -9,10 +10,15 @@ from PIL.Image import Image
 
 import framelode
 from framelode import (
+    Blame,
     BoundingBox2D,
+    Change,
     Dataset,
     DatasetVersion,
+    Diff,
+    DiffStats,
     Engine,
+    FrameDiff,
     FrameGroup,
     ImageAnnotation,
     Polygon2D,
@@ -44,3 +50,15 @@ with draft.get_bulk_context() as bulk:
     bulk.add_frame(frame)
 for found in draft:
     assert_type(found, SingleFrame | FrameGroup)
+
+assert_type(draft.history("x"), list[Change])
+assert_type(draft.history(), Iterator[Change])
+assert_type(engine.history("food", kinds="published", newest_first=True), Iterator[Change])
+assert_type(draft.blame("x"), Blame)
+diff = draft.diff(draft)
+assert_type(diff, Diff)
+assert_type(diff.stats, DiffStats)
+assert_type(diff.added.ids, list[str])
+for entry in diff.changed:
+    assert_type(entry, FrameDiff)
+    assert_type(entry.labels_gained, dict[str, int])
