@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from ..projections.changes import Change
-from ..projections.history import BatchRow, History, Wanted
-from ..projections.runner import Runner
-from .sql.database import Database
-
 if TYPE_CHECKING:
+    from ..projections.changes import Change
+    from ..projections.history import BatchRow, History, Wanted
+    from ..projections.runner import Runner
     from .connection import Engine
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
+    from .sql.database import Database
 
 
 class EngineHistory:
