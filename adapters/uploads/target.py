@@ -86,7 +86,9 @@ def names_below(root: str, folder: str = "") -> NameOf:
 
 def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
     """Return the folder of a version's files at a destination, with a slash at its end."""
-    return f"{encoded_part(dataset_id)}/{encoded_part(version_name)}.{encoded_part(version_id)}/"
+    # A name is one folder, whatever it holds, also where the percent-encoding is undone.
+    name = version_name.replace("/", "%2F").replace("\0", "%00")
+    return f"{encoded_part(dataset_id)}/{encoded_part(f'{name}.{version_id}')}/"
 
 
 def encoded(path: str) -> str:

@@ -125,9 +125,9 @@ class Uploader:
 
     def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Send one parcel of each content; returns those that have to be sent for want of it."""
-        leaders = {
-            parcel.path if self._is_each_sent else parcel.digest: parcel for parcel in reversed(parcels)
-        }
+        leaders: dict[str, Parcel] = {}
+        for parcel in parcels:
+            leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
         self._insist(self._destination.send, list(leaders.values()))
         new = {
             parcel.digest: UploadedFile(parcel.uri, parcel.digest, parcel.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 
 import framelode
 from framelode import SingleFrame
@@ -75,3 +76,14 @@ if __name__ == "__main__":
         command_id="killed",
         on_part=lambda report: print(report.added, flush=True),
     )
+
+
+def upload(folder, root, destination, start):
+    """Upload all files of a folder as frames of the dataset ``food``."""
+    start.wait()
+    with framelode.connect(folder):
+        draft = framelode.DatasetVersion.get_current(dataset_name="food")
+        frames = [SingleFrame(source=path) for path in sorted(Path(root).iterdir())]
+        failures = draft.add_frames(frames, auto_upload_destination=destination, local_dataset_root_path=root)
+        if failures:
+            raise SystemExit(str(failures))

@@ -1,0 +1,629 @@
+"""Uploads through the public API: what is sent, what is linked, what frames name, and what happens when it fails."""
+
+import multiprocessing
+import os
+import pickle
+import threading
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import fsspec
+import msgspec
+import pytest
+import workers
+from blake3 import blake3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import framelode
+from framelode import ConflictError, DatasetVersion, FrameGroup, PublishedError, SingleFrame, UsageError
+from framelode.adapters.uploads import opening
+from framelode.engine.blob_place import PlaceError
+from framelode.engine.wire import path_or_uri
+
+KINDS = ("blobs", "folder", "memory")
+
+
+class Destination:
+    def __init__(self, kind, folder):
+        self.kind = kind
+        self.url = {
+            "blobs": "blobs:",
+            "folder": str(folder / "uploaded"),
+            "memory": f"memory://up-{uuid.uuid4().hex}/data",
+        }[kind]
+
+    def read(self, engine, uri):
+        if uri.startswith("blobs:"):
+            return engine.blobs.read(uri[6:70])
+        if self.kind == "folder":
+            return Path(uri).read_bytes()
+        return fsspec.filesystem("memory").cat_file(uri)
+
+    def objects(self, engine):
+        if self.kind == "blobs":
+            return sorted(engine.blobs.read(entry.digest) for entry in engine.blobs.entries())
+        if self.kind == "folder":
+            files = Path(self.url).rglob("*")
+            return sorted(f.read_bytes() for f in files if f.is_file() and ".framelode-tmp" not in f.parts)
+        filesystem = fsspec.filesystem("memory")
+        path = "/" + self.url.removeprefix("memory://")
+        return (
+            sorted(filesystem.cat_file(name) for name in filesystem.find(path))
+            if filesystem.exists(path)
+            else []
+        )
+
+
+@pytest.fixture
+def engine(tmp_path):
+    with framelode.connect(tmp_path / "engine") as engine:
+        yield engine
+    engine.close()
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture(params=KINDS)
+def destination(request, tmp_path):
+    return Destination(request.param, tmp_path)
+
+
+@pytest.fixture
+def draft(engine):
+    DatasetVersion.create_new_dataset("food")
+    return DatasetVersion.get_current(dataset_name="food")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("framelode.adapters.uploads.uploader.growing_waits", lambda retries: [0.0] * retries)
+
+
+def file(root, name, data):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def upload_events(engine):
+    return [h for h in engine.log.headers() if h.topics == ["FilesUploaded"] or "FilesUploaded" in h.topics]
+
+
+def sources(version):
+    return {frame.id: frame.source for frame in version}
+
+
+def test_files_go_to_the_destination_and_frames_name_what_was_sent(engine, draft, destination, root):
+    paths = [file(root, f"images/{n:02d}/1.jpg", f"picture {n}".encode()) for n in range(3)]
+    mask, preview = file(root, "mask.png", b"mask"), file(root, "small.jpg", b"small")
+    frames = [SingleFrame(source=path, mask_source=[mask], preview_uri=preview) for path in paths]
+    ids = [frame.derive_id(root) for frame in frames]
+    failures = draft.add_frames(frames, auto_upload_destination=destination.url, local_dataset_root_path=root)
+    assert failures == []
+    assert [frame.id for frame in draft] == ids == [frame.id for frame in frames]
+    for stored, frame, path in zip(draft, frames, paths, strict=True):
+        assert stored == frame
+        data = path.read_bytes()
+        assert (frame.size, frame.hash) == (len(data), f"blake3:{blake3(data).hexdigest()}")
+        assert destination.read(engine, frame.source) == data
+        assert destination.read(engine, frame.mask_source["00"]) == b"mask"
+        assert destination.read(engine, frame.preview_uri) == b"small"
+        assert frame.content_type == "image/jpeg"
+        assert Path(frame.get_local_source()).read_bytes() == data
+    assert destination.objects(engine) == sorted([b"mask", b"small", *(p.read_bytes() for p in paths)])
+    engine.verify(blobs=True)
+
+
+def test_objects_keep_the_paths_below_the_root(engine, draft, root, tmp_path):
+    draft.rename("a/b: c")
+    odd = "sub dir/ä#%?\n.jpg"
+    frame = SingleFrame(source=file(root, odd, b"x"))
+    for url in (f"memory://up-{uuid.uuid4().hex}/data", str(tmp_path / "up")):
+        single = SingleFrame(source=file(root, odd, b"x"))
+        draft.add_frames([single], auto_upload_destination=url + "/", local_dataset_root_path=f"{root}/")
+        folder = f"{draft.dataset_id}/a%252Fb%3A%20c.{draft.version_id}"
+        if url.startswith("memory"):
+            assert single.source == f"{url}/{folder}/sub%20dir/%C3%A4%23%25%3F%0A.jpg"
+        else:
+            assert single.source == f"{url}/{draft.dataset_id}/a%2Fb: c.{draft.version_id}/{odd}"
+            assert Path(single.source).read_bytes() == b"x"
+    assert frame.derive_id(root) == single.id
+
+
+def test_content_that_is_known_is_linked(engine, draft, destination, root):
+    options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+    first = SingleFrame(source=file(root, "a.jpg", b"same"))
+    draft.add_frames([first, SingleFrame(source=file(root, "b/c.jpg", b"same"))], **options)
+    DatasetVersion.create_new_dataset("other")
+    other = DatasetVersion.get_current(dataset_name="other")
+    again = SingleFrame(source=file(root, "d.jpg", b"same"))
+    other.add_frames([again], **options)
+    assert destination.objects(engine) == [b"same"]
+    if destination.kind != "blobs":
+        assert again.source == first.source
+        assert len(upload_events(engine)) == 1
+
+
+def test_the_same_call_again_changes_nothing(engine, draft, destination, root):
+    paths = [file(root, f"{n}.jpg", bytes([n])) for n in range(5)]
+    for _ in range(2):
+        head = engine.log.head().position
+        frames = [SingleFrame(source=path) for path in paths]
+        assert draft.add_frames(frames, False, 2, False, destination.url, root) == []
+    assert engine.log.head().position == head
+    frames = list(draft)
+    frames[0].metadata = {"seen": True}
+    assert (
+        draft.add_frames(frames, auto_upload_destination=destination.url, local_dataset_root_path=root) == []
+    )
+    assert len(destination.objects(engine)) == 5
+
+
+def test_a_file_that_changed_goes_under_another_name(engine, draft, destination, root):
+    options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+    draft.add_frames([SingleFrame(source=file(root, "a.jpg", b"old"))], **options)
+    before = next(iter(draft)).source
+    draft.add_frames([SingleFrame(source=file(root, "a.jpg", b"new"))], **options)
+    after = next(iter(draft)).source
+    assert before != after
+    assert destination.read(engine, before) == b"old"
+    assert destination.read(engine, after) == b"new"
+
+
+def test_force_upload_sends_again_under_a_name_of_its_own(engine, draft, root, tmp_path):
+    destination = Destination("folder", tmp_path)
+    options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+    path = file(root, "a.jpg", b"same")
+    names = set()
+    for force in (False, True, True):
+        frame = SingleFrame(source=path)
+        assert draft.add_frames([frame], force_upload=force, **options) == []
+        names.add(frame.source)
+    assert len(names) == 3
+    assert destination.objects(engine) == [b"same"] * 3
+
+
+def test_content_that_went_from_the_destination_is_sent_again(engine, draft, root, tmp_path):
+    options = {"auto_upload_destination": str(tmp_path / "up"), "local_dataset_root_path": root}
+    frame = SingleFrame(source=file(root, "a.jpg", b"same"))
+    draft.add_frames([frame], **options)
+    Path(frame.source).unlink()
+    again = SingleFrame(source=root / "a.jpg")
+    assert draft.add_frames([again], **options) == []
+    assert Path(again.source).read_bytes() == b"same"
+
+
+def test_what_a_crash_left_unrecorded_is_taken_for_sent(engine, draft, root, tmp_path, monkeypatch):
+    options = {"auto_upload_destination": str(tmp_path / "up"), "local_dataset_root_path": root}
+    path = file(root, "a.jpg", b"same")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.commands, "record_uploads", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            draft.add_frames([SingleFrame(source=path)], **options)
+    assert len(draft) == 0
+    frame = SingleFrame(source=path)
+    assert draft.add_frames([frame], **options) == []
+    assert Path(frame.source).name == "a.jpg"
+    assert len(upload_events(engine)) == 1
+
+
+class TestFailures:
+    @pytest.fixture
+    def options(self, root, destination):
+        return {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+
+    def test_a_missing_file_and_one_outside_the_root_fail_alone(self, engine, draft, options, root, tmp_path):
+        good = SingleFrame(source=file(root, "a.jpg", b"a"))
+        missing, outside = (
+            SingleFrame(source=root / "none.jpg"),
+            SingleFrame(source=file(tmp_path, "o.jpg", b"o")),
+        )
+        bad_mask = SingleFrame(source=file(root, "b.jpg", b"b"), mask_source=root / "none.png")
+        failures = draft.add_frames([missing, good, outside, bad_mask], **options)
+        assert [failure["frame"] for failure in failures] == [missing, outside, bad_mask]
+        assert {failure["error_type"] for failure in failures} == {"upload"}
+        assert "none.jpg" in failures[0]["error"]
+        assert "is not inside local_dataset_root_path" in failures[1]["error"]
+        assert sources(draft) == {good.id: good.source}
+        file(root, "none.jpg", b"n")
+        file(root, "none.png", b"m")
+        assert draft.add_frames([missing, bad_mask], **options) == []
+        assert len(draft) == 3
+
+    def test_one_failed_source_drops_its_whole_group(self, draft, options, root):
+        group = FrameGroup(frames={"left": SingleFrame(source=file(root, "l.jpg", b"l"))})
+        group["right"] = SingleFrame(source=root / "none.jpg")
+        (failure,) = draft.add_frames([group], **options)
+        assert failure["frame"] is group
+        assert len(draft) == 0
+        file(root, "none.jpg", b"r")
+        assert draft.add_frames([group], **options) == []
+        (stored,) = draft
+        assert {name: frame.size for name, frame in stored.items()} == {"left": 1, "right": 1}
+        assert all(frame.hash.startswith("blake3:") for frame in stored.values())
+
+    @pytest.mark.parametrize("register", [False, True])
+    @pytest.mark.parametrize("unregister", [False, True])
+    def test_the_table_of_what_becomes_of_a_failed_frame(self, draft, options, root, register, unregister):
+        held = SingleFrame(id="held", source=file(root, "a.jpg", b"a"))
+        draft.add_frames([held], **options)
+        before = next(iter(draft)).source
+        failing = SingleFrame(id="held", source=root / "none.jpg")
+        new = SingleFrame(id="new", source=root / "none.jpg")
+        failures = draft.add_frames(
+            [failing, new],
+            register_on_upload_failure=register,
+            unregister_on_upload_fail=unregister,
+            **options,
+        )
+        assert [failure["frame"].id for failure in failures] == ["held", "new"]
+        local = str(root / "none.jpg")
+        if register:
+            assert sources(draft) == {"held": local, "new": local}
+        elif unregister:
+            assert sources(draft) == {}
+        else:
+            assert sources(draft) == {"held": before}
+
+    def test_the_last_try_of_an_id_counts(self, draft, options, root):
+        good = SingleFrame(id="x", source=file(root, "a.jpg", b"a"))
+        bad = SingleFrame(id="x", source=root / "none.jpg")
+        assert len(draft.add_frames([bad, good], batch_size=1, **options)) == 1
+        assert len(draft) == 1
+
+    def test_a_file_that_is_not_what_the_frame_says(self, draft, options, root):
+        path = file(root, "a.jpg", b"abc")
+        frames = [SingleFrame(id="size", source=path, size=4)]
+        frames.append(SingleFrame(id="hash", source=path, hash=f"blake3:{blake3(b'other').hexdigest()}"))
+        frames.append(
+            SingleFrame(id="good", source=path, size=3, hash="md5:900150983cd24fb0d6963f7d28e17f72")
+        )
+        failures = draft.add_frames(frames, **options)
+        assert [failure["frame"].id for failure in failures] == ["size", "hash"]
+        assert "has 3 bytes, the frame says size=4" in failures[0]["error"]
+        (stored,) = draft
+        assert stored.hash == "md5:900150983cd24fb0d6963f7d28e17f72"
+
+    def test_frames_that_cannot_be_recorded_are_not_uploaded(self, engine, draft, options, root, destination):
+        frame = SingleFrame(source=file(root, "a.jpg", b"a"))
+        frame.metadata["bad"] = object()
+        (failure,) = draft.add_frames([frame], **options)
+        assert failure["error_type"] == "validation"
+        assert destination.objects(engine) == []
+
+    def test_a_published_version_uploads_nothing(self, engine, draft, options, root, destination):
+        draft.publish_version()
+        with pytest.raises(PublishedError):
+            draft.add_frames([SingleFrame(source=file(root, "a.jpg", b"a"))], **options)
+        assert destination.objects(engine) == []
+
+
+class Refusing(opening.LocalDestination):
+    """A folder that refuses what it is told to."""
+
+    refuses = staticmethod(lambda step: False)
+    permanent = False
+    steps = 0
+
+    def send(self, parcels):
+        super().send([parcel for parcel in parcels if not self._refused(parcel)])
+
+    def _refused(self, parcel):
+        type(self).steps += 1
+        if self.refuses(self.steps):
+            parcel.error = PlaceError(f"refused step {self.steps}", permanent=self.permanent)
+            return True
+        return False
+
+
+@pytest.fixture
+def refusing(monkeypatch, tmp_path):
+    kind = type("ThisOne", (Refusing,), {})
+    monkeypatch.setattr(
+        "framelode.adapters.uploads.service.open_destination", lambda url: kind(str(tmp_path / "up"))
+    )
+    return kind
+
+
+class TestRefusals:
+    def frames(self, root, count=10):
+        return [SingleFrame(source=file(root, f"{n}.jpg", f"{n}".encode())) for n in range(count)]
+
+    def options(self, root, tmp_path):
+        return {"auto_upload_destination": str(tmp_path / "up"), "local_dataset_root_path": root}
+
+    def test_every_third_write_refused_is_tried_again(self, engine, draft, refusing, root, tmp_path):
+        refusing.refuses = staticmethod(lambda step: step % 3 == 0)
+        assert draft.add_frames(self.frames(root), **self.options(root, tmp_path)) == []
+        assert len(draft) == 10
+
+    def test_without_retries_failures_are_listed_and_a_second_call_finishes(
+        self, engine, draft, refusing, root, tmp_path
+    ):
+        refusing.refuses = staticmethod(lambda step: step % 3 == 0)
+        options = self.options(root, tmp_path)
+        failures = draft.add_frames(self.frames(root), upload_retries=0, **options)
+        assert [failure["error"] for failure in failures] == [f"refused step {n}" for n in (3, 6, 9)]
+        assert len(draft) == 7
+        refusing.refuses = staticmethod(lambda step: False)
+        assert draft.add_frames([failure["frame"] for failure in failures], **options) == []
+        assert all(Path(frame.source).is_file() for frame in draft)
+        assert len(draft) == 10
+
+    def test_a_destination_that_dies_or_is_full_fails_the_rest_at_once(
+        self, engine, draft, refusing, root, tmp_path
+    ):
+        refusing.refuses, refusing.permanent = staticmethod(lambda step: step > 4), True
+        failures = draft.add_frames(self.frames(root), **self.options(root, tmp_path))
+        assert len(failures) == 6
+        assert refusing.steps == 10  # what is permanent is not tried again
+        assert len(draft) == 4
+
+    def test_an_interrupt_keeps_what_was_registered(self, engine, draft, refusing, root, tmp_path):
+        def refuse(step):
+            if step == 5:
+                raise KeyboardInterrupt
+            return False
+
+        refusing.refuses = staticmethod(refuse)
+        options = self.options(root, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            draft.add_frames(self.frames(root), batch_size=2, **options)
+        assert len(draft) == 4
+        assert draft.add_frames(self.frames(root), batch_size=2, **options) == []
+        assert len(draft) == 10
+
+
+class TestMapping:
+    def test_each_source_goes_to_its_own_place(self, engine, draft, root, tmp_path):
+        a, b, c = (file(root, name, name.encode()) for name in ("a.jpg", "b.jpg", "c.jpg"))
+        bucket = f"memory://map-{uuid.uuid4().hex}"
+        mapping = {
+            str(a): f"{bucket}/x/1.jpg",
+            b.as_uri(): f"{tmp_path}/out/dir/",
+        }
+        frames = [SingleFrame(source=path) for path in (a, b, c)]
+        assert draft.add_frames(frames, src_to_dst_mapping=mapping) == []
+        assert [frame.source for frame in draft] == [
+            f"{bucket}/x/1.jpg",
+            f"{tmp_path}/out/dir/b.jpg",
+            str(c),
+        ]
+        assert fsspec.filesystem("memory").cat_file(f"{bucket}/x/1.jpg") == b"a.jpg"
+        assert (tmp_path / "out/dir/b.jpg").read_bytes() == b"b.jpg"
+        head = engine.log.head().position
+        frames = [SingleFrame(source=path) for path in (a, b, c)]
+        assert draft.add_frames(frames, refresh_version_stats=False, src_to_dst_mapping=mapping) == []
+        assert engine.log.head().position == head
+
+    def test_a_name_that_is_taken_by_another_content_is_a_failure(self, draft, root, tmp_path):
+        path, target = file(root, "a.jpg", b"mine"), file(tmp_path, "out/a.jpg", b"theirs")
+        (failure,) = draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target})
+        assert "taken by another content" in failure["error"]
+        assert target.read_bytes() == b"theirs"
+        target.write_bytes(b"mine")
+        assert draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target}) == []
+
+    def test_equal_contents_keep_their_own_places(self, draft, root, tmp_path):
+        a, b = file(root, "a.jpg", b"same"), file(root, "b.jpg", b"same")
+        mapping = {a: tmp_path / "out/1.jpg", b: tmp_path / "out/2.jpg"}
+        assert (
+            draft.add_frames([SingleFrame(source=a), SingleFrame(source=b)], src_to_dst_mapping=mapping) == []
+        )
+        assert [frame.source for frame in draft] == [str(tmp_path / "out/1.jpg"), str(tmp_path / "out/2.jpg")]
+
+    def test_bad_mappings(self, draft, root, tmp_path):
+        a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
+        for mapping, message in (
+            ({a: "memory://bucket"}, "names no object"),
+            ({a: "/out/x.jpg", b: "/out/x.jpg"}, "sends two sources"),
+            ({a: ""}, "is no URL"),
+            ("a", "must map sources to destinations"),
+            ({a: "nosuch://bucket/x"}, "nosuch"),
+        ):
+            with pytest.raises((UsageError, ValueError), match=message):
+                draft.add_frames([SingleFrame(source=a)], src_to_dst_mapping=mapping)
+        with pytest.raises(UsageError, match="exclude each other"):
+            draft.add_frames([], False, 1000, True, "blobs:", root, src_to_dst_mapping={})
+        assert len(draft) == 0
+
+
+class TestArguments:
+    def test_a_destination_needs_a_root(self, draft):
+        for call in (
+            lambda: draft.add_frames([], auto_upload_destination="blobs:"),
+            lambda: draft.get_bulk_context(auto_upload_destination="s3://b"),
+            lambda: DatasetVersion.get_current(dataset_name="food", auto_upload_destination="s3://b"),
+            lambda: DatasetVersion.create_version("v", dataset_name="food", auto_upload_destination="s3://b"),
+        ):
+            with pytest.raises(UsageError, match="needs local_dataset_root_path"):
+                call()
+        with pytest.raises(UsageError, match="must be a URL"):
+            draft.add_frames([], auto_upload_destination=5, local_dataset_root_path="/")
+        with pytest.raises(UsageError, match="nosuch"):
+            draft.add_frames([], auto_upload_destination="nosuch://b", local_dataset_root_path="/")
+        with pytest.raises(ValueError, match="upload_retries must be a whole number of 0 or more, not -1"):
+            draft.add_frames([], upload_retries=-1)
+
+    def test_an_object_made_with_a_destination_uploads_whatever_it_writes(
+        self, engine, draft, destination, root
+    ):
+        version = DatasetVersion.get_version(
+            dataset_name="food",
+            auto_upload_destination=destination.url,
+            local_dataset_root_path=root,
+        )
+        frame = SingleFrame(id="a", source=file(root, "a.jpg", b"a"))
+        assert version.add_frames([frame]) == []
+        frame.source = file(root, "b.jpg", b"b")
+        frame.size = frame.hash = None
+        version.update_frames([frame])
+        merged = SingleFrame(id="a", source=file(root, "c.jpg", b"c"), metadata={"k": 1})
+        version.update_frames([merged], without_fields=[])
+        assert destination.objects(engine) == [b"a", b"b", b"c"]
+        (stored,) = version
+        assert destination.read(engine, stored.source) == b"c"
+        copied = pickle.loads(pickle.dumps(version))
+        assert copied.add_frames([SingleFrame(id="d", source=file(root, "d.jpg", b"d"))]) == []
+        assert b"d" in destination.objects(engine)
+
+    def test_a_refused_update_is_raised(self, draft, root, destination):
+        version = (
+            DatasetVersion.get_current("", "food")
+            if False
+            else DatasetVersion.get_current(None, "food", destination.url, root)
+        )
+        with pytest.raises(framelode.FramesRejected) as rejected:
+            version.update_frames([SingleFrame(id="a", source=root / "none.jpg")])
+        assert [failure["error_type"] for failure in rejected.value.failures] == ["upload"]
+
+    def test_the_bulk_context_uploads_with_each_flush(self, engine, draft, destination, root):
+        with draft.get_bulk_context(
+            2, auto_upload_destination=destination.url, local_dataset_root_path=root
+        ) as bulk:
+            for n in range(3):
+                bulk.add_frame(SingleFrame(source=file(root, f"{n}.jpg", bytes([n]))))
+        assert len(destination.objects(engine)) == 3
+        assert all(frame.size == 1 for frame in draft)
+
+    def test_a_repeated_command_does_nothing_twice(self, engine, draft, destination, root):
+        options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+        paths = [file(root, f"{n}.jpg", bytes([n])) for n in range(5)]
+        draft.add_frames([SingleFrame(source=p) for p in paths], batch_size=2, command_id="once", **options)
+        head = engine.log.head().position
+        draft.add_frames([SingleFrame(source=p) for p in paths], batch_size=2, command_id="once", **options)
+        assert engine.log.head().position == head
+        with pytest.raises(ConflictError):
+            file(root, "0.jpg", b"another")
+            draft.add_frames([SingleFrame(source=paths[0])], batch_size=2, command_id="once", **options)
+
+    def test_progress_is_told(self, draft, destination, root):
+        calls = []
+
+        class Callback(fsspec.Callback):
+            def relative_update(self, inc=1):
+                calls.append(inc)
+
+        frames = [SingleFrame(source=file(root, f"{n}.jpg", bytes([n]))) for n in range(5)]
+        draft.add_frames(frames, False, 2, True, destination.url, root, callback=Callback())
+        assert calls == [2, 2, 1]
+
+
+class TestDeleteSources:
+    def upload(self, draft, root, names, url="blobs:"):
+        frames = [SingleFrame(id=name, source=file(root, name, name.encode())) for name in names]
+        assert draft.add_frames(frames, auto_upload_destination=url, local_dataset_root_path=root) == []
+        return {frame.id: frame.source for frame in frames}
+
+    def test_contents_that_nobody_names_go(self, engine, draft, root):
+        uris = self.upload(draft, root, ["a", "b"])
+        result = draft.delete_frames(["a"], delete_sources=True)
+        assert (result.deleted, result.kept, result.failures) == ([uris["a"]], [], [])
+        assert Destination("blobs", root).objects(engine) == [b"b"]
+        assert set(sources(draft)) == {"b"}
+        self.upload(draft, root, ["a"])
+        assert len(draft) == 2
+        engine.verify(blobs=True)
+
+    def test_a_source_that_another_version_names_is_kept(self, engine, draft, root):
+        uris = self.upload(draft, root, ["a", "b"])
+        child = DatasetVersion.create_snapshot(dataset_name="food")
+        result = child.delete_frames(["a"], delete_sources=True)
+        assert (result.deleted, result.kept) == ([], [uris["a"]])
+        assert Destination("blobs", root).objects(engine) == [b"a", b"b"]
+
+    def test_a_source_that_another_frame_names_is_kept(self, engine, draft, root):
+        self.upload(draft, root, ["a"])
+        draft.add_frames([SingleFrame(id="twin", source=next(iter(draft)).source)])
+        assert draft.delete_frames(["a"], delete_sources=True).deleted == []
+        assert len(draft.delete_frames(["twin"], delete_sources=True).deleted) == 1
+
+    def test_sources_elsewhere_are_refused_and_nothing_is_deleted(self, engine, draft, root, tmp_path):
+        self.upload(draft, root, ["a"])
+        draft.add_frames(
+            [SingleFrame(id="l", source=root / "a"), SingleFrame(id="h", source="https://h/x.jpg")]
+        )
+        for bad in ("l", "h"):
+            with pytest.raises(UsageError, match="nothing was deleted"):
+                draft.delete_frames(["a", bad], delete_sources=True)
+        assert set(sources(draft)) == {"a", "l", "h"}
+        assert Destination("blobs", root).objects(engine) == [b"a"]
+
+    def test_the_bulk_context_deletes_sources_too(self, engine, draft, root):
+        self.upload(draft, root, ["a", "b"])
+        with draft.get_bulk_context() as bulk:
+            bulk.delete_frame("a", delete_sources=True)
+            bulk.delete_frame("b")
+        assert Destination("blobs", root).objects(engine) == [b"b"]
+        assert len(draft) == 0
+
+
+def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, root):
+    options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+    path = file(root, "a.jpg", b"long ago")
+    draft.add_frames([SingleFrame(id="a", source=path)], **options)
+    draft.delete_frames(["a"])
+    now = timedelta(0)
+    assert len(engine.gc(now, young=now, dry_run=False).condemned) == 1
+    stop = threading.Event()
+
+    def collect():
+        while not stop.is_set():
+            engine.gc(now, young=now, dry_run=False)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        for n in range(20):
+            frame = SingleFrame(id=f"{n}", source=path)
+            failures = draft.add_frames([frame], **options)
+            while failures:  # condemned between storing and naming it: the call again finishes
+                frame = SingleFrame(id=f"{n}", source=path)
+                failures = draft.add_frames([frame], **options)
+            engine.verify(blobs=True)
+            draft.delete_frames([f"{n}"])
+    finally:
+        stop.set()
+        collector.join()
+
+
+def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_path):
+    for n in range(40):
+        file(root, f"{n}.jpg", f"{n % 30}".encode())
+    context = multiprocessing.get_context("spawn")
+    start = context.Event()
+    arguments = (engine.url, str(root), str(tmp_path / "up"), start)
+    processes = [context.Process(target=workers.upload, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    start.set()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(draft) == 40
+    for frame in draft:
+        data = Path(frame.source).read_bytes()
+        assert frame.hash == f"blake3:{blake3(data).hexdigest()}"
+    engine.verify()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60))
+def test_any_file_name_comes_through(engine, draft, root, tmp_path, name):
+    if name in {".", ".."} or len(os.fsencode(name)) > 200:
+        return
+    path = file(root, name, name.encode())
+    for url in ("blobs:", str(tmp_path / "up"), "memory://names/up"):
+        frame = SingleFrame(id="x", source=path)
+        assert draft.add_frames([frame], auto_upload_destination=url, local_dataset_root_path=root) == []
+        local = frame.get_local_source()
+        assert Path(local).read_bytes() == name.encode()
+        assert msgspec.json.encode(frame.to_dict())
+        assert path_or_uri(frame.sources[0].uri) == frame.source
