@@ -14,9 +14,12 @@ from typing import Any, BinaryIO, cast
 
 from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Sink, blob_name, digest_of
 from .errors import UsageError
+from .object_errors import is_permanent, reason
 
 _THREADS = 16
 _READ_BYTES = 8 * 1024 * 1024
+_PART_BYTES = 8 * 1024 * 1024
+_PARTS_OF_ONE_SIZE = 1_000
 _ATOMIC_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -79,7 +82,9 @@ class FsspecPlace(BlobPlace):
         name = uuid.uuid4().hex
         path = self._at(f"{TEMPORARY}/{name}")
         with self._translated():
-            return _ObjectSink(name, self._with_folder(path, lambda: self._fs.open(path, "wb")), self)
+            return _ObjectSink(
+                name, self._with_folder(path, lambda: self._fs.open(path, "wb", block_size=_PART_BYTES)), self
+            )
 
     def put_whole(self, data: bytes, digest: str) -> bool:
         """Write a small content under its final name where a put is seen whole or not at all."""
@@ -193,11 +198,9 @@ class FsspecPlace(BlobPlace):
             yield
         except (FileNotFoundError, UsageError):
             raise
-        except PermissionError as error:
-            raise PlaceError(f"blob store {self.name}: permission denied: {error}", permanent=True) from error
         except Exception as error:  # each filesystem raises what its own library raises
-            message = f"blob store {self.name}: {type(error).__name__}: {error}"
-            raise PlaceError(message) from error
+            message = f"blob store {self.name}: {reason(error)}"
+            raise PlaceError(message, permanent=is_permanent(error)) from error
 
 
 class _ObjectSink(Sink):
@@ -205,10 +208,17 @@ class _ObjectSink(Sink):
         self.name = name
         self._file = file
         self._place = place
+        self._left = _PART_BYTES * _PARTS_OF_ONE_SIZE
 
     def write(self, data: bytes) -> None:
         with self._place._translated():  # noqa: SLF001 - of this module
             self._file.write(data)
+        self._left -= len(data)
+        if self._left <= 0 and hasattr(self._file, "blocksize"):
+            # Parts are kept in memory, and stores take some thousands of them: they grow with what is written, and
+            # stay smaller than that, since s3fs takes what is smaller than one part for a file that fits into it.
+            self._file.blocksize *= 2
+            self._left = self._file.blocksize * _PARTS_OF_ONE_SIZE
 
     def close(self) -> None:
         with self._place._translated():  # noqa: SLF001

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...engine.blob_place import PlaceError
 from ...engine.errors import FramelodeError
+from ...engine.object_errors import is_permanent, is_taken, reason
 from ...engine.wire import content_type_of
-from .object_errors import is_permanent, is_taken, reason
+from .destination import Parcel
 from .remote import RemoteDestination
 
 PART_BYTES = 8 * 1024 * 1024
@@ -56,6 +57,19 @@ class ObjectDestination(RemoteDestination):
 
                 self._opened = os.getpid(), fsspec.filesystem(self._protocol, **self._options)
             return self._opened[1]
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """Write objects."""
+        try:
+            with self._translated():
+                _ = (
+                    self._fs
+                )  # fsspec keeps one filesystem a thread: opened here, it is the one of all destinations
+        except PlaceError as error:
+            for parcel in parcels:
+                parcel.error = error
+            return
+        super().send(parcels)
 
     def _at(self, uri: str) -> str:
         return f"{self._path}{uri[len(self.root) :]}"
@@ -122,6 +136,9 @@ class ObjectDestination(RemoteDestination):
     def _size(self, uri: str) -> int | None:
         with self._translated():
             try:
+                if self._protocol == "s3":  # one request, and nothing but the object is asked for
+                    bucket, key, _ = self._fs.split_path(self._at(uri))
+                    return int(self._fs.call_s3("head_object", Bucket=bucket, Key=key)["ContentLength"])
                 found = self._fs.info(self._at(uri), refresh=True)
             except FileNotFoundError:
                 return None

@@ -14,6 +14,7 @@ from .destination import Destination
 from .local import LocalDestination
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
+_FORBIDDEN = re.compile(r"[?#*\x00-\x1f\x7f]|::")
 _ACCOUNT = re.compile(r"([a-z0-9]+)\.blob\.core\.windows\.net")
 _KNOWN = "blobs:, file, memory, s3, gs, az, azure, abfs, http, https"
 
@@ -68,7 +69,9 @@ def _folder(given: str) -> str:
 
 def _objects(scheme: str, rest: str) -> Destination:
     protocol, library, extra = _OBJECTS[scheme]
-    place = "/".join(_parts(scheme, rest))
+    if not rest.startswith("//"):
+        raise UsageError(f"{scheme}:{rest} is no URL: write {scheme}://...")
+    place = "/".join(_parts(f"{scheme}:{rest}", rest))
     if not place and scheme != "memory":
         raise UsageError(f"{scheme}:{rest} names no bucket: write {scheme}://bucket/folder")
     _need(library, extra, scheme)
@@ -84,14 +87,11 @@ def _objects(scheme: str, rest: str) -> Destination:
     return ObjectDestination(root, protocol, path, options)
 
 
-def _parts(scheme: str, rest: str) -> list[str]:
-    url = f"{scheme}:{rest}"
-    parts = [part for part in rest.split("/") if part]
-    if not rest.startswith("//"):
-        raise UsageError(f"{url!r} is no URL: write {scheme}://...")
-    if re.search(r"[?#*\x00-\x1f\x7f]|::", rest) or {".", ".."} & set(parts):
+def _parts(shown: str, path: str) -> list[str]:
+    parts = [part for part in path.split("/") if part]
+    if _FORBIDDEN.search(path) or {".", ".."} & set(parts):
         raise UsageError(
-            f"{url!r} is no destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
+            f"{shown!r} is no destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
         )
     return parts
 
@@ -109,16 +109,15 @@ def _azure(place: str) -> str:
 def _http(scheme: str, rest: str) -> Destination:
     from urllib.parse import unquote, urlsplit
 
-    # Messages name no more than the host: what is before it may be a password.
-    _, _, after = rest.rpartition("@")
-    shown = f"{scheme}://{after.lstrip('/')}"
-    _parts(scheme, f"//{after.lstrip('/')}")
+    # What is before an @ may be a password.
+    shown = f"{scheme}://{rest.rpartition('@')[2].lstrip('/')}"
+    parts = _parts(shown, rest.removeprefix("//").partition("/")[2])
     try:
         url = urlsplit(f"{scheme}:{rest}")
         host, port = url.hostname, url.port
     except ValueError as error:
         raise UsageError(f"{shown} is no URL: {error}") from error
-    if not host or not rest.startswith("//"):
+    if not host or not rest.startswith("//") or url.query or url.fragment:
         raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
     _need("requests", "http", scheme)
     from .http import HttpDestination
@@ -126,9 +125,8 @@ def _http(scheme: str, rest: str) -> Destination:
     host = f"[{host}]" if ":" in host else host
     if port not in {None, {"http": 80, "https": 443}[scheme]}:
         host = f"{host}:{port}"
-    path = "/".join(part for part in url.path.split("/") if part)
     account = (unquote(url.username), unquote(url.password or "")) if url.username else None
-    return HttpDestination(f"{scheme}://{host}/{path}".rstrip("/"), account)
+    return HttpDestination("/".join((f"{scheme}://{host}", *parts)), account)
 
 
 def _need(library: str, extra: str, scheme: str) -> None:

@@ -41,8 +41,10 @@ ODD = [
 
 
 @pytest.fixture(params=KINDS)
-def place(request, tmp_path):
-    return Place(request.param, tmp_path)
+def place(request, tmp_path, monkeypatch):
+    opened = Place(request.param, tmp_path, monkeypatch.setenv)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
 
-from framelode.engine import blob_folder, blob_sources, local_files
+from framelode.engine import blob_folder, blob_objects, blob_sources, local_files
 from framelode.engine.blobs import BlobStore
 from framelode.engine.errors import StorageError, UsageError
 
@@ -270,13 +270,15 @@ class TestProcesses:
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_large_file_never_enters_memory(tmp_path):
+@pytest.mark.parametrize(("kind", "size"), [("folder", 300_000_000), ("s3", 60_000_000)])
+def test_a_large_file_never_enters_memory(tmp_path, monkeypatch, kind, size):
     path = tmp_path / "large"
     with path.open("wb") as file:
-        file.truncate(300_000_000)
-        file.seek(150_000_000)
+        file.truncate(size)
+        file.seek(size // 2)
         file.write(b"not only zeros")
-    store = quick_store(tmp_path / "blobs")
+    store = quick_store(make_place(kind, tmp_path))
+    store.put(b"whatever is loaded once")
     tracemalloc.start()
     try:
         (stored,) = store.put_files([path]).stored
@@ -286,8 +288,23 @@ def test_a_large_file_never_enters_memory(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert stored.size == 300_000_000
-    assert peak < 20_000_000
+    assert stored.size == size
+    assert peak < (20_000_000 if kind == "folder" else 40_000_000)
+
+
+def test_the_parts_of_a_very_large_object_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(blob_objects, "_PARTS_OF_ONE_SIZE", 3)
+    data = bytes(range(256)) * 120_000
+    store = quick_store(make_place("s3", tmp_path))
+    place, sizes = store.place, []
+    sink = place.create()
+    for at in range(0, len(data), 1 << 20):
+        sink.write(data[at : at + (1 << 20)])
+        sizes.append(sink._file.blocksize)
+    sink.close()
+    assert sorted(set(sizes)) == [8 << 20, 16 << 20]
+    place.move(sink.name, blake3(data).hexdigest())
+    assert store.read(blake3(data).hexdigest()) == data
 
 
 def test_an_unknown_url_is_a_usage_error():

@@ -6,6 +6,7 @@ import itertools
 import uuid
 
 from fsspec.implementations.memory import MemoryFileSystem
+from s3_server import s3_filesystem, s3_prefix
 
 from framelode.engine.blob_folder import LocalFolder
 from framelode.engine.blob_objects import FsspecPlace
@@ -24,11 +25,13 @@ def make_place(kind, folder):
     """Return a place of a kind that the conformance suite knows."""
     if kind == "folder":
         return LocalFolder(folder / "blobs")
+    if kind == "s3":
+        return FsspecPlace(s3_prefix(), s3_filesystem(keeps_listings=True))
     filesystem = StreamedMemory() if kind == "streamed" else None
     return FsspecPlace(f"memory://test-{uuid.uuid4().hex}", filesystem)
 
 
-KINDS = ("folder", "memory", "streamed")
+KINDS = ("folder", "memory", "streamed", "s3")
 
 
 class Refusing(LocalFolder):

@@ -1,0 +1,578 @@
+"""Destinations of uploads when something goes wrong, and what URLs lead to them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from destination_places import Place
+from s3_server import BUCKET, s3_environment, s3_filesystem
+from web_server import WebServer
+
+from framelode.adapters.uploads import local, objects, opening, remote
+from framelode.adapters.uploads.destination import Parcel, beside
+from framelode.adapters.uploads.local import LocalDestination
+from framelode.adapters.uploads.objects import ObjectDestination
+from framelode.adapters.uploads.opening import open_destination
+from framelode.engine import local_files
+from framelode.engine.blob_place import PlaceError
+from framelode.engine.blob_sources import SourceError
+from framelode.engine.errors import UsageError
+
+WORKER = Path(__file__).parents[1] / "support" / "destination_worker.py"
+
+
+@pytest.fixture
+def parcels(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:02d}").write_bytes(f"content {number}".encode() * 20)
+    return [Parcel(str(path), f"up/{path.name}") for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture
+def open_place(tmp_path, monkeypatch):
+    opened = []
+
+    def make(kind):
+        opened.append(Place(kind, tmp_path, monkeypatch.setenv))
+        return opened[-1]
+
+    yield make
+    for place in opened:
+        place.close()
+
+
+@pytest.fixture
+def web(open_place):
+    return open_place("http")
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(objects, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(remote, "WHOLE_BYTES", 1 << 20)
+
+
+def errors(parcels):
+    return [str(parcel.error) for parcel in parcels if parcel.error is not None]
+
+
+def assert_finished(place, parcels):
+    """Check that a second call sends everything, once."""
+    place.destination.read(parcels)
+    place.destination.send(parcels)
+    assert errors(parcels) == []
+    assert [parcel.uri for parcel in parcels] == [
+        f"{place.destination.root}/{parcel.name}" for parcel in parcels
+    ]
+    assert place.everything() == {parcel.name: Path(parcel.path).read_bytes() for parcel in parcels}
+    assert place.leftovers() == []
+
+
+class TestLocal:
+    @pytest.fixture
+    def place(self, open_place):
+        return open_place("folder")
+
+    @pytest.mark.parametrize(
+        ("number", "words"),
+        [
+            (errno.ENOSPC, "it is full"),
+            (errno.EROFS, "it is read-only"),
+            (errno.EACCES, "permission denied"),
+            (errno.EDQUOT, "quota"),
+        ],
+    )
+    def test_a_folder_that_cannot_be_written(self, place, parcels, monkeypatch, number, words):
+        def refuse(path):
+            raise OSError(number, os.strerror(number), path)
+
+        place.destination.read(parcels)
+        monkeypatch.setattr(local_files, "_create", refuse)
+        place.destination.send(parcels)
+        assert len(errors(parcels)) == len(parcels)
+        assert all(words in error and place.destination.root in error for error in errors(parcels))
+        assert not any(parcel.may_try_again for parcel in parcels)
+        assert place.everything() == {}
+        monkeypatch.undo()
+        assert_finished(place, parcels)
+
+    def test_a_disk_that_fills_up_in_the_middle(self, place, parcels, monkeypatch):
+        write, left = os.write, [25]
+
+        def fill(descriptor, data):
+            if data.startswith(b"content"):
+                left[0] -= 1
+                if left[0] < 0:
+                    write(descriptor, data[:5])
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, data)
+
+        monkeypatch.setattr(local_files.os, "write", fill)
+        place.destination.read(parcels)
+        place.destination.send(parcels)
+        assert len(errors(parcels)) == 15
+        assert len(place.everything()) == 25
+        assert place.leftovers() == []
+        monkeypatch.undo()
+        assert_finished(place, parcels)
+
+    @pytest.mark.parametrize("failing", ["first", "second"])
+    def test_a_sync_that_fails_fails_its_files(self, place, parcels, monkeypatch, failing):
+        sync, calls = local_files._sync_file_system, []
+
+        def fail(folder):
+            calls.append(folder)
+            if len(calls) == (1 if failing == "first" else 2):
+                raise OSError(errno.EIO, "Input/output error")
+            return sync(folder)
+
+        monkeypatch.setattr(local_files, "_sync_file_system", fail)
+        place.destination.read(parcels)
+        place.destination.send(parcels)
+        assert len(errors(parcels)) == len(parcels)
+        assert all(parcel.may_try_again and not parcel.uri for parcel in parcels)
+        assert len(place.everything()) == (0 if failing == "first" else len(parcels))
+        assert_finished(place, parcels)
+
+    def test_contents_are_durable_before_their_names_and_those_before_the_end(
+        self, place, parcels, monkeypatch
+    ):
+        order, link = [], os.link
+        monkeypatch.setattr(local_files, "_sync_file_system", lambda folder: order.append("sync") or True)
+        monkeypatch.setattr(local.os, "link", lambda *names: (order.append("link"), link(*names)))
+        place.destination.read(parcels)
+        place.destination.send(parcels)
+        folders = 1  # a link that misses its folder is made again
+        assert order[0] == order[-1] == "sync"
+        assert set(order[1:-1]) == {"link"}
+        assert len(order) - 2 in range(len(parcels), len(parcels) + 4 + folders)
+
+    def test_few_files_are_synced_with_the_folders_that_lead_to_them(self, tmp_path, parcels, monkeypatch):
+        synced, sync = [], local_files._sync
+        monkeypatch.setattr(local_files, "_sync", lambda path: (synced.append(path), sync(path)))
+        destination = open_destination(tmp_path / "new" / "deep" / "uploads")
+        destination.read(parcels[:1])
+        destination.send(parcels[:1])
+        named = [path for path in synced if local.TEMPORARY not in path]
+        root = f"{tmp_path}/new/deep/uploads"
+        assert named == [
+            f"{root}/up/00",
+            f"{root}/up",
+            root,
+            f"{tmp_path}/new/deep",
+            f"{tmp_path}/new",
+            str(tmp_path),
+        ]
+        assert len(synced) == len(named) + 1
+
+    def test_a_file_where_a_folder_should_be(self, place, parcels):
+        place.folder.mkdir()
+        (place.folder / "up").write_bytes(b"a file")
+        place.destination.read(parcels)
+        place.destination.send(parcels)
+        assert all("a part of its path is a file" in error for error in errors(parcels))
+        assert not any(parcel.may_try_again for parcel in parcels)
+        assert place.leftovers() == []
+
+    def test_a_destination_that_is_a_file(self, tmp_path, parcels):
+        (tmp_path / "taken").write_bytes(b"a file")
+        destination = LocalDestination(str(tmp_path / "taken"))
+        destination.read(parcels)
+        destination.send(parcels)
+        assert len(errors(parcels)) == len(parcels)
+        assert not any(parcel.may_try_again for parcel in parcels)
+
+    def test_a_file_system_without_links(self, place, parcels, monkeypatch):
+        def refuse(*names):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(local.os, "link", refuse)
+        assert_finished(place, parcels)
+        Path(parcels[0].path).write_bytes(b"other")
+        place.destination.read(parcels[:1])
+        place.destination.send(parcels[:1])
+        assert place.read(parcels[0].uri) == b"other"
+        assert place.everything()["up/00"] == b"content 0" * 20
+
+    def test_a_link_is_not_taken_for_its_content(self, place, parcels, tmp_path):
+        (place.folder / "up").mkdir(parents=True)
+        (place.folder / "up" / "00").symlink_to(parcels[0].path)
+        place.destination.read(parcels[:1])
+        place.destination.send(parcels[:1])
+        assert parcels[0].uri.endswith(f"/up/00.{parcels[0].digest[:16]}")
+
+    def test_temporary_files_of_killed_processes_are_dropped_by_age(self, place, parcels):
+        folder = place.folder / local.TEMPORARY / "0"
+        folder.mkdir(parents=True)
+        for name, age in (("old", 2 * local.LEFTOVER_SECONDS), ("young", 0)):
+            (folder / name).write_bytes(b"half")
+            os.utime(folder / name, (time.time() - age,) * 2)
+        place.destination.read(parcels)
+        assert [path.name for path in place.leftovers()] == ["young"]
+
+    def test_the_folder_of_temporary_files_is_no_name(self, place, parcels):
+        parcels[0].name = f"{local.TEMPORARY}/0/x"
+        place.destination.read(parcels[:1])
+        place.destination.send(parcels[:1])
+        assert "temporary" in errors(parcels)[0]
+        assert place.leftovers() == []
+
+    def test_a_name_that_is_no_text(self, place, parcels):
+        parcels[0].name = "up/%FF%FE"
+        assert_finished_bytes = b"content 0" * 20
+        place.destination.read(parcels[:1])
+        place.destination.send(parcels[:1])
+        assert errors(parcels) == []
+        assert place.read(parcels[0].uri) == assert_finished_bytes
+        assert parcels[0].uri.endswith("/up/%FF%FE")
+
+    def test_what_cannot_be_deleted(self, place, parcels, monkeypatch):
+        assert_finished(place, parcels)
+        unlink = os.unlink
+
+        def refuse(path):
+            if path.endswith("03"):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            unlink(path)
+
+        monkeypatch.setattr(local.os, "unlink", refuse)
+        with pytest.raises(PlaceError, match=r"03 cannot be deleted: .*permission denied") as caught:
+            place.destination.delete([parcel.uri for parcel in parcels])
+        assert caught.value.permanent
+        monkeypatch.undo()
+        assert list(place.everything()) == ["up/03"]
+
+
+class TestWeb:
+    @pytest.mark.parametrize("status", [500, 502, 503, 408, 429])
+    def test_a_server_that_fails_for_a_while(self, web, parcels, status):
+        web.server.fail("PUT", status, times=5)
+        web.server.fail("HEAD", status, times=5)
+        web.destination.read(parcels)
+        web.destination.send(parcels)
+        failed = [parcel for parcel in parcels if parcel.error is not None]
+        assert len(failed) == 10
+        assert all(parcel.may_try_again and f"answered {status}" in str(parcel.error) for parcel in failed)
+        web.destination.send(failed)
+        assert_finished(web, parcels)
+
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [(403, "permission denied"), (401, "permission denied"), (405, "405"), (507, "507"), (301, "301")],
+    )
+    def test_a_server_that_refuses_for_good(self, web, parcels, status, words):
+        web.server.fail("PUT", status, times=len(parcels))
+        web.destination.read(parcels)
+        web.destination.send(parcels)
+        assert len(errors(parcels)) == len(parcels)
+        assert all(words in error and web.destination.root in error for error in errors(parcels))
+        assert not any(parcel.may_try_again for parcel in parcels)
+        assert_finished(web, parcels)
+
+    def test_answers_that_are_lost(self, web, parcels):
+        web.server.answers_lost = 7
+        web.destination.read(parcels)
+        web.destination.send(parcels)
+        failed = [parcel for parcel in parcels if parcel.error is not None]
+        assert len(failed) == 7
+        assert all(parcel.may_try_again for parcel in failed)
+        assert_finished(web, parcels)
+
+    def test_a_server_that_overlooks_conditions(self, web, parcels):
+        web.server.overlooks_conditions = True
+        assert_finished(web, parcels)
+        before = web.everything()
+        for parcel in parcels:
+            Path(parcel.path).write_bytes(b"other")
+        web.destination.read(parcels)
+        web.destination.send(parcels)
+        assert errors(parcels) == []
+        assert {name: web.everything()[name] for name in before} == before
+
+    def test_credentials_are_used_and_never_shown(self, web, parcels):
+        web.server.require("me@home", "s3cret/#")
+        inside = web.url.replace("http://", "http://me%40home:s3cret%2F%23@")
+        destination = open_destination(inside)
+        assert destination.root == web.destination.root
+        destination.read(parcels)
+        destination.send(parcels)
+        assert errors(parcels) == []
+        assert all(parcel.uri.startswith(web.destination.root) for parcel in parcels)
+        assert destination.holds(parcels[0].uri, parcels[0].size)
+        wrong = open_destination(inside.replace("s3cret", "wr0ng"))
+        wrong.send(parcels)
+        assert all("permission denied" in error and "wr0ng" not in error for error in errors(parcels))
+        with pytest.raises(PlaceError, match="permission denied"):
+            wrong.delete([f"{destination.root}/up/00"])
+
+    def test_a_server_that_is_not_there(self, tmp_path, parcels):
+        server = WebServer(tmp_path / "gone")
+        server.close()
+        destination = open_destination(server.url.replace("http://", "http://me:s3cret@"))
+        destination.read(parcels)
+        destination.send(parcels)
+        assert all(parcel.may_try_again for parcel in parcels)
+        assert all(server.url in error and "s3cret" not in error for error in errors(parcels))
+        with pytest.raises(PlaceError, match="HEAD failed"):
+            destination.holds(f"{destination.root}/x", 1)
+
+
+class TestS3:
+    @pytest.fixture
+    def bucket(self, open_place):
+        return open_place("s3")
+
+    @pytest.mark.parametrize("size", [1_000, 11_000_000])
+    def test_the_condition_itself_keeps_objects(self, bucket, tmp_path, monkeypatch, small_parts, size):
+        monkeypatch.setattr(ObjectDestination, "_is_there", lambda self, uri: False)
+        for number, data in enumerate((b"a" * size, b"a" * size, b"b" * size)):
+            (tmp_path / f"{number}").write_bytes(data)
+        sent = [Parcel(str(tmp_path / f"{number}"), "x.bin") for number in range(3)]
+        for parcel in sent:
+            bucket.destination.read([parcel])
+            bucket.destination.send([parcel])
+        assert errors(sent) == []
+        assert [parcel.uri.removeprefix(f"{bucket.url}/") for parcel in sent] == [
+            "x.bin",
+            "x.bin",
+            beside("x.bin", sent[2].digest[:16]),
+        ]
+        assert {len(data) for data in bucket.everything().values()} == {size}
+        assert bucket.leftovers() == []
+
+    def test_parts_of_a_file_that_changed_are_dropped(self, bucket, tmp_path, small_parts):
+        path = tmp_path / "large"
+        path.write_bytes(b"a" * 12_000_000)
+        parcel = Parcel(str(path), "large")
+        bucket.destination.read([parcel])
+        path.write_bytes(b"a" * 11_999_999 + b"b")
+        bucket.destination.send([parcel])
+        assert isinstance(parcel.error, SourceError)
+        assert bucket.everything() == {}
+        assert bucket.leftovers() == []
+
+    def test_no_such_bucket(self, bucket, parcels):
+        destination = open_destination("s3://framelode-no-such-bucket/x")
+        destination.read(parcels)
+        destination.send(parcels)
+        assert all("no such bucket" in error for error in errors(parcels))
+        assert not any(parcel.may_try_again for parcel in parcels)
+
+    def test_the_content_type_is_told(self, bucket, parcels):
+        parcels[0].name = "up/0.jpg"
+        assert_finished(bucket, parcels)
+        found = s3_filesystem().call_s3("head_object", Bucket=BUCKET, Key=parcels[0].uri.split("/", 3)[3])
+        assert found["ContentType"] == "image/jpeg"
+
+    @pytest.mark.parametrize(
+        ("status", "code", "again", "words"),
+        [
+            (403, "AccessDenied", False, "permission denied"),
+            (503, "ServiceUnavailable", True, "later"),
+            (400, "KeyTooLongError", False, "longer"),
+            (400, "InvalidArgument", False, "later"),
+        ],
+    )
+    def test_what_a_server_says(self, bucket, tmp_path, parcels, monkeypatch, status, code, again, words):
+        import s3fs
+
+        server = WebServer(tmp_path / "s3")
+        body = f"<Error><Code>{code}</Code><Message>come later</Message></Error>".encode()
+        server.fail("HEAD", 404, times=10)
+        server.fail("PUT", status, times=10, body=body)
+        for name, value in {**s3_environment(server.url), "AWS_MAX_ATTEMPTS": "1"}.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        try:
+            destination = open_destination(f"s3://{BUCKET}")
+            destination.read(parcels[:1])
+            destination.send(parcels[:1])
+        finally:
+            s3fs.S3FileSystem.clear_instance_cache()
+            server.close()
+        assert words in errors(parcels)[0]
+        assert parcels[0].may_try_again == again
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3", "http"])
+def test_a_large_file_never_enters_memory(open_place, tmp_path, small_parts, kind):
+    size = 60_000_000
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(size)
+        file.seek(size // 2)
+        file.write(b"not only zeros")
+    place = open_place(kind)
+    small = tmp_path / "small"
+    small.write_bytes(b"whatever is loaded once")
+    parcels = [Parcel(str(small), "small"), Parcel(str(path), "large"), Parcel(str(path), "large")]
+    place.destination.read(parcels[:1])
+    place.destination.send(parcels[:1])
+    tracemalloc.start()
+    try:
+        for parcel in parcels[1:]:
+            place.destination.read([parcel])
+            place.destination.send([parcel])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert errors(parcels) == []
+    assert parcels[1].uri == parcels[2].uri
+    assert place.destination.holds(parcels[1].uri, size)
+    assert peak < {"folder": 10_000_000, "s3": 40_000_000, "http": 20_000_000}[kind]
+
+
+def start(place, source):
+    command = [sys.executable, str(WORKER), place.url, str(source)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+class TestProcesses:
+    @pytest.fixture
+    def source(self, tmp_path, kind):
+        folder = tmp_path / "source"
+        folder.mkdir()
+        for number in range(300 if kind == "folder" else 16):
+            (folder / f"{number}").write_bytes(f"{number}".encode() * 500)
+        (folder / "big").write_bytes(b"big" * 4_000_000)
+        return folder
+
+    def test_kill_in_the_middle(self, open_place, source, kind):
+        place = open_place(kind)
+        whole = {f"up/{path.name}": path.read_bytes() for path in source.iterdir()}
+        process = start(place, source)
+        try:
+            deadline = time.monotonic() + 30
+            while not place.everything() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        left = place.everything()
+        assert left
+        assert left.items() <= whole.items()
+        process = start(place, source)
+        sent = json.loads(process.communicate(timeout=60)[0])
+        assert len(sent) == len(whole)
+        assert place.everything() == whole
+
+    def test_two_processes_send_the_same_at_once(self, open_place, source, tmp_path, kind):
+        place = open_place(kind)
+        other = tmp_path / "other"
+        other.mkdir()
+        for path in source.iterdir():
+            same = path.name == "big" or int(path.name) % 2
+            (other / path.name).write_bytes(path.read_bytes() if same else b"other" * 300)
+        processes = [start(place, folder) for folder in (source, other)]
+        sent = {}
+        for process in processes:
+            sent |= json.loads(process.communicate(timeout=60)[0])
+        files = len(list(source.iterdir()))
+        assert len(sent) == 2 * files
+        assert len(set(sent.values())) == files + files // 2
+        contents = place.everything()
+        assert len(contents) == files + files // 2
+        root = place.destination.root
+        for path, uri in sent.items():
+            assert contents[uri.removeprefix(f"{root}/")] == Path(path).read_bytes()
+        assert place.leftovers() == []
+
+
+class TestOpening:
+    @pytest.mark.parametrize(
+        ("url", "root"),
+        [
+            ("/data/up", "file:///data/up"),
+            ("/data//up/", "file:///data/up"),
+            ("file:///data/x/../up/", "file:///data/up"),
+            ("FILE:///data/up", "file:///data/up"),
+            ("file:///data/a%20b%23", "file:///data/a%20b%23"),
+            ("/data/a b#%", "file:///data/a%20b%23%25"),
+            (Path("/data/up"), "file:///data/up"),
+            ("/", "file:///"),
+            ("memory://up/", "memory://up"),
+            ("Memory://up//x/", "memory://up/x"),
+            ("s3://bucket", "s3://bucket"),
+            ("S3://Bucket/a/b/", "s3://Bucket/a/b"),
+            ("gcs://bucket/a", "gs://bucket/a"),
+            ("gs://bucket/a", "gs://bucket/a"),
+            ("az://container/a/", "az://container/a"),
+            (
+                "azure://account.blob.core.windows.net/container/a",
+                "azure://account.blob.core.windows.net/container/a",
+            ),
+            ("https://Example.com:443/up/", "https://example.com/up"),
+            ("HTTP://example.com:8080", "http://example.com:8080"),
+            ("http://me:secret@example.com/up", "http://example.com/up"),
+            ("http://[::1]:80/up", "http://[::1]/up"),
+            ("http://me:secret@example.com/a@b/c", "http://example.com/a@b/c"),
+        ],
+    )
+    def test_the_same_place_has_the_same_root(self, url, root):
+        assert open_destination(url).root == root
+
+    def test_a_relative_path_and_a_home_are_absolute(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", "/home/somebody")
+        assert open_destination("up").root == f"file://{tmp_path}/up"
+        assert open_destination("~/up").root == "file:///home/somebody/up"
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("ftp://host/x", "memory, s3, gs, az"),
+            ("nosuch:x", "the schemes are"),
+            ("s3://", "names no bucket"),
+            ("s3:bucket", "write s3://"),
+            ("s3://bucket/../x", "not allowed"),
+            ("s3://bucket/x?versionId=1", "not allowed"),
+            ("s3://bucket/a::b", "not allowed"),
+            ("file://host/x", "another machine"),
+            ("/a\0b", "no path of this system"),
+            ("http://", "names no server"),
+            ("http://me:secret@", "names no server"),
+            ("http://example.com/a?b", "not allowed"),
+            ("http://example.com?b", "names no server"),
+            ("s3://bucket?b", "not allowed"),
+            ("http://example.com:port/a", "no URL"),
+        ],
+    )
+    def test_what_is_no_destination(self, url, words):
+        with pytest.raises(UsageError, match=words) as caught:
+            open_destination(url)
+        assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("url", "extra"),
+        [("s3://b", "s3"), ("gs://b", "gcs"), ("azure://c", "azure"), ("https://e.com", "http")],
+    )
+    def test_a_library_that_is_missing(self, monkeypatch, url, extra):
+        monkeypatch.setattr(opening, "find_spec", lambda name: None)
+        with pytest.raises(UsageError, match=rf"pip install 'framelode\[{extra}\]'"):
+            open_destination(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("images/1.jpg", "images/1.T.jpg"),
+        ("1", "1.T"),
+        ("a.b/c", "a.b/c.T"),
+        (".hidden", ".hidden.T"),
+        ("x.tar.gz", "x.tar.T.gz"),
+    ],
+)
+def test_beside(name, expected):
+    assert beside(name, "T") == expected

@@ -1,0 +1,21 @@
+"""Uploads a folder's files from a process of its own: `python destination_worker.py URL FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from framelode.adapters.uploads import objects, remote
+from framelode.adapters.uploads.destination import Parcel
+from framelode.adapters.uploads.opening import open_destination
+
+if __name__ == "__main__":
+    objects.PART_BYTES = remote.WHOLE_BYTES = 5 << 20
+    destination = open_destination(sys.argv[1])
+    parcels = [Parcel(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())]
+    for at in range(0, len(parcels), 100):
+        destination.read(parcels[at : at + 100])
+        destination.send(parcels[at : at + 100])
+    print(json.dumps({parcel.path: parcel.uri for parcel in parcels if parcel.error is None}))

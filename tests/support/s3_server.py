@@ -1,0 +1,78 @@
+"""An S3 server in a process of its own: `python s3_server.py` prints its URL and ends when its input does."""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+import uuid
+from functools import cache
+
+BUCKET = "framelode-test"
+ACCOUNT = {"key": "test", "secret": "test"}
+
+
+@cache
+def s3_url():
+    """Return the URL of the server, started when it is first needed; its bucket is there."""
+    import boto3
+
+    command = [sys.executable, "-W", "ignore", __file__]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    atexit.register(process.communicate)
+    url = process.stdout.readline().strip()
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=ACCOUNT["key"],
+        aws_secret_access_key=ACCOUNT["secret"],
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
+    return url
+
+
+def s3_environment(url=None):
+    """Return the variables that lead boto to the server and to nothing else."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCOUNT["key"],
+        "AWS_SECRET_ACCESS_KEY": ACCOUNT["secret"],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": url or s3_url(),
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@cache
+def s3_filesystem(keeps_listings=False):
+    """Return a filesystem on the server."""
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        **ACCOUNT,
+        endpoint_url=s3_url(),
+        client_kwargs={"region_name": "us-east-1"},
+        use_listings_cache=keeps_listings,
+        skip_instance_cache=True,
+    )
+
+
+def s3_prefix():
+    """Return the URL of a prefix that nobody else uses."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+if __name__ == "__main__":
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    print(f"http://{host}:{port}", flush=True)
+    sys.stdin.read()
+    server.stop()
