@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,8 @@ from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.keys import is_plain_id
-from ..engine.log import Clock, Head
+from ..engine.log import Clock, Head, Log
+from ..engine.moments import Moment
 from ..engine.times import system_clock
 from ..engine.validation import shorten
 from ..projections.blob_references import BlobNames
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .blob_access import BlobAccess
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
+    from .moments import Moments
     from .uploads.service import UploadService
     from .write_side import WriteSide
 
@@ -63,6 +65,11 @@ class Engine(EngineHistory):
 
     Used as a context manager it is the engine of the running context inside the block.
 
+    Attributes
+    ----------
+    as_of : int or None
+        The position that it shows; None for the present.
+
     Parameters
     ----------
     where : Location
@@ -75,6 +82,10 @@ class Engine(EngineHistory):
         What one encoded frame may have.
     """
 
+    as_of: int | None = None
+    log: Log
+    states: States
+
     def __init__(
         self,
         where: location.Location,
@@ -82,15 +93,10 @@ class Engine(EngineHistory):
         new_id: Callable[[], str] = random_id,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
-        self.location = where
-        self.clock = clock
-        self.new_id = new_id = _checked(new_id)
-        self.max_frame_bytes = max_frame_bytes
-        self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
+        self._begin(where, clock, _checked(new_id), max_frame_bytes)
         self._parents: dict[str, str | None] = {}
-        self._tokens: list[Token[Engine | None]] = []
-        self._previous: Engine | None = None
-        self.log = SqlLog(Database(where.log), clock, new_id)
+        self._sql_log = SqlLog(Database(where.log), clock, self.new_id)
+        self.log = self._sql_log
         where.remember()
         self._store = open_projections(where.projections)
         self.catalog = Catalog(self.log)
@@ -100,9 +106,21 @@ class Engine(EngineHistory):
         projections = (self.catalog, self.stats, self._names, self._uploads, self._history)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
-        self.states = States(self.log, self._parent_of, Snapshots(self._store, self.log))
+        self.states = States(self.log, self.parent_of, Snapshots(self._store, self.log))
         self._write_side: WriteSide | None = None
+        self._moments: Moments | None = None
         self._making = threading.Lock()
+
+    def _begin(
+        self, where: location.Location, clock: Clock, new_id: Callable[[], str], max_frame_bytes: int
+    ) -> None:
+        """Set what engines of the present and of the past have in common."""
+        self.location = where
+        self.clock = clock
+        self.new_id = new_id
+        self.max_frame_bytes = max_frame_bytes
+        self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
+        self._previous: Engine | None = None
 
     @property
     def url(self) -> str:
@@ -117,13 +135,49 @@ class Engine(EngineHistory):
             raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
         return _reopen, (self.url,)
 
+    @property
+    def when(self) -> str:
+        """How messages tell the moment; empty for the present."""
+        return ""
+
+    def require_present(self) -> None:
+        """Raise `UsageError` when this is an engine of the past, which is read only."""
+
+    def at(self, moment: Moment | None) -> Engine:
+        """Return the engine as it was at a moment: it reads like any other, and refuses to write.
+
+        Parameters
+        ----------
+        moment : int, datetime or None
+            A position, 0 for before the first event; an aware datetime, which stands for the last position recorded at
+            or before it; None for the engine itself.
+
+        Returns
+        -------
+        Engine
+            The last few moments are held, so that the next read of one is as fast as of the present.
+
+        Raises
+        ------
+        UsageError
+            The position is none of the log, or the datetime has no time zone.
+        """
+        if moment is None:
+            return self
+        from .moments import Moments
+
+        with self._making:
+            moments = self._moments = self._moments or Moments(self)
+        return moments.at(moment)
+
     def _writes(self) -> WriteSide:
         from .write_side import WriteSide
 
+        self.require_present()
         with self._making:
             if self._write_side is None:
                 self._write_side = WriteSide(
-                    log=self.log,
+                    log=self._sql_log,
                     aggregates=self.aggregates,
                     states=self.states,
                     clock=self.clock,
@@ -216,6 +270,7 @@ class Engine(EngineHistory):
         executor : concurrent.futures.Executor, optional
             Where to fold, such as a `ProcessPoolExecutor`; else in this thread.
         """
+        self.require_present()
         self.runner.rebuild(progress=progress, executor=executor)
         self.states.forget()
 
@@ -281,6 +336,7 @@ class Engine(EngineHistory):
         from ..engine.checkpoints import checkpoint_of
         from ..engine.signing import SigningKey
 
+        self.require_present()
         checkpoint = checkpoint_of(self.log, self.clock())
         return checkpoint if key is None else checkpoint.signed(SigningKey.load(key))
 
@@ -317,6 +373,7 @@ class Engine(EngineHistory):
         """
         from ..projections.check import verify
 
+        self.require_present()
         contradictions = self._contradictions(against, public_key)
         with closing(Database(None, durable=False)) as scratch:
             findings = verify(self.log, self.states, self.runner, scratch, progress)
@@ -346,31 +403,40 @@ class Engine(EngineHistory):
 
     def close(self) -> None:
         """Close the databases; the engine cannot be used any more."""
-        _restore(self)
+        self._leave()
+        if self._moments is not None:
+            self._moments.close()
         if self._write_side is not None:
-            self.commands.close()
-        self.log.close()
+            self._write_side.commands.close()
+        self._sql_log.close()
         self._store.close()
 
+    def _leave(self) -> None:
+        """Stop being the process's current engine."""
+        _restore(self)
+
     def __enter__(self) -> Self:
-        self._tokens.append(_context_engine.set(self))
+        _entered_engines.set((*_entered_engines.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._tokens:
+        entered = _entered_engines.get()
+        if self not in entered:
             raise UsageError(f"{self!r} was not entered: use `with engine:`")
-        _context_engine.reset(self._tokens.pop())
+        last = len(entered) - 1 - entered[::-1].index(self)
+        _entered_engines.set(entered[:last] + entered[last + 1 :])
         _restore(self)
 
-    def _parent_of(self, version_id: str) -> str | None:
+    def parent_of(self, version_id: str) -> str | None:
+        """Return the id of a version's parent, None for a root; removed ones included."""
         if version_id not in self._parents:
             self._parents[version_id] = self.aggregates.version(version_id).parent_id
         return self._parents[version_id]
 
 
-_context_engine: ContextVar[Engine | None] = ContextVar("framelode_engine", default=None)
+_entered_engines: ContextVar[tuple[Engine, ...]] = ContextVar("framelode_engines", default=())
 _process_lock = threading.Lock()
 _process_engine: Engine | None = None
 
@@ -383,6 +449,7 @@ def connect(
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
     max_frame_bytes: int = MAX_FRAME_BYTES,
+    as_of: Moment | None = None,
 ) -> Engine:
     """Open the engine of a folder, made if missing, and make it the process's current engine.
 
@@ -399,6 +466,8 @@ def connect(
         UTC microseconds, and ids of 32 hex digits; for exact tests.
     max_frame_bytes : int
         What one encoded frame may have, at most 16 MB.
+    as_of : int or datetime, optional
+        Open it read-only as it was at a moment, a position or an aware datetime; it must be there already.
 
     Returns
     -------
@@ -416,7 +485,15 @@ def connect(
         raise UsageError(
             f"max_frame_bytes must be a whole number between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes!r}"
         )
+    if as_of is not None:
+        location.require(url)
+        if projections is not None or blobs is not None:
+            raise UsageError("as_of opens an engine read-only: leave projections= and blobs= out")
     engine = Engine(location.locate(url, projections, blobs), clock, new_id, max_frame_bytes)
+    if as_of is not None:
+        from .moments import open_at
+
+        engine = open_at(engine, as_of)
     global _process_engine
     with _process_lock:
         engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - of this module
@@ -432,7 +509,7 @@ def current_engine(explicit: str | None = None) -> Engine:
         There is none; nothing is created by accident.
     """
     if explicit is None:
-        engine = _context_engine.get() or _process_engine
+        engine = next(reversed(_entered_engines.get()), _process_engine)
         if engine is not None:
             return engine
     url = location.find(explicit)
@@ -444,8 +521,7 @@ def current_engine(explicit: str | None = None) -> Engine:
         raise UsageError(
             "an engine in memory ends with its process: name a folder, or use connect() in Python"
         )
-    if not location.exists(url):
-        raise UsageError(f"there is no engine at {url}: run `framelode init {url}`")
+    location.require(url)
     return connect(url)
 
 

@@ -163,6 +163,13 @@ def exists(url: str | os.PathLike[str]) -> bool:
     return (folder.expanduser() / (log_name or SETTINGS_FILE)).exists()
 
 
+def require(url: str | os.PathLike[str]) -> None:
+    """Raise `UsageError` when there is no engine yet."""
+    _check_place("the engine", url)
+    if not exists(url):
+        raise UsageError(f"there is no engine at {os.fspath(url)}: run `framelode init {os.fspath(url)}`")
+
+
 def _folder_of(text: str) -> tuple[Path, str | None]:
     if text.startswith(_SQLITE):
         path = Path(text[len(_SQLITE) :])

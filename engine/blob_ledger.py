@@ -24,7 +24,7 @@ YOUNG = timedelta(days=1)
 
 
 class Condemned(msgspec.Struct, frozen=True, gc=False):
-    """When a blob was condemned: UTC microseconds, and the position of the event."""
+    """When a blob was condemned or deleted: UTC microseconds, and the position of the event."""
 
     at: int
     position: int
@@ -53,7 +53,7 @@ class BlobLedger:
         self._version = 0
         self._position = 0
         self._condemned: dict[str, Condemned] = {}
-        self._collected: set[str] = set()
+        self._collected: dict[str, Condemned] = {}
 
     def version(self) -> int:
         """Return the version of the stream, 0 when it is empty."""
@@ -75,6 +75,11 @@ class BlobLedger:
         self._catch_up()
         with self._lock:
             return dict(self._condemned)
+
+    def collected(self, digest: str) -> Condemned | None:
+        """Return when a blob was deleted; None for one that was not, or is back."""
+        self._catch_up()
+        return self._collected.get(digest)
 
     def stream(self) -> BlobStream:
         """Return the stream at its present version, to append to."""
@@ -102,10 +107,10 @@ class BlobLedger:
             case BlobsRestored():
                 for digest in event.digests:
                     self._condemned.pop(digest, None)
-                self._collected.difference_update(event.digests)
+                    self._collected.pop(digest, None)
             case BlobsCollected():
                 for digest in event.digests:
                     self._condemned.pop(digest, None)
-                self._collected.update(event.digests)
+                self._collected.update(dict.fromkeys(event.digests, when))
             case _:
                 pass

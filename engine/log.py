@@ -116,8 +116,8 @@ class Log(ABC):
         """Return a part of a command (the last one by default), or None."""
 
     @abstractmethod
-    def stream_version(self, stream_id: str) -> int | None:
-        """Return the version of a stream's last event, None for an unknown stream."""
+    def stream_version(self, stream_id: str, *, lte: int | None = None) -> int | None:
+        """Return the version of a stream's last event, at or before position `lte`; None for an unknown stream."""
 
     @abstractmethod
     def headers(

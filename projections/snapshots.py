@@ -56,12 +56,13 @@ class Snapshots:
         with store.write() as connection:
             _tables.create_all(connection)
 
-    def load(self, version_id: str, read_rows: ReadRows) -> State | None:
-        """Return the state that a snapshot holds, or None when there is none that fits the log."""
+    def load(self, version_id: str, read_rows: ReadRows, *, lte: int | None = None) -> State | None:
+        """Return the state that a snapshot up to position `lte` holds, or None when there is none that fits the log."""
+        query = sa.select(_snapshot).where(_snapshot.c.version_id == version_id)
+        if lte is not None:
+            query = query.where(_snapshot.c.position <= lte)
         with self._store.read() as connection:
-            row = connection.execute(
-                sa.select(_snapshot).where(_snapshot.c.version_id == version_id)
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None or row.log_uuid != self._log.uuid or not self._fits(row):
             return None
         mixed = _unpack(row.mixed)

@@ -141,6 +141,32 @@ class States:
                 _fold(state, pages, position)
         return state
 
+    def before(self, version_id: str, position: int, version: int) -> State | None:
+        """Return a state to fold the one at a position from, if one is at hand: of now, when it was the same, or older.
+
+        Parameters
+        ----------
+        version_id : str
+            The version.
+        position : int
+            The position.
+        version : int
+            Version of the stream at that position.
+        """
+        with self._lock:
+            if not self._has_frames_after(version_id, version):
+                now = self.read(version_id)
+                if now.last_position <= position:
+                    state = now.branch(position)
+                    state.version = version
+                    return state
+            return self._snapshots.load(version_id, self.rows, lte=position) if self._snapshots else None
+
+    def _has_frames_after(self, version_id: str, version: int) -> bool:
+        if self._log.stream_version(version_id) == version:
+            return False
+        return next(self._log.stream_rows(version_id, after=version), None) is not None
+
     def recorded(self, version_id: str, rows: Rows, first_position: int, first_version: int) -> None:
         """Fold a batch that this process has just appended, when the state stood right before it."""
         with self._lock:

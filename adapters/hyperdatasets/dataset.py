@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ...engine.moments import Moment
 from ...engine.times import utc
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
@@ -28,6 +29,19 @@ class Dataset:
     def __init__(self, engine: Engine, dataset_id: str) -> None:
         self._engine = engine
         self._id = dataset_id
+
+    def at(self, moment: Moment | None) -> Dataset:
+        """Return the dataset as it was at a moment, a position or an aware datetime, to be read only.
+
+        Raises
+        ------
+        NotFoundError
+            The dataset did not exist then.
+        """
+        if moment is None:
+            return self
+        engine = self._engine.at(moment)
+        return Dataset(engine, find_dataset(engine, dataset_id=self._id).dataset_id)
 
     def _row(self) -> DatasetRow:
         return find_dataset(self._engine, dataset_id=self._id)
@@ -62,12 +76,13 @@ class Dataset:
         """UTC time of creation."""
         return utc(self._row().created_at)
 
-    def versions(self) -> list[DatasetVersion]:
-        """Return the versions that exist, latest updated first."""
+    def versions(self, *, as_of: Moment | None = None) -> list[DatasetVersion]:
+        """Return the versions that exist, or existed at a moment, latest updated first."""
         from .version import DatasetVersion
 
-        rows = latest_updated(self._engine, self._row())
-        return [DatasetVersion.of(self._engine, row.version_id) for row in rows]
+        engine = self._engine.at(as_of)
+        rows = latest_updated(engine, find_dataset(engine, dataset_id=self._id))
+        return [DatasetVersion.of(engine, row.version_id) for row in rows]
 
     def rename(self, name: str) -> None:
         """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""
@@ -86,7 +101,10 @@ class Dataset:
         self._engine.commands.tag_dataset(self._id, tags)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dataset) and (self._engine.url, self._id) == (other._engine.url, other._id)
+        return isinstance(other, Dataset) and self._key() == other._key()
+
+    def _key(self) -> tuple[str, int | None, str]:
+        return self._engine.url, self._engine.as_of, self._id
 
     def __hash__(self) -> int:
         return hash(self._id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
+from ...engine.moments import Moment
 from .callers import warn_caller
 from .handle import VersionHandle, meant
 from .instance_or_class import instance_or_class
@@ -14,7 +15,7 @@ from .reading import FrameReader
 
 
 class FrameReads(VersionHandle):
-    """The methods that read frames."""
+    """The methods that read frames; `as_of` is the moment to read at, a position or an aware datetime."""
 
     @instance_or_class
     def get_single_frame(
@@ -25,9 +26,11 @@ class FrameReads(VersionHandle):
         version_id: str | None = None,
         version_name: str | None = None,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> SingleFrame | FrameGroup:
         """Return one frame by id; `NotFoundError` when the version does not hold it."""
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
         return reader.one(frame_id)
 
     @instance_or_class
@@ -40,6 +43,8 @@ class FrameReads(VersionHandle):
         version_id: str | None = None,
         version_name: str | None = None,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> list[Any]:
         """Return the frames found, in the order asked, and warn with the count missing.
 
@@ -51,7 +56,7 @@ class FrameReads(VersionHandle):
         if isinstance(self, type):
             message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
             warn_caller(message, DeprecationWarning)
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
         return reader.by_ids(frame_ids, projection)
 
     @instance_or_class
@@ -63,17 +68,23 @@ class FrameReads(VersionHandle):
         version_id: str | None = None,
         version_name: str | None = None,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> list[SingleFrame | FrameGroup]:
         """Return the frames with a source that fits a pattern, in log order.
 
         ``*`` is the only wildcard and crosses ``/``; without one the URI must be equal, or begin with a pattern
         that ends in ``/``. A path means its ``file://`` URI.
         """
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
         return reader.by_source(source_uri)
 
     def get_iterator(
-        self, projection: Sequence[str] | None = None, *, order_by: str | None = None
+        self,
+        projection: Sequence[str] | None = None,
+        *,
+        order_by: str | None = None,
+        as_of: Moment | None = None,
     ) -> Iterator[Any]:
         """Yield all frames in log order: the order of their last changes, the same on every machine.
 
@@ -83,17 +94,19 @@ class FrameReads(VersionHandle):
         ----------
         projection : sequence of str, optional
             Dot paths of the parts wanted (a number is an array index, ``*`` every element); yields dicts then.
-
         order_by : str, optional
             ``"context"`` yields frames of one context together, as video needs them: by context id, then timestamp,
             then id (ours). It reads the version twice and sorts on disk.
+        as_of : int or datetime, optional
+            The moment to read at, a position or an aware datetime (ours).
 
         Raises
         ------
         ValueError
             A path is one that no frame can have, or the order is unknown.
         """
-        return FrameReader(self._engine, self._row()).iterate(projection, order_by)
+        engine = self._engine.at(as_of)
+        return FrameReader(engine, self._row_in(engine)).iterate(projection, order_by)
 
     def __iter__(self) -> Iterator[SingleFrame | FrameGroup]:
         return self.get_iterator()
@@ -103,5 +116,14 @@ class FrameReads(VersionHandle):
         return self._engine.states.current(self._row().version_id).total
 
 
-def _reader(target: VersionHandle | type[VersionHandle], *selectors: str | None) -> FrameReader:
-    return FrameReader(*meant(target, *selectors))
+def _reader(
+    target: VersionHandle | type[VersionHandle],
+    dataset_id: str | None,
+    dataset_name: str | None,
+    version_id: str | None,
+    version_name: str | None,
+    dataset_project: str | None,
+    as_of: Moment | None,
+) -> FrameReader:
+    found = meant(target, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
+    return FrameReader(*found)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ...engine.errors import PublishedError, UsageError
+from ...engine.moments import Moment
 from ...engine.times import utc
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
@@ -45,8 +46,28 @@ class VersionHandle:
     _target: UploadTarget | None
     _writer: VersionWriter
 
+    def at(self, moment: Moment | None) -> Self:
+        """Return the version as it was at a moment, to be read only (ours).
+
+        Parameters
+        ----------
+        moment : int, datetime or None
+            A position of the log; an aware datetime; None for the version itself.
+
+        Raises
+        ------
+        UsageError
+            The position is none of the log, or the datetime has no time zone.
+        NotFoundError
+            The version did not exist then.
+        """
+        return self if moment is None else type(self).of(self._engine.at(moment), self._id)
+
     def _row(self) -> VersionRow:
-        return find_version(self._engine, version_id=self._id)
+        return self._row_in(self._engine)
+
+    def _row_in(self, engine: Engine) -> VersionRow:
+        return find_version(engine, version_id=self._id)
 
     def _dataset(self) -> DatasetRow:
         return find_dataset(self._engine, dataset_id=self._row().dataset_id)
@@ -92,17 +113,18 @@ class VersionHandle:
         row = self._row()
         return row.fingerprint or self._engine.states.fingerprint(row.version_id).root
 
-    def get_stats(self) -> Statistics:
+    def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
         """Return the statistics, right for uncommitted changes too."""
-        return Statistics.from_counts(self._engine.version_counts(self._row().version_id))
+        engine = self._engine.at(as_of)
+        return Statistics.from_counts(engine.version_counts(self._row_in(engine).version_id))
 
-    def get_parent(self) -> str | None:
+    def get_parent(self, *, as_of: Moment | None = None) -> str | None:
         """Return the id of the parent version; None for a root."""
-        return self._row().parent_id
+        return self._row_in(self._engine.at(as_of)).parent_id
 
-    def get_metadata(self) -> dict[str, Any]:
+    def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
         """Return the metadata."""
-        return self._row().metadata
+        return self._row_in(self._engine.at(as_of)).metadata
 
     def set_metadata(self, metadata: dict[str, Any]) -> bool:
         """Replace the metadata as a whole; False for a published version.
@@ -134,9 +156,9 @@ class VersionHandle:
         stored = stored_masks_labels(mask_value_label_mapping)
         return self.set_metadata(self.get_metadata() | {MASKS_LABELS: stored})
 
-    def get_masks_labels(self) -> dict[tuple[int, ...], tuple[str, ...]]:
+    def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
         """Return which labels the pixel values of masks stand for; empty when none were set."""
-        return read_masks_labels(self.get_metadata().get(MASKS_LABELS))
+        return read_masks_labels(self.get_metadata(as_of=as_of).get(MASKS_LABELS))
 
     @property
     def tags(self) -> list[str]:
@@ -156,10 +178,10 @@ class VersionHandle:
         self._engine.commands.tag_version(self._id, tags)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, VersionHandle) and (self._engine.url, self._id) == (
-            other._engine.url,
-            other._id,
-        )
+        return isinstance(other, VersionHandle) and self._key() == other._key()
+
+    def _key(self) -> tuple[str, int | None, str]:
+        return self._engine.url, self._engine.as_of, self._id
 
     def __hash__(self) -> int:
         return hash(self._id)
@@ -185,12 +207,14 @@ def meant(
     version_id: str | None,
     version_name: str | None,
     dataset_project: str | None,
+    as_of: Moment | None = None,
 ) -> tuple[Engine, VersionRow]:
-    """Return the engine and version meant: an instance's own unless there are selectors."""
+    """Return the engine, at the moment meant, and the version: an instance's own unless there are selectors."""
     selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
     if isinstance(target, VersionHandle):
+        engine = target._engine.at(as_of)  # noqa: SLF001 - of this module
         if all(selector is None for selector in selectors):
-            return target._engine, target._row()  # noqa: SLF001 - of this module
-        return target._engine, find_version(target._engine, *selectors)  # noqa: SLF001
-    engine = current_engine()
+            return engine, target._row_in(engine)  # noqa: SLF001
+        return engine, find_version(engine, *selectors)
+    engine = current_engine().at(as_of)
     return engine, find_version(engine, *selectors)

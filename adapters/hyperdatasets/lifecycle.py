@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from ...engine.errors import ConflictError, UsageError
+from ...engine.moments import Moment
 from ...engine.validation import shorten, text
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
@@ -51,7 +52,7 @@ class VersionLifecycle(VersionHandle):
         return Dataset(engine, dataset_id)
 
     @classmethod
-    def get_datasets(cls, tags: list[str] | None = None) -> list[Dataset]:
+    def get_datasets(cls, tags: list[str] | None = None, *, as_of: Moment | None = None) -> list[Dataset]:
         """Return the datasets whose tags fit a filter, all without one, oldest created first.
 
         Parameters
@@ -59,13 +60,15 @@ class VersionLifecycle(VersionHandle):
         tags : list of str, optional
             Tags, ``-tag`` or ``"__$not", "tag"`` to exclude one, ``__$all``/``__$and`` and ``__$any``/``__$or`` to open a
             group; see `TagFilter`.
+        as_of : int or datetime, optional
+            List those of a moment, a position or an aware datetime (ours).
 
         Raises
         ------
         ValueError
             The filter is malformed.
         """
-        engine = current_engine()
+        engine = current_engine().at(as_of)
         fits = TagFilter([] if tags is None else tags)
         with engine.read_catalog() as connection:
             rows = engine.catalog.datasets(connection)
@@ -79,6 +82,8 @@ class VersionLifecycle(VersionHandle):
         auto_upload_destination: str | None = None,
         local_dataset_root_path: PathLike | None = None,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> Self:
         """Return the draft farthest from the root (ties: the newest); without drafts the version published last.
 
@@ -91,6 +96,7 @@ class VersionLifecycle(VersionHandle):
             auto_upload_destination=auto_upload_destination,
             local_dataset_root_path=local_dataset_root_path,
             dataset_project=dataset_project,
+            as_of=as_of,
         )
 
     @classmethod
@@ -104,23 +110,28 @@ class VersionLifecycle(VersionHandle):
         local_dataset_root_path: PathLike | None = None,
         raise_on_multiple: bool = False,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> Self:
         """Return a version by id or name; without either the current one. Of several with one name the newest.
 
         Local files of frames that are written through the object go to `auto_upload_destination`; see
         `DatasetVersion.add_frames`.
 
+        With `as_of` (ours: a position or an aware datetime) it is looked for at that moment, and the version returned
+        stays there: it can be read only.
+
         Raises
         ------
         UsageError
-            Selectors exclude each other or none is given.
+            Selectors exclude each other or none is given; or the moment is none of the log.
         NotFoundError
             There is no such dataset or version.
         ValueError
             Several versions have the name and `raise_on_multiple` is set.
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
-        engine = current_engine()
+        engine = current_engine().at(as_of)
         row = find_version(
             engine,
             dataset_id,
@@ -241,10 +252,12 @@ class VersionLifecycle(VersionHandle):
         only_published: bool = False,
         only_draft: bool = False,
         dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
     ) -> list[Self]:
-        """Return the versions of a dataset, latest updated first."""
+        """Return the versions of a dataset, latest updated first; with `as_of` those of that moment."""
         exclusive(only_published=only_published, only_draft=only_draft)
-        engine = current_engine()
+        engine = current_engine().at(as_of)
         dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
         state = PUBLISHED if only_published else DRAFT if only_draft else None
         return [cls.of(engine, row.version_id) for row in latest_updated(engine, dataset, state)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.validation import text
-from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ...projections.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..connection import Engine
 
 
@@ -50,7 +50,7 @@ def find_dataset(
     if not found:
         what = f"id {dataset_id!r}" if dataset_id is not None else f"name {dataset_name!r}"
         where = f" in project {dataset_project!r}" if dataset_project is not None else ""
-        raise NotFoundError(f"there is no dataset with {what}{where}")
+        raise NotFoundError(f"there is no dataset with {what}{where}{engine.when}")
     if len(found) > 1:
         projects = ", ".join(repr(row.project) for row in found)
         raise ConflictError(
@@ -91,7 +91,7 @@ def find_version(
         found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
     if not found:
         which = f"version named {version_name!r}" if version_name is not None else "version left"
-        raise NotFoundError(f"dataset {dataset.name!r} has no {which}")
+        raise NotFoundError(f"dataset {dataset.name!r} has no {which}{engine.when}")
     if version_name is None:
         return current_of(found)
     if len(found) > 1 and raise_on_multiple:
@@ -111,9 +111,12 @@ def _version_by_id(
 ) -> VersionRow:
     row = engine.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {version_id!r}")
-    if row.state == "removed":
-        raise NotFoundError(f"version {row.name!r} ({version_id}) was removed; its history stays readable")
+        raise NotFoundError(f"there is no version with id {version_id!r}{engine.when}")
+    if row.state == REMOVED:
+        already = f" already{engine.when}" if engine.when else ""
+        raise NotFoundError(
+            f"version {row.name!r} ({version_id}) was removed{already}; its history stays readable"
+        )
     given = {"id": dataset_id, "name": dataset_name, "project": dataset_project}
     if any(value is not None for value in given.values()):
         dataset = find_dataset(engine, dataset_id=row.dataset_id)

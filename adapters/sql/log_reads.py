@@ -45,6 +45,15 @@ STREAM_HEAD = (
     .order_by(t.record_batch.c.first_version.desc())
     .limit(1)
 )
+_stream_batch_at = (
+    sa.select(*(t.record_batch.c[n] for n in ("first_position", "first_version", "count")))
+    .where(
+        t.record_batch.c.stream_id == sa.bindparam("stream_id"),
+        t.record_batch.c.first_position <= sa.bindparam("position"),
+    )
+    .order_by(t.record_batch.c.first_version.desc())
+    .limit(1)
+)
 
 
 class _At:
@@ -125,10 +134,14 @@ class SqlLogReads(Log):
                 return
             last = rows[-1].append_id
 
-    def stream_version(self, stream_id: str) -> int | None:
-        """Return the version of a stream's last event, None for an unknown stream."""
+    def stream_version(self, stream_id: str, *, lte: int | None = None) -> int | None:
+        """Return the version of a stream's last event, at or before position `lte`; None for an unknown stream."""
         with self.database.read() as connection:
-            return connection.execute(STREAM_HEAD, {"stream_id": stream_id}).scalar_one_or_none()
+            if lte is None:
+                return connection.execute(STREAM_HEAD, {"stream_id": stream_id}).scalar_one_or_none()
+            values = {"stream_id": stream_id, "position": lte}
+            row = connection.execute(_stream_batch_at, values).one_or_none()
+        return row.first_version + min(row.count, lte - row.first_position + 1) - 1 if row else None
 
     def headers(
         self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None

@@ -1,0 +1,145 @@
+"""Engines of the past: a whole engine as it was at a moment, read-only."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from ..engine.aggregates import Aggregates
+from ..engine.moments import Moment, position_at
+from ..engine.prefix import LogPrefix
+from ..projections.catalog import Catalog
+from ..projections.past import PastCounts, PastStates
+from ..projections.runner import Runner
+from ..projections.stats import Counts
+from .connection import Engine
+from .sql.database import Database
+
+if TYPE_CHECKING:
+    from ..engine.blobs import BlobStore
+
+_HELD_MOMENTS = 8
+
+
+class EngineAt(Engine):
+    """An engine as it was at a position of its log: it reads like any other, and refuses to write.
+
+    Parameters
+    ----------
+    origin : Engine
+        The engine of the present.
+    position : int
+        The last position that is seen.
+    """
+
+    def __init__(self, origin: Engine, position: int) -> None:
+        self._begin(origin.location, origin.clock, origin.new_id, origin.max_frame_bytes)
+        self.origin = origin
+        self.owns_origin = False
+        self.as_of = position
+        self.prefix = LogPrefix(origin.log, position)
+        self.log = self.prefix
+        self._store = Database(None, durable=False)
+        weakref.finalize(self, self._store.close)
+        self.catalog = Catalog(self.log)
+        self.runner = Runner(self.log, self._store, (self.catalog,))
+        past = PastStates(self.prefix, origin.parent_of, origin.states)
+        self.states = past
+        self.stats = origin.stats
+        self.aggregates = Aggregates(self.log)
+        self._counts = PastCounts(self.prefix, past, origin.runner, origin.stats)
+
+    @property
+    def when(self) -> str:
+        """How messages tell the moment."""
+        return f" at {self.prefix.moment}"
+
+    def __repr__(self) -> str:
+        return f"Engine({self.url!r}){self.when}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_at, (self.origin, self.as_of)
+
+    def at(self, moment: Moment | None) -> Engine:
+        """Return the engine as it was at a moment that is not later than this one."""
+        return self if moment is None else self.origin.at(position_at(self.log, moment))
+
+    def require_present(self) -> None:
+        """Refuse: `UsageError`."""
+        raise self.prefix.refusal()
+
+    def version_totals(self) -> dict[str, int]:
+        """Return the number of frames of each version that held any."""
+        with self.read_catalog() as connection:
+            rows = self.catalog.versions(connection, removed=True)
+        return self._counts.totals(row.version_id for row in rows)
+
+    def version_counts(self, version_id: str) -> Counts:
+        """Return the counts of a version."""
+        return self._counts.of(version_id)
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The store of file contents, to read from; what was deleted since the moment says so."""
+        from ..engine.past_blobs import PastBlobs
+
+        return PastBlobs(self.origin.blobs, self.origin.commands.blob_ledger, self.prefix.refusal)
+
+    def close(self) -> None:
+        """Stop being the current engine; one that `connect` opened closes its databases."""
+        self._leave()
+        if self.owns_origin:
+            self.origin.close()
+
+    def drop(self) -> None:
+        """Close what was folded; the engine cannot be used any more."""
+        self.prefix.close()
+        self._store.close()
+
+
+class Moments:
+    """The moments of an engine that were asked for last, so that the next read of one folds nothing.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine of the present.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._recent: OrderedDict[int, EngineAt] = OrderedDict()
+        self._alive: weakref.WeakValueDictionary[int, EngineAt] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def at(self, moment: Moment) -> EngineAt:
+        """Return the engine as it was at a moment."""
+        position = position_at(self._engine.log, moment)
+        with self._lock:
+            view = self._alive.get(position) or EngineAt(self._engine, position)
+            self._alive[position] = self._recent[position] = view
+            self._recent.move_to_end(position)
+            if len(self._recent) > _HELD_MOMENTS:
+                self._recent.popitem(last=False)
+            return view
+
+    def close(self) -> None:
+        """Drop all moments."""
+        with self._lock:
+            for view in list(self._alive.values()):
+                view.drop()
+            self._recent.clear()
+
+
+def open_at(engine: Engine, moment: Moment) -> Engine:
+    """Return an engine at a moment; closing that closes the engine itself, too."""
+    try:
+        view = engine.at(moment)
+    except BaseException:
+        engine.close()
+        raise
+    if isinstance(view, EngineAt):
+        view.owns_origin = True
+    return view

@@ -1,0 +1,137 @@
+"""What versions held at a moment of the past: folded from what is known of now, where that is the shorter way."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..engine.batch import FRAMES_SCHEMA, BatchHeader
+from ..engine.log import Log
+from ..engine.prefix import LogPrefix
+from .pages import PAGE_EVENTS, Page
+from .runner import Runner
+from .state import State, live_positions
+from .states import ParentOf, States
+from .stats import Stats
+from .tally import Counts, tally_at
+
+
+class PastStates(States):
+    """The states of versions over a prefix of the log.
+
+    A version without later changes shares the memory of its present state; another one is folded from a snapshot
+    that is old enough, or from its parent's.
+
+    Parameters
+    ----------
+    log : LogPrefix
+        The log up to the moment.
+    parent_of : callable
+        Gives a version's parent id, or None.
+    present : States
+        The states of the whole log.
+    """
+
+    def __init__(self, log: LogPrefix, parent_of: ParentOf, present: States) -> None:
+        super().__init__(log, parent_of)
+        self._position = log.position
+        self._present = present
+        self.rows = present.rows
+
+    def _load(self, version_id: str) -> State | None:
+        version = self._log.stream_version(version_id)
+        return None if version is None else self._present.before(version_id, self._position, version)
+
+
+class PastCounts:
+    """The statistics of versions at a moment.
+
+    Those of now with later changes taken back, or counted from the frames when there were fewer of them than changes.
+
+    Parameters
+    ----------
+    log : LogPrefix
+        The log up to the moment.
+    states : PastStates
+        The states at the moment.
+    runner, stats : Runner, Stats
+        The statistics of now.
+    """
+
+    def __init__(self, log: LogPrefix, states: PastStates, runner: Runner, stats: Stats) -> None:
+        self._log = log
+        self._states = states
+        self._runner = runner
+        self._stats = stats
+        self._known: dict[str, Counts] = {}
+        self._lock = threading.Lock()
+
+    def of(self, version_id: str) -> Counts:
+        """Return the counts of one version."""
+        with self._lock:
+            if version_id not in self._known:
+                self._known[version_id] = self._count(version_id)
+            return self._known[version_id]
+
+    def totals(self, version_ids: Iterable[str]) -> dict[str, int]:
+        """Return the number of frames of each of some versions that held any."""
+        self._runner.catch_up(self._stats)
+        with self._runner.store.read() as connection:
+            now = self._stats.totals(connection)
+        totals = {
+            version_id: self._states.current(version_id).total
+            if self._has_changed(version_id)
+            else now.get(version_id, 0)
+            for version_id in version_ids
+        }
+        return {version_id: total for version_id, total in totals.items() if total}
+
+    def _has_changed(self, version_id: str) -> bool:
+        return self._log.whole.stream_version(version_id) != self._log.stream_version(version_id)
+
+    def _count(self, version_id: str) -> Counts:
+        state = self._states.current(version_id)
+        at, counts = self._now(version_id)
+        later = self._later(version_id, at)
+        if sum(header.count for header in later) > state.total:
+            positions = live_positions(state.settled()).tolist()
+            return +Counter(dict(tally_at(self._log, {version_id: positions})[version_id].counts()))
+        for some in _pages(later):
+            counts.subtract(self._changes(self._log.whole, some))
+        if later and later[0].first_position <= self._log.position:
+            # What a batch did up to the moment stays.
+            counts.update(self._changes(self._log, [self._log.batch_at(self._log.position)]))
+        return +counts
+
+    def _changes(self, log: Log, headers: Sequence[BatchHeader]) -> Counts:
+        (counts,) = self._stats.fold(Page(log, headers)).counts.values()
+        return counts
+
+    def _now(self, version_id: str) -> tuple[int, Counts]:
+        """Return the counts of a position that is not before the moment."""
+        while True:
+            self._runner.catch_up(self._stats)
+            at = self._runner.position(self._stats)
+            with self._runner.store.read() as connection:
+                counts = self._stats.version_counts(connection, version_id)
+            # Another process may have gone on in between.
+            if self._runner.position(self._stats) == at:
+                return at, counts
+
+    def _later(self, version_id: str, position: int) -> list[BatchHeader]:
+        if not self._has_changed(version_id):
+            return []
+        headers = self._log.whole.headers
+        return list(headers(gt=self._log.position, lte=position, stream_id=version_id, schema=FRAMES_SCHEMA))
+
+
+def _pages(headers: Sequence[BatchHeader]) -> Iterator[list[BatchHeader]]:
+    page: list[BatchHeader] = []
+    for header in headers:
+        page.append(header)
+        if sum(each.count for each in page) >= PAGE_EVENTS:
+            yield page
+            page = []
+    if page:
+        yield page
