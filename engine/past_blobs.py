@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 from .blob_ledger import BlobLedger
-from .blobs import LEFTOVER_SECONDS, BlobStore, FileFailure, Known, PathLike, PutReport, StoredFile
+from .blobs import BlobStore, PutReport, StoredFile
 from .errors import NotFoundError, UsageError
 from .moments import describe_moment
 
@@ -29,25 +29,19 @@ class PastBlobs(BlobStore):
         self._ledger = ledger
         self._refusal = refusal
 
-    def put_files(
-        self,
-        paths: Iterable[PathLike],  # noqa: ARG002 - the signature of what is refused
-        *,
-        known: Known | None = None,  # noqa: ARG002
-        on_done: Callable[[StoredFile | FileFailure], None] | None = None,  # noqa: ARG002
-    ) -> PutReport:
+    def put_files(self, *_: Any, **__: Any) -> PutReport:
         """Refuse: `UsageError`."""
         raise self._refusal()
 
-    def put(self, content: BinaryIO | bytes, *, known: Known | None = None) -> StoredFile:  # noqa: ARG002
+    def put(self, *_: Any, **__: Any) -> StoredFile:
         """Refuse: `UsageError`."""
         raise self._refusal()
 
-    def delete(self, digests: Sequence[str]) -> None:  # noqa: ARG002
+    def delete(self, *_: Any, **__: Any) -> None:
         """Refuse: `UsageError`."""
         raise self._refusal()
 
-    def clean(self, older_than: float = LEFTOVER_SECONDS) -> int:  # noqa: ARG002
+    def clean(self, *_: Any, **__: Any) -> int:
         """Refuse: `UsageError`."""
         raise self._refusal()
 
