@@ -40,6 +40,10 @@ class Aggregate:
     def change(self, event: Event) -> None:
         """Take over what an event holds; each kind of aggregate overrides this."""
 
+    def apply_unopened(self, topics: Sequence[str], version: int) -> bool:  # noqa: ARG002 - for those that override it
+        """Take over a batch that ends at a version if its topics alone say enough; False when it must be opened."""
+        return False
+
     def twin(self) -> Self:
         """Return a copy that changes on its own; what its lists and dicts hold is never changed in place."""
         twin = copy.copy(self)

@@ -42,8 +42,9 @@ class Aggregates:
         aggregate, position = self._begin(kind, aggregate_id, version)
         if aggregate.version < version:
             for header in self._log.headers(gt=position, stream_id=aggregate_id, schema=EVENTS_SCHEMA):
-                for event in read_events(self._log, header):
-                    aggregate.apply(event)
+                if not aggregate.apply_unopened(header.topics, header.last_version):
+                    for event in read_events(self._log, header):
+                        aggregate.apply(event)
                 position = header.last_position
             aggregate.version = max(version, aggregate.version)
             self._hold(aggregate.twin(), position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .aggregate import Aggregate
@@ -19,6 +19,8 @@ from .events import (
     VersionTagged,
 )
 from .json_values import canonical_object
+
+_ONLY_COMMITS = (VersionCommitted.__name__,)
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
@@ -127,6 +129,13 @@ class Version(Aggregate):
         """Remove the version."""
         self.require_present()
         self.trigger(VersionRemoved)
+
+    def apply_unopened(self, topics: Sequence[str], version: int) -> bool:
+        """Take over commits, of which only the place counts: a draft may have thousands."""
+        if tuple(topics) != _ONLY_COMMITS:
+            return False
+        self.version = self.committed_version = version
+        return True
 
     def change(self, event: Event) -> None:
         """Take over what an event holds."""

@@ -19,6 +19,7 @@ from framelode import (
     UsageError,
 )
 from framelode.engine import events
+from framelode.engine.aggregates import Aggregates
 from framelode.engine.events import Event, decode_event, encode_event
 from framelode.engine.mapper import EventMapper
 from framelode.engine.times import iso_time
@@ -84,16 +85,29 @@ class TestCommands:
         with pytest.raises(UsageError, match="belongs to another dataset"):
             engine.commands.create_version(other, "v", parent_id=version_id)
 
-    def test_an_aggregate_is_loaded_from_lifecycle_batches_alone(self, engine, version_id, monkeypatch):
+    def test_neither_frames_nor_commits_are_opened_to_load_an_aggregate(
+        self, engine, version_id, monkeypatch
+    ):
         for number in range(20):
             add(engine, version_id, f"f{number}")
-        opened = []
-        bodies = engine.log.bodies
-        monkeypatch.setattr(engine.log, "bodies", lambda at: opened.extend(at) or bodies(at))
-        version = engine.commands.version(version_id)
-        schemas = {engine.log.batch_at(position).schema for position in opened}
-        assert schemas == {"events.1"}
-        assert version.version == engine.log.stream_version(version_id)
+        engine.commands.rename_version(version_id, "other")
+        opened, bodies = [], engine.log.bodies
+
+        def watched(first_positions):
+            opened.extend(first_positions)
+            return bodies(first_positions)
+
+        monkeypatch.setattr(engine.log, "bodies", watched)
+        aggregates = Aggregates(engine.log)
+        version = aggregates.version(version_id)
+        topics = {header.first_position: header.topics for header in engine.log.headers()}
+        assert [topics[position] for position in opened] == [("VersionCreated",), ("VersionRenamed",)]
+        head = engine.log.stream_version(version_id)
+        assert (version.name, version.version, version.committed_version) == ("other", head, head - 1)
+        add(engine, version_id, "g")
+        opened.clear()
+        assert aggregates.version(version_id).committed_version == engine.log.stream_version(version_id)
+        assert opened == []
 
     def test_a_commit_costs_the_same_after_a_hundred_others(self, engine, version_id, monkeypatch):
         bodies, read = engine.log.bodies, []
