@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .blob_place import TEMPORARY, BlobPlace, Entry, Sink, blob_name, digest_of
-from .local_files import TemporaryFiles, Translated, make_folder, sync_together
+from .blob_place import TEMPORARY, BlobPlace, Entry, Since, Sink, blob_name, digest_of
+from .local_files import TemporaryFiles, Translated, Watch, make_folder, sync_together
 
 _THREADS = 4
 
@@ -32,20 +32,27 @@ class LocalFolder(BlobPlace):
         self._translated = Translated(f"blob store {self.name}")
         self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}")
 
+    def begin(self) -> Since:
+        """Tell that files will be written."""
+        return Watch(self._root)
+
     def create(self) -> Sink:
         """Begin a temporary file."""
         return self._temporaries.create()
+
+    def write(self, data: bytes) -> str:
+        """Write a small content to a temporary file."""
+        return self._temporaries.write(data)
 
     def discard(self, temporary: str) -> None:
         """Drop a temporary file."""
         self._temporaries.discard(temporary)
 
-    def sync_written(self, temporaries: Sequence[str]) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
         """Wait until the contents of temporary files are durable."""
         with self._translated:
-            sync_together(
-                self._root, [self._temporaries.path(name) for name in temporaries], len(temporaries)
-            )
+            paths = [self._temporaries.path(name) for name in temporaries]
+            sync_together(self._root, paths, len(temporaries), since)
 
     def move(self, temporary: str, digest: str) -> None:
         """Give a temporary file its final name."""
@@ -57,11 +64,12 @@ class LocalFolder(BlobPlace):
                 make_folder(target.rpartition("/")[0])
                 os.rename(source, target)  # noqa: PTH104
 
-    def sync_moved(self, digests: Sequence[str]) -> None:
+    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
         """Wait until final names are durable: those of the files and of the folders that lead to them."""
         with self._translated:
             folders = {f"{self._root}/{digest[:2]}" for digest in digests}
-            sync_together(self._root, (*folders, self._root, os.fspath(self.folder.parent)), len(digests))
+            paths = (*folders, self._root, os.fspath(self.folder.parent))
+            sync_together(self._root, paths, len(digests), since)
 
     def size(self, digest: str) -> int | None:
         """Return the bytes of a blob, None when it is not here."""

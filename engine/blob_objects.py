@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, BinaryIO, cast
 
-from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Sink, blob_name, digest_of
+from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
 from .errors import UsageError
 from .object_errors import is_permanent, reason
 
@@ -110,7 +110,7 @@ class FsspecPlace(BlobPlace):
         except Exception:  # noqa: BLE001 - whatever is left is cleaned up by age
             return
 
-    def sync_written(self, temporaries: Sequence[str]) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
         """Do nothing: closing a file made it durable."""
 
     def move(self, temporary: str, digest: str) -> None:
@@ -119,7 +119,7 @@ class FsspecPlace(BlobPlace):
         with self._translated():
             self._with_folder(target, lambda: self._fs.mv(source, target))
 
-    def sync_moved(self, digests: Sequence[str]) -> None:
+    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
         """Do nothing: the move was durable."""
 
     def size(self, digest: str) -> int | None:

@@ -71,6 +71,13 @@ class Sink(ABC):
         """Finish the file; it still has its temporary name."""
 
 
+class Since:
+    """The moment from which on what is written is to be made durable."""
+
+    def close(self) -> None:
+        """Forget it."""
+
+
 class BlobPlace(ABC):
     """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
 
@@ -91,6 +98,19 @@ class BlobPlace(ABC):
     def create(self) -> Sink:
         """Begin a temporary file."""
 
+    def write(self, data: bytes) -> str:
+        """Write a small content to a temporary file; returns its name. Nothing is left of it when that fails."""
+        sink = self.create()
+        try:
+            try:
+                sink.write(data)
+            finally:
+                sink.close()
+        except BaseException:
+            self.discard(sink.name)
+            raise
+        return sink.name
+
     def put_whole(self, data: bytes, digest: str) -> bool:  # noqa: ARG002 - the signature of all places
         """Write a small content under its final name at once; False where readers could see half of it."""
         return False
@@ -99,8 +119,12 @@ class BlobPlace(ABC):
     def discard(self, temporary: str) -> None:
         """Drop a temporary file; nothing happens when that fails or it is gone."""
 
+    def begin(self) -> Since:
+        """Tell that files will be written: the syncs of these files tell of writes that failed from now on."""
+        return Since()
+
     @abstractmethod
-    def sync_written(self, temporaries: Sequence[str]) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
         """Wait until the contents of temporary files are durable."""
 
     @abstractmethod
@@ -108,7 +132,7 @@ class BlobPlace(ABC):
         """Give a temporary file its final name, replacing what is there; readers see the old or the new one."""
 
     @abstractmethod
-    def sync_moved(self, digests: Sequence[str]) -> None:
+    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
         """Wait until final names are durable."""
 
     @abstractmethod

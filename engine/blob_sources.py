@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 from blake3 import blake3
 
@@ -58,8 +58,7 @@ class FileSource:
     def __init__(self, path: PathLike) -> None:
         self.name = os.fspath(path)
 
-    @contextmanager
-    def open(self) -> Generator[Content, None, None]:
+    def open(self) -> FileContent:
         """Give the file's content; anything but a regular file is refused."""
         try:
             # Without O_NONBLOCK a pipe without a writer would be waited for.
@@ -67,12 +66,15 @@ class FileSource:
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
         try:
-            yield _FileContent(self.name, descriptor)
-        finally:
+            return FileContent(self.name, descriptor)
+        except BaseException:
             os.close(descriptor)
+            raise
 
 
-class _FileContent:
+class FileContent:
+    """A regular file that is being read, closed by a `with` block."""
+
     __slots__ = ("_before", "_descriptor", "_left", "name")
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -84,7 +86,14 @@ class _FileContent:
             kind = "folder" if stat.S_ISDIR(self._before.st_mode) else "special file"
             raise SourceError(f"{name} is a {kind}: only regular files can be stored")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
     def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
         if not self._left:
             return b""
         try:
@@ -95,6 +104,7 @@ class _FileContent:
         return data
 
     def check(self) -> None:
+        """Raise `SourceError` when the file is not the one that was opened, or changed since."""
         try:
             after = os.stat(self.name)  # noqa: PTH116 - a Path for each file costs more than the call
         except OSError as error:

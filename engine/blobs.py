@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from .blob_folder import LocalFolder
-from .blob_intake import Intake
+from .blob_intake import BATCH_BYTES, BATCH_FILES, Intake, Outcome
 from .blob_objects import FsspecPlace
 from .blob_place import CHUNK_BYTES, BlobPlace, Entry
 from .blob_reader import VerifyingReader
@@ -31,10 +31,6 @@ __all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile
 
 RETRIES = 4
 """How often storage that refuses is asked again."""
-
-BATCH_FILES = 4096
-BATCH_BYTES = 512 * 1024 * 1024
-"""One sync makes so many files, or so many bytes, durable."""
 
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
@@ -168,8 +164,8 @@ class BlobStore:
         waits = self._waits if retries is None else growing_waits(retries)
         self.place.clean(LEFTOVER_SECONDS)
         with self._intake(known) as intake:
-            for batch in batches_of(paths):
-                for outcome in self._put(intake, [FileSource(path) for path in batch], waits):
+            for sources, outcomes in intake.take(map(FileSource, paths)):
+                for outcome in self._finish(intake, sources, outcomes, waits):
                     kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
                     kept.append(outcome)
                     if on_done:
@@ -186,7 +182,8 @@ class BlobStore:
         """
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._intake(known) as intake:
-            (outcome,) = self._put(intake, [StreamSource(stream)], self._waits)
+            source = StreamSource(stream)
+            (outcome,) = self._finish(intake, [source], intake.put([source]), self._waits)
         if isinstance(outcome, FileFailure):
             raise StorageError(outcome.error)
         return outcome
@@ -196,10 +193,10 @@ class BlobStore:
         knows = known if callable(known) else known.__contains__
         return Intake(self.place, knows, self._vouching.vouch)
 
-    def _put(
-        self, intake: Intake, sources: Sequence[Source], waits: Sequence[float]
+    def _finish(
+        self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
     ) -> Iterator[StoredFile | FileFailure]:
-        outcomes = intake.put(sources)
+        """Try again what the store refused, and tell what became of each source."""
         for wait in waits:
             again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
             if not again:

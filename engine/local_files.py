@@ -12,13 +12,19 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from .blob_place import PlaceError, Sink
+from .blob_place import PlaceError, Since, Sink
 
 FEW_FILES = 32
 """Up to so many files are synced one by one: a sync of the whole file system waits for what others wrote too."""
 
+START_BYTES = 8 * 1024 * 1024
+"""After so many bytes of a large file the system is told to begin to write them to its disk."""
+
 TEMPORARY_FOLDERS = 16
+
+_RANGE_WRITE = 2
 
 _numbers = itertools.count()
 _PERMANENT = {
@@ -80,13 +86,33 @@ class TemporaryFiles:
     def __init__(self, folder: str, what: str) -> None:
         self._folder = folder
         self._what = what
+        self._token = uuid.uuid4().hex
 
     def create(self) -> Sink:
         """Begin a file."""
-        # In one folder, threads would wait for each other.
-        name = f"{next(_numbers) % TEMPORARY_FOLDERS:x}/{uuid.uuid4().hex}"
+        name = self._name()
         with Translated(self._what):
             return _FileSink(name, _create(self.path(name)), self._what)
+
+    def write(self, data: bytes) -> str:
+        """Write a file at once; returns its name. Nothing is left of it when that fails."""
+        name = self._name()
+        try:
+            with Translated(self._what):
+                descriptor = _create(self.path(name))
+                try:
+                    _write_all(descriptor, data)
+                finally:
+                    os.close(descriptor)
+        except BaseException:
+            self.discard(name)
+            raise
+        return name
+
+    def _name(self) -> str:
+        # In one folder, threads would wait for each other.
+        number = next(_numbers)
+        return f"{number % TEMPORARY_FOLDERS:x}/{self._token}-{os.getpid()}-{number}"
 
     def path(self, name: str) -> str:
         """Return the path of a file."""
@@ -119,18 +145,27 @@ def _create(path: str) -> int:
         return os.open(path, flags, 0o666)
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)
+
+
 class _FileSink(Sink):
     def __init__(self, name: str, descriptor: int, what: str) -> None:
         self.name = name
         self._descriptor = descriptor
         self._what = what
+        self._written = self._started = 0
 
     def write(self, data: bytes) -> None:
         with Translated(self._what):
-            written = os.write(self._descriptor, data)
-            while written < len(data):
-                data = data[written:]
-                written = os.write(self._descriptor, data)
+            _write_all(self._descriptor, data)
+        self._written += len(data)
+        if self._written - self._started >= START_BYTES:
+            _start_writing(self._descriptor, self._started, self._written)
+            self._started = self._written
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -149,9 +184,35 @@ def make_folder(folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
 
 
-def sync_together(root: str, paths: Collection[str], files: int) -> None:
+class Watch(Since):
+    """The moment from which on writes to a file system must not fail.
+
+    Linux tells of a failed write once to each descriptor that was open before: one opened when it is time to sync
+    would miss what another sync was told already. So it is opened before the first write.
+
+    Parameters
+    ----------
+    folder : str
+        The folder to be written to.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.descriptor: int | None = None
+        with suppress(OSError):  # writing says what is wrong
+            make_folder(folder)
+            self.descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self.descriptor is not None:
+            descriptor, self.descriptor = self.descriptor, None
+            os.close(descriptor)
+
+
+def sync_together(root: str, paths: Collection[str], files: int, since: Since | None = None) -> None:
     """Make files or folders durable: with one sync of the file system of `root` when many files are concerned."""
-    if files > FEW_FILES and _sync_file_system(root):
+    descriptor = since.descriptor if isinstance(since, Watch) else None
+    if files > FEW_FILES and _sync_file_system(root, descriptor):
         return
     for path in paths:
         _sync(path)
@@ -165,29 +226,37 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _sync_file_system(folder: str) -> bool:
+def _sync_file_system(folder: str, descriptor: int | None = None) -> bool:
     """Make everything written to a folder's file system durable; False where the system cannot."""
-    call = _syncfs()
+    call = _system_call("syncfs", ctypes.c_int)
     if call is None:
         return False
-    descriptor = os.open(folder, os.O_RDONLY)
+    opened = os.open(folder, os.O_RDONLY) if descriptor is None else descriptor
     try:
-        if call(descriptor) == 0:
+        if call(opened) == 0:
             return True
         number = ctypes.get_errno()
         if number in {errno.ENOSYS, errno.EINVAL}:
             return False
         raise OSError(number, os.strerror(number), folder)
     finally:
-        os.close(descriptor)
+        if descriptor is None:
+            os.close(opened)
+
+
+def _start_writing(descriptor: int, start: int, stop: int) -> None:
+    """Let the system begin to write a part of a file to its disk, so that less is left to wait for."""
+    call = _system_call("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    if call:
+        call(descriptor, start, stop - start, _RANGE_WRITE)
 
 
 @cache
-def _syncfs() -> Callable[[int], int] | None:
-    """Return Linux's syncfs, which since 5.8 reports failed writes; Python does not offer it."""
+def _system_call(name: str, *types: Any) -> Callable[..., int] | None:
+    """Return a call of Linux that Python does not offer: syncfs, which since 5.8 reports failed writes."""
     try:
-        call = ctypes.CDLL(None, use_errno=True).syncfs
+        call = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError, TypeError):
         return None
-    call.argtypes, call.restype = [ctypes.c_int], ctypes.c_int
+    call.argtypes, call.restype = types, ctypes.c_int
     return call

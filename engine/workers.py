@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from typing import TypeVar
-
-_SLICE = 16
-"""Items that a thread takes at a time: handing over each one costs as much as reading a small file."""
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def _never() -> bool:
+    return False
 
 
 class Workers:
@@ -21,7 +21,7 @@ class Workers:
     Parameters
     ----------
     threads : int
-        How many.
+        How many work through items at once.
     name : str
         What the threads are called.
     """
@@ -30,23 +30,49 @@ class Workers:
         self._threads = threads
         self._name = name
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._is_closed = False
 
-    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Do some work for each item, a slice of them in each thread at a time; results in order."""
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], enough: Callable[[], bool] = _never
+    ) -> list[Result]:
+        """Do some work for each item; results in order.
+
+        Parameters
+        ----------
+        work : callable
+            Called with each item.
+        items : sequence
+            The items.
+        enough : callable, optional
+            Asked before each item; once it says yes none is begun any more, and fewer results are returned.
+        """
         if len(items) < 2:
             return [work(item) for item in items]
-        size = max(1, min(_SLICE, len(items) // self._threads))
-        slices = [items[at : at + size] for at in range(0, len(items), size)]
-        done = self._executor().map(lambda part: [work(item) for item in part], slices)
-        return list(chain.from_iterable(done))
+        numbers = iter(range(len(items)))
+        results: list[Any] = [None] * len(items)
+        done = [0] * min(self._threads, len(items))
+
+        def pull(thread: int) -> None:
+            # Handing over each item, or a slice that may hold all the large ones, would take longer.
+            while not (self._is_closed or enough()) and (number := next(numbers, None)) is not None:
+                results[number] = work(items[number])
+                done[thread] = number + 1
+
+        for future in [self.begin(lambda thread=thread: pull(thread)) for thread in range(len(done))]:
+            future.result()
+        return results[: max(done)]
+
+    def begin(self, work: Callable[[], Result]) -> Future[Result]:
+        """Do something in a thread of its own; it may itself `map`."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            # Room for two maps at a time and for what called one of them.
+            self._pool = os.getpid(), ThreadPoolExecutor(2 * self._threads + 1, self._name)
+        return self._pool[1].submit(work)
 
     def close(self) -> None:
         """Stop the threads; what was not begun is not done any more."""
+        self._is_closed = True
         if self._pool is not None:
             self._pool[1].shutdown(cancel_futures=True)
             self._pool = None
-
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = os.getpid(), ThreadPoolExecutor(self._threads, self._name)
-        return self._pool[1]
+        self._is_closed = False

@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path, files, monkeypatch):
 def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
     store = quick_store(tmp_path / "blobs", retries=1)
 
-    def fail(folder):
+    def fail(folder, descriptor):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(local_files, "_sync_file_system", fail)
@@ -127,7 +127,7 @@ def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
 
 def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, files, monkeypatch):
     synced = []
-    monkeypatch.setattr(local_files, "_sync_file_system", lambda folder: False)
+    monkeypatch.setattr(local_files, "_sync_file_system", lambda folder, descriptor: False)
     monkeypatch.setattr(local_files, "_sync", lambda path: synced.append(str(path)))
     store = quick_store(tmp_path / "blobs")
     report = store.put_files(files)
@@ -142,14 +142,14 @@ def test_everything_is_synced_before_it_is_moved_and_reported(tmp_path, files, m
     order = []
 
     class Watched(blob_folder.LocalFolder):
-        def sync_written(self, temporaries):
+        def sync_written(self, temporaries, since):
             order.append(("written", len(temporaries)))
 
         def move(self, temporary, digest):
             order.append(("move", 1))
             super().move(temporary, digest)
 
-        def sync_moved(self, digests):
+        def sync_moved(self, digests, since):
             order.append(("moved", len(digests)))
 
     quick_store(Watched(tmp_path / "blobs")).put_files(files, on_done=lambda done: order.append(("done", 1)))

@@ -61,6 +61,10 @@ class Refusing(LocalFolder):
         self._step()
         return super().create()
 
+    def write(self, data):
+        self._step()
+        return super().write(data)
+
     def move(self, temporary, digest):
         self._step()
         super().move(temporary, digest)

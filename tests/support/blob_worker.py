@@ -8,8 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from framelode.engine import blobs
+from framelode.engine import blob_intake
 from framelode.engine.blob_folder import LocalFolder
+from framelode.engine.blobs import BlobStore
 
 
 class Deadly(LocalFolder):
@@ -27,13 +28,25 @@ class Deadly(LocalFolder):
         self._step()
         return super().create()
 
+    def write(self, data):
+        self._step()
+        return super().write(data)
+
+    def sync_written(self, temporaries, since):
+        self._step()
+        super().sync_written(temporaries, since)
+
     def move(self, temporary, digest):
         self._step()
         super().move(temporary, digest)
 
+    def sync_moved(self, digests, since):
+        self._step()
+        super().sync_moved(digests, since)
+
 
 if __name__ == "__main__":
-    blobs.BATCH_FILES = 200
-    store = blobs.BlobStore(Deadly(Path(sys.argv[1]), int(sys.argv[3])) if sys.argv[3:] else sys.argv[1])
+    blob_intake.BATCH_FILES = 200
+    store = BlobStore(Deadly(Path(sys.argv[1]), int(sys.argv[3])) if sys.argv[3:] else sys.argv[1])
     report = store.put_files(sorted(Path(sys.argv[2]).iterdir()))
     print(len(report.stored), len(report.failures))
