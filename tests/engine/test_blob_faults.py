@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
 
-from framelode.engine import blob_folder, blob_objects, blob_sources, local_files
+from framelode.engine import blob_folder, blob_intake, blob_objects, blob_sources, local_files
 from framelode.engine.blobs import BlobStore
 from framelode.engine.errors import StorageError, UsageError
 
@@ -156,6 +157,117 @@ def test_everything_is_synced_before_it_is_moved_and_reported(tmp_path, files, m
     assert order == [("written", 60), *[("move", 1)] * 60, ("moved", 60), *[("done", 1)] * 60]
 
 
+class Noting(blob_folder.LocalFolder):
+    """A folder that notes when each step was done to each file, and asks whether it fails."""
+
+    def __init__(self, folder, before=lambda kind: None):
+        super().__init__(folder)
+        self._before = before
+        self.steps = []
+
+    def begin(self):
+        since = super().begin()
+        self.steps.append(("begin", since))
+        return since
+
+    def write(self, data):
+        self._before("write")
+        name = super().write(data)
+        self.steps.append(("write", name))
+        return name
+
+    def sync_written(self, temporaries, since):
+        self._before("sync_written")
+        assert since.descriptor is not None
+        super().sync_written(temporaries, since)
+        self.steps += [("synced", name, since) for name in temporaries]
+
+    def move(self, temporary, digest):
+        self._before("move")
+        super().move(temporary, digest)
+        self.steps.append(("move", temporary, digest))
+
+    def sync_moved(self, digests, since):
+        self._before("sync_moved")
+        super().sync_moved(digests, since)
+        self.steps += [("named", digest) for digest in digests]
+
+
+class TestBatches:
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch):
+        monkeypatch.setattr(blob_intake, "BATCH_FILES", 7)
+
+    def test_each_file_passes_all_steps_in_order(self, tmp_path, files):
+        place = Noting(tmp_path / "blobs")
+        done = lambda stored: place.steps.append(("done", stored.digest))
+        report = quick_store(place).put_files(files, on_done=done)
+        assert [stored.source for stored in report.stored] == [str(path) for path in files]
+        when = {step: number for number, step in enumerate(place.steps)}
+        moved = {step[2]: step[1] for step in place.steps if step[0] == "move"}
+        watched = {step[1]: step[2] for step in place.steps if step[0] == "synced"}
+        for digest, name in moved.items():
+            since = watched[name]
+            order = [("begin", since), ("write", name), ("synced", name, since), ("move", name, digest)]
+            order += [("named", digest), ("done", digest)]
+            assert [when[step] for step in order] == sorted(when[step] for step in order)
+        assert len(moved) == len(files)
+        assert all(since.descriptor is None for since in watched.values())
+
+    def test_one_is_read_while_another_is_synced(self, tmp_path, files):
+        written = threading.Semaphore(0)
+
+        def wait(kind):
+            if kind == "write":
+                written.release()
+            elif kind == "sync_written" and not waited:
+                waited.append([written.acquire(timeout=30) for _ in range(8)])
+
+        waited = []
+        report = quick_store(Noting(tmp_path / "blobs", wait)).put_files(files)
+        assert len(report.stored) == len(files)
+        assert waited == [[True] * 8]
+
+    @pytest.mark.parametrize("step", ["sync_written", "move", "sync_moved"])
+    @pytest.mark.parametrize("retries", [0, 2])
+    def test_a_file_of_the_next_batch_that_has_a_failed_content(self, tmp_path, files, step, retries):
+        failed = []
+
+        def fail_once(kind):
+            if kind == step and not failed:
+                failed.append(kind)
+                raise OSError(errno.EIO, "Input/output error")
+
+        twice = [*files[:7], *files[:7], *files[7:]]
+        store = quick_store(Noting(tmp_path / "blobs", fail_once), retries=retries)
+        report = store.put_files(twice)
+        assert len(report.stored) + len(report.failures) == len(twice)
+        assert bool(report.failures) == (retries == 0)
+        for stored in report.stored:
+            assert store.read(stored.digest) == Path(stored.source).read_bytes()
+        assert store.scrub(expected={stored.digest for stored in report.stored}).is_sound
+        assert store.clean(older_than=-1) == 0
+        assert len(store.put_files(twice).stored) == len(twice)
+
+    def test_bytes_end_a_batch_too(self, tmp_path, files, monkeypatch):
+        monkeypatch.setattr(blob_intake, "BATCH_FILES", 1000)
+        monkeypatch.setattr(blob_intake, "BATCH_BYTES", 1000)
+        place = Noting(tmp_path / "blobs")
+        assert len(quick_store(place).put_files(files).stored) == len(files)
+        assert sum(step[0] == "begin" for step in place.steps) >= 5
+
+    def test_nothing_stays_open_when_it_is_broken_off(self, tmp_path, files):
+        place = Noting(tmp_path / "blobs")
+
+        def break_off(_):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            quick_store(place).put_files(files, on_done=break_off)
+        assert all(step[1].descriptor is None for step in place.steps if step[0] == "begin")
+        assert BlobStore(place).clean(older_than=-1) == 0
+
+
 class TestSources:
     def test_one_that_vanishes(self, tmp_path, files):
         files[3].unlink()
@@ -231,23 +343,25 @@ class TestSources:
 
 
 class TestProcesses:
-    def test_kill_in_the_middle(self, tmp_path):
+    def test_kill_at_any_step(self, tmp_path):
         source, blobs = tmp_path / "files", tmp_path / "blobs"
         source.mkdir()
-        for number in range(1500):
+        for number in range(700):
             (source / str(number)).write_bytes(str(number).encode() * 2000)
+        (source / "big").write_bytes(b"big" * 1_000_000)
         paths = sorted(source.iterdir())
         store = quick_store(blobs)
-        # Of each batch of 200, the files are written first and moved then.
-        for deadly_step in (1, 100, 300, 1000):
-            process = self.start(blobs, source, deadly_step)
+        # Of each batch of 200, the files are written first and moved then, while the next are written.
+        steps = "write:1 write:300 sync_written:1 move:1 sync_moved:1 move:150 sync_written:3 create:1 sync_moved:3"
+        for step in steps.split():
+            process = self.start(blobs, source, step)
             assert process.communicate()[0] == ""
             assert process.returncode == -signal.SIGKILL
             assert store.scrub().is_sound
-            assert any(blobs.glob("tmp/*/*")) == (deadly_step > 1)
-        assert 0 < len(list(store.entries())) < 1500
+            assert any(blobs.glob("tmp/*/*")) == (step != "write:1")
+        assert 0 < len(list(store.entries())) < 701
         report = store.put_files(paths)
-        assert len(report.stored) == 1500
+        assert len(report.stored) == 701
         assert store.scrub(expected=[stored.digest for stored in report.stored]).is_sound
         store.clean(older_than=-1)
         assert list(blobs.glob("tmp/*/*")) == []
