@@ -140,10 +140,13 @@ def import_voc(
             help="Draft to import into; else the current one, made if there is none.",
         ),
     ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Store the images in the engine's blob store.")
+    ] = False,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Record the frames of a Pascal VOC folder in a draft, by reference, and list what is flawed."""
+    """Record the frames of a Pascal VOC folder in a draft, by reference or with --copy, and list what is flawed."""
     from ..voc import VocFolder
     from .voc import find_target, record_voc
 
@@ -154,7 +157,7 @@ def import_voc(
             if target.made:
                 note(target.made)
             with progress_bar(f"importing {dataset}") as advance:
-                done = record_voc(engine, source, target, advance)
+                done = record_voc(engine, source, target, advance, copy=copy)
     for problem in done.problems:
         note(f"{problem.file}: {problem.reason}")
     if json:

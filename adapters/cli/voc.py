@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...engine.blob_uris import SCHEME as BLOBS
 from ...engine.encoding import Refusal
 from ...engine.errors import NotFoundError
 from ...engine.frames import SingleFrame
@@ -15,7 +16,8 @@ from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine
 from ..hyperdatasets.selection import current_of, find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
-from ..hyperdatasets.writing import VersionWriter
+from ..hyperdatasets.writing import Upload, VersionWriter
+from ..uploads.target import UploadTarget
 from ..voc import VocFolder
 from .output import Advance
 from .views import VersionView, view_version
@@ -113,13 +115,17 @@ def _new_draft(dataset: DatasetRow, versions: list[VersionRow], parent: VersionR
     )
 
 
-def record_voc(engine: Engine, folder: VocFolder, target: Target, advance: Advance) -> VocImport:
+def record_voc(
+    engine: Engine, folder: VocFolder, target: Target, advance: Advance, *, copy: bool = False
+) -> VocImport:
     """Record the frames of a folder in a draft; the same frames again change nothing.
 
     Parameters
     ----------
     advance : callable
         Told of the frames read, and of how many.
+    copy : bool
+        Store the images in the engine's blob store, and let the frames name them there.
 
     Raises
     ------
@@ -135,9 +141,13 @@ def record_voc(engine: Engine, folder: VocFolder, target: Target, advance: Advan
             frames += 1
             boxes += len(frame.get_annotations())
             advance(frames, expected)
+            # A frame has the same id whether its image is copied or not.
+            frame.id = frame.derive_id()
             yield frame
 
-    report = VersionWriter(engine, target.version_id).add(read(), batch_size=_BATCH)
+    store = UploadTarget(BLOBS, str(folder.path.absolute()))
+    upload = Upload(store, unregister_on_failure=False) if copy else None
+    report = VersionWriter(engine, target.version_id).add(read(), batch_size=_BATCH, upload=upload)
     engine.version(target.version_id).commit_version()
     problems = [Problem(problem.file, problem.reason) for problem in folder.problems]
     return VocImport(

@@ -275,3 +275,30 @@ def good_labels(folder):
             if sides["xmin"] < sides["xmax"] and sides["ymin"] < sides["ymax"]:
                 labels[item.findtext("name")] += 1
     return labels
+
+
+def test_copied_images_are_blobs_and_the_ids_stay(voc):
+    run("import", "voc", voc, "--dataset", "street")
+    before = {
+        frame.id: Path(frame.source).read_bytes()
+        for frame in framelode.DatasetVersion.get_current(None, "street")
+    }
+    done = run_json("import", "voc", voc, "--dataset", "street", "--copy")
+    assert (done["added"], done["updated"], done["problems"]) == (0, 4, [])
+    for image in (voc / "JPEGImages").iterdir():
+        image.unlink()
+    version = framelode.DatasetVersion.get_current(None, "street")
+    assert {frame.id: Path(frame.get_local_source()).read_bytes() for frame in version} == before
+    assert all(frame.source.startswith("blobs:") and frame.source.endswith(".jpg") for frame in version)
+    framelode.current_engine().verify(blobs=True)
+
+
+def test_images_that_cannot_be_copied_are_listed_and_the_draft_keeps_what_it_held(voc):
+    run("import", "voc", voc, "--dataset", "street")
+    (voc.parent / ".framelode" / "blobs").write_bytes(b"no folder")
+    done = run_json("import", "voc", voc, "--dataset", "street", "--copy", status=1)
+    assert (done["refused"], done["version"]["frames"]) == (4, 4)
+    assert {problem["file"] for problem in done["problems"]} == {
+        f"JPEGImages/{name}.jpg" for name in ("a", "b", "c", "bare")
+    }
+    assert all("a part of its path is a file" in problem["reason"] for problem in done["problems"])
