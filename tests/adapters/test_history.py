@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import histories
 import pytest
@@ -23,6 +25,8 @@ from framelode import (
 )
 from framelode.engine.event_batch import pack_states
 from framelode.engine.log import Append
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -642,3 +646,14 @@ class TestRandomHistories:
         )
         assert diff.stats.labels_gained == dict(labels(after) - labels(before))
         assert diff.stats.labels_lost == dict(labels(before) - labels(after))
+
+
+def test_the_page_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "docs/how-to/history-and-diff.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, "history-and-diff.md", "exec"), names)
+        promised = re.findall(r"print\(.*\) +# (.*)|^# (.*)", example, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == ["".join(each) for each in promised]
+    names["engine"].close()
