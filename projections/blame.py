@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from .changes import FrameStep
+from .changes import FrameStep, Wire, payload_wire
 
 FIELD, METADATA, ANNOTATION, LABEL = "field", "metadata", "annotation", "label"
 """Kinds of parts. A field or metadata key goes by its name, an annotation by what it is, a label by both."""
@@ -17,9 +17,7 @@ Part = tuple[Any, ...]
 Parts = dict[Part, bytes]
 """Parts with their values, as bytes; an annotation or label is there or not."""
 
-_loose = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
-_list = msgspec.msgpack.Decoder(list[dict[str, Any]])
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SAID_OF_IT = ("id", "label", "confidence", "meta")
 """Fields of an annotation that say something of what it is drawn around."""
 
@@ -49,32 +47,28 @@ def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
 
 def take_apart(payload: bytes) -> Parts:
     """Return the parts of a canonical payload; an empty one, of a delete, has none."""
-    if not payload:
-        return {}
-    fields = _loose.decode(payload)
-    parts: Parts = {(FIELD, name): bytes(value) for name, value in fields.items()}
-    if "meta" in fields:
-        parts |= {(METADATA, name): bytes(value) for name, value in _loose.decode(fields["meta"]).items()}
-    for identity, wire in annotations_of(payload):
+    wire = payload_wire(None, payload) or {}
+    parts: Parts = {(FIELD, name): _encode(value) for name, value in wire.items()}
+    parts |= {(METADATA, name): _encode(value) for name, value in wire.get("meta", {}).items()}
+    for identity, annotation in annotations_of(wire):
         parts[ANNOTATION, identity] = b""
-        parts |= {(LABEL, identity, label): b"" for label in wire.get("label", ())}
+        parts |= {(LABEL, identity, label): b"" for label in annotation.get("label", ())}
     return parts
 
 
-def annotations_of(payload: bytes) -> Iterator[tuple[Part, dict[str, Any]]]:
-    """Yield the annotations of a payload in order, each with what makes it the same one in another payload.
+def annotations_of(wire: Wire) -> Iterator[tuple[Part, Wire]]:
+    """Yield the annotations of a frame in order, each with what makes it the same one in another state of the frame.
 
     That is its id; without one, what it is drawn around, and its number among those alike.
     """
-    rois = _loose.decode(payload).get("rois")
     seen: Counter[bytes] = Counter()
-    for wire in _list.decode(rois) if rois is not None else ():
-        alike = _identity(wire)
-        yield (alike, seen[alike]), wire
+    for annotation in wire.get("rois", ()):
+        alike = _identity(annotation)
+        yield (alike, seen[alike]), annotation
         seen[alike] += 1
 
 
-def _identity(wire: dict[str, Any]) -> bytes:
-    if wire.get("id") is not None:
-        return b"id " + str(wire["id"]).encode()
-    return _encoder.encode({name: value for name, value in wire.items() if name not in _SAID_OF_IT})
+def _identity(annotation: Wire) -> bytes:
+    if annotation.get("id") is not None:
+        return b"id " + str(annotation["id"]).encode()
+    return _encode({name: value for name, value in annotation.items() if name not in _SAID_OF_IT})

@@ -190,7 +190,7 @@ def _said_in(log: Log, header: BatchHeader) -> list[tuple[str, Wire]]:
     ]
 
 
-def payload_wire(frame_id: str, payload: bytes) -> Wire | None:
+def payload_wire(frame_id: str | None, payload: bytes) -> Wire | None:
     """Return the wire form of a canonical payload; None for an empty one, of a delete."""
     return decode_record(payload).to_wire(frame_id) if payload else None
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ...projections.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
-from ...projections.changes import Change, FrameStep
+from ...projections.changes import Change, FrameStep, Wire
 
 
 class BlamedAnnotation(msgspec.Struct, frozen=True):
@@ -94,14 +94,14 @@ class Blame(msgspec.Struct, frozen=True):
 
 
 def build_blame(
-    frame_id: str, payload: bytes, steps: Iterable[FrameStep], change_of: Callable[[FrameStep], Change]
+    frame_id: str, wire: Wire, steps: Iterable[FrameStep], change_of: Callable[[FrameStep], Change]
 ) -> Blame:
     """Build the blame of a frame.
 
     Parameters
     ----------
-    payload : bytes
-        What the frame holds, encoded.
+    wire : dict
+        The frame, in wire form.
     steps : iterable of FrameStep
         Its events, newest first.
     change_of : callable
@@ -115,12 +115,12 @@ def build_blame(
     annotations = [
         BlamedAnnotation(
             index=index,
-            id=wire.get("id"),
-            type=wire["type"],
+            id=annotation.get("id"),
+            type=annotation["type"],
             change=origins[ANNOTATION, identity],
-            labels={label: origins[LABEL, identity, label] for label in wire.get("label", ())},
+            labels={label: origins[LABEL, identity, label] for label in annotation.get("label", ())},
         )
-        for index, (identity, wire) in enumerate(annotations_of(payload))
+        for index, (identity, annotation) in enumerate(annotations_of(wire))
     ]
     return Blame(frame_id, annotations, named[FIELD], named[METADATA])
 

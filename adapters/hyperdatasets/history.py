@@ -16,7 +16,7 @@ from ...engine.keys import frame_key, key_columns
 from ...engine.times import microseconds
 from ...engine.validation import identifier, shorten, text
 from ...projections.catalog import DRAFT, VersionRow
-from ...projections.changes import Change, frame_steps, step_change, stream_changes
+from ...projections.changes import Change, frame_steps, payload_wire, step_change, stream_changes
 from ...projections.diff import compare
 from ...projections.fingerprint import Fingerprint, fingerprint
 from ...projections.history import Wanted
@@ -127,11 +127,12 @@ class FrameHistory(VersionHandle):
         position = _last_event(self._engine, row, key)
         steps = frame_steps(self._engine.log, position)
         last = next(steps)
-        if not last.stored.payload:
+        wire = payload_wire(key, last.stored.payload)
+        if wire is None:
             raise NotFoundError(f"frame {frame_id!r} was deleted from version {row.name!r} at {position}")
         return build_blame(
             key,
-            last.stored.payload,
+            wire,
             chain((last,), steps),
             lambda step: step_change(self._engine.log, row.dataset_id, key, step),
         )
@@ -238,13 +239,12 @@ def _changes(engine: Engine, wanted: Wanted) -> Iterator[Change]:
 
 def _line_changes(engine: Engine, row: VersionRow, wanted: Wanted) -> Iterator[Change]:
     """Yield the changes of a version's line: of each ancestor those until it was branched from."""
-    line: list[Wanted] = []
-    current: VersionRow | None = row
-    until = wanted.until
-    while current is not None:
-        line.append(msgspec.structs.replace(wanted, stream_id=current.version_id, until=until))
-        until = min(current.created_position - 1, until or 0)
-        current = _row_of(engine, current.parent_id) if current.parent_id else None
+    line = [msgspec.structs.replace(wanted, stream_id=row.version_id)]
+    while row.parent_id:
+        last = row.created_position - 1
+        until = last if wanted.until is None else min(wanted.until, last)
+        line.append(msgspec.structs.replace(wanted, stream_id=row.parent_id, until=until))
+        row = _row_of(engine, row.parent_id)
     for part in line if wanted.newest_first else reversed(line):
         yield from _changes(engine, part)
 

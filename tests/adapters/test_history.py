@@ -344,9 +344,11 @@ class TestBlame:
         assert (first.index, first.type, first.change.actor) == (0, "box2d", "anna")
         assert (second.index, second.change.actor, second.labels["dog"].actor) == (1, "bert", "bert")
         assert {name: change.actor for name, change in blame.fields.items()} == {
+            "context_id": "anna",
             "meta": "bert",
             "rois": "cleo",
             "sources": "anna",
+            "timestamp": "anna",
         }
         assert {name: change.actor for name, change in blame.metadata.items()} == {
             "camera": "anna",
@@ -612,14 +614,9 @@ class TestRandomHistories:
         assert positions(blame.metadata) == origins(
             chain, lambda wire: {name: repr(value) for name, value in (wire or {}).get("meta", {}).items()}
         )
-        of_fields = origins(
+        assert positions(blame.fields) == origins(
             chain,
-            lambda wire: {
-                name: repr(value) for name, value in (wire or {}).items() if name in {"rois", "sources"}
-            },
-        )
-        assert {name: found for name, found in positions(blame.fields).items() if name in of_fields} == (
-            of_fields
+            lambda wire: {name: repr(value) for name, value in (wire or {}).items() if name != "id"},
         )
         expected = origins(chain, labels_of)
         told = sorted(

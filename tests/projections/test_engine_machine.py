@@ -143,6 +143,7 @@ class EngineMachine(RuleBasedStateMachine):
                 assert {change.id for change in read.versions[version_id].frames.values()} == set(held.frames)
             for version_id in self.versions:
                 self.check(version_id)
+            self.check_history()
         self.engine.close()
         self.patch.undo()
         if self.folder:
@@ -412,6 +413,19 @@ class EngineMachine(RuleBasedStateMachine):
         self.check_fingerprint(handle, held)
         assert handle.draft == (not held.published)
         assert handle.get_metadata() == held.metadata
+
+    def check_history(self):
+        positions = [change.position for change in self.engine.history()]
+        assert positions == list(range(1, self.engine.log.head().position + 1))
+        for version_id, held in self.versions.items():
+            if not held.removed:
+                frames = self.handle(version_id).history(kinds=["added", "updated", "deleted"])
+                last = {change.frame_id: change for change in frames}
+                left = {name: change.after for name, change in last.items() if change.kind != "deleted"}
+                assert left.keys() == held.frames.keys()
+                assert {
+                    name: wire(framelode.frame_from_dict(after)) for name, after in left.items()
+                } == held.frames
 
     def check_stats(self, handle, held):
         stats, expected = handle.get_stats(), held.stats()
