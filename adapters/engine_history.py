@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from ..engine.moments import Moment
     from ..projections.changes import Change
     from ..projections.history import BatchRow, History, Wanted
     from ..projections.runner import Runner
@@ -30,8 +30,8 @@ class EngineHistory:
         project: str | None = None,
         version: DatasetVersion | str | None = None,
         actor: str | None = None,
-        since: int | datetime | None = None,
-        until: int | datetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         kinds: str | Iterable[str] | None = None,
         newest_first: bool = False,
         limit: int | None = None,

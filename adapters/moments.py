@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine.aggregates import Aggregates
@@ -19,6 +20,7 @@ from .sql.database import Database
 
 if TYPE_CHECKING:
     from ..engine.blobs import BlobStore
+    from ..projections.history import BatchRow, Wanted
 
 _HELD_MOMENTS = 8
 
@@ -75,6 +77,10 @@ class EngineAt(Engine):
         with self.read_catalog() as connection:
             rows = self.catalog.versions(connection, removed=True)
         return self._counts.totals(row.version_id for row in rows)
+
+    def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
+        """Return the next record batches that may hold what is wanted, as the present knows them."""
+        return self.origin.history_page(wanted, last, size)
 
     def version_counts(self, version_id: str) -> Counts:
         """Return the counts of a version."""

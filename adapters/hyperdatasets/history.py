@@ -13,10 +13,11 @@ import msgspec
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.events import TOPICS, subject_and_kind
 from ...engine.keys import frame_key, key_columns
+from ...engine.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import identifier, shorten, text
-from ...projections.catalog import DRAFT, VersionRow
-from ...projections.changes import Change, frame_steps, payload_wire, step_change, stream_changes
+from ...projections.catalog import VersionRow
+from ...projections.changes import Change, FrameStep, frame_steps, payload_wire, step_change, stream_changes
 from ...projections.diff import compare
 from ...projections.fingerprint import Fingerprint, fingerprint
 from ...projections.history import Wanted
@@ -30,9 +31,6 @@ from .statistics import Statistics
 
 if TYPE_CHECKING:
     from .dataset import Dataset
-
-Moment = int | datetime
-"""A position, or an aware datetime."""
 
 _PAGE = 256
 _LAST_POSITION = 2**63 - 1
@@ -52,6 +50,7 @@ class FrameHistory(VersionHandle):
         kinds: str | Iterable[str] | None = None,
         newest_first: bool = False,
         limit: int | None = None,
+        as_of: Moment | None = None,
     ) -> Iterator[Change]: ...
 
     @overload
@@ -65,6 +64,7 @@ class FrameHistory(VersionHandle):
         kinds: str | Iterable[str] | None = None,
         newest_first: bool = False,
         limit: int | None = None,
+        as_of: Moment | None = None,
     ) -> list[Change]: ...
 
     def history(
@@ -77,6 +77,7 @@ class FrameHistory(VersionHandle):
         kinds: str | Iterable[str] | None = None,
         newest_first: bool = False,
         limit: int | None = None,
+        as_of: Moment | None = None,
     ) -> list[Change] | Iterator[Change]:
         """Return the changes of one frame, or of the whole version, oldest first; inherited ones included (ours).
 
@@ -99,6 +100,8 @@ class FrameHistory(VersionHandle):
             From the end to the beginning.
         limit : int, optional
             How many changes at most.
+        as_of : int or datetime, optional
+            The moment to look back from.
 
         Raises
         ------
@@ -107,14 +110,15 @@ class FrameHistory(VersionHandle):
         UsageError
             An argument is no position, time, kind or number.
         """
-        wanted = _wanted(self._engine, actor, since, until, kinds, newest_first=newest_first)
+        engine = self._engine.at(as_of)
+        wanted = _wanted(engine, actor, since, until, kinds, newest_first=newest_first)
         most = _check_limit(limit)
-        row = _row_of(self._engine, self._id)
+        row = _row_of(engine, self._id)
         if frame_id is None:
-            return islice(_line_changes(self._engine, row, wanted), most)
-        return _frame_history(self._engine, row, identifier(frame_id, "frame_id"), wanted, most)
+            return islice(_line_changes(engine, row, wanted), most)
+        return _frame_history(engine, row, identifier(frame_id, "frame_id"), wanted, most)
 
-    def blame(self, frame_id: str) -> Blame:
+    def blame(self, frame_id: str, *, as_of: Moment | None = None) -> Blame:
         """Return since when each annotation, label, field and metadata key of a frame is as it is, and by whom (ours).
 
         Raises
@@ -122,20 +126,20 @@ class FrameHistory(VersionHandle):
         NotFoundError
             The version does not hold the frame.
         """
-        row = self._row()
+        engine = self._engine.at(as_of)
+        row = self._row_in(engine)
         key = identifier(frame_id, "frame_id")
-        position = _last_event(self._engine, row, key)
-        steps = frame_steps(self._engine.log, position)
+        position = _last_event(engine, row, key)
+        steps = frame_steps(engine.log, position)
         last = next(steps)
         wire = payload_wire(key, last.stored.payload)
         if wire is None:
             raise NotFoundError(f"frame {frame_id!r} was deleted from version {row.name!r} at {position}")
-        return build_blame(
-            key,
-            wire,
-            chain((last,), steps),
-            lambda step: step_change(self._engine.log, row.dataset_id, key, step),
-        )
+
+        def change_of(step: FrameStep) -> Change:
+            return step_change(engine.log, row.dataset_id, key, step)
+
+        return build_blame(key, wire, chain((last,), steps), change_of)
 
     def diff(self, old: VersionHandle) -> Diff:
         """Return what leads from another version, or another moment of this one, to this version (ours).
@@ -173,13 +177,11 @@ class _Side:
 
     def __init__(self, handle: VersionHandle) -> None:
         row = handle._row()  # noqa: SLF001 - of this package
-        self._handle = handle
         self.engine = handle._engine  # noqa: SLF001
         self._id = row.version_id
-        self.name = f"{handle.dataset_name}@{row.name}"
+        self.name = f"{handle.dataset_name}@{row.name}{self.engine.when}"
         current = self.engine.states.current(self._id)
         self.state = current.branch(current.position)
-        self._kept = handle.get_stats() if row.state == DRAFT else None
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the state held."""
@@ -187,8 +189,12 @@ class _Side:
         return found if found.position == self.state.last_position else fingerprint(self.state)
 
     def statistics(self) -> Statistics:
-        """Return the statistics of the state held; those of a published version cannot have changed."""
-        return self._kept or self._handle.get_stats()
+        """Return the statistics of the state held."""
+        counts = self.engine.version_counts(self._id)
+        if self.engine.states.current(self._id).last_position != self.state.last_position:
+            moment = max(self.state.position, self.state.last_position)
+            counts = self.engine.at(moment).version_counts(self._id)
+        return Statistics.from_counts(counts)
 
 
 def engine_history(
@@ -229,7 +235,7 @@ def _row_of(engine: Engine, version_id: str) -> VersionRow:
     """Return what is known of a version, a removed one too."""
     row = engine.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {version_id!r}")
+        raise NotFoundError(f"there is no version with id {version_id!r}{engine.when}")
     return row
 
 

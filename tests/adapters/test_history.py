@@ -506,6 +506,21 @@ class TestDiff:
         assert diff.added[0].after == frame("b", "dog").to_dict()
         assert diff.stats.labels_gained == {"dog": 1}
 
+    def test_of_two_moments(self, draft):
+        add(draft, frame("a", "cat"))
+        then = draft.history("a")[0]
+        add(draft, frame("a", "dog"), frame("b"))
+        diff = draft.diff(draft.at(then.at))
+        assert (diff.added.ids, diff.removed.ids, diff.changed.ids) == (["b"], [], ["a"])
+        assert (diff.stats.labels_gained, diff.stats.labels_lost) == ({"dog": 1}, {"cat": 1})
+        assert diff.to_dict()["old"].startswith(f"d@Current at position {then.position} (")
+        assert draft.history("a", as_of=then.position) == [then]
+        assert draft.blame("a", as_of=then.at).annotations[0].labels == {"cat": then}
+        with pytest.raises(NotFoundError):
+            draft.blame("b", as_of=then.at)
+        with pytest.raises(NotFoundError, match="at position 1"):
+            draft.history(as_of=1)
+
     def test_a_part_of_the_frames(self, draft):
         child = snapshot(draft)
         add(child, *(frame(f"{n}") for n in range(5)))
@@ -572,6 +587,26 @@ class TestRandomHistories:
                 self.check_version(version)
             for old in versions:
                 for new in versions:
+                    self.check_diff(old, new)
+        engine.close()
+
+    @settings(max_examples=25)
+    @given(histories.steps, st.integers(1, 3), st.data())
+    def test_at_any_moment(self, history, batch_size, data):
+        with framelode.connect("sqlite://") as engine:
+            versions = histories.play(engine, history, batch_size)
+            seen = []
+            for _ in range(4):
+                version = engine.version(data.draw(st.sampled_from(versions)))
+                born = engine.version_row(version.version_id).created_position
+                moment = data.draw(st.integers(born, engine.log.head().position))
+                seen.append(data.draw(st.sampled_from([version, version.at(moment)])))
+                assert list(version.history(as_of=moment)) == list(version.at(moment).history())
+                positions = [change.position for change in engine.at(moment).history()]
+                assert positions == list(range(1, moment + 1))
+            for old in seen:
+                self.check_version(old)
+                for new in seen:
                     self.check_diff(old, new)
         engine.close()
 

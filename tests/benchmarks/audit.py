@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,13 @@ def measure(engine: Engine, picked: list[str]) -> None:
         return median_ms(lambda: [work(frame_id) for frame_id in asked], 5) / len(asked)
 
     read = per_frame(new.get_single_frame)
+    show("reading a frame", read)
     for name, work in (("history", new.history), ("blame", new.blame)):
         found = per_frame(work)
         show(f"{name} of a frame of 2 changes", found, f"ratio to reading the frame {found / read:.1f}")
+    untouched = [record["id"] for record in islice(records(200), 200)]
+    found = median_ms(lambda: [new.history(frame_id) for frame_id in untouched], 5) / len(untouched)
+    show("history of a frame of 1 change", found, f"ratio to reading the frame {found / read:.1f}")
     show(f"history of a frame of {UPDATES + 2} changes", median_ms(lambda: new.history(picked[0])))
     show("history of a deleted frame", median_ms(lambda: new.history(picked[CHANGES // 2])))
 
