@@ -109,7 +109,7 @@ class Log(ABC):
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keep all other writers out while something is decided and appended inside; for those who lost too often."""
+        """Keep all other writers out while something is decided inside, up to its first append; for those who lost too often."""
 
     @abstractmethod
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:

@@ -67,7 +67,8 @@ class Database:
         self._file_lock: FileLock | None = None
         self._reader: sa.Connection | None = None
         self._writer: sa.Connection | None = None
-        self._in_transaction = False
+        self._open_transaction: object = None
+        self._is_exclusive = False
         self._pid = os.getpid()
         if path:
             _check_file(path)
@@ -109,33 +110,48 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[sa.Connection, None, None]:
-        """Give the writing connection inside a transaction that excludes every other writer.
+        """Give the writing connection inside a transaction that excludes every other writer, and commit it.
 
-        Inside another one of the same thread it joins that transaction.
+        The first one inside `exclusive` takes over that transaction.
         """
-        with self._write_lock, self._translated():
-            self._reopen_after_fork()
-            connection = self._live(self._writer)
-            if self._in_transaction:
-                yield connection
-                return
-            with self._locked(), self._transaction(connection):
-                yield connection
+        with (
+            self._write_lock,
+            self._translated(),
+            self._transaction(takes_over=self._is_exclusive) as connection,
+        ):
+            self._is_exclusive = False
+            yield connection
+            # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
+            connection.exec_driver_sql("COMMIT")
 
     @contextmanager
-    def _transaction(self, connection: sa.Connection) -> Generator[None, None, None]:
-        # An interrupt may have come upon an earlier one in the middle of its rollback.
-        _roll_back(connection)
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            self._in_transaction = True
-            yield
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            _roll_back(connection)
-            raise
-        finally:
-            self._in_transaction = False
+    def exclusive(self) -> Generator[None, None, None]:
+        """Exclude every other writer, up to the first `write` inside."""
+        with self._write_lock, self._translated(), self._transaction():
+            self._is_exclusive = True
+            try:
+                yield
+            finally:
+                self._is_exclusive = False
+
+    @contextmanager
+    def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:
+        """Begin a transaction, or take over the one that is open; what is not committed at the end is rolled back."""
+        self._reopen_after_fork()
+        connection = self._live(self._writer)
+        mine = object()
+        with self._locked():
+            try:
+                self._open_transaction = mine
+                if not (takes_over and _is_open(connection)):
+                    # An interrupt may have left an earlier one open.
+                    _roll_back(connection)
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+            finally:
+                # One that an interrupt left may end when another has begun.
+                if self._open_transaction is mine:
+                    _roll_back(connection)
 
     def _live(self, connection: sa.Connection | None) -> sa.Connection:
         if connection is None:
@@ -231,9 +247,14 @@ def _keep_when_interrupted(context: sa.ExceptionContext) -> None:
         context.is_disconnect = False
 
 
-def _roll_back(connection: sa.Connection) -> None:
+def _is_open(connection: sa.Connection) -> bool:
     raw: Any = connection.connection.driver_connection
-    if raw is not None and raw.in_transaction:
+    return raw is not None and raw.in_transaction
+
+
+def _roll_back(connection: sa.Connection) -> None:
+    if _is_open(connection):
+        raw: Any = connection.connection.driver_connection
         raw.rollback()
 
 

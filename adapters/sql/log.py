@@ -154,8 +154,8 @@ class SqlLog(SqlLogReads):
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
-        """Keep all other writers out while something is decided and appended inside."""
-        with self.database.write():
+        """Keep all other writers out while something is decided inside, up to its first append."""
+        with self.database.exclusive():
             yield
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:

@@ -372,6 +372,42 @@ class TestInterrupts:
             version.commit_version()
         assert 20 < statements < 99
 
+    @pytest.mark.parametrize("way", ["write", "exclusive"])
+    def test_one_that_was_entered_and_never_left_takes_nothing_along(self, tmp_path, way):
+        """An interrupt right after the entry, or right before the exit, leaves the block to its traceback."""
+        with (
+            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
+            closing(sqlite3.connect(tmp_path / "log.db")) as rival,
+        ):
+            left = getattr(log.database, way)()
+            connection = left.__enter__()
+            if connection is not None:
+                connection.exec_driver_sql("CREATE TABLE half_done (a)")
+            for version in (1, 2):
+                log.append(append(batch("a", version)))
+                recorded = "SELECT count(*) FROM record_batch"
+                assert rival.execute(recorded).fetchone() == (version,), "what is acknowledged is committed"
+            with log.database.write() as connection:
+                connection.exec_driver_sql("CREATE TABLE done (a)")
+                del left
+            tables = "SELECT name FROM sqlite_master WHERE name LIKE '%done'"
+            assert rival.execute(tables).fetchall() == [("done",)]
+
+    def test_exclusive_keeps_others_out_up_to_the_first_append(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(database_module, "LOCK_TIMEOUT_SECONDS", 0.05)
+        with (
+            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
+            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as rival,
+        ):
+            with pytest.raises(ZeroDivisionError), log.exclusive():
+                1 / 0  # noqa: B018
+            with log.exclusive():
+                with pytest.raises(StorageError, match="locked"):
+                    rival.append(append(batch("b")))
+                log.append(append(batch("a")))
+                assert rival.head().position == 1
+            assert rival.append(append(batch("b"))).last_position == 2
+
     def test_a_transaction_left_open_is_rolled_back(self, tmp_path):
         with closing(Database(tmp_path / "a.db")) as database:
             database._writer.exec_driver_sql("BEGIN IMMEDIATE")
