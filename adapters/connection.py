@@ -106,7 +106,8 @@ class Engine(EngineHistory):
         projections = (self.catalog, self.stats, self._names, self._uploads, self._history)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
-        self.states = States(self.log, self.parent_of, Snapshots(self._store, self.log))
+        self._snapshots = Snapshots(self._store, self.log)
+        self.states = States(self.log, self.parent_of, self._snapshots)
         self._write_side: WriteSide | None = None
         self._moments: Moments | None = None
         self._making = threading.Lock()
@@ -272,6 +273,7 @@ class Engine(EngineHistory):
         """
         self.require_present()
         self.runner.rebuild(progress=progress, executor=executor)
+        self._snapshots.drop()
         self.states.forget()
 
     @property
@@ -347,19 +349,25 @@ class Engine(EngineHistory):
         blobs: bool = False,
         against: Checkpoint | PathLike | None = None,
         public_key: PathLike | None = None,
+        quick: bool = False,
+        executor: Executor | None = None,
     ) -> Findings:
-        """Check the chain from the first batch to the head, and every projection against a fresh fold.
+        """Check the log from the first batch to the head, and everything derived from it against a fresh fold.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with the position reached and the position to reach.
+            Called with what is done and how much there is: positions, then versions, then blobs.
         blobs : bool
             Read the blobs that frames name, too, and compare them with their digests.
         against : Checkpoint or path, optional
             A checkpoint of this log: is everything up to it still as it was then?
         public_key : path, optional
             Ed25519 key that must have signed the checkpoint (extra `sign`).
+        quick : bool
+            Check the database, the chain of digests and the keys, but neither payloads nor what is derived.
+        executor : concurrent.futures.Executor, optional
+            Where stretches of the log are examined, such as a `ProcessPoolExecutor`; else in this thread.
 
         Returns
         -------
@@ -371,19 +379,28 @@ class Engine(EngineHistory):
         IntegrityError
             Something is wrong; the message says what and where.
         """
-        from ..projections.check import verify
-
         self.require_present()
+        if blobs and quick:
+            raise UsageError(
+                "the blobs that frames name are found in the payloads, which quick=True leaves out"
+            )
         contradictions = self._contradictions(against, public_key)
-        with closing(Database(None, durable=False)) as scratch:
-            findings = verify(self.log, self.states, self.runner, scratch, progress)
+        findings = self._findings(progress, executor, quick=quick)
         findings.problems = contradictions + findings.problems
         if blobs and not findings.problems:
-            findings.blobs, findings.problems = self._blobs.problems()
+            findings.blobs, findings.problems = self._blobs.problems(progress)
         if findings.problems:
             more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
             raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)
         return findings
+
+    def _findings(self, progress: Progress | None, executor: Executor | None, *, quick: bool) -> Findings:
+        from ..projections.check import verify, verify_chain
+
+        if quick:
+            return verify_chain(self.log, progress, executor)
+        with closing(Database(None, durable=False)) as scratch:
+            return verify(self.log, self.states, self._snapshots, self.runner, scratch, progress, executor)
 
     def _contradictions(
         self, against: Checkpoint | PathLike | None, public_key: PathLike | None

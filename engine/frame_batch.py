@@ -18,7 +18,9 @@ from .events import FRAME_TOPICS
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
 from .log import Log
 
-_NIL = b"\xc0"
+NIL = b"\xc0"
+"""The record of a delete."""
+
 _ARRAY_OF_ONE = b"\x91"
 _encoder = msgspec.msgpack.Encoder()
 
@@ -36,7 +38,7 @@ class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False)
     def payload(self) -> bytes:
         """The canonical payload; empty for a delete."""
         data = bytes(self.record)
-        return b"" if data == _NIL else data
+        return b"" if data == NIL else data
 
 
 _change_decoder = msgspec.msgpack.Decoder(FrameChange)
@@ -128,7 +130,7 @@ def _encode(changes: FrameChanges) -> list[bytes]:
 def _encode_change(
     payload: bytes, frame_id: str | None, previous: int, saved: int, changed: list[str]
 ) -> bytes:
-    fields: list[Any] = [msgspec.Raw(payload or _NIL), frame_id, previous, saved, changed]
+    fields: list[Any] = [msgspec.Raw(payload or NIL), frame_id, previous, saved, changed]
     while len(fields) > 1 and not fields[-1]:
         fields.pop()
     return _encoder.encode(fields)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import msgspec
 
 from .batch import AppendHeader, Batch, BatchHeader, Body
-from .errors import ConcurrencyError, ConflictError
+from .errors import ConcurrencyError, ConflictError, IntegrityError
 from .keys import Operation, read_rows
 
 Clock = Callable[[], int]
@@ -121,9 +121,18 @@ class Log(ABC):
 
     @abstractmethod
     def headers(
-        self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None
+        self,
+        *,
+        gt: int = 0,
+        lte: int | None = None,
+        stream_id: str | None = None,
+        schema: str | None = None,
+        damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
-        """Yield batch headers in order; those whose last position is above `gt` and first position up to `lte`."""
+        """Yield batch headers in order; those whose last position is above `gt` and first position up to `lte`.
+
+        A header that cannot be read raises `IntegrityError`; with `damaged` it is left out and the error put there.
+        """
 
     @abstractmethod
     def batch_at(self, position: int) -> BatchHeader:
@@ -138,8 +147,8 @@ class Log(ABC):
         """Return the append a batch belongs to."""
 
     @abstractmethod
-    def appends(self) -> Iterator[AppendHeader]:
-        """Yield every append in order."""
+    def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
+        """Yield the appends with ids above `gt` in order; `damaged` as in `headers`."""
 
     @abstractmethod
     def check_tables(self) -> list[str]:

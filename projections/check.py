@@ -1,26 +1,35 @@
-"""Proves that nothing was altered: the chain, what the batches hold, and every projection against a fresh fold."""
+"""Proves that nothing was altered: the chain, what the batches hold, and everything derived against a fresh fold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 import numpy as np
 import sqlalchemy as sa
-from blake3 import blake3
 
-from ..engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, chain_digest, genesis_digest
-from ..engine.errors import IntegrityError
-from ..engine.event_batch import read_events
 from ..engine.events import VersionCreated, VersionPublished
-from ..engine.frame_batch import decode_change
-from ..engine.keys import DIGEST_SIZE, ROW
 from ..engine.log import Log
+from .chain import Chain, problem
+from .examine import Examined, examine
 from .fingerprint import fingerprint
-from .runner import Progress, Projection, Runner
+from .folding import run_ahead
+from .projection import FoldedProjection, Projection
+from .runner import Progress, Runner
+from .snapshots import Snapshots
+from .state import State
 from .states import States
 from .store import Store
+from .tree_fold import FreshState, fold_tree
+
+_EVENTS_AT_ONCE = 50_000
+_EVENTS_AT_ONCE_ELSEWHERE = 100_000
+_TRIES = 5
 
 
 class Findings(msgspec.Struct):
@@ -29,19 +38,23 @@ class Findings(msgspec.Struct):
     Attributes
     ----------
     events, batches : int
-        What the log holds.
-    versions, fingerprints, projections : int
-        Versions folded afresh, published fingerprints reproduced, projections compared.
+        What the log holds, each batch checked against the chain and its keys against their digest.
+    contents : bool
+        Whether bodies were opened, and each payload compared with its digest.
+    versions, fingerprints, snapshots, projections : int
+        Versions folded afresh, published fingerprints reproduced, snapshots and projections compared.
     blobs : int
         Blobs read, when that was asked for.
     problems : list of str
-        Each says what is wrong and where; empty when all is well.
+        Each says what is wrong and where; empty when all is well. What is derived from a damaged log is not looked at.
     """
 
     events: int = 0
     batches: int = 0
+    contents: bool = False
     versions: int = 0
     fingerprints: int = 0
+    snapshots: int = 0
     projections: int = 0
     blobs: int = 0
     problems: list[str] = []
@@ -50,9 +63,11 @@ class Findings(msgspec.Struct):
 def verify(
     log: Log,
     states: States,
+    snapshots: Snapshots,
     runner: Runner,
     scratch: Store,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Findings:
     """Check the log from the first batch to the head, then everything derived from it.
 
@@ -60,164 +75,181 @@ def verify(
     ----------
     scratch : Store
         An empty database in which projections are folded afresh.
+    progress : callable, optional
+        Called for each phase in turn with what is done and how much there is: positions, then versions.
+    executor : Executor, optional
+        Where stretches of the log are examined; else in this thread.
     """
-    findings = Findings(problems=log.check_tables())
-    published = _check_chain(log, findings, progress)
-    if not findings.problems:
-        _check_states(states, published, findings)
-        _check_projections(log, runner, scratch, findings)
+    findings = Findings(problems=log.check_tables(), contents=True)
+    fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
+    walk = _Walk(log, fresh, findings)
+    if walk.run(progress, executor):
+        _check_states(log, states, snapshots, walk, findings, progress)
+        _check_projections(runner, fresh, findings)
     return findings
 
 
-def _check_chain(
-    log: Log, findings: Findings, progress: Progress | None
-) -> dict[str, tuple[int, str] | None]:
-    """Check every batch; returns the versions, with the position and fingerprint of the published ones."""
-    chain = _Chain(log)
-    head = log.head().position
-    versions: dict[str, tuple[int, str] | None] = {}
-    try:
-        for header in log.headers():
-            chain.check(header)
-            if header.schema != FRAMES_SCHEMA:
-                _collect_versions(log, header, versions)
-            findings.batches += 1
-            findings.events += header.count
-            if progress:
-                progress(header.last_position, head)
-        chain.finish()
-    except IntegrityError as error:
-        findings.problems.append(str(error))
-    return versions
+def verify_chain(log: Log, progress: Progress | None = None, executor: Executor | None = None) -> Findings:
+    """Check the database, the chain of digests and the keys; bodies stay closed, and what is derived is not looked at."""
+    findings = Findings(problems=log.check_tables())
+    _Walk(log, None, findings).run(progress, executor)
+    return findings
 
 
-def _collect_versions(log: Log, header: BatchHeader, versions: dict[str, tuple[int, str] | None]) -> None:
-    if not {VersionCreated.__name__, VersionPublished.__name__} & set(header.topics):
-        return
-    for position, event in enumerate(read_events(log, header), header.first_position):
-        if isinstance(event, VersionCreated):
-            versions[event.originator_id] = None
-        elif isinstance(event, VersionPublished):
-            versions[event.originator_id] = (position, event.fingerprint)
+class _Walk:
+    """The walk from the first batch to the head, stretch by stretch; with a runner projections are folded on the way."""
 
-
-class _Chain:
-    """Walks batches and appends side by side."""
-
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, fresh: Runner | None, findings: Findings) -> None:
         self._log = log
-        self._digest = genesis_digest(log.uuid)
-        self._position = 1
-        self._recorded_at = 0
-        self._versions: dict[str, int] = {}
-        self._appends = log.appends()
-        self._append: AppendHeader | None = None
+        self._fresh = fresh
+        self._findings = findings
+        self._chain = Chain(log)
+        self.created: list[VersionCreated] = []
+        self.published: dict[str, tuple[int, VersionPublished]] = {}
 
-    def check(self, header: BatchHeader) -> None:
-        position = header.first_position
-        if position != self._position:
-            raise self._wrong(f"positions {self._position} to {position - 1} are missing", self._position)
-        append = self._append_of(header)
-        if header.previous_digest != self._digest or chain_digest(header, append) != header.digest:
-            raise self._wrong("the batch does not match its digest: it was altered", position)
-        expected = self._versions.get(header.stream_id, header.first_version)
-        if header.first_version != expected or header.recorded_at < self._recorded_at:
-            raise self._wrong("the batch does not follow its stream or the time before it", position)
-        keys = self._log.rows_at([position])[position]
-        (body,) = self._log.bodies([position])
-        _check_contents(header, keys, body)
-        self._digest, self._recorded_at = header.digest, header.recorded_at
-        self._position = header.last_position + 1
-        self._versions[header.stream_id] = header.last_version + 1
+    @property
+    def position(self) -> int:
+        """Position of the last event that was checked."""
+        return self._chain.last.position
 
-    def _append_of(self, header: BatchHeader) -> AppendHeader:
-        if self._append is None or self._append.append_id != header.append_id:
-            if self._append is not None and self._append.last_position != self._position - 1:
-                raise self._wrong("an append is not recorded whole", self._position)
-            self._append = next(self._appends, None)
-        if self._append is None or self._append.append_id != header.append_id:
-            raise self._wrong(f"append {header.append_id} is missing", header.first_position)
-        return self._append
+    def run(self, progress: Progress | None, executor: Executor | None) -> bool:
+        """Walk; says whether the log is sound."""
+        head = self._log.head().position
+        problems: list[str] = []
+        for examined in self._examined(head, executor):
+            problems += self._chain.join(examined.chain)
+            self._take_over(examined, sound=not problems)
+            if progress:
+                progress(min(self.position, head), head)
+        problems += self._chain.finish()
+        self._findings.problems += problems
+        return not problems
 
-    def finish(self) -> None:
-        """Check that the last append is whole and no append is left over."""
-        if self._append is not None and self._append.last_position != self._position - 1:
-            raise self._wrong("the last append is not recorded whole", self._position)
-        left = next(self._appends, None)
-        if left is not None:
-            raise self._wrong(f"append {left.append_id} has lost its batches", left.first_position)
+    def _examined(self, head: int, executor: Executor | None) -> Iterator[Examined]:
+        folded = self._folded()
+        kinds = [type(projection) for projection in folded]
+        events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
+        starts = range(0, max(head, 1), events)
+        # The last stretch is open: whatever lies beyond the head must be looked at, too.
+        bounds = [(start, start + events if start + events < head else None) for start in starts]
+        if executor is not None:
+            work = partial(examine, self._log.opener(), kinds, self._findings.contents)
+            return run_ahead(executor, work, bounds)
+        work = partial(examine, lambda: nullcontext(self._log), kinds, self._findings.contents)
+        return (work(*bound) for bound in bounds)
 
-    def _wrong(self, what: str, position: int) -> IntegrityError:
-        return IntegrityError(
-            f"{self._log.name}: {what} (position {position})", position=position, file=self._log.name
-        )
+    def _folded(self) -> list[FoldedProjection[Any]]:
+        projections = self._fresh.projections if self._fresh else ()
+        return [projection for projection in projections if isinstance(projection, FoldedProjection)]
 
-
-def _check_contents(header: BatchHeader, keys: bytes, body: Body) -> None:
-    """Check keys and body against the header, and each payload against the digest in its key row."""
-    position = header.first_position
-    if blake3(keys).digest() != header.keys_digest or body.digest() != header.body_digest:
-        raise IntegrityError(
-            f"the contents of the batch at position {position} were altered", position=position
-        )
-    if len(body) != header.count:
-        raise IntegrityError(
-            f"the body at position {position} has {len(body)} events of {header.count}", position=position
-        )
-    if header.schema != FRAMES_SCHEMA:
-        return
-    stored = np.frombuffer(keys, np.uint8).reshape(-1, ROW.itemsize)[:, -DIGEST_SIZE:].tobytes()
-    digests: list[bytes] = []
-    for index, event in enumerate(body.events()):
-        payload = decode_change(event, position + index).payload
-        digests.append(blake3(payload).digest(DIGEST_SIZE) if payload else bytes(DIGEST_SIZE))
-    if b"".join(digests) != stored:
-        raise IntegrityError(
-            f"a payload of the batch at position {position} does not match its key row", position=position
-        )
+    def _take_over(self, examined: Examined, *, sound: bool) -> None:
+        self._findings.batches += examined.chain.batches
+        self._findings.events += examined.chain.events
+        self.created += examined.created
+        self.published |= {event.originator_id: (at, event) for at, event in examined.published}
+        if sound and self._fresh is not None and examined.stretch is not None:
+            self._fresh.write_folded(self._folded(), examined.stretch)
 
 
-def _check_states(states: States, versions: dict[str, tuple[int, str] | None], findings: Findings) -> None:
-    for version_id, published in versions.items():
-        current = states.current(version_id)
-        fresh = states.at(version_id, current.position)
-        findings.versions += 1
-        kept, folded = current.settled(), fresh.settled()
-        same = np.array_equal(kept.mixed, folded.mixed) and np.array_equal(kept.positions, folded.positions)
-        if not same or current.total != fresh.total:
-            findings.problems.append(f"the state of version {version_id} differs from a fresh fold")
-        if published is None:
+def _check_states(
+    log: Log,
+    states: States,
+    snapshots: Snapshots,
+    walk: _Walk,
+    findings: Findings,
+    progress: Progress | None,
+) -> None:
+    """Fold every version afresh, and compare what is kept of it: in memory, in snapshots, and as a fingerprint."""
+    stops = snapshots.positions()
+    for fresh in fold_tree(log, walk.created, walk.position, stops):
+        if not fresh.complete:
+            _check_snapshot(snapshots, states, fresh, findings)
             continue
-        position, recorded = published
-        found = fingerprint(fresh).root
-        findings.fingerprints += 1
-        if found != recorded:
-            findings.problems.append(
-                f"version {version_id} has fingerprint {found}, published as {recorded} (position {position})"
-            )
+        held = states.held(fresh.version_id)
+        if (
+            held is not None
+            and held.last_position == fresh.state.last_position
+            and _differ(held, fresh.state)
+        ):
+            findings.problems.append(f"the state of version {fresh.version_id} differs from a fresh fold")
+        if fresh.version_id in walk.published:
+            _check_fingerprint(log, fresh, *walk.published[fresh.version_id], findings)
+        findings.versions += 1
+        if progress:
+            progress(findings.versions, len(walk.created))
 
 
-def _check_projections(log: Log, runner: Runner, scratch: Store, findings: Findings) -> None:
+def _check_snapshot(snapshots: Snapshots, states: States, fresh: FreshState, findings: Findings) -> None:
+    kept = snapshots.load(fresh.version_id, states.rows)
+    findings.snapshots += 1
+    if kept is None or _differ(kept, fresh.state):
+        findings.problems.append(
+            f"the snapshot of the state of version {fresh.version_id} differs from a fresh fold: rebuild it"
+        )
+
+
+def _differ(kept: State, fresh: State) -> bool:
+    one, other = kept.settled(), fresh.settled()
+    same = np.array_equal(one.mixed, other.mixed) and np.array_equal(one.positions, other.positions)
+    return not same or kept.total != fresh.total
+
+
+def _check_fingerprint(
+    log: Log, fresh: FreshState, position: int, event: VersionPublished, findings: Findings
+) -> None:
+    fresh.fingerprint = fingerprint(fresh.state, fresh.fingerprint)
+    findings.fingerprints += 1
+    found, recorded = fresh.fingerprint.root, event.fingerprint
+    if found != recorded:
+        what = f"version {fresh.version_id} has fingerprint {found}, published as {recorded}"
+        findings.problems.append(problem(log, what, position))
+    if fresh.state.total != event.total:
+        what = f"version {fresh.version_id} has {fresh.state.total} frames, published as {event.total}"
+        findings.problems.append(problem(log, what, position))
+
+
+def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:
+    findings.projections = len(runner.projections)
+    for tries in range(_TRIES):
+        if tries < _TRIES - 1:
+            problems, moved = _compare(runner, fresh)
+        else:
+            # Others keep writing: they are kept out for once.
+            with runner.store.write():
+                problems, moved = _compare(runner, fresh)
+        if not problems or not moved:
+            findings.problems += problems
+            return
+
+
+def _compare(runner: Runner, fresh: Runner) -> tuple[list[str], bool]:
+    """Compare live tables with fresh ones; also says whether either have moved meanwhile."""
     runner.catch_up_all()
-    fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
     fresh.catch_up_all()
-    for kept, folded in zip(runner.projections, fresh.projections, strict=True):
-        findings.projections += 1
-        findings.problems += [
-            f"projection {kept.name}: {problem}"
-            for problem in _differences(runner.store, scratch, kept, folded)
-        ]
+    pairs = list(zip(runner.projections, fresh.projections, strict=True))
+    problems = [
+        f"projection {kept.name}: {difference}"
+        for kept, folded in pairs
+        for difference in _differences(runner.store, fresh.store, kept, folded)
+    ]
+    moved = any(runner.position(kept) != fresh.position(folded) for kept, folded in pairs)
+    return problems, moved
 
 
 def _differences(store: Store, scratch: Store, kept: Projection, folded: Projection) -> Iterator[str]:
     pairs = zip(kept.metadata.sorted_tables, folded.metadata.sorted_tables, strict=True)
     for one, other in pairs:
-        if _rows(store, one) != _rows(scratch, other):
-            yield f"table {one.name} differs from a fresh fold: rebuild it"
+        for row, expected in zip_longest(_rows(store, one), _rows(scratch, other)):
+            if row != expected:
+                key = (row or expected)[: len(one.primary_key.columns)]
+                yield f"table {one.name} differs from a fresh fold at {', '.join(map(str, key))}: rebuild it"
+                break
 
 
-def _rows(store: Store, table: sa.Table) -> Sequence[Any]:
+def _rows(store: Store, table: sa.Table) -> Iterator[Sequence[Any]]:
+    """Yield the rows of a table in order of its key, which comes first in each."""
+    key = list(table.primary_key.columns)
+    others = [column for column in table.columns if column not in key]
     with store.read() as connection:
-        return [
-            tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key.columns))
-        ]
+        for row in connection.execute(sa.select(*key, *others).order_by(*key)):
+            yield tuple(row)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 
 from ..engine.errors import StorageError
 from ..engine.log import Log
-from .pages import read_pages
+from .pages import Page, read_pages
 from .projection import FoldedProjection
 
 _STRETCHES_AHEAD = 16
+
+Result = TypeVar("Result")
 
 OpenLog = Callable[[], AbstractContextManager[Log]]
 """Opens the log where the work is done; it can be pickled."""
@@ -50,13 +54,20 @@ def fold_stretch(
         projections = [kind(log) for kind in kinds]
         stretch: Stretch | None = None
         for page in read_pages(log, gt, lte):
-            folded = [projection.fold(page) for projection in projections]
-            if stretch is not None:
-                pairs = zip(projections, stretch.folded, folded, strict=True)
-                folded = [projection.merge(earlier, later) for projection, earlier, later in pairs]
-            after = stretch.after if stretch else page[0].first_position - 1
-            stretch = Stretch(after, page[-1].last_position, page[-1].digest, folded)
+            stretch = fold_page(projections, page, stretch)
     return stretch
+
+
+def fold_page(
+    projections: Sequence[FoldedProjection[Any]], page: Page, before: Stretch | None = None
+) -> Stretch:
+    """Fold a page, and merge it with what came right before."""
+    folded = [projection.fold(page) for projection in projections]
+    if before is not None:
+        pairs = zip(projections, before.folded, folded, strict=True)
+        folded = [projection.merge(earlier, later) for projection, earlier, later in pairs]
+    after = before.after if before else page[0].first_position - 1
+    return Stretch(after, page[-1].last_position, page[-1].digest, folded)
 
 
 def fold_stretches(
@@ -68,28 +79,32 @@ def fold_stretches(
     events: int,
 ) -> Iterator[Stretch]:
     """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
-    starts = iter(range(gt, lte, events))
-    running: deque[Future[Stretch | None]] = deque()
+    bounds = [(start, min(start + events, lte)) for start in range(gt, lte, events)]
+    for stretch in run_ahead(executor, partial(fold_stretch, open_log, kinds), bounds):
+        if stretch is not None:
+            yield stretch
+
+
+def run_ahead(
+    executor: Executor, work: Callable[[int, Any], Result], bounds: Iterable[tuple[int, Any]]
+) -> Iterator[Result]:
+    """Yield the results of work on stretches of the log, in order; a few are done ahead."""
+    waiting = iter(bounds)
+    running: deque[Future[Result]] = deque()
     try:
         while True:
-            for start in starts:
-                running.append(
-                    executor.submit(fold_stretch, open_log, kinds, start, min(start + events, lte))
-                )
-                if len(running) >= _STRETCHES_AHEAD:
-                    break
+            for bound in islice(waiting, _STRETCHES_AHEAD - len(running)):
+                running.append(executor.submit(work, *bound))
             if not running:
                 return
-            stretch = _result_of(running.popleft())
-            if stretch is not None:
-                yield stretch
+            yield _result_of(running.popleft())
     finally:
         for future in running:
             future.cancel()
 
 
-def _result_of(future: Future[Stretch | None]) -> Stretch | None:
+def _result_of(future: Future[Result]) -> Result:
     try:
         return future.result()
     except BrokenExecutor as error:
-        raise StorageError(f"a worker that folded the log has died: {error}: call again") from error
+        raise StorageError(f"a worker that read the log has died: {error}: call again") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
@@ -65,11 +65,11 @@ class Page(Sequence[BatchHeader]):
         topics = {kind.__name__ for kind in kinds}
         for header in self._headers:
             if header.schema == EVENTS_SCHEMA and not topics.isdisjoint(header.topics):
-                for position, event in self._events_of(header):
+                for position, event in self.events(header):
                     if isinstance(event, kinds):
                         yield header, position, event
 
-    def _events_of(self, header: BatchHeader) -> list[tuple[int, Event]]:
+    def events(self, header: BatchHeader) -> list[tuple[int, Event]]:
         """Return the events of a lifecycle batch that are ours; other applications may have written beside them."""
         if header.first_position not in self._events:
             (body,) = self._log.bodies([header.first_position])
@@ -124,21 +124,37 @@ class Page(Sequence[BatchHeader]):
 
 
 def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> Iterator[Page]:
-    """Yield the batches that begin after one position and up to another, in pages of so many events or a batch more."""
-    headers: list[BatchHeader] = []
+    """Yield the batches that begin after one position and up to another, in pages of so many events or a batch more.
+
+    Raises
+    ------
+    IntegrityError
+        A batch between them is missing.
+    """
+    headers = (header for header in log.headers(gt=gt, lte=lte) if header.first_position > gt)
+    return cut_pages(log, _without_gap(log, headers), page_events)
+
+
+def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
+    """Cut batches into pages of so many events or a batch more."""
+    some: list[BatchHeader] = []
     events = 0
-    for header in log.headers(gt=gt, lte=lte):
-        if header.first_position <= gt:
-            continue
-        if headers and header.first_position != headers[-1].last_position + 1:
-            position = headers[-1].last_position + 1
-            raise IntegrityError(
-                f"{log.name} misses the batch at position {position}", position=position, file=log.name
-            )
-        headers.append(header)
+    for header in headers:
+        some.append(header)
         events += header.count
         if events >= page_events:
-            yield Page(log, headers)
-            headers, events = [], 0
-    if headers:
-        yield Page(log, headers)
+            yield Page(log, some)
+            some, events = [], 0
+    if some:
+        yield Page(log, some)
+
+
+def _without_gap(log: Log, headers: Iterable[BatchHeader]) -> Iterator[BatchHeader]:
+    expected = None
+    for header in headers:
+        if expected is not None and header.first_position != expected:
+            raise IntegrityError(
+                f"{log.name} misses the batch at position {expected}", position=expected, file=log.name
+            )
+        expected = header.last_position + 1
+        yield header

@@ -128,6 +128,18 @@ class Runner:
                 self._tracking.swap(connection, old, new)
         return True
 
+    def write_folded(self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch) -> bool:
+        """Write what was folded elsewhere; False when another process has moved the projections meanwhile."""
+        reached = Track(stretch.position, stretch.digest)
+        with self.store.write() as connection:
+            if {self._found_track(connection, each).position for each in projections} != {stretch.after}:
+                return False
+            for each, folded in zip(projections, stretch.folded, strict=True):
+                each.write(connection, folded)
+                self._tracking.write(connection, each, reached)
+        self._tracks |= {each.full_name: reached for each in projections}
+        return True
+
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
         with self.store.read() as connection:
@@ -166,24 +178,10 @@ class Runner:
         for stretch in fold_stretches(
             executor, self._log.opener(), kinds, start, head.position, _STRETCH_EVENTS
         ):
-            if not self._write_stretch(together, stretch, head):
+            if not self.write_folded(together, stretch):
                 return
             if progress:
                 progress(stretch.position, head.position)
-
-    def _write_stretch(
-        self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch, head: Head
-    ) -> bool:
-        """Write what was folded elsewhere; False when another process has moved the projections meanwhile."""
-        reached = Track(stretch.position, stretch.digest)
-        with self.store.write() as connection:
-            if {self._found_track(connection, each).position for each in projections} != {stretch.after}:
-                return False
-            for each, folded in zip(projections, stretch.folded, strict=True):
-                each.write(connection, folded)
-                self._tracking.write(connection, each, reached)
-        self._remember({each.full_name: reached for each in projections}, head)
-        return True
 
     def _is_level(self, projection: Projection, head: Head) -> bool:
         track = self._tracks.get(projection.full_name)

@@ -63,7 +63,9 @@ class Snapshots:
             query = query.where(_snapshot.c.position <= lte)
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
-        if row is None or row.log_uuid != self._log.uuid or not self._fits(row):
+        if row is None or not self._fits(row):
+            return None
+        if _checksum(row.mixed, row.positions, row.batches) != row.checksum:
             return None
         mixed = _unpack(row.mixed)
         np.cumsum(mixed, out=mixed)
@@ -78,7 +80,8 @@ class Snapshots:
         return State([Run(mixed, positions)], batches, row.total, -1, row.version, read_rows)
 
     def _fits(self, row: Any) -> bool:
-        if _checksum(row.mixed, row.positions, row.batches) != row.checksum:
+        """Say whether a snapshot is of this log; one that was restored or replaced is another."""
+        if row.log_uuid != self._log.uuid:
             return False
         try:
             batch = self._log.batch_at(row.position)
@@ -89,6 +92,19 @@ class Snapshots:
     def may_be_due(self, events: int) -> bool:
         """Say whether so many events that no snapshot holds are enough to ask for one."""
         return events >= MINIMUM_EVENTS
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every snapshot of this log, by version."""
+        column = _snapshot.c
+        query = sa.select(column.version_id, column.log_uuid, column.position, column.digest)
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        return {row.version_id: row.position for row in rows if self._fits(row)}
+
+    def drop(self) -> None:
+        """Delete all snapshots; they come again."""
+        with self._store.write() as connection:
+            connection.execute(sa.delete(_snapshot))
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
         """Write a snapshot if enough events have come since the chain's last one; says whether it did."""

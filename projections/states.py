@@ -180,6 +180,11 @@ class States:
                 if state.position == first_position - 1:
                     state.position += count
 
+    def held(self, version_id: str) -> State | None:
+        """Return the state of a version that is kept in memory, level with the log; None when none is."""
+        with self._lock:
+            return self.current(version_id) if version_id in self._states else None
+
     def fingerprint(self, version_id: str) -> Fingerprint:
         """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
         with self._lock:
@@ -260,6 +265,13 @@ class States:
                 _fold(state, pages, None)
                 state.version = pages[-1].first_version + pages[-1].count - 1
         state.version = max(state.version, version)
+
+
+def advance(log: Log, version_id: str, state: State, lte: int) -> None:
+    """Fold those events of a version's own stream, up to a position, that its state does not hold."""
+    for pages in _chunks(log.stream_rows(version_id, after=state.version, lte=lte)):
+        _fold(state, pages, lte)
+        state.version = pages[-1].first_version + pages[-1].count - 1
 
 
 def _chunks(pages: Iterator[StreamRows]) -> Iterator[list[StreamRows]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -54,6 +54,9 @@ _stream_batch_at = (
     .order_by(t.record_batch.c.first_version.desc())
     .limit(1)
 )
+
+
+Header = TypeVar("Header", BatchHeader, AppendHeader)
 
 
 class _At:
@@ -122,17 +125,16 @@ class SqlLogReads(Log):
             raise IntegrityError(f"{self.name}: append {append_id} is missing", file=self.name)
         return self._append_header_of(row)
 
-    def appends(self) -> Iterator[AppendHeader]:
-        """Yield every append in order, read in pages."""
+    def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
+        """Yield the appends with ids above `gt` in order, read in pages."""
         query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(_PAGE_ROWS)
-        last = 0
         while True:
             with self.database.read() as connection:
-                rows = connection.execute(query.where(t.append.c.append_id > last)).all()
-            yield from map(self._append_header_of, rows)
+                rows = connection.execute(query.where(t.append.c.append_id > gt)).all()
+            yield from _readable(self._append_header_of, rows, damaged)
             if len(rows) < _PAGE_ROWS:
                 return
-            last = rows[-1].append_id
+            gt = rows[-1].append_id
 
     def stream_version(self, stream_id: str, *, lte: int | None = None) -> int | None:
         """Return the version of a stream's last event, at or before position `lte`; None for an unknown stream."""
@@ -144,7 +146,13 @@ class SqlLogReads(Log):
         return row.first_version + min(row.count, lte - row.first_position + 1) - 1 if row else None
 
     def headers(
-        self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None
+        self,
+        *,
+        gt: int = 0,
+        lte: int | None = None,
+        stream_id: str | None = None,
+        schema: str | None = None,
+        damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order, read in pages."""
         batch = t.record_batch.c
@@ -159,7 +167,8 @@ class SqlLogReads(Log):
         while True:
             with self.database.read() as connection:
                 rows = connection.execute(query.where(batch.first_position >= first)).all()
-            yield from (header for header in map(self.header_of, rows) if header.last_position > gt)
+            headers = _readable(self.header_of, rows, damaged)
+            yield from (header for header in headers if header.last_position > gt)
             if len(rows) < _PAGE_ROWS:
                 return
             first = rows[-1].first_position + 1
@@ -259,6 +268,21 @@ class SqlLogReads(Log):
     def damaged(self, what: str, position: int) -> IntegrityError:
         """Return the error that says what is wrong, and where."""
         return IntegrityError(f"{self.name}: {what} (position {position})", position=position, file=self.name)
+
+
+def _readable(
+    read: Callable[[Any], Header], rows: Iterable[Any], damaged: list[IntegrityError] | None
+) -> Iterator[Header]:
+    """Yield what rows hold; errors are raised, or put aside where somebody takes them."""
+    for row in rows:
+        try:
+            header = read(row)
+        except IntegrityError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+        else:
+            yield header
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,214 @@
+"""The chain of digests, walked in parts that are joined: batches, appends, streams and times run on without gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ..engine.batch import AppendHeader, BatchHeader, chain_digest, genesis_digest
+from ..engine.errors import IntegrityError
+from ..engine.log import Log
+
+_BEFORE_ALL = -(1 << 63)
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """Where the chain stands after a batch."""
+
+    position: int
+    digest: bytes
+    recorded_at: int
+    append_id: int
+    append_last: int
+
+
+class First(msgspec.Struct, frozen=True, gc=False):
+    """What joins a batch to the one before it."""
+
+    position: int
+    previous_digest: bytes
+    recorded_at: int
+    append_id: int
+    append_first: int
+
+
+class ChainPart(msgspec.Struct):
+    """A part of the chain that was walked by itself.
+
+    Attributes
+    ----------
+    first, last : First, Link
+        Its ends; None when it has no batch.
+    begins : dict of str to (int, int)
+        Version and position of the first event of each stream in the part.
+    ends : dict of str to int
+        The version that each stream goes on with.
+    problems : list of str
+        What is wrong within the part.
+    """
+
+    first: First | None = None
+    last: Link | None = None
+    begins: dict[str, tuple[int, int]] = {}
+    ends: dict[str, int] = {}
+    batches: int = 0
+    events: int = 0
+    problems: list[str] = []
+
+
+class ChainWalk:
+    """Walks the batches of a part and its appends side by side; goes on after what is wrong."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._appends: Iterator[AppendHeader] | None = None
+        self._append: AppendHeader | None = None
+        self._damaged: list[IntegrityError] = []
+        self.part = ChainPart()
+
+    def take(self, header: BatchHeader) -> None:
+        """Check the next batch."""
+        part, position = self.part, header.first_position
+        append = self._append_of(header)
+        if append is not None and chain_digest(header, append) != header.digest:
+            self._wrong("the batch does not match its digest: it was altered", position)
+        if (
+            append is not None
+            and not append.first_position <= position <= header.last_position <= append.last_position
+        ):
+            self._wrong(f"the batch lies outside append {append.append_id}", position)
+        if header.count < 1:
+            self._wrong(f"the batch has {header.count} events", position)
+        first = First(
+            position,
+            header.previous_digest,
+            header.recorded_at,
+            header.append_id,
+            append.first_position if append else position,
+        )
+        if part.last is None:
+            part.first = first
+        else:
+            part.problems += join_problems(self._log, part.last, first)
+        self._take_stream(header)
+        append_last = append.last_position if append else header.last_position
+        part.last = Link(
+            header.last_position, header.digest, header.recorded_at, header.append_id, append_last
+        )
+        part.batches += 1
+        part.events += header.count
+
+    def _take_stream(self, header: BatchHeader) -> None:
+        part, stream_id = self.part, header.stream_id
+        expected = part.ends.get(stream_id)
+        if expected is None:
+            part.begins[stream_id] = (header.first_version, header.first_position)
+        elif expected != header.first_version:
+            self._wrong(_stream_problem(stream_id, expected, header.first_version), header.first_position)
+        part.ends[stream_id] = header.last_version + 1
+
+    def _append_of(self, header: BatchHeader) -> AppendHeader | None:
+        """Return the append a batch names, and note those that are passed over."""
+        wanted = header.append_id
+        if self._appends is None:
+            self._appends = self._log.appends(gt=wanted - 1, damaged=self._damaged)
+        while self._append is None or self._append.append_id < wanted:
+            found = next(self._appends, None)
+            self._note_damaged()
+            if found is None:
+                break
+            if found.append_id < wanted:
+                self._wrong(f"append {found.append_id} has lost its batches", found.first_position)
+            self._append = found
+        if self._append is None or self._append.append_id != wanted:
+            self._wrong(f"append {wanted} is missing", header.first_position)
+            return None
+        return self._append
+
+    def finish(self) -> None:
+        """Check that no append is left over after the last batch of the log."""
+        left = self._appends if self._appends is not None else self._log.appends(damaged=self._damaged)
+        last = self.part.last.append_id if self.part.last else 0
+        if self._append is not None and self._append.append_id > last:
+            self._wrong(f"append {self._append.append_id} has lost its batches", self._append.first_position)
+        for append in left:
+            self._wrong(f"append {append.append_id} has lost its batches", append.first_position)
+        self._note_damaged()
+
+    def _note_damaged(self) -> None:
+        self.part.problems += map(str, self._damaged)
+        self._damaged.clear()
+
+    def _wrong(self, what: str, position: int) -> None:
+        self.part.problems.append(problem(self._log, what, position))
+
+
+class Chain:
+    """The chain from the first batch on, joined from parts in order."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.last = Link(0, genesis_digest(log.uuid), _BEFORE_ALL, 0, 0)
+        self._streams: dict[str, int] = {}
+
+    def join(self, part: ChainPart) -> list[str]:
+        """Add the next part; returns what is wrong in it and where it meets what is before."""
+        problems = part.problems
+        if part.first is not None and part.last is not None:
+            problems = join_problems(self._log, self.last, part.first) + problems
+            self.last = part.last
+        for stream_id, (version, position) in part.begins.items():
+            expected = self._streams.get(stream_id, version)
+            if version != expected:
+                what = _stream_problem(stream_id, expected, version)
+                problems.append(problem(self._log, what, position))
+        self._streams |= part.ends
+        return problems
+
+    def finish(self) -> list[str]:
+        """Return what is wrong with the end of the log, and with the index by which streams are read."""
+        problems: list[str] = []
+        if self.last.append_last != self.last.position:
+            problems.append(
+                problem(self._log, "the last append is not recorded whole", self.last.position + 1)
+            )
+        for stream_id, version in self._streams.items():
+            found = self._log.stream_version(stream_id)
+            if found is None or found < version - 1:
+                what = f"stream {stream_id} ends at version {version - 1}, by the index at {found}"
+                problems.append(f"{self._log.name}: {what}")
+        return problems
+
+
+def join_problems(log: Log, last: Link, first: First) -> list[str]:
+    """Return what is wrong where a batch meets the one before it."""
+    wrong: list[str] = []
+    position = first.position
+    if position > last.position + 1:
+        return [
+            problem(log, f"positions {last.position + 1} to {position - 1} are missing", last.position + 1)
+        ]
+    if position <= last.position:
+        wrong.append("the batch begins before the end of the one it follows")
+    elif first.previous_digest != last.digest:
+        wrong.append("the batch does not follow the digest of the one before: one of them was altered")
+    if first.recorded_at < last.recorded_at:
+        wrong.append("the batch has a time before that of the one it follows")
+    if first.append_id != last.append_id:
+        if last.append_last != last.position:
+            wrong.append(f"append {last.append_id} is not recorded whole")
+        if first.append_id != last.append_id + 1:
+            wrong.append(f"append {first.append_id} follows append {last.append_id}")
+        if first.append_first != position:
+            wrong.append(f"append {first.append_id} does not begin with its first batch")
+    return [problem(log, what, position) for what in wrong]
+
+
+def problem(log: Log, what: str, position: int) -> str:
+    """Say what is wrong in a log, and where."""
+    return f"{log.name}: {what} (position {position})"
+
+
+def _stream_problem(stream_id: str, expected: int, found: int) -> str:
+    return f"stream {stream_id} goes on with version {found} and not {expected}"
