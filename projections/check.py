@@ -181,8 +181,11 @@ def _check_states(
 
 def _check_snapshot(snapshots: Snapshots, states: States, fresh: FreshState, findings: Findings) -> None:
     kept = snapshots.load(fresh.version_id, states.rows)
+    if kept is None:
+        # Its checksum is wrong: nobody begins with it.
+        return
     findings.snapshots += 1
-    if kept is None or _differ(kept, fresh.state):
+    if _differ(kept, fresh.state):
         findings.problems.append(
             f"the snapshot of the state of version {fresh.version_id} differs from a fresh fold: rebuild it"
         )

@@ -622,7 +622,7 @@ class TestProjections:
             connection.execute("UPDATE stats_count_v2 SET count = count + 1")
         error = examine(folder)
         assert isinstance(error, IntegrityError)
-        assert "stats_count_v2 differs from a fresh fold: rebuild it" in str(error)
+        assert "stats_count_v2 differs from a fresh fold at" in str(error)
         engine = framelode.connect(folder)
         engine.rebuild()
         engine.verify()
