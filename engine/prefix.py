@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from .batch import CODEC, AppendHeader, BatchHeader, Body, genesis_digest, pack_batch
-from .errors import NotFoundError, UsageError
+from .errors import IntegrityError, NotFoundError, UsageError
 from .keys import ROW
 from .log import Append, Head, Log, StreamRows
 from .moments import describe_moment
@@ -93,11 +93,18 @@ class LogPrefix(Log):
         return self.whole.stream_version(stream_id, lte=self._limit(lte))
 
     def headers(
-        self, *, gt: int = 0, lte: int | None = None, stream_id: str | None = None, schema: str | None = None
+        self,
+        *,
+        gt: int = 0,
+        lte: int | None = None,
+        stream_id: str | None = None,
+        schema: str | None = None,
+        damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order."""
         if gt < self.position:
-            found = self.whole.headers(gt=gt, lte=self._limit(lte), stream_id=stream_id, schema=schema)
+            limit = self._limit(lte)
+            found = self.whole.headers(gt=gt, lte=limit, stream_id=stream_id, schema=schema, damaged=damaged)
             yield from map(self._cut_header, found)
 
     def batch_at(self, position: int) -> BatchHeader:
@@ -118,9 +125,9 @@ class LogPrefix(Log):
         """Return the append a batch belongs to."""
         return self._cut_append(self.whole.append_header(append_id))
 
-    def appends(self) -> Iterator[AppendHeader]:
-        """Yield every append in order; the last one may be cut."""
-        for append in self.whole.appends():
+    def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
+        """Yield the appends with ids above `gt` in order; the last one may be cut."""
+        for append in self.whole.appends(gt=gt, damaged=damaged):
             if append.first_position > self.position:
                 return
             yield self._cut_append(append)
