@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from typing import ClassVar, TypeVar
 
 import sqlalchemy as sa
 
-from ..engine.batch import EVENTS_SCHEMA, BatchHeader
-from ..engine.event_batch import read_events
 from ..engine.events import FilesUploaded, SourcesDeleted, UploadedFile
-from .runner import Projection
+from .pages import Page
+from .projection import FoldedProjection
 
 _ROWS_AT_ONCE = 500
-_TOPICS = {FilesUploaded.__name__, SourcesDeleted.__name__}
 
 Item = TypeVar("Item")
 
 
-class Uploads(Projection):
+class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
     """A table of the contents at each destination, each with the URI that it was given last."""
 
     name: ClassVar[str] = "uploads"
@@ -35,19 +33,23 @@ class Uploads(Projection):
             sa.Column("size", sa.BigInteger, nullable=False),
         )
 
-    def apply(self, connection: sa.Connection, batches: Sequence[BatchHeader]) -> None:
-        """Fold batches."""
-        for header in batches:
-            if header.schema != EVENTS_SCHEMA or not _TOPICS & set(header.topics):
-                continue
-            for event in read_events(self.log, header):
-                match event:
-                    case FilesUploaded():
-                        self._insert(connection, event)
-                    case SourcesDeleted():
-                        self._delete(connection, event)
-                    case _:
-                        pass
+    def fold(self, page: Page) -> list[FilesUploaded | SourcesDeleted]:
+        """Pick out the events that count."""
+        return [event for _, _, event in page.lifecycle(FilesUploaded, SourcesDeleted)]
+
+    def merge(
+        self, earlier: list[FilesUploaded | SourcesDeleted], later: list[FilesUploaded | SourcesDeleted]
+    ) -> list[FilesUploaded | SourcesDeleted]:
+        """Put the events of two adjoining stretches together."""
+        return earlier + later
+
+    def write(self, connection: sa.Connection, folded: list[FilesUploaded | SourcesDeleted]) -> None:
+        """Apply events to the table, in order."""
+        for event in folded:
+            if isinstance(event, FilesUploaded):
+                self._insert(connection, event)
+            else:
+                self._delete(connection, event)
 
     def _insert(self, connection: sa.Connection, event: FilesUploaded) -> None:
         last = {file.digest: file for file in event.files}

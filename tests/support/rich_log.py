@@ -7,6 +7,7 @@ import warnings
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.blob_uris import blob_uri
 from framelode.engine.event_batch import pack_states
+from framelode.engine.events import UploadedFile
 from framelode.engine.log import Append
 
 
@@ -35,6 +36,14 @@ def steps(engine):
     draft.delete_frames([f"{0:032x}", "blob 1"], **arguments)
     yield
     append_foreign_events(engine)
+    yield
+    uploaded = [UploadedFile(f"s3://u/{n}.jpg", f"{n:064x}", n) for n in range(6)]
+    engine.commands.record_uploads("s3://u", uploaded[:4])
+    yield
+    engine.commands.record_uploads(
+        "s3://u", [*uploaded[3:], UploadedFile("s3://u/again.jpg", f"{1:064x}", 1)]
+    )
+    engine.commands.record_deleted_sources(["s3://u/2.jpg", "s3://u/5.jpg"])
     yield
     draft.add_frames([SingleFrame(id="blob 1", source=blob(2))], **arguments)
     draft.describe("first")
