@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..engine.aggregates import Aggregates
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..projections.history import BatchRow, Wanted
 
 _HELD_MOMENTS = 8
+_HELD_TIMES = 256
 
 
 class EngineAt(Engine):
@@ -118,11 +120,14 @@ class Moments:
         self._engine = engine
         self._recent: OrderedDict[int, EngineAt] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[int, EngineAt] = weakref.WeakValueDictionary()
+        self._times: dict[datetime, int] = {}
         self._lock = threading.Lock()
 
     def at(self, moment: Moment) -> EngineAt:
         """Return the engine as it was at a moment."""
-        position = position_at(self._engine.log, moment)
+        position = self._times.get(moment) if isinstance(moment, datetime) else None
+        if position is None:
+            position = self._resolve(moment)
         with self._lock:
             view = self._alive.get(position) or EngineAt(self._engine, position)
             self._alive[position] = self._recent[position] = view
@@ -130,6 +135,16 @@ class Moments:
             if len(self._recent) > _HELD_MOMENTS:
                 self._recent.popitem(last=False)
             return view
+
+    def _resolve(self, moment: Moment) -> int:
+        """Return the position of a moment; that of a time is remembered when later events have come."""
+        position = position_at(self._engine.log, moment)
+        if isinstance(moment, datetime) and position < self._engine.log.head().position:
+            with self._lock:
+                if len(self._times) >= _HELD_TIMES:
+                    self._times.clear()
+                self._times[moment] = position
+        return position
 
     def close(self) -> None:
         """Drop all moments."""

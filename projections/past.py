@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
+from ..engine.errors import StorageError
 from ..engine.log import Log
 from ..engine.prefix import LogPrefix
 from .pages import PAGE_EVENTS, Page
@@ -15,6 +16,8 @@ from .state import State, live_positions
 from .states import ParentOf, States
 from .stats import Stats
 from .tally import Counts, tally_at
+
+_TRIES = 1000
 
 
 class PastStates(States):
@@ -110,14 +113,15 @@ class PastCounts:
 
     def _now(self, version_id: str) -> tuple[int, Counts]:
         """Return the counts of a position that is not before the moment."""
-        while True:
+        for _ in range(_TRIES):
             self._runner.catch_up(self._stats)
             at = self._runner.position(self._stats)
             with self._runner.store.read() as connection:
                 counts = self._stats.version_counts(connection, version_id)
-            # Another process may have gone on in between.
-            if self._runner.position(self._stats) == at:
+            # Another process may have gone on in between, or have begun afresh.
+            if self._runner.position(self._stats) == at >= self._log.position:
                 return at, counts
+        raise StorageError(f"{self._runner.store.name}: the statistics move on without end: call again")
 
     def _later(self, version_id: str, position: int) -> list[BatchHeader]:
         if not self._has_changed(version_id):

@@ -6,19 +6,26 @@ import itertools
 import pickle
 import threading
 import warnings
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import histories
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
+from framelode.adapters.sql.database import Database
 from framelode.engine.moments import parse_moment
+from framelode.engine.prefix import LogPrefix
 from framelode.engine.times import utc
 from framelode.projections import snapshots
+from framelode.projections.runner import Runner
+from framelode.projections.stats import Stats
 
 FIELDS = ["id", "meta", "sources", "rois", "context_id", "dataset", "saved", "saved_in_version"]
 FIELDS += ["updated", "updated_in_version"]
@@ -524,6 +531,18 @@ def test_every_moment_is_what_was_seen_then(tmp_path_factory, steps, same_time, 
             engine.close()
 
 
+def folded_counts(prefix):
+    """Return the statistics of every version, folded over a prefix of the log."""
+    counts = defaultdict(Counter)
+    with closing(Database(None)) as scratch:
+        stats = Stats(prefix)
+        Runner(prefix, scratch, [stats]).catch_up(stats)
+        with scratch.read() as connection:
+            for version_id, kind, name, count in connection.execute(sa.select(*stats.counts.c)):
+                counts[version_id][kind, name] = count
+    return counts
+
+
 @given(steps=more_steps)
 @settings(max_examples=30)
 def test_any_position_is_a_fold_of_the_events_up_to_it(steps):
@@ -535,6 +554,7 @@ def test_any_position_is_a_fold_of_the_events_up_to_it(steps):
             player.play(*step)
         for position in range(head(engine) + 1):
             past = engine.at(position)
+            counts = folded_counts(LogPrefix(engine.log, position))
             with past.read_catalog() as connection:
                 rows = past.catalog.versions(connection, removed=True)
             for row in rows:
@@ -546,6 +566,7 @@ def test_any_position_is_a_fold_of_the_events_up_to_it(steps):
                     folded.batches.counts.sum(),
                 )
                 assert past.version_totals().get(row.version_id, 0) == folded.total
+                assert past.version_counts(row.version_id) == counts[row.version_id]
         engine.close()
 
 

@@ -1,0 +1,52 @@
+"""Every Python example of the docs runs, and prints what the comment behind its `print` promises."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import framelode
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "```python\n" in page.read_text("utf-8")]
+
+
+def examples(text):
+    """Return the Python blocks of a page as one program; each line keeps its number."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        fence = line.startswith("```")
+        inside = line == "```python" if fence else inside
+        lines.append(line if inside and not fence else "")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    program = examples(page.read_text("utf-8"))
+    printed = {}
+
+    def print_(*values):
+        printed[sys._getframe(1).f_lineno] = " ".join(map(str, values))
+
+    monkeypatch.chdir(tmp_path)
+    names = {"print": print_, "__name__": "__main__"}
+    try:
+        exec(compile(program, str(page), "exec"), names)
+    finally:
+        for value in list(names.values()):
+            if isinstance(value, framelode.Engine):
+                value.close()
+    promised = {
+        number: promise[1]
+        for number, line in enumerate(program.splitlines(), 1)
+        if (promise := re.search(r"^\s*print\(.*\)\s+# (.*)$", line))
+    }
+    assert {number: printed.get(number) for number in promised} == promised
+
+
+def test_there_are_pages_with_examples():
+    assert {"pictures", "time-travel"} <= {page.stem for page in PAGES}
