@@ -132,11 +132,12 @@ def decide_merges(
     return decided
 
 
-def decide_deletes(ids: Sequence[str], plain: bool, keys: bytes, log: Log, found: U64) -> Decided:
+def decide_deletes(
+    ids: Sequence[str], plain: bool, keys: bytes, log: Log, state: VersionState, found: U64
+) -> Decided:
     """Decide deletes: what the version does not hold is counted and left alone."""
     live = (found != 0) & (found < DELETED)
     positions = found[live]
-    before = changes_at(log, positions.tolist())
     count = len(positions)
     changes = FrameChanges(
         ids=[frame_id for frame_id, is_live in zip(ids, live.tolist(), strict=True) if is_live],
@@ -146,9 +147,18 @@ def decide_deletes(ids: Sequence[str], plain: bool, keys: bytes, log: Log, found
         operations=np.full(count, Operation.DELETE, np.uint8),
         payloads=[b""] * count,
         previous=positions,
-        saved=np.array([before[position].saved or position for position in positions.tolist()], np.uint64),
+        saved=_first_added(log, state, positions),
     )
     return Decided(changes, unknown=len(ids) - count)
+
+
+def _first_added(log: Log, state: VersionState, positions: U64) -> U64:
+    """Return where the frames recorded at some positions were first added; only updates say it in their bodies."""
+    updated = state.rows(positions)["op"] == Operation.UPDATE
+    before = changes_at(log, positions[updated].tolist())
+    saved = positions.copy()
+    saved[updated] = [before[position].saved or position for position in positions[updated].tolist()]
+    return saved
 
 
 def changed_fields(before: bytes, after: bytes) -> list[str]:

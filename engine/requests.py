@@ -88,9 +88,9 @@ class DeleteRequest:
         """Identify the request."""
         return digest_of(b"delete", self.keys)
 
-    def decide(self, state: VersionState, found: U64) -> Decided:  # noqa: ARG002 - the signature of all requests
+    def decide(self, state: VersionState, found: U64) -> Decided:
         """Decide deletes of what is held."""
-        return decide_deletes(self.ids, self.plain, self.keys, self._log, found)
+        return decide_deletes(self.ids, self.plain, self.keys, self._log, state, found)
 
 
 def digest_of(*parts: bytes) -> bytes:

@@ -20,7 +20,7 @@ from .state import NO_BATCHES, BatchIndex, State
 logger = logging.getLogger("framelode.states")
 
 _CACHED_STATES = 32
-_CACHED_ROWS_BYTES = 16 * 1024 * 1024
+_CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
 
 ParentOf = Callable[[str], "str | None"]
