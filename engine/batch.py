@@ -304,16 +304,20 @@ class Body:
 class Block:
     """A decompressed block: event lengths, then the events."""
 
-    __slots__ = ("count", "raw")
+    __slots__ = ("_known_offsets", "count", "raw")
 
     def __init__(self, raw: bytes, count: int) -> None:
         self.raw = raw
         self.count = count
+        self._known_offsets: np.ndarray[Any, Any] | None = None
 
     def _offsets(self) -> np.ndarray[Any, Any]:
-        lengths = np.frombuffer(self.raw, "<u4", self.count, _U32.size)
-        start = _U32.size * (self.count + 1)
-        return np.concatenate(([start], start + np.cumsum(lengths, dtype=np.int64)))
+        if self._known_offsets is None:
+            # The count and the lengths stand before the events: summed up they say where each begins.
+            offsets = np.frombuffer(self.raw, "<u4", self.count + 1).astype(np.int64)
+            offsets[0] = _U32.size * (self.count + 1)
+            self._known_offsets = np.cumsum(offsets, out=offsets)
+        return self._known_offsets
 
     def event(self, index: int) -> bytes:
         """Return one encoded event of the block."""
@@ -330,9 +334,11 @@ class Block:
         offsets = self._offsets().tolist()
         return [self.raw[a:b] for a, b in pairwise(offsets)]
 
-    def as_array(self) -> bytes:
-        """Return the events as one msgpack array, to be decoded in a single call."""
-        return b"\xdd" + self.count.to_bytes(4, "big") + self.raw[_U32.size * (self.count + 1) :]
+    def as_array(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the events, or those from `start` to `stop`, as one msgpack array, to be decoded in a single call."""
+        end = self.count if stop is None else stop
+        offsets = self._offsets()
+        return b"\xdd" + (end - start).to_bytes(4, "big") + self.raw[int(offsets[start]) : int(offsets[end])]
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import chain
+from operator import attrgetter
 from typing import Any, final
 
 import msgspec
@@ -16,6 +18,10 @@ from .looks import html_of
 from .source_fields import SourceLike
 from .validation import About, name, refusal, shorten
 from .wire import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, encode_record, source_name
+
+_SINGLE = frozenset({DEFAULT_SOURCE})
+_sources = attrgetter("_sources")
+_source_name = attrgetter("id")
 
 
 @final
@@ -255,6 +261,13 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 def wrap(record: SingleFrame) -> SingleFrame | FrameGroup:
     """Return the frame that a stored record stands for: itself, or the group made of its parts."""
     return FrameGroup.from_record(record) if record.is_group() else record
+
+
+def wrap_all(records: list[SingleFrame]) -> list[SingleFrame] | list[SingleFrame | FrameGroup]:
+    """Return the frames that stored records stand for; most often there is no group among them."""
+    # Of several sources one has another name than the default, so that their names tell groups.
+    names = set(map(_source_name, chain.from_iterable(map(_sources, records))))
+    return records if names <= _SINGLE else list(map(wrap, records))
 
 
 def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:

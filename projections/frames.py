@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -19,46 +22,63 @@ from .state import State
 
 _BATCHES_AT_ONCE = 8
 _POSITIONS_AT_ONCE = 1 << 16
-_HEX = 2 * KEY_SIZE
-_WHOLE_BLOCK = 4
-"""A block is decoded whole when at least one in this many of its events is wanted."""
+_EVENTS_AT_ONCE = 48
+"""So few that the collector does not run for the objects of one decoding, which are freed before the next but one."""
+
+_TOGETHER = 4
+"""Events are decoded together when at least one in this many is wanted."""
 
 
 class StoredFrame(msgspec.Struct, array_like=True, gc=False):
-    """One event of a frame batch, its record decoded; the record of a delete is None."""
+    """What readers need of an event of a frame batch, its record decoded; the record of a delete is None."""
 
     frame: SingleFrame | None
     id: str | None = None
     previous: int = 0
     saved: int = 0
-    changed: list[str] = []
 
 
 _block_decoder = msgspec.msgpack.Decoder(list[StoredFrame])
 _event_decoder = msgspec.msgpack.Decoder(StoredFrame)
+_frame = attrgetter("frame")
+_own_id = attrgetter("id")
+
+
+class _Part(msgspec.Struct, gc=False):
+    """What is wanted of some stretch of a block: positions, events, and the hex of their keys."""
+
+    positions: NDArray[np.int64]
+    events: list[StoredFrame]
+    keys: list[str]
+
+    def records(self) -> list[SingleFrame]:
+        """Return the records, their ids set; the work on each is done in C."""
+        records = list(map(_frame, self.events))
+        own = list(map(_own_id, self.events))
+        ids = [mine or key for mine, key in zip(own, self.keys, strict=True)] if any(own) else self.keys
+        deque(map(put_id, records, ids), maxlen=0)
+        return records
 
 
 def read_records(log: Log, state: State, positions: U64) -> Iterator[SingleFrame]:
     """Yield the records at ascending positions, ids set; nothing but a few batches is held in memory."""
-    for _, stored, ids in _read_blocks(log, state, positions):
-        for event, frame_id in zip(stored, ids, strict=True):
-            record = event.frame
-            put_id(record, event.id or frame_id)
-            yield record  # type: ignore[misc]  # a state points at no delete
+    return chain.from_iterable(record_blocks(log, state, positions))
+
+
+def record_blocks(log: Log, state: State, positions: U64) -> Iterator[list[SingleFrame]]:
+    """Yield what `read_records` does in short lists."""
+    for part in _read_blocks(log, state, positions):
+        yield part.records()
 
 
 def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, StoredFrame]]:
     """Yield ``(position, event)`` at ascending positions, the records' ids set."""
-    for block_positions, stored, ids in _read_blocks(log, state, positions):
-        for position, event, frame_id in zip(block_positions, stored, ids, strict=True):
-            put_id(event.frame, event.id or frame_id)
-            yield position, event
+    for part in _read_blocks(log, state, positions):
+        part.records()
+        yield from zip(part.positions.tolist(), part.events, strict=True)
 
 
-def _read_blocks(
-    log: Log, state: State, positions: U64
-) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
-    """Yield, block by block, the wanted positions, their events, and the hex of their keys."""
+def _read_blocks(log: Log, state: State, positions: U64) -> Iterator[_Part]:
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
         first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
         starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
@@ -67,7 +87,7 @@ def _read_blocks(
 
 def _read_batches(
     log: Log, state: State, first_positions: list[int], groups: list[NDArray[np.intp]]
-) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
+) -> Iterator[_Part]:
     for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
         chunk = first_positions[at : at + _BATCHES_AT_ONCE]
         # A single batch is most often asked for again, by other point reads; a stream is not kept.
@@ -75,38 +95,41 @@ def _read_batches(
         for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
             first = body.first_position
             wanted = read_rows(rows[first])[indices] if rows else state.rows(_positions(first, indices))
-            yield from _read_body(body, indices, key_bytes(wanted).hex())
+            yield from _read_body(body, indices, key_bytes(wanted).hex(" ", KEY_SIZE).split(" "))
 
 
 def _positions(first: int, indices: NDArray[np.intp]) -> U64:
     return indices.astype(np.uint64) + np.uint64(first)
 
 
-def _read_body(
-    body: Body, indices: NDArray[np.intp], hex_keys: str
-) -> Iterator[tuple[list[int], list[StoredFrame], list[str]]]:
+def _read_body(body: Body, indices: NDArray[np.intp], keys: list[str]) -> Iterator[_Part]:
     at = 0
     while at < len(indices):
         number, first = body.block_of(int(indices[at]))
-        stop = int(np.searchsorted(indices, body.bounds(number)[1], side="left"))
-        within = indices[at:stop].tolist()
-        stored = _decode_events(
-            body.open_block(number), [i - first for i in within], body.first_position + first
-        )
-        ids = [hex_keys[i : i + _HEX] for i in range(at * _HEX, stop * _HEX, _HEX)]
-        yield [body.first_position + i for i in within], stored, ids
-        at = stop
+        block = body.open_block(number)
+        end = body.bounds(number)[1]
+        while at < len(indices) and (start := int(indices[at])) < end:
+            stop = at + int(indices[at : at + _EVENTS_AT_ONCE].searchsorted(min(start + _EVENTS_AT_ONCE, end)))
+            within = indices[at:stop]
+            events = _decode_events(block, within - first, body.first_position + first)
+            yield _Part(within + body.first_position, events, keys[at:stop])
+            at = stop
 
 
-def _decode_events(block: Block, indices: Sequence[int], position: int) -> list[StoredFrame]:
-    if len(indices) * _WHOLE_BLOCK >= block.count:
-        try:
-            with collector_paused():
-                events = _block_decoder.decode(block.as_array())
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            events = [_decode_event(event, position + i) for i, event in enumerate(block.events())]
-        return events if len(indices) == block.count else [events[i] for i in indices]
-    return [_decode_event(block.event(i), position + i) for i in indices]
+def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> list[StoredFrame]:
+    """Decode some events of a block, ascending: together, with those between them, or one by one."""
+    wanted = indices.tolist()
+    start, stop = wanted[0], wanted[-1] + 1
+    if len(wanted) * _TOGETHER < stop - start:
+        events = zip(wanted, block.events_at(wanted), strict=True)
+        return [_decode_event(event, position + index) for index, event in events]
+    try:
+        with collector_paused():
+            decoded = _block_decoder.decode(block.as_array(start, stop))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        between = enumerate(block.events_at(range(start, stop)), position + start)
+        decoded = [_decode_event(event, at) for at, event in between]
+    return decoded if len(wanted) == stop - start else [decoded[index - start] for index in wanted]
 
 
 def _decode_event(event: bytes, position: int) -> StoredFrame:
@@ -116,4 +139,4 @@ def _decode_event(event: bytes, position: int) -> StoredFrame:
         # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
         change = decode_change(event, position)
         record = decode_record(change.payload) if change.payload else None
-        return StoredFrame(record, change.id, change.previous, change.saved, change.changed)
+        return StoredFrame(record, change.id, change.previous, change.saved)

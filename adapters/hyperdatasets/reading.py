@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,13 +13,13 @@ import numpy as np
 
 from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup, wrap
+from ...engine.groups import FrameGroup, wrap, wrap_all
 from ...engine.keys import U64, frame_keys, key_columns
 from ...engine.times import iso_time
 from ...engine.validation import identifier, shorten
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
-from ...projections.frames import StoredFrame, read_records, read_stored
+from ...projections.frames import StoredFrame, read_records, read_stored, record_blocks
 from ...projections.order import context_order
 from ...projections.state import TOMBSTONE, State, live_positions
 from ..connection import Engine
@@ -125,8 +126,8 @@ class FrameReader:
         return state, positions
 
     def _frames(self, state: State, positions: U64) -> Iterator[Frame]:
-        for record in read_records(self._engine.log, state, positions[positions > 0]):
-            yield wrap(record)
+        blocks = record_blocks(self._engine.log, state, positions[positions > 0])
+        return chain.from_iterable(map(wrap_all, blocks))
 
     def _dicts(self, state: State, positions: U64, paths: Paths) -> Iterator[dict[str, Any]]:
         for position, event in read_stored(self._engine.log, state, positions):
