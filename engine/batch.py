@@ -284,9 +284,10 @@ class Body:
         head = _U32.size * (count + 1)
         if len(raw) != size or size < head or _U32.unpack_from(raw)[0] != count:
             raise self._damaged(f"block {block} contradicts the directory")
-        if head + int(np.frombuffer(raw, "<u4", count, _U32.size).sum(dtype=np.int64)) != size:
+        opened = Block(raw, count)
+        if opened.end != size:
             raise self._damaged(f"the events of block {block} do not fill it")
-        return Block(raw, count)
+        return opened
 
     def events(self) -> Iterator[bytes]:
         """Yield every encoded event in order."""
@@ -304,40 +305,40 @@ class Body:
 class Block:
     """A decompressed block: event lengths, then the events."""
 
-    __slots__ = ("_known_offsets", "count", "raw")
+    __slots__ = ("_offsets", "count", "raw")
 
     def __init__(self, raw: bytes, count: int) -> None:
         self.raw = raw
         self.count = count
-        self._known_offsets: np.ndarray[Any, Any] | None = None
+        # The count and the lengths stand before the events: summed up they say where each begins.
+        self._offsets = np.frombuffer(raw, "<u4", count + 1).astype(np.int64)
+        self._offsets[0] = _U32.size * (count + 1)
+        np.add.accumulate(self._offsets, out=self._offsets)
 
-    def _offsets(self) -> np.ndarray[Any, Any]:
-        if self._known_offsets is None:
-            # The count and the lengths stand before the events: summed up they say where each begins.
-            offsets = np.frombuffer(self.raw, "<u4", self.count + 1).astype(np.int64)
-            offsets[0] = _U32.size * (self.count + 1)
-            self._known_offsets = np.cumsum(offsets, out=offsets)
-        return self._known_offsets
+    @property
+    def end(self) -> int:
+        """Where the last event ends."""
+        return int(self._offsets[-1])
 
     def event(self, index: int) -> bytes:
         """Return one encoded event of the block."""
-        offsets = self._offsets()
+        offsets = self._offsets
         return self.raw[int(offsets[index]) : int(offsets[index + 1])]
 
     def events_at(self, indices: Sequence[int]) -> list[bytes]:
         """Return some encoded events of the block."""
-        offsets = self._offsets().tolist()
+        offsets = self._offsets.tolist()
         return [self.raw[offsets[index] : offsets[index + 1]] for index in indices]
 
     def events(self) -> list[bytes]:
         """Return every encoded event of the block."""
-        offsets = self._offsets().tolist()
+        offsets = self._offsets.tolist()
         return [self.raw[a:b] for a, b in pairwise(offsets)]
 
     def as_array(self, start: int = 0, stop: int | None = None) -> bytes:
         """Return the events, or those from `start` to `stop`, as one msgpack array, to be decoded in a single call."""
         end = self.count if stop is None else stop
-        offsets = self._offsets()
+        offsets = self._offsets
         return b"\xdd" + (end - start).to_bytes(4, "big") + self.raw[int(offsets[start]) : int(offsets[end])]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -30,6 +31,8 @@ Rows = NDArray[np.void]
 _MULTIPLIER_LO = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
+_ALL_BITS = (1 << 64) - 1
+_HALVES = struct.Struct(">QQ")
 
 
 class Operation(IntEnum):
@@ -97,6 +100,17 @@ def mix(hi: U64, lo: U64) -> U64:
     mixed *= _MULTIPLIER
     mixed ^= mixed >> _SHIFT
     return mixed
+
+
+def mix_one(key: bytes) -> int:
+    """Return what `mix` makes of one key, faster than columns of length one."""
+    hi, lo = _HALVES.unpack(key)
+    mixed = (hi ^ (lo * int(_MULTIPLIER_LO))) & _ALL_BITS
+    mixed ^= mixed >> 32
+    mixed = (mixed * int(_MULTIPLIER)) & _ALL_BITS
+    mixed ^= mixed >> 32
+    mixed = (mixed * int(_MULTIPLIER)) & _ALL_BITS
+    return mixed ^ (mixed >> 32)
 
 
 def make_rows(keys: bytes, operations: NDArray[np.uint8], digests: bytes) -> Rows:

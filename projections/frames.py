@@ -71,6 +71,17 @@ def record_blocks(log: Log, state: State, positions: U64) -> Iterator[list[Singl
         yield part.records()
 
 
+def read_record(log: Log, state: State, position: int, key: bytes) -> SingleFrame:
+    """Return the record at one position, its id set."""
+    first, index = state.batches.locate_one(position)
+    (body,) = log.bodies([first])
+    number, start = body.block_of(index)
+    (event,) = body.open_block(number).events_at([index - start])
+    stored = _decode_event(event, position)
+    put_id(stored.frame, stored.id or key.hex())
+    return stored.frame  # type: ignore[return-value]  # a state points at no delete
+
+
 def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, StoredFrame]]:
     """Yield ``(position, event)`` at ascending positions, the records' ids set."""
     for part in _read_blocks(log, state, positions):
@@ -109,7 +120,9 @@ def _read_body(body: Body, indices: NDArray[np.intp], keys: list[str]) -> Iterat
         block = body.open_block(number)
         end = body.bounds(number)[1]
         while at < len(indices) and (start := int(indices[at])) < end:
-            stop = at + int(indices[at : at + _EVENTS_AT_ONCE].searchsorted(min(start + _EVENTS_AT_ONCE, end)))
+            stop = at + int(
+                indices[at : at + _EVENTS_AT_ONCE].searchsorted(min(start + _EVENTS_AT_ONCE, end))
+            )
             within = indices[at:stop]
             events = _decode_events(block, within - first, body.first_position + first)
             yield _Part(within + body.first_position, events, keys[at:stop])

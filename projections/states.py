@@ -39,6 +39,9 @@ class KeyRows:
         """Return the rows of the events at `positions`, in that order."""
         if not len(positions):
             return np.empty(0, ROW)
+        if len(positions) == 1:
+            batch, place = batches.locate_one(int(positions[0]))
+            return self._read([batch])[0][1][place : place + 1]
         first, index = batches.locate(positions)
         if (first == first[0]).all():
             return self._read([int(first[0])])[0][1][index]

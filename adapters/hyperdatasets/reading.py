@@ -14,12 +14,12 @@ import numpy as np
 from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap, wrap_all
-from ...engine.keys import U64, frame_keys, key_columns
+from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.times import iso_time
 from ...engine.validation import identifier, shorten
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
-from ...projections.frames import StoredFrame, read_records, read_stored, record_blocks
+from ...projections.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
 from ...projections.order import context_order
 from ...projections.state import TOMBSTONE, State, live_positions
 from ..connection import Engine
@@ -60,8 +60,11 @@ class FrameReader:
 
     def one(self, frame_id: str) -> Frame:
         """Return one frame; `NotFoundError` when the version does not hold it."""
-        for frame in self._frames(*self._find([identifier(frame_id, "frame_id")])):
-            return frame
+        key = frame_key(identifier(frame_id, "frame_id"))
+        state = self._state()
+        position = state.find_one(key)
+        if 0 < position < TOMBSTONE:
+            return wrap(read_record(self._engine.log, state, position, key))
         raise NotFoundError(
             f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}"
         )

@@ -213,7 +213,10 @@ class Database:
         except FramelodeError:
             raise
         except exc.DBAPIError as error:
-            raise self._translate(error) from error
+            raise self._translate(error.orig or error, known=isinstance(error, exc.IntegrityError)) from error
+        except sqlite3.Error as error:
+            # What was asked past SQLAlchemy.
+            raise self._translate(error, known=isinstance(error, sqlite3.IntegrityError)) from error
         except UnicodeDecodeError as error:
             # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
             raise self._damaged(error) from error
@@ -225,13 +228,14 @@ class Database:
         except OSError as error:
             raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
 
-    def _translate(self, error: exc.DBAPIError) -> FramelodeError:
-        message = f"{self.name}: {error.orig}"
-        if isinstance(error, exc.IntegrityError):
+    def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
+        """Return our error for one of the database's; `known` is one of a row that is there already."""
+        message = f"{self.name}: {error}"
+        if known:
             return ConflictError(message)
-        if any(word in str(error.orig) for word in _DAMAGE):
-            return self._damaged(error.orig)
-        if "readonly" in str(error.orig) or "unable to open" in str(error.orig):
+        if any(word in str(error) for word in _DAMAGE):
+            return self._damaged(error)
+        if "readonly" in str(error) or "unable to open" in str(error):
             return UsageError(f"{message}: give a folder that can be written")
         return StorageError(message)
 

@@ -16,6 +16,7 @@ from ...engine.keys import ROW
 from ...engine.log import Log, StreamRows
 from . import tables as t
 from .database import Database
+from .direct import DirectQuery
 
 _PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_ROWS = 2000
@@ -65,18 +66,16 @@ class _At:
     def __init__(self, columns: Sequence[Any], key: Any) -> None:
         self.table = key.table.name
         names = [f"p{number}" for number in range(_BATCHES_AT_ONCE)]
-        self._one = sa.select(*columns).where(key == sa.bindparam("p0"))
-        self._few = (
-            sa.select(*columns).where(sa.or_(*(key == sa.bindparam(name) for name in names))).order_by(key)
-        )
-        self._names = names
+        these = sa.or_(*(key == sa.bindparam(name) for name in names))
+        self._one = DirectQuery(sa.select(*columns).where(key == sa.bindparam("p0")), names[:1])
+        self._few = DirectQuery(sa.select(*columns).where(these).order_by(key), names)
 
     def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
         """Return the rows at up to a few positions, ascending."""
-        statement = self._one if len(positions) == 1 else self._few
+        if len(positions) == 1:
+            return self._one.rows(connection, positions)
         padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
-        names = self._names[:1] if len(positions) == 1 else self._names
-        return connection.execute(statement, dict(zip(names, padded, strict=False))).all()
+        return self._few.rows(connection, padded)
 
 
 _rows_at = _At(_ROWS_COLUMNS, t.record_batch.c.first_position)

@@ -19,6 +19,7 @@ from framelode.engine.keys import (
     key_columns,
     make_rows,
     mix,
+    mix_one,
     read_rows,
 )
 
@@ -89,6 +90,7 @@ class TestKeys:
         before = key_columns(b"".join(keys))
         copies = [half.copy() for half in before]
         assert mix(*before).tolist() == [reader.mix(key) for key in keys]
+        assert [mix_one(key) for key in keys] == mix(*before).tolist()
         assert all(np.array_equal(half, copy) for half, copy in zip(before, copies, strict=True))
 
     @given(st.integers(0, 2**64 - 1), st.sets(st.integers(0, 2**64 - 1), min_size=2, max_size=20))
