@@ -97,6 +97,24 @@ with framelode.connect(sys.argv[1]):
     assert not heavy(loaded, "eventsourcing", "fsspec", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql")
 
 
+COMMAND = """import sys
+from framelode.adapters.cli.main import main
+try:
+    main()
+except SystemExit as done:
+    assert not done.code, done.code"""
+
+
+def test_a_command_loads_what_it_needs(tmp_path):
+    framelode.connect(tmp_path / "food").close()
+    said = modules_after(COMMAND, "--version")
+    listed = modules_after(COMMAND, "--engine", tmp_path / "food", "ls")
+    light = [name for name in LIGHT if name not in {"typer", "rich"}]
+    for loaded, more in ((said, ("rich", "numpy", "sqlalchemy")), (listed, ("fsspec",))):
+        assert "typer" in loaded
+        assert not [name for name in loaded if name.startswith((*light, *more, "eventsourcing"))]
+
+
 def test_the_public_face_is_what_it_says():
     for name in framelode.__all__:
         assert getattr(framelode, name) is not None

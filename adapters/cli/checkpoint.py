@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from ...engine.checkpoints import Checkpoint
 from ...engine.times import iso_time
 from .options import Json, engine_of
 from .output import print_json, say
+
+if TYPE_CHECKING:
+    from ...engine.checkpoints import Checkpoint
 
 checkpoints = typer.Typer(no_args_is_help=True)
 

@@ -11,7 +11,6 @@ import typer
 from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
 from .. import location
-from ..connection import connect
 from .checkpoint import checkpoints
 from .options import Actor, AddressText, DatasetText, Json, Project, engine_of
 from .output import note, print_json, print_table, progress_bar, say
@@ -76,6 +75,8 @@ def init(
     json: Json = False,
 ) -> None:
     """Make an engine in a folder; one that is there already stays as it is."""
+    from ..connection import connect
+
     here = "." if location.exists(".") else location.HIDDEN_FOLDER
     wanted = folder or context.obj or here
     created = not location.exists(wanted)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import location
-from ..connection import Engine, current_engine
+
+if TYPE_CHECKING:
+    from ..connection import Engine
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Actor = Annotated[
@@ -34,6 +36,8 @@ DatasetText = Annotated[
 @contextmanager
 def engine_of(context: typer.Context) -> Generator[Engine, None, None]:
     """Give the engine meant, as the current one of the block; closed afterwards if it was opened here."""
+    from ..connection import current_engine
+
     url = location.find(context.obj)
     if url is None:
         yield current_engine()

@@ -45,6 +45,8 @@ class Commands(TyperGroup):
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Run an app on the process's arguments and exit with its status."""
     _prepare_streams()
+    # No command multiplies matrices, and the threads that numpy would start for it spin for a while.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         _check_arguments()
         app(prog_name=name)
