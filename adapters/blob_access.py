@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..engine.blob_commands import BlobCommands
 from ..engine.blobs import BlobStore, ScrubFindings
+from ..engine.moments import describe_moment
 from ..projections.blob_references import BlobNames, referenced
 from ..projections.catalog import Catalog
 from ..projections.runner import Runner
@@ -77,6 +78,13 @@ class BlobAccess:
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
         return self._commands.restore_blobs(digests, is_present)
+
+    def fate(self, digest: str) -> str | None:
+        """Return when a blob was deleted, None for one that was not."""
+        when = self._commands.blob_ledger.collected(digest)
+        return when and (
+            f"garbage collection deleted it at {describe_moment(when.position, when.at)}, when no frame named it any more"
+        )
 
     def referenced(self) -> set[str]:
         """Return the blobs that frames of existing versions name, level with the log."""

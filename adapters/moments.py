@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
 
 from ..engine.aggregates import Aggregates
 from ..engine.moments import Moment, position_at
 from ..engine.prefix import LogPrefix
 from ..projections.catalog import Catalog
 from ..projections.past import PastCounts, PastStates
+from ..projections.past_catalog import fold_catalog
 from ..projections.runner import Runner
 from ..projections.stats import Counts
 from .connection import Engine
@@ -49,6 +53,8 @@ class EngineAt(Engine):
         weakref.finalize(self, self._store.close)
         self.catalog = Catalog(self.log)
         self.runner = Runner(self.log, self._store, (self.catalog,))
+        self._is_folded = False
+        self._folding = threading.Lock()
         past = PastStates(self.prefix, origin.parent_of, origin.states)
         self.states = past
         self.stats = origin.stats
@@ -74,6 +80,18 @@ class EngineAt(Engine):
         """Refuse: `UsageError`."""
         raise self.prefix.refusal()
 
+    @contextmanager
+    def read_catalog(self) -> Generator[sa.Connection, None, None]:
+        """Give a connection to the tables of the catalog, folded at the first call."""
+        with self._folding:
+            if not self._is_folded:
+                with self.origin.read_catalog() as connection:
+                    now = self.origin.catalog.versions(connection, removed=True)
+                fold_catalog(self.prefix, self._store, self.catalog, now)
+                self._is_folded = True
+        with super().read_catalog() as connection:
+            yield connection
+
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that held any."""
         with self.read_catalog() as connection:
@@ -93,7 +111,7 @@ class EngineAt(Engine):
         """The store of file contents, to read from; what was deleted since the moment says so."""
         from ..engine.past_blobs import PastBlobs
 
-        return PastBlobs(self.origin.blobs, self.origin.commands.blob_ledger, self.prefix.refusal)
+        return PastBlobs(self.origin.blobs, self.prefix.refusal)
 
     def close(self) -> None:
         """Stop being the current engine; one that `connect` opened closes its databases."""

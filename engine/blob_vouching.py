@@ -20,6 +20,10 @@ class Vouching(Protocol):
         """Take contents just stored off the list of those to be deleted; returns the ones that are gone by now."""
         ...
 
+    def fate(self, digest: str) -> str | None:
+        """Return what became of a content that is not in the store, None when that is not known."""
+        ...
+
 
 class NothingKnown:
     """Relies on nothing: every content is written."""
@@ -31,3 +35,7 @@ class NothingKnown:
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
         """Do nothing: no list is kept."""
         return []
+
+    def fate(self, digest: str) -> str | None:  # noqa: ARG002
+        """Return None: nobody knows."""
+        return None

@@ -120,7 +120,7 @@ class BlobStore:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.place = url if isinstance(url, BlobPlace) else _place_of(os.fspath(url), filesystem)
-        self._vouching = vouching or NothingKnown()
+        self.vouching = vouching or NothingKnown()
         self._waits = growing_waits(retries)
         self._sleep = sleep
 
@@ -189,9 +189,9 @@ class BlobStore:
         return outcome
 
     def _intake(self, known: Known | None) -> Intake:
-        known = self._vouching.known() if known is None else known
+        known = self.vouching.known() if known is None else known
         knows = known if callable(known) else known.__contains__
-        return Intake(self.place, knows, self._vouching.vouch)
+        return Intake(self.place, knows, self.vouching.vouch)
 
     def _finish(
         self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
@@ -320,7 +320,10 @@ class BlobStore:
         return scrub(self.place, digests, progress, expected)
 
     def _missing(self, digest: str) -> NotFoundError:
-        return NotFoundError(f"there is no blob {digest} ({self.place.path(digest)})")
+        fate = self.vouching.fate(digest)
+        return NotFoundError(
+            f"there is no blob {digest} ({self.place.path(digest)}){f': {fate}' if fate else ''}"
+        )
 
 
 def growing_waits(retries: int) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
@@ -116,8 +116,12 @@ class Log(ABC):
         """Return a part of a command (the last one by default), or None."""
 
     @abstractmethod
-    def stream_version(self, stream_id: str, *, lte: int | None = None) -> int | None:
-        """Return the version of a stream's last event, at or before position `lte`; None for an unknown stream."""
+    def stream_version(self, stream_id: str) -> int | None:
+        """Return the version of a stream's last event, None for an unknown stream."""
+
+    @abstractmethod
+    def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
+        """Return the header of a stream's last batch that begins at or before position `lte`."""
 
     @abstractmethod
     def headers(
@@ -127,10 +131,12 @@ class Log(ABC):
         lte: int | None = None,
         stream_id: str | None = None,
         schema: str | None = None,
+        topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order; those whose last position is above `gt` and first position up to `lte`.
 
+        Of batches without any of `topics` most are left out.
         A header that cannot be read raises `IntegrityError`; with `damaged` it is left out and the error put there.
         """
 

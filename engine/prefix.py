@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -88,9 +89,15 @@ class LogPrefix(Log):
             (self._cut_append(one) for one in found if one and one.first_position <= self.position), None
         )
 
-    def stream_version(self, stream_id: str, *, lte: int | None = None) -> int | None:
+    def stream_version(self, stream_id: str) -> int | None:
         """Return the version of a stream's last event here, None for an unknown stream."""
-        return self.whole.stream_version(stream_id, lte=self._limit(lte))
+        last = self.last_batch(stream_id, lte=self.position)
+        return last and last.last_version
+
+    def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
+        """Return the header of a stream's last batch that begins at or before position `lte`."""
+        found = self.whole.last_batch(stream_id, lte=self._limit(lte), schema=schema)
+        return found and self._cut_header(found)
 
     def headers(
         self,
@@ -99,12 +106,13 @@ class LogPrefix(Log):
         lte: int | None = None,
         stream_id: str | None = None,
         schema: str | None = None,
+        topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order."""
         if gt < self.position:
-            limit = self._limit(lte)
-            found = self.whole.headers(gt=gt, lte=limit, stream_id=stream_id, schema=schema, damaged=damaged)
+            which: dict[str, Any] = {"stream_id": stream_id, "schema": schema, "topics": topics}
+            found = self.whole.headers(gt=gt, lte=self._limit(lte), damaged=damaged, **which)
             yield from map(self._cut_header, found)
 
     def batch_at(self, position: int) -> BatchHeader:

@@ -59,6 +59,8 @@ _EVENTS = (
     e.VersionPublished,
     e.VersionRemoved,
 )
+CATALOG_TOPICS = frozenset(event.__name__ for event in _EVENTS)
+"""Topics of the lifecycle events that the catalog is folded from."""
 
 
 class CatalogChanges(msgspec.Struct):

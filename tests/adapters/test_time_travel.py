@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
 from framelode.adapters.sql.database import Database
+from framelode.engine.keys import ROW
 from framelode.engine.moments import parse_moment
 from framelode.engine.prefix import LogPrefix
 from framelode.engine.times import utc
 from framelode.projections import snapshots
+from framelode.projections.catalog import Catalog
 from framelode.projections.runner import Runner
 from framelode.projections.stats import Stats
 
@@ -314,10 +316,12 @@ class TestViews:
         engine.gc(none, young=none, dry_run=False)
         engine.gc(none, young=none, dry_run=False)
         past = engine.at(then).blobs
-        for read in (past.read, past.open, past.size):
-            with pytest.raises(NotFoundError, match=rf"garbage collection at position {head(engine)} \(2023"):
+        for read in (past.read, past.open, past.size, engine.blobs.read):
+            with pytest.raises(
+                NotFoundError, match=rf"collection deleted it at position {head(engine)} \(2023"
+            ):
                 read(digest)
-        with pytest.raises(NotFoundError, match="there is no blob"):
+        with pytest.raises(NotFoundError, match=r"there is no blob 0a.*\)$"):
             past.read("0a" * 32)
         engine.blobs.put(b"a")
         assert past.read(digest) == b"a"
@@ -531,42 +535,119 @@ def test_every_moment_is_what_was_seen_then(tmp_path_factory, steps, same_time, 
             engine.close()
 
 
-def folded_counts(prefix):
-    """Return the statistics of every version, folded over a prefix of the log."""
-    counts = defaultdict(Counter)
+def tables(projection, store):
+    """Return the rows of all tables of a projection."""
+    with store.read() as connection:
+        return [
+            sorted(map(tuple, connection.execute(sa.select(each))), key=repr)
+            for each in projection.metadata.sorted_tables
+        ]
+
+
+def folded(prefix):
+    """Return the catalog and the statistics of every version, folded over a prefix of the log from its start."""
     with closing(Database(None)) as scratch:
-        stats = Stats(prefix)
-        Runner(prefix, scratch, [stats]).catch_up(stats)
-        with scratch.read() as connection:
-            for version_id, kind, name, count in connection.execute(sa.select(*stats.counts.c)):
-                counts[version_id][kind, name] = count
-    return counts
+        catalog, stats = Catalog(prefix), Stats(prefix)
+        Runner(prefix, scratch, [catalog, stats]).catch_up_all()
+        counts = defaultdict(Counter)
+        for version_id, kind, name, count in tables(stats, scratch)[0]:
+            counts[version_id][kind, name] = count
+        return tables(catalog, scratch), counts
 
 
-@given(steps=more_steps)
-@settings(max_examples=30)
-def test_any_position_is_a_fold_of_the_events_up_to_it(steps):
+def events_of(log):
+    """Return every event of a log: stream, version, key row and encoded event."""
+    found = []
+    for header in log.headers():
+        (body,) = log.bodies([header.first_position])
+        keys = log.rows_at([header.first_position])[header.first_position]
+        assert len(body) == header.count
+        assert len(keys) in {0, header.count * ROW.itemsize}
+        for index, event in enumerate(body.events()):
+            key = keys[index * ROW.itemsize : (index + 1) * ROW.itemsize]
+            found.append((header.stream_id, header.first_version + index, key, event))
+    return found
+
+
+@given(steps=more_steps, first=st.integers(0, 4))
+@settings(max_examples=20)
+def test_any_position_is_a_fold_of_the_events_up_to_it(steps, first):
     """Positions that nobody ever saw, within appends and batches, too."""
     with warnings.catch_warnings(), framelode.connect("sqlite://") as engine:
         warnings.simplefilter("ignore")
         player = Player(engine, "d")
         for step in steps:
             player.play(*step)
-        for position in range(head(engine) + 1):
+        for position in range(first, head(engine) + 1, 5):
             past = engine.at(position)
-            counts = folded_counts(LogPrefix(engine.log, position))
+            catalog, counts = folded(LogPrefix(engine.log, position))
             with past.read_catalog() as connection:
                 rows = past.catalog.versions(connection, removed=True)
+            assert tables(past.catalog, past._store) == catalog
             for row in rows:
-                folded = engine.states.at(row.version_id, position)
+                fresh = engine.states.at(row.version_id, position)
                 found = past.states.current(row.version_id)
-                assert found.settled().positions.tolist() == folded.settled().positions.tolist()
+                assert found.settled().positions.tolist() == fresh.settled().positions.tolist()
                 assert (found.total, found.batches.counts.sum()) == (
-                    folded.total,
-                    folded.batches.counts.sum(),
+                    fresh.total,
+                    fresh.batches.counts.sum(),
                 )
-                assert past.version_totals().get(row.version_id, 0) == folded.total
+                assert past.version_totals().get(row.version_id, 0) == fresh.total
                 assert past.version_counts(row.version_id) == counts[row.version_id]
+        engine.close()
+
+
+@given(steps=more_steps)
+@settings(max_examples=15)
+def test_a_prefix_is_a_log_of_its_first_events(steps):
+    with warnings.catch_warnings(), framelode.connect("sqlite://") as engine:
+        warnings.simplefilter("ignore")
+        player = Player(engine, "d")
+        for step in steps:
+            player.play(*step)
+        whole = engine.log
+        events, appends = events_of(whole), list(whole.appends())
+        for position in range(len(events) + 1):
+            prefix = LogPrefix(whole, position)
+            assert events_of(prefix) == events[:position]
+            assert prefix.head().position == position
+            streams = {}
+            for stream, version, *_ in events[:position]:
+                streams[stream] = version
+            for stream in {stream for stream, *_ in events}:
+                assert prefix.stream_version(stream) == streams.get(stream)
+                keys = [key for one, _, key, _ in events[:position] if one == stream]
+                assert b"".join(page.keys for page in prefix.stream_rows(stream)) == b"".join(keys)
+            for append in appends:
+                found = prefix.find_append(append.command_id)
+                assert (found is not None) == (append.first_position <= position)
+            assert sum(len(list(prefix.headers(gt=at, lte=at + 1))) > 0 for at in range(position)) == position
+            covered = [one.last_position - one.first_position + 1 for one in prefix.appends()]
+            assert sum(covered) == position
+            with pytest.raises(NotFoundError):
+                prefix.batch_at(position + 1)
+        engine.close()
+
+
+def test_commands_of_several_parts_are_found_up_to_the_moment(engine, draft):
+    draft.add_frames([frame(number) for number in range(20)], batch_size=1, command_id="c")
+    parts = [one for one in engine.log.appends() if one.command_id == "c"]
+    assert [one.part for one in parts] == [0, 1, 2]
+    prefix = engine.at(parts[1].first_position + 3).log
+    found = prefix.find_append("c")
+    assert (found.part, found.is_last, found.last_position) == (1, False, parts[1].first_position + 3)
+    assert prefix.find_append("c", 0) == parts[0]
+    assert prefix.find_append("c", 2) is None
+    assert engine.at(parts[0].first_position - 1).log.find_append("c") is None
+
+
+def test_a_prefix_opens_in_another_process(tmp_path, ticks):
+    with framelode.connect(tmp_path, clock=ticks.clock, new_id=ticks.new_id) as engine:
+        DatasetVersion.create_new_dataset("food")
+        DatasetVersion.get_current(dataset_name="food").add_frames([frame(1), frame(2)])
+        prefix = engine.at(6).log
+        with pickle.loads(pickle.dumps(prefix.opener()))() as opened:
+            assert events_of(opened) == events_of(prefix)
         engine.close()
 
 
