@@ -164,6 +164,12 @@ def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Itera
 
 def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
     indices = positions - body.first_position
+    if indices[-1] >= len(body):
+        position = int(positions[-1])
+        message = (
+            f"the body of the batch at position {body.first_position} has no event at position {position}"
+        )
+        raise IntegrityError(message, position=position)
     numbers = body.blocks_of(indices)
     for some in np.split(np.arange(len(indices)), np.flatnonzero(np.diff(numbers)) + 1):
         number = int(numbers[some[0]])

@@ -118,6 +118,8 @@ class _Walk:
         problems: list[str] = []
         for examined in self._examined(head, executor):
             problems += self._chain.join(examined.chain)
+            if examined.not_folded and not problems:
+                problems.append(examined.not_folded)
             self._take_over(examined, sound=not problems)
             if progress:
                 progress(min(self.position, head), head)
@@ -213,46 +215,51 @@ def _check_fingerprint(
 
 def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:
     findings.projections = len(runner.projections)
-    for tries in range(_TRIES):
-        if tries < _TRIES - 1:
-            problems, moved = _compare(runner, fresh)
-        else:
-            # Others keep writing: they are kept out for once.
-            with runner.store.write():
-                problems, moved = _compare(runner, fresh)
+    for _ in range(_TRIES):
+        runner.catch_up_all()
+        with runner.store.read() as connection:
+            problems, moved = _compare(connection, runner, fresh)
         if not problems or not moved:
-            findings.problems += problems
-            return
+            break
+    else:
+        # Others keep writing: they are kept out for once.
+        with runner.exclusive() as connection:
+            problems, _ = _compare(connection, runner, fresh)
+    findings.problems += problems
 
 
-def _compare(runner: Runner, fresh: Runner) -> tuple[list[str], bool]:
+def _compare(connection: sa.Connection, runner: Runner, fresh: Runner) -> tuple[list[str], bool]:
     """Compare live tables with fresh ones; also says whether either have moved meanwhile."""
-    runner.catch_up_all()
     fresh.catch_up_all()
     pairs = list(zip(runner.projections, fresh.projections, strict=True))
-    problems = [
-        f"projection {kept.name}: {difference}"
-        for kept, folded in pairs
-        for difference in _differences(runner.store, fresh.store, kept, folded)
-    ]
-    moved = any(runner.position(kept) != fresh.position(folded) for kept, folded in pairs)
+    with fresh.store.read() as scratch:
+        problems = [
+            f"projection {kept.name}: {difference}"
+            for kept, folded in pairs
+            for difference in _differences(connection, scratch, kept, folded)
+        ]
+        moved = any(
+            runner.position_in(connection, kept) != fresh.position_in(scratch, folded)
+            for kept, folded in pairs
+        )
     return problems, moved
 
 
-def _differences(store: Store, scratch: Store, kept: Projection, folded: Projection) -> Iterator[str]:
+def _differences(
+    connection: sa.Connection, scratch: sa.Connection, kept: Projection, folded: Projection
+) -> Iterator[str]:
     pairs = zip(kept.metadata.sorted_tables, folded.metadata.sorted_tables, strict=True)
     for one, other in pairs:
-        for row, expected in zip_longest(_rows(store, one), _rows(scratch, other)):
+        for row, expected in zip_longest(_rows(connection, one), _rows(scratch, other)):
             if row != expected:
                 key = (row or expected)[: len(one.primary_key.columns)]
                 yield f"table {one.name} differs from a fresh fold at {', '.join(map(str, key))}: rebuild it"
                 break
 
 
-def _rows(store: Store, table: sa.Table) -> Iterator[Sequence[Any]]:
+def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
     """Yield the rows of a table in order of its key, which comes first in each."""
     key = list(table.primary_key.columns)
     others = [column for column in table.columns if column not in key]
-    with store.read() as connection:
-        for row in connection.execute(sa.select(*key, *others).order_by(*key)):
-            yield tuple(row)
+    for row in connection.execute(sa.select(*key, *others).order_by(*key)):
+        yield tuple(row)

@@ -54,7 +54,7 @@ def content_problems(log: Log, page: Page, keys: dict[int, bytes]) -> Iterator[s
                     log, f"the batch has the unknown schema {header.schema!r}", header.first_position
                 )
         except IntegrityError as error:
-            yield str(error)
+            yield str(error) if log.name in str(error) else f"{log.name}: {error}"
 
 
 def _event_problems(log: Log, page: Page, header: BatchHeader) -> Iterator[str]:

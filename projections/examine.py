@@ -30,12 +30,15 @@ class Examined(msgspec.Struct):
         Versions published in it, with the position.
     stretch : Stretch or None
         What it comes to for the projections; None when it is empty or damaged.
+    not_folded : str or None
+        Why it could not be folded though it is sound: what it refers to is damaged.
     """
 
     chain: ChainPart
     created: list[VersionCreated] = []
     published: list[tuple[int, VersionPublished]] = []
     stretch: Stretch | None = None
+    not_folded: str | None = None
 
 
 def examine(
@@ -68,13 +71,21 @@ def examine(
             _check_page(log, walk, page, damaged, contents)
             if contents and not walk.part.problems:
                 _collect(page, found)
-                found.stretch = fold_page(projections, page, found.stretch)
+                _fold(projections, page, found)
         _note(walk.part, damaged)
         if lte is None:
             walk.finish()
-        if walk.part.problems:
+        if walk.part.problems or found.not_folded:
             found.stretch = None
     return found
+
+
+def _fold(projections: Sequence[FoldedProjection[Any]], page: Page, found: Examined) -> None:
+    if found.not_folded is None:
+        try:
+            found.stretch = fold_page(projections, page, found.stretch)
+        except IntegrityError as error:
+            found.not_folded = str(error)
 
 
 def _check_page(log: Log, walk: ChainWalk, page: Page, damaged: list[IntegrityError], contents: bool) -> None:

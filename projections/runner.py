@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -119,11 +120,10 @@ class Runner:
     def _swap(self, live: Sequence[Projection], fresh: Sequence[Projection]) -> bool:
         """Swap the tables if little is left to fold; others must not find the live ones behind where they were."""
         with self.store.write() as connection:
-            head = self._log.head()
-            tracks = [self._found_track(connection, each) for each in fresh]
-            if any(track.position + _PAGE_EVENTS < head.position for track in tracks):
+            near = self._log.head().position - _PAGE_EVENTS
+            if any(self._found_track(connection, each).position < near for each in fresh):
                 return False
-            self._level(fresh, head)
+            self._level_in(connection, fresh)
             for old, new in zip(live, fresh, strict=True):
                 self._tracking.swap(connection, old, new)
         return True
@@ -140,10 +140,21 @@ class Runner:
         self._tracks |= {each.full_name: reached for each in projections}
         return True
 
+    @contextmanager
+    def exclusive(self) -> Generator[sa.Connection, None, None]:
+        """Keep every other writer of the tables out, which are level with the log inside."""
+        with self._lock, self.store.write() as connection:
+            self._level_in(connection, self.projections)
+            yield connection
+
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
         with self.store.read() as connection:
-            track = self._tracking.read(connection, projection)
+            return self.position_in(connection, projection)
+
+    def position_in(self, connection: sa.Connection, projection: Projection) -> int:
+        """Return the position that a projection has reached, as a connection sees it."""
+        track = self._tracking.read(connection, projection)
         return track.position if track else 0
 
     def _level(
@@ -193,18 +204,32 @@ class Runner:
     def _step(self, projections: Sequence[Projection], head: Head) -> None:
         """Fold one page in one transaction, for those projections that are farthest behind."""
         with self.store.write() as connection:
-            tracks = {each.full_name: self._found_track(connection, each) for each in projections}
-            position = min(track.position for track in tracks.values())
-            further = [track.position for track in tracks.values() if track.position > position]
-            page = self._page(position, min([head.position, *further]))
-            if page is not None:
-                reached = Track(page[-1].last_position, page[-1].digest)
-                for each in projections:
-                    if tracks[each.full_name].position == position:
-                        each.apply(connection, page)
-                        self._tracking.write(connection, each, reached)
-                        tracks[each.full_name] = reached
+            tracks = self._step_in(connection, projections, head)
         self._remember(tracks, head)
+
+    def _step_in(
+        self, connection: sa.Connection, projections: Sequence[Projection], head: Head
+    ) -> dict[str, Track]:
+        """Fold one page in a transaction that is open; returns how far the projections have come."""
+        tracks = {each.full_name: self._found_track(connection, each) for each in projections}
+        position = min(track.position for track in tracks.values())
+        further = [track.position for track in tracks.values() if track.position > position]
+        page = self._page(position, min([head.position, *further]))
+        if page is not None:
+            reached = Track(page[-1].last_position, page[-1].digest)
+            for each in projections:
+                if tracks[each.full_name].position == position:
+                    each.apply(connection, page)
+                    self._tracking.write(connection, each, reached)
+                    tracks[each.full_name] = reached
+        return tracks
+
+    def _level_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> None:
+        """Bring projections level with the head in a transaction that is open."""
+        head, behind = self._log.head(), bool(projections)
+        while behind:
+            tracks = self._step_in(connection, projections, head)
+            behind = any(track.position < head.position for track in tracks.values())
 
     def _page(self, position: int, lte: int) -> Page | None:
         """Return the page that follows a position, None at the end."""

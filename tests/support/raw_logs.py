@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from framelode.engine.batch import (
+    AppendHeader,
+    BatchHeader,
+    Body,
+    body_checksum,
+    chain_digest,
+    genesis_digest,
+    pack_batch,
+)
 
 
 @contextmanager
@@ -25,3 +36,47 @@ def unguarded(folder):
         for _, statement in triggers:
             connection.execute(statement)
         connection.execute("COMMIT")
+
+
+def forge(folder, edit):
+    """Rewrite a log as somebody would who knows the format: what `edit` changes, then every digest that follows.
+
+    `edit` takes dicts of batches and appends in order, and the events of each body, by first position.
+    """
+    with unguarded(folder) as connection:
+        connection.row_factory = sqlite3.Row
+        (uuid,) = connection.execute("SELECT uuid FROM log_info").fetchone()
+        batches = [dict(row) for row in connection.execute("SELECT * FROM record_batch ORDER BY 1")]
+        appends = [dict(row) for row in connection.execute("SELECT * FROM append ORDER BY 1")]
+        bodies = {
+            row["first_position"]: list(Body(row["first_position"], row["codec"], row["body"]).events())
+            for row in connection.execute("SELECT * FROM record_body")
+        }
+        edit(batches, appends, bodies)
+        for table in ("append", "record_batch", "record_body"):
+            connection.execute(f"DELETE FROM {table}")
+        for append in appends:
+            insert(connection, "append", append)
+        headers = {append["append_id"]: append | {"is_last": bool(append["is_last"])} for append in appends}
+        previous = genesis_digest(uuid)
+        for batch in batches:
+            first = batch["first_position"]
+            packed = pack_batch(batch["stream_id"], 0, batch["schema"], (), bodies[first], batch["keys"])
+            batch |= {
+                "previous_digest": previous,
+                "keys_digest": packed.keys_digest,
+                "body_digest": packed.body_digest,
+            }
+            header = {
+                name: value for name, value in batch.items() if name in BatchHeader.__struct_fields__
+            } | {"topics": tuple(json.loads(batch["topics"])), "digest": b""}
+            previous = chain_digest(BatchHeader(**header), AppendHeader(**headers[batch["append_id"]]))
+            insert(connection, "record_batch", batch | {"digest": previous})
+            checksum = body_checksum(first, packed.stored_hash)
+            body = {"first_position": first, "codec": packed.codec, "checksum": checksum, "body": packed.body}
+            insert(connection, "record_body", body)
+
+
+def insert(connection, table, values):
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))

@@ -1,0 +1,453 @@
+"""What `verify` finds where every digest fits: logs forged by somebody who knows the format, and what is derived."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import weakref
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
+
+import msgspec
+import pytest
+import rich_log
+from raw_logs import forge, raw, unguarded
+
+import framelode
+from framelode import DatasetVersion, SingleFrame
+from framelode.engine.errors import IntegrityError, UsageError
+from framelode.engine.events import VersionCreated
+from framelode.engine.keys import ROW
+from framelode.projections import check, snapshots
+from framelode.projections.tree_fold import fold_tree
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rich")
+    with closing(framelode.connect(folder)) as engine:
+        rich_log.play(engine)
+    return folder
+
+
+@pytest.fixture
+def folder(rich, tmp_path):
+    return shutil.copytree(rich, tmp_path / "engine")
+
+
+@pytest.fixture(params=[3, 50_000], ids=["in stretches", "at once"])
+def stretch(request, monkeypatch):
+    monkeypatch.setattr(check, "_EVENTS_AT_ONCE", request.param)
+    monkeypatch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", request.param)
+
+
+def problems(folder, **arguments):
+    """Return what is wrong with a log, as a list; projections are not there and so cannot be."""
+    (folder / "projections.db").unlink(missing_ok=True)
+    with closing(framelode.connect(folder)) as engine:
+        try:
+            engine.verify(**arguments)
+        except IntegrityError as error:
+            return list(error.problems)
+    return []
+
+
+def position_of(problem):
+    return int(re.findall(r"position (\d+)", problem)[-1])
+
+
+def frames_batch(batches, number=1):
+    return [batch for batch in batches if batch["schema"] == "frames.1"][number]
+
+
+def lifecycle(batches, topic):
+    return next(batch for batch in batches if topic in batch["topics"])
+
+
+def rewritten(event, **fields):
+    """Return a lifecycle event with other fields."""
+    number, state = msgspec.msgpack.decode(event)
+    version, values = msgspec.msgpack.decode(state)
+    return msgspec.msgpack.encode([number, msgspec.msgpack.encode([version, values | fields])])
+
+
+class Forgery:
+    """Ways to rewrite a log so that its chain holds; each returns the position that is wrong."""
+
+    def nothing(batches, appends, bodies):
+        return None
+
+    def time_runs_back(batches, appends, bodies):
+        batches[7]["recorded_at"] = batches[6]["recorded_at"] - 1
+        return batches[7]["first_position"]
+
+    def stream_with_a_gap(batches, appends, bodies):
+        batch = frames_batch(batches, 2)
+        for later in batches:
+            if later["stream_id"] == batch["stream_id"] and later["first_version"] >= batch["first_version"]:
+                later["first_version"] += 1
+        return batch["first_position"]
+
+    def positions_with_a_gap(batches, appends, bodies):
+        last, append = batches[-1], appends[-1]
+        assert last["append_id"] == append["append_id"]
+        first = last["first_position"]
+        last["first_position"] = first + 5
+        append["last_position"] += 5
+        bodies[first + 5] = bodies.pop(first)
+        return first
+
+    def appends_with_a_gap(batches, appends, bodies):
+        for append in appends[4:]:
+            append["append_id"] += 1
+        for batch in batches:
+            batch["append_id"] += batch["append_id"] > 4
+        return appends[4]["first_position"]
+
+    def append_that_is_longer(batches, appends, bodies):
+        appends[4]["last_position"] += 1
+        return appends[5]["first_position"]
+
+    def append_that_begins_before(batches, appends, bodies):
+        appends[4]["first_position"] -= 1
+        return appends[4]["first_position"] + 1
+
+    def payload_of_another(batches, appends, bodies):
+        batch = frames_batch(batches)
+        body = bodies[batch["first_position"]]
+        body[1] = body[2]
+        return batch["first_position"] + 1
+
+    def digest_of_another(batches, appends, bodies):
+        batch = frames_batch(batches)
+        keys = bytearray(batch["keys"])
+        keys[ROW.itemsize - 1] ^= 1
+        batch["keys"] = bytes(keys)
+        return batch["first_position"]
+
+    def unknown_operation(batches, appends, bodies):
+        batch = frames_batch(batches)
+        keys = bytearray(batch["keys"])
+        keys[2 * ROW.itemsize + 16] = 9
+        batch["keys"] = bytes(keys)
+        return batch["first_position"] + 2
+
+    def delete_with_a_payload(batches, appends, bodies):
+        batch = next(batch for batch in batches if "FrameDeleted" in batch["topics"])
+        event = msgspec.msgpack.decode(bodies[batch["first_position"]][0])
+        bodies[batch["first_position"]][0] = msgspec.msgpack.encode([{"meta": {}}, *event[1:]])
+        return batch["first_position"]
+
+    def previous_of_the_future(batches, appends, bodies):
+        batch = next(batch for batch in batches if "FrameUpdated" in batch["topics"])
+        event = msgspec.msgpack.decode(bodies[batch["first_position"]][-1])
+        event[2] = batch["first_position"] + batch["count"] - 1
+        bodies[batch["first_position"]][-1] = msgspec.msgpack.encode(event)
+        return event[2]
+
+    def id_of_another(batches, appends, bodies):
+        batch = frames_batch(batches)
+        event = msgspec.msgpack.decode(bodies[batch["first_position"]][0])
+        bodies[batch["first_position"]][0] = msgspec.msgpack.encode([event[0], "another id"])
+        return batch["first_position"]
+
+    def event_that_is_none(batches, appends, bodies):
+        batch = frames_batch(batches)
+        bodies[batch["first_position"]][2] = b"\xc3"
+        return batch["first_position"] + 2
+
+    def one_event_less(batches, appends, bodies):
+        batch = frames_batch(batches)
+        bodies[batch["first_position"]].pop()
+        return batch["first_position"]
+
+    def keys_of_one_less(batches, appends, bodies):
+        batch = frames_batch(batches)
+        batch["keys"] = batch["keys"][: -ROW.itemsize]
+        return batch["first_position"]
+
+    def lifecycle_with_keys(batches, appends, bodies):
+        batch = lifecycle(batches, "VersionPublished")
+        batch["keys"] = bytes(ROW.itemsize)
+        return batch["first_position"]
+
+    def unknown_schema(batches, appends, bodies):
+        batch = frames_batch(batches)
+        batch["schema"] = "frames.9"
+        return batch["first_position"]
+
+    def unreadable_lifecycle_event(batches, appends, bodies):
+        batch = lifecycle(batches, "VersionDescribed")
+        bodies[batch["first_position"]][0] = b"\xc3"
+        return batch["first_position"]
+
+    def another_fingerprint(batches, appends, bodies):
+        batch = lifecycle(batches, "VersionPublished")
+        at = next(i for i, e in enumerate(bodies[batch["first_position"]]) if b"fingerprint" in e)
+        body = bodies[batch["first_position"]]
+        body[at] = rewritten(body[at], fingerprint="0" * 64)
+        return batch["first_position"] + at
+
+    def another_total(batches, appends, bodies):
+        batch = lifecycle(batches, "VersionPublished")
+        at = next(i for i, e in enumerate(bodies[batch["first_position"]]) if b"fingerprint" in e)
+        body = bodies[batch["first_position"]]
+        body[at] = rewritten(body[at], total=1000)
+        return batch["first_position"] + at
+
+    def frame_left_out(batches, appends, bodies):
+        """Replace a frame by another one: all digests fit, the fingerprint does not."""
+        batch = frames_batch(batches)
+        event = msgspec.msgpack.decode(bodies[batch["first_position"]][0])
+        assert len(event) == 1
+        batch["keys"] = b"\xee" * 16 + batch["keys"][16:]
+        published = lifecycle(batches, "VersionPublished")
+        at = next(i for i, e in enumerate(bodies[published["first_position"]]) if b"fingerprint" in e)
+        return published["first_position"] + at
+
+
+FORGERIES = [name for name in vars(Forgery) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_log_is_found_and_located(folder, name, stretch):
+    wrong = []
+    forge(folder, lambda *rows: wrong.append(getattr(Forgery, name)(*rows)))
+    found = problems(folder)
+    if name == "nothing":
+        assert found == []
+    else:
+        assert position_of(found[0]) == wrong[0], found
+        assert str(folder / "log.db") in found[0]
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_workers_find_the_same(folder, name, stretch):
+    forge(folder, getattr(Forgery, name))
+    here = problems(folder)
+    with ThreadPoolExecutor(2) as pool:
+        assert problems(folder, executor=pool) == here
+
+
+def test_other_processes_find_the_same(folder, monkeypatch):
+    monkeypatch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", 20)
+    with closing(framelode.connect(folder)) as engine:
+        here = engine.verify()
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            assert engine.verify(executor=pool) == here
+            forge(folder, Forgery.payload_of_another)
+            with pytest.raises(IntegrityError, match="a payload does not match its key row"):
+                engine.verify(executor=pool)
+
+
+def test_all_that_is_wrong_is_told(folder, stretch):
+    with raw(folder) as connection:
+        rows = connection.execute("SELECT first_position, schema FROM record_batch ORDER BY 1").fetchall()
+    firsts = [first for first, schema in rows if schema == "events.1"]
+    frames = [first for first, schema in rows if schema == "frames.1"]
+    changed, unreadable, missing = firsts[2], firsts[5], firsts[-3]
+    keys, body, gone = frames[1], frames[3], frames[5]
+    with unguarded(folder) as connection:
+        change = "UPDATE record_batch SET {} WHERE first_position = ?"
+        connection.execute(change.format("actor = 'somebody else'"), (changed,))
+        connection.execute(change.format("topics = 'none'"), (unreadable,))
+        connection.execute(change.format("keys = zeroblob(length(keys))"), (keys,))
+        connection.execute("UPDATE record_body SET body = x'00' WHERE first_position = ?", (body,))
+        connection.execute("DELETE FROM record_body WHERE first_position = ?", (gone,))
+        connection.execute("DELETE FROM record_batch WHERE first_position = ?", (missing,))
+    with raw(folder) as connection:
+        connection.execute("DROP TRIGGER append_no_delete")
+    found = problems(folder)
+    told = {int(number) for problem in found for number in re.findall(r"position (\d+)", problem)}
+    assert {changed, unreadable, missing, keys, body, gone} <= told
+    assert any("append_no_delete" in problem for problem in found)
+
+
+def test_an_index_that_differs_from_its_table_is_found(folder):
+    with raw(folder) as connection:
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'events.1', 'frames.1') WHERE name = 'record_batch_lifecycle'"
+        )
+    assert any("record_batch_lifecycle" in problem for problem in problems(folder))
+
+
+class TestQuick:
+    def test_the_chain_without_payloads(self, folder):
+        with closing(framelode.connect(folder)) as engine:
+            found = engine.verify(quick=True)
+            assert not found.contents
+            assert (found.events, found.versions, found.projections) == (engine.log.head().position, 0, 0)
+            whole = engine.verify()
+            assert whole.contents
+            assert (whole.events, whole.batches) == (found.events, found.batches)
+            assert whole.versions == 5
+            assert whole.fingerprints == 2
+            assert whole.projections == len(engine.runner.projections)
+
+    def test_finds_headers_and_keys_but_no_bodies(self, folder):
+        with unguarded(folder) as connection:
+            connection.execute("UPDATE record_body SET body = x'00'")
+        assert problems(folder, quick=True) == []
+        assert len(problems(folder)) > 10
+        with unguarded(folder) as connection:
+            connection.execute(
+                "UPDATE record_batch SET keys = zeroblob(length(keys)) WHERE schema = 'frames.1'"
+            )
+        assert problems(folder, quick=True)
+
+    def test_blobs_are_found_in_payloads(self, folder):
+        with (
+            closing(framelode.connect(folder)) as engine,
+            pytest.raises(UsageError, match="quick=True leaves out"),
+        ):
+            engine.verify(quick=True, blobs=True)
+
+
+class TestDerived:
+    @pytest.fixture
+    def engine(self, folder, monkeypatch):
+        monkeypatch.setattr(snapshots, "MINIMUM_EVENTS", 1)
+        with closing(framelode.connect(folder)) as engine:
+            yield engine
+
+    def versions(self, engine):
+        with engine.read_catalog() as connection:
+            return [row.version_id for row in engine.catalog.versions(connection)]
+
+    def test_a_state_in_memory(self, engine):
+        version_id = self.versions(engine)[0]
+        engine.states.current(version_id).total += 1
+        with pytest.raises(IntegrityError, match=f"the state of version {version_id} differs"):
+            engine.verify()
+
+    def test_snapshots_of_any_age(self, engine):
+        kept = [version_id for version_id in self.versions(engine) if engine.states.save_snapshot(version_id)]
+        assert kept
+        draft = engine.version(kept[0])
+        found = engine.verify()
+        assert found.snapshots == len(engine._snapshots.positions()) > 0
+        with engine:
+            if draft.draft:
+                draft.add_frames([SingleFrame(id="later")])
+        assert engine.verify().snapshots == found.snapshots
+
+    def test_a_snapshot_that_differs(self, engine):
+        assert any(engine.states.save_snapshot(version_id) for version_id in self.versions(engine))
+        with engine.runner.store.write() as connection:
+            connection.exec_driver_sql("UPDATE state_snapshot_v1 SET total = total + 1")
+        engine.states.forget()
+        with pytest.raises(IntegrityError, match="the snapshot of the state of version"):
+            engine.verify()
+        engine.rebuild()
+        engine.verify()
+
+    def test_a_projection_says_which_row(self, engine):
+        engine.catch_up()
+        with engine.runner.store.write() as connection:
+            connection.exec_driver_sql("UPDATE catalog_version_v1 SET name = 'x' WHERE name = 'right'")
+        with pytest.raises(
+            IntegrityError, match=r"catalog_version_v1 differs from a fresh fold at [0-9a-f]{32}"
+        ):
+            engine.verify()
+        engine.rebuild()
+        engine.verify()
+
+    @pytest.mark.parametrize(
+        "change", ["DELETE FROM stats_count_v2", "UPDATE stats_count_v2 SET name = 'x' || name"]
+    )
+    def test_rows_too_few_or_of_another_key(self, engine, change):
+        engine.catch_up()
+        with engine.runner.store.write() as connection:
+            connection.exec_driver_sql(change)
+        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v2 differs"):
+            engine.verify()
+
+    def test_what_is_written_meanwhile_is_no_problem(self, engine, monkeypatch, stretch):
+        draft = DatasetVersion.get_current(dataset_name="meals")
+        told = []
+
+        def write(done, total):
+            told.append((done, total))
+            if len(told) < 8:
+                draft.add_frames([SingleFrame(id=f"meanwhile {len(told)}")])
+
+        engine.verify(write)
+        assert told[-1][0] == told[-1][1] > 0
+
+    def test_others_that_go_on_writing_are_kept_out_for_once(self, engine, folder, monkeypatch):
+        compare, asked = check._compare, []
+
+        def write_first(connection, runner, fresh):
+            asked.append(connection)
+            if len(asked) <= check._TRIES:
+                with closing(framelode.connect(folder)) as other, other:
+                    DatasetVersion.get_current(dataset_name="meals").add_frames(
+                        [SingleFrame(id=str(len(asked)))]
+                    )
+                    other.catch_up()
+            return compare(connection, runner, fresh)
+
+        def compare_late(connection, runner, fresh):
+            """Others write after the fresh tables are level and before the live ones are read."""
+            fresh.catch_up_all()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(fresh, "catch_up_all", lambda: None)
+                return write_first(connection, runner, fresh)
+
+        with engine:
+            monkeypatch.setattr(check, "_compare", compare_late)
+            engine.verify()
+        assert len(asked) == check._TRIES + 1
+
+
+class TestTrees:
+    def line(self, count):
+        return [None, *range(count - 1)]
+
+    def caterpillar(self, count):
+        """A line with a leaf at every version."""
+        return [None, *(parent for number in range(count // 2) for parent in (2 * number, 2 * number))][
+            :count
+        ]
+
+    def two_lines(self, count):
+        return [None, 0, 0, *range(1, count - 2)]
+
+    @pytest.mark.parametrize("shape", ["line", "caterpillar", "two_lines"])
+    def test_few_states_are_held(self, shape):
+        count = 400
+        parents = getattr(self, shape)(count)
+        name = "version {}".format
+        created = [
+            VersionCreated(
+                originator_id=name(number),
+                originator_version=1,
+                dataset_id="d",
+                name="",
+                parent_id=None if parent is None else name(parent),
+            )
+            for number, parent in enumerate(parents)
+        ]
+        held, seen, most = weakref.WeakSet(), [], 0
+        with framelode.connect("sqlite://") as engine:
+            for fresh in fold_tree(engine.log, created, 0, {}):
+                held.add(fresh.state)
+                seen.append(fresh.version_id)
+                most = max(most, len(held))
+        engine.close()
+        assert sorted(seen) == sorted(event.originator_id for event in created)
+        assert most <= count.bit_length() + 2
+
+    def test_a_line_of_versions(self, ticks):
+        with framelode.connect("sqlite://", clock=ticks.clock, new_id=ticks.new_id) as engine:
+            DatasetVersion.create_new_dataset("d")
+            version = DatasetVersion.get_current(dataset_name="d")
+            for number in range(40):
+                version.add_frames([SingleFrame(id=str(n)) for n in range(number, number + 3)])
+                version.delete_frames([str(number - 1)] if number else [])
+                version = version.create_snapshot()
+            found = engine.verify()
+        engine.close()
+        assert (found.versions, found.fingerprints) == (41, 40)
