@@ -103,6 +103,10 @@ class BlobAccess:
         """Read every blob, and look for those that frames name."""
         return self.store.scrub(progress=progress, expected=self.referenced())
 
+    def missing(self) -> list[str]:
+        """Return the blobs that frames name and the store does not have."""
+        return [digest for digest in sorted(self.referenced()) if digest not in self.store]
+
     def problems(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, list[str]]:
         """Read the blobs that frames name; returns their number, and what is wrong with them."""
         wanted = sorted(self.referenced())

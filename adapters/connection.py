@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
     from .moments import Moments
+    from .portable.importing import LogImport
+    from .portable.transfer import LogExport
     from .uploads.service import UploadService
     from .write_side import WriteSide
 
@@ -417,6 +419,71 @@ class Engine(EngineHistory):
         key = None if public_key is None else VerifyingKey.load(public_key)
         checkpoint = against if isinstance(against, Checkpoint) else Checkpoint.read(against)
         return checkpoint.problems(self.log, key)
+
+    def export_log(
+        self,
+        path: PathLike,
+        *,
+        dataset: Dataset | str | None = None,
+        format: str | None = None,  # noqa: A002 - what the argument is called everywhere
+        callback: Progress | None = None,
+    ) -> LogExport:
+        """Write the log to a portable file that another engine imports to the same positions and digests.
+
+        Parameters
+        ----------
+        path : str or path
+            A new file. It appears whole or not at all.
+        dataset : Dataset or str, optional
+            Export one dataset alone: its events, with those of its versions. An import numbers them anew; contents,
+            their digests and fingerprints stay.
+        format : {"jsonl", "parquet"}, optional
+            By default Parquet (extra `arrow`) if the name ends in ``.parquet``, else JSON Lines, compressed if it ends
+            in ``.zst``.
+        callback : callable, optional
+            Called with the events written and the events to write.
+
+        Raises
+        ------
+        ConflictError
+            The file is there already.
+        IntegrityError
+            The log is damaged.
+        """
+        from .portable.transfer import export_log
+
+        return export_log(self, path, dataset, format, callback)
+
+    def import_log(self, path: PathLike, *, callback: Progress | None = None) -> LogImport:
+        """Take over what `export_log` wrote, into an engine whose log is empty.
+
+        A whole log keeps its identity, positions, times and digests, and repeated commands are known again. An import
+        that was interrupted carries on when it is called again. File contents are not in the file: the report names
+        those that are missing.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        callback : callable, optional
+            Called with the position reached and the position to reach.
+
+        Raises
+        ------
+        ConflictError
+            The log holds something else.
+        IntegrityError
+            The file is damaged; whole appends before the damage may be recorded.
+        InvalidValueError
+            The file is of another kind.
+        """
+        from .portable.transfer import import_log
+
+        return import_log(self, path, callback)
+
+    def missing_blobs(self) -> list[str]:
+        """Return the blobs that frames of existing versions name and the store does not have."""
+        return self._writes().blobs.missing()
 
     def close(self) -> None:
         """Close the databases; the engine cannot be used any more."""

@@ -147,9 +147,16 @@ def pack_batch(
     topics: Sequence[str],
     events: Sequence[bytes],
     keys: bytes = b"",
+    blocks: Sequence[int] | None = None,
 ) -> Batch:
-    """Pack encoded events into a batch: blocks, compression and digests."""
-    body, body_digest = _pack_body(events)
+    """Pack encoded events into a batch: blocks, compression and digests.
+
+    Parameters
+    ----------
+    blocks : sequence of int, optional
+        Events of each block where these are given: block limits enter the digest.
+    """
+    body, body_digest = _pack_body(events, blocks)
     return Batch(
         stream_id=stream_id,
         first_version=first_version,
@@ -177,13 +184,14 @@ def body_checksum(first_position: int, hashed: bytes) -> bytes:
     return blake3(first_position.to_bytes(8, "little") + hashed).digest(length=CHECKSUM_BYTES)
 
 
-def _pack_body(events: Sequence[bytes]) -> tuple[bytes, bytes]:
+def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[bytes, bytes]:
     lengths = np.fromiter(map(len, events), "<u4", len(events))
     compressor = _compressor()
     hasher = blake3()
     stored: list[bytes] = []
     entries: list[tuple[int, int, int]] = []
-    for start, stop in _block_bounds(lengths):
+    ends = None if blocks is None else np.cumsum([0, *blocks]).tolist()
+    for start, stop in _block_bounds(lengths) if ends is None else pairwise(ends):
         raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *events[start:stop]))
         hasher.update(raw)
         block = compressor.compress(raw)
@@ -255,6 +263,11 @@ class Body:
     def raw_bytes(self) -> int:
         """Number of bytes that all blocks have when they are open."""
         return int(self._raw.sum(dtype=np.int64))
+
+    @property
+    def block_events(self) -> list[int]:
+        """Number of events of each block."""
+        return np.diff(self._ends, prepend=0).tolist()
 
     def block_of(self, index: int) -> tuple[int, int]:
         """Return the block that holds event `index`, and the index of the block's first event."""

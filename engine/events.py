@@ -189,6 +189,16 @@ class SourcesDeleted(Event, frozen=True):
     uris: list[str]
 
 
+class LogImported(Event, frozen=True):
+    """A dataset of another log was taken over: its events, renumbered, are those before this one."""
+
+    log: str
+    position: int
+    digest: str
+    dataset_id: str
+    events: int
+
+
 class FrameEvent(Event, frozen=True):
     """One change of one frame, as the record batches hold it.
 
@@ -260,6 +270,7 @@ _EVENTS: dict[str, type[Event]] = {
         BlobsCollected,
         FilesUploaded,
         SourcesDeleted,
+        LogImported,
         FrameAdded,
         FrameUpdated,
         FrameDeleted,

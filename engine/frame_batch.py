@@ -108,10 +108,13 @@ def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) 
     """Pack changes into a record batch; returns it with its key rows."""
     rows = make_rows(changes.keys, changes.operations, changes.digests)
     topics = [FRAME_TOPICS[operation] for operation in np.unique(changes.operations).tolist()]
-    return pack_batch(stream_id, first_version, FRAMES_SCHEMA, topics, _encode(changes), rows.tobytes()), rows
+    return pack_batch(
+        stream_id, first_version, FRAMES_SCHEMA, topics, encode_changes(changes), rows.tobytes()
+    ), rows
 
 
-def _encode(changes: FrameChanges) -> list[bytes]:
+def encode_changes(changes: FrameChanges) -> list[bytes]:
+    """Encode each change as the event that a body holds."""
     if changes.plain and not changes.previous.any():
         return [_ARRAY_OF_ONE + payload for payload in changes.payloads]
     previous, saved = changes.previous.tolist(), changes.saved.tolist()

@@ -42,6 +42,13 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     guards: Mapping[str, int] = {}
 
 
+class Restored(msgspec.Struct, frozen=True, gc=False):
+    """One append as it was recorded before: its header, and its batches with theirs."""
+
+    header: AppendHeader
+    batches: Sequence[tuple[BatchHeader, Batch]]
+
+
 class StreamRows(msgspec.Struct, frozen=True, gc=False):
     """The key rows of one frame batch, read and checked."""
 
@@ -78,9 +85,13 @@ class Log(ABC):
     (try again) or `IntegrityError` (damage).
     """
 
-    uuid: str
     name: str
     """What messages call this log: its file or URL."""
+
+    @property
+    @abstractmethod
+    def uuid(self) -> str:
+        """The log's identity."""
 
     @property
     @abstractmethod
@@ -105,6 +116,25 @@ class Log(ABC):
             A batch does not follow the head of its stream, or a guarded stream has moved.
         AppendExistsError
             The command's part is recorded already.
+        """
+
+    @abstractmethod
+    def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
+        """Record appends of the log `uuid` as they were recorded before; all of them or nothing.
+
+        An empty log takes that identity over, since the first batch commits to it.
+
+        Parameters
+        ----------
+        after : Head
+            The head that they follow.
+
+        Raises
+        ------
+        ConflictError
+            The log has another identity and is not empty, or its head is not the one to follow.
+        IntegrityError
+            An append does not come to the digests that were recorded; nothing was recorded.
         """
 
     @abstractmethod

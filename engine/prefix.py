@@ -13,7 +13,7 @@ import msgspec
 from .batch import CODEC, AppendHeader, BatchHeader, Body, genesis_digest, pack_batch
 from .errors import IntegrityError, NotFoundError, UsageError
 from .keys import ROW
-from .log import Append, Head, Log, StreamRows
+from .log import Append, Head, Log, Restored, StreamRows
 from .moments import describe_moment
 
 
@@ -32,7 +32,6 @@ class LogPrefix(Log):
 
     def __init__(self, log: Log, position: int) -> None:
         self.whole = log
-        self.uuid = log.uuid
         self.name = log.name
         self.position = position
         last = log.batch_at(position) if position else None
@@ -49,6 +48,11 @@ class LogPrefix(Log):
         return UsageError(
             f"this engine shows the log at {self.moment} and is read only: use the engine of the present"
         )
+
+    @property
+    def uuid(self) -> str:
+        """The log's identity."""
+        return self.whole.uuid
 
     @property
     def reads_while_writing(self) -> bool:
@@ -70,6 +74,10 @@ class LogPrefix(Log):
         return partial(_open, self.whole.opener(), self.position)
 
     def append(self, append: Append) -> AppendHeader:  # noqa: ARG002 - the contract's signature
+        """Refuse: `UsageError`."""
+        raise self.refusal()
+
+    def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:  # noqa: ARG002 - likewise
         """Refuse: `UsageError`."""
         raise self.refusal()
 

@@ -11,6 +11,7 @@ import typer
 from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
 from .. import location
+from . import portable
 from .checkpoint import checkpoints
 from .options import Actor, AddressText, DatasetText, Json, Project, engine_of
 from .output import note, print_json, print_table, progress_bar, say
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 imports = typer.Typer(no_args_is_help=True)
-app.add_typer(imports, name="import", help="Record frames that are kept in other forms.")
+app.add_typer(imports, name="import", help="Record what is kept in other forms.")
 app.add_typer(checkpoints, name="checkpoint", help="Keep what the log's head was.")
 
 
@@ -170,6 +171,10 @@ def import_voc(
         )
     if done.problems:
         raise typer.Exit(SOME_REFUSED)
+
+
+app.command("export")(portable.export)
+imports.command("log")(portable.import_log)
 
 
 @app.command("ls")

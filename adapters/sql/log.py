@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from ...engine.batch import (
     chain_digest,
     genesis_digest,
 )
-from ...engine.errors import IntegrityError, StorageError, UsageError
-from ...engine.log import Append, AppendExistsError, Clock, Head, Log, StreamConflictError
+from ...engine.errors import ConflictError, IntegrityError, StorageError, UsageError
+from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, StreamConflictError
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
@@ -52,7 +52,8 @@ class SqlLog(SqlLogReads):
         self._clock = clock
         self._head: Head | None = None
         self._head_version = -1
-        self.uuid = self._open(new_id)
+        self._was_empty = True
+        self._uuid = self._open(new_id)
         database.use_write_ahead_log()
         self._check_head()
 
@@ -69,7 +70,10 @@ class SqlLog(SqlLogReads):
         else:
             self._refuse_remains(names)
         with self.database.read() as connection:
-            infos = connection.execute(sa.select(t.log_info)).all()
+            return self._identity(connection)
+
+    def _identity(self, connection: sa.Connection) -> str:
+        infos = connection.execute(sa.select(t.log_info)).all()
         info = infos[0] if len(infos) == 1 else None
         if (
             info is None
@@ -111,6 +115,13 @@ class SqlLog(SqlLogReads):
         if chain_digest(header, append) != header.digest or append.last_position != header.last_position:
             raise self.damaged("the last batch does not match its digest", header.first_position)
 
+    @property
+    def uuid(self) -> str:
+        """The log's identity; an empty log may still take over another one."""
+        if self._was_empty:
+            self.head()
+        return self._uuid
+
     def head(self) -> Head:
         """Return the end of the log; a hot read, answered from memory while nobody has written."""
         with self.database.read() as connection:
@@ -122,8 +133,12 @@ class SqlLog(SqlLogReads):
 
     def _read_head(self, connection: sa.Connection) -> Head:
         row = connection.execute(LAST_BATCH).one_or_none()
+        if self._was_empty:
+            # While it was empty, an import may have given the log another identity.
+            self._uuid = self._identity(connection)
+            self._was_empty = row is None
         if row is None:
-            return Head(0, genesis_digest(self.uuid), 0)
+            return Head(0, genesis_digest(self._uuid), 0)
         last = self.header_of(row)
         return Head(last.last_position, last.digest, last.recorded_at)
 
@@ -176,45 +191,40 @@ class SqlLog(SqlLogReads):
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
         _check_guards(connection, append)
         connection.execute(t.append.insert(), msgspec.structs.asdict(header))
-        previous = last.digest if last else genesis_digest(self.uuid)
+        previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
         for batch in append.batches:
-            previous = self._insert_batch(connection, batch, append, header, position, recorded_at, previous)
+            unsealed = BatchHeader(
+                first_position=position,
+                count=batch.count,
+                append_id=header.append_id,
+                stream_id=batch.stream_id,
+                first_version=batch.first_version,
+                topics=batch.topics,
+                schema=batch.schema,
+                recorded_at=recorded_at,
+                actor=append.actor,
+                context=append.context,
+                previous_digest=previous,
+                keys_digest=batch.keys_digest,
+                body_digest=batch.body_digest,
+            )
+            previous = self._insert_batch(connection, batch, unsealed, header)
             position += batch.count
         return header
 
     def _insert_batch(
-        self,
-        connection: sa.Connection,
-        batch: Batch,
-        append: Append,
-        header: AppendHeader,
-        position: int,
-        recorded_at: int,
-        previous: bytes,
+        self, connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
     ) -> bytes:
+        """Insert a batch and return its digest."""
         found = connection.execute(STREAM_HEAD, {"stream_id": batch.stream_id}).scalar_one_or_none()
         if found is not None and batch.first_version != found + 1:
             raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
-        unsealed = BatchHeader(
-            first_position=position,
-            count=batch.count,
-            append_id=header.append_id,
-            stream_id=batch.stream_id,
-            first_version=batch.first_version,
-            topics=batch.topics,
-            schema=batch.schema,
-            recorded_at=recorded_at,
-            actor=append.actor,
-            context=append.context,
-            previous_digest=previous,
-            keys_digest=batch.keys_digest,
-            body_digest=batch.body_digest,
-        )
         digest = chain_digest(unsealed, header)
         values = msgspec.structs.asdict(unsealed)
         values |= {"topics": encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
         connection.execute(t.record_batch.insert(), values)
+        position = unsealed.first_position
         body = {
             "first_position": position,
             "codec": batch.codec,
@@ -223,6 +233,50 @@ class SqlLog(SqlLogReads):
         }
         connection.execute(t.record_body.insert(), body)
         return digest
+
+    def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
+        """Record appends of the log `uuid` as they were recorded before; all of them or nothing."""
+        try:
+            with self.database.write() as connection:
+                if connection.execute(LAST_BATCH).one_or_none() is None:
+                    self._adopt(connection, uuid)
+                head = self._read_head(connection)
+                if (self._uuid, head.position, head.digest) != (uuid, after.position, after.digest):
+                    raise ConflictError(
+                        f"{self.name} is log {self._uuid} at position {head.position}, not {uuid} at {after.position}: "
+                        "somebody else wrote to it"
+                    )
+                for append in appends:
+                    head = self._restore(connection, append, head)
+        finally:
+            self._head, self._was_empty = None, True
+
+    def _restore(self, connection: sa.Connection, append: Restored, head: Head) -> Head:
+        """Record one append and return the head that it makes."""
+        header = append.header
+        if self.find_part(connection, header.command_id, header.part):
+            what = f"part {header.part} of command {header.command_id} is there twice"
+            raise self.damaged(what, header.first_position)
+        connection.execute(t.append.insert(), msgspec.structs.asdict(header))
+        for sealed, batch in append.batches:
+            position = sealed.first_position
+            follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
+            if not follows or sealed.recorded_at < head.recorded_at:
+                raise self.damaged("a batch does not follow the one before", position)
+            if self._insert_batch(connection, batch, sealed, header) != sealed.digest:
+                raise self.damaged("a batch does not come to the digest that was recorded", position)
+            head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
+        return head
+
+    def _adopt(self, connection: sa.Connection, uuid: str) -> None:
+        """Give an empty log another identity: the trigger that guards it is away inside this transaction only."""
+        if self._identity(connection) == uuid:
+            return
+        name = "log_info_no_update"
+        (guard,) = (statement for statement in t.sqlite_triggers() if f" {name} " in statement)
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+        connection.execute(t.log_info.update().values(uuid=uuid))
+        connection.exec_driver_sql(guard)
 
     def check_tables(self) -> list[str]:
         """Run the database's own integrity check and look for bodies that belong to no batch; [] means sound."""

@@ -317,6 +317,8 @@ class Reader:
                 self.banned_blobs.update(fields["digests"])
             case "BlobsRestored":
                 self.banned_blobs.difference_update(fields["digests"])
+            case "LogImported":
+                pass
             case _:
                 self._fold_small(self.versions[stream], topic, fields)
 

@@ -1,0 +1,1 @@
+"""Logs as portable files: written, and taken over by another engine."""

@@ -1,0 +1,266 @@
+"""Logs as Parquet (extra `arrow`): one row for each event, the batch and its append in the first row of each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ...engine.batch import FRAMES_SCHEMA
+from ...engine.errors import IntegrityError, InvalidValueError, UsageError
+from ...engine.files import new_file
+from .lines import (
+    UNREADABLE,
+    BatchLine,
+    Events,
+    FrameLine,
+    Header,
+    LifecycleLine,
+    Recorded,
+    check_version,
+    context_of,
+    describe,
+    event_lines,
+    from_hex,
+    microseconds,
+)
+
+try:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+except ImportError as error:
+    raise UsageError("Parquet needs the library pyarrow: pip install 'framelode[arrow]'") from error
+
+_GROUP_ROWS = 16 * 1024
+_GROUP_BYTES = 32 * 1024 * 1024
+_LARGEST_GROUP = 1024 * 1024 * 1024
+_METADATA = b"framelode"
+_REPEATED = ["stream", "topic", "actor", "context"]
+_SCHEMA = pa.schema(
+    [
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("version", pa.int64(), nullable=False),
+        pa.field("topic", pa.string(), nullable=False),
+        pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("actor", pa.string(), nullable=False),
+        pa.field("context", pa.string(), nullable=False),
+        pa.field("frame_id", pa.string()),
+        pa.field("payload", pa.string()),
+        pa.field("previous", pa.int64()),
+        pa.field("saved", pa.int64()),
+        pa.field("changed", pa.list_(pa.string())),
+        pa.field("schema", pa.int32()),
+        pa.field("raw", pa.binary()),
+        pa.field("batch", pa.string()),
+    ]
+)
+_encode = msgspec.json.Encoder().encode
+_Columns = dict[str, list[Any]]
+
+
+def write_parquet(path: Path, header: Header, batches: Iterable[Recorded]) -> None:
+    """Write a file, whole or not at all; a group of rows holds whole batches."""
+    schema = _SCHEMA.with_metadata({_METADATA: _encode(header)})
+    with (
+        new_file(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=_REPEATED) as writer,  # type: ignore[arg-type]  # names of columns are taken, too
+    ):
+        columns, size, append_id = _no_rows(), 0, 0
+        for recorded in batches:
+            line = describe(recorded, with_append=recorded.append.append_id != append_id)
+            append_id = recorded.append.append_id
+            size += _add_rows(columns, recorded, line)
+            if len(columns["position"]) >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_pydict(columns, schema))
+                columns, size = _no_rows(), 0
+        if columns["position"]:
+            writer.write_table(pa.Table.from_pydict(columns, schema))
+
+
+def _no_rows() -> _Columns:
+    return {name: [] for name in _SCHEMA.names}
+
+
+def _add_rows(columns: _Columns, recorded: Recorded, line: BatchLine) -> int:
+    """Add the events of a batch and return about how many bytes they take."""
+    header, events = recorded.header, event_lines(recorded)
+    count = len(events)
+    same = {
+        "stream": header.stream_id,
+        "time": header.recorded_at,
+        "actor": header.actor,
+        "context": header.context,
+    }
+    for name, value in same.items():
+        columns[name] += [value] * count
+    columns["position"] += range(header.first_position, header.last_position + 1)
+    columns["version"] += range(header.first_version, header.last_version + 1)
+    columns["topic"] += [event.topic for event in events]
+    columns["batch"] += [_encode(line).decode(), *[None] * (count - 1)]
+    own = [_frame_row(e) if isinstance(e, FrameLine) else _lifecycle_row(e) for e in events]
+    for name, values in zip(_OWN, zip(*own, strict=True), strict=True):
+        columns[name] += values
+    return sum(map(len, recorded.events))
+
+
+_OWN = ("frame_id", "payload", "previous", "saved", "changed", "schema", "raw")
+
+
+def _frame_row(event: FrameLine) -> tuple[Any, ...]:
+    record = bytes(event.record).decode() if len(event.record) else None
+    raw = None if event.payload is None else from_hex(event.payload)
+    return event.id, record, event.previous or None, event.saved or None, event.changed or None, None, raw
+
+
+def _lifecycle_row(event: LifecycleLine) -> tuple[Any, ...]:
+    fields = bytes(event.fields).decode() if len(event.fields) else None
+    raw = None if event.state is None else from_hex(event.state)
+    return None, fields, None, None, None, event.schema, raw
+
+
+class ParquetSource:
+    """A Parquet file, read group by group.
+
+    Raises
+    ------
+    InvalidValueError
+        The file is of another kind.
+    UsageError
+        A newer framelode wrote it.
+    IntegrityError
+        It is damaged; the message says where.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._name = name
+        self._group = 0
+        self._position = 0
+        try:
+            self._file = pq.ParquetFile(file)
+            metadata = self._file.schema_arrow.metadata or {}
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise IntegrityError(f"{name} is damaged or cut off: {error}", file=name) from error
+        self.header = self._read_header(metadata)
+
+    def _read_header(self, metadata: dict[bytes, bytes]) -> Header:
+        if _METADATA not in metadata:
+            raise InvalidValueError(f"{self._name} is no log that framelode exported")
+        try:
+            check_version(msgspec.json.decode(metadata[_METADATA])["version"], self._name)
+            if not self._file.schema_arrow.equals(_SCHEMA):
+                raise ValueError("its columns are not those of a log")
+            return msgspec.json.decode(metadata[_METADATA], type=Header)
+        except UNREADABLE as error:
+            raise IntegrityError(f"{self._name} is damaged: {error}", file=self._name) from error
+
+    def place(self) -> str:
+        """Say where the batch is that was given last."""
+        return f"{self._name}, row group {self._group}, position {self._position}"
+
+    def batches(self) -> Iterator[tuple[BatchLine, Events]]:
+        """Yield the batches in order; what comes last is the check that the file is whole."""
+        events = 0
+        for group in range(self._file.num_row_groups):
+            self._group = group
+            columns = self._read_group(group)
+            starts = [row for row, batch in enumerate(columns["batch"]) if batch is not None]
+            if not starts or starts[0]:
+                raise self._damaged("it does not begin with a batch")
+            for start, stop in zip(starts, [*starts[1:], len(columns["batch"])], strict=True):
+                yield self._read_batch(columns, start, stop)
+                events += stop - start
+        if events != self.header.events:
+            raise IntegrityError(
+                f"{self._name} has {events} events of {self.header.events}: it was altered", file=self._name
+            )
+
+    def _read_group(self, group: int) -> _Columns:
+        try:
+            claimed = self._file.metadata.row_group(group).total_byte_size
+            if not 0 <= claimed <= _LARGEST_GROUP:
+                raise self._damaged(f"it claims to hold {claimed} bytes")
+            table = self._file.read_row_group(group)
+            table.validate(full=True)
+            times = table.column("time").cast(pa.int64())
+            columns = {name: table.column(name).to_pylist() for name in _SCHEMA.names if name != "time"}
+            return columns | {"time": times.to_pylist()}
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _read_batch(self, columns: _Columns, start: int, stop: int) -> tuple[BatchLine, Events]:
+        try:
+            line = msgspec.json.decode(columns["batch"][start], type=BatchLine)
+            self._position = line.position
+            self._check_repeated(columns, line, start, stop)
+            rows = zip(
+                columns["topic"][start:stop], *(columns[name][start:stop] for name in _OWN), strict=True
+            )
+            if line.schema == FRAMES_SCHEMA:
+                return line, [_frame_line(*row) for row in rows]
+            return line, [_lifecycle_line(*row) for row in rows]
+        except UNREADABLE as error:
+            raise self._damaged(str(error)) from error
+
+    def _check_repeated(self, columns: _Columns, line: BatchLine, start: int, stop: int) -> None:
+        """Refuse rows that say of their batch what it does not say itself."""
+        count = stop - start
+        expected = {
+            "position": list(range(line.position, line.position + count)),
+            "version": list(range(line.version, line.version + count)),
+            "stream": [line.stream] * count,
+            "time": [microseconds(line.time)] * count,
+            "actor": [line.actor] * count,
+            "context": [context_of(line.context)] * count,
+        }
+        for name, values in expected.items():
+            if columns[name][start:stop] != values:
+                raise ValueError(f"column {name} differs from what the batch says")
+
+    def _damaged(self, reason: str) -> IntegrityError:
+        return IntegrityError(f"{self.place()} is damaged: {reason}", file=self._name)
+
+
+def _frame_line(
+    topic: str,
+    frame_id: str | None,
+    payload: str | None,
+    previous: int | None,
+    saved: int | None,
+    changed: list[str] | None,
+    schema: int | None,
+    raw: bytes | None,
+) -> FrameLine:
+    if frame_id is None or schema is not None:
+        raise ValueError("a row of a frame has no frame_id, or a schema")
+    return FrameLine(
+        topic=topic,
+        id=frame_id,
+        record=msgspec.Raw(payload or b""),
+        payload=None if raw is None else raw.hex(),
+        previous=previous or 0,
+        saved=saved or 0,
+        changed=changed or [],
+    )
+
+
+def _lifecycle_line(
+    topic: str,
+    frame_id: str | None,
+    payload: str | None,
+    previous: int | None,
+    saved: int | None,
+    changed: list[str] | None,
+    schema: int | None,
+    raw: bytes | None,
+) -> LifecycleLine:
+    if any(value is not None for value in (frame_id, previous, saved, changed)):
+        raise ValueError("a row that is of no frame has columns of one")
+    return LifecycleLine(
+        topic=topic,
+        schema=schema,
+        fields=msgspec.Raw(payload or b""),
+        state=None if raw is None else raw.hex(),
+    )

@@ -1,0 +1,174 @@
+"""Export and import of an engine's log: which form, what of it, and a report of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ...engine.errors import InvalidValueError, NotFoundError, UsageError
+from ...engine.files import PathLike, path_of
+from .importing import LogImport, Progress, Source, import_whole
+from .lines import PORTABLE_VERSION, DatasetLine, Header, Recorded
+from .renumbering import import_dataset
+from .sources import check_end, everything, one_dataset, recorded_batches
+
+if TYPE_CHECKING:
+    from ..connection import Engine
+    from ..hyperdatasets.dataset import Dataset
+
+JSONL, PARQUET = "jsonl", "parquet"
+FORMATS = (JSONL, PARQUET)
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+class LogExport(msgspec.Struct, frozen=True):
+    """What an export has written.
+
+    Attributes
+    ----------
+    file : str
+        The file.
+    format : str
+        ``jsonl`` or ``parquet``.
+    log : str
+        Uuid of the log.
+    position : int
+        Its last position when the export began.
+    digest : str
+        The digest there, in hex.
+    events, batches : int
+        What the file holds.
+    bytes : int
+        Its size.
+    dataset : str or None
+        Id of the dataset, when it is of one alone.
+    """
+
+    file: str
+    format: str
+    log: str
+    position: int
+    digest: str
+    events: int
+    batches: int
+    bytes: int
+    dataset: str | None = None
+
+
+def export_log(
+    engine: Engine,
+    path: PathLike,
+    dataset: Dataset | str | None,
+    form: str | None,
+    progress: Progress | None,
+) -> LogExport:
+    """Write an engine's log, or what of it is about one dataset, to a new file; see `Engine.export_log`."""
+    file = path_of(path, "the file")
+    form = _form_of(file, form)
+    log = engine.log
+    head = log.head()
+    check_end(log, head)
+    selection = (
+        everything(head) if dataset is None else one_dataset(log, head, _dataset_line(engine, dataset))
+    )
+    header = Header(
+        framelode="log",
+        version=PORTABLE_VERSION,
+        log=log.uuid,
+        position=head.position,
+        digest=head.digest.hex(),
+        events=selection.events,
+        dataset=selection.dataset,
+    )
+    counted = _Counted(recorded_batches(log, head, selection.chosen), selection.events, progress)
+    if form == PARQUET:
+        from .parquet import write_parquet
+
+        write_parquet(file, header, counted)
+    else:
+        from .jsonl import write_lines
+
+        write_lines(file, header, counted)
+    return LogExport(
+        file=str(file),
+        format=form,
+        log=header.log,
+        position=header.position,
+        digest=header.digest,
+        events=counted.events,
+        batches=counted.batches,
+        bytes=file.stat().st_size,
+        dataset=header.dataset.id if header.dataset else None,
+    )
+
+
+def _form_of(file: Path, form: str | None) -> str:
+    if form is None:
+        return PARQUET if file.suffix == f".{PARQUET}" else JSONL
+    if form not in FORMATS:
+        raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, not {form!r}")
+    return form
+
+
+def _dataset_line(engine: Engine, dataset: Dataset | str) -> DatasetLine:
+    found = engine.dataset(dataset) if isinstance(dataset, str) else dataset
+    return DatasetLine(found.id, found.project, found.name)
+
+
+class _Counted:
+    """Counts batches as they are written, and tells of the events."""
+
+    def __init__(self, batches: Iterable[Recorded], total: int, progress: Progress | None) -> None:
+        self._batches = batches
+        self._total = total
+        self._progress = progress
+        self.batches = 0
+        self.events = 0
+
+    def __iter__(self) -> Iterator[Recorded]:
+        for recorded in self._batches:
+            yield recorded
+            self.batches += 1
+            self.events += len(recorded.events)
+            if self._progress:
+                self._progress(self.events, self._total)
+
+
+def import_log(engine: Engine, path: PathLike, progress: Progress | None) -> LogImport:
+    """Take over what a portable file holds; see `Engine.import_log`."""
+    file = path_of(path, "the file")
+    with _source_of(file) as source:
+        header = source.header
+        report = LogImport(log=header.log, dataset=header.dataset.id if header.dataset else None)
+        take_over = import_whole if header.dataset is None else import_dataset
+        take_over(engine.log, source, report, progress)
+    head = engine.log.head()
+    report.position, report.digest = head.position, head.digest.hex()
+    report.missing_blobs = engine.missing_blobs()
+    return report
+
+
+@contextmanager
+def _source_of(path: Path) -> Generator[Source, None, None]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    with file:
+        magic = file.read(len(_PARQUET_MAGIC))
+        file.seek(0)
+        if magic == _PARQUET_MAGIC:
+            from .parquet import ParquetSource
+
+            yield ParquetSource(file, str(path))
+        else:
+            from .jsonl import LinesSource
+
+            yield LinesSource(file, str(path))
