@@ -210,9 +210,9 @@ class _ObjectSink(Sink):
         self._place = place
         self._left = _PART_BYTES * _PARTS_OF_ONE_SIZE
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with self._place._translated():  # noqa: SLF001 - of this module
-            self._file.write(data)
+            self._file.write(bytes(data))
         self._left -= len(data)
         if self._left <= 0 and hasattr(self._file, "blocksize"):
             # Parts are kept in memory, and stores take some thousands of them: they grow with what is written, and

@@ -63,8 +63,8 @@ class Sink(ABC):
     name: str
 
     @abstractmethod
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes; a view is not kept, since what it shows is overwritten."""
 
     @abstractmethod
     def close(self) -> None:

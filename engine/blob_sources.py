@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Generator
@@ -12,6 +13,9 @@ from blake3 import blake3
 
 from .blob_place import CHUNK_BYTES, Sink
 from .errors import FramelodeError
+
+_BUFFER_BYTES = 256 * 1024
+"""Little enough to stay in the processor's cache from reading to writing."""
 
 PathLike = str | os.PathLike[str]
 
@@ -27,6 +31,10 @@ class Content(Protocol):
 
     def read(self) -> bytes:
         """Return the next chunk, empty at the end."""
+        ...
+
+    def read_on(self) -> bytes | memoryview:
+        """Return the next chunk, which may be overwritten by the one after it; empty at the end."""
         ...
 
     def check(self) -> None:
@@ -75,13 +83,14 @@ class FileSource:
 class FileContent:
     """A regular file that is being read, closed by a `with` block."""
 
-    __slots__ = ("_before", "_descriptor", "_left", "name")
+    __slots__ = ("_before", "_buffer", "_descriptor", "_left", "name")
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
         self._descriptor = descriptor
         self._before = os.fstat(descriptor)
         self._left = self._before.st_size
+        self._buffer: tuple[io.FileIO, memoryview] | None = None
         if not stat.S_ISREG(self._before.st_mode):
             kind = "folder" if stat.S_ISDIR(self._before.st_mode) else "special file"
             raise SourceError(f"{name} is a {kind}: only regular files can be stored")
@@ -102,6 +111,20 @@ class FileContent:
             raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
         self._left -= len(data)
         return data
+
+    def read_on(self) -> memoryview:
+        """Return the next chunk in memory that is used again: new memory for each costs as much as reading it."""
+        if self._buffer is None:
+            view = memoryview(bytearray(_BUFFER_BYTES))
+            self._buffer = io.FileIO(self._descriptor, closefd=False), view
+        file, view = self._buffer
+        view = view[: self._left]
+        try:
+            count = file.readinto(view) if view else 0
+        except OSError as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        self._left -= count or 0
+        return view[: count or 0]
 
     def check(self) -> None:
         """Raise `SourceError` when the file is not the one that was opened, or changed since."""
@@ -150,6 +173,10 @@ class _StreamContent:
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
 
+    def read_on(self) -> bytes:
+        """Return the next chunk."""
+        return self.read()
+
     def check(self) -> None:
         """Do nothing: a stream does not say whether what is behind it changed."""
 
@@ -162,14 +189,14 @@ def first_chunk(content: Content) -> bytes:
     return first
 
 
-def copy_content(content: Content, data: bytes, sink: Sink) -> tuple[str, int]:
+def copy_content(content: Content, data: bytes | memoryview, sink: Sink) -> tuple[str, int]:
     """Write a content, its first bytes given, chunk by chunk while it is hashed; returns its digest and size."""
     hasher, size = blake3(), 0
     while data:
         hasher.update(data)
         sink.write(data)
         size += len(data)
-        data = content.read()
+        data = content.read_on()
     return hasher.hexdigest(), size
 
 

@@ -24,6 +24,9 @@ START_BYTES = 8 * 1024 * 1024
 
 TEMPORARY_FOLDERS = 16
 
+_WRITE_BYTES = 64 * 1024
+"""Larger writes make Linux look for as much memory in one piece, which can take longer than the writing."""
+
 _RANGE_WRITE = 2
 
 _numbers = itertools.count()
@@ -145,11 +148,11 @@ def _create(path: str) -> int:
         return os.open(path, flags, 0o666)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        data = data[written:]
-        written = os.write(descriptor, data)
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    written = os.write(descriptor, data) if len(data) <= _WRITE_BYTES else 0
+    left = memoryview(data)[written:]
+    while left:
+        left = left[os.write(descriptor, left[:_WRITE_BYTES]) :]
 
 
 class _FileSink(Sink):
@@ -159,7 +162,7 @@ class _FileSink(Sink):
         self._what = what
         self._written = self._started = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with Translated(self._what):
             _write_all(self._descriptor, data)
         self._written += len(data)
