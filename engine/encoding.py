@@ -100,20 +100,26 @@ class FrameEncoder:
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         """Encode a batch; frames that cannot be recorded come back as refusals."""
-        accepted: list[AnyFrame] = []
+        accepted: list[Any] = []
+        ids: list[str] = []
         payloads: list[bytes] = []
         digests: list[bytes] = []
         refusals: list[Refusal] = []
         # What the screen has touched is still in the processor's cache when it is encoded and hashed.
         for start in range(0, len(frames), _FRAMES_AT_ONCE):
-            some = frames[start : start + _FRAMES_AT_ONCE]
+            sent, some = self._read(frames[start : start + _FRAMES_AT_ONCE], refusals)
             encoded = self._encode_together(some)
             if encoded is None:
-                some, encoded = self._encode_one_by_one(some, refusals)
-            accepted += some
+                sent, some, encoded = self._encode_one_by_one(sent, some, refusals)
+            accepted += sent
+            ids += [frame.id or self._give_id(frame) for frame in some]
             payloads += encoded
             digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
-        return self._finish(accepted, payloads, digests), refusals
+        return self._finish(accepted, ids, payloads, digests), refusals
+
+    def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:  # noqa: ARG002 - for those that override it
+        """Return what was sent and can be read, and the frames that it stands for."""
+        return sent, sent
 
     def _encode_together(self, frames: Sequence[Any]) -> list[bytes] | None:
         """Encode frames that need no second look; None when some do."""
@@ -128,17 +134,19 @@ class FrameEncoder:
         return payloads if max(map(len, payloads), default=0) <= self._limit else None
 
     def _encode_one_by_one(
-        self, frames: Sequence[Any], refusals: list[Refusal]
-    ) -> tuple[list[AnyFrame], list[bytes]]:
-        accepted: list[AnyFrame] = []
+        self, sent: Sequence[Any], frames: Sequence[Any], refusals: list[Refusal]
+    ) -> tuple[list[Any], list[AnyFrame], list[bytes]]:
+        accepted: list[Any] = []
+        taken: list[AnyFrame] = []
         payloads: list[bytes] = []
-        for frame in frames:
+        for given, frame in zip(sent, frames, strict=True):
             try:
                 payloads.append(self._encode_one(frame))
-                accepted.append(frame)
+                accepted.append(given)
+                taken.append(frame)
             except FramelodeError as error:
-                refusals.append(Refusal(frame, str(error)))
-        return accepted, payloads
+                refusals.append(Refusal(given, str(error)))
+        return accepted, taken, payloads
 
     def _encode_one(self, frame: Any) -> bytes:
         if not isinstance(frame, SingleFrame | FrameGroup):
@@ -155,9 +163,8 @@ class FrameEncoder:
         return payload
 
     def _finish(
-        self, frames: Sequence[AnyFrame], payloads: list[bytes], digests: list[bytes]
+        self, frames: list[Any], ids: list[str], payloads: list[bytes], digests: list[bytes]
     ) -> EncodedFrames:
-        ids = [frame.id or self._give_id(frame) for frame in frames]
         last = last_places(ids)
         earlier: dict[int, list[tuple[bytes, Any]]] = {}
         duplicates = len(ids) - len(last)
@@ -167,9 +174,7 @@ class FrameEncoder:
             payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
         keys, plain = frame_keys(ids)
         joined = b"".join(digests)
-        return EncodedFrames(
-            ids, plain, keys, payloads, joined, list(frames), self._limit, duplicates, earlier
-        )
+        return EncodedFrames(ids, plain, keys, payloads, joined, frames, self._limit, duplicates, earlier)
 
     def _give_id(self, frame: AnyFrame) -> str:
         frame.id = frame.derive_id(self._root) or self._new_id()
@@ -179,22 +184,16 @@ class FrameEncoder:
 class WireEncoder(FrameEncoder):
     """Encodes frames given in wire form; what it refuses, and hands on as sent, are those dicts."""
 
-    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
-        """Encode a batch; dicts that are no frames come back as refusals."""
-        read: list[AnyFrame] = []
-        wires: dict[int, Any] = {}
-        refusals: list[Refusal] = []
-        for wire in frames:
+    def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:
+        readable: list[Any] = []
+        frames: list[AnyFrame] = []
+        for wire in sent:
             try:
-                frame = frame_from_dict(wire)
+                frames.append(frame_from_dict(wire))
+                readable.append(wire)
             except FramelodeError as error:
                 refusals.append(Refusal(wire, str(error)))
-            else:
-                read.append(frame)
-                wires[id(frame)] = wire
-        encoded, refused = super().encode(read)
-        encoded.frames = [wires[id(frame)] for frame in encoded.frames]
-        return encoded, refusals + [Refusal(wires[id(refusal.frame)], refusal.error) for refusal in refused]
+        return readable, frames
 
 
 def _earlier(

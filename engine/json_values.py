@@ -47,7 +47,7 @@ def canonical_object(value: object, path: str) -> dict[str, Any]:
     """
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, (dict, Mapping)):
         raise refusal(path, value, f"a dict of {_JSON}")
     return _canonical(value, (None, path), 0)
 
@@ -93,7 +93,7 @@ def _canonical(value: Any, path: _Path, depth: int) -> Any:
         return value
     if kind is int or kind is float:
         return _canonical_number(value, path)
-    if isinstance(value, (Mapping, list, tuple)):
+    if isinstance(value, (dict, list, tuple, Mapping)):
         return _canonical_container(value, path, depth + 1)
     return _canonical(_plain(value, path), path, depth)
 
@@ -111,7 +111,7 @@ def _canonical_number(value: int | float, path: _Path) -> int | float:  # noqa: 
 def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise refusal(_show(path), value, f"at most {MAX_DEPTH} levels, and nothing that contains itself")
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {_key(key, path): _canonical(item, (path, key), depth) for key, item in value.items()}
     return [_canonical(item, (path, index), depth) for index, item in enumerate(value)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
@@ -148,14 +148,14 @@ def items(value: object, path: str, allowed: str) -> list[Any] | tuple[Any, ...]
     return list(value)
 
 
-def fields(wire: object, allowed: Iterable[str], path: str) -> dict[str, Any]:
+def fields(wire: object, allowed: Collection[str], path: str) -> dict[str, Any]:
     """Return the fields of a wire form that are set, refusing unknown ones by name."""
-    if not isinstance(wire, Mapping):
+    if not isinstance(wire, (dict, Mapping)):
         raise refusal(path or "frame", wire, "a dict")
-    unknown = [key for key in wire if key not in allowed]
-    if unknown:
-        known = ", ".join(sorted(allowed))
-        raise InvalidValueError(f"{dotted(path, str(unknown[0]))}: this field is unknown; allowed: {known}")
+    for key in wire:
+        if key not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise InvalidValueError(f"{dotted(path, str(key))}: this field is unknown; allowed: {known}")
     return {key: value for key, value in wire.items() if value is not None}
 
 

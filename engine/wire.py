@@ -12,7 +12,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct, field
 
-from .annotation_registry import annotation_from_dict, decode_annotation
+from .annotation_registry import annotation_from_dict, decode_annotation, plain_annotations
 from .annotations import BuiltinAnnotation
 from .constructed import Constructed
 from .errors import IntegrityError
@@ -156,9 +156,8 @@ class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False
         if "context_id" in found:
             self._context_id = name(found["context_id"], "context_id")
         self.settle_context()
-        known = {source.id for source in self._sources} or {DEFAULT_SOURCE}
-        rois = items(found.get("rois", ()), "rois", "a list of dicts")
-        self._annotations = [_roi_from_wire(roi, known, f"rois[{index}]") for index, roi in enumerate(rois)]
+        if "rois" in found:
+            self._annotations = _annotations_from_wire(found["rois"], self._sources)
 
     def fill_from_payload(self, payload: bytes | memoryview) -> None:
         """Take over a stored record that has annotations of types that are not built in."""
@@ -361,6 +360,15 @@ def _preview_from_wire(given: object, path: str) -> Preview | None:
     timestamp = whole(found["timestamp"], f"{path}.timestamp") if "timestamp" in found else None
     uri = source_uri(found["uri"], f"{path}.uri") if "uri" in found else None
     return Preview(timestamp, uri) if found else None
+
+
+def _annotations_from_wire(given: object, sources: Sequence[Source]) -> list[Any]:
+    plain = plain_annotations(given)
+    if plain is not None:
+        return plain
+    known = {source.id for source in sources} or {DEFAULT_SOURCE}
+    rois = items(given, "rois", "a list of dicts")
+    return [_roi_from_wire(roi, known, f"rois[{index}]") for index, roi in enumerate(rois)]
 
 
 def _roi_from_wire(wire: object, known: set[str], path: str) -> Any:
