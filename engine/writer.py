@@ -52,6 +52,8 @@ class WriteReport(msgspec.Struct):
         First and last positions of what was recorded.
     overwritten : list of ndarray of uint64
         Positions of the frames whose ids the version held already.
+    repeated : int
+        Last position of what the command had recorded before, 0 for nothing.
     """
 
     added: int = 0
@@ -63,6 +65,7 @@ class WriteReport(msgspec.Struct):
     refusals: list[Refusal] = []
     spans: list[tuple[int, int]] = []
     overwritten: list[U64] = []
+    repeated: int = 0
 
     @property
     def events(self) -> int:
@@ -76,6 +79,7 @@ class WriteReport(msgspec.Struct):
         self.refusals += other.refusals
         self.spans += other.spans
         self.overwritten += other.overwritten
+        self.repeated = max(self.repeated, other.repeated)
 
 
 OnPart = Callable[[WriteReport], None]
@@ -294,7 +298,9 @@ class FrameWriter:
                 f"part {number} of command {command.command_id} was recorded for another request: "
                 "give the new request a command id of its own"
             )
-        return _decode_report(recorded.result)
+        report = _decode_report(recorded.result)
+        report.repeated = recorded.last_position
+        return report
 
 
 class _Command(msgspec.Struct):

@@ -13,6 +13,7 @@ from ...engine.errors import InvalidValueError, NotFoundError, PublishedError, U
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import shorten
+from ...engine.writer import WriteReport
 from ..uploads.target import check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller
@@ -121,7 +122,7 @@ class FrameWrites(VersionHandle):
             command_id=command_id,
             on_part=_Progress(callback, progress_report),
         )
-        self._refresh(refresh_version_stats, command_id)
+        self._refresh(refresh_version_stats, report)
         return failures_of(report)
 
     def add_dicts(
@@ -156,7 +157,7 @@ class FrameWrites(VersionHandle):
             command_id=command_id,
             on_part=_Progress(callback, progress_report),
         )
-        self._refresh(refresh_version_stats, command_id)
+        self._refresh(refresh_version_stats, report)
         return failures_of(report)
 
     def update_frames(
@@ -192,7 +193,7 @@ class FrameWrites(VersionHandle):
             command_id=command_id,
             on_part=_Progress(callback),
         )
-        self._refresh(refresh_version_stats, command_id)
+        self._refresh(refresh_version_stats, report)
         raise_if_refused(report)
 
     def delete_frames(
@@ -240,7 +241,7 @@ class FrameWrites(VersionHandle):
             report = self._writer.delete(
                 frames, batch_size=batch_size, command_id=command_id, on_part=progress
             )
-        self._refresh(refresh_version_stats, command_id)
+        self._refresh(refresh_version_stats, report)
         raise_if_refused(report)
         return sources
 
@@ -286,7 +287,10 @@ class FrameWrites(VersionHandle):
         dict
             ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (0 here) and ``errors`` (empty).
         """
-        return {**self._commit(), "failed": 0, "errors": []}
+        counts = self._engine.commands.commit_version(self._id)
+        self._engine.catch_up()
+        self._engine.states.save_snapshot(self._id)
+        return {**counts, "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
         """Commit what is left and freeze the version; False when it is published already."""
@@ -294,12 +298,6 @@ class FrameWrites(VersionHandle):
         self._engine.catch_up()
         self._engine.states.save_snapshot(self._id)
         return published
-
-    def _commit(self, command_id: str | None = None) -> dict[str, int]:
-        counts = self._engine.commands.commit_version(self._id, command_id=command_id)
-        self._engine.catch_up()
-        self._engine.states.save_snapshot(self._id)
-        return counts
 
     def _upload(
         self, destination: str | None = None, root: str | Path | None = None, options: Upload = NO_OPTIONS
@@ -316,12 +314,17 @@ class FrameWrites(VersionHandle):
         target = check_target(destination, root) or self._target
         return msgspec.structs.replace(options, target=target) if target else None
 
-    def _refresh(self, wanted: bool, command_id: str | None) -> None:
-        """Commit what a call has written; repeated, a command commits no more than its first time."""
-        if wanted:
-            # Whoever published the version meanwhile has committed all; a removed one needs no commit.
-            with suppress(PublishedError, NotFoundError):
-                self._commit(command_id and f"{command_id} commit")
+    def _refresh(self, wanted: bool, report: WriteReport) -> None:
+        """Commit what a call has written; a repeated command only where its first time was cut off before that."""
+        if not wanted or (report.repeated and not report.spans and self._holds_commit_of(report.repeated)):
+            return
+        # Whoever published the version meanwhile has committed all; a removed one needs no commit.
+        with suppress(PublishedError, NotFoundError):
+            self.commit_version()
+
+    def _holds_commit_of(self, position: int) -> bool:
+        version = self._engine.commands.version(self._id)
+        return self._engine.log.batch_at(position).last_version <= version.committed_version
 
 
 class _Progress:
