@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...engine.errors import UsageError
 from .. import location
 
 if TYPE_CHECKING:
+    from ...engine.moments import Moment
     from ..connection import Engine
+
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d+)?)([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Actor = Annotated[
@@ -31,16 +38,54 @@ AddressText = Annotated[
 DatasetText = Annotated[
     str, typer.Argument(metavar="DATASET", help="project/dataset; the project may be left out.")
 ]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="MOMENT",
+        help="As it was then: a position, or a time such as 2026-03-01T12:00:00Z.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="MOMENT", help="From this position or time on, such as 2026-03-01T12:00:00Z."),
+]
+Until = Annotated[str | None, typer.Option(metavar="MOMENT", help="Up to this position or time.")]
+By = Annotated[str | None, typer.Option("--by", metavar="ACTOR", help="Only what this actor did.")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind", metavar="KIND", help="Only such changes, as deleted or published; may be repeated."
+    ),
+]
 
 
 @contextmanager
-def engine_of(context: typer.Context) -> Generator[Engine, None, None]:
-    """Give the engine meant, as the current one of the block; closed afterwards if it was opened here."""
+def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Engine, None, None]:
+    """Give the engine meant, or a view of its past, as the current one of the block; closed afterwards if opened here."""
     from ..connection import current_engine
 
+    moment = moment_of(as_of)
     url = location.find(context.obj)
     if url is None:
-        yield current_engine()
+        yield current_engine().at(moment)
         return
-    with closing(current_engine(url)) as engine, engine:
-        yield engine
+    with closing(current_engine(url)) as engine, engine.at(moment) as view:
+        yield view
+
+
+def moment_of(text: str | None) -> Moment | None:
+    """Return the moment that an option gives."""
+    if text is None:
+        return None
+    from ...engine.moments import parse_moment
+
+    return parse_moment(text)
+
+
+def span_of(text: str, option: str) -> timedelta:
+    """Return the time that an option gives: a number and s, m, h, d or w."""
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{option} {text!r} is no time: write a number and s, m, h, d or w, such as 7d")
+    return timedelta(**{_UNITS[found[2]]: float(found[1])})

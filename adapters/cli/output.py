@@ -17,8 +17,8 @@ _WIDE = 10_000
 """Columns where nobody looks at a screen: lines are not folded for a pipe or a file."""
 
 Cell = str | int | None
-Advance = Callable[[int, int], None]
-"""Takes what is done, and of how much."""
+Advance = Callable[[int, int | None], None]
+"""Takes what is done, and of how much; None where nobody knows."""
 
 
 class Difference(int):
@@ -59,9 +59,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         table.add_column(printable(name), justify="right" if numbers else "left", overflow="fold")
     for row in listed:
         table.add_row(*map(_text_of, row))
+    print_renderable(table)
+
+
+def print_renderable(drawing: Any) -> None:
+    """Print what rich draws on stdout."""
+    out = _console()
     # Printed by ourselves: rich would end the process when a pipe is closed.
     with out.capture() as captured:
-        out.print(table)
+        out.print(drawing)
     print(captured.get(), end="")
 
 
@@ -86,7 +92,7 @@ def progress_bar(what: str) -> Generator[Advance, None, None]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(printable(what), total=None)
 
-        def advance(done: int, of: int) -> None:
+        def advance(done: int, of: int | None) -> None:
             progress.update(task, completed=done, total=of)
 
         yield advance

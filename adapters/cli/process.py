@@ -13,6 +13,9 @@ from typer.core import TyperGroup
 from ...engine.errors import FramelodeError, StorageError, UsageError
 from .output import note
 
+COMPLETION_VARIABLE = "_FRAMELODE_COMPLETE"
+"""Set by a shell that asks for completions."""
+
 SOME_REFUSED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -49,6 +52,10 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         _check_arguments()
+        if COMPLETION_VARIABLE in os.environ:
+            from typer.completion import completion_init
+
+            completion_init()
         app(prog_name=name)
         status: int | str | None = 0
     except SystemExit as done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -56,6 +57,15 @@ class StatsView(msgspec.Struct, frozen=True):
     stats: dict[str, Any]
 
 
+class DetailsView(msgspec.Struct, frozen=True):
+    """A version, what was said of it, and its statistics."""
+
+    version: VersionView
+    tags: list[str]
+    metadata: dict[str, Any]
+    stats: dict[str, Any]
+
+
 def list_datasets(engine: Engine) -> list[DatasetView]:
     """Return all datasets, oldest created first."""
     with engine.read_catalog() as connection:
@@ -88,6 +98,34 @@ def view_stats(engine: Engine, row: VersionRow) -> StatsView:
     """Return a version with its statistics."""
     stats = Statistics.from_counts(engine.version_counts(row.version_id))
     return StatsView(view_version(engine, row.version_id), stats.to_dict())
+
+
+def view_details(engine: Engine, row: VersionRow) -> DetailsView:
+    """Return a version with all that is said of it."""
+    shown = view_stats(engine, row)
+    return DetailsView(shown.version, row.tags, row.metadata, shown.stats)
+
+
+def print_details(shown: DetailsView) -> None:
+    """Print a version, one thing a line."""
+    version = shown.version
+    facts = [
+        ("version", version.address),
+        ("id", version.id),
+        ("state", version.state),
+        ("parent", version.parent),
+        ("comment", version.description),
+        ("tags", ", ".join(shown.tags)),
+        ("created", version.created),
+        ("updated", version.updated),
+        ("fingerprint", version.fingerprint),
+        ("frames", f"{version.frames:,}, {shown.stats['annotated']:,} annotated"),
+        ("labels", ", ".join(f"{each['name']} {each['count']:,}" for each in shown.stats["labels"])),
+        ("metadata", json.dumps(shown.metadata, ensure_ascii=False) if shown.metadata else ""),
+    ]
+    for name, fact in facts:
+        if fact:
+            say(f"{name:<11}  {fact}")
 
 
 def print_datasets(datasets: list[DatasetView]) -> None:

@@ -211,6 +211,25 @@ def engine_history(
     limit: int | None,
 ) -> Iterator[Change]:
     """Yield what `Engine.history` says."""
+    wanted = wanted_history(
+        engine, dataset, project, version, actor, since, until, kinds, newest_first=newest_first
+    )
+    return islice(_changes(engine, wanted), _check_limit(limit))
+
+
+def wanted_history(
+    engine: Engine,
+    dataset: Dataset | str | None,
+    project: str | None,
+    version: VersionHandle | str | None,
+    actor: str | None,
+    since: Moment | None,
+    until: Moment | None,
+    kinds: str | Iterable[str] | None,
+    *,
+    newest_first: bool,
+) -> Wanted:
+    """Return the part of the history that the arguments of `Engine.history` mean."""
     wanted = _wanted(engine, actor, since, until, kinds, newest_first=newest_first)
     if dataset is not None:
         wanted = msgspec.structs.replace(wanted, dataset_id=_dataset_id(engine, dataset, project))
@@ -219,7 +238,7 @@ def engine_history(
     if version is not None:
         version_id = version.version_id if isinstance(version, VersionHandle) else text(version, "version")
         wanted = msgspec.structs.replace(wanted, stream_id=_row_of(engine, version_id).version_id)
-    return islice(_changes(engine, wanted), _check_limit(limit))
+    return wanted
 
 
 def _dataset_id(engine: Engine, dataset: Dataset | str, project: str | None) -> str:

@@ -325,10 +325,10 @@ def test_rebuild(home):
     events = run_json("verify")["verified"]["events"]
     assert run_json("rebuild") == {
         "engine": str(home),
-        "projections": ["catalog", "stats", "blob_names", "uploads"],
+        "projections": ["catalog", "stats", "blob_names", "uploads", "history"],
         "events": events,
     }
-    assert "catalog, stats, blob_names, uploads" in run("rebuild").stdout
+    assert "catalog, stats, blob_names, uploads, history" in run("rebuild").stdout
     assert run_json("stats", "food@v2", "--against", "food@v1") == before
 
 

@@ -1,0 +1,75 @@
+"""`framelode log --graph`: the trees of versions, drawn."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...engine.errors import NotFoundError
+from ...projections.catalog import VersionRow
+from ..connection import Engine
+from .address import Address
+from .logbook import Scope
+from .output import print_renderable, printable
+from .views import VersionView, list_datasets, view_version
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A version and the versions made from it, oldest first."""
+
+    version: VersionView
+    children: list[Node]
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """The versions of a dataset, as trees."""
+
+    dataset: str
+    roots: list[Node]
+
+
+def trees(engine: Engine, scope: Scope) -> list[Graph]:
+    """Return the trees of the datasets that are looked at."""
+    with engine.read_catalog() as connection:
+        versions = engine.catalog.versions(connection)
+    found: list[Graph] = []
+    for dataset in list_datasets(engine):
+        if scope.dataset_id in {None, dataset.id}:
+            rows = [row for row in versions if row.dataset_id == dataset.id]
+            found.append(Graph(dataset.address, _roots(engine, rows, scope.version_id)))
+    return found
+
+
+def print_trees(graphs: list[Graph]) -> None:
+    """Draw trees."""
+    from rich.tree import Tree
+
+    for graph in graphs:
+        top = Tree(printable(graph.dataset))
+        waiting = [(top, node) for node in reversed(graph.roots)]
+        while waiting:
+            above, node = waiting.pop()
+            below = above.add(_line(node.version))
+            waiting += [(below, child) for child in reversed(node.children)]
+        print_renderable(top)
+
+
+def _roots(engine: Engine, rows: list[VersionRow], version_id: str | None) -> list[Node]:
+    """Build nodes from the leaves up: the tree may be deep."""
+    rows = sorted(rows, key=lambda row: row.created_position)
+    nodes = {row.version_id: Node(view_version(engine, row.version_id), []) for row in rows}
+    roots: list[Node] = []
+    for row in rows:
+        parent = nodes.get(row.parent_id or "")
+        (parent.children if parent else roots).append(nodes[row.version_id])
+    if version_id is None:
+        return roots
+    if version_id not in nodes:
+        raise NotFoundError(f"there is no version with id {version_id!r}")
+    return [nodes[version_id]]
+
+
+def _line(version: VersionView) -> str:
+    address = Address(version.dataset, None, version.name)
+    return printable(
+        f"{address}  {version.state}  {version.frames:,} frames  {version.updated[:19].replace('T', ' ')}"
+    )

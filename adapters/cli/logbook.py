@@ -1,0 +1,199 @@
+"""What `framelode log` and `framelode history` print: entries of the log and single changes, as they are read."""
+
+from __future__ import annotations
+
+import json as json_text
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ...engine.events import subject_and_kind
+from ...engine.moments import Moment
+from ...engine.times import iso_time
+from ...projections.changes import Change
+from ...projections.history import BatchRow
+from ..connection import Engine
+from ..hyperdatasets.history import wanted_history
+from .address import Address, dataset_at, version_at
+from .output import say
+
+_PAGE = 256
+_FOLLOWED = 10
+"""Entries that are shown before those that come."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What is looked at: a dataset, a version of one, or everything."""
+
+    dataset_id: str | None = None
+    version_id: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Which part of the log is asked for; None leaves it open."""
+
+    by: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    kinds: list[str] | None = None
+    limit: int | None = None
+    oldest_first: bool = False
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Consecutive changes of one thing by one actor, as `--json` shows them."""
+
+    first_position: int
+    last_position: int
+    at: str
+    actor: str
+    context: dict[str, Any]
+    dataset: str | None
+    version: str | None
+    stream: str
+    added: int
+    updated: int
+    deleted: int
+    events: list[str]
+
+
+def scope_of(engine: Engine, address: str | None) -> Scope:
+    """Return what an address means: a version if it names one, else the dataset."""
+    if address is None:
+        return Scope()
+    meant = Address.parse(address)
+    if meant.version is None and meant.version_id is None:
+        return Scope(dataset_at(engine, meant).dataset_id)
+    row = version_at(engine, meant)
+    return Scope(row.dataset_id, row.version_id)
+
+
+def entries(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
+    """Yield the entries that are asked for."""
+    names = _Names(engine)
+    for number, run in enumerate(_runs(_rows(engine, scope, asked))):
+        if asked.limit is not None and number >= asked.limit:
+            return
+        yield _entry(run, names)
+
+
+def follow(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
+    """Yield the last entries, or those since a moment, then those that come, oldest first, until interrupted."""
+    seen: int | None = None
+    for position in engine.runner.follow(threading.Event()):
+        part = msgspec.structs.replace(asked, until=position, oldest_first=True, limit=None)
+        if seen is not None:
+            part = msgspec.structs.replace(part, since=seen + 1)
+        elif asked.since is None:
+            yield from _last_entries(engine, scope, part, _FOLLOWED if asked.limit is None else asked.limit)
+            seen = position
+            continue
+        yield from entries(engine, scope, part)
+        seen = position
+
+
+def _last_entries(engine: Engine, scope: Scope, asked: Asked, limit: int) -> list[Entry]:
+    part = msgspec.structs.replace(asked, limit=limit, oldest_first=False)
+    return list(entries(engine, scope, part))[::-1]
+
+
+def print_entry(entry: Entry, *, json: bool) -> None:
+    """Print an entry as a line."""
+    if json:
+        print(json_text.dumps(msgspec.to_builtins(entry)))
+        return
+    first, last = entry.first_position, entry.last_position
+    positions = f"{first}" if first == last else f"{first}-{last}"
+    place = "/".join(filter(None, (entry.dataset,))) + (f"@{entry.version}" if entry.version else "")
+    say(
+        f"{positions:>15}  {entry.at[:19].replace('T', ' ')}  {entry.actor}  {place or entry.stream}  {_what(entry)}"
+    )
+
+
+def print_change(change: Change, *, json: bool, images: bool = False) -> None:
+    """Print a change as a line."""
+    if json:
+        print(json_text.dumps(change.to_dict(images=images)))
+        return
+    what = f"{change.subject} {change.frame_id}" if change.frame_id is not None else change.subject
+    fields = f" ({', '.join(change.fields)})" if change.fields else ""
+    kind = change.kind.replace("_", " ")
+    say(f"{change.position:>10}  {change.at:%Y-%m-%d %H:%M:%S}  {change.actor}  {what} {kind}{fields}")
+
+
+class _Names:
+    """Names of datasets and versions, read once; removed ones are known, too."""
+
+    def __init__(self, engine: Engine) -> None:
+        with engine.read_catalog() as connection:
+            datasets = engine.catalog.datasets(connection)
+            versions = engine.catalog.versions(connection, removed=True)
+        self.datasets = {row.dataset_id: str(Address(row.name, row.project)) for row in datasets}
+        self.versions = {row.version_id: row.name for row in versions}
+
+
+def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
+    wanted = wanted_history(
+        engine,
+        None,
+        None,
+        scope.version_id,
+        asked.by,
+        asked.since,
+        asked.until,
+        asked.kinds,
+        newest_first=not asked.oldest_first,
+    )
+    if scope.dataset_id is not None:
+        wanted = msgspec.structs.replace(wanted, dataset_id=scope.dataset_id)
+    last: int | None = None
+    while page := engine.history_page(wanted, last, _PAGE):
+        yield from page
+        last = page[-1].first_position
+
+
+def _runs(rows: Iterator[BatchRow]) -> Iterator[list[BatchRow]]:
+    """Put together what one actor did to the frames of one version without a break."""
+    run: list[BatchRow] = []
+    for row in rows:
+        if run and not _continues(run[-1], row):
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
+
+
+def _continues(earlier: BatchRow, row: BatchRow) -> bool:
+    same = (earlier.stream_id, earlier.actor, earlier.context) == (row.stream_id, row.actor, row.context)
+    adjoining = (
+        row.last_position + 1 == earlier.first_position or earlier.last_position + 1 == row.first_position
+    )
+    return same and adjoining and earlier.is_frames and row.is_frames
+
+
+def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
+    first, last = sorted((run[0], run[-1]), key=lambda row: row.first_position)
+    topics = [topic for row in run if not row.is_frames for topic in row.topics]
+    return Entry(
+        first_position=first.first_position,
+        last_position=last.last_position,
+        at=iso_time(last.recorded_at),
+        actor=last.actor,
+        context=json_text.loads(last.context) if last.context else {},
+        dataset=names.datasets.get(last.dataset_id or ""),
+        version=names.versions.get(last.version_id or ""),
+        stream=last.stream_id,
+        added=sum(row.added for row in run),
+        updated=sum(row.updated for row in run),
+        deleted=sum(row.deleted for row in run),
+        events=[" ".join(subject_and_kind(topic)).replace("_", " ") for topic in topics],
+    )
+
+
+def _what(entry: Entry) -> str:
+    counts = (("added", entry.added), ("updated", entry.updated), ("deleted", entry.deleted))
+    frames = [f"{count:,} frames {what}" for what, count in counts if count]
+    return ", ".join([*frames, *entry.events])

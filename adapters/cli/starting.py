@@ -1,0 +1,126 @@
+"""Commands that make an engine and bring frames into it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...engine.context import acting
+from ...engine.errors import IntegrityError, UsageError
+from .. import location
+from .options import Actor, Json, Project, engine_of
+from .output import note, print_json, progress_bar, say
+from .process import SOME_REFUSED
+
+starting = typer.Typer()
+imports = typer.Typer(no_args_is_help=True)
+
+
+@starting.command()
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        str | None,
+        typer.Argument(metavar="FOLDER", help="Its folder; else that of --engine, else .framelode here."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make an engine in a folder; one that is there already stays as it is."""
+    from ..connection import connect
+
+    here = "." if location.exists(".") else location.HIDDEN_FOLDER
+    wanted = folder or context.obj or here
+    created = not location.exists(wanted)
+    with closing(connect(wanted)) as engine:
+        if engine.location.folder is None:
+            raise UsageError(f"{wanted} is in memory and would be gone when this command ends: give a folder")
+        url = engine.url
+    if json:
+        print_json({"engine": url, "created": created})
+    else:
+        say(
+            f"made an engine in {url}"
+            if created
+            else f"there is an engine in {url} already; it stays as it is"
+        )
+
+
+@starting.command()
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="A new or empty folder to make it in; else a temporary one."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
+) -> None:
+    """Version a small synthetic dataset in an engine of its own, step by step, and verify every result."""
+    import shutil
+    import tempfile
+
+    from .demo import run_demo
+
+    if folder is not None and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: give the demo a new or empty folder, or none")
+    place = folder or Path(tempfile.mkdtemp(prefix="framelode-demo-"))
+    keep = keep or folder is not None
+    try:
+        run_demo(place)
+    except IntegrityError:
+        keep = True
+        note(f"the engine is kept in {place}")
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+    say(f"Kept in {place}: look with framelode --engine {place} ls" if keep else "Removed its folder.")
+    say("All was verified: the log, both versions, and everything derived from them agree.")
+
+
+@imports.command("voc")
+def import_voc(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder that holds Annotations and JPEGImages.")
+    ],
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="Dataset to import into; created if missing.")],
+    project: Project = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version",
+            metavar="NAME",
+            help="Draft to import into; else the current one, made if there is none.",
+        ),
+    ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Store the images in the engine's blob store.")
+    ] = False,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Record the frames of a Pascal VOC folder in a draft, by reference or with --copy, and list what is flawed."""
+    from ..voc import VocFolder
+    from .voc import find_target, record_voc
+
+    with engine_of(context) as engine:
+        source = VocFolder(folder)
+        with acting(actor, {"import": "voc", "folder": str(source.path)}):
+            target = find_target(engine, dataset, project, version)
+            if target.made:
+                note(target.made)
+            with progress_bar(f"importing {dataset}") as advance:
+                done = record_voc(engine, source, target, advance, copy=copy)
+    for problem in done.problems:
+        note(f"{problem.file}: {problem.reason}")
+    if json:
+        print_json(done)
+    else:
+        say(
+            f"{done.version.address}: {done.added:,} frames added, {done.updated:,} updated, {done.unchanged:,} unchanged, "
+            f"{done.refused:,} refused; {done.boxes:,} boxes; {len(done.problems):,} problems"
+        )
+    if done.problems:
+        raise typer.Exit(SOME_REFUSED)

@@ -1,0 +1,115 @@
+"""Commands that look after the log, what is derived from it, and the blobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...engine.context import acting
+from ...engine.errors import IntegrityError
+from .options import Actor, Json, engine_of, span_of
+from .output import note, print_json, print_table, progress_bar, say
+
+upkeep = typer.Typer()
+
+
+@upkeep.command()
+def verify(
+    context: typer.Context,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint: is the log up to it still as it was then?"),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Public Ed25519 key that must have signed the checkpoint."),
+    ] = None,
+    blobs: Annotated[bool, typer.Option("--blobs", help="Read the blobs that frames name, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Check the whole log, and everything derived from it against a fresh fold."""
+    with engine_of(context) as engine:
+        url = engine.url
+        try:
+            with progress_bar("verifying") as advance:
+                found = engine.verify(advance, blobs=blobs, against=against, public_key=public_key)
+        except IntegrityError as error:
+            if json:
+                print_json({"engine": url, "problems": list(error.problems)})
+            for problem in error.problems[1:] if not json else ():
+                note(problem)
+            raise
+    if json:
+        print_json({"engine": url, "verified": found})
+        return
+    say(f"verified {url}: nothing is wrong{'' if against is None else f', and it continues {against}'}")
+    print_table(
+        ("checked", "number"),
+        (
+            ("events", found.events),
+            ("batches, an unbroken chain", found.batches),
+            ("versions equal to a fresh fold", found.versions),
+            ("published fingerprints reproduced", found.fingerprints),
+            ("projections equal to a fresh fold", found.projections),
+            *((("blobs equal to their names", found.blobs),) if blobs else ()),
+        ),
+    )
+
+
+@upkeep.command()
+def rebuild(context: typer.Context, json: Json = False) -> None:
+    """Throw away everything derived from the log and fold it afresh."""
+    with engine_of(context) as engine, progress_bar("rebuilding") as advance:
+        engine.rebuild(advance)
+        url, events = engine.url, engine.log.head().position
+        names = [projection.name for projection in engine.runner.projections]
+    if json:
+        print_json({"engine": url, "projections": names, "events": events})
+    else:
+        say(f"rebuilt {', '.join(names)} from {events:,} events in {url}")
+
+
+@upkeep.command()
+def gc(
+    context: typer.Context,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Do it; else it is only said what would be done.")
+    ] = False,
+    grace: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How long ago a blob must have been condemned, such as 7d or 12h."),
+    ] = "7d",
+    young: Annotated[
+        str, typer.Option(metavar="TIME", help="Blobs written so lately are left alone: 1d, 30m, 0s.")
+    ] = "1d",
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Condemn blobs that no frame names, and delete those condemned long ago; without --delete only say so."""
+    spans = span_of(grace, "--grace"), span_of(young, "--young")
+    with engine_of(context) as engine, acting(actor):
+        report = engine.gc(spans[0], young=spans[1], dry_run=not delete)
+    if json:
+        print_json({"engine": engine.url, "gc": report})
+        return
+    for line in str(report).splitlines():
+        say(line)
+    if not delete:
+        note("nothing was done: add --delete to do it")
+
+
+@upkeep.command()
+def scrub(context: typer.Context, json: Json = False) -> None:
+    """Read every blob again: which are altered, which that frames name are missing, which files are none."""
+    with engine_of(context) as engine, progress_bar("reading blobs") as advance:
+        found = engine.scrub(lambda done, _: advance(done, None))
+    if json:
+        print_json({"engine": engine.url, "scrub": found})
+    else:
+        for line in str(found).splitlines():
+            say(line)
+    if not found.is_sound:
+        wrong = f"{len(found.missing):,} blobs are missing, {len(found.altered):,} altered"
+        raise IntegrityError(f"{found.place}: {wrong}", file=found.place)
