@@ -20,16 +20,20 @@ def draw_frame(frame: SingleFrame | FrameGroup, file: Path) -> None:
     UsageError
         The suffix names no kind of picture, or the extra `image` is missing.
     """
+    kind = _kind(file)
     picture = draw(frame)
     try:
         with file.open("xb") as out:
-            picture.save(out, format=_kind(file))
+            picture.save(out, format=kind)
     except FileExistsError:
         raise ConflictError(f"{file} is there already: name a new file") from None
 
 
 def _kind(file: Path) -> str:
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError:
+        raise UsageError("drawing needs Pillow: pip install 'framelode[image]'") from None
 
     kinds = Image.registered_extensions()
     kind = kinds.get(file.suffix.lower())

@@ -53,7 +53,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     try:
         _check_arguments()
         if COMPLETION_VARIABLE in os.environ:
-            from typer.completion import completion_init
+            from typer._completion_classes import completion_init
 
             completion_init()
         app(prog_name=name)
