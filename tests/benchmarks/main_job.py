@@ -166,23 +166,23 @@ def run_framelode(folder: Path, count: int) -> dict[str, float]:
     engine = framelode.connect(folder)
     # As it happens in use: the state of the version has been read before.
     engine.version(draft.version_id).get_single_frame(asked[0])
-    figures["child_s"], child = timed(lambda: make_child(draft.version_id, some))
+    changed, deleted = some[::2], some[1::2]
+    for frame in changed:
+        frame.metadata["exposure"] = -1.0
+    new = [frame.copy() for frame in deleted]
+    figures["child_s"], child = timed(lambda: make_child(draft.version_id, changed, deleted, new))
     assert len(engine.version(child)) == count
     engine.close()
     return figures
 
 
-def make_child(parent_id: str, frames: list[Any]) -> str:
-    """Make a child version: of the frames given one half is changed, the other deleted, and as many are new."""
+def make_child(parent_id: str, changed: list[Any], deleted: list[Any], new: list[Any]) -> str:
+    """Make a child version in which some frames are changed, some deleted, and some new."""
     from framelode import DatasetVersion
 
     child = DatasetVersion.create_version("child", dataset_name="bench", parent_version_ids=[parent_id])
-    changed, deleted = frames[::2], frames[1::2]
-    for frame in changed:
-        frame.metadata["exposure"] = -1.0
     child.update_frames(changed, refresh_version_stats=False)
     child.delete_frames([frame.id for frame in deleted], refresh_version_stats=False)
-    new = [frame.copy() for frame in deleted]
     child.add_frames(new, refresh_version_stats=False)
     return child.version_id
 
