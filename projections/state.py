@@ -22,6 +22,8 @@ TOMBSTONE = np.uint64(1 << 63)
 
 POSITION = np.uint64((1 << 63) - 1)
 
+_FEW_EQUAL = 4
+
 
 class Run(msgspec.Struct, frozen=True, gc=False):
     """A fold of some stretch of events: mixed keys in order, and the marked position of each one's last event.
@@ -61,7 +63,7 @@ def fold_rows(rows: Rows, positions: U64) -> Run:
     hi, lo = rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)
     marked = np.where(rows["op"] == Operation.DELETE, positions | TOMBSTONE, positions)
     mixed = mix(hi, lo)
-    order = np.argsort(mixed, kind="stable")
+    order = stable_order(mixed)
     mixed = mixed[order]
     same = mixed[1:] == mixed[:-1]
     if not same.any():
@@ -72,6 +74,25 @@ def fold_rows(rows: Rows, positions: U64) -> Run:
         order, mixed, hi, lo = order[again], mixed[again], hi[again], lo[again]
     last = np.append((mixed[1:] != mixed[:-1]) | (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]), True)
     return Run(mixed[last], marked[order][last])
+
+
+def stable_order(numbers: U64) -> NDArray[np.intp]:
+    """Return the order that sorts numbers, equal ones as they stand; fast where few are equal.
+
+    The processor sorts in any order several times faster than a stable sort does.
+    """
+    order = np.argsort(numbers)
+    ordered = numbers[order]
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
+        return order
+    meeting = np.append(same, False)
+    meeting[1:] |= same
+    at = np.flatnonzero(meeting)
+    if _FEW_EQUAL * len(at) > len(numbers):
+        return np.argsort(numbers, kind="stable")
+    order[at] = order[at][np.lexsort((order[at], ordered[at]))]
+    return order
 
 
 def merge(runs: Sequence[Run]) -> Run:

@@ -28,6 +28,7 @@ from framelode.projections.state import (
     merge,
     reference_fold,
     settle,
+    stable_order,
 )
 from framelode.projections.states import KeyRows
 
@@ -142,6 +143,17 @@ def check_key_order(run, rows_of):
     ]
     assert order == sorted(set(order))
     assert run.mixed.tolist() == mix(rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)).tolist()
+
+
+@given(
+    st.lists(st.integers(0, MASK), unique=True, max_size=40),
+    st.lists(st.integers(0, 60), max_size=8),
+    st.data(),
+)
+def test_equal_numbers_stay_in_order_whether_few_or_many(unique, doubled, data):
+    numbers = data.draw(st.permutations(unique + [unique[at % len(unique)] for at in doubled if unique]))
+    expected = sorted(range(len(numbers)), key=lambda at: (numbers[at], at))
+    assert stable_order(np.array(numbers, np.uint64)).tolist() == expected
 
 
 class TestKeysThatMeet:
