@@ -10,12 +10,13 @@ from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.errors import StorageError
 from ..engine.log import Log
 from ..engine.prefix import LogPrefix
+from .fingerprint import Fingerprint
 from .pages import PAGE_EVENTS, Page
 from .runner import Runner
-from .state import State, live_positions
+from .state import State
 from .states import ParentOf, States
 from .stats import Stats
-from .tally import Counts, tally_at
+from .tally import Counts
 
 _TRIES = 1000
 
@@ -42,6 +43,12 @@ class PastStates(States):
         self._present = present
         self.rows = present.rows
 
+    def fingerprint(self, version_id: str) -> Fingerprint:
+        """Return the fingerprint of a version's content at the moment."""
+        version = self._log.stream_version(version_id)
+        same = version and self._present.fingerprint_before(version_id, self._position, version)
+        return same or super().fingerprint(version_id)
+
     def _load(self, version_id: str) -> State | None:
         version = self._log.stream_version(version_id)
         return None if version is None else self._present.before(version_id, self._position, version)
@@ -50,7 +57,7 @@ class PastStates(States):
 class PastCounts:
     """The statistics of versions at a moment.
 
-    Those of now with later changes taken back, or counted from the frames when there were fewer of them than changes.
+    Those of now with later changes taken back, or the parent's with earlier changes added, whichever are fewer.
 
     Parameters
     ----------
@@ -68,7 +75,8 @@ class PastCounts:
         self._runner = runner
         self._stats = stats
         self._known: dict[str, Counts] = {}
-        self._lock = threading.Lock()
+        # A version's counts may start from its parent's.
+        self._lock = threading.RLock()
 
     def of(self, version_id: str) -> Counts:
         """Return the counts of one version."""
@@ -94,17 +102,30 @@ class PastCounts:
         return self._log.whole.stream_version(version_id) != self._log.stream_version(version_id)
 
     def _count(self, version_id: str) -> Counts:
-        state = self._states.current(version_id)
+        version = self._log.stream_version(version_id) or 0
+        later = (self._log.whole.stream_version(version_id) or 0) - version
+        return self._count_on(version_id) if version < later else self._count_back(version_id)
+
+    def _count_on(self, version_id: str) -> Counts:
+        """Add the changes up to the moment to what the parent held."""
+        parent_id = self._states.parent_of(version_id)
+        counts = Counter(self.of(parent_id)) if parent_id else Counter()
+        for some in _pages(self._log.headers(stream_id=version_id, schema=FRAMES_SCHEMA)):
+            counts.update(self._changes(self._log, some))
+        return +counts
+
+    def _count_back(self, version_id: str) -> Counts:
+        """Take the changes after the moment off what the version holds now."""
         at, counts = self._now(version_id)
-        later = self._later(version_id, at)
-        if sum(header.count for header in later) > state.total:
-            positions = live_positions(state.settled()).tolist()
-            return +Counter(dict(tally_at(self._log, {version_id: positions})[version_id].counts()))
-        for some in _pages(later):
-            counts.subtract(self._changes(self._log.whole, some))
-        if later and later[0].first_position <= self._log.position:
-            # What a batch did up to the moment stays.
-            counts.update(self._changes(self._log, [self._log.batch_at(self._log.position)]))
+        if not self._has_changed(version_id):
+            return counts
+        position = self._log.position
+        whole = self._log.whole
+        for some in _pages(whole.headers(gt=position, lte=at, stream_id=version_id, schema=FRAMES_SCHEMA)):
+            counts.subtract(self._changes(whole, some))
+            if some[0].first_position <= position:
+                # What a batch did up to the moment stays.
+                counts.update(self._changes(self._log, [self._log.batch_at(position)]))
         return +counts
 
     def _changes(self, log: Log, headers: Sequence[BatchHeader]) -> Counts:
@@ -123,19 +144,15 @@ class PastCounts:
                 return at, counts
         raise StorageError(f"{self._runner.store.name}: the statistics move on without end: call again")
 
-    def _later(self, version_id: str, position: int) -> list[BatchHeader]:
-        if not self._has_changed(version_id):
-            return []
-        headers = self._log.whole.headers
-        return list(headers(gt=self._log.position, lte=position, stream_id=version_id, schema=FRAMES_SCHEMA))
 
-
-def _pages(headers: Sequence[BatchHeader]) -> Iterator[list[BatchHeader]]:
+def _pages(headers: Iterable[BatchHeader]) -> Iterator[list[BatchHeader]]:
     page: list[BatchHeader] = []
+    events = 0
     for header in headers:
         page.append(header)
-        if sum(each.count for each in page) >= PAGE_EVENTS:
+        events += header.count
+        if events >= PAGE_EVENTS:
             yield page
-            page = []
+            page, events = [], 0
     if page:
         yield page

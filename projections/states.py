@@ -94,7 +94,7 @@ class States:
 
     def __init__(self, log: Log, parent_of: ParentOf, snapshots: Snapshots | None = None) -> None:
         self._log = log
-        self._parent_of = parent_of
+        self.parent_of = parent_of
         self._snapshots = snapshots
         self._states: OrderedDict[str, State] = OrderedDict()
         self._fingerprints: dict[str, Fingerprint] = {}
@@ -126,7 +126,7 @@ class States:
             if self._snapshots is not None and self._snapshots.may_be_due(state.unsaved):
                 state.unsaved = 0
                 try:
-                    self._snapshots.save(version_id, state, self._parent_of)
+                    self._snapshots.save(version_id, state, self.parent_of)
                 except (StorageError, UsageError) as error:
                     # What is derived can be folded again; whoever reads need not be able to write.
                     logger.info("no snapshot of version %s is left behind: %s", version_id, error)
@@ -135,7 +135,7 @@ class States:
     def at(self, version_id: str, position: int) -> State:
         """Return the state of a version as it was at a position, folded from the start."""
         line = [version_id]
-        while (parent := self._parent_of(line[-1])) is not None:
+        while (parent := self.parent_of(line[-1])) is not None:
             line.append(parent)
         state = self._empty(position)
         for ancestor in reversed(line):
@@ -165,6 +165,14 @@ class States:
                     return state
             return self._snapshots.load(version_id, self.rows, lte=position) if self._snapshots else None
 
+    def fingerprint_before(self, version_id: str, position: int, version: int) -> Fingerprint | None:
+        """Return the fingerprint of now, if it was the same at a position; see `before`."""
+        with self._lock:
+            if self._has_frames_after(version_id, version):
+                return None
+            computed = self.fingerprint(version_id)
+            return computed if computed.position <= position else None
+
     def _has_frames_after(self, version_id: str, version: int) -> bool:
         if self._log.stream_version(version_id) == version:
             return False
@@ -193,7 +201,7 @@ class States:
         with self._lock:
             state = self.current(version_id)
             known = self._fingerprints.get(version_id)
-            parent = self._parent_of(version_id) if known is None else None
+            parent = self.parent_of(version_id) if known is None else None
             computed = fingerprint(state, known or (self._fingerprints.get(parent) if parent else None))
             self._fingerprints[version_id] = computed
             return computed
@@ -204,7 +212,7 @@ class States:
             return False
         with self._lock:
             state = self.current(version_id)
-            return self._snapshots.save(version_id, state, self._parent_of)
+            return self._snapshots.save(version_id, state, self.parent_of)
 
     def forget(self) -> None:
         """Drop everything held in memory."""
@@ -238,7 +246,7 @@ class States:
         """
         line = [version_id]
         state = self._load(version_id)
-        while state is None and (parent := self._parent_of(line[-1])) is not None:
+        while state is None and (parent := self.parent_of(line[-1])) is not None:
             line.append(parent)
             state = self._states.get(parent) or self._load(parent)
         state = state or self._empty(-1)
