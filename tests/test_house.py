@@ -147,3 +147,11 @@ def test_the_readme_example_runs_and_prints_what_it_says(tmp_path, monkeypatch, 
     assert len(promised) == 3
     assert printed[:3] == promised
     assert len(example.splitlines()) <= 30
+
+
+def test_every_page_of_the_docs_is_in_the_site_and_every_decision_listed():
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8")
+    listed = (ROOT / "docs" / "decisions" / "index.md").read_text("utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert name in nav or f"({page.name})" in listed, name
