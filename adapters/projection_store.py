@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..engine.errors import IntegrityError
@@ -46,8 +47,11 @@ def _open_sound(path: Path | None) -> Database:
     if problems:
         store.close()
         raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
-    if path is not None and seen and not known:
-        _take_note(path, seen)
+    if path is not None:
+        store.remedy = "connect again, and it is rebuilt from the log"
+        store.on_damage = partial(_drop_note, path)
+        if seen and not known:
+            _take_note(path, seen)
     return store
 
 
@@ -71,6 +75,12 @@ def _noted(path: Path) -> str:
         return Path(f"{path}{_NOTE}").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _drop_note(path: Path) -> None:
+    """See to it that the next process checks, though the files look as they did."""
+    with suppress(OSError):
+        Path(f"{path}{_NOTE}").unlink()
 
 
 def _take_note(path: Path, seen: str) -> None:

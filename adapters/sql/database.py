@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ def needs_write_lock(version: tuple[int, int, int] = sqlite3.sqlite_version_info
 class Database:
     """A SQLite database, on a file or in memory.
 
+    When it turns out to be damaged `on_damage` is called, and the error says the `remedy`.
+
     One connection reads, one writes, each guarded by a lock; in memory they are the same. Connections are
     opened anew after a fork.
 
@@ -62,6 +64,8 @@ class Database:
         self.path = path
         self.name = str(path) if path else "in memory"
         self._durable = durable
+        self.on_damage: Callable[[], object] | None = None
+        self.remedy = "restore it from a copy"
         self._read_lock = threading.RLock()
         self._write_lock = threading.RLock() if path else self._read_lock
         self._file_lock: FileLock | None = None
@@ -240,9 +244,9 @@ class Database:
         return StorageError(message)
 
     def _damaged(self, error: BaseException | None) -> IntegrityError:
-        return IntegrityError(
-            f"{self.name}: {error}: the file is damaged; restore it from a copy", file=self.name
-        )
+        if self.on_damage is not None:
+            self.on_damage()
+        return IntegrityError(f"{self.name}: {error}: the file is damaged; {self.remedy}", file=self.name)
 
 
 def _keep_when_interrupted(context: sa.ExceptionContext) -> None:

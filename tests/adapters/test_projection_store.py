@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import pytest
 
 import framelode
-from framelode import DatasetVersion, SingleFrame
+from framelode import DatasetVersion, IntegrityError, SingleFrame
 from framelode.adapters import projection_store
 from framelode.adapters.sql.database import Database
 
@@ -33,11 +34,9 @@ def folder(tmp_path):
 
 
 def read(folder):
-    with framelode.connect(folder) as engine:
+    with framelode.connect(folder) as engine, closing(engine):
         version = DatasetVersion.get_version(dataset_name="food")
-        found = version.get_single_frame("f7").source, version.get_stats().total
-        engine.close()
-    return found
+        return version.get_single_frame("f7").source, version.get_stats().total
 
 
 def damage(file, page):
@@ -64,6 +63,19 @@ def test_damage_after_a_check_is_noticed(folder, checks, page):
     with framelode.connect(folder) as engine:
         assert engine.verify().problems == []
         engine.close()
+
+
+def test_damage_that_no_file_time_shows_is_mended_by_the_next_process(folder, checks):
+    sound = read(folder)
+    file = folder / "projections.db"
+    for page in range(1, file.stat().st_size // 4096):
+        damage(file, page)
+    (folder / "projections.db-checked").write_text(projection_store._appearance(file), "utf-8")
+    with pytest.raises(IntegrityError, match=r"projections\.db: .* damaged; connect again"):
+        read(folder)
+    assert len(checks) == 1
+    assert read(folder) == sound
+    assert len(checks) > 1
 
 
 def test_writing_makes_the_next_process_check(folder, checks):
