@@ -61,6 +61,7 @@ class SourceDeleter:
         StorageError
             A store cannot be asked.
         """
+        self._engine.require_present()
         log, states = self._engine.log, self._engine.states
         uris = uris_named_by(log, states, self._version_id, frame_ids)
         for uri in uris:

@@ -250,6 +250,24 @@ class TestViews:
         assert head(engine) == end
         assert past.blobs.read(blob) == b"a"
 
+    def test_nothing_is_sent_or_deleted_either(self, engine, draft, tmp_path):
+        (tmp_path / "root").mkdir()
+        file = tmp_path / "root" / "a.jpg"
+        file.write_bytes(b"a")
+        place = {"local_dataset_root_path": str(tmp_path / "root"), "dataset_name": "food"}
+        place["auto_upload_destination"] = f"file://{tmp_path}/sent"
+        there = DatasetVersion.get_version(**place)
+        assert there.add_frames([SingleFrame(source=str(file))]) == []
+        sent = sorted((tmp_path / "sent").rglob("*"))
+        file.with_name("b.jpg").write_bytes(b"b")
+        then = DatasetVersion.get_version(**place, as_of=head(engine))
+        with pytest.raises(UsageError, match="read only"):
+            then.add_frames([SingleFrame(source=str(file.with_name("b.jpg")))])
+        with pytest.raises(UsageError, match="read only"):
+            then.delete_frames([next(iter(then)).id], delete_sources=True)
+        assert sorted((tmp_path / "sent").rglob("*")) == sent
+        assert file.exists()
+
     def test_the_present_goes_on_beside_a_view(self, engine, draft):
         draft.add_frames([frame(1, "cat")])
         past, before = engine.at(head(engine)), shown(engine)
@@ -595,6 +613,32 @@ def test_any_position_is_a_fold_of_the_events_up_to_it(steps, first):
                 assert past.version_totals().get(row.version_id, 0) == fresh.total
                 assert past.version_counts(row.version_id) == counts[row.version_id]
         engine.close()
+
+
+def test_a_snapshot_helps_unless_it_is_later(tmp_path, ticks, monkeypatch):
+    monkeypatch.setattr(snapshots, "MINIMUM_EVENTS", 1)
+
+    def after(change):
+        """Change the draft, then read it at the end of the first ten frames in another process; says what helped."""
+        with framelode.connect(tmp_path, clock=ticks.clock, new_id=ticks.new_id) as engine:
+            change(DatasetVersion.get_current(dataset_name="food"))
+            engine.close()
+        with framelode.connect(tmp_path) as engine:
+            draft = DatasetVersion.get_current(dataset_name="food")
+            loaded, load = [], engine._snapshots.load
+            note = lambda *given, **more: loaded.append(load(*given, **more)) or loaded[-1]
+            monkeypatch.setattr(engine._snapshots, "load", note)
+            first = next(header.first_position for header in engine.log.headers(schema="frames.1"))
+            assert [one.id for one in draft.at(first + 9)] == [frame(number).id for number in range(10)]
+            engine.close()
+        return [found is not None for found in loaded]
+
+    with framelode.connect(tmp_path, clock=ticks.clock, new_id=ticks.new_id) as engine:
+        DatasetVersion.create_new_dataset("food")
+        engine.close()
+    assert after(lambda draft: draft.add_frames([frame(n) for n in range(10)]) or list(draft)) == [True]
+    assert after(lambda draft: draft.delete_frames([frame(3).id])) == [True]
+    assert after(lambda draft: draft.add_frames([frame(n) for n in range(20, 90)]) or list(draft)) == [False]
 
 
 @given(steps=more_steps)

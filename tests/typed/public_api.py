@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import assert_type
 
 from PIL.Image import Image
@@ -45,6 +45,12 @@ assert_type(draft.get_single_frame("x"), SingleFrame | FrameGroup)
 assert_type(draft.get_stats(), Statistics)
 assert_type(draft.last_updated, datetime)
 assert_type(draft.get_parent(), str | None)
+assert_type(draft.at(5), DatasetVersion)
+assert_type(engine.at(datetime.now(UTC)), Engine)
+assert_type(draft.get_stats(as_of=5), Statistics)
+assert_type(DatasetVersion.get_datasets(as_of=datetime.now(UTC)), list[Dataset])
+assert_type(engine.dataset("food").at(None), Dataset)
+assert_type(framelode.connect("./food", as_of=5), Engine)
 assert_type(draft.publish_version(), bool)
 with draft.get_bulk_context() as bulk:
     bulk.add_frame(frame)
