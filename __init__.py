@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Polygon2D,
         Polygon3D,
     )
+    from .engine.checkpoints import Checkpoint
     from .engine.context import acting
     from .engine.errors import (
         ConcurrencyError,
@@ -54,6 +55,7 @@ __all__ = [
     "BoundingBox3D",
     "BulkContext",
     "Change",
+    "Checkpoint",
     "ComplexPolygon2D",
     "ComplexPolygon3D",
     "ConcurrencyError",
@@ -117,6 +119,7 @@ _HOMES = {
         "Polygon2D",
         "Polygon3D",
     ),
+    "engine.checkpoints": ("Checkpoint",),
     "engine.context": ("acting",),
     "engine.errors": (
         "ConcurrencyError",

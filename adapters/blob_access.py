@@ -105,6 +105,10 @@ class BlobAccess:
 
     def missing(self) -> list[str]:
         """Return the blobs that frames name and the store does not have."""
+        self._runner.catch_up(self._names)
+        with self._runner.store.read() as connection:
+            if self._names.is_empty(connection):
+                return []
         return [digest for digest in sorted(self.referenced()) if digest not in self.store]
 
     def problems(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, list[str]]:

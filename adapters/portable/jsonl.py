@@ -155,7 +155,8 @@ class LinesSource:
             found = msgspec.json.decode(line, type=Footer)
         except UNREADABLE as error:
             raise IntegrityError(f"{self.place()} is damaged: {error}", file=self._name) from error
-        if found != expected or not line.endswith(b"\n"):
+        whole = expected.events == self.header.events
+        if found != expected or not whole or not line.endswith(b"\n"):
             raise IntegrityError(
                 f"{self.place()} does not fit what is above it: the file was altered or is cut off",
                 file=self._name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -35,6 +35,9 @@ _from_json = msgspec.json.Decoder().decode
 _to_msgpack = msgspec.msgpack.Encoder().encode
 _from_msgpack = msgspec.msgpack.Decoder().decode
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Place = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+
 UNREADABLE = (
     msgspec.MsgspecError,
     ValueError,
@@ -58,12 +61,12 @@ class DatasetLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What a file begins with: the log it was made of, its head then, and the number of events in the file."""
 
-    framelode: Literal["log"] = msgspec.field()
+    framelode: Literal["log"]
     version: int
-    log: str
-    position: int
-    digest: str
-    events: int
+    log: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    position: Count
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    events: Count
     dataset: DatasetLine | None = None
 
 
@@ -79,11 +82,11 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class AppendLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """An append; the first of its batches in the file carries it."""
 
-    id: int
+    id: Place
     command: str
-    part: int
+    part: Count
     last: bool
-    positions: tuple[int, int]
+    positions: tuple[Place, Place]
     request: str
     result: str
 
@@ -93,9 +96,9 @@ class BatchLine(
 ):
     """A batch; `events` is a JSON array, empty where they are kept apart."""
 
-    position: int
+    position: Place
     stream: str
-    version: int
+    version: Place
     schema: str
     topics: list[str]
     time: str
@@ -115,8 +118,8 @@ class FrameLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     id: str
     record: msgspec.Raw = _NO_RECORD
     payload: str | None = None
-    previous: int = 0
-    saved: int = 0
+    previous: Count = 0
+    saved: Count = 0
     changed: list[str] = []
 
 

@@ -73,6 +73,11 @@ def import_dataset(log: Log, source: Source, report: LogImport, progress: Progre
             raise IntegrityError(f"{source.place()} is damaged: {error}") from error
         if done is not None:
             recording.take(*done)
+    if not renumbering.holds(header.dataset.id) or renumbering.last_old > header.position:
+        raise IntegrityError(
+            f"{source.place()}: the file does not hold what its beginning says: dataset {header.dataset.id}, up to "
+            f"position {header.position}"
+        )
     done = renumbering.finish()
     if done is not None:
         recording.take(*done)
@@ -91,7 +96,11 @@ class _Renumbering:
         self._versions: dict[str, int] = {}
         self._held: list[tuple[Recorded, Batch]] = []
         self._appends = 0
-        self._last_old = 0
+        self.last_old = 0
+
+    def holds(self, stream_id: str) -> bool:
+        """Say whether a batch of a stream has come."""
+        return stream_id in self._versions
 
     @property
     def head(self) -> Head:
@@ -101,11 +110,11 @@ class _Renumbering:
     def take(self, proven: Proven) -> tuple[AppendHeader, list[tuple[BatchHeader, Batch]]] | None:
         """Hold a batch; returns the append before when this one begins another."""
         old = proven.recorded.header
-        if old.first_position <= self._last_old:
-            raise ValueError(f"it does not follow position {self._last_old}")
+        if old.first_position <= self.last_old:
+            raise ValueError(f"it does not follow position {self.last_old}")
         if old.stream_id in _OF_NO_DATASET:
             raise ValueError(f"{old.stream_id!r} is no stream of a dataset")
-        self._last_old = old.last_position
+        self.last_old = old.last_position
         done = None
         if self._held and self._held[0][0].append.append_id != proven.recorded.append.append_id:
             done = self.finish()

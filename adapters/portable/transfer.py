@@ -116,7 +116,13 @@ def _form_of(file: Path, form: str | None) -> str:
 
 
 def _dataset_line(engine: Engine, dataset: Dataset | str) -> DatasetLine:
+    from ..hyperdatasets.dataset import Dataset
+
+    if not isinstance(dataset, Dataset | str):
+        raise InvalidValueError(f"dataset must be a Dataset or its name, not {dataset!r}")
     found = engine.dataset(dataset) if isinstance(dataset, str) else dataset
+    if engine.log.stream_version(found.id) is None:
+        raise NotFoundError(f"there is no dataset with id {found.id!r} in {engine.log.name}")
     return DatasetLine(found.id, found.project, found.name)
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 import reader
 import zstandard
+from blake3 import blake3
 from command_line import run, run_json
 from eventsourcing.persistence import StoredEvent
 from hypothesis import example, given, settings
@@ -41,6 +42,7 @@ from framelode.adapters.portable.lines import as_json
 from framelode.adapters.sql.recorder import SqlApplicationRecorder
 from framelode.engine import batch as batches
 from framelode.engine.json_values import canonical_object, encode_canonical
+from framelode.engine.log import Head, Restored
 
 GOLDEN = Path(reader.__file__).parent
 NAMES = ("log.jsonl", "log.jsonl.zst", "log.parquet")
@@ -505,6 +507,12 @@ class TestOneDataset:
     def test_unknown_datasets(self, source, tmp_path):
         with pytest.raises(NotFoundError):
             source.export_log(tmp_path / "d.jsonl", dataset="none")
+        with pytest.raises(InvalidValueError, match="a Dataset or its name, not 7"):
+            source.export_log(tmp_path / "d.jsonl", dataset=7)
+        with empty():
+            foreign = DatasetVersion.create_new_dataset("d")
+            with pytest.raises(NotFoundError, match="there is no dataset with id"):
+                source.export_log(tmp_path / "d.jsonl", dataset=foreign)
         assert not list(tmp_path.iterdir())
 
     def test_a_pointer_out_of_the_file(self, source, tmp_path):
@@ -729,7 +737,7 @@ class TestDamage:
             (lambda line: line | {"blocks": []}, "blocks"),
             (lambda line: line | {"blocks": [-1, len(line["events"]) + 1]}, "blocks"),
             (lambda line: line | {"events": []}, "blocks"),
-            (lambda line: line | {"position": -1}, "append|digest"),
+            (lambda line: line | {"position": -1}, "position"),
             (lambda line: line | {"position": 2**70}, "damaged"),
             (lambda line: line | {"time": "yesterday"}, "yesterday"),
             (lambda line: line | {"time": "2023-11-14T22:13:20+00:00"}, "is not a time"),
@@ -743,6 +751,26 @@ class TestDamage:
     def test_lines_that_cannot_be(self, rows, refused, change, what):
         line = change(json.loads(rows[1]))
         assert re.search(what, refused(b"".join([rows[0], json.dumps(line).encode() + b"\n", *rows[2:]])))
+
+    @pytest.mark.parametrize("dataset", [None, "d"])
+    @pytest.mark.parametrize(
+        "change",
+        [{"events": 1}, {"position": 5}, {"digest": "0" * 64}, {"log": "x"}, {"log": ""}, {"digest": "x"}],
+    )
+    def test_headers_that_lie(self, engine, tmp_path, refused, change, dataset):
+        engine.export_log(tmp_path / "log.jsonl", dataset=dataset)
+        header, *rows = (tmp_path / "log.jsonl").read_bytes().splitlines(keepends=True)
+        lie = json.dumps(json.loads(header) | change).encode() + b"\n"
+        assert "line" in refused(lie + b"".join(rows))
+
+    def test_a_dataset_that_is_not_in_the_file(self, engine, tmp_path, refused):
+        engine.export_log(tmp_path / "log.jsonl", dataset="d")
+        content = (tmp_path / "log.jsonl").read_bytes()
+        lie = content.replace(engine.dataset("d").id.encode(), b"f" * 32, 1)
+        assert "cut off" in refused(lie)
+        *rows, _ = lie.splitlines(keepends=True)
+        footer = json.loads(content.splitlines()[-1]) | {"digest": blake3(b"".join(rows)).hexdigest()}
+        assert f"dataset {'f' * 32}" in refused(b"".join(rows) + msgspec.json.encode(footer) + b"\n")
 
     def test_records_that_nobody_could_read(self, engine, tmp_path):
         """A file with sound digests whose records are none: the digests are made by whoever made the file."""
@@ -829,8 +857,6 @@ def other_than(value):
 
 def forge(header, rows, record):
     """Write a file anew in which a record is another one, with digests that fit."""
-    from blake3 import blake3
-
     head = json.loads(header)
     previous = batches.genesis_digest(head["log"]).hex()
     forged, append, events = [], None, 0
@@ -962,6 +988,53 @@ class TestCommandLine:
         assert "line 66" in run("--engine", "two", "import", "log", "cut.jsonl", status=3).stderr
         (home / "no.jsonl").write_text("hello")
         run("--engine", "two", "import", "log", "no.jsonl", status=2)
+
+
+class TestRestore:
+    """What the log itself refuses, whoever calls it."""
+
+    @pytest.fixture
+    def appends(self, engine, tmp_path):
+        engine.export_log(tmp_path / "log.jsonl")
+        found = {}
+        with transfer._source_of(tmp_path / "log.jsonl") as source:
+            for proven in importing.read_proven(source):
+                append = proven.recorded.append
+                found.setdefault(append.append_id, (append, []))[1].append(
+                    (proven.recorded.header, proven.batch)
+                )
+        return [Restored(append, made) for append, made in found.values()]
+
+    def changed(self, appends, **values):
+        """Return the first appends, with other values in the header of the second's batch."""
+        first, second = appends[:2]
+        (header, batch), *more = second.batches
+        other = [(msgspec.structs.replace(header, **values), batch), *more]
+        return [first, msgspec.structs.replace(second, batches=other)]
+
+    def test_all_or_nothing(self, engine, appends):
+        with empty() as made:
+            uuid, start = engine.log.uuid, Head(0, batches.genesis_digest(engine.log.uuid), 0)
+            own = made.log.uuid
+            for wrong, what in (
+                (self.changed(appends, digest=bytes(32)), "does not come to the digest"),
+                (self.changed(appends, actor="other"), "does not come to the digest"),
+                (self.changed(appends, previous_digest=bytes(32)), "does not follow the one before"),
+                (self.changed(appends, recorded_at=0), "does not follow the one before"),
+                (self.changed(appends, first_position=77), "does not follow the one before"),
+                ([appends[0], appends[0]], "is there twice"),
+                (appends[1:2], "must be the next one"),
+            ):
+                with pytest.raises(FramelodeError, match=what):
+                    made.log.restore(uuid, start, wrong)
+                assert (made.log.head().position, made.log.uuid) == (0, own)
+            made.log.restore(uuid, start, appends[:3])
+            with pytest.raises(ConflictError, match="somebody else wrote to it"):
+                made.log.restore(uuid, start, appends[:3])
+            with pytest.raises(ConflictError, match="somebody else wrote to it"):
+                made.log.restore("another", made.log.head(), appends[3:])
+            made.log.restore(uuid, made.log.head(), appends[3:])
+            check_equal(made, engine)
 
 
 class TestPast:
