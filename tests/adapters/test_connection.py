@@ -230,7 +230,8 @@ class TestProcesses:
 def test_verify_and_rebuild(engine):
     version_id = fill()
     findings = engine.verify()
-    assert (findings.versions, findings.fingerprints, findings.projections) == (1, 0, 4)
+    assert (findings.versions, findings.fingerprints) == (1, 0)
+    assert findings.projections == len(engine.runner.projections) > 3
     engine.version(version_id).publish_version()
     before = engine.version(version_id).get_stats()
     engine.rebuild()
