@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -280,11 +281,20 @@ def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) ->
     It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted
     by name. The URI of a local file inside the folder `root` is its posix path relative to that.
     """
-    prefix = None if root is None else _file_uri(os.fspath(root), "root").rstrip("/") + "/"
+    prefix = None if root is None else _prefix_of(os.fspath(root))
     named = sorted(
         (source.id, _relative(source.uri, prefix), source.timestamp) for source in sources if source.uri
     )
     return blake3(encode_canonical(named)).digest(16).hex() if named else None
+
+
+def _prefix_of(root: str) -> str:
+    return _absolute_prefix(root) if os.path.isabs(root) else _file_uri(root, "root").rstrip("/") + "/"  # noqa: PTH117
+
+
+@lru_cache(maxsize=16)
+def _absolute_prefix(root: str) -> str:
+    return _file_uri(root, "root").rstrip("/") + "/"
 
 
 def _relative(uri: str, prefix: str | None) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from ...engine.blob_sources import SourceError
 from ...engine.blobs import batches_of, growing_waits
 from ...engine.errors import FramelodeError, StorageError
 from ...engine.events import UploadedFile
-from ...engine.wire import source_uri
+from ...engine.wire import path_or_uri
 from .destination import Destination, Parcel
 from .ledger import UploadLedger
 
@@ -60,10 +59,12 @@ class Uploader:
         self._waits = growing_waits(retries)
         self._sleep = sleep
         self._sent: dict[str, UploadedFile] = {}
+        root = destination.root
+        self._folder = f"{path_or_uri(root)}/" if root.startswith("file:///") else None
 
     def takes(self, path: str) -> bool:
         """Say whether a file is to be uploaded: each one is, unless it is at the destination already."""
-        if not source_uri(Path(path), "path").startswith(self._destination.root + "/"):
+        if self._folder is None or not path.startswith(self._folder):
             return True
         try:
             self._name_of(path)
