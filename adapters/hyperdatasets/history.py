@@ -13,6 +13,7 @@ import msgspec
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.events import TOPICS, subject_and_kind
 from ...engine.keys import frame_key, key_columns
+from ...engine.log import Log
 from ...engine.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import identifier, shorten, text
@@ -160,7 +161,7 @@ class FrameHistory(VersionHandle):
             raise UsageError(f"diff needs a version to compare with, not {shorten(old)}")
         before, after = _Side(old), _Side(self)
         logs = before.engine.log, after.engine.log
-        if logs[0].uuid != logs[1].uuid:
+        if not _is_same_log(*logs):
             raise UsageError(
                 f"{old!r} is in another log ({logs[0].name}) than {self!r} ({logs[1].name}): "
                 "only versions of one log can be compared"
@@ -170,6 +171,15 @@ class FrameHistory(VersionHandle):
         later = max(before, after, key=lambda side: side.state.last_position)
         frames = FrameDiffs(later.engine.log, *states, difference)
         return Diff(frames, (before.name, after.name), lambda: (before.statistics(), after.statistics()))
+
+
+def _is_same_log(one: Log, other: Log) -> bool:
+    """Say whether two logs hold the same events as far as both go; copies that went on apart do not."""
+    if one is other:
+        return True
+    position = min(one.head().position, other.head().position)
+    same_end = not position or one.batch_at(position).digest == other.batch_at(position).digest
+    return one.uuid == other.uuid and same_end
 
 
 class _Side:

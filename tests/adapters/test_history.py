@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import shutil
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -548,6 +550,20 @@ class TestDiff:
             with pytest.raises(UsageError, match="in another log"):
                 there.diff(draft)
             other.close()
+
+    def test_a_copy_of_the_log_is_the_same_until_it_goes_on_by_itself(self, tmp_path):
+        with framelode.connect(tmp_path / "one") as one:
+            DatasetVersion.create_new_dataset("d")
+            here = DatasetVersion.get_current(dataset_name="d")
+            add(here, frame("a"))
+        with closing(one), framelode.connect(shutil.copytree(tmp_path / "one", tmp_path / "two")) as two:
+            there = DatasetVersion.get_current(dataset_name="d")
+            add(there, frame("b"))
+            assert (there.diff(here).added.ids, here.diff(there).removed.ids) == (["b"], ["b"])
+            add(here, frame("c"))
+            with pytest.raises(UsageError, match="in another log"):
+                there.diff(here)
+            two.close()
 
 
 def by_id(version):
