@@ -13,47 +13,41 @@ import msgspec
 import pytest
 import workers
 from blake3 import blake3
+from destination_places import Place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import framelode
 from framelode import ConflictError, DatasetVersion, FrameGroup, PublishedError, SingleFrame, UsageError
 from framelode.adapters.uploads import opening
+from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.engine.blob_place import PlaceError
 from framelode.engine.wire import path_or_uri
 
-KINDS = ("blobs", "folder", "memory")
+KINDS = ("blobs", "folder", "memory", "s3", "http")
 
 
 class Destination:
-    def __init__(self, kind, folder):
-        self.kind = kind
-        self.url = {
-            "blobs": "blobs:",
-            "folder": str(folder / "uploaded"),
-            "memory": f"memory://up-{uuid.uuid4().hex}/data",
-        }[kind]
+    """A destination for a test, and what is really in it."""
 
-    def read(self, engine, uri):
-        if uri.startswith("blobs:"):
-            return engine.blobs.read(uri[6:70])
-        if self.kind == "folder":
-            return Path(uri).read_bytes()
-        return fsspec.filesystem("memory").cat_file(uri)
+    def __init__(self, kind, folder, environment):
+        self.kind = kind
+        self.place = None if kind == "blobs" else Place(kind, folder, environment)
+        self.url = self.place.url if self.place else "blobs:"
+
+    def read(self, engine, source):
+        if self.kind == "blobs":
+            return engine.blobs.read(source[6:70])
+        return Path(source).read_bytes() if self.kind == "folder" else self.place.read(source)
 
     def objects(self, engine):
         if self.kind == "blobs":
             return sorted(engine.blobs.read(entry.digest) for entry in engine.blobs.entries())
-        if self.kind == "folder":
-            files = Path(self.url).rglob("*")
-            return sorted(f.read_bytes() for f in files if f.is_file() and ".framelode-tmp" not in f.parts)
-        filesystem = fsspec.filesystem("memory")
-        path = "/" + self.url.removeprefix("memory://")
-        return (
-            sorted(filesystem.cat_file(name) for name in filesystem.find(path))
-            if filesystem.exists(path)
-            else []
-        )
+        return sorted(self.place.everything().values())
+
+    def close(self):
+        if self.place:
+            self.place.close()
 
 
 @pytest.fixture
@@ -70,8 +64,15 @@ def root(tmp_path):
 
 
 @pytest.fixture(params=KINDS)
-def destination(request, tmp_path):
-    return Destination(request.param, tmp_path)
+def destination(request, tmp_path, monkeypatch):
+    made = Destination(request.param, tmp_path, monkeypatch.setenv)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    return Destination("folder", tmp_path, monkeypatch.setenv)
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def draft(engine):
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def no_waiting(monkeypatch, tmp_path):
+    monkeypatch.setenv("FRAMELODE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("framelode.adapters.uploads.uploader.growing_waits", lambda retries: [0.0] * retries)
 
 
@@ -90,6 +92,10 @@ def file(root, name, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def contents(engine):
+    return Destination("blobs", None, None).objects(engine)
 
 
 def upload_events(engine):
@@ -177,8 +183,8 @@ def test_a_file_that_changed_goes_under_another_name(engine, draft, destination,
     assert destination.read(engine, after) == b"new"
 
 
-def test_force_upload_sends_again_under_a_name_of_its_own(engine, draft, root, tmp_path):
-    destination = Destination("folder", tmp_path)
+def test_force_upload_sends_again_under_a_name_of_its_own(engine, draft, root, folder):
+    destination = folder
     options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
     path = file(root, "a.jpg", b"same")
     names = set()
@@ -526,7 +532,7 @@ class TestDeleteSources:
         uris = self.upload(draft, root, ["a", "b"])
         result = draft.delete_frames(["a"], delete_sources=True)
         assert (result.deleted, result.kept, result.failures) == ([uris["a"]], [], [])
-        assert Destination("blobs", root).objects(engine) == [b"b"]
+        assert contents(engine) == [b"b"]
         assert set(sources(draft)) == {"b"}
         self.upload(draft, root, ["a"])
         assert len(draft) == 2
@@ -537,7 +543,7 @@ class TestDeleteSources:
         child = DatasetVersion.create_snapshot(dataset_name="food")
         result = child.delete_frames(["a"], delete_sources=True)
         assert (result.deleted, result.kept) == ([], [uris["a"]])
-        assert Destination("blobs", root).objects(engine) == [b"a", b"b"]
+        assert contents(engine) == [b"a", b"b"]
 
     def test_a_source_that_another_frame_names_is_kept(self, engine, draft, root):
         self.upload(draft, root, ["a"])
@@ -554,14 +560,50 @@ class TestDeleteSources:
             with pytest.raises(UsageError, match="nothing was deleted"):
                 draft.delete_frames(["a", bad], delete_sources=True)
         assert set(sources(draft)) == {"a", "l", "h"}
-        assert Destination("blobs", root).objects(engine) == [b"a"]
+        assert contents(engine) == [b"a"]
+
+    def test_objects_on_s3_go_but_those_that_others_name(self, engine, draft, root, tmp_path, monkeypatch):
+        s3 = Destination("s3", tmp_path, monkeypatch.setenv)
+        uris = self.upload(draft, root, ["a", "b", "c"], s3.url)
+        draft.add_frames([SingleFrame(id="twin", source=uris["b"])])
+        result = draft.delete_frames(["a", "b"], delete_sources=True)
+        assert (result.deleted, result.kept, result.failures) == ([uris["a"]], [uris["b"]], [])
+        assert s3.objects(engine) == [b"b", b"c"]
+        again = self.upload(draft, root, ["a"], s3.url)
+        assert s3.read(engine, again["a"]) == b"a"
+
+    def test_a_store_that_cannot_be_asked_leaves_everything(self, engine, draft, root, tmp_path, monkeypatch):
+        s3 = Destination("s3", tmp_path, monkeypatch.setenv)
+        self.upload(draft, root, ["a"], s3.url)
+        draft.add_frames([SingleFrame(id="far", source="s3://another-bucket-that-is-not-there/x.jpg")])
+        with pytest.raises(framelode.StorageError):
+            draft.delete_frames(["a", "far"], delete_sources=True)
+        assert set(sources(draft)) == {"a", "far"}
+        assert s3.objects(engine) == [b"a"]
+
+    def test_what_cannot_be_deleted_is_listed(self, engine, draft, root, tmp_path, monkeypatch):
+        s3 = Destination("s3", tmp_path, monkeypatch.setenv)
+        uris = self.upload(draft, root, ["a", "b"], s3.url)
+        real = ObjectDestination.delete
+
+        def refuse(destination, doomed):
+            if uris["a"] in doomed:
+                raise PlaceError("not today")
+            real(destination, doomed)
+
+        monkeypatch.setattr(ObjectDestination, "delete", refuse)
+        with pytest.warns(UserWarning, match="1 sources could not be deleted, the first: .*not today"):
+            result = draft.delete_frames(["a", "b"], delete_sources=True)
+        assert result.deleted == [uris["b"]]
+        assert result.failures == [{"uri": uris["a"], "error": "not today"}]
+        assert len(draft) == 0
 
     def test_the_bulk_context_deletes_sources_too(self, engine, draft, root):
         self.upload(draft, root, ["a", "b"])
         with draft.get_bulk_context() as bulk:
             bulk.delete_frame("a", delete_sources=True)
             bulk.delete_frame("b")
-        assert Destination("blobs", root).objects(engine) == [b"b"]
+        assert contents(engine) == [b"b"]
         assert len(draft) == 0
 
 
