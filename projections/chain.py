@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
 from ..engine.batch import AppendHeader, BatchHeader, chain_digest, genesis_digest
-from ..engine.errors import IntegrityError
+from ..engine.errors import IntegrityError, NotFoundError
 from ..engine.log import Log
 
 _BEFORE_ALL = -(1 << 63)
@@ -127,14 +128,20 @@ class ChainWalk:
         return self._append
 
     def finish(self) -> None:
-        """Check that no append is left over after the last batch of the log."""
+        """Check that no append is left over after the last batch of the log; what came meanwhile has its batches."""
         left = self._appends if self._appends is not None else self._log.appends(damaged=self._damaged)
         last = self.part.last.append_id if self.part.last else 0
-        if self._append is not None and self._append.append_id > last:
-            self._wrong(f"append {self._append.append_id} has lost its batches", self._append.first_position)
-        for append in left:
-            self._wrong(f"append {append.append_id} has lost its batches", append.first_position)
+        held = [self._append] if self._append is not None and self._append.append_id > last else []
+        for append in chain(held, left):
+            if not self._has_batches(append):
+                self._wrong(f"append {append.append_id} has lost its batches", append.first_position)
         self._note_damaged()
+
+    def _has_batches(self, append: AppendHeader) -> bool:
+        try:
+            return self._log.batch_at(append.first_position).append_id == append.append_id
+        except NotFoundError:
+            return False
 
     def _note_damaged(self) -> None:
         self.part.problems += map(str, self._damaged)

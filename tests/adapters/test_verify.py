@@ -451,3 +451,14 @@ class TestTrees:
             found = engine.verify()
         engine.close()
         assert (found.versions, found.fingerprints) == (41, 40)
+
+
+def test_what_is_recorded_meanwhile_is_no_problem(folder, stretch):
+    with closing(framelode.connect(folder)) as engine, closing(framelode.connect(folder)) as other:
+        draft = other.version(DatasetVersion.create_new_dataset("meanwhile").versions()[0].version_id)
+
+        def write(done, of):
+            draft.add_frames([SingleFrame(id=f"{other.log.head().position}")])
+
+        assert engine.verify(write).problems == []
+        assert len(draft) > 0
