@@ -30,13 +30,15 @@ def is_permanent(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """Return what went wrong, for a message."""
+    # Azure's texts go on with the whole answer.
+    text = next(iter(str(error).splitlines()), "")
     if any(isinstance(each, PermissionError) or _status(each) in {401, 403} for each in _chain(error)):
-        return f"permission denied: {error}"
+        return f"permission denied: {text}"
     if isinstance(error, FileNotFoundError):
-        return f"there is no such bucket or container: {error}"
+        return f"there is no such bucket or container: {text}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return "the name is longer than it takes"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {text}"
 
 
 def _is_permanent(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
 
 _TRIES = 4
+_UNSAFE = frozenset({b"", b".", b".."})
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
@@ -151,18 +152,16 @@ def _names(parcel: Parcel) -> Iterator[str]:
 
 def decoded_parts(name: str) -> list[bytes]:
     """Return the parts of a name, decoded; `PlaceError` when it is not encoded or leaves its folder."""
-    parts = [unquote_to_bytes(part) for part in name.split("/")]
-    if not _ENCODED.fullmatch(name) or any(_is_unsafe(part) for part in parts):
+    decoded = unquote_to_bytes(name)
+    parts = decoded.split(b"/")
+    is_safe = _UNSAFE.isdisjoint(parts) and len(parts) == name.count("/") + 1 and b"\0" not in decoded
+    if not is_safe or not _ENCODED.fullmatch(name):
         raise PlaceError(
             f"the name {name!r} is refused: its parts are percent-encoded, and none is empty, '.', '..' or holds "
             "a slash or a zero byte",
             permanent=True,
         )
     return parts
-
-
-def _is_unsafe(part: bytes) -> bool:
-    return part in {b"", b".", b".."} or b"/" in part or b"\0" in part
 
 
 def changed(parcel: Parcel) -> SourceError:

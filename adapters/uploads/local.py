@@ -155,12 +155,15 @@ class LocalDestination(Destination):
 
     def _publish(self, parcel: Parcel) -> None:
         temporary = self._temporaries.path(parcel.temporary)
-        name = settle(
-            parcel,
-            lambda name: _link(temporary, self._path(name)),
-            lambda name: _is_same(self._path(name), parcel),
-        )
-        parcel.uri = _uri(self._path(name))
+        path = ""
+
+        def create(name: str) -> bool:
+            nonlocal path
+            path = self._path(name)
+            return _link(temporary, path)
+
+        settle(parcel, create, lambda _: _is_same(path, parcel))
+        parcel.uri = _uri(path)
 
     def _named(self, parcels: Sequence[Parcel]) -> list[str]:
         """Return the files, and the folders that lead to them: another process may have made any of them."""
