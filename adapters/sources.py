@@ -13,11 +13,10 @@ from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, St
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
 from .connection import current_engine
+from .storage_urls import fsspec_url
 
 IN_PROCESS = ("memory", "data")
 """Schemes of contents that are on no machine but this."""
-
-_SPELLINGS = {"azure": "abfs"}
 
 
 @contextmanager
@@ -53,7 +52,7 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URI and the path on it."""
     from fsspec.core import url_to_fs
 
-    return url_to_fs(_spelled(uri))
+    return url_to_fs(fsspec_url(uri))
 
 
 def plain_file(uri: str) -> Path:
@@ -74,9 +73,4 @@ def _open(uri: str) -> Any:
 
     scheme = uri.partition(":")[0].lower()
     # Asked by its name a filesystem takes no URI that goes on to another one behind "::".
-    return fsspec.filesystem(scheme).open(uri) if scheme in IN_PROCESS else fsspec.open(_spelled(uri))
-
-
-def _spelled(uri: str) -> str:
-    scheme, colon, rest = uri.partition(":")
-    return f"{_SPELLINGS.get(scheme.lower(), scheme)}{colon}{rest}"
+    return fsspec.filesystem(scheme).open(uri) if scheme in IN_PROCESS else fsspec.open(fsspec_url(uri))

@@ -72,7 +72,8 @@ class ObjectDestination(RemoteDestination):
         super().send(parcels)
 
     def _at(self, uri: str) -> str:
-        return f"{self._path}{uri[len(self.root) :]}"
+        # The account of an Azure store has no path of its own.
+        return f"{self._path}{uri[len(self.root) :]}" if self._path else uri[len(self.root) + 1 :]
 
     def _create(self, uri: str, data: bytes) -> bool:
         if self._protocol == "memory":

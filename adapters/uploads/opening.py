@@ -10,12 +10,12 @@ from typing import Any
 
 from ...engine.errors import UsageError
 from ...engine.wire import path_or_uri, source_uri
+from ..storage_urls import fsspec_url
 from .destination import Destination
 from .local import LocalDestination
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 _FORBIDDEN = re.compile(r"[?#*\x00-\x1f\x7f]|::")
-_ACCOUNT = re.compile(r"([a-z0-9]+)\.blob\.core\.windows\.net")
 _KNOWN = "blobs:, file, memory, s3, gs, az, azure, abfs, http, https"
 
 _OBJECTS = {
@@ -80,7 +80,7 @@ def _objects(scheme: str, rest: str) -> Destination:
     from .objects import ObjectDestination
 
     filesystem: Any = get_filesystem_class(protocol)
-    url = f"{protocol}://{_azure(place) if protocol == 'abfs' else place}"
+    url = fsspec_url(f"{protocol}://{place}")
     path = filesystem._strip_protocol(url).rstrip("/")  # noqa: SLF001 - fsspec's own way to say it
     options = filesystem._get_kwargs_from_urls(url)  # noqa: SLF001
     root = f"{'gs' if scheme == 'gcs' else scheme}://{place}"
@@ -94,16 +94,6 @@ def _parts(shown: str, path: str) -> list[str]:
             f"{shown!r} is no destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
         )
     return parts
-
-
-def _azure(place: str) -> str:
-    """Return a place as adlfs reads it, where the account leads it: ``account.blob.core.windows.net/container``."""
-    host, _, rest = place.partition("/")
-    account = _ACCOUNT.fullmatch(host)
-    if account is None:
-        return place
-    container, _, path = rest.partition("/")
-    return f"{container}@{account[1]}.dfs.core.windows.net/{path}"
 
 
 def _http(scheme: str, rest: str) -> Destination:

@@ -17,6 +17,7 @@ from destination_places import Place
 from s3_server import BUCKET, s3_environment, s3_filesystem
 from web_server import WebServer
 
+from framelode.adapters.storage_urls import fsspec_url
 from framelode.adapters.uploads import local, objects, opening, remote
 from framelode.adapters.uploads.destination import Parcel, beside
 from framelode.adapters.uploads.local import LocalDestination
@@ -520,7 +521,32 @@ class TestOpening:
         ],
     )
     def test_the_same_place_has_the_same_root(self, url, root):
+        if url.__class__ is str and url.startswith(("gs:", "gcs:", "az")):
+            pytest.importorskip("gcsfs" if url.startswith("g") else "adlfs")
         assert open_destination(url).root == root
+
+    @pytest.mark.parametrize(
+        ("url", "spelled", "path"),
+        [
+            ("azure://container/a", "abfs://container/a", "container/a"),
+            (
+                "azure://acc.blob.core.windows.net/cont/a%20b/c",
+                "abfs://cont@acc.dfs.core.windows.net/a%20b/c",
+                "cont/a%20b/c",
+            ),
+            ("azure://acc.blob.core.windows.net", "abfs://acc.dfs.core.windows.net/", ""),
+        ],
+    )
+    def test_azure_as_fsspec_spells_it(self, url, spelled, path):
+        pytest.importorskip("adlfs")
+        assert fsspec_url(url) == spelled
+        destination = open_destination(url)
+        assert destination._at(f"{url}/x") == f"{path}/x".lstrip("/")
+        assert destination._options.get("account_name") == ("acc" if "acc." in url else None)
+
+    def test_other_urls_stay(self):
+        for url in ("s3://bucket/a", "memory://x", "file:///a", "/a/b", "blobs:abc/x", "https://e.com/a"):
+            assert fsspec_url(url) == url
 
     def test_a_relative_path_and_a_home_are_absolute(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
