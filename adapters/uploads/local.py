@@ -15,7 +15,7 @@ from blake3 import blake3
 from ...engine.blob_place import CHUNK_BYTES, PlaceError
 from ...engine.blob_sources import Content, FileSource, SourceError, copy_content, first_chunk
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.local_files import TemporaryFiles, make_folder, place_error, sync_together
+from ...engine.local_files import TemporaryFiles, Watch, make_folder, place_error, sync_together
 from ...engine.wire import path_or_uri
 from ...engine.workers import Workers
 from .destination import Destination, Parcel, changed, decoded_parts, settle
@@ -57,14 +57,19 @@ class LocalDestination(Destination):
         self._begin()
         for parcel in parcels:
             parcel.error, parcel.uri = None, ""
+        copied = [parcel for parcel in parcels if parcel.temporary]
+        watch = Watch(self._folder or "/")
         try:
             self._each(self._write, [parcel for parcel in parcels if not parcel.temporary])
             written = [parcel for parcel in parcels if parcel.error is None]
-            self._sync([self._temporaries.path(parcel.temporary) for parcel in written], written)
+            self._sync(self._copies(written), written, watch)
+            # They were written before the watch; what was synced already costs nothing.
+            self._sync(self._copies(copied), copied)
             self._each(self._publish, [parcel for parcel in written if parcel.error is None])
             named = [parcel for parcel in written if parcel.error is None]
-            self._sync(self._named(named), named)
+            self._sync(self._named(named), named, watch)
         finally:
+            watch.close()
             self.discard(parcels)
 
     def discard(self, parcels: Sequence[Parcel]) -> None:
@@ -144,11 +149,15 @@ class LocalDestination(Destination):
         finally:
             sink.close()
 
-    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel]) -> None:
+    def _copies(self, parcels: Sequence[Parcel]) -> list[str]:
+        return [self._temporaries.path(parcel.temporary) for parcel in parcels]
+
+    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel], watch: Watch | None = None) -> None:
+        """Make files durable: each for itself without a watch."""
         if not parcels:
             return
         try:
-            sync_together(self._folder or "/", paths, len(parcels))
+            sync_together(self._folder or "/", paths, len(parcels) if watch else 0, watch)
         except OSError as error:
             for parcel in parcels:
                 parcel.error, parcel.uri = place_error(self._what, error), ""
