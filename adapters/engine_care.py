@@ -1,0 +1,279 @@
+"""What keeps an engine in order: its projections, its blobs, checks of the log, and files that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from ..engine.blob_ledger import GRACE, YOUNG
+from ..engine.errors import IntegrityError, UsageError
+from .sql.database import Database
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ..engine.blob_gc import GcReport
+    from ..engine.blobs import BlobStore, ScrubFindings
+    from ..engine.checkpoints import Checkpoint
+    from ..engine.files import PathLike
+    from ..engine.log import Clock, Log
+    from ..projections.check import Findings
+    from ..projections.runner import Progress, Runner
+    from ..projections.snapshots import Snapshots
+    from ..projections.states import States
+    from .blob_access import BlobAccess
+    from .connection import Engine
+    from .hyperdatasets.dataset import Dataset
+    from .portable.importing import LogImport
+    from .portable.transfer import LogExport
+    from .write_side import WriteSide
+
+
+class EngineCare:
+    """The part of an engine that keeps it in order."""
+
+    log: Log
+    states: States
+    runner: Runner
+    clock: Clock
+    _snapshots: Snapshots
+
+    if TYPE_CHECKING:
+
+        def require_present(self) -> None:
+            """Raise `UsageError` when this is an engine of the past."""
+
+        def _writes(self) -> WriteSide: ...
+
+    def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
+        """Bring every projection up to date, `executor` folding what it can."""
+        self.runner.catch_up_all(progress, executor)
+
+    def rebuild(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
+        """Throw every projection away and fold it afresh from the log.
+
+        Readers find the old tables until the new ones take their place. A rebuild that was interrupted goes on where
+        it stopped.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the position reached and the position to reach.
+        executor : concurrent.futures.Executor, optional
+            Where to fold, such as a `ProcessPoolExecutor`; else in this thread.
+        """
+        self.require_present()
+        self.runner.rebuild(progress=progress, executor=executor)
+        self._snapshots.drop()
+        self.states.forget()
+
+    @property
+    def _blobs(self) -> BlobAccess:
+        return self._writes().blobs
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The store of file contents, opened at first use.
+
+        What it stores may be named by frames; a content that frames named before is not written again.
+        """
+        return self._blobs.store
+
+    def referenced_blobs(self) -> set[str]:
+        """Return the digests of the blobs that frames of existing versions name."""
+        return self._blobs.referenced()
+
+    def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
+        """Condemn blobs that no frame of any existing version names, and delete those condemned for long.
+
+        Frames cannot name a condemned blob until its content is stored again, so uploads may go on meanwhile. Reads
+        with `as_of` do not find the contents of blobs that were deleted since.
+
+        Parameters
+        ----------
+        grace : timedelta
+            How long ago a blob must have been condemned to be deleted.
+        young : timedelta
+            Blobs written so lately are left alone: their frames may not be added yet.
+        dry_run : bool
+            Only report what would be done.
+
+        Returns
+        -------
+        GcReport
+            Prints as a few lines of text.
+        """
+        from ..engine.blob_gc import GarbageCollection
+
+        collection = GarbageCollection(self.blobs, self._writes().commands, self._blobs, self.clock)
+        return collection.run(grace, young, dry_run=dry_run)
+
+    def scrub(self, progress: Callable[[int, int], None] | None = None) -> ScrubFindings:
+        """Read every blob again: which are altered, which do frames name that are not there, which files are none.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the blobs read so far and their bytes.
+        """
+        return self._blobs.scrub(progress)
+
+    def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
+        """Return what the log's head is now, to be kept elsewhere: `verify(against=...)` finds what was cut off or rewritten.
+
+        Parameters
+        ----------
+        key : path, optional
+            Private Ed25519 key to sign it with (extra `sign`): PEM, OpenSSH, or 64 hex digits.
+        """
+        from ..engine.checkpoints import checkpoint_of
+        from ..engine.signing import SigningKey
+
+        self.require_present()
+        checkpoint = checkpoint_of(self.log, self.clock())
+        return checkpoint if key is None else checkpoint.signed(SigningKey.load(key))
+
+    def verify(
+        self,
+        progress: Progress | None = None,
+        *,
+        blobs: bool = False,
+        against: Checkpoint | PathLike | None = None,
+        public_key: PathLike | None = None,
+        quick: bool = False,
+        executor: Executor | None = None,
+    ) -> Findings:
+        """Check the log from the first batch to the head, and everything derived from it against a fresh fold.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with what is done and how much there is: positions, then versions, then blobs.
+        blobs : bool
+            Read the blobs that frames name, too, and compare them with their digests.
+        against : Checkpoint or path, optional
+            A checkpoint of this log: is everything up to it still as it was then?
+        public_key : path, optional
+            Ed25519 key that must have signed the checkpoint (extra `sign`).
+        quick : bool
+            Check the database, the chain of digests and the keys, but neither payloads nor what is derived.
+        executor : concurrent.futures.Executor, optional
+            Where stretches of the log are examined, such as a `ProcessPoolExecutor`; else in this thread.
+
+        Returns
+        -------
+        Findings
+            What was checked; nothing wrong.
+
+        Raises
+        ------
+        IntegrityError
+            Something is wrong; the message says what and where.
+        """
+        self.require_present()
+        if blobs and quick:
+            raise UsageError(
+                "the blobs that frames name are found in the payloads, which quick=True leaves out"
+            )
+        contradictions = self._contradictions(against, public_key)
+        findings = self._findings(progress, executor, quick=quick)
+        findings.problems = contradictions + findings.problems
+        if blobs and not findings.problems:
+            findings.blobs, findings.problems = self._blobs.problems(progress)
+        if findings.problems:
+            more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
+            raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)
+        return findings
+
+    def _findings(self, progress: Progress | None, executor: Executor | None, *, quick: bool) -> Findings:
+        from ..projections.check import verify, verify_chain
+
+        if quick:
+            return verify_chain(self.log, progress, executor)
+        with closing(Database(None, durable=False)) as scratch:
+            return verify(self.log, self.states, self._snapshots, self.runner, scratch, progress, executor)
+
+    def _contradictions(
+        self, against: Checkpoint | PathLike | None, public_key: PathLike | None
+    ) -> list[str]:
+        if against is None:
+            if public_key is not None:
+                raise UsageError(
+                    "a public key checks the signature of a checkpoint: give that, too, as against="
+                )
+            return []
+        from ..engine.checkpoints import Checkpoint
+        from ..engine.signing import VerifyingKey
+
+        key = None if public_key is None else VerifyingKey.load(public_key)
+        checkpoint = against if isinstance(against, Checkpoint) else Checkpoint.read(against)
+        return checkpoint.problems(self.log, key)
+
+    def export_log(
+        self,
+        path: PathLike,
+        *,
+        dataset: Dataset | str | None = None,
+        format: str | None = None,  # noqa: A002 - what the argument is called everywhere
+        callback: Progress | None = None,
+    ) -> LogExport:
+        """Write the log to a portable file that another engine imports to the same positions and digests.
+
+        Parameters
+        ----------
+        path : str or path
+            A new file. It appears whole or not at all.
+        dataset : Dataset or str, optional
+            Export one dataset alone: its events, with those of its versions. An import numbers them anew; contents,
+            their digests and fingerprints stay.
+        format : {"jsonl", "parquet"}, optional
+            By default Parquet (extra `arrow`) if the name ends in ``.parquet``, else JSON Lines, compressed if it ends
+            in ``.zst``.
+        callback : callable, optional
+            Called with the events written and the events to write.
+
+        Raises
+        ------
+        ConflictError
+            The file is there already.
+        IntegrityError
+            The log is damaged.
+        """
+        from .portable.transfer import export_log
+
+        self.require_present()
+        return export_log(cast("Engine", self), path, dataset, format, callback)
+
+    def import_log(self, path: PathLike, *, callback: Progress | None = None) -> LogImport:
+        """Take over what `export_log` wrote, into an engine whose log is empty.
+
+        A whole log keeps its identity, positions, times and digests, and repeated commands are known again. An import
+        that was interrupted carries on when it is called again. File contents are not in the file: the report names
+        those that are missing.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        callback : callable, optional
+            Called with the position reached and the position to reach.
+
+        Raises
+        ------
+        ConflictError
+            The log holds something else.
+        IntegrityError
+            The file is damaged; whole appends before the damage may be recorded.
+        InvalidValueError
+            The file is of another kind.
+        """
+        from .portable.transfer import import_log
+
+        self.require_present()
+        return import_log(cast("Engine", self), path, callback)
+
+    def missing_blobs(self) -> list[str]:
+        """Return the blobs that frames of existing versions name and the store does not have."""
+        return self._writes().blobs.missing()
