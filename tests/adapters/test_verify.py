@@ -454,15 +454,16 @@ class TestTrees:
         assert (found.versions, found.fingerprints) == (41, 40)
 
 
-def test_what_is_recorded_just_before_the_walk_ends_is_no_problem(folder, monkeypatch):
-    finish = ChainWalk.finish
+def test_an_append_that_comes_between_the_batches_and_the_appends_is_no_problem(folder, monkeypatch):
+    look = ChainWalk._append_of
     with closing(framelode.connect(folder)) as engine, closing(framelode.connect(folder)) as other:
         draft = other.version(DatasetVersion.create_new_dataset("meanwhile").versions()[0].version_id)
 
-        def write_and_finish(walk):
-            draft.add_frames([SingleFrame(id="x")], refresh_version_stats=False)
-            finish(walk)
+        def write_and_look(walk, header):
+            if not len(draft):
+                draft.add_frames([SingleFrame(id="x")], refresh_version_stats=False)
+            return look(walk, header)
 
-        monkeypatch.setattr(ChainWalk, "finish", write_and_finish)
+        monkeypatch.setattr(ChainWalk, "_append_of", write_and_look)
         assert engine.verify(quick=True).problems == []
         assert len(draft) == 1
