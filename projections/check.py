@@ -18,7 +18,7 @@ from ..engine.log import Log
 from .chain import Chain, problem
 from .examine import Examined, examine
 from .fingerprint import fingerprint
-from .folding import run_ahead
+from .folding import MOST_STRETCHES, run_ahead
 from .projection import FoldedProjection, Projection
 from .runner import Progress, Runner
 from .snapshots import Snapshots
@@ -131,9 +131,11 @@ class _Walk:
         folded = self._folded()
         kinds = [type(projection) for projection in folded]
         events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
-        starts = range(0, max(head, 1), events)
+        # A damaged position may be any number.
+        starts = range(0, max(head, 1), max(events, head // MOST_STRETCHES))
         # The last stretch is open: whatever lies beyond the head must be looked at, too.
-        bounds = [(start, start + events if start + events < head else None) for start in starts]
+        stops = [*starts[1:], None]
+        bounds = zip(starts, stops, strict=True)
         if executor is not None:
             work = partial(examine, self._log.opener(), kinds, self._findings.contents)
             return run_ahead(executor, work, bounds)

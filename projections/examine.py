@@ -62,7 +62,7 @@ def examine(
     with open_log() as log:
         walk = ChainWalk(log)
         found = Examined(walk.part)
-        projections = [kind(log) for kind in kinds]
+        projections: list[FoldedProjection[Any]] = []
         damaged: list[IntegrityError] = []
         headers = (
             header for header in log.headers(gt=gt, lte=lte, damaged=damaged) if header.first_position > gt
@@ -71,6 +71,7 @@ def examine(
             _check_page(log, walk, page, damaged, contents)
             if contents and not walk.part.problems:
                 _collect(page, found)
+                projections = projections or [kind(log) for kind in kinds]
                 _fold(projections, page, found)
         _note(walk.part, damaged)
         if lte is None:

@@ -17,6 +17,9 @@ from ..engine.log import Log
 from .pages import Page, read_pages
 from .projection import FoldedProjection
 
+MOST_STRETCHES = 512
+"""A log is cut in, however many events its head claims."""
+
 _STRETCHES_AHEAD = 16
 
 Result = TypeVar("Result")
@@ -79,7 +82,8 @@ def fold_stretches(
     events: int,
 ) -> Iterator[Stretch]:
     """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
-    bounds = [(start, min(start + events, lte)) for start in range(gt, lte, events)]
+    starts = range(gt, lte, max(events, (lte - gt) // MOST_STRETCHES))
+    bounds = zip(starts, [*starts[1:], lte], strict=True)
     for stretch in run_ahead(executor, partial(fold_stretch, open_log, kinds), bounds):
         if stretch is not None:
             yield stretch

@@ -14,43 +14,12 @@ import histories
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_logs import raw, unguarded
+from raw_logs import TABLES, raw, unguarded
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import FramelodeError, IntegrityError, UsageError
 
-TABLES = {
-    "log_info": ("uuid", "format"),
-    "append": (
-        "append_id",
-        "command_id",
-        "part",
-        "is_last",
-        "request_digest",
-        "first_position",
-        "last_position",
-        "result",
-    ),
-    "record_batch": (
-        "first_position",
-        "count",
-        "append_id",
-        "stream_id",
-        "first_version",
-        "topics",
-        "schema",
-        "recorded_at",
-        "actor",
-        "context",
-        "previous_digest",
-        "keys_digest",
-        "body_digest",
-        "digest",
-        "keys",
-    ),
-    "record_body": ("first_position", "codec", "checksum", "body"),
-}
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in columns]
 
 

@@ -17,6 +17,39 @@ from framelode.engine.batch import (
     pack_batch,
 )
 
+TABLES = {
+    "log_info": ("uuid", "format"),
+    "append": (
+        "append_id",
+        "command_id",
+        "part",
+        "is_last",
+        "request_digest",
+        "first_position",
+        "last_position",
+        "result",
+    ),
+    "record_batch": (
+        "first_position",
+        "count",
+        "append_id",
+        "stream_id",
+        "first_version",
+        "topics",
+        "schema",
+        "recorded_at",
+        "actor",
+        "context",
+        "previous_digest",
+        "keys_digest",
+        "body_digest",
+        "digest",
+        "keys",
+    ),
+    "record_body": ("first_position", "codec", "checksum", "body"),
+}
+"""Tables of a log with their columns, the key first."""
+
 
 @contextmanager
 def raw(folder, name="log.db"):
