@@ -27,6 +27,11 @@ _DAMAGE = (
     "unsupported file format",
     "corrupt",
     "database schema",
+    "no such column",
+    "no such table",
+    "has no column named",
+    "syntax error",
+    "unrecognized token",
     "decode to UTF-8",
 )
 

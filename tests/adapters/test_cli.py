@@ -320,6 +320,15 @@ def test_verify(home):
     assert str(checked["events"]) in run("verify").stdout
 
 
+def test_verify_quick(home):
+    found = run_json("verify", "--quick")["verified"]
+    whole = run_json("verify")["verified"]
+    assert (found["contents"], found["versions"], found["projections"]) == (False, 0, 0)
+    assert (found["events"], found["batches"]) == (whole["events"], whole["batches"])
+    assert "fingerprints" not in run("verify", "--quick").stdout
+    run("verify", "--quick", "--blobs", status=2)
+
+
 def test_rebuild(home):
     before = run_json("stats", "food@v2", "--against", "food@v1")
     events = run_json("verify")["verified"]["events"]
@@ -332,11 +341,25 @@ def test_rebuild(home):
     assert run_json("stats", "food@v2", "--against", "food@v1") == before
 
 
-def test_what_is_derived_can_be_deleted(home):
-    before = run_json("ls", "food")
+DERIVED = [
+    ("ls",),
+    ("ls", "food"),
+    ("stats", "food@v2", "--against", "food@v1"),
+    ("show", "food@v1"),
+    ("log", "food"),
+    ("diff", "food@v2", "food@v1"),
+    ("verify",),
+]
+
+
+@pytest.mark.parametrize("first", DERIVED, ids=" ".join)
+def test_what_is_derived_can_be_deleted(home, first):
+    """Whichever command comes first, everything is back and equal, fingerprints included."""
+    before = [run(*command, "--json").stdout for command in DERIVED]
     for file in home.glob("projections.db*"):
         file.unlink()
-    assert run_json("ls", "food") == before
+    assert run(*first, "--json").stdout == before[DERIVED.index(first)]
+    assert [run(*command, "--json").stdout for command in DERIVED] == before
 
 
 def test_a_log_with_a_changed_value_is_damaged(home):
