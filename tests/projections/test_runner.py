@@ -185,6 +185,52 @@ class TestCatchUp:
         assert seen.rows(store) == expected(engine)
 
 
+class Turns(threading.Event):
+    """What `follow` waits on: each wait takes the next turn, and the last one stops it."""
+
+    def __init__(self, *turns):
+        super().__init__()
+        self.turns = list(turns)
+
+    def wait(self, timeout=None):
+        assert timeout > 0
+        if self.turns:
+            self.turns.pop(0)()
+        else:
+            self.set()
+        return self.is_set()
+
+
+class TestFollow:
+    def test_yields_each_position_that_all_have_reached(self, engine, draft, store, small_pages):
+        seen, other = Seen(engine.log), Newer(engine.log)
+        runner = Runner(engine.log, store, [seen, other])
+        stop = Turns(lambda: grow(draft), lambda: None, lambda: grow(draft, start=50))
+        heads = []
+        for position in runner.follow(stop):
+            heads.append((position, engine.log.head().position))
+            assert seen.rows(store) == expected(engine)
+            assert runner.position(seen) == runner.position(other) == position
+        assert len(heads) == 3
+        assert all(position == head for position, head in heads)
+
+    def test_ends_at_once_when_stopped(self, engine, draft, store):
+        seen = Seen(engine.log)
+        runner = Runner(engine.log, store, [seen])
+        stop = threading.Event()
+        stop.set()
+        assert list(runner.follow(stop)) == []
+        assert runner.position(seen) == 0
+
+    def test_goes_on_in_another_runner(self, engine, draft, store):
+        seen = Seen(engine.log)
+        list(Runner(engine.log, store, [seen]).follow(Turns(lambda: grow(draft))))
+        grow(draft, start=20)
+        positions = list(Runner(engine.log, store, [seen]).follow(Turns()))
+        assert positions == [engine.log.head().position]
+        assert seen.rows(store) == expected(engine)
+
+
 class TestRebuild:
     def test_equals_what_was_followed(self, engine, draft, store, small_pages):
         seen = Seen(engine.log)
