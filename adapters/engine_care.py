@@ -216,6 +216,7 @@ class EngineCare:
         path: PathLike,
         *,
         dataset: Dataset | str | None = None,
+        project: str | None = None,
         format: str | None = None,  # noqa: A002 - what the argument is called everywhere
         callback: Progress | None = None,
     ) -> LogExport:
@@ -228,6 +229,8 @@ class EngineCare:
         dataset : Dataset or str, optional
             Export one dataset alone: its events, with those of its versions. An import numbers them anew; contents,
             their digests and fingerprints stay.
+        project : str, optional
+            Project of the dataset; needed where several have its name.
         format : {"jsonl", "parquet"}, optional
             By default Parquet (extra `arrow`) if the name ends in ``.parquet``, else JSON Lines, compressed if it ends
             in ``.zst``.
@@ -244,7 +247,7 @@ class EngineCare:
         from .portable.transfer import export_log
 
         self.require_present()
-        return export_log(cast("Engine", self), path, dataset, format, callback)
+        return export_log(cast("Engine", self), path, dataset, project, format, callback)
 
     def import_log(self, path: PathLike, *, callback: Progress | None = None) -> LogImport:
         """Take over what `export_log` wrote, into an engine whose log is empty.

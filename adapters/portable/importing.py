@@ -10,17 +10,8 @@ import msgspec
 from ...engine.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest, pack_batch
 from ...engine.errors import ConflictError, IntegrityError
 from ...engine.log import Head, Log, Restored
-from .lines import (
-    UNREADABLE,
-    BatchLine,
-    Events,
-    Header,
-    Recorded,
-    append_of,
-    check_events,
-    header_of,
-    rebuild,
-)
+from .event_lines import Events, check_events, rebuild
+from .lines import UNREADABLE, BatchLine, Header, Recorded, append_of, header_of
 
 Progress = Callable[[int, int], None]
 """Called with the events done and the events there are."""

@@ -14,18 +14,8 @@ from blake3 import blake3
 
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
 from ...engine.files import new_file
-from .lines import (
-    UNREADABLE,
-    BatchLine,
-    Events,
-    Footer,
-    Header,
-    Recorded,
-    check_version,
-    decode_events,
-    describe,
-    event_lines,
-)
+from .event_lines import Events, decode_events, event_lines
+from .lines import UNREADABLE, BatchLine, Footer, Header, Recorded, check_version, describe
 
 LARGEST_LINE = 128 * 1024 * 1024
 """Bytes of a line; a batch of 16 MB, all of it escaped, has fewer."""

@@ -11,18 +11,15 @@ import msgspec
 from ...engine.batch import FRAMES_SCHEMA
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
 from ...engine.files import new_file
+from .event_lines import Events, FrameLine, LifecycleLine, event_lines
 from .lines import (
     UNREADABLE,
     BatchLine,
-    Events,
-    FrameLine,
     Header,
-    LifecycleLine,
     Recorded,
     check_version,
     context_of,
     describe,
-    event_lines,
     from_hex,
     microseconds,
 )

@@ -9,11 +9,10 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.batch import EVENTS_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
-from ...engine.errors import IntegrityError, UsageError
+from ...engine.errors import IntegrityError
 from ...engine.event_batch import read_events
 from ...engine.events import NameClaimed, NameReleased, VersionAttached
 from ...engine.log import Head, Log
-from ...engine.prefix import LogPrefix
 from .lines import DatasetLine, Recorded
 
 _BATCHES_AT_ONCE = 8
@@ -86,23 +85,6 @@ class Selection(msgspec.Struct, frozen=True):
     chosen: Chosen
     events: int
     dataset: DatasetLine | None = None
-
-
-def check_end(log: Log, head: Head) -> None:
-    """Refuse a moment of the past amid an append, whose digests are of all of it.
-
-    Raises
-    ------
-    UsageError
-        The message says where it ends.
-    """
-    if not head.position or not isinstance(log, LogPrefix):
-        return
-    last = log.whole.append_header(log.batch_at(head.position).append_id).last_position
-    if last != head.position:
-        raise UsageError(
-            f"{log.name}: position {head.position} lies amid an append that ends at {last}: export at an end of one"
-        )
 
 
 def everything(head: Head) -> Selection:

@@ -14,7 +14,7 @@ from ...engine.files import PathLike, path_of
 from .importing import LogImport, Progress, Source, import_whole
 from .lines import PORTABLE_VERSION, DatasetLine, Header, Recorded
 from .renumbering import import_dataset
-from .sources import check_end, everything, one_dataset, recorded_batches
+from .sources import everything, one_dataset, recorded_batches
 
 if TYPE_CHECKING:
     from ..connection import Engine
@@ -64,17 +64,21 @@ def export_log(
     engine: Engine,
     path: PathLike,
     dataset: Dataset | str | None,
+    project: str | None,
     form: str | None,
     progress: Progress | None,
 ) -> LogExport:
     """Write an engine's log, or what of it is about one dataset, to a new file; see `Engine.export_log`."""
+    if project is not None and not isinstance(dataset, str):
+        raise UsageError("a project tells which dataset of a name is meant: give the name, too, as dataset=")
     file = path_of(path, "the file")
     form = _form_of(file, form)
     log = engine.log
     head = log.head()
-    check_end(log, head)
     selection = (
-        everything(head) if dataset is None else one_dataset(log, head, _dataset_line(engine, dataset))
+        everything(head)
+        if dataset is None
+        else one_dataset(log, head, _dataset_line(engine, dataset, project))
     )
     header = Header(
         framelode="log",
@@ -115,12 +119,12 @@ def _form_of(file: Path, form: str | None) -> str:
     return form
 
 
-def _dataset_line(engine: Engine, dataset: Dataset | str) -> DatasetLine:
+def _dataset_line(engine: Engine, dataset: Dataset | str, project: str | None) -> DatasetLine:
     from ..hyperdatasets.dataset import Dataset
 
     if not isinstance(dataset, Dataset | str):
         raise InvalidValueError(f"dataset must be a Dataset or its name, not {dataset!r}")
-    found = engine.dataset(dataset) if isinstance(dataset, str) else dataset
+    found = engine.dataset(dataset, project) if isinstance(dataset, str) else dataset
     if engine.log.stream_version(found.id) is None:
         raise NotFoundError(f"there is no dataset with id {found.id!r} in {engine.log.name}")
     return DatasetLine(found.id, found.project, found.name)

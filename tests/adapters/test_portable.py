@@ -37,8 +37,8 @@ from framelode import (
     StorageError,
     UsageError,
 )
-from framelode.adapters.portable import importing, jsonl, lines, renumbering, transfer
-from framelode.adapters.portable.lines import as_json
+from framelode.adapters.portable import event_lines, importing, jsonl, lines, renumbering, transfer
+from framelode.adapters.portable.event_lines import as_json
 from framelode.adapters.sql.recorder import SqlApplicationRecorder
 from framelode.engine import batch as batches
 from framelode.engine.json_values import canonical_object, encode_canonical
@@ -139,6 +139,28 @@ class TestGolden:
                 original.close()
         read = reader.read_log(str(tmp_path / "engine" / "log.db"))
         assert read.summary() == json.loads((GOLDEN / "log.json").read_text("utf-8"))
+
+    def test_files_of_version_1_are_read_and_written_alike(self, golden):
+        """`log.jsonl.zst` beside the golden log stays as it is, and every later release imports it."""
+        with empty() as made:
+            made.import_log(GOLDEN / "log.jsonl.zst")
+            with framelode.connect(golden) as original:
+                check_equal(made, original)
+                original.close()
+        with (GOLDEN / "log.jsonl.zst").open("rb") as file:
+            kept = zstandard.ZstdDecompressor().stream_reader(file).read()
+        assert kept == (golden / "log.jsonl").read_bytes()
+
+    def test_is_described(self, golden):
+        page = (Path(framelode.__file__).parent / "docs" / "format.md").read_text("utf-8")
+        section = page.partition("## Portable files")[2].partition("\n## ")[0]
+        header, *rows, footer = map(json.loads, (golden / "log.jsonl").read_text("utf-8").splitlines())
+        names = {*header, *footer, *(name for row in rows for name in row)}
+        names |= {name for row in rows for name in row.get("append", {})}
+        names |= {name for row in rows for event in row["events"] for name in event}
+        names |= set(pq.read_schema(golden / "log.parquet").names)
+        assert [name for name in names if f"`{name}`" not in section] == []
+        assert f"{jsonl.LARGEST_LINE >> 20} MiB" in section
 
     def test_is_readable(self, golden):
         header, *rows, footer = map(json.loads, (golden / "log.jsonl").read_text("utf-8").splitlines())
@@ -466,6 +488,12 @@ class TestOneDataset:
             if dataset == "d":
                 made.commands.create_dataset("other", raise_if_exists=True)
 
+    def test_a_name_that_several_projects_have(self, source, tmp_path):
+        twin = DatasetVersion.create_new_dataset("d", dataset_project="lab")
+        with pytest.raises(ConflictError):
+            source.export_log(tmp_path / "d.jsonl", dataset="d")
+        assert source.export_log(tmp_path / "d.jsonl", dataset="d", project="lab").dataset == twin.id
+
     def test_the_reader_of_the_format_reads_it(self, source, tmp_path):
         source.export_log(tmp_path / "d.jsonl", dataset="other")
         with empty(tmp_path / "engine") as made:
@@ -518,6 +546,8 @@ class TestOneDataset:
             source.export_log(tmp_path / "d.jsonl", dataset="none")
         with pytest.raises(InvalidValueError, match="a Dataset or its name, not 7"):
             source.export_log(tmp_path / "d.jsonl", dataset=7)
+        with pytest.raises(UsageError, match="give the name, too"):
+            source.export_log(tmp_path / "d.jsonl", project="lab")
         with empty():
             foreign = DatasetVersion.create_new_dataset("d")
             with pytest.raises(NotFoundError, match="there is no dataset with id"):
@@ -872,11 +902,11 @@ def forge(header, rows, record):
     for row in rows:
         line = msgspec.json.decode(row, type=lines.BatchLine)
         append = lines.append_of(line.append) if line.append else append
-        found = lines.decode_events(line)
+        found = event_lines.decode_events(line)
         for event in found:
-            if isinstance(event, lines.FrameLine) and len(event.record):
+            if isinstance(event, event_lines.FrameLine) and len(event.record):
                 event.record = msgspec.Raw(json.dumps(record).encode())
-        keys, encoded = lines.rebuild(line.topics, found)
+        keys, encoded = event_lines.rebuild(line.topics, found)
         packed = batches.pack_batch(
             line.stream, line.version, line.schema, line.topics, encoded, keys, line.blocks
         )
@@ -1046,23 +1076,9 @@ class TestRestore:
             check_equal(made, engine)
 
 
-class TestPast:
-    def test_a_moment_is_exported_where_an_append_ends(self, engine, tmp_path):
-        position = next(a.last_position for a in engine.log.appends() if a.last_position > 10)
-        with engine.at(position) as past:
-            past.export_log(tmp_path / "past.jsonl")
-        with empty() as made:
-            assert made.import_log(tmp_path / "past.jsonl").position == position
-            made.verify()
-            engine.verify(against=made.checkpoint())
-        with (
-            engine.at(3) as past,
-            pytest.raises(UsageError, match="position 3 lies amid an append that ends at 4"),
-        ):
-            past.export_log(tmp_path / "amid.jsonl")
-        assert not (tmp_path / "amid.jsonl").exists()
-
-    def test_the_past_takes_nothing(self, engine, tmp_path):
-        engine.export_log(tmp_path / "log.jsonl")
-        with empty() as made, made.at(0) as past, pytest.raises(UsageError, match="read only"):
-            past.import_log(tmp_path / "log.jsonl")
+def test_the_past_neither_gives_nor_takes(engine, tmp_path):
+    engine.export_log(tmp_path / "log.jsonl")
+    with empty() as made, made.at(0) as past:
+        for call in (past.import_log, past.export_log):
+            with pytest.raises(UsageError, match="read only"):
+                call(tmp_path / "log.jsonl")

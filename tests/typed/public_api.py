@@ -13,6 +13,7 @@ from framelode import (
     Blame,
     BoundingBox2D,
     Change,
+    Checkpoint,
     Dataset,
     DatasetVersion,
     Diff,
@@ -28,6 +29,10 @@ from framelode import (
 
 engine = framelode.connect("./food")
 assert_type(engine, Engine)
+assert_type(engine.checkpoint(), Checkpoint)
+assert_type(Checkpoint.read("checkpoint.json").position, int)
+assert_type(engine.export_log("log.jsonl", dataset="food").events, int)
+assert_type(engine.import_log("log.jsonl").missing_blobs, list[str])
 assert_type(DatasetVersion.create_new_dataset("food"), Dataset)
 draft = DatasetVersion.get_current(dataset_name="food")
 assert_type(draft, DatasetVersion)
