@@ -20,6 +20,7 @@ from .store import Store
 MINIMUM_EVENTS = 65_536
 
 _TOMBSTONE_BIT = np.uint64(63)
+_ROTATED_AT_ONCE = 1 << 14
 
 _tables = sa.MetaData()
 _snapshot = sa.Table(
@@ -69,11 +70,11 @@ class Snapshots:
             return None
         mixed = _unpack(row.mixed)
         np.cumsum(mixed, out=mixed)
-        packed = _unpack(row.positions)
-        positions = packed >> np.uint64(1)
-        # The lowest bit marks a delete, as the highest does in a state.
-        packed <<= _TOMBSTONE_BIT
-        positions |= packed
+        positions = _unpack(row.positions)
+        # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
+        for start in range(0, len(positions), _ROTATED_AT_ONCE):
+            some = positions[start : start + _ROTATED_AT_ONCE]
+            some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
         first, counts = np.split(_unpack(row.batches), 2)
         batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
         # Position -1: whoever asks for the current state folds what has come since.
@@ -177,7 +178,9 @@ def _pack(numbers: U64) -> bytes:
 
 def _unpack(data: bytes) -> U64:
     width = data[0]
-    planes: NDArray[np.uint8] = np.frombuffer(zstandard.ZstdDecompressor().decompress(data[1:]), np.uint8)
+    planes: NDArray[np.uint8] = np.frombuffer(
+        zstandard.ZstdDecompressor().decompress(memoryview(data)[1:]), np.uint8
+    )
     numbers = np.zeros((len(planes) // width, 8), np.uint8)
     for place, plane in enumerate(planes.reshape(width, -1)):
         numbers[:, place] = plane
