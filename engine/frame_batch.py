@@ -148,6 +148,13 @@ def decode_change(event: bytes, position: int) -> FrameChange:
         raise IntegrityError(message, position=position) from error
 
 
+def event_in(body: Body, index: int) -> bytes:
+    """Return one encoded event of a body; only its block is opened."""
+    number, start = body.block_of(index)
+    (event,) = body.open_block(number).events_at([index - start])
+    return event
+
+
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield ``(position, encoded event)`` at positions, ascending, each once; only the blocks that hold them are opened."""
     batches = log.first_positions(sorted(set(positions)))

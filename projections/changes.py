@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..engine.batch import BatchHeader, Body
 from ..engine.event_batch import unpack_states
 from ..engine.events import FRAME_TOPICS, Event, decode_event, is_known_topic, subject_and_kind
-from ..engine.frame_batch import FrameChange, changes_at, decode_change, events_of
+from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_in
 from ..engine.frames import decode_record
 from ..engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ..engine.log import Log
@@ -315,7 +315,8 @@ def frame_steps(log: Log, position: int) -> Iterator[FrameStep]:
     """Follow the events of one frame back from the one at a position; each names the one it replaced."""
     while position:
         header = log.batch_at(position)
-        ((_, event),) = events_of(log, [position], np.array([header.first_position], np.uint64))
+        (body,) = log.bodies([header.first_position])
+        event = event_in(body, position - header.first_position)
         step = FrameStep(position, header, decode_change(event, position))
         yield step
         position = step.stored.previous

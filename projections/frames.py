@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..engine.batch import Block, Body
 from ..engine.collector import collector_paused
-from ..engine.frame_batch import decode_change
+from ..engine.frame_batch import decode_change, event_in
 from ..engine.frames import SingleFrame, decode_record
 from ..engine.keys import KEY_SIZE, U64, key_bytes, read_rows
 from ..engine.log import Log
@@ -75,9 +75,7 @@ def read_record(log: Log, state: State, position: int, key: bytes) -> SingleFram
     """Return the record at one position, its id set."""
     first, index = state.batches.locate_one(position)
     (body,) = log.bodies([first])
-    number, start = body.block_of(index)
-    (event,) = body.open_block(number).events_at([index - start])
-    stored = _decode_event(event, position)
+    stored = _decode_event(event_in(body, index), position)
     put_id(stored.frame, stored.id or key.hex())
     return stored.frame  # type: ignore[return-value]  # a state points at no delete
 

@@ -12,7 +12,7 @@ import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.events import TOPICS, subject_and_kind
-from ...engine.keys import frame_key, key_columns
+from ...engine.keys import frame_key
 from ...engine.log import Log
 from ...engine.moments import Moment
 from ...engine.times import microseconds
@@ -190,7 +190,7 @@ class _Side:
         self.engine = handle._engine  # noqa: SLF001
         self._id = row.version_id
         self.name = f"{handle.dataset_name}@{row.name}{self.engine.when}"
-        current = self.engine.states.current(self._id)
+        current = self.engine.states.read(self._id)
         self.state = current.branch(current.position)
 
     def fingerprint(self) -> Fingerprint:
@@ -286,8 +286,8 @@ def _line_changes(engine: Engine, row: VersionRow, wanted: Wanted) -> Iterator[C
 
 def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
     """Return the position of the last event of a frame in a version, a delete too."""
-    state = engine.states.current(row.version_id)
-    position = int(state.find(*key_columns(frame_key(frame_id)))[0] & POSITION)
+    state = engine.states.read(row.version_id)
+    position = state.find_one(frame_key(frame_id)) & int(POSITION)
     if not position:
         raise NotFoundError(f"version {row.name!r} ({row.version_id}) never held a frame {frame_id!r}")
     return position
