@@ -40,10 +40,10 @@ def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
                 f"{path} has {found.size} bytes, the frame says size={source.size}: "
                 "the file changed, or the size is wrong"
             )
-        given = source.hash
-        if given is not None and given.startswith(HASH_PREFIX) and given != HASH_PREFIX + found.digest:
+        given = (source.hash or "").lower()
+        if given.startswith(HASH_PREFIX) and given != HASH_PREFIX + found.digest:
             raise InvalidValueError(
-                f"{path} has the hash {HASH_PREFIX}{found.digest}, the frame says {given}: "
+                f"{path} has the hash {HASH_PREFIX}{found.digest}, the frame says {source.hash}: "
                 "the file changed, or the hash is wrong"
             )
 

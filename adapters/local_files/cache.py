@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,9 @@ from .expectation import Expectation
 FOLDER_VARIABLE = "FRAMELODE_CACHE"
 BYTES_VARIABLE = "FRAMELODE_CACHE_BYTES"
 DEFAULT_BYTES = 10 * 1000**3
+
+LEFTOVER_SECONDS = 24 * 3600.0
+"""A temporary file that nothing was written to for so long belongs to nobody."""
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _CONTENTS, _KNOWN, _TEMPORARY = "contents", "known", "tmp"
@@ -113,7 +117,11 @@ class LocalCache:
         return digest, path
 
     def _make_room(self, newest: Path, size: int) -> None:
-        """Drop contents that were not used for longest until what is here fits."""
+        """Drop what killed processes left, and contents that were not used for longest until what is here fits."""
+        for path in (self.folder / _TEMPORARY).glob("*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink()
         found: list[tuple[float, int, Path]] = []
         for path in (self.folder / _CONTENTS).glob("*/*"):
             with suppress(FileNotFoundError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import lru_cache
 
 from ...engine.blob_place import CHUNK_BYTES
 from ...engine.blob_uris import is_blob_uri, parse_blob_uri
-from ...engine.errors import FramelodeError, NotFoundError, StorageError
+from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
 from ...engine.relocation import HASH_PREFIX
 from ...engine.validation import shorten
 from ..connection import current_engine
@@ -37,8 +38,7 @@ def fetch(uri: str, size: int | None = None, hash_: str | None = None) -> str:
         return _fetch_blob(expected)
     cache = LocalCache.of_user()
     if expected.digest is not None:
-        found = cache.find(expected.digest, suffix_of(uri))
-        return str(found or _fetch(cache, expected)[1])
+        return _found(cache, expected.digest, expected) or str(_fetch(cache, expected)[1])
     return _fetch_unhashed(cache, expected)
 
 
@@ -47,14 +47,37 @@ def _fetch(cache: LocalCache, expected: Expectation) -> tuple[str, object]:
         return cache.fetch(file, expected, suffix_of(expected.uri))
 
 
+def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
+    """Return the path of a content in the cache, compared with its digest and with what is expected.
+
+    What is not itself any more (a disk that lost power, somebody who wrote to it) is dropped, to be fetched again.
+    """
+    path = cache.find(digest, suffix_of(expected.uri))
+    if path is None:
+        return None
+    try:
+        # Finding it touched its time of change, so that this is no part of what identifies it here.
+        size, _, node = _identity(str(path))
+        _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), size, node)
+    except IntegrityError:
+        with suppress(OSError):  # what cannot be dropped cannot be replaced either, and that is said then
+            path.unlink()
+        return None
+    except OSError:  # dropped by another process just now
+        return None
+    if expected.size not in {None, size} or (expected.hash and expected.digest is None):
+        _sum_of(expected, str(path), size, node)
+    return str(path)
+
+
 def _fetch_unhashed(cache: LocalCache, expected: Expectation) -> str:
     """Fetch a content whose digest nobody wrote down; its filesystem says whether it is still the same."""
     token = _token(expected.uri)
     known = cache.known(expected.uri) if token else None
     if known is not None and known.token == token:
-        found = cache.find(known.digest, suffix_of(expected.uri))
+        found = _found(cache, known.digest, expected)
         if found is not None:
-            return str(found)
+            return found
     digest, path = _fetch(cache, expected)
     if token:
         cache.note(expected.uri, Known(digest, token))
@@ -89,7 +112,7 @@ def _fetch_blob(expected: Expectation) -> str:
         _sum_of(whole, local, *_identity(local))
         return local
     cache = LocalCache.of_user()
-    return str(cache.find(digest, suffix_of(expected.uri)) or _fetch(cache, whole)[1])
+    return _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
 
 
 def _check_file(expected: Expectation) -> str:

@@ -98,6 +98,49 @@ def test_nothing_wrong_or_half_stays_in_the_cache(afar, cache):
     assert list((cache.folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("damaged", [b"", b"PICTURE"])
+def test_what_is_in_the_cache_is_verified_before_it_is_given(afar, damaged):
+    uri = afar("a.jpg", b"picture")
+    path = Path(SingleFrame(source=uri, hash=hash_of(b"picture")).get_local_source())
+    path.unlink()
+    path.write_bytes(damaged)
+    assert SingleFrame(source=uri, hash=hash_of(b"picture")).get_local_source() == str(path)
+    assert path.read_bytes() == b"picture"
+    with pytest.raises(IntegrityError, match="has the size 7, the frame says 8"):
+        SingleFrame(source=uri, size=8, hash=hash_of(b"picture")).get_local_source()
+
+
+@pytest.mark.parametrize("registered", [{"size": 8}, {"hash": "md5:" + "0" * 32}])
+def test_what_was_fetched_for_one_frame_is_compared_with_what_another_says(tmp_path, monkeypatch, registered):
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    uri = f"local://{tmp_path}/a.jpg"
+    path = SingleFrame(source=uri).get_local_source()
+    assert SingleFrame(source=uri).get_local_source() == path
+    with pytest.raises(IntegrityError, match="changed after it was registered"):
+        SingleFrame(source=uri, **registered).get_local_source()
+
+
+def test_a_hash_that_is_no_digest_leads_nowhere(tmp_path, afar):
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    uri = afar("a.jpg", b"picture")
+    for name in (f"{tmp_path}/secret", "../../../secret", "zz", ""):
+        with pytest.raises(IntegrityError, match="changed after it was registered"):
+            SingleFrame(source=uri, hash=f"blake3:{name}").get_local_source()
+    frame = SingleFrame(source=uri, hash=hash_of(b"picture").upper().replace("BLAKE", "blake"))
+    assert Path(frame.get_local_source()).read_bytes() == b"picture"
+
+
+def test_what_a_killed_process_left_in_the_cache_is_dropped(afar, cache):
+    (cache.folder / "tmp").mkdir(parents=True)
+    left, at_work = cache.folder / "tmp/left", cache.folder / "tmp/at-work"
+    left.write_bytes(b"half")
+    at_work.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    SingleFrame(source=afar("a.jpg", b"picture")).get_local_source()
+    assert not left.exists()
+    assert at_work.exists()
+
+
 def test_previews_and_masks_are_fetched_anew_when_nobody_says_whether_they_changed(afar):
     uri = afar("mask.png", b"one")
     frame = SingleFrame(source="s3://b/a.jpg", mask_source=[uri, uri], preview_uri=uri)

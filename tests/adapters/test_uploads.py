@@ -296,6 +296,8 @@ class TestFailures:
         assert "has 3 bytes, the frame says size=4" in failures[0]["error"]
         (stored,) = draft
         assert stored.hash == "md5:900150983cd24fb0d6963f7d28e17f72"
+        upper = SingleFrame(id="upper", source=path, hash=f"blake3:{blake3(b'abc').hexdigest().upper()}")
+        assert draft.add_frames([upper], **options) == []
 
     def test_frames_that_cannot_be_recorded_are_not_uploaded(self, engine, draft, options, root, destination):
         frame = SingleFrame(source=file(root, "a.jpg", b"a"))
