@@ -18,7 +18,7 @@ from .errors import FramelodeError, InvalidValueError
 from .frames import SingleFrame, screen
 from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
-from .wire import encode_record
+from .wire import encode_record, path_or_uri, source_uri
 
 AnyFrame = SingleFrame | FrameGroup
 
@@ -209,11 +209,16 @@ def _earlier(
     return found
 
 
-def check_root(root: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    """Return the folder that derived ids are relative to; `InvalidValueError` when it cannot be one."""
-    if root is not None and not (root and isinstance(root, str | os.PathLike)):
+def check_root(root: str | os.PathLike[str] | None) -> str | None:
+    """Return the absolute path of the folder that derived ids are relative to; `InvalidValueError` when it is none."""
+    if root is None:
+        return None
+    if not (root and isinstance(root, str | os.PathLike)):
         raise InvalidValueError(f"local_dataset_root_path must be a folder, not {root!r}")
-    return root
+    path = path_or_uri(source_uri(root, "local_dataset_root_path"))
+    if path is None or not path.startswith("/"):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder of this machine, not {root!r}")
+    return path
 
 
 def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:

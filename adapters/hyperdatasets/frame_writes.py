@@ -72,8 +72,8 @@ class FrameWrites(VersionHandle):
             relative to local_dataset_root_path>``: ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
             ``file``, ``memory`` or a folder; or ``blobs:``, the engine's own store.
         local_dataset_root_path : path, optional
-            Folder that holds all local files; required with `auto_upload_destination`. Ids derived from local
-            sources are relative to it, so that machines agree.
+            Folder that holds all local files; required with `auto_upload_destination`, unless this object was made
+            with one. Ids derived from local sources are relative to it, so that machines agree.
         force_upload : bool
             Upload also content that is at the destination already, under a name of its own.
         progress_report : int
@@ -302,7 +302,7 @@ class FrameWrites(VersionHandle):
     def _upload(
         self, destination: str | None = None, root: str | Path | None = None, options: Upload = NO_OPTIONS
     ) -> Upload | None:
-        """Return what the arguments of a call say of uploads, or else what this object was made with."""
+        """Return what the arguments of a call say of uploads; what they leave open is what this object was made with."""
         if isinstance(options.retries, bool) or not isinstance(options.retries, int) or options.retries < 0:
             raise InvalidValueError(
                 f"upload_retries must be a whole number of 0 or more, not {options.retries!r}"
@@ -311,7 +311,11 @@ class FrameWrites(VersionHandle):
             raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
         if options.mapping is not None:
             return options
-        target = check_target(destination, root) or self._target
+        own = self._target
+        if own is not None:
+            destination = own.destination if destination is None else destination
+            root = own.root if root is None else root
+        target = check_target(destination, root)
         return msgspec.structs.replace(options, target=target) if target else None
 
     def _refresh(self, wanted: bool, report: WriteReport) -> None:

@@ -13,6 +13,7 @@ from ...engine.wire import path_or_uri, source_uri
 from ..storage_urls import fsspec_url
 from .destination import Destination
 from .local import LocalDestination
+from .target import without_account
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 _FORBIDDEN = re.compile(r"[?#*\x00-\x1f\x7f]|::")
@@ -51,7 +52,7 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
     if scheme in {"http", "https"}:
         return _http(scheme, rest)
     if scheme not in _OBJECTS:
-        raise UsageError(f"{given} is no destination for uploads: the schemes are {_KNOWN}")
+        raise UsageError(f"{without_account(given)} is no destination for uploads: the schemes are {_KNOWN}")
     return _objects(scheme, rest)
 
 
@@ -74,6 +75,11 @@ def _objects(scheme: str, rest: str) -> Destination:
     place = "/".join(_parts(f"{scheme}:{rest}", rest))
     if not place and scheme != "memory":
         raise UsageError(f"{scheme}:{rest} names no bucket: write {scheme}://bucket/folder")
+    if scheme in {"s3", "gs", "gcs"} and "@" in place.partition("/")[0]:
+        raise UsageError(
+            f"{without_account(f'{scheme}:{rest}')}: no bucket has an @ in its name; keys and secrets are taken from where "
+            "the library of the store looks for them: environment, configuration files, roles"
+        )
     _need(library, extra, scheme)
     from fsspec import get_filesystem_class
 
@@ -99,14 +105,17 @@ def _parts(shown: str, path: str) -> list[str]:
 def _http(scheme: str, rest: str) -> Destination:
     from urllib.parse import unquote, urlsplit
 
-    # What is before an @ may be a password.
-    shown = f"{scheme}://{rest.rpartition('@')[2].lstrip('/')}"
+    shown = without_account(f"{scheme}:{rest}")
     parts = _parts(shown, rest.removeprefix("//").partition("/")[2])
     try:
         url = urlsplit(f"{scheme}:{rest}")
         host, port = url.hostname, url.port
-    except ValueError as error:
-        raise UsageError(f"{shown} is no URL: {error}") from error
+    except ValueError:
+        # What Python says, and what is left of the URL, may be parts of a password with a slash in it.
+        raise UsageError(
+            f"{scheme}:// is not followed by a server that can be read: write {scheme}://server:port/folder; "
+            "a user and a password are percent-encoded"
+        ) from None
     if not host or not rest.startswith("//") or url.query or url.fragment:
         raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
     _need("requests", "http", scheme)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
@@ -10,9 +11,12 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from ...engine.blob_uris import SCHEME
+from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri, source_uri
+
+_ACCOUNT = re.compile(r"//.*@", re.DOTALL)
 
 PathLike = str | os.PathLike[str]
 NameOf = Callable[[str], str]
@@ -48,7 +52,7 @@ class Route(msgspec.Struct, frozen=True):
     names: dict[str, str]
 
 
-def check_target(destination: object, root: object) -> UploadTarget | None:
+def check_target(destination: object, root: PathLike | None) -> UploadTarget | None:
     """Return the target that the arguments of a call mean; None without a destination.
 
     Raises
@@ -63,13 +67,12 @@ def check_target(destination: object, root: object) -> UploadTarget | None:
             f"auto_upload_destination must be a URL such as 's3://bucket/datasets', a folder or 'blobs:', "
             f"not {shorten(destination)}"
         )
-    if root is None:
+    folder = check_root(root)
+    if folder is None:
         raise UsageError(
             "auto_upload_destination needs local_dataset_root_path: the folder that all local files are in"
         )
-    if not isinstance(root, str | os.PathLike) or not os.fspath(root):
-        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {shorten(root)}")
-    return UploadTarget(str(os.fspath(destination)), os.path.abspath(os.fspath(root)))  # noqa: PTH100 - links stay
+    return UploadTarget(str(os.fspath(destination)), folder)
 
 
 def names_below(root: str, folder: str = "") -> NameOf:
@@ -103,6 +106,11 @@ def encoded_part(part: str) -> str:
     return quote(os.fsencode(part), safe="")
 
 
+def without_account(url: str) -> str:
+    """Return a URL without what is before an ``@``, which may be a password: it must not get into messages."""
+    return _ACCOUNT.sub("//", url)
+
+
 def check_mapping(mapping: object) -> dict[str, str] | None:
     """Return what local paths are mapped to, from ``src_to_dst_mapping``.
 
@@ -126,7 +134,7 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
         url = _target_url(path, str(os.fspath(target)))
         if taken.setdefault(url, path) != path and url != SCHEME:
             raise InvalidValueError(
-                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {url}"
+                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {without_account(url)}"
             )
         checked[path] = url
     return checked
@@ -143,7 +151,7 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
             scheme, _, rest = url.partition("://")
             place, _, name = rest.lstrip("/").partition("/")
             if not place or not name:
-                raise InvalidValueError(f"src_to_dst_mapping: {url} names no object")
+                raise InvalidValueError(f"src_to_dst_mapping: {without_account(url)} names no object")
             routes.setdefault(f"{scheme}://{place}", {})[path] = name
     if local:
         targets = {path: _local_path(url) for path, url in local.items()}

@@ -460,6 +460,48 @@ class TestArguments:
         with pytest.raises(ValueError, match="upload_retries must be a whole number of 0 or more, not -1"):
             draft.add_frames([], upload_retries=-1)
 
+    def test_passwords_are_in_no_message(self, draft, root):
+        path = file(root, "a.jpg", b"a")
+        for url in (
+            "http://user:s3cr/et@127.0.0.1:9/x",
+            "http://user:s3cret@127.0.0.1:99999/x",
+            "http://user:s3cret@[::1/x",
+            "sftp://user:s3cret@server/x",
+            "s3://key:s3cret@bucket/x",
+        ):
+            for options in (
+                {"auto_upload_destination": url, "local_dataset_root_path": root},
+                {"src_to_dst_mapping": {path: url}},
+                {"src_to_dst_mapping": {path: url, root / "b.jpg": url}},
+                {"src_to_dst_mapping": {path: url.rpartition("/")[0]}},
+            ):
+                with pytest.raises((UsageError, ValueError)) as refused:
+                    draft.add_frames([SingleFrame(source=path)], **options)
+                assert "s3cr" not in str(refused.value)
+                assert refused.value.__cause__ is None
+
+    def test_a_call_may_have_a_root_or_a_destination_of_its_own(self, draft, root, tmp_path):
+        version = DatasetVersion.get_version(
+            dataset_name="food", auto_upload_destination="blobs:", local_dataset_root_path=root
+        )
+        elsewhere = SingleFrame(source=file(tmp_path / "other", "sub/a.jpg", b"a"))
+        assert version.add_frames([elsewhere], local_dataset_root_path=tmp_path / "other") == []
+        same = SingleFrame(source=file(tmp_path / "third", "sub/a.jpg", b"a"))
+        assert draft.add_frames([same], local_dataset_root_path=tmp_path / "third") == []
+        assert elsewhere.id == same.id
+        inside = SingleFrame(source=file(root, "b.jpg", b"b"))
+        assert version.add_frames([inside], auto_upload_destination=f"{tmp_path}/out") == []
+        assert inside.source.startswith(f"{tmp_path}/out/")
+
+    def test_the_root_may_be_a_uri_but_must_be_of_this_machine(self, draft, root):
+        frame = SingleFrame(source=file(root, "a b.jpg", b"a"))
+        options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": f"{root.as_uri()}/"}
+        assert draft.add_frames([frame], **options) == []
+        assert frame.source.startswith("blobs:")
+        for wrong in ("s3://bucket/data", "file://server/data", 5, "", b"/data"):
+            with pytest.raises(ValueError, match="local_dataset_root_path"):
+                draft.add_frames([], auto_upload_destination="blobs:", local_dataset_root_path=wrong)
+
     def test_an_object_made_with_a_destination_uploads_whatever_it_writes(
         self, engine, draft, destination, root
     ):
