@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
@@ -141,7 +141,7 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
 
 
 def routes_of(mapping: Mapping[str, str]) -> list[Route]:
-    """Sort mapped files by destination: one for each server, bucket or local disk."""
+    """Sort mapped files by destination: one for each server, bucket or local folder with all that is below it."""
     local = {path: url for path, url in mapping.items() if url.startswith("file:///")}
     routes: dict[str, dict[str, str]] = {}
     for path, url in mapping.items():
@@ -153,12 +153,39 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
             if not place or not name:
                 raise InvalidValueError(f"src_to_dst_mapping: {without_account(url)} names no object")
             routes.setdefault(f"{scheme}://{place}", {})[path] = name
-    if local:
-        targets = {path: _local_path(url) for path, url in local.items()}
-        folder = os.path.commonpath([os.path.dirname(target) for target in targets.values()])  # noqa: PTH120
+    for folder, targets in _folders_of({path: _local_path(url) for path, url in local.items()}):
         names = {path: encoded(os.path.relpath(target, folder)) for path, target in targets.items()}
         routes[source_uri(Path(folder), "src_to_dst_mapping")] = names
     return [Route(destination, names) for destination, names in routes.items()]
+
+
+def _folders_of(targets: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Share local targets out among as few folders as temporary files can be written to and linked from."""
+    folders = {path: os.path.dirname(target) for path, target in targets.items()}  # noqa: PTH120
+    if not folders:
+        return
+    common = os.path.commonpath(folders.values())
+    if len(set(folders.values())) == 1 or _is_one_place(common, set(folders.values())):
+        yield common, targets
+        return
+    shares: dict[str, dict[str, str]] = {}
+    for path, folder in folders.items():
+        below = folder.removeprefix(common).lstrip("/").partition("/")[0]
+        shares.setdefault(below, {})[path] = targets[path]
+    for share in shares.values():
+        yield from _folders_of(share)
+
+
+def _is_one_place(common: str, folders: Iterable[str]) -> bool:
+    """Say whether files written to a folder can be linked into others below it."""
+    devices = {os.stat(_existing(folder)).st_dev for folder in (common, *folders)}  # noqa: PTH116
+    return common != "/" and len(devices) == 1 and os.access(_existing(common), os.W_OK)
+
+
+def _existing(folder: str) -> str:
+    while not os.path.exists(folder):  # noqa: PTH110
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    return folder
 
 
 def _target_url(path: str, target: str) -> str:

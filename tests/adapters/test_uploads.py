@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import tempfile
 import threading
 import uuid
 from datetime import timedelta
@@ -21,6 +22,7 @@ import framelode
 from framelode import ConflictError, DatasetVersion, FrameGroup, PublishedError, SingleFrame, UsageError
 from framelode.adapters.uploads import opening
 from framelode.adapters.uploads.objects import ObjectDestination
+from framelode.adapters.uploads.target import routes_of
 from framelode.engine.blob_place import PlaceError
 from framelode.engine.wire import path_or_uri
 
@@ -426,6 +428,26 @@ class TestMapping:
             draft.add_frames([SingleFrame(source=a), SingleFrame(source=b)], src_to_dst_mapping=mapping) == []
         )
         assert [frame.source for frame in draft] == [str(tmp_path / "out/1.jpg"), str(tmp_path / "out/2.jpg")]
+
+    def test_local_places_that_share_nothing_are_destinations_of_their_own(self, draft, root, tmp_path):
+        targets = {"/a": "file:///none-1/x/a", "/b": "file:///none-1/y/b", "/c": "file:///none-2/c"}
+        made = {route.destination: route.names for route in routes_of(targets)}
+        assert sorted(name for names in made.values() for name in names) == ["/a", "/b", "/c"]
+        assert "file:///" not in made
+        near = {"/a": f"file://{tmp_path}/o/1/a", "/b": f"file://{tmp_path}/o/b"}
+        assert [(route.destination, route.names) for route in routes_of(near)] == [
+            (f"file://{tmp_path}/o", {"/a": "1/a", "/b": "b"})
+        ]
+
+    @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file system in memory")
+    def test_targets_may_be_on_several_file_systems(self, draft, root, tmp_path):
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+            a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
+            mapping = {a: f"{other}/x/a.jpg", b: tmp_path / "out/b.jpg"}
+            frames = [SingleFrame(source=a), SingleFrame(source=b)]
+            assert draft.add_frames(frames, src_to_dst_mapping=mapping, upload_retries=0) == []
+            assert [frame.source for frame in frames] == list(map(str, mapping.values()))
+            assert Path(frames[0].source).read_bytes() == b"a"
 
     def test_bad_mappings(self, draft, root, tmp_path):
         a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
