@@ -90,7 +90,9 @@ class FrameWrites(VersionHandle):
         callback : fsspec.callbacks.Callback, optional
             Told of the frames done (ours).
         command_id : str, optional
-            Repeated with the same frames the call does nothing twice and finishes what was left (ours).
+            Repeated with the same frames the call does nothing twice and finishes what was left (ours). Frames whose
+            upload failed the first time and not the second make it another call, as does `force_upload`: a
+            `ConflictError`.
 
         Returns
         -------
@@ -181,7 +183,8 @@ class FrameWrites(VersionHandle):
         Raises
         ------
         FramesRejected
-            Some frames were refused; all others were written.
+            Some frames were refused, or their upload failed: the version holds what it held of them; all others were
+            written.
         PublishedError
             The version takes no changes.
         """

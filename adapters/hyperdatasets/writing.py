@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 
 from ...engine.decisions import check_without_fields
 from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
-from ...engine.errors import FramesRejected, InvalidValueError
+from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import identifier, shorten
@@ -115,7 +116,7 @@ class VersionWriter:
             command_id=command_id,
             on_part=on_part,
         )
-        self._unregister(encoder, upload, batch_size)
+        self._unregister(encoder, upload, batch_size, report)
         if warn_on_duplicates:
             self._warn_of_duplicates(report)
         self._remember(report)
@@ -153,7 +154,9 @@ class VersionWriter:
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
-        """Replace frames, or merge into them when `without_fields` is not None."""
+        """Replace frames, or merge into them when `without_fields` is not None; those that fail stay as they were."""
+        if upload is not None:
+            upload = msgspec.structs.replace(upload, unregister_on_failure=False)
         if without_fields is None:
             return self.add(
                 frames,
@@ -175,7 +178,6 @@ class VersionWriter:
             command_id=command_id,
             on_part=on_part,
         )
-        self._unregister(encoder, upload, batch_size)
         self._remember(report)
         return report
 
@@ -244,12 +246,21 @@ class VersionWriter:
         return UploadingEncoder(encoder, uploader, register_on_failure=upload.register_on_failure)
 
     def _unregister(
-        self, encoder: FrameEncoder | UploadingEncoder, upload: Upload | None, batch_size: int
+        self,
+        encoder: FrameEncoder | UploadingEncoder,
+        upload: Upload | None,
+        batch_size: int,
+        report: WriteReport,
     ) -> None:
         """Delete the frames whose upload failed, those that the version holds."""
         if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
             return
-        if not isinstance(encoder, FrameEncoder) and encoder.failed_ids:
+        # A command that was recorded before does nothing: what came after it counts.
+        is_repeated = report.repeated and not report.spans
+        if isinstance(encoder, FrameEncoder) or not encoder.failed_ids or is_repeated:
+            return
+        # Of a version that was published or removed meanwhile nothing is deleted, and the failures are not lost.
+        with suppress(PublishedError, NotFoundError):
             self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
 
     def _remember(self, report: WriteReport) -> None:

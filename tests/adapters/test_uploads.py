@@ -556,6 +556,45 @@ class TestArguments:
             version.update_frames([SingleFrame(id="a", source=root / "none.jpg")])
         assert [failure["error_type"] for failure in rejected.value.failures] == ["upload"]
 
+    @pytest.mark.parametrize("without_fields", [None, []])
+    def test_an_update_whose_upload_fails_leaves_what_was_held(
+        self, draft, root, destination, without_fields
+    ):
+        version = DatasetVersion.get_current(None, "food", destination.url, root)
+        version.add_frames([SingleFrame(id="a", source=file(root, "a.jpg", b"a"))])
+        held = sources(draft)
+        with pytest.raises(framelode.FramesRejected):
+            version.update_frames(
+                [SingleFrame(id="a", source=root / "none.jpg")], without_fields=without_fields
+            )
+        assert sources(draft) == held
+
+    def test_a_repeated_command_unregisters_nothing_that_came_later(self, draft, root, destination):
+        options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+        good, bad = file(root, "a.jpg", b"a"), root / "none.jpg"
+
+        def call():
+            frames = [SingleFrame(id="a", source=good), SingleFrame(id="b", source=bad)]
+            return [failure["frame"].id for failure in draft.add_frames(frames, command_id="once", **options)]
+
+        assert call() == ["b"]
+        assert draft.add_frames([SingleFrame(id="b", source=good)], **options) == []
+        assert call() == ["b"]
+        assert sorted(sources(draft)) == ["a", "b"]
+        draft.publish_version()
+        assert call() == ["b"]
+
+    def test_a_version_published_meanwhile_does_not_lose_the_failures(self, draft, root):
+        def frames():
+            yield SingleFrame(id="a", source=file(root, "a.jpg", b"a"))
+            yield SingleFrame(id="b", source=root / "none.jpg")
+            draft.publish_version()
+
+        options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+        (failure,) = draft.add_frames(frames(), batch_size=1, **options)
+        assert failure["frame"].id == "b"
+        assert sorted(sources(draft)) == ["a"]
+
     def test_the_bulk_context_uploads_with_each_flush(self, engine, draft, destination, root):
         with draft.get_bulk_context(
             2, auto_upload_destination=destination.url, local_dataset_root_path=root
