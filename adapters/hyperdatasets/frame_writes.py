@@ -64,7 +64,8 @@ class FrameWrites(VersionHandle):
         warn_on_duplicate_frames : bool
             Warn of ids that were already added through this object.
         batch_size : int
-            Frames in one record batch, at most 10,000; an append takes eight, or one while files are uploaded.
+            Frames in one record batch, at most 10,000; an append takes eight, or as many as suit the
+            destination while files are uploaded; of batches below 1,000 one.
         refresh_version_stats : bool
             Commit once at the end.
         auto_upload_destination : str, optional

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("framelode.hyperdatasets")
 
 UPLOAD_RETRIES = 5
+DEFAULT_BATCH_SIZE = 1000
 
 Failure = dict[str, Any]
 """``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
@@ -111,8 +112,7 @@ class VersionWriter:
             _as_iterable(frames),
             encoder,
             batch_size=batch_size,
-            # An upload takes longer than a sync of the log, and what was uploaded is registered soon.
-            append_batches=APPEND_BATCHES if upload is None else 1,
+            append_batches=_append_batches(encoder, batch_size),
             command_id=command_id,
             on_part=on_part,
         )
@@ -280,6 +280,15 @@ class VersionWriter:
                 f"{count} frames have ids that were added before through this object; they replace those"
             )
             warn_caller(message, DuplicateFramesWarning)
+
+
+def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -> int:
+    """Return how many batches share an append: with uploads so many as the destination takes well at once."""
+    if isinstance(encoder, FrameEncoder):
+        return APPEND_BATCHES
+    if not isinstance(batch_size, int) or batch_size < DEFAULT_BATCH_SIZE:
+        return 1  # whoever asks for small batches wants to see them registered
+    return max(1, min(APPEND_BATCHES, encoder.frames_at_once // batch_size))
 
 
 def failures_of(report: WriteReport) -> list[Failure]:

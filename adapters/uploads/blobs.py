@@ -24,6 +24,8 @@ class BlobsDestination(Destination):
     """
 
     root = SCHEME
+    files_at_once = 8 * 1024  # two batches of the store: one is read while the other is synced
+    batches_itself = True
 
     def __init__(self, store: BlobStore, retries: int) -> None:
         self._store = store

@@ -75,9 +75,15 @@ class Destination(ABC):
     ----------
     root : str
         URL of the destination, normalised and without a slash at its end: what makes two destinations the same.
+    files_at_once : int
+        How many files are best sent together, where they are as small as pictures.
+    batches_itself : bool
+        It takes any number of files and cuts them as suits it.
     """
 
     root: str
+    files_at_once: int = 1000
+    batches_itself: bool = False
 
     @abstractmethod
     def read(self, parcels: Sequence[Parcel]) -> None:

@@ -36,6 +36,11 @@ class UploadingEncoder:
         self._failed: dict[str, None] = {}
 
     @property
+    def frames_at_once(self) -> int:
+        """How many frames are best encoded together, each of a file."""
+        return self._uploader.files_at_once
+
+    @property
     def failed_ids(self) -> list[str]:
         """Ids of the frames whose last try failed."""
         return list(self._failed)

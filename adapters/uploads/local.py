@@ -39,6 +39,8 @@ class LocalDestination(Destination):
         The folder, an absolute path.
     """
 
+    files_at_once = 4096  # a sync costs as much for many as for few
+
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
         self.root = _uri(self._folder or "/")

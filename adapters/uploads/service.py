@@ -69,6 +69,11 @@ class MappedUploader:
     def __init__(self, uploaders: Mapping[str, Uploader]) -> None:
         self._uploaders = uploaders
 
+    @property
+    def files_at_once(self) -> int:
+        """How many files are best uploaded together."""
+        return min((uploader.files_at_once for uploader in self._uploaders.values()), default=1)
+
     def takes(self, path: str) -> bool:
         """Say whether a file is to be uploaded."""
         return path in self._uploaders

@@ -18,6 +18,9 @@ from ...engine.wire import path_or_uri, source_uri
 
 _ACCOUNT = re.compile(r"//.*@", re.DOTALL)
 
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_~-][A-Za-z0-9_.~-]*/)*[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
+"""Paths that are their own percent-encoding, as nearly all are."""
+
 PathLike = str | os.PathLike[str]
 NameOf = Callable[[str], str]
 
@@ -96,6 +99,8 @@ def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
 
 def encoded(path: str) -> str:
     """Return a relative path percent-encoded, its parts joined by ``/``."""
+    if _PLAIN.fullmatch(path):
+        return path
     return "/".join(map(encoded_part, Path(path).parts))
 
 

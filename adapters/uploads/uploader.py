@@ -62,6 +62,11 @@ class Uploader:
         root = destination.root
         self._folder = f"{path_or_uri(root)}/" if root.startswith("file:///") else None
 
+    @property
+    def files_at_once(self) -> int:
+        """How many files are best uploaded together."""
+        return self._destination.files_at_once
+
     def takes(self, path: str) -> bool:
         """Say whether a file is to be uploaded: each one is, unless it is at the destination already."""
         if self._folder is None or not path.startswith(self._folder):
@@ -83,7 +88,7 @@ class Uploader:
                 )
             except FramelodeError as error:
                 outcomes[path] = error
-        for batch in batches_of(parcels):
+        for batch in [list(parcels)] if self._destination.batches_itself else batches_of(parcels):
             some = [parcels[str(path)] for path in batch]
             self._upload_batch(some)
             outcomes |= {parcel.path: _outcome(parcel) for parcel in some}
