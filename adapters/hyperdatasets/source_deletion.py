@@ -16,6 +16,9 @@ from ..uploads.opening import open_destination
 DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
 """Schemes of sources that may be deleted with their frames, beside ``blobs:``."""
 
+_SAME = (("gs", "gcs"), ("az", "azure", "abfs", "abfss"))
+"""Schemes that mean the same objects."""
+
 
 class SourceDeletion(msgspec.Struct):
     """What became of the sources of deleted frames.
@@ -70,9 +73,14 @@ class SourceDeleter:
                 raise UsageError(
                     f"delete_sources: {uri} cannot be deleted: only sources on {allowed} can; nothing was deleted"
                 )
+            if "?versionId=" in uri and not _is_blob(uri):
+                raise UsageError(
+                    f"delete_sources: {uri} cannot be deleted: it is one version of an object, and others may name the "
+                    "object; nothing was deleted"
+                )
         for destination, some in self._stores(list(uris)):
             for uri in some:
-                destination.holds(uri, 0)
+                destination.holds(_in(destination, uri), 0)
         if any(map(_is_blob, uris)):
             for uri in filter(_is_blob, uris):
                 _ = parse_blob_uri(uri).digest in self._engine.blobs
@@ -92,7 +100,7 @@ class SourceDeleter:
         result = SourceDeletion(kept=[uri for uri in self._uris if uri in kept])
         for destination, some in self._stores(objects):
             for uri in some:
-                _try(result, [uri], lambda doomed=uri, store=destination: store.delete([doomed]))
+                _try(result, [uri], lambda doomed=uri, store=destination: store.delete([_in(store, doomed)]))
         self._delete_blobs([uri for uri in doomed if _is_blob(uri)], result)
         return result
 
@@ -124,8 +132,14 @@ class SourceDeleter:
             (result.deleted if digest in collected else result.kept).extend(uris)
 
     def _named(self, after: int) -> set[str]:
+        """Return those of the URIs whose objects are named, under whatever scheme."""
         engine = self._engine
-        return named_among(engine.log, engine.states, engine.version_ids(), self._uris.keys(), after)
+        meant: dict[str, list[str]] = {}
+        for uri in self._uris:
+            for spelling in _spellings(uri):
+                meant.setdefault(spelling, []).append(uri)
+        found = named_among(engine.log, engine.states, engine.version_ids(), meant.keys(), after)
+        return {uri for spelling in found for uri in meant[spelling]}
 
     def _stores(self, uris: Sequence[str]) -> list[tuple[Destination, list[str]]]:
         roots: dict[str, list[str]] = {}
@@ -143,6 +157,18 @@ def _try(result: SourceDeletion, uris: Sequence[str], delete: Callable[[], None]
         return
     if not _is_blob(uris[0]):
         result.deleted += uris
+
+
+def _in(destination: Destination, uri: str) -> str:
+    """Return a URI as a destination spells it."""
+    return f"{destination.root}/{uri.split('/', 3)[3]}" if uri.count("/") > 2 else uri
+
+
+def _spellings(uri: str) -> set[str]:
+    """Return the URIs that mean the same object."""
+    scheme, colon, rest = uri.partition(":")
+    same = next((schemes for schemes in _SAME if scheme.lower() in schemes), (scheme.lower(),))
+    return {uri, *(f"{other}{colon}{rest}" for other in same)}
 
 
 def _scheme(uri: str) -> str:

@@ -677,6 +677,35 @@ class TestDeleteSources:
         again = self.upload(draft, root, ["a"], s3.url)
         assert s3.read(engine, again["a"]) == b"a"
 
+    @pytest.mark.parametrize(
+        ("deleted", "other"), [("gcs", "gs"), ("gs", "gcs"), ("GS", "gs"), ("az", "abfs"), ("abfs", "azure")]
+    )
+    def test_an_object_that_others_name_by_another_scheme_is_kept(self, draft, deleted, other, monkeypatch):
+        pytest.importorskip("gcsfs")
+        pytest.importorskip("adlfs")
+        asked, gone = [], []
+        monkeypatch.setattr(
+            ObjectDestination, "holds", lambda store, uri, _: asked.append(store._inside(uri))
+        )
+        monkeypatch.setattr(
+            ObjectDestination, "delete", lambda store, uris: gone.extend(map(store._inside, uris))
+        )
+        draft.add_frames([SingleFrame(id=name, source=f"{deleted}://c/{name}") for name in "ab"])
+        draft.add_frames([SingleFrame(id="other", source=f"{other}://c/a")])
+        result = draft.delete_frames(["a", "b"], delete_sources=True)
+        assert (result.kept, result.deleted) == ([f"{deleted}://c/a"], [f"{deleted}://c/b"])
+        assert [uri.rpartition("/")[2] for uri in asked] == ["a", "b"]
+        assert [uri.rpartition("/")[2] for uri in gone] == ["b"]
+
+    def test_one_version_of_an_object_is_not_deleted(self, engine, draft, root, tmp_path, monkeypatch):
+        s3 = Destination("s3", tmp_path, monkeypatch.setenv)
+        uris = self.upload(draft, root, ["a"], s3.url)
+        draft.add_frames([SingleFrame(id="old", source=f"{uris['a']}?versionId=1")])
+        with pytest.raises(UsageError, match="one version of an object.*nothing was deleted"):
+            draft.delete_frames(["old"], delete_sources=True)
+        assert s3.objects(engine) == [b"a"]
+        assert len(draft) == 2
+
     def test_a_store_that_cannot_be_asked_leaves_everything(self, engine, draft, root, tmp_path, monkeypatch):
         s3 = Destination("s3", tmp_path, monkeypatch.setenv)
         uris = self.upload(draft, root, ["a", "b"], s3.url)
