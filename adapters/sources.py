@@ -18,6 +18,8 @@ from .storage_urls import fsspec_url
 IN_PROCESS = ("memory", "data")
 """Schemes of contents that are on no machine but this."""
 
+_GONE = {404, 410}
+
 
 @contextmanager
 def open_source(uri: str) -> Generator[BinaryIO, None, None]:
@@ -37,8 +39,8 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     try:
         with _open(uri) as file:
             yield file
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {shorten(path_or_uri(uri))}") from None
+    except FileNotFoundError as error:
+        raise missing(uri, error) from None
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
@@ -46,6 +48,16 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except Exception as error:
         # Each filesystem has errors of its own.
         raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {error}") from error
+
+
+def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
+    """Return the error for what a filesystem calls missing; that of the web calls whatever fails so."""
+    shown, cause = shorten(path_or_uri(uri)), error.__cause__
+    status = getattr(cause, "status", None)
+    if uri.partition(":")[0].lower() not in {"http", "https"} or cause is None or status in _GONE:
+        return NotFoundError(f"there is no file {shown}")
+    reason = f"the server answered {status}" if status else type(cause).__name__
+    return StorageError(f"{shown} cannot be read: {reason}")
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:

@@ -56,7 +56,7 @@ class LocalCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int = DEFAULT_BYTES) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.max_bytes = max_bytes
 
     @classmethod

@@ -12,7 +12,7 @@ from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, Stor
 from ...engine.relocation import HASH_PREFIX
 from ...engine.validation import shorten
 from ..connection import current_engine
-from ..sources import IN_PROCESS, filesystem_of, open_source, plain_file
+from ..sources import IN_PROCESS, filesystem_of, missing, open_source, plain_file
 from .cache import Known, LocalCache, suffix_of
 from .expectation import Expectation
 
@@ -92,8 +92,8 @@ def _token(uri: str) -> str:
         filesystem, path = filesystem_of(uri)
         filesystem.invalidate_cache()
         info = filesystem.info(path)
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {shorten(uri)}") from None
+    except FileNotFoundError as error:
+        raise missing(uri, error) from None
     except FramelodeError:
         raise
     except Exception:  # noqa: BLE001 - whatever is wrong shows when it is opened

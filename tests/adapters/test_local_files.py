@@ -1,7 +1,9 @@
 """Frames give their files as local paths: fetched into a cache, verified, bounded."""
 
 import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -216,6 +218,45 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(NotFoundError, match="frame None has no source"):
         SingleFrame().get_local_source()
     assert SingleFrame().get_local_masks() == {}
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the status that the path names."""
+
+    def do_GET(self):
+        self.send_response(int(self.path[1:4]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_refuses_or_is_down_does_not_say_that_nothing_is_there():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            for status in (403, 500):
+                with pytest.raises(StorageError, match=f"the server answered {status}"):
+                    SingleFrame(source=f"{url}/{status}/a.jpg").get_local_source()
+            with pytest.raises(NotFoundError, match="there is no file"):
+                SingleFrame(source=f"{url}/404/a.jpg", hash=hash_of(b"a")).get_local_source()
+        finally:
+            server.shutdown()
+            thread.join()
+    with pytest.raises(StorageError, match="cannot be read: ClientConnector"):
+        SingleFrame(source=f"{url}/a.jpg").get_local_source()
+
+
+def test_paths_in_the_cache_are_absolute(afar, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAMELODE_CACHE", "here")
+    path = Path(SingleFrame(source=afar("a.jpg", b"picture")).get_local_source())
+    assert path.is_relative_to(tmp_path / "here")
 
 
 def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path, afar, monkeypatch):
