@@ -123,7 +123,7 @@ class FrameWrites(VersionHandle):
             root=local_dataset_root_path,
             upload=upload,
             command_id=command_id,
-            on_part=_Progress(callback, progress_report),
+            on_part=_Progress(callback, progress_report, failed_too=register_on_upload_failure),
         )
         self._refresh(refresh_version_stats, report)
         return failures_of(report)
@@ -336,9 +336,19 @@ class FrameWrites(VersionHandle):
 
 
 class _Progress:
-    """Tells a callback and the log how far a call has come."""
+    """Tells a callback and the log how far a call has come.
 
-    def __init__(self, callback: Callback | None, every: int = 0) -> None:
+    Parameters
+    ----------
+    callback : fsspec.callbacks.Callback, optional
+        Told of the frames done.
+    every : int
+        Log after every that many batches; 0 for never.
+    failed_too : bool
+        Frames whose upload failed are recorded, too, and so are counted there.
+    """
+
+    def __init__(self, callback: Callback | None, every: int = 0, *, failed_too: bool = False) -> None:
         if callback is not None and not _is_callback(callback):
             raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
         if isinstance(every, bool) or not isinstance(every, int) or every < 0:
@@ -347,11 +357,15 @@ class _Progress:
             )
         self._callback = callback
         self._every = every
+        self._failed_too = failed_too
         self._batches = 0
         self._done = 0
 
     def __call__(self, report: Any) -> None:
-        done = report.events + report.unchanged + report.unknown + report.duplicates + len(report.refusals)
+        refused = len(report.refusals)
+        if self._failed_too:
+            refused -= sum(refusal.error_type == "upload" for refusal in report.refusals)
+        done = report.events + report.unchanged + report.unknown + report.duplicates + refused
         if self._callback is not None:
             self._callback.relative_update(done - self._done)
         self._done = done

@@ -625,6 +625,12 @@ class TestArguments:
         frames = [SingleFrame(source=file(root, f"{n}.jpg", bytes([n]))) for n in range(5)]
         draft.add_frames(frames, False, 2, True, destination.url, root, callback=Callback())
         assert calls == [2, 2, 1]
+        calls.clear()
+        frames = [SingleFrame(source=root / f"none-{n}.jpg") for n in range(3)]
+        options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+        for register in (True, False):
+            draft.add_frames(frames, register_on_upload_failure=register, callback=Callback(), **options)
+        assert calls == [3, 3]
 
 
 class TestDeleteSources:
