@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -18,8 +18,8 @@ _LOCAL = "file:///"
 
 def local_uris(frame: AnyFrame) -> list[str]:
     """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
-    uris = (uri for source in _sources(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL))
-    return list(dict.fromkeys(uris))
+    uris = [uri for source in _sources(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
+    return list(dict.fromkeys(uris)) if len(uris) > 1 else uris
 
 
 def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
@@ -61,20 +61,17 @@ def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
         single.change_sources(lambda source: _relocated(source, placed))
 
 
-def _sources(frame: AnyFrame) -> Iterator[Source]:
+def _sources(frame: AnyFrame) -> Iterable[Source]:
     if isinstance(frame, FrameGroup):
-        for single in frame.values():
-            yield from single.sources
-    else:
-        yield from frame.sources
+        return [source for single in frame.values() for source in single.sources]
+    return frame.sources
 
 
-def _uris(source: Source) -> Iterator[str | None]:
-    yield source.uri
-    if source.preview is not None:
-        yield source.preview.uri
-    for mask in source.masks:
-        yield mask.uri
+def _uris(source: Source) -> list[str | None]:
+    if source.preview is None and not source.masks:
+        return [source.uri]
+    preview = source.preview.uri if source.preview else None
+    return [source.uri, preview, *(mask.uri for mask in source.masks)]
 
 
 def _relocated(source: Source, placed: Mapping[str, UploadedFile]) -> Source:

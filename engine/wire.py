@@ -261,7 +261,8 @@ def path_or_uri(uri: str | None) -> str | None:
     """Return the local path of a ``file:///`` URI, and any other URI as it is."""
     if uri is None or not uri.startswith("file:///"):
         return uri
-    return os.fsdecode(unquote_to_bytes(uri[7:]))
+    path = uri[7:]
+    return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
 
 
 def content_type_of(uri: str) -> str | None:

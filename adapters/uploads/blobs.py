@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import unquote
 
 from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import SourceError
-from ...engine.blob_uris import SCHEME, blob_uri, parse_blob_uri
+from ...engine.blob_uris import SCHEME, parse_blob_uri
 from ...engine.blobs import BlobStore, FileFailure, StoredFile
 from .destination import Destination, Parcel
 
@@ -39,7 +38,9 @@ class BlobsDestination(Destination):
             parcel = next(waiting)
             if isinstance(outcome, StoredFile):
                 parcel.digest, parcel.size = outcome.digest, outcome.size
-                parcel.uri = blob_uri(outcome.digest, unquote(parcel.name, errors="surrogateescape"))
+                parcel.uri = (
+                    f"{SCHEME}{outcome.digest}/{parcel.name}"  # a name is encoded as the URI of a blob
+                )
             elif outcome.kind == "source":
                 parcel.error = SourceError(outcome.error)
             else:

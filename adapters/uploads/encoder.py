@@ -54,13 +54,14 @@ class UploadingEncoder:
         return encoded, [*refusals, *failures, *more]
 
     def _upload(self, frames: Sequence[AnyFrame]) -> tuple[list[AnyFrame], list[Refusal]]:
-        named = {uri: path_or_uri(uri) or uri for frame in frames for uri in local_uris(frame)}
+        uris = [local_uris(frame) for frame in frames]
+        named = {uri: path_or_uri(uri) or uri for some in uris for uri in some}
         paths = {uri: path for uri, path in named.items() if self._uploader.takes(path)}
         outcomes = self._uploader.upload(list(paths.values())) if paths else {}
         ready: list[AnyFrame] = []
         failures: list[Refusal] = []
-        for frame in frames:
-            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in local_uris(frame) if uri in paths})
+        for frame, some in zip(frames, uris, strict=True):
+            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in some if uri in paths})
             if error is None:
                 self._failed.pop(frame.id or "", None)
             else:
@@ -73,8 +74,13 @@ class UploadingEncoder:
 
 def _settle(frame: AnyFrame, outcomes: dict[str, Outcome]) -> str | None:
     """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
-    errors = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, FramelodeError)]
-    placed = {uri: outcome for uri, outcome in outcomes.items() if isinstance(outcome, UploadedFile)}
+    errors: list[str] = []
+    placed: dict[str, UploadedFile] = {}
+    for uri, outcome in outcomes.items():
+        if isinstance(outcome, UploadedFile):
+            placed[uri] = outcome
+        else:
+            errors.append(str(outcome))
     try:
         check_sources(frame, placed)
     except FramelodeError as error:
