@@ -141,6 +141,8 @@ class FrameWrites(VersionHandle):
     ) -> list[Failure]:
         """Add frames in wire form, as `to_dict` and `get_iterator` with a projection give it (ours).
 
+        Nothing is uploaded, also where this object was made with a destination: use `add_frames` for that.
+
         Parameters
         ----------
         frames : iterable of dict

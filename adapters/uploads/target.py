@@ -122,7 +122,7 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
     Raises
     ------
     InvalidValueError
-        It maps something else than paths or URIs to URLs, or two sources to one.
+        It maps something else than paths or URIs of local files to URLs, or two sources to one.
     """
     if mapping is None:
         return None
@@ -134,6 +134,10 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
     taken: dict[str, str] = {}
     for source, target in mapping.items():
         path = path_or_uri(source_uri(source, "src_to_dst_mapping")) or ""
+        if not path.startswith("/"):
+            raise InvalidValueError(
+                f"src_to_dst_mapping: {shorten(without_account(path))} is not on this machine: only local files are uploaded"
+            )
         if not isinstance(target, str | os.PathLike) or not os.fspath(target):
             raise InvalidValueError(f"src_to_dst_mapping[{shorten(source)}] is no URL: {shorten(target)}")
         url = _target_url(path, str(os.fspath(target)))

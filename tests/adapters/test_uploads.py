@@ -453,6 +453,8 @@ class TestMapping:
         a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
         for mapping, message in (
             ({a: "memory://bucket"}, "names no object"),
+            ({"s3://bucket/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
+            ({"file://server/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
             ({a: "/out/x.jpg", b: "/out/x.jpg"}, "sends two sources"),
             ({a: ""}, "is no URL"),
             ("a", "must map sources to destinations"),
