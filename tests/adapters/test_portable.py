@@ -176,8 +176,8 @@ class TestGolden:
 
     def test_parquet_has_a_row_for_each_event(self, golden):
         table = pq.read_table(golden / "log.parquet")
-        assert table.num_rows == 424
-        assert table["position"].to_pylist() == list(range(1, 425))
+        assert table.num_rows == 426
+        assert table["position"].to_pylist() == list(range(1, 427))
         (pizza, *_) = (row for row in table.to_pylist() if (row["frame_id"] or "").startswith("pizza"))
         assert pizza["topic"] == "FrameAdded"
         assert pizza["time"].isoformat().startswith("2023-11-14T22:13:20.75")

@@ -32,6 +32,7 @@ from framelode import (
     Polygon3D,
     SingleFrame,
 )
+from framelode.engine.events import UploadedFile
 
 HERE = Path(__file__).parent
 
@@ -114,6 +115,11 @@ def write(engine):
     other.move("kitchen")
     other.describe("what is cooked")
     twin.set_tags(["empty"])
+    sent = UploadedFile("s3://bucket/up/1.jpg", "0c" * 32, 5)
+    engine.commands.record_uploads(
+        "s3://bucket/up", [sent, UploadedFile("s3://bucket/up/2.jpg", "0d" * 32, 0)]
+    )
+    engine.commands.record_deleted_sources([sent.uri])
     engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
     engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
     condemned = engine.commands.blob_ledger.condemned()

@@ -188,6 +188,7 @@ class Reader:
         self.versions: dict[str, Version] = {}
         self.names: dict[str, str] = {}
         self.banned_blobs: set[str] = set()
+        self.uploads: dict[tuple[str, str], str] = {}
         self.batches: list[dict[str, Any]] = []
         self.uuid = ""
         self.head = 0
@@ -317,6 +318,12 @@ class Reader:
                 self.banned_blobs.update(fields["digests"])
             case "BlobsRestored":
                 self.banned_blobs.difference_update(fields["digests"])
+            case "FilesUploaded":
+                for file in fields["files"]:
+                    self.uploads[fields["destination"], file["digest"]] = file["uri"]
+            case "SourcesDeleted":
+                gone = set(fields["uris"])
+                self.uploads = {key: uri for key, uri in self.uploads.items() if uri not in gone}
             case "LogImported":
                 pass
             case _:
@@ -351,6 +358,7 @@ class Reader:
             "head": self.head,
             "batches": self.batches,
             "banned_blobs": sorted(self.banned_blobs),
+            "uploads": sorted(self.uploads.values()),
             "datasets": {key: vars(dataset) for key, dataset in self.datasets.items()},
             "versions": {
                 key: {

@@ -66,7 +66,14 @@ def summary_of(engine):
         },
         "versions": {row.version_id: version_summary(engine, row) for row in versions},
         "banned_blobs": sorted(engine.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
+        "uploads": uploads_of(engine),
     }
+
+
+def uploads_of(engine):
+    digests = [f"{number:02x}" * 32 for number in range(256)]
+    found = engine._writes().uploads._ledger.find("s3://bucket/up", digests)
+    return sorted(file.uri for file in found.values())
 
 
 def version_summary(engine, row):
