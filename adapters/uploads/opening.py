@@ -113,8 +113,7 @@ def _http(scheme: str, rest: str) -> Destination:
     except ValueError:
         # What Python says, and what is left of the URL, may be parts of a password with a slash in it.
         raise UsageError(
-            f"{scheme}:// is not followed by a server that can be read: write {scheme}://server:port/folder; "
-            "a user and a password are percent-encoded"
+            f"the {scheme} destination is no URL: write {scheme}://server:port/folder, a user and a password percent-encoded"
         ) from None
     if not host or not rest.startswith("//") or url.query or url.fragment:
         raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
