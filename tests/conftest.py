@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import framelode
+from framelode.adapters import connection
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
@@ -31,6 +32,16 @@ class Ticks:
 def _no_engine_from_outside(monkeypatch):
     monkeypatch.delenv("FRAMELODE_URL", raising=False)
     monkeypatch.setenv("FRAMELODE_ACTOR", "tester")
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_left_behind():
+    yield
+    while connection._process_engine is not None:
+        left = connection._process_engine
+        left.close()
+        if connection._process_engine is left:
+            connection._process_engine = None
 
 
 @pytest.fixture

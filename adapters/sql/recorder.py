@@ -25,6 +25,7 @@ from eventsourcing.persistence import (
 
 from ...engine.batch import EVENTS_SCHEMA, BatchHeader
 from ...engine.context import current_context
+from ...engine.errors import UsageError
 from ...engine.log import Append, StreamConflictError
 from ...engine.stored_events import (
     frame_stored_events,
@@ -334,7 +335,10 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
         seen = -1
         stopped = threading.Event()
         while not self._has_been_stopped:
-            position = self._recorder.log.head().position
+            try:
+                position = self._recorder.log.head().position
+            except UsageError:  # the log was closed
+                return
             if position != seen:
                 seen = position
                 self._has_been_notified.set()
@@ -344,6 +348,8 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
         """Stop the subscription."""
         super().stop()
         self._recorder.unlisten(self._has_been_notified)
+        if threading.current_thread() is not self._watch_thread:
+            self._watch_thread.join()
 
 
 class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):

@@ -497,6 +497,7 @@ def append_and_interrupt(self, request, *rest, **named):
         signal.raise_signal(signal.SIGINT)
     return header
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
 SqlLog.append = append_and_interrupt
 main()
 """

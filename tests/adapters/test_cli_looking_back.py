@@ -18,6 +18,13 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 
 MODULE = (sys.executable, "-m", "framelode")
+# A process started in the background ignores SIGINT.
+INTERRUPTIBLE = """
+import signal
+from framelode.adapters.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 def frame(name, label="cat", **fields):
@@ -122,10 +129,13 @@ class TestLog:
 
     def test_follow_goes_on_until_it_is_interrupted(self, home):
         process = subprocess.Popen(
-            [*MODULE, "log", "food", "--follow", "-n", "1", "--json"],
+            [sys.executable, "-c", INTERRUPTIBLE, "log", "food", "--follow", "-n", "1", "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # in the background it is ignored
         )
         assert json.loads(process.stdout.readline())["version"] == "v2"
         with framelode.connect(home) as engine:

@@ -630,7 +630,7 @@ class TestInterrupts:
         command = [sys.executable, "-c", code, str(tmp_path / "engine"), str(golden / "log.jsonl")]
         assert subprocess.run(command, check=False).returncode == -9
         with empty(tmp_path / "engine") as made:
-            assert 100 < made.log.head().position < 424
+            assert 100 < made.log.head().position < 426
             made.verify()
             made.import_log(golden / "log.jsonl")
             with framelode.connect(golden) as original:
@@ -993,19 +993,19 @@ class TestCommandLine:
 
     def test_there_and_back(self, home):
         said = run("export", "all.jsonl").stdout
-        assert said.startswith("wrote the log to all.jsonl: 424 events, ")
+        assert said.startswith("wrote the log to all.jsonl: 426 events, ")
         assert (
-            "424 events imported, now at position 424"
+            "426 events imported, now at position 426"
             in run("--engine", "two", "import", "log", "all.jsonl").stdout
         )
-        assert "(424 were there already)" in run("--engine", "two", "import", "log", "all.jsonl").stdout
+        assert "(426 were there already)" in run("--engine", "two", "import", "log", "all.jsonl").stdout
         run("--engine", "two", "verify")
 
     def test_as_json(self, home):
         done = run_json("export", "all", "--format", "parquet")
-        assert (done["format"], done["events"], done["dataset"]) == ("parquet", 424, None)
+        assert (done["format"], done["events"], done["dataset"]) == ("parquet", 426, None)
         done = run_json("--engine", "two", "import", "log", "all")
-        assert (done["events"], done["present"], done["missing_blobs"]) == (424, 0, [])
+        assert (done["events"], done["present"], done["missing_blobs"]) == (426, 0, [])
 
     def test_one_dataset(self, home):
         run("export", "part.jsonl.zst", "--dataset", "kitchen/meals")
@@ -1024,7 +1024,7 @@ class TestCommandLine:
         run("export", "part.jsonl", "--dataset", "kitchen/meals")
         run("import", "log", "part.jsonl", status=5)
         (home / "cut.jsonl").write_bytes((home / "all.jsonl").read_bytes()[:-9])
-        assert "line 66" in run("--engine", "two", "import", "log", "cut.jsonl", status=3).stderr
+        assert "line 68" in run("--engine", "two", "import", "log", "cut.jsonl", status=3).stderr
         (home / "no.jsonl").write_text("hello")
         run("--engine", "two", "import", "log", "no.jsonl", status=2)
 
