@@ -133,9 +133,6 @@ class TestLog:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            ),  # in the background it is ignored
         )
         assert json.loads(process.stdout.readline())["version"] == "v2"
         with framelode.connect(home) as engine:
