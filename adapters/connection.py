@@ -33,8 +33,8 @@ from . import location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
 from .projection_store import open_projections
-from .sql.database import Database
 from .sql.log import SqlLog
+from .sql.opening import open_database
 
 if TYPE_CHECKING:
     from ..engine.commands import Commands
@@ -86,7 +86,7 @@ class Engine(EngineHistory, EngineCare):
     ) -> None:
         self._begin(where, clock, _checked(new_id), max_frame_bytes)
         self._parents: dict[str, str | None] = {}
-        self._sql_log = SqlLog(Database(where.log), clock, self.new_id)
+        self._sql_log = SqlLog(open_database(where.log), clock, self.new_id)
         self.log = self._sql_log
         where.remember()
         self._store = open_projections(where.projections)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.errors import IntegrityError, UsageError
-from .sql.database import Database
+from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -192,7 +192,7 @@ class EngineCare:
 
         if quick:
             return verify_chain(self.log, progress, executor)
-        with closing(Database(None, durable=False)) as scratch:
+        with closing(SqliteDatabase(None, durable=False)) as scratch:
             return verify(self.log, self.states, self._snapshots, self.runner, scratch, progress, executor)
 
     def _contradictions(

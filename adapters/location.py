@@ -12,6 +12,7 @@ import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.validation import shorten
+from .places import Place
 
 SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
@@ -44,8 +45,8 @@ class Location(msgspec.Struct, frozen=True):
         What `connect` takes to find the engine again.
     folder : Path or None
         The engine's folder; None in memory.
-    log, projections : Path or None
-        The databases; None in memory.
+    log, projections : Place
+        The databases.
     blobs : str
         Folder or fsspec URL of the file contents.
     settings : Settings or None
@@ -54,8 +55,8 @@ class Location(msgspec.Struct, frozen=True):
 
     url: str
     folder: Path | None = None
-    log: Path | None = None
-    projections: Path | None = None
+    log: Place = None
+    projections: Place = None
     blobs: str = ""
     settings: Settings | None = None
 

@@ -21,7 +21,7 @@ from ..projections.past_catalog import fold_catalog
 from ..projections.runner import Runner
 from ..projections.stats import Counts
 from .connection import Engine
-from .sql.database import Database
+from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from ..engine.blobs import BlobStore
@@ -49,7 +49,7 @@ class EngineAt(Engine):
         self.as_of = position
         self.prefix = LogPrefix(origin.log, position)
         self.log = self.prefix
-        self._store = Database(None, durable=False)
+        self._store = SqliteDatabase(None, durable=False)
         weakref.finalize(self, self._store.close)
         self.catalog = Catalog(self.log)
         self.runner = Runner(self.log, self._store, (self.catalog,))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..engine.errors import IntegrityError
 from .sql.database import Database
+from .sql.sqlite import SqliteDatabase
 
 _NOTE = "-checked"
 """Ends the name of the file that says which state of the database was found sound."""
@@ -37,9 +38,9 @@ def open_projections(path: Path | None) -> Database:
 def _open_sound(path: Path | None) -> Database:
     """Open the database and check it, unless its files are as they were when they were last found sound."""
     seen = _appearance(path) if path and path.exists() else ""
-    store = Database(path, durable=False)
+    store = SqliteDatabase(path, durable=False)
     try:
-        store.use_write_ahead_log()
+        store.adopt()
         known = path is not None and seen != "" and _noted(path) == seen
         problems = [] if known else store.integrity_report(quick=True)
     except IntegrityError as error:

@@ -12,6 +12,7 @@ from ..engine.blob_uris import digests_named
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
 from ..engine.log import Log
+from .columns import INT64
 from .pages import Page
 from .runner import FoldedProjection
 from .state import live_positions
@@ -32,7 +33,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         self.blob = self.table(
             "blob",
             sa.Column("digest", sa.Text, primary_key=True),
-            sa.Column("position", sa.Integer, nullable=False),
+            sa.Column("position", INT64, nullable=False),
         )
         self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
 

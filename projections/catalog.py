@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine import events as e
+from .columns import INT64
 from .pages import Page
 from .runner import FoldedProjection
 
@@ -93,8 +94,8 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("project", sa.Text, nullable=False),
             sa.Column("description", sa.Text, nullable=False),
             sa.Column("tags", sa.Text, nullable=False),
-            sa.Column("created_at", sa.Integer, nullable=False),
-            sa.Column("created_position", sa.Integer, nullable=False),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("created_position", INT64, nullable=False),
         )
         self.version = self.table(
             "version",
@@ -107,11 +108,11 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("tags", sa.Text, nullable=False),
             sa.Column("metadata", sa.Text, nullable=False),
             sa.Column("state", sa.Text, nullable=False),
-            sa.Column("created_at", sa.Integer, nullable=False),
-            sa.Column("created_position", sa.Integer, nullable=False),
-            sa.Column("updated_at", sa.Integer, nullable=False),
-            sa.Column("updated_position", sa.Integer, nullable=False),
-            sa.Column("published_position", sa.Integer),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("created_position", INT64, nullable=False),
+            sa.Column("updated_at", INT64, nullable=False),
+            sa.Column("updated_position", INT64, nullable=False),
+            sa.Column("published_position", INT64),
             sa.Column("fingerprint", sa.Text),
         )
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.events import FRAME_TOPICS, DatasetCreated, VersionCreated
 from ..engine.keys import Operation
+from .columns import INT64
 from .pages import Page
 from .projection import FoldedProjection
 from .state import count_operations
@@ -122,17 +123,17 @@ class History(FoldedProjection[HistoryChanges]):
         # Constraints, not named indexes: these would keep their names when a rebuilt table takes the live one's.
         self.batch = self.table(
             "batch",
-            sa.Column("first_position", sa.Integer, primary_key=True, autoincrement=False),
-            sa.Column("count", sa.Integer, nullable=False),
+            sa.Column("first_position", INT64, primary_key=True, autoincrement=False),
+            sa.Column("count", INT64, nullable=False),
             sa.Column("stream_id", sa.Text, nullable=False),
             sa.Column("dataset_id", sa.Text),
             sa.Column("actor", sa.Text, nullable=False),
             sa.Column("context", sa.Text, nullable=False),
-            sa.Column("recorded_at", sa.Integer, nullable=False),
+            sa.Column("recorded_at", INT64, nullable=False),
             sa.Column("topics", sa.Text, nullable=False),
-            sa.Column("added", sa.Integer, nullable=False),
-            sa.Column("updated", sa.Integer, nullable=False),
-            sa.Column("deleted", sa.Integer, nullable=False),
+            sa.Column("added", INT64, nullable=False),
+            sa.Column("updated", INT64, nullable=False),
+            sa.Column("deleted", INT64, nullable=False),
             *(
                 sa.UniqueConstraint(name, "first_position")
                 for name in ("stream_id", "dataset_id", "actor", "recorded_at")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..engine.errors import NotFoundError
 from ..engine.keys import U64
 from ..engine.log import Log
+from .columns import INT64
 from .state import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
 from .store import Store
 
@@ -28,11 +29,11 @@ _snapshot = sa.Table(
     _tables,
     sa.Column("version_id", sa.Text, primary_key=True),
     sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("position", INT64, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("total", sa.Integer, nullable=False),
-    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("version", INT64, nullable=False),
+    sa.Column("total", INT64, nullable=False),
+    sa.Column("entries", INT64, nullable=False),
     sa.Column("checksum", sa.LargeBinary, nullable=False),
     sa.Column("mixed", sa.LargeBinary, nullable=False),
     sa.Column("positions", sa.LargeBinary, nullable=False),

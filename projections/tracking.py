@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from ..engine.errors import NotFoundError
 from ..engine.log import Log
+from .columns import INT64
 from .projection import Projection
 
 _metadata = sa.MetaData()
@@ -16,7 +17,7 @@ _tracking = sa.Table(
     sa.Column("projection", sa.Text, primary_key=True),
     sa.Column("shape", sa.Text, nullable=False),
     sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("position", INT64, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
 _column = _tracking.c

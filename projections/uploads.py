@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 import sqlalchemy as sa
 
 from ..engine.events import FilesUploaded, SourcesDeleted, UploadedFile
+from .columns import INT64
 from .pages import Page
 from .projection import FoldedProjection
 
@@ -30,7 +31,7 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
             sa.Column("destination", sa.Text, primary_key=True),
             sa.Column("digest", sa.Text, primary_key=True),
             sa.Column("uri", sa.Text, nullable=False),
-            sa.Column("size", sa.BigInteger, nullable=False),
+            sa.Column("size", INT64, nullable=False),
         )
 
     def fold(self, page: Page) -> list[FilesUploaded | SourcesDeleted]:

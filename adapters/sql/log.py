@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
@@ -27,7 +26,7 @@ from .log_reads import LAST_BATCH, STREAM_HEAD, SqlLogReads, encode_topics
 
 
 class SqlLog(SqlLogReads):
-    """The log in a SQL database (SQLite here), append-only by lock, check and trigger.
+    """The log in a SQL database, append-only by lock, check and trigger.
 
     Parameters
     ----------
@@ -51,15 +50,14 @@ class SqlLog(SqlLogReads):
         self.name = database.name
         self._clock = clock
         self._head: Head | None = None
-        self._head_version = -1
+        self._head_version: int | None = None
         self._was_empty = True
         self._uuid = self._open(new_id)
-        database.use_write_ahead_log()
+        database.adopt()
         self._check_head()
 
     def _open(self, new_id: Callable[[], str]) -> str:
-        with self.database.read() as connection:
-            names = set(sa.inspect(connection).get_table_names())
+        names = self.database.table_names()
         if "log_info" not in names:
             if names:
                 self._refuse_remains(names)
@@ -100,8 +98,7 @@ class SqlLog(SqlLogReads):
     def _create(self, new_id: Callable[[], str]) -> None:
         with self.database.write() as connection:
             t.metadata.create_all(connection)
-            for statement in t.sqlite_triggers():
-                connection.exec_driver_sql(statement)
+            self.database.guards.install(connection)
             if connection.execute(sa.select(t.log_info)).first() is None:
                 connection.execute(t.log_info.insert(), {"uuid": new_id(), "format": t.FORMAT_VERSION})
 
@@ -126,7 +123,7 @@ class SqlLog(SqlLogReads):
         """Return the end of the log; a hot read, answered from memory while nobody has written."""
         with self.database.read() as connection:
             version = self.database.data_version(connection)
-            if self._head is None or version != self._head_version:
+            if self._head is None or version is None or version != self._head_version:
                 self._head = self._read_head(connection)
                 self._head_version = version
             return self._head
@@ -158,14 +155,12 @@ class SqlLog(SqlLogReads):
 
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
         """Return what opens this log for reading in another process, and can be pickled."""
-        if self.database.path is None:
-            raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
-        return partial(_opened, self.database.path)
+        return partial(_opened, self.database.opener())
 
     @property
     def reads_while_writing(self) -> bool:
         """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
-        return self.database.path is not None
+        return self.database.reads_while_writing
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
@@ -269,14 +264,10 @@ class SqlLog(SqlLogReads):
         return head
 
     def _adopt(self, connection: sa.Connection, uuid: str) -> None:
-        """Give an empty log another identity: the trigger that guards it is away inside this transaction only."""
-        if self._identity(connection) == uuid:
-            return
-        name = "log_info_no_update"
-        (guard,) = (statement for statement in t.sqlite_triggers() if f" {name} " in statement)
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
-        connection.execute(t.log_info.update().values(uuid=uuid))
-        connection.exec_driver_sql(guard)
+        """Give an empty log another identity."""
+        if self._identity(connection) != uuid:
+            with self.database.guards.lifted(connection):
+                connection.execute(t.log_info.update().values(uuid=uuid))
 
     def check_tables(self) -> list[str]:
         """Run the database's own integrity check and look for bodies that belong to no batch; [] means sound."""
@@ -285,10 +276,7 @@ class SqlLog(SqlLogReads):
         query = sa.select(body).where(body.not_in(sa.select(batch))).limit(1)
         with self.database.read() as connection:
             stray = connection.execute(query).scalar_one_or_none()
-            triggers = connection.exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-            ).scalars()
-            unguarded = sorted(t.TRIGGERS - set(triggers))
+            unguarded = list(self.database.guards.missing(connection))
         report += [
             f"{self.name}: the trigger {name} is missing, so the log can be rewritten" for name in unguarded
         ]
@@ -302,8 +290,8 @@ class SqlLog(SqlLogReads):
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[Log, None, None]:
-    with closing(SqlLog(Database(path), system_clock, _no_new_log)) as log:
+def _opened(open_database: Callable[[], Database]) -> Generator[Log, None, None]:
+    with closing(SqlLog(open_database(), system_clock, _no_new_log)) as log:
         yield log
 
 

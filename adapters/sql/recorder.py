@@ -33,6 +33,7 @@ from ...engine.stored_events import (
     stream_id_of,
     unpack_stored_events,
 )
+from ...projections.columns import INT64
 from . import tables as t
 from .database import Database
 from .log import SqlLog
@@ -256,7 +257,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
             f"stored_{purpose}",
             sa.MetaData(),
             sa.Column("originator_id", sa.Text, primary_key=True),
-            sa.Column("originator_version", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("originator_version", INT64, primary_key=True, autoincrement=False),
             sa.Column("topic", sa.Text, nullable=False),
             sa.Column("state", sa.LargeBinary, nullable=False),
         )

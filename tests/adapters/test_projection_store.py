@@ -10,15 +10,17 @@ import pytest
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame
 from framelode.adapters import projection_store
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 
 
 @pytest.fixture
 def checks(monkeypatch):
     """What was checked."""
     checked = []
-    check = Database.integrity_report
-    monkeypatch.setattr(Database, "integrity_report", lambda self, **k: checked.append(k) or check(self, **k))
+    check = SqliteDatabase.integrity_report
+    monkeypatch.setattr(
+        SqliteDatabase, "integrity_report", lambda self, **k: checked.append(k) or check(self, **k)
+    )
     monkeypatch.setattr(projection_store, "_SETTLED_SECONDS", 0.0)
     return checked
 

@@ -16,10 +16,10 @@ from sqlalchemy import event
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql import database as database_module
 from framelode.adapters.sql import log_reads
-from framelode.adapters.sql.database import Database, needs_write_lock
+from framelode.adapters.sql import sqlite as database_module
 from framelode.adapters.sql.log import SqlLog
+from framelode.adapters.sql.sqlite import SqliteDatabase, needs_write_lock
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.errors import (
     ConcurrencyError,
@@ -64,7 +64,7 @@ def path(request, tmp_path):
 
 @pytest.fixture
 def log(path, clock):
-    with closing(SqlLog(Database(path), clock, lambda: "the log")) as opened:
+    with closing(SqlLog(SqliteDatabase(path), clock, lambda: "the log")) as opened:
         yield opened
 
 
@@ -183,7 +183,7 @@ class TestReading:
     def test_headers_by_range_and_stream(self, written, data):
         with (
             pytest.MonkeyPatch.context() as patch,
-            closing(SqlLog(Database(None), lambda: 0, lambda: "x")) as log,
+            closing(SqlLog(SqliteDatabase(None), lambda: 0, lambda: "x")) as log,
         ):
             patch.setattr(log_reads, "_PAGE_ROWS", 3)
             versions = dict.fromkeys("ab", 1)
@@ -278,7 +278,7 @@ class TestTwoLogsOnOneFile:
     @pytest.fixture
     def pair(self, tmp_path, clock):
         uuids = map("log {}".format, itertools.count()).__next__
-        logs = [SqlLog(Database(tmp_path / "log.db"), clock, uuids) for _ in range(2)]
+        logs = [SqlLog(SqliteDatabase(tmp_path / "log.db"), clock, uuids) for _ in range(2)]
         yield logs
         for log in logs:
             log.close()
@@ -313,18 +313,20 @@ class TestTwoLogsOnOneFile:
 
         def create(number):
             barrier.wait()
-            with closing(SqlLog(Database(tmp_path / "new.db"), lambda: 0, lambda: f"log {number}")) as log:
+            with closing(
+                SqlLog(SqliteDatabase(tmp_path / "new.db"), lambda: 0, lambda: f"log {number}")
+            ) as log:
                 log.append(append(batch(f"s{number}")))
                 return log.uuid
 
         with ThreadPoolExecutor(4) as pool:
             assert len(set(pool.map(create, range(4)))) == 1
-        with closing(SqlLog(Database(tmp_path / "new.db"), lambda: 0, lambda: "x")) as log:
+        with closing(SqlLog(SqliteDatabase(tmp_path / "new.db"), lambda: 0, lambda: "x")) as log:
             assert log.head().position == 4
 
     def test_a_writer_that_stays_away_is_a_storage_error(self, tmp_path, monkeypatch):
         monkeypatch.setattr(database_module, "LOCK_TIMEOUT_SECONDS", 0.05)
-        with closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
+        with closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
             with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as rival:
                 rival.execute("BEGIN IMMEDIATE")
                 with pytest.raises(StorageError, match="locked"):
@@ -376,7 +378,7 @@ class TestInterrupts:
     def test_one_that_was_entered_and_never_left_takes_nothing_along(self, tmp_path, way):
         """An interrupt right after the entry, or right before the exit, leaves the block to its traceback."""
         with (
-            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
+            closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
             closing(sqlite3.connect(tmp_path / "log.db")) as rival,
         ):
             left = getattr(log.database, way)()
@@ -396,8 +398,8 @@ class TestInterrupts:
     def test_exclusive_keeps_others_out_up_to_the_first_append(self, tmp_path, monkeypatch):
         monkeypatch.setattr(database_module, "LOCK_TIMEOUT_SECONDS", 0.05)
         with (
-            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
-            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as rival,
+            closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
+            closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as rival,
         ):
             with pytest.raises(ZeroDivisionError), log.exclusive():
                 1 / 0  # noqa: B018
@@ -409,7 +411,7 @@ class TestInterrupts:
             assert rival.append(append(batch("b"))).last_position == 2
 
     def test_a_transaction_left_open_is_rolled_back(self, tmp_path):
-        with closing(Database(tmp_path / "a.db")) as database:
+        with closing(SqliteDatabase(tmp_path / "a.db")) as database:
             database._writer.exec_driver_sql("BEGIN IMMEDIATE")
             with database.write() as connection:
                 connection.exec_driver_sql("CREATE TABLE a (b)")
@@ -420,7 +422,7 @@ class TestInterrupts:
 class TestDatabase:
     def test_is_durable_and_in_wal_mode(self, tmp_path):
         with (
-            closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
+            closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log,
             log.database.write() as connection,
         ):
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
@@ -442,7 +444,7 @@ class TestDatabase:
 
     def test_the_lock_is_held_until_the_commit_has_returned(self, tmp_path, monkeypatch):
         monkeypatch.setattr(database_module, "needs_write_lock", lambda: True)
-        with closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
+        with closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
             lock, held = log.database._file_lock, []
             log.append(append(batch("a")), lambda connection: held.append(lock.is_locked))
             assert held == [True]
@@ -450,7 +452,7 @@ class TestDatabase:
 
     def test_releases_without_the_fault_take_no_lock(self, tmp_path, monkeypatch):
         monkeypatch.setattr(database_module, "needs_write_lock", lambda: False)
-        with closing(SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
+        with closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
             log.append(append(batch("a")))
         assert not (tmp_path / "log.db-lock").exists()
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.keys import ROW
 from framelode.engine.moments import parse_moment
 from framelode.engine.prefix import LogPrefix
@@ -567,7 +567,7 @@ def tables(projection, store):
 
 def folded(prefix):
     """Return the catalog and the statistics of every version, folded over a prefix of the log from its start."""
-    with closing(Database(None)) as scratch:
+    with closing(SqliteDatabase(None)) as scratch:
         catalog, stats = Catalog(prefix), Stats(prefix)
         Runner(prefix, scratch, [catalog, stats]).catch_up_all()
         counts = defaultdict(Counter)

@@ -22,7 +22,7 @@ import main_job
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, SingleFrame
 from framelode.adapters.connection import Engine
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
 from framelode.projections.states import States
@@ -61,7 +61,7 @@ def make_log(folder: Path, events: int) -> None:
 
 def fold(engine: Engine, kinds: list[type[Projection]]) -> None:
     """Fold projections into an empty database in memory."""
-    with closing(Database(None, durable=False)) as scratch:
+    with closing(SqliteDatabase(None, durable=False)) as scratch:
         Runner(engine.log, scratch, [kind(engine.log) for kind in kinds]).catch_up_all()
 
 

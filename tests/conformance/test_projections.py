@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
 from framelode.projections.folding import fold_stretch, fold_stretches
@@ -60,8 +60,8 @@ def log(folder):
 
 @contextmanager
 def scratch(path=None):
-    with closing(Database(path, durable=False)) as store:
-        store.use_write_ahead_log()
+    with closing(SqliteDatabase(path, durable=False)) as store:
+        store.adopt()
         yield store
 
 

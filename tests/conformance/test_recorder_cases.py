@@ -14,9 +14,9 @@ from eventsourcing.tests.persistence import (
     TrackingRecorderTestCase,
 )
 
-from framelode.adapters.sql.database import Database
 from framelode.adapters.sql.log import SqlLog
 from framelode.adapters.sql.recorder import SqlFactory
+from framelode.adapters.sql.sqlite import SqliteDatabase
 
 PLACES = ("memory", "file")
 IDS = ("uuid", "str")
@@ -29,7 +29,7 @@ class _Recorders:
     def _place(self, request, tmp_path):
         place, self.ids = request.param
         path = tmp_path / "log.db" if place == "file" else None
-        self.log = SqlLog(Database(path), lambda: 0, lambda: uuid4().hex)
+        self.log = SqlLog(SqliteDatabase(path), lambda: 0, lambda: uuid4().hex)
         self.factory = SqlFactory(self.log, lambda: uuid4().hex, uuid_ids=self.ids == "uuid")
         yield
         self.log.close()
@@ -115,7 +115,7 @@ def test_every_shipped_case_is_run():
 
 
 def test_a_call_with_several_originators_opens_one_batch_per_run(tmp_path):
-    log = SqlLog(Database(tmp_path / "log.db"), lambda: 0, lambda: uuid4().hex)
+    log = SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: uuid4().hex)
     recorder = SqlFactory(log, lambda: uuid4().hex).application_recorder()
     events = [StoredEvent(stream, version, "t", b"s") for stream in "ab" for version in (1, 2, 3)]
     assert recorder.insert_events(events) == [1, 2, 3, 4, 5, 6]

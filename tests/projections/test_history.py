@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.keys import Operation
 from framelode.projections import runner as runner_module
 from framelode.projections.history import History, Wanted
@@ -92,7 +92,7 @@ def test_counts_are_those_of_the_key_rows(history, batch_size, page):
     with pytest.MonkeyPatch.context() as patch, framelode.connect("sqlite://") as engine:
         patch.setattr(runner_module, "_PAGE_EVENTS", page)
         histories.play(engine, history, batch_size)
-        with closing(Database(None, durable=False)) as store:
+        with closing(SqliteDatabase(None, durable=False)) as store:
             folded = History(engine.log)
             Runner(engine.log, store, [folded]).catch_up_all()
             with store.read() as connection:

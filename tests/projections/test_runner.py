@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.projections import runner as runner_module
 from framelode.projections.runner import Projection, Runner
 
@@ -72,8 +72,8 @@ def draft(engine):
 
 @pytest.fixture
 def store(tmp_path):
-    with closing(Database(tmp_path / "seen.db", durable=False)) as opened:
-        opened.use_write_ahead_log()
+    with closing(SqliteDatabase(tmp_path / "seen.db", durable=False)) as opened:
+        opened.adopt()
         yield opened
 
 
@@ -151,7 +151,7 @@ class TestCatchUp:
         assert len(told) > 2
 
     def test_two_runners_on_one_store(self, engine, draft, store, tmp_path, small_pages):
-        others = [Database(store.path, durable=False) for _ in range(3)]
+        others = [SqliteDatabase(store.path, durable=False) for _ in range(3)]
         runners = [Runner(engine.log, each, [Seen(engine.log)]) for each in (store, *others)]
         barrier = threading.Barrier(len(runners) + 1)
 
@@ -294,7 +294,7 @@ class TestRebuild:
             patch.setattr(runner_module, "_PAGE_EVENTS", page)
             histories.play(engine, history, batch_size)
             engine.catch_up()
-            fresh = Database(None, durable=False)
+            fresh = SqliteDatabase(None, durable=False)
             folded = Runner(engine.log, fresh, [type(kept)(engine.log) for kept in engine.runner.projections])
             folded.catch_up_all()
             live = self.dump(engine._store, engine.runner)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.errors import NotFoundError, StorageError, UsageError
 from framelode.engine.keys import KEY_SIZE, ROW, frame_key
 from framelode.projections import snapshots
@@ -232,7 +232,7 @@ class TestSnapshots:
         assert content(state) == reference(engine, version.version_id, engine.log.head().position)
 
     def test_of_another_log_are_ignored(self, engine, version):
-        store = Database(None, durable=False)
+        store = SqliteDatabase(None, durable=False)
         with framelode.connect("sqlite://") as other:
             Snapshots(store, other.log)
             kept = Snapshots(store, engine.log)

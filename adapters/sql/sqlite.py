@@ -1,0 +1,192 @@
+"""SQLite, on a file or in memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy.pool import NullPool, StaticPool
+
+from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
+from .database import Database, Guards, keep_when_interrupted
+from .sqlite_guards import SqliteGuards
+
+LOCK_TIMEOUT_SECONDS = 60.0
+
+# Two connections that write or checkpoint at once can corrupt a WAL database in these releases.
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "corrupt",
+    "database schema",
+    "no such column",
+    "no such table",
+    "has no column named",
+    "syntax error",
+    "unrecognized token",
+    "decode to UTF-8",
+)
+
+
+def needs_write_lock(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
+    """Say whether this SQLite release needs one writer at a time across processes."""
+    first, last = _WAL_RESET_BUG
+    return first <= version <= last
+
+
+class SqliteDatabase(Database):
+    """A SQLite database; in memory one connection reads and writes.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None for a database in memory.
+    durable : bool
+        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be written or the path is no file.
+    IntegrityError
+        The file is cut off or is no database.
+    """
+
+    guards: ClassVar[Guards] = SqliteGuards()
+
+    def __init__(self, path: Path | None, *, durable: bool = True) -> None:
+        self.path = path
+        self._durable = durable
+        self._file_lock: FileLock | None = None
+        if path:
+            _check_file(path)
+            self._file_lock = self._make_lock()
+        super().__init__(str(path) if path else "in memory", shares_connection=path is None)
+
+    def _make_lock(self) -> FileLock | None:
+        return FileLock(f"{self.path}-lock", thread_local=False) if needs_write_lock() else None
+
+    def _create_engine(self) -> sa.Engine:
+        url = f"sqlite:///{self.path}" if self.path else "sqlite://"
+        pool = NullPool if self.path else StaticPool
+        arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
+        engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        # One in memory holds everything.
+        keep_when_interrupted(engine)
+        return engine
+
+    def _connect(self) -> sa.Connection:
+        connection = self._engine.connect()
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        return connection
+
+    def _begin(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def _is_open(self, connection: sa.Connection) -> bool:
+        raw: Any = connection.connection.driver_connection
+        return raw is not None and raw.in_transaction
+
+    def adopt(self) -> None:
+        """Switch the file to a write-ahead log; it stays so."""
+        if self.path:
+            with self._write_lock, self._translated(), self._locked():
+                self._live(self._writer).exec_driver_sql("PRAGMA journal_mode=WAL")
+
+    def opener(self) -> Callable[[], Database]:
+        """Return what opens the file in another process; one in memory is of this process alone."""
+        if self.path is None:
+            raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
+        return partial(SqliteDatabase, self.path, durable=self._durable)
+
+    def table_names(self) -> set[str]:
+        """Return the names of the tables that are there."""
+        with self.read() as connection:
+            return set(sa.inspect(connection).get_table_names())
+
+    def data_version(self, connection: sa.Connection) -> int:
+        """Return a number that changes when another connection has committed."""
+        # A hot read, asked before every other: SQLAlchemy's execution would take ten times as long.
+        raw: Any = connection.connection.driver_connection
+        return raw.execute("PRAGMA data_version").fetchone()[0]
+
+    def integrity_report(self, *, quick: bool = False) -> list[str]:
+        """Run SQLite's integrity check, the `quick` one without the indexes; an empty list means sound."""
+        with self.read() as connection:
+            lines = (
+                connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check")
+                .scalars()
+                .all()
+            )
+        return [] if list(lines) == ["ok"] else [str(line) for line in lines]
+
+    def _reopen_after_fork(self) -> None:
+        if self._pid != os.getpid() and self.path is not None and self._file_lock:
+            self._inherited_lock = self._file_lock
+            self._file_lock = self._make_lock()
+        super()._reopen_after_fork()
+
+    @contextmanager
+    def _locked(self) -> Generator[None, None, None]:
+        if self._file_lock is None:
+            yield
+            return
+        with self._file_lock.acquire(timeout=LOCK_TIMEOUT_SECONDS, poll_interval=0.001):
+            yield
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
+        try:
+            with super()._translated():
+                yield
+        except sqlite3.Error as error:
+            # What was asked past SQLAlchemy.
+            raise self._translate(error, known=isinstance(error, sqlite3.IntegrityError)) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
+            raise self._damaged(error) from error
+        except TimeoutError as error:
+            message = (
+                f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+            )
+            raise StorageError(message) from error
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
+
+    def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
+        if not known:
+            if any(word in str(error) for word in _DAMAGE):
+                return self._damaged(error)
+            if "readonly" in str(error) or "unable to open" in str(error):
+                return UsageError(f"{self.name}: {error}: give a folder that can be written")
+        return self._error(error, known=known)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a database file")
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0"):
+        raise IntegrityError(f"{path} is not a SQLite database: restore it from a copy", file=str(path))
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        return
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    if path.stat().st_size < expected:
+        message = (
+            f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
+        )
+        raise IntegrityError(message, file=str(path))
