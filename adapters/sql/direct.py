@@ -1,50 +1,84 @@
-"""Queries that are run past SQLAlchemy."""
+"""Statements that are run past SQLAlchemy."""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 
-class DirectQuery:
-    """A hot query: compiled once by SQLAlchemy, whose execution would take longer than the database's.
+class DirectStatement:
+    """A hot statement: compiled once by SQLAlchemy, whose execution would take longer than the database's.
 
     Parameters
     ----------
-    statement : Select
-        A query without type conversions.
+    statement : Select or Insert
+        A statement without type conversions.
     names : sequence of str
-        Its bind parameters, in the order in which `rows` gets their values.
+        Its bind parameters, in the order in which `execute` gets their values.
     """
 
     def __init__(self, statement: Any, names: Sequence[str]) -> None:
         self._statement = statement
         self._names = tuple(names)
-        columns = [column.name for column in statement.selected_columns]
-        # The names come with the query.
-        self._row: Any = namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
-        self._compiled: dict[str, tuple[str, tuple[int, ...] | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
-    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
-        """Return the rows for some values, their columns by name."""
+    def execute(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
+        """Execute the statement for some values; returns the driver's cursor."""
         dialect = connection.dialect.name
         if dialect not in self._compiled:
             self._compiled[dialect] = self._compile(connection.dialect)
-        text, places = self._compiled[dialect]
+        text, constants, places = self._compiled[dialect]
+        values = (*values, *constants.values())
         given: Any = (
-            dict(zip(self._names, values, strict=True))
+            dict(zip((*self._names, *constants), values, strict=True))
             if places is None
             else [values[place] for place in places]
         )
         raw: Any = connection.connection.driver_connection
-        return list(map(self._row, raw.execute(text, given)))
+        return raw.execute(text, given)
 
-    def _compile(self, dialect: sa.Dialect) -> tuple[str, tuple[int, ...] | None]:
-        """Return the text, and which value stands at which place; None where values go by name."""
+    def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled: Any = self._statement.compile(dialect=dialect)
-        if not compiled.positional:
-            return str(compiled), None
-        return str(compiled), tuple(self._names.index(name) for name in compiled.positiontup)
+        # Limits are parameters, too.
+        constants = {name: value for name, value in compiled.params.items() if name not in self._names}
+        names = (*self._names, *constants)
+        places = tuple(map(names.index, compiled.positiontup)) if compiled.positional else None
+        return _Compiled(str(compiled), constants, places)
+
+
+class _Compiled(NamedTuple):
+    """The text, values that are always the same, and which value stands at which place; None where they go by name."""
+
+    text: str
+    constants: dict[str, Any]
+    places: tuple[int, ...] | None
+
+
+class DirectQuery(DirectStatement):
+    """A hot query; its bind parameters are named in the order in which `rows` gets their values."""
+
+    def __init__(self, statement: Any, names: Sequence[str]) -> None:
+        super().__init__(statement, names)
+        columns = [column.name for column in statement.selected_columns]
+        # The names come with the query.
+        self._row: Any = namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
+
+    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
+        """Return the rows for some values, their columns by name."""
+        return list(map(self._row, self.execute(connection, values)))
+
+    def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
+        """Return the first row for some values, its columns by name; None when there is none."""
+        found = self.execute(connection, values).fetchone()
+        return None if found is None else self._row(found)
+
+
+class DirectInsert(DirectStatement):
+    """A hot insert of one row; `execute` gets the values of all columns of the table, in their order."""
+
+    def __init__(self, table: sa.Table) -> None:
+        names = [str(column.name) for column in table.columns]
+        super().__init__(table.insert().values({name: sa.bindparam(name) for name in names}), names)

@@ -22,7 +22,13 @@ from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored,
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
-from .log_reads import LAST_BATCH, STREAM_HEAD, SqlLogReads, encode_topics
+from .direct import DirectInsert
+from .log_reads import SqlLogReads, encode_topics, last_row, stream_head
+
+_insert_append = DirectInsert(t.append)
+_insert_header = DirectInsert(t.record_batch)
+_insert_body = DirectInsert(t.record_body)
+_HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
 
 
 class SqlLog(SqlLogReads):
@@ -104,7 +110,7 @@ class SqlLog(SqlLogReads):
 
     def _check_head(self) -> None:
         with self.database.read() as connection:
-            row = connection.execute(LAST_BATCH).one_or_none()
+            row = last_row(connection)
         if row is None:
             return
         header = self.header_of(row)
@@ -129,7 +135,7 @@ class SqlLog(SqlLogReads):
             return self._head
 
     def _read_head(self, connection: sa.Connection) -> Head:
-        row = connection.execute(LAST_BATCH).one_or_none()
+        row = last_row(connection)
         if self._was_empty:
             # While it was empty, an import may have given the log another identity.
             self._uuid = self._identity(connection)
@@ -169,7 +175,7 @@ class SqlLog(SqlLogReads):
             yield
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
-        row = connection.execute(LAST_BATCH).one_or_none()
+        row = last_row(connection)
         last = self.header_of(row) if row else None
         position = last.last_position + 1 if last else 1
         header = AppendHeader(
@@ -185,7 +191,7 @@ class SqlLog(SqlLogReads):
         if self.find_part(connection, append.command_id, append.part):
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
         _check_guards(connection, append)
-        connection.execute(t.append.insert(), msgspec.structs.asdict(header))
+        _insert_append.execute(connection, msgspec.structs.astuple(header))
         previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
         for batch in append.batches:
@@ -212,28 +218,23 @@ class SqlLog(SqlLogReads):
         self, connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
     ) -> bytes:
         """Insert a batch and return its digest."""
-        found = connection.execute(STREAM_HEAD, {"stream_id": batch.stream_id}).scalar_one_or_none()
+        found = stream_head(connection, batch.stream_id)
         if found is not None and batch.first_version != found + 1:
             raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
         digest = chain_digest(unsealed, header)
         values = msgspec.structs.asdict(unsealed)
         values |= {"topics": encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
-        connection.execute(t.record_batch.insert(), values)
+        _insert_header.execute(connection, [values[name] for name in _HEADER_COLUMNS])
         position = unsealed.first_position
-        body = {
-            "first_position": position,
-            "codec": batch.codec,
-            "checksum": body_checksum(position, batch.stored_hash),
-            "body": batch.body,
-        }
-        connection.execute(t.record_body.insert(), body)
+        checksum = body_checksum(position, batch.stored_hash)
+        _insert_body.execute(connection, (position, batch.codec, checksum, batch.body))
         return digest
 
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
         """Record appends of the log `uuid` as they were recorded before; all of them or nothing."""
         try:
             with self.database.write() as connection:
-                if connection.execute(LAST_BATCH).one_or_none() is None:
+                if last_row(connection) is None:
                     self._adopt(connection, uuid)
                 head = self._read_head(connection)
                 if (self._uuid, head.position, head.digest) != (uuid, after.position, after.digest):
@@ -252,7 +253,7 @@ class SqlLog(SqlLogReads):
         if self.find_part(connection, header.command_id, header.part):
             what = f"part {header.part} of command {header.command_id} is there twice"
             raise self.damaged(what, header.first_position)
-        connection.execute(t.append.insert(), msgspec.structs.asdict(header))
+        _insert_append.execute(connection, msgspec.structs.astuple(header))
         for sealed, batch in append.batches:
             position = sealed.first_position
             follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
@@ -308,6 +309,6 @@ def _checked_time(now: object) -> int:
 
 def _check_guards(connection: sa.Connection, append: Append) -> None:
     for stream_id, version in append.guards.items():
-        found = connection.execute(STREAM_HEAD, {"stream_id": stream_id}).scalar_one_or_none() or 0
+        found = stream_head(connection, stream_id) or 0
         if found != version:
             raise StreamConflictError(stream_id, version, found)

@@ -33,15 +33,15 @@ _ROWS_COLUMNS = [
     t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")
 ]
 
-LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
+_LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
 _batch_at = (
     sa.select(*_HEADER_COLUMNS)
     .where(t.record_batch.c.first_position <= sa.bindparam("position"))
     .order_by(t.record_batch.c.first_position.desc())
     .limit(1)
 )
-STREAM_HEAD = (
-    sa.select(t.record_batch.c.first_version + t.record_batch.c.count - 1)
+_STREAM_HEAD = (
+    sa.select((t.record_batch.c.first_version + t.record_batch.c.count - 1).label("version"))
     .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
     .order_by(t.record_batch.c.first_version.desc())
     .limit(1)
@@ -56,6 +56,15 @@ _stream_batch_at = (
     .limit(1)
 )
 
+
+_last_batch = DirectQuery(_LAST_BATCH, ())
+_stream_head = DirectQuery(_STREAM_HEAD, ("stream_id",))
+_part_of = DirectQuery(
+    sa.select(*_APPEND_COLUMNS).where(
+        t.append.c.command_id == sa.bindparam("command_id"), t.append.c.part == sa.bindparam("part")
+    ),
+    ("command_id", "part"),
+)
 
 Header = TypeVar("Header", BatchHeader, AppendHeader)
 
@@ -82,6 +91,17 @@ _rows_at = _At(_ROWS_COLUMNS, t.record_batch.c.first_position)
 _bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
 
 
+def last_row(connection: sa.Connection) -> Any:
+    """Return the row of the last batch, None in an empty log."""
+    return _last_batch.row(connection, ())
+
+
+def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
+    """Return the version of a stream's last event, None for an unknown stream."""
+    row = _stream_head.row(connection, (stream_id,))
+    return None if row is None else row.version
+
+
 class SqlLogReads(Log):
     """The half of the log that reads."""
 
@@ -89,10 +109,11 @@ class SqlLogReads(Log):
 
     def find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
         """Return a part of a command (the last one by default), or None, over a connection that is open."""
-        query = sa.select(*_APPEND_COLUMNS).where(t.append.c.command_id == command_id)
         if part is not None:
-            query = query.where(t.append.c.part == part)
-        row = connection.execute(query.order_by(t.append.c.part.desc()).limit(1)).one_or_none()
+            row = _part_of.row(connection, (command_id, part))
+        else:
+            query = sa.select(*_APPEND_COLUMNS).where(t.append.c.command_id == command_id)
+            row = connection.execute(query.order_by(t.append.c.part.desc()).limit(1)).one_or_none()
         return self._append_header_of(row) if row else None
 
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
@@ -138,7 +159,7 @@ class SqlLogReads(Log):
     def stream_version(self, stream_id: str) -> int | None:
         """Return the version of a stream's last event, None for an unknown stream."""
         with self.database.read() as connection:
-            return connection.execute(STREAM_HEAD, {"stream_id": stream_id}).scalar_one_or_none()
+            return stream_head(connection, stream_id)
 
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
         """Return the header of a stream's last batch that begins at or before position `lte`."""
