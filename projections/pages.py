@@ -114,6 +114,9 @@ class Page(Sequence[BatchHeader]):
         if position not in self._ahead:
             at = bisect_left(self._frames, position)
             wanted = self._frames[at : at + _BODIES_AT_ONCE]
+            if position not in wanted:
+                # A damaged table gives the batches out of order.
+                wanted = [position]
             try:
                 bodies = list(self._log.bodies(wanted))
             except IntegrityError:

@@ -272,9 +272,9 @@ class SqlLogReads(Log):
             wanted = list(first_positions[start : start + _BATCHES_AT_ONCE])
             with self.database.read() as connection:
                 rows = statements.execute(connection, wanted)
-            if len(rows) != len(wanted):
-                missing = min(set(wanted) - {row.first_position for row in rows})
-                raise self.damaged(f"{statements.table} misses a batch", missing)
+            missing = set(wanted) - {row.first_position for row in rows} if len(rows) != len(wanted) else ()
+            if missing:
+                raise self.damaged(f"{statements.table} misses a batch", min(missing))
             yield from rows
 
     def header_of(self, row: Any) -> BatchHeader:
