@@ -24,6 +24,7 @@ from ..engine.validation import shorten
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
 from ..projections.history import History
+from ..projections.pins import Pins
 from ..projections.runner import Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
@@ -93,8 +94,8 @@ class Engine(EngineHistory, EngineCare):
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
         self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
-        self._history = History(self.log)
-        projections = (self.catalog, self.stats, self._names, self._uploads, self._history)
+        self._history, self._pins = History(self.log), Pins(self.log)
+        projections = (self.catalog, self.stats, self._names, self._uploads, self._history, self._pins)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
         self._snapshots = Snapshots(self._store, self.log)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ..engine.moments import Moment
     from ..projections.changes import Change
     from ..projections.history import BatchRow, History, Wanted
+    from ..projections.pins import PinChange, Pins, WantedPins
     from ..projections.runner import Runner
     from .connection import Engine
     from .hyperdatasets.dataset import Dataset
@@ -22,6 +23,7 @@ class EngineHistory:
     runner: Runner
     _store: Database
     _history: History
+    _pins: Pins
 
     def history(
         self,
@@ -84,3 +86,15 @@ class EngineHistory:
         self.runner.catch_up(self._history)
         with self._store.read() as connection:
             return self._history.page(connection, wanted, last, size)
+
+    def pin_changes(self, wanted: WantedPins) -> Sequence[PinChange]:
+        """Return the changes of pinned datasets that are wanted."""
+        self.runner.catch_up(self._pins)
+        with self._store.read() as connection:
+            return self._pins.changes(connection, wanted)
+
+    def standing_pins(self, wanted: WantedPins) -> Sequence[PinChange]:
+        """Return the last change of each pinned dataset that stood at position `until`."""
+        self.runner.catch_up(self._pins)
+        with self._store.read() as connection:
+            return self._pins.standing(connection, wanted)

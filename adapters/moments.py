@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ..engine.aggregates import Aggregates
@@ -26,6 +27,7 @@ from .sql.sqlite import SqliteDatabase
 if TYPE_CHECKING:
     from ..engine.blobs import BlobStore
     from ..projections.history import BatchRow, Wanted
+    from ..projections.pins import PinChange, WantedPins
 
 _HELD_MOMENTS = 8
 _HELD_TIMES = 256
@@ -101,6 +103,20 @@ class EngineAt(Engine):
     def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
         """Return the next record batches that may hold what is wanted, as the present knows them."""
         return self.origin.history_page(wanted, last, size)
+
+    def pin_changes(self, wanted: WantedPins) -> Sequence[PinChange]:
+        """Return changes of pinned datasets up to the moment."""
+        return self.origin.pin_changes(self._until_now(wanted))
+
+    def standing_pins(self, wanted: WantedPins) -> Sequence[PinChange]:
+        """Return the pinned datasets that stood at the moment."""
+        return self.origin.standing_pins(self._until_now(wanted))
+
+    def _until_now(self, wanted: WantedPins) -> WantedPins:
+        position = self.prefix.position
+        return msgspec.structs.replace(
+            wanted, until=position if wanted.until is None else min(position, wanted.until)
+        )
 
     def version_counts(self, version_id: str) -> Counts:
         """Return the counts of a version."""

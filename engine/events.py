@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from .errors import IntegrityError
+from .event import Event
 from .keys import Operation
+from .pin_events import PIN_EVENTS
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all domain events.
-
-    Attributes
-    ----------
-    originator_id : str
-        The stream: a dataset, a version, or a dataset name.
-    originator_version : int
-        Place of the event in that stream, from 1.
-    """
-
-    schema_version: ClassVar[int] = 1
-
-    originator_id: str
-    originator_version: int
-
-    def mutate(self, aggregate: Any) -> Any:
-        """Apply the event to an aggregate; each aggregate knows what its events do to it."""
-        return aggregate.apply(self)
 
 
 class DatasetCreated(Event, frozen=True):
@@ -271,6 +252,7 @@ _EVENTS: dict[str, type[Event]] = {
         FilesUploaded,
         SourcesDeleted,
         LogImported,
+        *PIN_EVENTS,
         FrameAdded,
         FrameUpdated,
         FrameDeleted,

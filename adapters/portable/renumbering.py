@@ -22,6 +22,7 @@ from ...engine.errors import IntegrityError
 from ...engine.event_batch import pack_states
 from ...engine.events import LogImported, encode_event
 from ...engine.log import Append, Head, Log
+from ...engine.pins import is_pins_stream
 from ...engine.requests import digest_of
 from ...engine.upload_commands import UPLOADS_STREAM
 from .importing import Chain, LogImport, Progress, Proven, Recording, Source, read_proven
@@ -112,7 +113,7 @@ class _Renumbering:
         old = proven.recorded.header
         if old.first_position <= self.last_old:
             raise ValueError(f"it does not follow position {self.last_old}")
-        if old.stream_id in _OF_NO_DATASET:
+        if old.stream_id in _OF_NO_DATASET or is_pins_stream(old.stream_id):
             raise ValueError(f"{old.stream_id!r} is no stream of a dataset")
         self.last_old = old.last_position
         done = None

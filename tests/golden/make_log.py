@@ -33,6 +33,7 @@ from framelode import (
     SingleFrame,
 )
 from framelode.engine.events import UploadedFile
+from framelode.engine.pin_events import PinAdded, PinLocked, PinUpdated
 
 HERE = Path(__file__).parent
 
@@ -120,10 +121,32 @@ def write(engine):
         "s3://bucket/up", [sent, UploadedFile("s3://bucket/up/2.jpg", "0d" * 32, 0)]
     )
     engine.commands.record_deleted_sources([sent.uri])
+    write_pins(engine)
     engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
     engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
     condemned = engine.commands.blob_ledger.condemned()
     engine.commands.collect_blobs({digest: when.position for digest, when in condemned.items()}, list)
+
+
+def write_pins(engine):
+    spec = {"name": "train é", "url": "https://host/data.git", "type": "dvc"}
+    lock = {**spec, "rev_lock": "0f" * 20}
+    moved = {**spec, "rev": "v2"}
+    listed = {"name": "raw", "url": "s3://bucket/raw", "type": "url"}
+    of_files = {"spec": listed, "lock": {**listed, "meta": {"isdir": True, "size": 7, "mtime": 1.5}}}
+    found = {
+        ("dvc.yaml", "train é"): {"spec": spec, "invalidated": True},
+        ("sub/dvc.yaml", "raw"): {**of_files, "files": {"count": 2000, "digest": "0b" * 16}},
+    }
+
+    def change(pins):
+        pins.record(PinAdded, "work", ("dvc.yaml", "train é"), {"spec": spec, "lock": lock})
+        pins.record(PinAdded, "work", ("dvc.yaml", "gone"), {"spec": {**spec, "name": "gone"}})
+        pins.record(PinUpdated, "work", ("dvc.yaml", "train é"), {"spec": moved, "lock": {**moved, **lock}})
+        pins.record(PinLocked, "work", ("dvc.yaml", "train é"), {"spec": moved, "lock": {**lock, **moved}})
+        pins.observe("moved", found)
+
+    engine.commands.record_pins("0e" * 16, change)
 
 
 def make(folder):

@@ -189,6 +189,7 @@ class Reader:
         self.names: dict[str, str] = {}
         self.banned_blobs: set[str] = set()
         self.uploads: dict[tuple[str, str], str] = {}
+        self.pins: dict[str, Any] = {}
         self.batches: list[dict[str, Any]] = []
         self.uuid = ""
         self.head = 0
@@ -326,6 +327,12 @@ class Reader:
                 self.uploads = {key: uri for key, uri in self.uploads.items() if uri not in gone}
             case "LogImported":
                 pass
+            case _ if topic.startswith("Pin"):
+                require(stream == f"pins-{fields['project']}", "a pin is in the wrong stream", 0)
+                key = f"{fields['project']}/{fields['manifest']}/{fields['name']}"
+                require(self.pins.get(key) == fields.get("before"), "a pin was something else", 0)
+                self.pins[key] = fields.get("after")
+                self.pins = {key: state for key, state in self.pins.items() if state is not None}
             case _:
                 self._fold_small(self.versions[stream], topic, fields)
 
@@ -359,6 +366,7 @@ class Reader:
             "batches": self.batches,
             "banned_blobs": sorted(self.banned_blobs),
             "uploads": sorted(self.uploads.values()),
+            "pins": self.pins,
             "datasets": {key: vars(dataset) for key, dataset in self.datasets.items()},
             "versions": {
                 key: {

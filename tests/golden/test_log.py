@@ -25,6 +25,7 @@ import framelode
 from framelode.engine import batch, keys
 from framelode.engine.errors import IntegrityError
 from framelode.projections import fingerprint
+from framelode.projections.pins import WantedPins
 
 HERE = Path(__file__).parent
 FORMAT = (HERE.parents[1] / "docs" / "format.md").read_text("utf-8")
@@ -67,6 +68,7 @@ def summary_of(engine):
         "versions": {row.version_id: version_summary(engine, row) for row in versions},
         "banned_blobs": sorted(engine.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
         "uploads": uploads_of(engine),
+        "pins": pins_of(engine),
     }
 
 
@@ -74,6 +76,11 @@ def uploads_of(engine):
     digests = [f"{number:02x}" * 32 for number in range(256)]
     found = engine._writes().uploads._ledger.find("s3://bucket/up", digests)
     return sorted(file.uri for file in found.values())
+
+
+def pins_of(engine):
+    standing = engine.standing_pins(WantedPins())
+    return {f"{pin.project}/{pin.manifest}/{pin.name}": pin.after for pin in standing}
 
 
 def version_summary(engine, row):

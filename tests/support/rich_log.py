@@ -22,6 +22,11 @@ def blob(number):
     return blob_uri(f"{number:064x}", "a.jpg")
 
 
+def pin(engine, found):
+    pins = {("dvc.yaml", name): state for name, state in found.items()}
+    engine.commands.record_pins("0" * 32, lambda project: project.observe("work", pins))
+
+
 def steps(engine):
     """Yield after each step of a history of two datasets."""
     arguments = {"batch_size": 3, "refresh_version_stats": False}
@@ -44,6 +49,13 @@ def steps(engine):
         "s3://u", [*uploaded[3:], UploadedFile("s3://u/again.jpg", f"{1:064x}", 1)]
     )
     engine.commands.record_deleted_sources(["s3://u/2.jpg", "s3://u/5.jpg"])
+    yield
+    pin(engine, {"a": {"spec": {"url": "x"}}, "b": {"spec": {"url": "y"}}})
+    yield
+    pin(
+        engine,
+        {"a": {"spec": {"url": "x"}, "lock": {"rev_lock": "1"}}, "c": {"spec": {}, "invalidated": True}},
+    )
     yield
     draft.add_frames([SingleFrame(id="blob 1", source=blob(2))], **arguments)
     draft.describe("first")

@@ -1,0 +1,93 @@
+"""Commands that record what became of pinned datasets; their files lead, and the log follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .aggregate import Aggregate
+from .application import LogApplication, Result
+from .event import Event
+from .pin_events import PinEvent, PinInvalidated, PinObserved
+
+PinKey = tuple[str, str]
+"""Manifest and name."""
+
+PinState = dict[str, Any]
+"""What `PinEvent` says of what stood before or after."""
+
+_STREAM = "pins-"
+
+
+def pins_stream(project: str) -> str:
+    """Return the stream of a project's pinned datasets."""
+    return _STREAM + project
+
+
+def is_pins_stream(stream_id: str) -> bool:
+    """Say whether a stream is one of pinned datasets."""
+    return stream_id.startswith(_STREAM)
+
+
+class PinnedProject(Aggregate):
+    """The pinned datasets of a project folder, as recorded."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        super().__init__(aggregate_id)
+        self.pins: dict[PinKey, PinState] = {}
+
+    def record(self, kind: type[PinEvent], folder: str, key: PinKey, after: PinState | None) -> None:
+        """Record that a dataset has become something else."""
+        manifest, name = key
+        self.trigger(
+            kind,
+            project=self.id.removeprefix(_STREAM),
+            folder=folder,
+            manifest=manifest,
+            name=name,
+            before=self.pins.get(key),
+            after=after,
+        )
+
+    def observe(self, folder: str, found: Mapping[PinKey, PinState], *, manifest: str | None = None) -> None:
+        """Record what is found in the files, all of them or one manifest, and differs from what was recorded."""
+        known = [key for key in self.pins if manifest in {None, key[0]}]
+        for key in dict.fromkeys([*known, *found]):
+            after = found.get(key)
+            if after == self.pins.get(key):
+                continue
+            if after is None or "invalidated" not in after:
+                self.record(PinObserved, folder, key, after)
+                continue
+            edited = {name: value for name, value in after.items() if name != "invalidated"}
+            if self.pins.get(key) != edited:
+                self.record(PinObserved, folder, key, edited)
+            self.record(PinInvalidated, folder, key, after)
+
+    def change(self, event: Event) -> None:
+        """Take over what an event holds."""
+        if isinstance(event, PinEvent):
+            key = (event.manifest, event.name)
+            if event.after is None:
+                self.pins.pop(key, None)
+            else:
+                self.pins[key] = event.after
+
+
+class PinCommands(LogApplication):
+    """Commands on pinned datasets."""
+
+    def pinned_project(self, project: str) -> PinnedProject:
+        """Return what is recorded of a project; nothing of one that is not known."""
+        return self.aggregates.load(PinnedProject, pins_stream(project))
+
+    def record_pins(self, project: str, change: Callable[[PinnedProject], None]) -> None:
+        """Record what a function finds to have changed; it is called again when another writer was faster."""
+
+        def decide() -> tuple[list[Aggregate], Result]:
+            pinned = self.pinned_project(project)
+            version = pinned.version
+            change(pinned)
+            return ([pinned] if pinned.version > version else []), {}
+
+        self.run(["record_pins", project], None, decide)
