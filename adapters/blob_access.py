@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..engine.blob_commands import BlobCommands
 from ..engine.blobs import BlobStore, ScrubFindings
+from ..engine.errors import UsageError
 from ..engine.moments import describe_moment
 from ..projections.blob_references import BlobNames, referenced
 from ..projections.catalog import Catalog
@@ -20,7 +21,7 @@ class BlobAccess:
     Parameters
     ----------
     url : str
-        Where the blobs are.
+        Where the blobs are; empty for nowhere yet.
     commands : BlobCommands
         Restores what was condemned.
     runner : Runner
@@ -54,6 +55,11 @@ class BlobAccess:
         """The store."""
         with self._lock:
             if self._store is None:
+                if not self._url:
+                    raise UsageError(
+                        "this engine has no place for file contents yet: connect once with blobs=, such as "
+                        "connect(url, blobs='s3://bucket/blobs'); it is remembered"
+                    )
                 self._store = BlobStore(self._url, vouching=self)
             return self._store
 

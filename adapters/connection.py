@@ -33,6 +33,7 @@ from ..projections.uploads import Uploads
 from . import location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
+from .places import PostgresPlace
 from .projection_store import open_projections
 from .sql.log import SqlLog
 from .sql.opening import open_database
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
     from .moments import Moments
+    from .sql.database import Database
     from .uploads.service import UploadService
     from .write_side import WriteSide
 
@@ -90,6 +92,7 @@ class Engine(EngineHistory, EngineCare):
         self._sql_log = SqlLog(open_database(where.log), clock, self.new_id)
         self.log = self._sql_log
         where.remember()
+        self.location = where = _settled(where, self._sql_log.database)
         self._store = open_projections(where.projections)
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
@@ -117,14 +120,19 @@ class Engine(EngineHistory, EngineCare):
 
     @property
     def url(self) -> str:
-        """What `connect` takes to find this engine again."""
+        """What `connect` takes to find this engine again; with the password, if there is one."""
         return self.location.url
 
+    @property
+    def name(self) -> str:
+        """What messages call this engine: its URL without a password."""
+        return self.location.name
+
     def __repr__(self) -> str:
-        return f"Engine({self.url!r})"
+        return f"Engine({self.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.location.folder is None:
+        if self.location.is_in_memory:
             raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
         return _reopen, (self.url,)
 
@@ -301,12 +309,13 @@ def connect(
     Parameters
     ----------
     url : str or path
-        A folder; ``sqlite:///path/log.db`` (the folder of that file); or ``sqlite://`` for one in memory.
+        A folder; ``sqlite:///path/log.db`` (the folder of that file); ``sqlite://`` for one in memory; or
+        ``postgresql+psycopg://user@host/database`` (extra `postgres`).
     projections : str or path, optional
-        Another place for the projections database; remembered.
+        Another place for the projections database, a file or a PostgreSQL URL; remembered.
     blobs : str or path, optional
         Another place for file contents, of this engine alone: a folder, or an fsspec URL such as
-        ``s3://bucket/blobs``; remembered.
+        ``s3://bucket/blobs``; remembered. An engine in PostgreSQL has none until it is told.
     clock, new_id : callable
         UTC microseconds, and ids of 32 hex digits; for exact tests.
     max_frame_bytes : int
@@ -380,6 +389,15 @@ def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
         raise UsageError(f"new_id must return 32 lowercase hex digits, not {shorten(made)}")
 
     return checked
+
+
+def _settled(where: location.Location, database: Database) -> location.Location:
+    """Return the whole location of an engine, which remembers what was given."""
+    if not isinstance(where.log, PostgresPlace):
+        return where
+    from .sql.settings import remembered
+
+    return where.completed(remembered(database, where.given))
 
 
 def _restore(engine: Engine) -> None:

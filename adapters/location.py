@@ -6,13 +6,24 @@ import json
 import os
 import tomllib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.validation import shorten
-from .places import Place
+from .places import (
+    LOG_SCHEMA,
+    PROJECTIONS_SUFFIX,
+    Place,
+    PostgresPlace,
+    is_postgres,
+    masked,
+    postgres_place,
+    with_password_of,
+    without_password,
+)
 
 SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
@@ -51,6 +62,8 @@ class Location(msgspec.Struct, frozen=True):
         Folder or fsspec URL of the file contents.
     settings : Settings or None
         Settings that the folder does not hold yet.
+    given : dict of str to str
+        Settings that an engine without a folder does not remember yet.
     """
 
     url: str
@@ -59,11 +72,35 @@ class Location(msgspec.Struct, frozen=True):
     projections: Place = None
     blobs: str = ""
     settings: Settings | None = None
+    given: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """What messages call the engine: its URL without a password."""
+        return masked(self.url)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the engine ends with its process."""
+        return self.log is None
+
+    def __repr__(self) -> str:
+        return f"Location({self.name!r})"
 
     def remember(self) -> None:
         """Write the settings, once the log is known to be ours."""
         if self.folder is not None and self.settings is not None:
             _write_settings(self.folder, self.settings)
+
+    def completed(self, remembered: Mapping[str, str]) -> Location:
+        """Return the whole location of an engine without a folder, which remembers its settings beside its log."""
+        if not isinstance(self.log, PostgresPlace):
+            return self
+        projections, blobs = remembered.get("projections"), remembered.get("blobs", "")
+        place = (
+            self.log.beside() if projections is None else _database_place(projections, Path("/"), self.log)
+        )
+        return msgspec.structs.replace(self, projections=place, blobs=blobs, given={})
 
 
 def locate(
@@ -76,9 +113,11 @@ def locate(
     Parameters
     ----------
     url : str or path
-        A folder, ``sqlite:///path/log.db``, or ``sqlite://`` for an engine in memory.
+        A folder, ``sqlite:///path/log.db``, ``sqlite://`` for an engine in memory, or
+        ``postgresql+psycopg://user@host/database``.
     projections : str or path, optional
-        Another place for the projections database; remembered in the folder's settings.
+        Another place for the projections database, a file or a PostgreSQL URL; remembered in the folder's settings, or
+        beside the log in PostgreSQL.
     blobs : str or path, optional
         Another place for file contents, a folder or an fsspec URL; remembered likewise.
 
@@ -100,6 +139,8 @@ def locate(
         # The in-memory filesystem is one for the whole process.
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
+    if is_postgres(text):
+        return _locate_postgres(postgres_place(text), projections, blobs)
     folder, log_name = _folder_of(text)
     folder = folder.expanduser().absolute()
     _make_folder(folder)
@@ -110,7 +151,7 @@ def locate(
         blobs=settings.blobs if settings else BLOBS_FOLDER,
     )
     if projections is not None:
-        wanted.projections = _relative(Path(projections).expanduser().absolute(), folder)
+        wanted.projections = _projections_setting(os.fspath(projections), folder)
     if blobs is not None:
         wanted.blobs = _blobs_setting(os.fspath(blobs), folder)
     log = folder / wanted.log
@@ -124,10 +165,44 @@ def locate(
         url=str(folder) if wanted.log == LOG_FILE else f"{_SQLITE}{log}",
         folder=folder,
         log=log,
-        projections=folder / wanted.projections,
+        projections=_database_place(wanted.projections, folder),
         blobs=wanted.blobs if "://" in wanted.blobs else str(folder / wanted.blobs),
         settings=None if settings == wanted else wanted,
     )
+
+
+def _locate_postgres(
+    log: PostgresPlace, projections: str | os.PathLike[str] | None, blobs: str | os.PathLike[str] | None
+) -> Location:
+    here = Path.cwd()
+    given: dict[str, str] = {}
+    if projections is not None:
+        given["projections"] = _projections_setting(os.fspath(projections), Path(os.devnull))
+    if blobs is not None:
+        given["blobs"] = (
+            str(here / _blobs_setting(os.fspath(blobs), here))
+            if "://" not in os.fspath(blobs)
+            else os.fspath(blobs)
+        )
+    return Location(url=log.full_url, log=log, given=given)
+
+
+def _projections_setting(place: str, folder: Path) -> str:
+    """Return where projections are as settings keep it: without a password."""
+    if is_postgres(place):
+        return without_password(postgres_place(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
+    place = place.removeprefix(_SQLITE)
+    if not place or "://" in place:
+        raise UsageError(f"projections cannot be kept in {masked(place)!r}: give a file, or a PostgreSQL URL")
+    return _relative(Path(place).expanduser().absolute(), folder)
+
+
+def _database_place(setting: str, folder: Path, log: Place = None) -> Place:
+    """Return the place that a setting names; a password is that of the log, if it is of the same server and user."""
+    if not is_postgres(setting):
+        return folder / setting
+    place = postgres_place(setting, LOG_SCHEMA + PROJECTIONS_SUFFIX)
+    return with_password_of(log, place) if isinstance(log, PostgresPlace) else place
 
 
 def _check_place(name: str, place: object) -> None:
@@ -160,6 +235,10 @@ def exists(url: str | os.PathLike[str]) -> bool:
     text = os.fspath(url)
     if text == IN_MEMORY:
         return False
+    if is_postgres(text):
+        from .sql.opening import holds_log
+
+        return holds_log(postgres_place(text))
     folder, log_name = _folder_of(text)
     return (folder.expanduser() / (log_name or SETTINGS_FILE)).exists()
 
@@ -168,7 +247,8 @@ def require(url: str | os.PathLike[str]) -> None:
     """Raise `UsageError` when there is no engine yet."""
     _check_place("the engine", url)
     if not exists(url):
-        raise UsageError(f"there is no engine at {os.fspath(url)}: run `framelode init {os.fspath(url)}`")
+        name = masked(os.fspath(url))
+        raise UsageError(f"there is no engine at {name}: run `framelode init {name}`")
 
 
 def _folder_of(text: str) -> tuple[Path, str | None]:
@@ -179,7 +259,8 @@ def _folder_of(text: str) -> tuple[Path, str | None]:
         return path.parent, path.name
     if "://" in text:
         raise UsageError(
-            f"{text} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, or {IN_MEMORY}"
+            f"{masked(text)} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, "
+            f"postgresql+psycopg://user@host/database, or {IN_MEMORY}"
         )
     if not text:
         raise UsageError("the engine's folder must not be empty: give a path such as './food'")

@@ -69,7 +69,7 @@ class EngineAt(Engine):
         return f" at {self.prefix.moment}"
 
     def __repr__(self) -> str:
-        return f"Engine({self.url!r}){self.when}"
+        return f"Engine({self.name!r}){self.when}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_at, (self.origin, self.as_of)

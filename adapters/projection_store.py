@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ..engine.errors import IntegrityError
+from .places import Place, PostgresPlace
 from .sql.database import Database
+from .sql.opening import open_database
 from .sql.sqlite import SqliteDatabase
 
 _NOTE = "-checked"
@@ -19,20 +21,34 @@ _SETTLED_SECONDS = 2.0
 """File times are coarse: what changed so lately may change again without showing."""
 
 
-def open_projections(path: Path | None) -> Database:
-    """Open the database of the projections, made anew if it is damaged.
+def open_projections(place: Place) -> Database:
+    """Open the database of the projections; a file that is damaged is made anew.
 
     Parameters
     ----------
-    path : Path or None
-        The file; None in memory.
+    place : Place
+        Where it is, or is made.
     """
+    if isinstance(place, PostgresPlace):
+        return _open_schema(place)
     try:
-        return _open_sound(path)
+        return _open_sound(place)
     except IntegrityError:
         for suffix in ("", "-wal", "-shm", _NOTE):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        return _open_sound(path)
+            Path(f"{place}{suffix}").unlink(missing_ok=True)
+        return _open_sound(place)
+
+
+def _open_schema(place: PostgresPlace) -> Database:
+    store = open_database(place, durable=False)
+    try:
+        with store.write() as connection:
+            store.prepare(connection)
+    except BaseException:
+        store.close()
+        raise
+    store.remedy = "drop the schema, connect again, and it is rebuilt from the log"
+    return store
 
 
 def _open_sound(path: Path | None) -> Database:

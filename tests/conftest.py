@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 
+import postgres_server
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -57,3 +59,24 @@ def engine(request, tmp_path, ticks):
         yield opened
         opened.verify()
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(request):
+    """Databases on the PostgreSQL server of FRAMELODE_TEST_POSTGRES, else on one that this run has for all its processes."""
+    url = os.environ.get("FRAMELODE_TEST_POSTGRES")
+    if not url and hasattr(request.config, "workerinput"):
+        url = postgres_server.shared_server(os.getppid(), request.config.workerinput["testrunuid"])
+    databases = postgres_server.Databases(
+        url or postgres_server.shared_server(os.getpid(), f"run-{os.getpid()}")
+    )
+    yield databases
+    if os.environ.get("FRAMELODE_TEST_POSTGRES"):
+        databases.drop()
+
+
+@pytest.fixture
+def postgres_url(postgres_databases):
+    """The URL of an empty PostgreSQL database."""
+    with postgres_databases.one() as url:
+        yield url

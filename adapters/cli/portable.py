@@ -51,7 +51,7 @@ def import_log(
     """Take over an exported log, or dataset, into an engine that holds nothing yet."""
     with engine_of(context) as engine, acting(actor), progress_bar(f"importing {file}") as advance:
         done = engine.import_log(file, callback=advance)
-        url = engine.url
+        url = engine.name
     for digest in done.missing_blobs[:_SHOWN]:
         note(f"blob {digest} is missing")
     if len(done.missing_blobs) > _SHOWN:

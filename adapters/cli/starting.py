@@ -24,20 +24,23 @@ def init(
     context: typer.Context,
     folder: Annotated[
         str | None,
-        typer.Argument(metavar="FOLDER", help="Its folder; else that of --engine, else .framelode here."),
+        typer.Argument(
+            metavar="FOLDER",
+            help="Its folder or PostgreSQL URL; else that of --engine, else .framelode here.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make an engine in a folder; one that is there already stays as it is."""
+    """Make an engine in a folder or a PostgreSQL database; one that is there already stays as it is."""
     from ..connection import connect
 
     here = "." if location.exists(".") else location.HIDDEN_FOLDER
     wanted = folder or context.obj or here
     created = not location.exists(wanted)
     with closing(connect(wanted)) as engine:
-        if engine.location.folder is None:
+        if engine.location.is_in_memory:
             raise UsageError(f"{wanted} is in memory and would be gone when this command ends: give a folder")
-        url = engine.url
+        url = engine.name
     if json:
         print_json({"engine": url, "created": created})
     else:

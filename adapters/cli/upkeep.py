@@ -37,7 +37,7 @@ def verify(
 ) -> None:
     """Check the whole log, and everything derived from it against a fresh fold."""
     with engine_of(context) as engine:
-        url = engine.url
+        url = engine.name
         try:
             with progress_bar("verifying") as advance:
                 found = engine.verify(
@@ -71,7 +71,7 @@ def rebuild(context: typer.Context, json: Json = False) -> None:
     """Throw away everything derived from the log and fold it afresh."""
     with engine_of(context) as engine, progress_bar("rebuilding") as advance:
         engine.rebuild(advance)
-        url, events = engine.url, engine.log.head().position
+        url, events = engine.name, engine.log.head().position
         names = [projection.name for projection in engine.runner.projections]
     if json:
         print_json({"engine": url, "projections": names, "events": events})
@@ -100,7 +100,7 @@ def gc(
     with engine_of(context) as engine, acting(actor):
         report = engine.gc(spans[0], young=spans[1], dry_run=not delete)
     if json:
-        print_json({"engine": engine.url, "gc": report})
+        print_json({"engine": engine.name, "gc": report})
         return
     for line in str(report).splitlines():
         say(line)
@@ -114,7 +114,7 @@ def scrub(context: typer.Context, json: Json = False) -> None:
     with engine_of(context) as engine, progress_bar("reading blobs") as advance:
         found = engine.scrub(lambda done, _: advance(done, None))
     if json:
-        print_json({"engine": engine.url, "scrub": found})
+        print_json({"engine": engine.name, "scrub": found})
     else:
         for line in str(found).splitlines():
             say(line)

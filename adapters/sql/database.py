@@ -40,7 +40,8 @@ class Database(ABC):
         It cannot be reached.
     """
 
-    guards: ClassVar[Guards]
+    kind: ClassVar[str] = "the database"
+    guards: Guards
     """What keeps the tables of a log from being rewritten."""
 
     def __init__(self, name: str, *, shares_connection: bool = False) -> None:
@@ -75,6 +76,9 @@ class Database(ABC):
     def _begin(self, connection: sa.Connection) -> None:
         """Begin a transaction that excludes every other writer; waits for those that are at it."""
 
+    def _commit(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+
     @abstractmethod
     def _is_open(self, connection: sa.Connection) -> bool:
         """Say whether a transaction is open on a connection."""
@@ -105,6 +109,10 @@ class Database(ABC):
         return not self._shares_connection
 
     @abstractmethod
+    def prepare(self, connection: sa.Connection) -> None:
+        """Make what tables are made in, if it is missing, in a transaction that is open."""
+
+    @abstractmethod
     def adopt(self) -> None:
         """Make settings that stay with the database. Not before it is known to be ours."""
 
@@ -113,7 +121,7 @@ class Database(ABC):
         """Give the reading connection; every statement sees what is committed."""
         with self._read_lock, self._translated():
             self._reopen_after_fork()
-            yield self._live(self._reader)
+            yield self._reading()
 
     @contextmanager
     def write(self) -> Generator[sa.Connection, None, None]:
@@ -129,7 +137,7 @@ class Database(ABC):
             self._is_exclusive = False
             yield connection
             # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
-            connection.exec_driver_sql("COMMIT")
+            self._commit(connection)
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
@@ -145,7 +153,7 @@ class Database(ABC):
     def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:
         """Begin a transaction, or take over the one that is open; what is not committed at the end is rolled back."""
         self._reopen_after_fork()
-        connection = self._live(self._writer)
+        connection = self._writing()
         mine = object()
         with self._locked():
             try:
@@ -164,6 +172,12 @@ class Database(ABC):
         if self._is_open(connection):
             raw: Any = connection.connection.driver_connection
             raw.rollback()
+
+    def _reading(self) -> sa.Connection:
+        return self._live(self._reader)
+
+    def _writing(self) -> sa.Connection:
+        return self._live(self._writer)
 
     def _live(self, connection: sa.Connection | None) -> sa.Connection:
         if connection is None:
@@ -206,12 +220,12 @@ class Database(ABC):
         except exc.DBAPIError as error:
             raise self._translate(error.orig or error, known=isinstance(error, exc.IntegrityError)) from error
 
-    def _damaged(self, error: BaseException | None) -> IntegrityError:
+    def _damaged(self, error: object) -> IntegrityError:
         if self.on_damage is not None:
             self.on_damage()
-        return IntegrityError(f"{self.name}: {error}: the file is damaged; {self.remedy}", file=self.name)
+        return IntegrityError(f"{self.name}: {error}: {self.kind} is damaged; {self.remedy}", file=self.name)
 
-    def _error(self, error: BaseException, *, known: bool) -> FramelodeError:
+    def _error(self, error: object, *, known: bool) -> FramelodeError:
         """Return what an error is where nothing more is known of it."""
         message = f"{self.name}: {error}"
         return ConflictError(message) if known else StorageError(message)

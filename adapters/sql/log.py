@@ -103,6 +103,7 @@ class SqlLog(SqlLogReads):
 
     def _create(self, new_id: Callable[[], str]) -> None:
         with self.database.write() as connection:
+            self.database.prepare(connection)
             t.metadata.create_all(connection)
             self.database.guards.install(connection)
             if connection.execute(sa.select(t.log_info)).first() is None:

@@ -15,7 +15,7 @@ from filelock import FileLock
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
-from .database import Database, Guards, keep_when_interrupted
+from .database import Database, keep_when_interrupted
 from .sqlite_guards import SqliteGuards
 
 LOCK_TIMEOUT_SECONDS = 60.0
@@ -61,10 +61,11 @@ class SqliteDatabase(Database):
         The file is cut off or is no database.
     """
 
-    guards: ClassVar[Guards] = SqliteGuards()
+    kind: ClassVar[str] = "the file"
 
     def __init__(self, path: Path | None, *, durable: bool = True) -> None:
         self.path = path
+        self.guards = SqliteGuards()
         self._durable = durable
         self._file_lock: FileLock | None = None
         if path:
@@ -95,6 +96,9 @@ class SqliteDatabase(Database):
     def _is_open(self, connection: sa.Connection) -> bool:
         raw: Any = connection.connection.driver_connection
         return raw is not None and raw.in_transaction
+
+    def prepare(self, connection: sa.Connection) -> None:
+        """Do nothing: tables need nothing else."""
 
     def adopt(self) -> None:
         """Switch the file to a write-ahead log; it stays so."""

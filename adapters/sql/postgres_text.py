@@ -1,0 +1,57 @@
+"""Text with NUL characters, which PostgreSQL does not take: escaped on the way in, and back on the way out.
+
+The escaped forms sort as the texts do, so that the order of rows is the one of SQLite.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.string import StrDumper, StrDumperUnknown, TextBinaryLoader, TextLoader
+
+_ESCAPES = (("\1", "\1\2"), ("\0", "\1\1"))
+
+
+class _Dumper(StrDumper):
+    def dump(self, obj: str) -> Any:
+        return super().dump(_escaped(obj))
+
+
+class _UnknownDumper(StrDumperUnknown):
+    def dump(self, obj: str) -> Any:
+        return super().dump(_escaped(obj))
+
+
+class _Loader(TextLoader):
+    def load(self, data: Any) -> Any:
+        return _plain(super().load(data))
+
+
+class _BinaryLoader(TextBinaryLoader):
+    def load(self, data: Any) -> Any:
+        return _plain(super().load(data))
+
+
+def take_any_text(connection: Connection[Any]) -> None:
+    """Let a connection write and read text with NUL characters."""
+    adapters = connection.adapters
+    adapters.register_dumper(str, _Dumper)
+    adapters.register_dumper(str, _UnknownDumper)
+    for kind in ("text", "varchar"):
+        adapters.register_loader(kind, _Loader)
+        adapters.register_loader(kind, _BinaryLoader)
+
+
+def _escaped(text: str) -> str:
+    if "\0" in text or "\1" in text:
+        for plain, escaped in _ESCAPES:
+            text = text.replace(plain, escaped)
+    return text
+
+
+def _plain(text: Any) -> Any:
+    if "\1" in text:
+        for plain, escaped in reversed(_ESCAPES):
+            text = text.replace(escaped, plain)
+    return text

@@ -1,0 +1,41 @@
+"""What an engine remembers of itself beside its log, where it has no folder for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from .database import Database
+
+_metadata = sa.MetaData()
+_settings = sa.Table(
+    "settings",
+    _metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+
+def remembered(database: Database, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings by name; those given are remembered from now on.
+
+    Parameters
+    ----------
+    database : Database
+        That of the log, which is there.
+    given : mapping of str to str
+        Settings that replace what was remembered.
+    """
+    if _settings.name not in database.table_names():
+        with database.write() as connection:
+            _metadata.create_all(connection)
+    with database.read() as connection:
+        known = {row.name: row.value for row in connection.execute(sa.select(_settings))}
+    changed = {name: value for name, value in given.items() if known.get(name) != value}
+    if changed:
+        with database.write() as connection:
+            connection.execute(sa.delete(_settings).where(_settings.c.name.in_(list(changed))))
+            rows = [{"name": name, "value": value} for name, value in changed.items()]
+            connection.execute(_settings.insert(), rows)
+    return known | changed
