@@ -6,7 +6,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -86,6 +86,13 @@ class Database(ABC):
     @abstractmethod
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
         """Return our error for one of the database's; `known` is one of a row that is there already."""
+
+    def together(self, connection: sa.Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - what servers need
+        """Send the direct statements inside without waiting for the answer to each.
+
+        Their results are there, and what went wrong is raised, at the end of the block.
+        """
+        return nullcontext()
 
     @abstractmethod
     def data_version(self, connection: sa.Connection) -> int | None:

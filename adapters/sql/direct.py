@@ -72,7 +72,11 @@ class DirectQuery(DirectStatement):
 
     def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
         """Return the first row for some values, its columns by name; None when there is none."""
-        found = self.execute(connection, values).fetchone()
+        return self.first(self.execute(connection, values))
+
+    def first(self, cursor: Any) -> Any:
+        """Return the first row that `execute` has found, its columns by name; None when there is none."""
+        found = cursor.fetchone()
         return None if found is None else self._row(found)
 
 

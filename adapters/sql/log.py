@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 
@@ -23,7 +23,7 @@ from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
 from .direct import DirectInsert
-from .log_reads import SqlLogReads, encode_topics, last_row, stream_head
+from .log_reads import SqlLogReads, encode_topics, last_row
 
 _insert_append = DirectInsert(t.append)
 _insert_header = DirectInsert(t.record_batch)
@@ -176,8 +176,11 @@ class SqlLog(SqlLogReads):
             yield
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
-        row = last_row(connection)
-        last = self.header_of(row) if row else None
+        streams = {*append.guards, *(batch.stream_id for batch in append.batches)}
+        last, part, heads = self.tail(connection, append.command_id, append.part, streams)
+        if part:
+            raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
+        _check_guards(append, heads)
         position = last.last_position + 1 if last else 1
         header = AppendHeader(
             append_id=last.append_id + 1 if last else 1,
@@ -189,47 +192,30 @@ class SqlLog(SqlLogReads):
             last_position=position + sum(batch.count for batch in append.batches) - 1,
             result=append.result,
         )
-        if self.find_part(connection, append.command_id, append.part):
-            raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
-        _check_guards(connection, append)
-        _insert_append.execute(connection, msgspec.structs.astuple(header))
+        _check_follows(append.batches, heads)
         previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
-        for batch in append.batches:
-            unsealed = BatchHeader(
-                first_position=position,
-                count=batch.count,
-                append_id=header.append_id,
-                stream_id=batch.stream_id,
-                first_version=batch.first_version,
-                topics=batch.topics,
-                schema=batch.schema,
-                recorded_at=recorded_at,
-                actor=append.actor,
-                context=append.context,
-                previous_digest=previous,
-                keys_digest=batch.keys_digest,
-                body_digest=batch.body_digest,
-            )
-            previous = self._insert_batch(connection, batch, unsealed, header)
-            position += batch.count
+        with self.database.together(connection):
+            _insert_append.execute(connection, msgspec.structs.astuple(header))
+            for batch in append.batches:
+                unsealed = BatchHeader(
+                    first_position=position,
+                    count=batch.count,
+                    append_id=header.append_id,
+                    stream_id=batch.stream_id,
+                    first_version=batch.first_version,
+                    topics=batch.topics,
+                    schema=batch.schema,
+                    recorded_at=recorded_at,
+                    actor=append.actor,
+                    context=append.context,
+                    previous_digest=previous,
+                    keys_digest=batch.keys_digest,
+                    body_digest=batch.body_digest,
+                )
+                previous = _insert_batch(connection, batch, unsealed, header)
+                position += batch.count
         return header
-
-    def _insert_batch(
-        self, connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
-    ) -> bytes:
-        """Insert a batch and return its digest."""
-        found = stream_head(connection, batch.stream_id)
-        if found is not None and batch.first_version != found + 1:
-            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
-        digest = chain_digest(unsealed, header)
-        values = msgspec.structs.asdict(unsealed)
-        values |= {"topics": encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
-        _insert_header.execute(connection, [values[name] for name in _HEADER_COLUMNS])
-        position = unsealed.first_position
-        checksum = body_checksum(position, batch.stored_hash)
-        _insert_body.execute(connection, (position, batch.codec, checksum, batch.body))
-        return digest
 
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
         """Record appends of the log `uuid` as they were recorded before; all of them or nothing."""
@@ -250,19 +236,23 @@ class SqlLog(SqlLogReads):
 
     def _restore(self, connection: sa.Connection, append: Restored, head: Head) -> Head:
         """Record one append and return the head that it makes."""
-        header = append.header
-        if self.find_part(connection, header.command_id, header.part):
+        header, batches = append.header, [batch for _, batch in append.batches]
+        streams = {batch.stream_id for batch in batches}
+        tail = self.tail(connection, header.command_id, header.part, streams)
+        if tail.part:
             what = f"part {header.part} of command {header.command_id} is there twice"
             raise self.damaged(what, header.first_position)
-        _insert_append.execute(connection, msgspec.structs.astuple(header))
-        for sealed, batch in append.batches:
-            position = sealed.first_position
-            follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
-            if not follows or sealed.recorded_at < head.recorded_at:
-                raise self.damaged("a batch does not follow the one before", position)
-            if self._insert_batch(connection, batch, sealed, header) != sealed.digest:
-                raise self.damaged("a batch does not come to the digest that was recorded", position)
-            head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
+        _check_follows(batches, tail.heads)
+        with self.database.together(connection):
+            _insert_append.execute(connection, msgspec.structs.astuple(header))
+            for sealed, batch in append.batches:
+                position = sealed.first_position
+                follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
+                if not follows or sealed.recorded_at < head.recorded_at:
+                    raise self.damaged("a batch does not follow the one before", position)
+                if _insert_batch(connection, batch, sealed, header) != sealed.digest:
+                    raise self.damaged("a batch does not come to the digest that was recorded", position)
+                head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
         return head
 
     def _adopt(self, connection: sa.Connection, uuid: str) -> None:
@@ -308,8 +298,32 @@ def _checked_time(now: object) -> int:
     return int(now)
 
 
-def _check_guards(connection: sa.Connection, append: Append) -> None:
+def _check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
     for stream_id, version in append.guards.items():
-        found = stream_head(connection, stream_id) or 0
+        found = heads[stream_id] or 0
         if found != version:
             raise StreamConflictError(stream_id, version, found)
+
+
+def _check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) -> None:
+    """Raise unless each batch follows the head of its stream, which the batches before it have moved."""
+    reached = dict(heads)
+    for batch in batches:
+        found = reached[batch.stream_id]
+        if found is not None and batch.first_version != found + 1:
+            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
+        reached[batch.stream_id] = batch.first_version + batch.count - 1
+
+
+def _insert_batch(
+    connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
+) -> bytes:
+    """Insert a batch and return its digest."""
+    digest = chain_digest(unsealed, header)
+    values = msgspec.structs.asdict(unsealed)
+    values |= {"topics": encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
+    _insert_header.execute(connection, [values[name] for name in _HEADER_COLUMNS])
+    position = unsealed.first_position
+    checksum = body_checksum(position, batch.stored_hash)
+    _insert_body.execute(connection, (position, batch.codec, checksum, batch.body))
+    return digest

