@@ -29,10 +29,12 @@ from ..projections.runner import Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
 from ..projections.stats import Counts, Stats
+from ..projections.stores import Stores
 from ..projections.uploads import Uploads
 from . import location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
+from .engine_stores import EngineStores
 from .places import PostgresPlace
 from .projection_store import open_projections
 from .sql.log import SqlLog
@@ -54,7 +56,7 @@ def random_id() -> str:
     return uuid.uuid4().hex
 
 
-class Engine(EngineHistory, EngineCare):
+class Engine(EngineHistory, EngineCare, EngineStores):
     """A log with its projections: what `connect` returns.
 
     Used as a context manager it is the engine of the running context inside the block.
@@ -97,8 +99,9 @@ class Engine(EngineHistory, EngineCare):
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
         self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
-        self._history, self._pins = History(self.log), Pins(self.log)
-        projections = (self.catalog, self.stats, self._names, self._uploads, self._history, self._pins)
+        self._history, self._pins, self._stores = History(self.log), Pins(self.log), Stores(self.log)
+        folds = (self._names, self._uploads, self._history, self._pins, self._stores)
+        projections = (self.catalog, self.stats, *folds)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
         self._snapshots = Snapshots(self._store, self.log)

@@ -7,12 +7,16 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from .errors import InvalidValueError
 from .validation import name
+
+# Where `getpass.getuser` looks first.
+_USER_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -34,9 +38,16 @@ def current_context() -> ActingContext:
 
 def default_actor() -> str:
     """Return the actor outside any `acting` block."""
+    # What of an environment is no UTF-8 arrives as lone surrogates, which cannot be stored.
+    given = os.environ.get("FRAMELODE_ACTOR")
+    return _storable(given) if given else _user_name(tuple(map(os.environ.get, _USER_VARIABLES)))
+
+
+@lru_cache(maxsize=8)
+def _user_name(variables: tuple[str | None, ...]) -> str:  # noqa: ARG001 - what the answer depends on
+    """Return the name of the user, which takes long to look up."""
     try:
-        # What of an environment is no UTF-8 arrives as lone surrogates, which cannot be stored.
-        return _storable(os.environ.get("FRAMELODE_ACTOR") or getpass.getuser())
+        return _storable(getpass.getuser())
     except (KeyError, OSError):
         # A container may run under a user id that has no name.
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

@@ -38,6 +38,12 @@ class InvalidValueError(UsageError, ValueError):
     code = "invalid-value"
 
 
+class InvalidTypeError(UsageError, TypeError):
+    """A value is of a type that is refused; the message names the place, the value and what is allowed."""
+
+    code = "invalid-type"
+
+
 class NotFoundError(FramelodeError, KeyError):
     """What was asked for does not exist."""
 

@@ -12,6 +12,7 @@ from .errors import IntegrityError
 from .event import Event
 from .keys import Operation
 from .pin_events import PIN_EVENTS
+from .store_events import STORE_EVENTS
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -253,6 +254,7 @@ _EVENTS: dict[str, type[Event]] = {
         SourcesDeleted,
         LogImported,
         *PIN_EVENTS,
+        *STORE_EVENTS,
         FrameAdded,
         FrameUpdated,
         FrameDeleted,

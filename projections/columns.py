@@ -6,3 +6,13 @@ import sqlalchemy as sa
 
 INT64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Positions, times and counts: 64 bits, which SQLite's integers have anyway."""
+
+
+class Bytes(sa.LargeBinary):
+    """Bytes that are handed to the database as they are: SQLAlchemy would wrap each of a million in an object of its own."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: sa.Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return None: nothing is to be done."""
+        return

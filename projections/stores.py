@@ -1,0 +1,278 @@
+"""The documents of execution stores, a row each, found by the digests of store and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ..engine.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ..engine.event_batch import unpack_states
+from ..engine.events import decode_event
+from ..engine.prefix import LogPrefix
+from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
+from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_digest, store_id
+from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
+from .columns import INT64, Bytes
+from .pages import Page, cut_pages
+from .projection import FoldedProjection
+from .store import Store
+from .tracking import Track, Tracking
+
+_ROWS_AT_ONCE = 500
+
+Item = TypeVar("Item")
+
+
+class Stores(FoldedProjection[StoreChanges]):
+    """A table of documents, and one of all stores that ever were."""
+
+    name: ClassVar[str] = "stores"
+    code_version: ClassVar[int] = 1
+
+    def define_tables(self) -> None:
+        """Define the tables."""
+        self.store = self.table(
+            "store",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("context", Bytes(ID_SIZE), nullable=False),
+            sa.Column("collection", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("dataset_id", sa.Text),
+            sa.UniqueConstraint("context", "store"),
+        )
+        self.document = self.table(
+            "document",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("digest", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("key", sa.Text, nullable=False),
+            sa.Column("value", Bytes, nullable=False),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("updated_at", INT64, nullable=False),
+            sa.Column("expires_at", INT64),
+            sa.Column("policy", sa.Text, nullable=False),
+            sa.Column("position", INT64, nullable=False),
+            # Which of a store's documents are alive at a time is told without looking at the rows.
+            sa.UniqueConstraint("store", "expires_at", "digest"),
+        )
+        column = self.document.c
+        which = (column.store == sa.bindparam("in_store")) & (column.digest == sa.bindparam("with_digest"))
+        self._delete = sa.delete(self.document).where(which)
+        self._patch = (
+            sa.update(self.document)
+            .where(which)
+            .values({name: sa.bindparam(f"to_{name}") for name in Patch.__struct_fields__})
+        )
+
+    def fold(self, page: Page) -> StoreChanges:
+        """Fold the events of stores; other batches are not looked at."""
+        changes = StoreChanges()
+        headers = [
+            header
+            for header in page
+            if header.schema == EVENTS_SCHEMA and not STORE_TOPICS.isdisjoint(header.topics)
+        ]
+        bodies = self.log.bodies([header.first_position for header in headers])
+        for header, body in zip(headers, bodies, strict=True):
+            for position, event in enumerate(_events(header, body), header.first_position):
+                if event is not None:
+                    changes.add(event, position, header.recorded_at)
+        return changes
+
+    def merge(self, earlier: StoreChanges, later: StoreChanges) -> StoreChanges:
+        """Put the changes of two adjoining stretches together."""
+        earlier.follow(later)
+        return earlier
+
+    def write(self, connection: sa.Connection, folded: StoreChanges) -> None:
+        """Apply changes to the tables."""
+        self._write_stores(connection, [change.store for change in folded.stores.values()])
+        for change in folded.stores.values():
+            self._write_documents(connection, change)
+
+    def _write_stores(self, connection: sa.Connection, stores: Sequence[StoreId]) -> None:
+        column = self.store.c.store
+        for part in _parts(stores):
+            known = set(
+                connection.execute(sa.select(column).where(column.in_([s.digest for s in part]))).scalars()
+            )
+            rows = [_store_row(store) for store in part if store.digest not in known]
+            if rows:
+                connection.execute(self.store.insert(), rows)
+
+    def _write_documents(self, connection: sa.Connection, change: StoreChange) -> None:
+        digest = change.store.digest
+        if change.is_emptied:
+            connection.execute(sa.delete(self.document).where(self.document.c.store == digest))
+        # In the order of the index, so that its pages are visited once.
+        keys = sorted((key_digest(key), key, made) for key, made in change.keys.items() if made is not None)
+        gone = [
+            {"in_store": digest, "with_digest": key_digest(key)}
+            for key in change.replaced
+            if not isinstance(change.keys[key], Patch)
+        ]
+        rows = [
+            {"store": digest, "digest": at, "key": key, **msgspec.structs.asdict(made)}
+            for at, key, made in keys
+            if isinstance(made, Document)
+        ]
+        patches = [
+            {"in_store": digest, "with_digest": at}
+            | {f"to_{name}": value for name, value in msgspec.structs.asdict(made).items()}
+            for at, _, made in keys
+            if isinstance(made, Patch)
+        ]
+        for statement, values in (
+            (self._delete, gone),
+            (self.document.insert(), rows),
+            (self._patch, patches),
+        ):
+            if values:
+                connection.execute(statement, values)
+
+    def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
+        """Return those of some documents that are there, expired ones too."""
+        column = self.document.c
+        names = ("key", *Document.__struct_fields__)
+        query = sa.select(*(column[name] for name in names)).where(column.store == store.digest)
+        return {
+            row[0]: Document(*row[1:])
+            for part in _parts(keys)
+            for row in connection.execute(query.where(column.digest.in_(list(map(key_digest, part)))))
+        }
+
+    def keys(self, connection: sa.Connection, store: StoreId) -> list[Key]:
+        """Return all keys of a store, expired ones too."""
+        column = self.document.c
+        query = sa.select(*(column[name] for name in Key.__struct_fields__))
+        return [Key(*row) for row in connection.execute(query.where(column.store == store.digest))]
+
+    def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
+        """Return the keys of a store that are alive, its own too, oldest first."""
+        column = self.document.c
+        query = sa.select(column.created_at, column.key)
+        rows = connection.execute(query.where(self._alive(now), column.store == store.digest))
+        # Sorted here: databases differ about the order of texts.
+        return [key for _, key in sorted(map(tuple, rows))]
+
+    def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
+        """Return the number of documents of a store that are alive, its own too."""
+        query = sa.select(sa.func.count()).select_from(self.document)
+        alive = self._alive(now)
+        return connection.execute(query.where(self.document.c.store == store.digest, alive)).scalar_one()
+
+    def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
+        """Return when the oldest document of a store that is alive was created; None when there is none."""
+        column = self.document.c
+        query = sa.select(sa.func.min(column.created_at)).where(
+            column.store == store.digest, self._alive(now)
+        )
+        return connection.execute(query).scalar_one_or_none()
+
+    def stores(
+        self,
+        connection: sa.Connection,
+        collection: str,
+        *,
+        dataset_id: str | None = None,
+        everywhere: bool = False,
+        name: str | None = None,
+        now: int | None = None,
+    ) -> list[StoreId]:
+        """Return stores, by name and dataset: those of a context, or of all of them.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only those of a name.
+        now : int, optional
+            Only those that exist at a time.
+        """
+        column = self.store.c
+        query = sa.select(column.collection, column.name, column.dataset_id)
+        if everywhere:
+            query = query.where(column.collection == collection)
+        else:
+            query = query.where(column.context == context_digest(collection, dataset_id))
+        if name is not None:
+            query = query.where(column.name == name)
+        if now is not None:
+            mine = self.document.c.store == column.store
+            query = query.where(sa.exists().where(mine, self._alive(now)))
+        return sorted(
+            (store_id(*row) for row in connection.execute(query)),
+            key=lambda store: (store.name, store.dataset_id or ""),
+        )
+
+    def names(self, connection: sa.Connection) -> dict[str, StoreId]:
+        """Return all stores that ever were, by stream."""
+        column = self.store.c
+        rows = connection.execute(sa.select(column.collection, column.name, column.dataset_id))
+        return {store.stream: store for store in (store_id(*row) for row in rows)}
+
+    def _alive(self, now: int) -> sa.ColumnElement[bool]:
+        expires_at = self.document.c.expires_at
+        return expires_at.is_(None) | (expires_at > now)
+
+
+def fold_prefix(log: LogPrefix, store: Store, stores: Stores) -> None:
+    """Fill the tables, level with the end of a prefix; what is of no store is not read."""
+    headers = log.headers(schema=EVENTS_SCHEMA, topics=STORE_TOPICS)
+    tracking, head = Tracking(log), log.head()
+    with store.write() as connection:
+        tracking.reset(connection, stores)
+        for page in cut_pages(log, headers):
+            stores.apply(connection, page)
+        tracking.write(connection, stores, Track(head.position, head.digest))
+
+
+def _store_row(store: StoreId) -> dict[str, Any]:
+    return {
+        "store": store.digest,
+        "context": context_digest(store.collection, store.dataset_id),
+        "collection": store.collection,
+        "name": store.name,
+        "dataset_id": store.dataset_id,
+    }
+
+
+def _fields_decoder(event: type[StoreEvent]) -> msgspec.msgpack.Decoder[Any]:
+    """Return what decodes the state of an event without its place in the stream, which the batch says."""
+    fields = [
+        (field.name, field.type, field.default)
+        if field.default is not msgspec.NODEFAULT
+        else (field.name, field.type)
+        for field in msgspec.structs.fields(event)
+        if field.name not in {"originator_id", "originator_version"}
+    ]
+    stored = msgspec.defstruct(
+        event.__name__, fields, kw_only=True, frozen=True, gc=False, forbid_unknown_fields=True
+    )
+    return msgspec.msgpack.Decoder(tuple[int, stored])
+
+
+_DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORE_EVENTS}
+
+
+def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
+    """Yield the events of a batch, or their fields alone, which is faster; None for what is of no store."""
+    for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version):
+        if topic not in _DECODERS:
+            yield None
+            continue
+        newest, decoder = _DECODERS[topic]
+        try:
+            schema, fields = decoder.decode(state)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            schema, fields = 0, None
+        # Another schema, or damage.
+        yield fields if schema == newest else decode_event(topic, header.stream_id, version, state)
+
+
+def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, _ROWS_AT_ONCE)):
+        yield part
