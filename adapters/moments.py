@@ -16,18 +16,21 @@ import sqlalchemy as sa
 from ..engine.aggregates import Aggregates
 from ..engine.moments import Moment, position_at
 from ..engine.prefix import LogPrefix
+from ..engine.times import microseconds, utc
 from ..projections.catalog import Catalog
 from ..projections.past import PastCounts, PastStates
 from ..projections.past_catalog import fold_catalog
 from ..projections.runner import Runner
 from ..projections.stats import Counts
 from .connection import Engine
+from .execution_store.past import PastStores
 from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from ..engine.blobs import BlobStore
     from ..projections.history import BatchRow, Wanted
     from ..projections.pins import PinChange, WantedPins
+    from .execution_store.reading import StoreReader
 
 _HELD_MOMENTS = 8
 _HELD_TIMES = 256
@@ -62,6 +65,9 @@ class EngineAt(Engine):
         self.stats = origin.stats
         self.aggregates = Aggregates(self.log)
         self._counts = PastCounts(self.prefix, past, origin.runner, origin.stats)
+        self._past_stores = PastStores(self.prefix, self.runner)
+        self._time = self.prefix.head().recorded_at
+        self._whole: EngineAt | None = None
 
     @property
     def when(self) -> str:
@@ -72,11 +78,33 @@ class EngineAt(Engine):
         return f"Engine({self.name!r}){self.when}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_at, (self.origin, self.as_of)
+        return open_at, (self.origin, self.as_of if self._whole is None else utc(self._time))
 
     def at(self, moment: Moment | None) -> Engine:
         """Return the engine as it was at a moment that is not later than this one."""
-        return self if moment is None else self.origin.at(position_at(self.log, moment))
+        if moment is None:
+            return self
+        view = self.origin.at(position_at(self.log, moment))
+        return view.timed(moment) if isinstance(view, EngineAt) else view
+
+    def timed(self, moment: Moment) -> EngineAt:
+        """Return the same view at a time after its last event: keys may have expired in between."""
+        if not isinstance(moment, datetime) or microseconds(moment) <= self._time:
+            return self
+        # What is folded is shared, and closed with the view that has folded it.
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        twin._time, twin._whole = microseconds(moment), self
+        return twin
+
+    def now(self) -> int:
+        """Return the time of the moment: the one asked for, or that of its last event."""
+        return self._time
+
+    @property
+    def store_reader(self) -> StoreReader:
+        """What reads the documents of execution stores."""
+        return self._past_stores.reader
 
     def require_present(self) -> None:
         """Refuse: `UsageError`."""
@@ -168,7 +196,7 @@ class Moments:
             self._recent.move_to_end(position)
             if len(self._recent) > _HELD_MOMENTS:
                 self._recent.popitem(last=False)
-            return view
+        return view.timed(moment)
 
     def _resolve(self, moment: Moment) -> int:
         """Return the position of a moment; that of a time is remembered when later events have come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from numbers import Real
+from numbers import Integral, Real
 from uuid import UUID
 
 import msgspec
@@ -121,17 +121,18 @@ def check_dataset_id(dataset_id: object) -> str | None:
     )
 
 
-def check_ttl(ttl: object) -> float | int | None:
+def check_ttl(ttl: object) -> float | None:
     """Return a time to live in seconds: 0 or more, or None."""
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, Real):
         raise InvalidTypeError(f"ttl must be a number of seconds, not {shorten(ttl)}")
-    if math.isnan(ttl) or ttl < 0:
+    seconds = int(ttl) if isinstance(ttl, Integral) else float(ttl)
+    if math.isnan(seconds) or seconds < 0:
         raise InvalidValueError(f"ttl must be 0 seconds or more, not {shorten(ttl)}")
-    if ttl > LATEST // _SECOND:
+    if seconds > LATEST // _SECOND:
         raise InvalidValueError(f"ttl {shorten(ttl)} goes beyond the year 9999: leave it out to keep the key")
-    return ttl if isinstance(ttl, int) else float(ttl)
+    return seconds
 
 
 def expiry(now: int, ttl: float | None) -> int | None:

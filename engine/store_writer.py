@@ -140,8 +140,10 @@ class StoreWriter:
 
         return self._run([store], [b"delete", store.digest, key.encode()], command_id, decide).answer
 
-    def update_ttl(self, store: StoreId, key: str, ttl: float | None, command_id: str | None = None) -> bool:
-        """Change when a key expires; None never, and leaves the policy. False when it is missing."""
+    def update_ttl(
+        self, store: StoreId, key: str, ttl: float | None, command_id: str | None = None
+    ) -> Document | None:
+        """Change when a key expires; None for never, which leaves the policy. None when it is missing."""
 
         def change(document: Document) -> dict[str, Any]:
             policy = document.policy if ttl is None else EVICT
@@ -150,8 +152,10 @@ class StoreWriter:
         request = [b"ttl", store.digest, key.encode(), repr(ttl).encode()]
         return self._change(store, key, KeyTtlChanged, change, request, command_id)
 
-    def update_policy(self, store: StoreId, key: str, policy: str, command_id: str | None = None) -> bool:
-        """Change a key's policy; False when it is missing."""
+    def update_policy(
+        self, store: StoreId, key: str, policy: str, command_id: str | None = None
+    ) -> Document | None:
+        """Change a key's policy; None when it is missing."""
 
         def change(document: Document) -> dict[str, Any]:
             return {"policy": policy, "expires_at": document.expires_at}
@@ -167,18 +171,24 @@ class StoreWriter:
         change: Callable[[Document], dict[str, Any]],
         request: list[bytes],
         command_id: str | None,
-    ) -> bool:
+    ) -> Document | None:
+        made: list[Document] = []
+
         def decide() -> Recorded:
             document, evicted = self._found(store, key)
             if document is None:
                 return [(store, evicted)], False
             values = change(document)
+            made.append(msgspec.structs.replace(document, **values))
             if (values["policy"], values["expires_at"]) == (document.policy, document.expires_at):
                 return [], True
             event = _event(kind, store, key=key, previous=document.position, **values)
             return [(store, [event])], True
 
-        return self._run([store], request, command_id, decide).answer
+        if not self._run([store], request, command_id, decide).answer:
+            return None
+        # A command that is repeated decides nothing.
+        return made[-1] if made else self._states.find(store, (key,)).get(key)
 
     def clear(self, store: StoreId, command_id: str | None = None) -> None:
         """Delete every key of a store; the store and its metadata stay."""

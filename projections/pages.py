@@ -16,6 +16,7 @@ from ..engine.log import Log
 PAGE_EVENTS = 50_000
 _KEPT_BYTES = 64 * 1024 * 1024
 _BODIES_AT_ONCE = 8
+_LIFECYCLE_WEIGHT = 5
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -139,12 +140,12 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
 
 
 def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
-    """Cut batches into pages of so many events or a batch more."""
+    """Cut batches into pages of so many events or a batch more; lifecycle events, which are small, count for less."""
     some: list[BatchHeader] = []
     events = 0
     for header in headers:
         some.append(header)
-        events += header.count
+        events += header.count if header.schema == FRAMES_SCHEMA else 1 + header.count // _LIFECYCLE_WEIGHT
         if events >= page_events:
             yield Page(log, some)
             some, events = [], 0

@@ -55,9 +55,10 @@ class Projection(ABC):
         ]
         return blake3(repr(columns).encode()).hexdigest(length=16)
 
-    def table(self, name: str, *columns: Any) -> sa.Table:
+    def table(self, name: str, *columns: Any, **options: Any) -> sa.Table:
         """Define one of the projection's tables."""
-        return sa.Table(f"{self.name}_{name}_v{self.code_version}{self.suffix}", self.metadata, *columns)
+        full_name = f"{self.name}_{name}_v{self.code_version}{self.suffix}"
+        return sa.Table(full_name, self.metadata, *columns, **options)
 
     @abstractmethod
     def define_tables(self) -> None:

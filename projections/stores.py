@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from ..engine.prefix import LogPrefix
 from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
 from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_digest, store_id
 from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
+from .bulk import BulkInsert
 from .columns import INT64, Bytes
 from .pages import Page, cut_pages
 from .projection import FoldedProjection
@@ -55,15 +57,23 @@ class Stores(FoldedProjection[StoreChanges]):
             sa.Column("expires_at", INT64),
             sa.Column("policy", sa.Text, nullable=False),
             sa.Column("position", INT64, nullable=False),
-            # Which of a store's documents are alive at a time is told without looking at the rows.
-            sa.UniqueConstraint("store", "expires_at", "digest"),
+            # A row lies where it is found; only large values are apart.
+            sqlite_with_rowid=False,
         )
-        column = self.document.c
-        which = (column.store == sa.bindparam("in_store")) & (column.digest == sa.bindparam("with_digest"))
-        self._delete = sa.delete(self.document).where(which)
+        self.expiring = self.table(
+            "expiring",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("digest", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("expires_at", INT64, nullable=False),
+            sqlite_with_rowid=False,
+        )
+        self._insert = BulkInsert(self.document), BulkInsert(self.expiring)
+        self._delete = tuple(
+            sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
+        )
         self._patch = (
             sa.update(self.document)
-            .where(which)
+            .where(_which(self.document))
             .values({name: sa.bindparam(f"to_{name}") for name in Patch.__struct_fields__})
         )
 
@@ -106,32 +116,41 @@ class Stores(FoldedProjection[StoreChanges]):
     def _write_documents(self, connection: sa.Connection, change: StoreChange) -> None:
         digest = change.store.digest
         if change.is_emptied:
-            connection.execute(sa.delete(self.document).where(self.document.c.store == digest))
-        # In the order of the index, so that its pages are visited once.
-        keys = sorted((key_digest(key), key, made) for key, made in change.keys.items() if made is not None)
-        gone = [
-            {"in_store": digest, "with_digest": key_digest(key)}
-            for key in change.replaced
-            if not isinstance(change.keys[key], Patch)
-        ]
-        rows = [
-            {"store": digest, "digest": at, "key": key, **msgspec.structs.asdict(made)}
-            for at, key, made in keys
-            if isinstance(made, Document)
+            for table in (self.document, self.expiring):
+                connection.execute(sa.delete(table).where(table.c.store == digest))
+        # In the order of the tables, so that their pages are visited once.
+        made = sorted(
+            ((key_digest(key), key, made) for key, made in change.keys.items() if made is not None),
+            key=itemgetter(0),
+        )
+        documents = [
+            (digest, at, key, *msgspec.structs.astuple(document))
+            for at, key, document in made
+            if isinstance(document, Document)
         ]
         patches = [
             {"in_store": digest, "with_digest": at}
-            | {f"to_{name}": value for name, value in msgspec.structs.asdict(made).items()}
-            for at, _, made in keys
-            if isinstance(made, Patch)
+            | {f"to_{name}": value for name, value in msgspec.structs.asdict(patch).items()}
+            for at, _, patch in made
+            if isinstance(patch, Patch)
+        ]
+        expiring = [(digest, at, one.expires_at) for at, _, one in made if one.expires_at is not None]
+        changed = [{"in_store": digest, "with_digest": key_digest(key)} for key in change.replaced]
+        gone = [
+            which
+            for which, key in zip(changed, change.replaced, strict=True)
+            if not isinstance(change.keys[key], Patch)
         ]
         for statement, values in (
-            (self._delete, gone),
-            (self.document.insert(), rows),
+            (self._delete[0], gone),
+            (self._delete[1], changed),
             (self._patch, patches),
         ):
             if values:
                 connection.execute(statement, values)
+        for insert, rows in zip(self._insert, (documents, expiring), strict=True):
+            if rows:
+                insert.execute(connection, rows)
 
     def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
         """Return those of some documents that are there, expired ones too."""
@@ -139,7 +158,7 @@ class Stores(FoldedProjection[StoreChanges]):
         names = ("key", *Document.__struct_fields__)
         query = sa.select(*(column[name] for name in names)).where(column.store == store.digest)
         return {
-            row[0]: Document(*row[1:])
+            row[0]: Document(*tuple(row)[1:])
             for part in _parts(keys)
             for row in connection.execute(query.where(column.digest.in_(list(map(key_digest, part)))))
         }
@@ -154,23 +173,24 @@ class Stores(FoldedProjection[StoreChanges]):
         """Return the keys of a store that are alive, its own too, oldest first."""
         column = self.document.c
         query = sa.select(column.created_at, column.key)
-        rows = connection.execute(query.where(self._alive(now), column.store == store.digest))
+        rows = connection.execute(query.where(column.store == store.digest, self._alive(now)))
         # Sorted here: databases differ about the order of texts.
         return [key for _, key in sorted(map(tuple, rows))]
 
     def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
         """Return the number of documents of a store that are alive, its own too."""
-        query = sa.select(sa.func.count()).select_from(self.document)
-        alive = self._alive(now)
-        return connection.execute(query.where(self.document.c.store == store.digest, alive)).scalar_one()
+        there = sa.select(sa.func.count()).where(self.document.c.store == store.digest)
+        expiring = self.expiring.c
+        expired = sa.select(sa.func.count()).where(expiring.store == store.digest, expiring.expires_at <= now)
+        return connection.execute(there).scalar_one() - connection.execute(expired).scalar_one()
 
     def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
         """Return when the oldest document of a store that is alive was created; None when there is none."""
         column = self.document.c
-        query = sa.select(sa.func.min(column.created_at)).where(
-            column.store == store.digest, self._alive(now)
-        )
-        return connection.execute(query).scalar_one_or_none()
+        query = sa.select(sa.func.min(column.created_at))
+        return connection.execute(
+            query.where(column.store == store.digest, self._alive(now))
+        ).scalar_one_or_none()
 
     def stores(
         self,
@@ -227,6 +247,10 @@ def fold_prefix(log: LogPrefix, store: Store, stores: Stores) -> None:
         for page in cut_pages(log, headers):
             stores.apply(connection, page)
         tracking.write(connection, stores, Track(head.position, head.digest))
+
+
+def _which(table: sa.Table) -> sa.ColumnElement[bool]:
+    return (table.c.store == sa.bindparam("in_store")) & (table.c.digest == sa.bindparam("with_digest"))
 
 
 def _store_row(store: StoreId) -> dict[str, Any]:

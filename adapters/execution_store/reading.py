@@ -139,7 +139,7 @@ class StoreReader:
         made: Change = None
         if change is not None:
             made = change.keys.get(key)
-            if change.is_emptied or key in change.keys and not isinstance(made, Patch):
+            if change.is_emptied or (key in change.keys and not isinstance(made, Patch)):
                 return made if isinstance(made, Document) else None
         with self._database.read() as connection:
             row = self._one.row(connection, (store.digest, key_digest(key)))
@@ -150,19 +150,18 @@ class StoreReader:
         """Return those of some documents that are there, expired ones too."""
         with self._lock:
             wanted = list(keys)
-            change = self._tail.stores.get(store.digest)
             if len(wanted) == 1:
                 one = self._get(store, wanted[0])
                 return {} if one is None else {wanted[0]: one}
-            if change is not None and change.is_emptied:
-                found: dict[str, Document] = {}
-            else:
-                known = change.keys if change is not None else {}
-                asked = [key for key in wanted if not isinstance(known.get(key), Document)]
+            changes = self._tail.of(store)
+            found: dict[str, Document] = {}
+            if not changes.is_emptied:
+                asked = [key for key in wanted if not isinstance(changes.keys.get(key), Document)]
                 with self._database.read() as connection:
                     found = self.tables.find(connection, store, asked)
-            for key in wanted if change is not None else ():
-                _overlay(found, key, change.keys)
+            if changes.keys:
+                for key in wanted:
+                    _overlay(found, key, changes.keys)
             return found
 
     def keys(self, store: StoreId) -> list[Key]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from filelock import FileLock
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
 from .database import Database, keep_when_interrupted
 from .sqlite_guards import SqliteGuards
+from .write_lock import WriteLock
 
 LOCK_TIMEOUT_SECONDS = 60.0
 
@@ -67,14 +67,14 @@ class SqliteDatabase(Database):
         self.path = path
         self.guards = SqliteGuards()
         self._durable = durable
-        self._file_lock: FileLock | None = None
+        self._file_lock: WriteLock | None = None
         if path:
             _check_file(path)
             self._file_lock = self._make_lock()
         super().__init__(str(path) if path else "in memory", shares_connection=path is None)
 
-    def _make_lock(self) -> FileLock | None:
-        return FileLock(f"{self.path}-lock", thread_local=False) if needs_write_lock() else None
+    def _make_lock(self) -> WriteLock | None:
+        return WriteLock(f"{self.path}-lock") if needs_write_lock() else None
 
     def _create_engine(self) -> sa.Engine:
         url = f"sqlite:///{self.path}" if self.path else "sqlite://"
@@ -133,6 +133,12 @@ class SqliteDatabase(Database):
             )
         return [] if list(lines) == ["ok"] else [str(line) for line in lines]
 
+    def close(self) -> None:
+        """Close the connections; the last one of a file moves the write-ahead log into it."""
+        super().close()
+        if self._file_lock is not None:
+            self._file_lock.close()
+
     def _reopen_after_fork(self) -> None:
         if self._pid != os.getpid() and self.path is not None and self._file_lock:
             self._inherited_lock = self._file_lock
@@ -144,8 +150,12 @@ class SqliteDatabase(Database):
         if self._file_lock is None:
             yield
             return
-        with self._file_lock.acquire(timeout=LOCK_TIMEOUT_SECONDS, poll_interval=0.001):
+        lock = self._file_lock
+        lock.acquire(LOCK_TIMEOUT_SECONDS)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def _translated(self) -> Generator[None, None, None]:

@@ -1,0 +1,17 @@
+"""Keys and values on the log: a store per name and dataset context, with times to live and a cache policy."""
+
+from .documents import KeyDocument, KeyPolicy, StoreDocument
+from .engine_repo import EngineStoreRepo
+from .repo import ExecutionStoreRepo
+from .service import ExecutionStoreService
+from .store import ExecutionStore
+
+__all__ = [
+    "EngineStoreRepo",
+    "ExecutionStore",
+    "ExecutionStoreRepo",
+    "ExecutionStoreService",
+    "KeyDocument",
+    "KeyPolicy",
+    "StoreDocument",
+]

@@ -1,0 +1,294 @@
+"""Execution stores on the log of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...engine.errors import InvalidTypeError, InvalidValueError
+from ...engine.store_events import DEFAULT_COLLECTION, STORE_KEY
+from ...engine.store_names import (
+    StoreId,
+    check_dataset_id,
+    check_name,
+    check_policy,
+    check_text,
+    check_ttl,
+    check_user_key,
+    key_digest,
+    store_id,
+)
+from ...engine.store_state import Document
+from ...engine.store_values import decode_value, encode_value
+from ...engine.times import utc
+from ...engine.validation import shorten
+from ..connection import Engine, current_engine
+from .documents import KeyDocument, KeyPolicy, StoreDocument
+from .repo import ExecutionStoreRepo
+
+_POLICIES = {policy.value: policy for policy in KeyPolicy}
+_NO_METADATA = encode_value({})
+
+
+class EngineStoreRepo(ExecutionStoreRepo):
+    """Keeps the documents of execution stores in an engine: every change is an event in its log.
+
+    Parameters
+    ----------
+    engine : Engine, optional
+        The current one by default; one of the past can be read.
+    dataset_id : str, UUID or object id, optional
+        The context of its stores.
+    collection_name : str, optional
+        A key space of its own.
+
+    Raises
+    ------
+    UsageError
+        There is no current engine.
+    TypeError, ValueError
+        The id or the name is none.
+    """
+
+    def __init__(
+        self, engine: Engine | None = None, dataset_id: Any = None, collection_name: str | None = None
+    ) -> None:
+        self.context = check_dataset_id(dataset_id)
+        self.dataset_id = dataset_id
+        self.collection_name = (
+            DEFAULT_COLLECTION if collection_name is None else check_name(collection_name, "collection_name")
+        )
+        self.engine = current_engine() if engine is None else engine
+        self._reader = self.engine.store_reader
+
+    def __repr__(self) -> str:
+        context = "" if self.dataset_id is None else f", dataset_id={self.dataset_id!r}"
+        return f"EngineStoreRepo({self.engine!r}{context}, collection_name={self.collection_name!r})"
+
+    def create_store(
+        self,
+        store_name: str,
+        metadata: dict[str, Any] | None = None,
+        policy: str = KeyPolicy.PERSIST,
+        *,
+        command_id: str | None = None,
+    ) -> StoreDocument:
+        """Create a store; a `ConflictError`, which is a `ValueError`, when it exists."""
+        store, policy = self._store(store_name), check_policy(policy)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise InvalidTypeError(f"metadata must be a dict, not {shorten(metadata)}")
+        value = encode_value({} if metadata is None else metadata)
+        return self._store_document(store, self.engine.store_writer.create(store, value, policy, command_id))
+
+    def get_store(self, store_name: str) -> StoreDocument | None:
+        """Return a store, None when it is missing; one that only has keys has empty metadata."""
+        return self._find_store(self._store(store_name))
+
+    def has_store(self, store_name: str) -> bool:
+        """Say whether a store exists."""
+        return self._count(self._store(store_name)) > 0
+
+    def list_stores(self) -> list[str]:
+        """Return the names of the stores of the context, sorted."""
+        return [store.name for store in self._stores()]
+
+    def count_stores(self) -> int:
+        """Return how many there are."""
+        return len(self._stores())
+
+    def delete_store(self, store_name: str, *, command_id: str | None = None) -> int:
+        """Delete a store with its documents; returns their number, 0 when it is missing."""
+        return self.engine.store_writer.drop([self._store(store_name)], command_id)
+
+    def cleanup(self) -> int:
+        """Delete all stores of the context; returns the number of their documents."""
+        return self.engine.store_writer.drop(self._known())
+
+    def clear_cache(self, store_name: str | None = None) -> None:
+        """Evict the documents of one store, or of all of the context, that may be evicted or have a time to live."""
+        stores = self._known() if store_name is None else [self._store(store_name)]
+        self.engine.store_writer.clear_cache(stores)
+
+    def set_key(
+        self,
+        store_name: str,
+        key: str,
+        value: Any,
+        ttl: float | None = None,
+        policy: str = KeyPolicy.PERSIST,
+        *,
+        command_id: str | None = None,
+    ) -> KeyDocument:
+        """Set a key; with a time to live it may be evicted, whatever the policy."""
+        store, key = self._store(store_name), check_user_key(key)
+        ttl, policy = check_ttl(ttl), check_policy(policy)
+        encoded = encode_value(value)
+        made = self.engine.store_writer.set(store, key, encoded, ttl, policy, command_id)
+        return self._key_document(store, key, made)
+
+    def put(self, store_name: str, key: str, value: Any, ttl: float | None, policy: str) -> None:
+        """Set a key, and make no document of it."""
+        store, key = self._store(store_name), check_user_key(key)
+        ttl, policy = check_ttl(ttl), check_policy(policy)
+        self.engine.store_writer.set(store, key, encode_value(value), ttl, policy)
+
+    def set_many(
+        self,
+        store_name: str,
+        values: Mapping[str, Any],
+        ttl: float | None = None,
+        policy: str = KeyPolicy.PERSIST,
+        *,
+        command_id: str | None = None,
+    ) -> None:
+        """Set many keys: none of them when one is refused.
+
+        They are recorded in parts of up to 10,000. Called again with the same id and the same keys and values in the
+        same order, it does nothing twice and finishes what was left.
+        """
+        store, ttl, policy = self._store(store_name), check_ttl(ttl), check_policy(policy)
+        if not isinstance(values, Mapping):
+            raise InvalidTypeError(f"set_many takes a mapping of keys to values, not {shorten(values)}")
+        encoded = [(check_user_key(key), _encoded(key, value)) for key, value in values.items()]
+        self.engine.store_writer.set_many(store, encoded, ttl, policy, command_id)
+
+    def get_key(self, store_name: str, key: str) -> KeyDocument | None:
+        """Return a key, None when it is missing."""
+        store, key = self._store(store_name), check_text(key, "key")
+        found = self._alive(store, key)
+        return None if found is None else self._key_document(store, key, found)
+
+    def get_value(self, store_name: str, key: str) -> Any:
+        """Return the value of a key, None when it is missing."""
+        found = self._alive(self._store(store_name), check_text(key, "key"))
+        return None if found is None else decode_value(found.value)
+
+    def has_key(self, store_name: str, key: str) -> bool:
+        """Say whether a key exists."""
+        return self._alive(self._store(store_name), check_text(key, "key")) is not None
+
+    def delete_key(self, store_name: str, key: str, *, command_id: str | None = None) -> bool:
+        """Delete a key; False when it is missing."""
+        return self.engine.store_writer.delete(self._store(store_name), check_user_key(key), command_id)
+
+    def update_ttl(
+        self, store_name: str, key: str, ttl: float | None, *, command_id: str | None = None
+    ) -> KeyDocument | None:
+        """Change when a key expires; None for never, which leaves the policy. Returns the key, None when it is missing."""
+        store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
+        made = self.engine.store_writer.update_ttl(store, key, ttl, command_id)
+        return None if made is None else self._key_document(store, key, made)
+
+    def update_policy(
+        self, store_name: str, key: str, policy: str, *, command_id: str | None = None
+    ) -> KeyDocument | None:
+        """Change whether a key may be evicted. Returns the key, None when it is missing."""
+        store, key, policy = self._store(store_name), check_user_key(key), check_policy(policy)
+        made = self.engine.store_writer.update_policy(store, key, policy, command_id)
+        return None if made is None else self._key_document(store, key, made)
+
+    def list_keys(self, store_name: str) -> list[str]:
+        """Return the keys of a store, oldest first; those of one moment are sorted."""
+        store = self._store(store_name)
+        with self._reader.listing() as connection:
+            found = self._reader.tables.listed(connection, store, self.engine.now())
+        return [key for key in found if key != STORE_KEY]
+
+    def count_keys(self, store_name: str) -> int:
+        """Return how many there are."""
+        store = self._store(store_name)
+        return self._count(store) - (self._alive(store, STORE_KEY) is not None)
+
+    def clear(self, store_name: str, *, command_id: str | None = None) -> None:
+        """Delete all keys of a store; the store and its metadata stay."""
+        self.engine.store_writer.clear(self._store(store_name), command_id)
+
+    def has_store_global(self, store_name: str) -> bool:
+        """Say whether a store of the name exists in any context."""
+        return bool(self._stores(everywhere=True, name=check_name(store_name, "store_name")))
+
+    def list_stores_global(self) -> list[StoreDocument]:
+        """Return the stores of all contexts, one for each name and dataset id; that is text here."""
+        found = (self._find_store(store) for store in self._stores(everywhere=True))
+        return [document for document in found if document is not None]
+
+    def count_stores_global(self) -> int:
+        """Return how many there are."""
+        return len(self._stores(everywhere=True))
+
+    def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
+        """Delete the stores of a name in all contexts; returns the number of their documents."""
+        return self.engine.store_writer.drop(
+            self._known(everywhere=True, name=check_name(store_name, "store_name")), command_id
+        )
+
+    def _store(self, store_name: object) -> StoreId:
+        return store_id(self.collection_name, check_name(store_name, "store_name"), self.context)
+
+    def _alive(self, store: StoreId, key: str) -> Document | None:
+        found = self._reader.get(store, key)
+        return found if found is not None and found.is_alive(self.engine.now()) else None
+
+    def _count(self, store: StoreId) -> int:
+        with self._reader.listing() as connection:
+            return self._reader.tables.count(connection, store, self.engine.now())
+
+    def _stores(self, *, everywhere: bool = False, name: str | None = None) -> list[StoreId]:
+        """Return the stores that exist."""
+        return self._known(everywhere=everywhere, name=name, now=self.engine.now())
+
+    def _known(
+        self, *, everywhere: bool = False, name: str | None = None, now: int | None = None
+    ) -> list[StoreId]:
+        """Return the stores that ever were, or exist at a time."""
+        with self._reader.listing() as connection:
+            return self._reader.tables.stores(
+                connection,
+                self.collection_name,
+                dataset_id=self.context,
+                everywhere=everywhere,
+                name=name,
+                now=now,
+            )
+
+    def _find_store(self, store: StoreId) -> StoreDocument | None:
+        document = self._alive(store, STORE_KEY)
+        if document is not None:
+            return self._store_document(store, document)
+        with self._reader.listing() as connection:
+            since = self._reader.tables.since(connection, store, self.engine.now())
+        if since is None:
+            return None
+        return self._store_document(
+            store, Document(_NO_METADATA, since, since, None, KeyPolicy.PERSIST.value, 0)
+        )
+
+    def _key_document(self, store: StoreId, key: str, document: Document) -> KeyDocument:
+        return KeyDocument(store.name, key, decode_value(document.value), **self._facts(store, key, document))
+
+    def _store_document(self, store: StoreId, document: Document) -> StoreDocument:
+        value = decode_value(document.value)
+        return StoreDocument(store.name, value=value, **self._facts(store, STORE_KEY, document))
+
+    def _facts(self, store: StoreId, key: str, document: Document) -> dict[str, Any]:
+        expires_at = document.expires_at
+        return {
+            "_id": document_id(store, key),
+            "dataset_id": self.dataset_id if store.dataset_id == self.context else store.dataset_id,
+            "created_at": utc(document.created_at),
+            "updated_at": utc(document.updated_at),
+            "expires_at": None if expires_at is None else utc(expires_at),
+            "policy": _POLICIES[document.policy],
+        }
+
+
+def document_id(store: StoreId, key: str) -> str:
+    """Return the id of a document: 64 hex digits that stay the same."""
+    return store.digest.hex() + key_digest(key).hex()
+
+
+def _encoded(key: str, value: Any) -> bytes:
+    try:
+        return encode_value(value)
+    except (InvalidTypeError, InvalidValueError) as error:
+        raise type(error)(f"key {shorten(key)}: {error}") from None

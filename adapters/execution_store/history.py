@@ -1,0 +1,147 @@
+"""The history of a store: each change of its keys, with what stood before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ...engine.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ...engine.errors import UsageError
+from ...engine.event import Event
+from ...engine.event_batch import unpack_states
+from ...engine.events import decode_event, subject_and_kind
+from ...engine.log import Log
+from ...engine.store_events import STORE_KEY, STORE_TOPICS, StoreCreated, StoreDeleted, StoreEvent
+from ...engine.store_names import StoreId, check_name, check_text, store_id
+from ...engine.store_state import Document, StoreChanges
+from ...engine.store_values import decode_value
+from ...engine.times import utc
+from .documents import KeyPolicy
+from .engine_repo import EngineStoreRepo
+from .repo import ExecutionStoreRepo
+
+_BATCHES_AT_ONCE = 8
+
+
+class KeyState(msgspec.Struct, frozen=True):
+    """What a key held; an expired one held it until then."""
+
+    value: Any
+    policy: KeyPolicy
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, document: Document) -> KeyState:
+        """Return what a document holds."""
+        return cls(
+            decode_value(document.value),
+            KeyPolicy(document.policy),
+            utc(document.created_at),
+            utc(document.updated_at),
+            None if document.expires_at is None else utc(document.expires_at),
+        )
+
+
+class KeyChange(msgspec.Struct, frozen=True):
+    """One change of a store.
+
+    Attributes
+    ----------
+    position : int
+        Place in the log.
+    at : datetime
+        When it was recorded, UTC.
+    actor : str
+        Who acted.
+    kind : str
+        ``set``, ``ttl_changed``, ``policy_changed``, ``deleted`` or ``evicted``; of the store itself ``store_created`` or
+        ``store_deleted``.
+    key : str or None
+        The key; None when it is about the store.
+    before, after : KeyState or None
+        What the key, or the store's own document, held; None where there was nothing.
+    """
+
+    position: int
+    at: datetime
+    actor: str
+    kind: str
+    key: str | None
+    before: KeyState | None
+    after: KeyState | None
+
+
+def key_history(repo: ExecutionStoreRepo, store_name: str, key: str | None) -> Iterator[KeyChange]:
+    """Yield each change of a store, or of one of its keys, oldest first."""
+    if not isinstance(repo, EngineStoreRepo):
+        raise UsageError(f"{repo!r} keeps no history: only an engine's log does")
+    name = check_name(store_name, "store_name")
+    wanted = None if key is None else check_text(key, "key")
+    store = store_id(repo.collection_name, name, repo.context)
+    return _changes(repo.engine.log, store, wanted)
+
+
+def _changes(log: Log, store: StoreId, key: str | None) -> Iterator[KeyChange]:
+    changes = StoreChanges()
+    held = changes.of(store).keys
+    for header, position, event in _events(log, store, key):
+        which = (
+            STORE_KEY if isinstance(event, StoreCreated | StoreDeleted) else getattr(event, "key", STORE_KEY)
+        )
+        concerned = which if key is None or not isinstance(event, StoreDeleted) else key
+        before = held.get(concerned)
+        changes.add(event, position, header.recorded_at)
+        after = held.get(concerned)
+        if key is None or (concerned == key and (before or after)):
+            yield KeyChange(
+                position=position,
+                at=utc(header.recorded_at),
+                actor=header.actor,
+                kind=_kind(event),
+                key=None if concerned == STORE_KEY else concerned,
+                before=KeyState.of(before) if isinstance(before, Document) else None,
+                after=KeyState.of(after) if isinstance(after, Document) else None,
+            )
+
+
+def _kind(event: Event) -> str:
+    subject, kind = subject_and_kind(type(event).__name__)
+    return kind if subject == "key" else f"{subject}_{kind}"
+
+
+def _events(log: Log, store: StoreId, key: str | None) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
+    """Yield the events of a store that may be about a key, in order."""
+    headers: list[BatchHeader] = []
+    for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA):
+        headers.append(header)
+        if len(headers) == _BATCHES_AT_ONCE:
+            yield from _opened(log, headers, key)
+            headers = []
+    yield from _opened(log, headers, key)
+
+
+def _opened(
+    log: Log, headers: list[BatchHeader], key: str | None
+) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
+    bodies = log.bodies([header.first_position for header in headers])
+    for header, body in zip(headers, bodies, strict=True):
+        if not _may_hold(header, body, key):
+            continue
+        for index, (topic, state) in enumerate(unpack_states(header, body)):
+            if topic in STORE_TOPICS:
+                event = decode_event(topic, header.stream_id, header.first_version + index, state)
+                if isinstance(event, StoreEvent):
+                    yield header, header.first_position + index, event
+
+
+def _may_hold(header: BatchHeader, body: Body, key: str | None) -> bool:
+    """Say whether a batch may have events about a key, without decoding them."""
+    if key is None or not {StoreCreated.__name__, StoreDeleted.__name__}.isdisjoint(header.topics):
+        return True
+    searched = key.encode()
+    return any(searched in body.open_block(number).raw for number in range(body.blocks))
