@@ -6,8 +6,9 @@ the plain types become the plain types. A datetime keeps its offset from UTC, or
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -186,6 +187,51 @@ def _show(path: _Path) -> str:
         parts.append(f"[{step}]" if isinstance(step, int) else f"[{shorten(step)}]")
     shown = "value" + "".join(reversed(parts))
     return shown if len(shown) <= 200 else f"{shown[:100]}...{shown[-90:]}"
+
+
+def json_form(value: Any) -> Any:
+    """Return a value as JSON has it: bytes, datetimes and UUIDs become an object of one key that says what it is."""
+    match value:
+        case bytes():
+            return {_BYTES_NAME: base64.b64encode(value).decode()}
+        case datetime():
+            return {_DATETIME_NAME: value.isoformat()}
+        case UUID():
+            return {_UUID_NAME: str(value)}
+        case dict():
+            return {key: json_form(item) for key, item in value.items()}
+        case list():
+            return [json_form(item) for item in value]
+        case _:
+            return value
+
+
+def from_json_form(value: Any) -> Any:
+    """Return the value that `json_form` stands for; `InvalidValueError` when bytes, a time or a UUID is none."""
+    if isinstance(value, list):
+        return [from_json_form(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((name, item),) = value.items()
+        if name in _READ and isinstance(item, str):
+            try:
+                return _READ[name](item)
+            except ValueError as error:
+                raise InvalidValueError(f"{name}: {shorten(item)} is refused: {error}") from error
+    return {key: from_json_form(item) for key, item in value.items()}
+
+
+def _read_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+_BYTES_NAME, _DATETIME_NAME, _UUID_NAME = "$bytes", "$datetime", "$uuid"
+_READ: dict[str, Callable[[str], Any]] = {
+    _BYTES_NAME: _read_base64,
+    _DATETIME_NAME: datetime.fromisoformat,
+    _UUID_NAME: UUID,
+}
 
 
 def _extension(code: int, data: memoryview) -> Any:

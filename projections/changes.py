@@ -17,6 +17,8 @@ from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_i
 from ..engine.frames import decode_record
 from ..engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ..engine.log import Log
+from ..engine.store_events import KeySet, StoreCreated
+from ..engine.store_values import decode_value, json_form
 from ..engine.times import utc
 from .history import BatchRow, Wanted
 
@@ -165,6 +167,8 @@ class _EventImages(msgspec.Struct, frozen=True):
     said: Wire
 
     def before(self) -> Wire | None:
+        if self.said.get("previous"):
+            return _said_at(self.log, self.said["previous"])
         if subject_and_kind(self.topic)[1] not in _REPLACING:
             return None
         earlier: Wire = {}
@@ -190,6 +194,11 @@ def _said_in(log: Log, header: BatchHeader) -> list[tuple[str, Wire]]:
     ]
 
 
+def _said_at(log: Log, position: int) -> Wire:
+    header = log.batch_at(position)
+    return _said_in(log, header)[position - header.first_position][1]
+
+
 def payload_wire(frame_id: str | None, payload: bytes) -> Wire | None:
     """Return the wire form of a canonical payload; None for an empty one, of a delete."""
     return decode_record(payload).to_wire(frame_id) if payload else None
@@ -197,6 +206,8 @@ def payload_wire(frame_id: str | None, payload: bytes) -> Wire | None:
 
 def _said(event: Event) -> Wire:
     plain = msgspec.structs.asdict(event)
+    if isinstance(event, StoreCreated | KeySet):
+        plain["value"] = json_form(decode_value(event.value))
     return {name: value for name, value in plain.items() if name not in _ORIGINATOR}
 
 

@@ -11,7 +11,9 @@ import itertools
 import json
 import shutil
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from uuid import UUID
 
 import reader
 
@@ -32,6 +34,7 @@ from framelode import (
     Polygon3D,
     SingleFrame,
 )
+from framelode.adapters.execution_store import ExecutionStore
 from framelode.engine.events import UploadedFile
 from framelode.engine.pin_events import PinAdded, PinLocked, PinUpdated
 
@@ -122,6 +125,7 @@ def write(engine):
     )
     engine.commands.record_deleted_sources([sent.uri])
     write_pins(engine)
+    write_stores(engine)
     engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
     engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
     condemned = engine.commands.blob_ledger.condemned()
@@ -147,6 +151,31 @@ def write_pins(engine):
         pins.observe("moved", found)
 
     engine.commands.record_pins("0e" * 16, change)
+
+
+def write_stores(engine):
+    values = {
+        "text é": "\U0001f355",
+        "none": None,
+        "many": [1, 2.5, True, -(2**63), 2**64 - 1],
+        "bytes": b"\0\xff",
+    }
+    moment = datetime(2024, 2, 29, 12, 0, 0, 1, tzinfo=timezone(timedelta(hours=-5)))
+    store = ExecutionStore.create("settings")
+    store.service.create_store("settings", {"made": "here"}, "evict")
+    store.set_many({**values, "when": [moment, UUID(int=7)]}, command_id="settings 1")
+    store.set("none", {"b": 1, "a": {"c": []}})
+    store.set("short", "lived", ttl=0)
+    store.set("short", "again", ttl=3600)
+    store.update_ttl("short", None)
+    store.update_policy("many", "evict")
+    store.delete("bytes")
+    store.clear_cache()
+    of_dataset = ExecutionStore.create("settings", "65f0c0ffee65f0c0ffee0000", "evict", "others")
+    of_dataset.set("kept", 1, ttl=0.25)
+    gone = ExecutionStore.create("gone")
+    gone.set_many({"a": 1, "b": 2})
+    gone.service.delete_store("gone")
 
 
 def make(folder):

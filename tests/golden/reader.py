@@ -73,6 +73,11 @@ def pack(value: Any) -> bytes:
     return _length(len(data), (32, 0xA0), b"\xd9", b"\xda", b"\xdb") + data
 
 
+def pack_array(items: list[str | None]) -> bytes:
+    """Encode texts, and None, as a msgpack array."""
+    return bytes([0x90 | len(items)]) + b"".join(b"\xc0" if i is None else pack(i) for i in items)
+
+
 def _length(n: int, fix: tuple[int, int] | None, short: bytes | None, middle: bytes, long: bytes) -> bytes:
     if fix and n < fix[0]:
         return bytes([fix[1] | n])
@@ -190,6 +195,8 @@ class Reader:
         self.banned_blobs: set[str] = set()
         self.uploads: dict[tuple[str, str], str] = {}
         self.pins: dict[str, Any] = {}
+        self.stores: dict[str, dict[str, list[Any]]] = {}
+        self.written: dict[tuple[str, str], int] = {}
         self.batches: list[dict[str, Any]] = []
         self.uuid = ""
         self.head = 0
@@ -264,11 +271,14 @@ class Reader:
         else:
             require(row["schema"] == "events.1" and row["keys"] == b"", "the schema is unknown", first)
             topics = json.loads(row["topics"])
-            for event in events:
+            for position, event in enumerate(events, first):
                 number, state = msgspec.msgpack.decode(event)
                 schema_version, fields = msgspec.msgpack.decode(state)
                 require(schema_version == 1, "the schema version is newer", first)
-                self._fold_event(row["stream_id"], topics[number], fields)
+                if topics[number].startswith(("Store", "Key")):
+                    self._fold_store(row["stream_id"], topics[number], fields, position, row["recorded_at"])
+                else:
+                    self._fold_event(row["stream_id"], topics[number], fields)
 
     def _fold_frames(self, row: sqlite3.Row, events: list[bytes]) -> None:
         version = self.versions[row["stream_id"]]
@@ -336,6 +346,34 @@ class Reader:
             case _:
                 self._fold_small(self.versions[stream], topic, fields)
 
+    def _fold_store(self, stream: str, topic: str, fields: dict[str, Any], position: int, at: int) -> None:
+        names = [fields.get("collection", "execution_store"), fields["store"], fields.get("dataset_id")]
+        named = pack_array(names)
+        require(stream == "store-" + blake3(named).hexdigest()[:32], "a key is in the wrong stream", position)
+        documents = self.stores.setdefault(stream, {})
+        key = fields.get("key", "__store__")
+        if topic == "StoreDeleted":
+            require(len(documents) == fields["documents"], "a store had other documents", position)
+            documents.clear()
+            return
+        document = documents.get(key)
+        held = self.written.get((stream, key), 0) if document else 0
+        if topic != "StoreCreated":
+            require(fields.get("previous", 0) == held, "a change follows another one", position)
+        self.written[stream, key] = position
+        policy, expires_at = fields.get("policy", "persist"), fields.get("expires_at")
+        match topic:
+            case "StoreCreated" | "KeySet":
+                created_at = fields.get("created_at") or at
+                require(created_at == (document[1] if document else at), "a key has another age", position)
+                documents[key] = [fields["value"].hex(), created_at, at, expires_at, policy]
+            case "KeyTtlChanged" | "KeyPolicyChanged":
+                documents[key] = [*document[:3], expires_at, policy]
+            case "KeyDeleted" | "KeyEvicted":
+                del documents[key]
+            case _:
+                raise Unsound(f"the topic {topic} is unknown")
+
     def _fold_small(self, version: Version, topic: str, fields: dict[str, Any]) -> None:
         match topic:
             case "VersionRenamed":
@@ -367,6 +405,7 @@ class Reader:
             "banned_blobs": sorted(self.banned_blobs),
             "uploads": sorted(self.uploads.values()),
             "pins": self.pins,
+            "stores": {stream: documents for stream, documents in self.stores.items() if documents},
             "datasets": {key: vars(dataset) for key, dataset in self.datasets.items()},
             "versions": {
                 key: {

@@ -69,6 +69,7 @@ def summary_of(engine):
         "banned_blobs": sorted(engine.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
         "uploads": uploads_of(engine),
         "pins": pins_of(engine),
+        "stores": stores_of(engine),
     }
 
 
@@ -81,6 +82,21 @@ def uploads_of(engine):
 def pins_of(engine):
     standing = engine.standing_pins(WantedPins())
     return {f"{pin.project}/{pin.manifest}/{pin.name}": pin.after for pin in standing}
+
+
+def stores_of(engine):
+    reader = engine.store_reader
+    with reader.listing() as connection:
+        stores = reader.tables.names(connection).values()
+    found = {store.stream: reader.find(store, [key.key for key in reader.keys(store)]) for store in stores}
+    return {
+        stream: {
+            key: [one.value.hex(), one.created_at, one.updated_at, one.expires_at, one.policy]
+            for key, one in documents.items()
+        }
+        for stream, documents in found.items()
+        if documents
+    }
 
 
 def version_summary(engine, row):

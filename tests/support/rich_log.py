@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from framelode import DatasetVersion, SingleFrame
+from framelode.adapters.execution_store import EngineStoreRepo, ExecutionStore, ExecutionStoreService
 from framelode.engine.blob_uris import blob_uri
 from framelode.engine.event_batch import pack_states
 from framelode.engine.events import UploadedFile
@@ -74,12 +75,35 @@ def steps(engine):
         )
         branch.add_frames(frames(start, start + 4, label=name, width=9), **arguments)
         yield
+    settings = store(engine)
+    settings.service.create_store("settings", {"for": "tests"}, "evict")
+    settings.set_many({f"key {n}": {"n": n} for n in range(7)})
+    settings.set("key 1", [b"again", None])
+    settings.set("gone", 1, ttl=0)
+    settings.set_cache("cached", "x", ttl=10**6)
+    yield
+    settings.set("gone", 2)
+    settings.delete("key 2")
+    settings.update_ttl("key 3", 10**6)
+    settings.update_policy("key 4", "evict")
+    other = store(engine, "scratch", dataset_id=dataset.id, collection_name="elsewhere")
+    other.set_many({"a": 1, "b": 2}, ttl=10**6)
+    yield
+    settings.clear_cache()
+    other.service.delete_store("scratch")
+    other.set("c", 3)
+    settings.set("key 5", "last", ttl=10**6)
+    yield
     branch.set_tags(["x"])
     engine.dataset("food").rename("meals")
     yield
     DatasetVersion.create_new_dataset("empty", description="nothing yet")
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")
     yield
+
+
+def store(engine, name="settings", **arguments):
+    return ExecutionStore(name, ExecutionStoreService(EngineStoreRepo(engine, **arguments)))
 
 
 def play(engine):
