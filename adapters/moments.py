@@ -84,7 +84,12 @@ class EngineAt(Engine):
         """Return the engine as it was at a moment that is not later than this one."""
         if moment is None:
             return self
-        view = self.origin.at(position_at(self.log, moment))
+        position = position_at(self.log, moment)
+        if position == self.as_of and not (
+            isinstance(moment, datetime) and microseconds(moment) < self._time
+        ):
+            return self
+        view = self.origin.at(position)
         return view.timed(moment) if isinstance(view, EngineAt) else view
 
     def timed(self, moment: Moment) -> EngineAt:
