@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -153,24 +153,22 @@ def _too_large(size: int) -> InvalidValueError:
 
 def _lone_surrogate(value: Any, path: _Path) -> str:
     """Return what is said of a value that holds a lone surrogate: where it is."""
-    place = _find_surrogate(value, path)
+    place = next(_surrogates(value, path), path)
     return f"{_show(place)}: text with a lone surrogate is refused; allowed: text that is Unicode"
 
 
-def _find_surrogate(value: Any, path: _Path) -> _Path:
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-        if any(_is_broken(key) for key in value):
-            return path
+def _surrogates(value: Any, path: _Path) -> Iterator[_Path]:
+    """Yield the places of lone surrogates; that of a key is its mapping."""
+    if _is_broken(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if _is_broken(key):
+                yield path
+            yield from _surrogates(item, (path, key))
     elif isinstance(value, (list, tuple)):
-        pairs = list(enumerate(value))
-    else:
-        return path
-    for key, item in pairs:
-        found = _find_surrogate(item, (path, key))
-        if found != (path, key) or _is_broken(item):
-            return found
-    return path
+        for index, item in enumerate(value):
+            yield from _surrogates(item, (path, index))
 
 
 def _is_broken(value: object) -> bool:

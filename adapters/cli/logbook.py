@@ -11,6 +11,7 @@ import msgspec
 
 from ...engine.events import subject_and_kind
 from ...engine.moments import Moment
+from ...engine.store_names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
 from ...projections.changes import Change
 from ...projections.history import BatchRow
@@ -53,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True):
     dataset: str | None
     version: str | None
     stream: str
+    store: str | None
     added: int
     updated: int
     deleted: int
@@ -107,6 +109,8 @@ def print_entry(entry: Entry, *, json: bool) -> None:
     first, last = entry.first_position, entry.last_position
     positions = f"{first}" if first == last else f"{first}-{last}"
     place = "/".join(filter(None, (entry.dataset,))) + (f"@{entry.version}" if entry.version else "")
+    if entry.store is not None:
+        place = f"store {entry.store}"
     say(
         f"{positions:>15}  {entry.at[:19].replace('T', ' ')}  {entry.actor}  {place or entry.stream}  {_what(entry)}"
     )
@@ -132,6 +136,19 @@ class _Names:
             versions = engine.catalog.versions(connection, removed=True)
         self.datasets = {row.dataset_id: str(Address(row.name, row.project)) for row in datasets}
         self.versions = {row.version_id: row.name for row in versions}
+        self._engine = engine
+        self._stores: dict[str, StoreId] | None = None
+
+    def store(self, stream: str) -> str | None:
+        """Return the name of the store that a stream is of."""
+        if not stream.startswith(STREAM_PREFIX):
+            return None
+        if self._stores is None or stream not in self._stores:
+            reader = self._engine.store_reader
+            with reader.listing() as connection:
+                self._stores = reader.tables.names(connection)
+        found = self._stores.get(stream)
+        return found and found.name
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
@@ -186,6 +203,7 @@ def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
         dataset=names.datasets.get(last.dataset_id or ""),
         version=names.versions.get(last.version_id or ""),
         stream=last.stream_id,
+        store=names.store(last.stream_id),
         added=sum(row.added for row in run),
         updated=sum(row.updated for row in run),
         deleted=sum(row.deleted for row in run),

@@ -16,6 +16,7 @@ from .looking_back import looking_back
 from .output import say
 from .process import Commands, run
 from .starting import imports, starting
+from .stores import stores
 from .upkeep import upkeep
 
 SUMMARY = (
@@ -35,6 +36,7 @@ for commands in (listing, drafting, looking_back, upkeep, completing):
     app.add_typer(commands)
 app.command("export")(portable.export)
 imports.command("log")(portable.import_log)
+app.add_typer(stores, name="store", help="Keep keys and values.")
 app.add_typer(checkpoints, name="checkpoint", help="Keep what the log's head was.")
 
 

@@ -1,0 +1,158 @@
+"""`framelode store`: execution stores, their keys and values."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.context import acting
+from ...engine.errors import InvalidValueError, NotFoundError
+from .options import Actor, AsOf, Json, engine_of, span_of
+from .output import print_json, say
+
+stores = typer.Typer()
+
+StoreText = Annotated[str, typer.Argument(metavar="STORE", help="Name of the store.")]
+KeyText = Annotated[str, typer.Argument(metavar="KEY", help="The key.")]
+DatasetId = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="ID", help="The stores of this dataset id; else those of none."),
+]
+Collection = Annotated[str | None, typer.Option(metavar="NAME", help="A key space of its own.")]
+
+
+@stores.command("ls")
+def list_stores(
+    context: typer.Context,
+    store: Annotated[str | None, typer.Argument(metavar="STORE", help="Name of a store.")] = None,
+    dataset: DatasetId = None,
+    collection: Collection = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """List the stores of all datasets, or of one; or the keys of a store, oldest first."""
+    from . import store_views as views
+
+    with engine_of(context, as_of) as engine:
+        repo = views.repo_of(engine, dataset, collection)
+        if store is not None:
+            keys = views.list_keys(repo, store)
+            print_json({"keys": keys}) if json else views.print_keys(keys)
+            return
+        found = views.list_stores(repo, everywhere=dataset is None)
+        print_json({"stores": found}) if json else views.print_stores(found)
+
+
+@stores.command("get")
+def get(
+    context: typer.Context,
+    store: StoreText,
+    key: KeyText,
+    dataset: DatasetId = None,
+    collection: Collection = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Print the value of a key as JSON; with --json also what is known of it."""
+    from . import store_views as views
+
+    with engine_of(context, as_of) as engine:
+        found = views.repo_of(engine, dataset, collection).get_key(store, key)
+        if found is None:
+            raise NotFoundError(f"store {store!r} has no key {key!r}{engine.when}")
+    shown = views.key_view(found)
+    print_json({"key": shown}) if json else say(json_text.dumps(shown.value, ensure_ascii=False))
+
+
+@stores.command("set")
+def set_key(
+    context: typer.Context,
+    store: StoreText,
+    key: KeyText,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="JSON; - reads it from stdin.")],
+    text: Annotated[bool, typer.Option("--text", help="Take VALUE as text, not as JSON.")] = False,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="It expires then: a number and s, m, h, d or w.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(metavar="POLICY", help="persist, or evict: removed when the cache is cleared.")
+    ] = "persist",
+    dataset: DatasetId = None,
+    collection: Collection = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Set a key; the store need not be there."""
+    from . import store_views as views
+
+    given = sys.stdin.read() if value == "-" else value
+    parsed = given if text else _parse(given)
+    seconds = None if ttl is None else span_of(ttl, "--ttl").total_seconds()
+    with engine_of(context) as engine, acting(actor):
+        made = views.repo_of(engine, dataset, collection).set_key(store, key, parsed, seconds, policy)
+    shown = views.key_view(made)
+    print_json({"key": shown}) if json else say(f"set {key} of {store}")
+
+
+@stores.command("rm")
+def remove(
+    context: typer.Context,
+    store: StoreText,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="The key; else the whole store.")] = None,
+    dataset: DatasetId = None,
+    collection: Collection = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Delete a key, or a store with all its keys; their history stays."""
+    from . import store_views as views
+
+    with engine_of(context) as engine, acting(actor):
+        repo = views.repo_of(engine, dataset, collection)
+        documents = repo.delete_store(store) if key is None else int(repo.delete_key(store, key))
+    if not documents:
+        raise NotFoundError(
+            f"there is no store {store!r}" if key is None else f"store {store!r} has no key {key!r}"
+        )
+    if json:
+        print_json({"store": store, "key": key, "documents": documents})
+    else:
+        say(f"deleted store {store}: {documents:,} documents" if key is None else f"deleted {key} of {store}")
+
+
+@stores.command("history")
+def history(
+    context: typer.Context,
+    store: StoreText,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="The key; else all of the store.")] = None,
+    dataset: DatasetId = None,
+    collection: Collection = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Show each change of a store or key, oldest first: position, time, actor, what stood before and after."""
+    from ..execution_store.history import key_history
+    from . import store_views as views
+
+    with engine_of(context, as_of) as engine:
+        found = False
+        for change in key_history(views.repo_of(engine, dataset, collection), store, key):
+            found = True
+            views.print_change(change, json=json)
+        if not found:
+            what = f"store {store!r}" if key is None else f"key {key!r} of store {store!r}"
+            raise NotFoundError(f"nothing was ever recorded of {what}{engine.when}")
+
+
+def _parse(text: str) -> Any:
+    from ...engine.store_values import from_json_form
+
+    try:
+        return from_json_form(json_text.loads(text))
+    except (json_text.JSONDecodeError, RecursionError) as error:
+        raise InvalidValueError(
+            f"VALUE is not JSON ({error}): quote text as '\"text\"', or give --text"
+        ) from error
