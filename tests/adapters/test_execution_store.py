@@ -56,9 +56,12 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def engine(tmp_path, clock):
-    with framelode.connect(tmp_path / "engine", clock=clock) as engine:
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.long)])
+def engine(request, tmp_path, clock):
+    url, blobs = tmp_path / "engine", None
+    if request.param == "postgres":
+        url, blobs = request.getfixturevalue("postgres_url"), tmp_path / "blobs"
+    with framelode.connect(url, clock=clock, blobs=blobs) as engine:
         yield engine
     engine.close()
 
@@ -849,7 +852,7 @@ class TestCommands:
 
 class TestOthers:
     def test_two_services_see_each_other(self, engine, clock, tmp_path):
-        other = framelode.connect(tmp_path / "engine", clock=clock)
+        other = framelode.connect(engine.url, clock=clock)
         one, two = (
             ExecutionStore("s", ExecutionStoreService(EngineStoreRepo(each))) for each in (engine, other)
         )
@@ -869,7 +872,7 @@ class TestOthers:
         engine.verify()
 
     def test_more_news_than_are_folded_in_memory(self, engine, store, clock, tmp_path):
-        other = framelode.connect(tmp_path / "engine", clock=clock)
+        other = framelode.connect(engine.url, clock=clock)
         theirs = ExecutionStore("settings", ExecutionStoreService(EngineStoreRepo(other)))
         store.set("a", 1)
         theirs.set_many({f"k{n}": n for n in range(3000)})
@@ -896,7 +899,7 @@ class TestOthers:
 
     def test_engines_lose_nothing(self, engine, tmp_path):
         def write(thread):
-            mine = framelode.connect(tmp_path / "engine")
+            mine = framelode.connect(engine.url)
             store = ExecutionStore("s", ExecutionStoreService(EngineStoreRepo(mine)))
             for number in range(20):
                 store.set(f"{thread} {number}", number)
@@ -1047,10 +1050,10 @@ class TestPast:
         store.set("a", 1, ttl=10)
         clock.pass_(100)
         store.set("a", 2)
-        with framelode.connect(tmp_path / "engine", as_of=moment(START + 10 * SECOND)) as view:
+        with framelode.connect(engine.url, as_of=moment(START + 10 * SECOND)) as view:
             assert not ExecutionStore.create("settings").has("a")
         view.close()
-        with framelode.connect(tmp_path / "engine", as_of=1) as view:
+        with framelode.connect(engine.url, as_of=1) as view:
             past = ExecutionStore.create("settings")
             assert past.get("a") == 1
             assert [change.kind for change in past.history("a")] == ["set"]
@@ -1083,7 +1086,7 @@ class TestDamage:
         engine.close()
         for file in (tmp_path / "engine").glob("projections.db*"):
             file.unlink()
-        with framelode.connect(tmp_path / "engine", clock=clock) as again:
+        with framelode.connect(engine.url, clock=clock) as again:
             assert ExecutionStore.create("settings").list_keys() == ["a", "b"]
         again.close()
 
