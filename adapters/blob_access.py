@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from ..engine.blob_commands import BlobCommands
 from ..engine.blobs import BlobStore, ScrubFindings
@@ -92,12 +93,12 @@ class BlobAccess:
             f"garbage collection deleted it at {describe_moment(when.position, when.at)}, when no frame named it any more"
         )
 
-    def referenced(self) -> set[str]:
+    def referenced(self, executor: Executor | None = None) -> set[str]:
         """Return the blobs that frames of existing versions name, level with the log."""
         self._runner.catch_up(self._catalog)
         with self._runner.store.read() as connection:
             versions = [row.version_id for row in self._catalog.versions(connection)]
-        return referenced(self._commands.record_log, self._states, versions)
+        return referenced(self._commands.record_log, self._states, versions, executor)
 
     def named_after(self, position: int) -> set[str]:
         """Return the blobs that events after a position name."""
@@ -105,9 +106,11 @@ class BlobAccess:
         with self._runner.store.read() as connection:
             return self._names.named_after(connection, position)
 
-    def scrub(self, progress: Callable[[int, int], None] | None = None) -> ScrubFindings:
+    def scrub(
+        self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
+    ) -> ScrubFindings:
         """Read every blob, and look for those that frames name."""
-        return self.store.scrub(progress=progress, expected=self.referenced())
+        return self.store.scrub(progress=progress, expected=self.referenced(executor), executor=executor)
 
     def missing(self) -> list[str]:
         """Return the blobs that frames name and the store does not have."""
@@ -117,12 +120,14 @@ class BlobAccess:
                 return []
         return [digest for digest in sorted(self.referenced()) if digest not in self.store]
 
-    def problems(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, list[str]]:
+    def problems(
+        self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
+    ) -> tuple[int, list[str]]:
         """Read the blobs that frames name; returns their number, and what is wrong with them."""
-        wanted = sorted(self.referenced())
+        wanted = sorted(self.referenced(executor))
         if not wanted:
             return 0, []
-        found = self.store.scrub(wanted, progress)
+        found = self.store.scrub(wanted, progress, executor=executor)
         path = self.store.place.path
         problems = [f"blob {digest} is missing: {path(digest)}" for digest in found.missing]
         problems += [f"blob {digest} is damaged: {path(digest)}" for digest in found.altered]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.errors import IntegrityError, UsageError
+from .jobs.adopting import adopted
 from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class EngineCare:
 
     def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Bring every projection up to date, `executor` folding what it can."""
-        self.runner.catch_up_all(progress, executor)
+        self.runner.catch_up_all(progress, adopted(executor))
 
     def rebuild(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Throw every projection away and fold it afresh from the log.
@@ -62,10 +63,18 @@ class EngineCare:
         progress : callable, optional
             Called with the position reached and the position to reach.
         executor : concurrent.futures.Executor, optional
-            Where to fold, such as a `ProcessPoolExecutor`; else in this thread.
+            Where to fold: processes of this machine, a `ProcessPoolExecutor`, or ``Client.get_executor()`` of Dask; else
+            in this thread.
+
+        Raises
+        ------
+        StorageError
+            No worker is left. The tables are as they were; the next call goes on where this one stopped.
+        UsageError
+            Workers cannot open the log, or find another one.
         """
         self.require_present()
-        self.runner.rebuild(progress=progress, executor=executor)
+        self.runner.rebuild(progress=progress, executor=adopted(executor))
         self._snapshots.drop()
         self.states.forget()
 
@@ -110,15 +119,19 @@ class EngineCare:
         collection = GarbageCollection(self.blobs, self._writes().commands, self._blobs, self.clock)
         return collection.run(grace, young, dry_run=dry_run)
 
-    def scrub(self, progress: Callable[[int, int], None] | None = None) -> ScrubFindings:
+    def scrub(
+        self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
+    ) -> ScrubFindings:
         """Read every blob again: which are altered, which do frames name that are not there, which files are none.
 
         Parameters
         ----------
         progress : callable, optional
             Called with the blobs read so far and their bytes.
+        executor : concurrent.futures.Executor, optional
+            Where frames are searched and blobs read; else here, in a few threads.
         """
-        return self._blobs.scrub(progress)
+        return self._blobs.scrub(progress, adopted(executor))
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
         """Return what the log's head is now, to be kept elsewhere: `verify(against=...)` finds what was cut off or rewritten.
@@ -160,7 +173,8 @@ class EngineCare:
         quick : bool
             Check the database, the chain of digests and the keys, but neither payloads nor what is derived.
         executor : concurrent.futures.Executor, optional
-            Where stretches of the log are examined, such as a `ProcessPoolExecutor`; else in this thread.
+            Where stretches of the log are examined, versions folded and blobs read: processes of this machine, a
+            `ProcessPoolExecutor`, or ``Client.get_executor()`` of Dask; else in this thread.
 
         Returns
         -------
@@ -177,11 +191,12 @@ class EngineCare:
             raise UsageError(
                 "the blobs that frames name are found in the payloads, which quick=True leaves out"
             )
+        executor = adopted(executor)
         contradictions = self._contradictions(against, public_key)
         findings = self._findings(progress, executor, quick=quick)
         findings.problems = contradictions + findings.problems
         if blobs and not findings.problems:
-            findings.blobs, findings.problems = self._blobs.problems(progress)
+            findings.blobs, findings.problems = self._blobs.problems(progress, executor)
         if findings.problems:
             more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
             raise IntegrityError(findings.problems[0] + more, file=self.log.name, problems=findings.problems)

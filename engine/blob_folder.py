@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,10 @@ class LocalFolder(BlobPlace):
         self._root = os.fspath(self.folder)
         self._translated = Translated(f"blob store {self.name}")
         self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}")
+
+    def opener(self) -> Callable[[], BlobPlace]:
+        """Return what opens this folder in another process."""
+        return partial(LocalFolder, self.folder)
 
     def begin(self) -> Since:
         """Tell that files will be written."""

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
@@ -76,6 +77,10 @@ class FsspecPlace(BlobPlace):
 
     def _at(self, name: str) -> str:
         return f"{self._connection()[2]}/{name}"
+
+    def opener(self) -> Callable[[], BlobPlace]:
+        """Return what opens this place in another process."""
+        return partial(FsspecPlace, self.name, self._given)
 
     def create(self) -> Sink:
         """Begin a temporary file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import msgspec
@@ -93,6 +93,10 @@ class BlobPlace(ABC):
 
     name: str
     threads: int
+
+    @abstractmethod
+    def opener(self) -> Callable[[], BlobPlace]:
+        """Return what opens this place in another process, and can be pickled if that can be."""
 
     @abstractmethod
     def create(self) -> Sink:

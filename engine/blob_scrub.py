@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import islice
 
 import msgspec
 from blake3 import blake3
 
 from .blob_place import CHUNK_BYTES, BlobPlace
 from .blob_uris import check_digest
+from .errors import UsageError
+from .parts import run_ahead
 
 _THREADS = 4
+_DIGESTS_OF_A_PART = 200
+
+Hashed = tuple[str, int | None, bool]
+"""A digest; the bytes of the blob, None when it is missing; and whether they are those that the digest names."""
 
 
 class ScrubFindings(msgspec.Struct):
@@ -58,11 +67,22 @@ def scrub(
     digests: Iterable[str] | None,
     progress: Callable[[int, int], None] | None,
     expected: Iterable[str],
+    executor: Executor | None = None,
 ) -> ScrubFindings:
     """Read some blobs, or all; see `BlobStore.scrub`."""
     findings = ScrubFindings(place.name)
     wanted = map(check_digest, digests) if digests is not None else _all(place, findings, set(expected))
-    for digest, size, is_sound in _hash_all(place, wanted):
+    with closing(
+        _hash_all(place, wanted) if executor is None else _hash_on(executor, place, wanted)
+    ) as hashed:
+        _sum_up(hashed, findings, progress)
+    return findings
+
+
+def _sum_up(
+    hashed: Iterable[Hashed], findings: ScrubFindings, progress: Callable[[int, int], None] | None
+) -> None:
+    for digest, size, is_sound in hashed:
         if size is None:
             findings.missing.append(digest)
             continue
@@ -72,7 +92,6 @@ def scrub(
             findings.altered.append(digest)
         if progress:
             progress(findings.checked, findings.size)
-    return findings
 
 
 def _all(place: BlobPlace, findings: ScrubFindings, expected: set[str]) -> Iterator[str]:
@@ -86,10 +105,29 @@ def _all(place: BlobPlace, findings: ScrubFindings, expected: set[str]) -> Itera
     yield from sorted(expected)
 
 
-def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Iterator[tuple[str, int | None, bool]]:
+def _hash_on(executor: Executor, place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, None, None]:
+    """Hash blobs on an executor, in order."""
+    wanted = iter(digests)
+    parts = iter(lambda: list(islice(wanted, _DIGESTS_OF_A_PART)), [])
+    for hashed in run_ahead(executor, partial(_hash_part, place.opener()), ((part,) for part in parts)):
+        for digest, size, is_sound in hashed:
+            if size is None and place.size(digest) is not None:
+                message = (
+                    f"a worker does not find blob {digest}, which is in {place.name}: workers read the blobs "
+                    "where you have them, and a folder is seen from other machines only if they share it"
+                )
+                raise UsageError(message)
+            yield digest, size, is_sound
+
+
+def _hash_part(open_place: Callable[[], BlobPlace], digests: list[str]) -> list[Hashed]:
+    return list(_hash_all(open_place(), digests))
+
+
+def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, None, None]:
     """Hash blobs in a few threads, in order, with no more waiting than there are threads to read them."""
     with ThreadPoolExecutor(_THREADS, "framelode-scrub") as pool:
-        waiting: deque[Future[tuple[str, int | None, bool]]] = deque()
+        waiting: deque[Future[Hashed]] = deque()
         try:
             for digest in digests:
                 waiting.append(pool.submit(_hash, place, digest))
@@ -102,7 +140,7 @@ def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Iterator[tuple[str, i
                 future.cancel()
 
 
-def _hash(place: BlobPlace, digest: str) -> tuple[str, int | None, bool]:
+def _hash(place: BlobPlace, digest: str) -> Hashed:
     hasher, size = blake3(), 0
     try:
         with place.open(digest) as file:

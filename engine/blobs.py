@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -305,6 +306,7 @@ class BlobStore:
         progress: Callable[[int, int], None] | None = None,
         *,
         expected: Iterable[str] = (),
+        executor: Executor | None = None,
     ) -> ScrubFindings:
         """Read blobs again and compare them with their names.
 
@@ -316,8 +318,10 @@ class BlobStore:
             Called with the blobs read so far and their bytes.
         expected : iterable of str
             Blobs that must be here when everything is read.
+        executor : Executor, optional
+            Where to read them; else here, in a few threads.
         """
-        return scrub(self.place, digests, progress, expected)
+        return scrub(self.place, digests, progress, expected, executor)
 
     def _missing(self, digest: str) -> NotFoundError:
         fate = self.vouching.fate(digest)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +15,10 @@ from ..engine.blob_uris import digests_named
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
 from ..engine.log import Log
+from ..engine.parts import run_ahead
+from ..engine.same_log import same_log
 from .columns import INT64
+from .folding import OpenLog
 from .pages import Page
 from .runner import FoldedProjection
 from .state import live_positions
@@ -20,6 +26,7 @@ from .states import States
 
 _DIGESTS_AT_ONCE = 500
 _POSITIONS_AT_ONCE = 1 << 14
+_POSITIONS_OF_A_PART = 100_000
 
 
 class BlobNames(FoldedProjection[dict[str, int]]):
@@ -34,6 +41,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
             "blob",
             sa.Column("digest", sa.Text, primary_key=True),
             sa.Column("position", INT64, nullable=False),
+            sqlite_with_rowid=False,
         )
         self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
 
@@ -54,7 +62,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
 
     def write(self, connection: sa.Connection, folded: dict[str, int]) -> None:
         """Replace the rows of the blobs named."""
-        rows = [{"digest": digest, "position": position} for digest, position in folded.items()]
+        # In order of the key, so that neighbours go to the same page: names are random, and there may be one for each frame.
+        rows = [{"digest": digest, "position": folded[digest]} for digest in sorted(folded)]
         for at in range(0, len(rows), _DIGESTS_AT_ONCE):
             part = rows[at : at + _DIGESTS_AT_ONCE]
             known = self.blob.c.digest.in_([row["digest"] for row in part])
@@ -75,7 +84,9 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         return set(connection.execute(query).scalars())
 
 
-def referenced(log: Log, states: States, version_ids: Iterable[str]) -> set[str]:
+def referenced(
+    log: Log, states: States, version_ids: Iterable[str], executor: Executor | None = None
+) -> set[str]:
     """Return the blobs that frames of some versions name, as they are at the head of the log.
 
     A name anywhere in a frame counts: of sources, previews and masks, and also in metadata. What versions share is
@@ -85,12 +96,24 @@ def referenced(log: Log, states: States, version_ids: Iterable[str]) -> set[str]
     ----------
     version_ids : iterable of str
         The versions.
+    executor : Executor, optional
+        Where to search; else in this thread.
     """
     positions: U64 = np.empty(0, np.uint64)
     for version_id in version_ids:
         positions = np.union1d(positions, live_positions(states.current(version_id).settled()))
+    if executor is None:
+        return _named_at(lambda: nullcontext(log), positions)
+    starts = range(0, len(positions), _POSITIONS_OF_A_PART)
+    parts = ((positions[start : start + _POSITIONS_OF_A_PART],) for start in starts)
+    return set[str]().union(*run_ahead(executor, partial(_named_at, same_log(log)), parts))
+
+
+def _named_at(open_log: OpenLog, positions: U64) -> set[str]:
+    """Return the blobs that the frames recorded at some positions name."""
     found: set[str] = set()
-    for at in range(0, len(positions), _POSITIONS_AT_ONCE):
-        events = events_at(log, positions[at : at + _POSITIONS_AT_ONCE].tolist())
-        found |= digests_named([event for _, event in events])
+    with open_log() as log:
+        for at in range(0, len(positions), _POSITIONS_AT_ONCE):
+            events = events_at(log, positions[at : at + _POSITIONS_AT_ONCE].tolist())
+            found |= digests_named([event for _, event in events])
     return found

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 import msgspec
-import numpy as np
 import sqlalchemy as sa
 
 from ..engine.events import VersionCreated, VersionPublished
 from ..engine.log import Log
-from .chain import Chain, problem
+from ..engine.parts import run_ahead
+from ..engine.same_log import require_read, same_log
+from .chain import Chain, ChainPart
+from .check_states import check_states
 from .examine import Examined, examine
-from .fingerprint import fingerprint
-from .folding import MOST_STRETCHES, run_ahead
+from .folding import MOST_STRETCHES
 from .projection import FoldedProjection, Projection
 from .runner import Progress, Runner
 from .snapshots import Snapshots
-from .state import State
 from .states import States
 from .store import Store
-from .tree_fold import FreshState, fold_tree
 
 _EVENTS_AT_ONCE = 50_000
 _EVENTS_AT_ONCE_ELSEWHERE = 100_000
@@ -84,7 +83,7 @@ def verify(
     fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
     walk = _Walk(log, fresh, findings)
     if walk.run(progress, executor):
-        _check_states(log, states, snapshots, walk, findings, progress)
+        _check_states(log, states, snapshots, walk, findings, progress, executor)
         _check_projections(runner, fresh, findings)
     return findings
 
@@ -116,18 +115,22 @@ class _Walk:
         """Walk; says whether the log is sound."""
         head = self._log.head().position
         problems: list[str] = []
-        for examined in self._examined(head, executor):
-            problems += self._chain.join(examined.chain)
-            if examined.not_folded and not problems:
-                problems.append(examined.not_folded)
-            self._take_over(examined, sound=not problems)
-            if progress:
-                progress(min(self.position, head), head)
+        stretches = self._examined(head, executor)
+        with closing(stretches):
+            for examined in stretches:
+                if executor is not None:
+                    self._require_own(examined.chain)
+                problems += self._chain.join(examined.chain)
+                if examined.not_folded and not problems:
+                    problems.append(examined.not_folded)
+                self._take_over(examined, sound=not problems)
+                if progress:
+                    progress(min(self.position, head), head)
         problems += self._chain.finish()
         self._findings.problems += problems
         return not problems
 
-    def _examined(self, head: int, executor: Executor | None) -> Iterator[Examined]:
+    def _examined(self, head: int, executor: Executor | None) -> Generator[Examined, None, None]:
         folded = self._folded()
         kinds = [type(projection) for projection in folded]
         events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
@@ -137,10 +140,17 @@ class _Walk:
         stops = [*starts[1:], None]
         bounds = zip(starts, stops, strict=True)
         if executor is not None:
-            work = partial(examine, self._log.opener(), kinds, self._findings.contents)
-            return run_ahead(executor, work, bounds)
+            work = partial(examine, same_log(self._log), kinds, self._findings.contents)
+            yield from run_ahead(executor, work, bounds)
+            return
         work = partial(examine, lambda: nullcontext(self._log), kinds, self._findings.contents)
-        return (work(*bound) for bound in bounds)
+        for bound in bounds:
+            yield work(*bound)
+
+    def _require_own(self, part: ChainPart) -> None:
+        """See to it that a sound part, which somebody else has read, is one of this log."""
+        if part.last is not None and not part.problems:
+            require_read(self._log, part.last.position, part.last.digest)
 
     def _folded(self) -> list[FoldedProjection[Any]]:
         projections = self._fresh.projections if self._fresh else ()
@@ -162,57 +172,18 @@ def _check_states(
     walk: _Walk,
     findings: Findings,
     progress: Progress | None,
+    executor: Executor | None,
 ) -> None:
-    """Fold every version afresh, and compare what is kept of it: in memory, in snapshots, and as a fingerprint."""
-    stops = snapshots.positions()
-    for fresh in fold_tree(log, walk.created, walk.position, stops):
-        if not fresh.complete:
-            _check_snapshot(snapshots, states, fresh, findings)
-            continue
-        held = states.held(fresh.version_id)
-        if (
-            held is not None
-            and held.last_position == fresh.state.last_position
-            and _differ(held, fresh.state)
-        ):
-            findings.problems.append(f"the state of version {fresh.version_id} differs from a fresh fold")
-        if fresh.version_id in walk.published:
-            _check_fingerprint(log, fresh, *walk.published[fresh.version_id], findings)
-        findings.versions += 1
-        if progress:
-            progress(findings.versions, len(walk.created))
-
-
-def _check_snapshot(snapshots: Snapshots, states: States, fresh: FreshState, findings: Findings) -> None:
-    kept = snapshots.load(fresh.version_id, states.rows)
-    if kept is None:
-        # Its checksum is wrong: nobody begins with it.
-        return
-    findings.snapshots += 1
-    if _differ(kept, fresh.state):
-        findings.problems.append(
-            f"the snapshot of the state of version {fresh.version_id} differs from a fresh fold: rebuild it"
-        )
-
-
-def _differ(kept: State, fresh: State) -> bool:
-    one, other = kept.settled(), fresh.settled()
-    same = np.array_equal(one.mixed, other.mixed) and np.array_equal(one.positions, other.positions)
-    return not same or kept.total != fresh.total
-
-
-def _check_fingerprint(
-    log: Log, fresh: FreshState, position: int, event: VersionPublished, findings: Findings
-) -> None:
-    fresh.fingerprint = fingerprint(fresh.state, fresh.fingerprint)
-    findings.fingerprints += 1
-    found, recorded = fresh.fingerprint.root, event.fingerprint
-    if found != recorded:
-        what = f"version {fresh.version_id} has fingerprint {found}, published as {recorded}"
-        findings.problems.append(problem(log, what, position))
-    if fresh.state.total != event.total:
-        what = f"version {fresh.version_id} has {fresh.state.total} frames, published as {event.total}"
-        findings.problems.append(problem(log, what, position))
+    """Fold every version afresh, and compare what is kept of it."""
+    checked = check_states(log, states, snapshots, walk.created, walk.published, walk.position, executor)
+    with closing(checked):
+        for folded, problems in checked:
+            findings.problems += problems
+            findings.versions += folded.complete
+            findings.snapshots += not folded.complete
+            findings.fingerprints += folded.fingerprint is not None
+            if progress and folded.complete:
+                progress(findings.versions, len(walk.created))
 
 
 def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:

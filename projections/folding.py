@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from ..engine.errors import StorageError
 from ..engine.log import Log
+from ..engine.parts import run_ahead
 from .pages import Page, read_pages
 from .projection import FoldedProjection
 
 MOST_STRETCHES = 512
 """A log is cut in, however many events its head claims."""
-
-_STRETCHES_AHEAD = 16
-
-Result = TypeVar("Result")
 
 OpenLog = Callable[[], AbstractContextManager[Log]]
 """Opens the log where the work is done; it can be pickled."""
@@ -80,35 +74,10 @@ def fold_stretches(
     gt: int,
     lte: int,
     events: int,
-) -> Iterator[Stretch]:
+) -> Generator[Stretch, None, None]:
     """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
     starts = range(gt, lte, max(events, (lte - gt) // MOST_STRETCHES))
     bounds = zip(starts, [*starts[1:], lte], strict=True)
     for stretch in run_ahead(executor, partial(fold_stretch, open_log, kinds), bounds):
         if stretch is not None:
             yield stretch
-
-
-def run_ahead(
-    executor: Executor, work: Callable[[int, Any], Result], bounds: Iterable[tuple[int, Any]]
-) -> Iterator[Result]:
-    """Yield the results of work on stretches of the log, in order; a few are done ahead."""
-    waiting = iter(bounds)
-    running: deque[Future[Result]] = deque()
-    try:
-        while True:
-            for bound in islice(waiting, _STRETCHES_AHEAD - len(running)):
-                running.append(executor.submit(work, *bound))
-            if not running:
-                return
-            yield _result_of(running.popleft())
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _result_of(future: Future[Result]) -> Result:
-    try:
-        return future.result()
-    except BrokenExecutor as error:
-        raise StorageError(f"a worker that read the log has died: {error}: call again") from error

@@ -56,7 +56,7 @@ class Projection(ABC):
         return blake3(repr(columns).encode()).hexdigest(length=16)
 
     def table(self, name: str, *columns: Any, **options: Any) -> sa.Table:
-        """Define one of the projection's tables."""
+        """Define one of the projection's tables; columns and options are those of `sqlalchemy.Table`."""
         full_name = f"{self.name}_{name}_v{self.code_version}{self.suffix}"
         return sa.Table(full_name, self.metadata, *columns, **options)
 

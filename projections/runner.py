@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ..engine.errors import IntegrityError
 from ..engine.log import Head, Log
+from ..engine.same_log import require_read, same_log
 from .pages import Page, read_pages
 from .projection import FoldedProjection, Projection
 from .store import Store
@@ -186,13 +187,17 @@ class Runner:
         start = min(positions, default=head.position)
         together = [each for each, position in zip(together, positions, strict=True) if position == start]
         kinds = [type(each) for each in together]
-        for stretch in fold_stretches(
-            executor, self._log.opener(), kinds, start, head.position, _STRETCH_EVENTS
-        ):
-            if not self.write_folded(together, stretch):
-                return
-            if progress:
-                progress(stretch.position, head.position)
+        stretches = fold_stretches(
+            executor, same_log(self._log), kinds, start, head.position, _STRETCH_EVENTS
+        )
+        # An interrupt must not leave parts running for as long as somebody looks at its traceback.
+        with closing(stretches):
+            for stretch in stretches:
+                require_read(self._log, stretch.position, stretch.digest)
+                if not self.write_folded(together, stretch):
+                    return
+                if progress:
+                    progress(stretch.position, head.position)
 
     def _is_level(self, projection: Projection, head: Head) -> bool:
         track = self._tracks.get(projection.full_name)

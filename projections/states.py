@@ -199,6 +199,11 @@ class States:
         with self._lock:
             return self.current(version_id) if version_id in self._states else None
 
+    def held_ids(self) -> set[str]:
+        """Return the versions whose state is kept in memory."""
+        with self._lock:
+            return set(self._states)
+
     def fingerprint(self, version_id: str) -> Fingerprint:
         """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
         with self._lock:

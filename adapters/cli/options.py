@@ -59,6 +59,16 @@ Kinds = Annotated[
     ),
 ]
 
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="ADDRESS", help="A Dask scheduler whose workers do it, such as tcp://scheduler:8786."
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Do it in so many processes of this machine.")
+]
+
 
 @contextmanager
 def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Engine, None, None]:

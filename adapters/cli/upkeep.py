@@ -9,7 +9,8 @@ import typer
 
 from ...engine.context import acting
 from ...engine.errors import IntegrityError
-from .options import Actor, Json, engine_of, span_of
+from ..jobs.adopting import executor_of
+from .options import Actor, Json, On, Workers, engine_of, span_of
 from .output import note, print_json, print_table, progress_bar, say
 
 upkeep = typer.Typer()
@@ -33,15 +34,22 @@ def verify(
             "--quick", help="The database, the chain and the keys alone; no payloads, nothing derived."
         ),
     ] = False,
+    on: On = None,
+    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Check the whole log, and everything derived from it against a fresh fold."""
     with engine_of(context) as engine:
         url = engine.name
         try:
-            with progress_bar("verifying") as advance:
+            with executor_of(on, workers) as executor, progress_bar("verifying") as advance:
                 found = engine.verify(
-                    advance, blobs=blobs, against=against, public_key=public_key, quick=quick
+                    advance,
+                    blobs=blobs,
+                    against=against,
+                    public_key=public_key,
+                    quick=quick,
+                    executor=executor,
                 )
         except IntegrityError as error:
             if json:
@@ -67,10 +75,14 @@ def verify(
 
 
 @upkeep.command()
-def rebuild(context: typer.Context, json: Json = False) -> None:
+def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json: Json = False) -> None:
     """Throw away everything derived from the log and fold it afresh."""
-    with engine_of(context) as engine, progress_bar("rebuilding") as advance:
-        engine.rebuild(advance)
+    with (
+        engine_of(context) as engine,
+        executor_of(on, workers) as executor,
+        progress_bar("rebuilding") as advance,
+    ):
+        engine.rebuild(advance, executor)
         url, events = engine.name, engine.log.head().position
         names = [projection.name for projection in engine.runner.projections]
     if json:
@@ -109,10 +121,14 @@ def gc(
 
 
 @upkeep.command()
-def scrub(context: typer.Context, json: Json = False) -> None:
+def scrub(context: typer.Context, on: On = None, workers: Workers = None, json: Json = False) -> None:
     """Read every blob again: which are altered, which that frames name are missing, which files are none."""
-    with engine_of(context) as engine, progress_bar("reading blobs") as advance:
-        found = engine.scrub(lambda done, _: advance(done, None))
+    with (
+        engine_of(context) as engine,
+        executor_of(on, workers) as executor,
+        progress_bar("reading blobs") as advance,
+    ):
+        found = engine.scrub(lambda done, _: advance(done, None), executor)
     if json:
         print_json({"engine": engine.name, "scrub": found})
     else:

@@ -110,7 +110,7 @@ class SqliteDatabase(Database):
         """Return what opens the file in another process; one in memory is of this process alone."""
         if self.path is None:
             raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
-        return partial(SqliteDatabase, self.path, durable=self._durable)
+        return partial(_open_existing, self.path, durable=self._durable)
 
     def table_names(self) -> set[str]:
         """Return the names of the tables that are there."""
@@ -204,3 +204,10 @@ def _check_file(path: Path) -> None:
             f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
         )
         raise IntegrityError(message, file=str(path))
+
+
+def _open_existing(path: Path, *, durable: bool) -> SqliteDatabase:
+    """Open a database that was there: where it is not seen, none is made."""
+    if not path.exists():
+        raise UsageError(f"{path} is not there")
+    return SqliteDatabase(path, durable=durable)

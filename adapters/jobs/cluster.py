@@ -1,0 +1,218 @@
+"""The workers of a Dask cluster as an executor, in our own words when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ...engine.errors import FramelodeError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
+"""How long a cluster may be without any worker; one that was killed is replaced in a few."""
+
+_LOOK_SECONDS = 1.0
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Cluster(Executor):
+    """The workers that a Dask client reaches, an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
+
+    Parts whose worker died are done again by another one: the scheduler sees to it. `Client.get_executor` may be given
+    to these methods as well; they put this in its place.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected; it is not closed.
+    patience : float
+        Seconds to wait when there is no worker at all.
+
+    Attributes
+    ----------
+    slots : int
+        How many parts are done at once: the threads of all workers.
+    """
+
+    def __init__(self, client: Client, patience: float = PATIENCE_SECONDS) -> None:
+        # Its methods are typed for callers within an event loop, too.
+        self._client: Any = client
+        self._patience = patience
+        self._alone_since: float | None = None
+        self.slots = max(1, self._threads())
+
+    def _threads(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except Exception as error:
+            raise self._lost(error) from error
+
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        """Hand over a call."""
+        part: _Part[Result] = _Part(self)
+        try:
+            # Equal calls are not the same: between them the log may have grown, or been damaged.
+            task = self._client.submit(_on_worker, _release(), fn, args, kwargs, pure=False)
+        except Exception as error:
+            raise self._lost(error) from error
+        part.task = task
+        task.add_done_callback(lambda task: self._hand_over(task, part))
+        return part
+
+    def _hand_over(self, task: Any, part: _Part[Any]) -> None:
+        """Put the outcome of a task in a part that nobody has cancelled meanwhile."""
+        # The cluster keeps a result for as long as somebody here holds its task.
+        part.task = None
+        if part.cancelled():
+            return
+        try:
+            result = task.result()
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever went wrong belongs to who waits
+            with suppress(InvalidStateError):
+                part.set_exception(self._translated(error))
+        else:
+            with suppress(InvalidStateError):
+                part.set_result(result)
+
+    def _translated(self, error: BaseException) -> BaseException:
+        from distributed.comm.core import CommClosedError
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            return StorageError(
+                f"a part of the work has ended every worker that tried it, the last on {error.last_worker.address}: "
+                "has each enough memory?"
+            )
+        if isinstance(error, ModuleNotFoundError):
+            message = f"a Dask worker cannot do the work: {error}: install the same framelode there as here"
+            return UsageError(message)
+        if isinstance(error, CancelledError | CommClosedError | TimeoutError):
+            return self._lost(error)
+        return error
+
+    def _lost(self, error: BaseException) -> FramelodeError:
+        address = getattr(self._client.scheduler, "address", "")
+        return StorageError(f"the Dask scheduler {address} has gone: {error}: call again when it is back")
+
+    def require_workers(self) -> None:
+        """Raise `StorageError` when there has been no worker for longer than the patience lasts."""
+        now = time.monotonic()
+        if self._threads():
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or now
+        if now - self._alone_since > self._patience:
+            address = getattr(self._client.scheduler, "address", "")
+            raise StorageError(
+                f"the Dask scheduler {address} has had no worker for {self._patience:.0f} s: start some and call again"
+            )
+
+
+class _Part(Future[Result]):
+    """A part of the work; who waits for it looks after the workers meanwhile."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+        self.task: Any = None
+
+    def cancel(self) -> bool:
+        """Cancel the task, unless its outcome is here."""
+        cancelled, task = super().cancel(), self.task
+        if cancelled and task is not None:
+            task.cancel()
+        return cancelled
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Return the result."""
+        if timeout is not None:
+            return super().result(timeout)
+        while True:
+            try:
+                return super().result(_LOOK_SECONDS)
+            except TimeoutError:
+                if self.done():
+                    raise
+                self._cluster.require_workers()
+
+
+def _on_worker(release: str, work: Callable[..., Result], arguments: Any, named: Any) -> Result:
+    if _release() != release:
+        message = (
+            f"a Dask worker has framelode {_release()}, here it is {release}: install the same in both places"
+        )
+        raise UsageError(message)
+    return work(*arguments, **named)
+
+
+@cache
+def _release() -> str:
+    from importlib.metadata import version
+
+    return version("framelode")
+
+
+@contextmanager
+def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[Cluster, None, None]:
+    """Connect to a Dask scheduler while the block runs.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``tcp://scheduler:8786``.
+    patience : float
+        Seconds to wait when it has no worker at all.
+
+    Raises
+    ------
+    UsageError
+        The extra `dask` is not installed, or the address is none.
+    StorageError
+        The scheduler cannot be reached.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("a Dask cluster needs the extra dask: pip install 'framelode[dask]'") from error
+    _require_scheduler(address)
+    with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
+        yield Cluster(client, patience)
+
+
+def _require_scheduler(address: str) -> None:
+    """See to it that a scheduler answers there: a client that fails to connect does not end well."""
+    with ThreadPoolExecutor(1) as pool:
+        # In a thread of its own: the caller may be in an event loop.
+        asked = pool.submit(lambda: asyncio.run(asyncio.wait_for(_identity(address), CONNECT_SECONDS)))
+        try:
+            found = asked.result()
+        except ValueError as error:
+            message = f"{address!r} is no address of a Dask scheduler, such as tcp://scheduler:8786"
+            raise UsageError(message) from error
+        except Exception as error:
+            reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
+            raise StorageError(f"the Dask scheduler {address} cannot be reached: {reason}") from error
+    if found.get("type") != "Scheduler":
+        raise UsageError(f"{address} is no Dask scheduler but a {str(found.get('type')).lower()}")
+
+
+async def _identity(address: str) -> dict[str, Any]:
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    connection = Security().get_connection_args("client")
+    server: Any = rpc(address, timeout=CONNECT_SECONDS / 2, connection_args=connection)
+    async with server:
+        return await server.identity()

@@ -1,0 +1,82 @@
+"""Worker processes of this machine, replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import ParamSpec, TypeVar
+
+from ...engine.errors import UsageError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Processes(Executor):
+    """Worker processes, an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
+
+    When one of them dies, a `ProcessPoolExecutor` is of no use any more; this one starts new workers then, and the parts
+    that were lost are done again. Workers begin from a clean process: the calling script is imported in them, so that
+    what it does must stand below ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    workers : int
+        How many; by default one for each core.
+
+    Attributes
+    ----------
+    slots : int
+        How many.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers is None:
+            workers = os.cpu_count() or 1
+        if not isinstance(workers, int) or workers < 1:
+            raise UsageError(f"workers must be a whole number from 1 on, not {workers!r}")
+        self.slots = workers
+        self._lock = threading.Lock()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        # What was opened before is not inherited: SQLite's locks do not survive a fork.
+        return ProcessPoolExecutor(self.slots, get_context("forkserver"), _begin)
+
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        """Hand over a call; new workers are started if they have died."""
+        with self._lock:
+            try:
+                return self._pool.submit(fn, *args, **kwargs)
+            except BrokenExecutor:
+                self._pool.shutdown()
+                self._pool = self._new_pool()
+                return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers once they have done what they have begun."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def __exit__(self, *raised: object) -> None:
+        """End the workers; after an error what they have not begun is not done any more."""
+        self.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Prepare a worker: Ctrl-C, which a terminal sends to all, is dealt with by who called; it ends when that one does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

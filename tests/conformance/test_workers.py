@@ -1,0 +1,122 @@
+"""What a log comes to is the same wherever it is folded: in this process, in others, and on a Dask cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import histories
+import msgspec
+import pytest
+import rich_log
+import sqlalchemy as sa
+from dask_cluster import local_cluster
+from distributed import Client
+from hypothesis import given, settings
+
+import framelode
+from framelode.adapters.jobs.cluster import connected
+from framelode.adapters.jobs.processes import Processes
+from framelode.projections import check
+from framelode.projections import runner as runner_module
+
+PARTS = 3
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Executors by name; both kinds of processes are started once."""
+    with (
+        local_cluster() as cluster,
+        connected(cluster.scheduler_address) as dask,
+        Client(cluster, set_as_default=False) as client,
+        Processes(2) as processes,
+    ):
+        yield {"processes": processes, "dask": dask, "dask's own": client.get_executor()}
+
+
+@pytest.fixture(autouse=True)
+def _many_parts(monkeypatch):
+    cut_small(monkeypatch)
+
+
+def cut_small(patch):
+    """Let a short log have many parts."""
+    patch.setattr(runner_module, "_STRETCH_EVENTS", PARTS)
+    patch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", PARTS)
+    patch.setattr("framelode.projections.blob_references._POSITIONS_OF_A_PART", PARTS)
+    patch.setattr("framelode.engine.blob_scrub._DIGESTS_OF_A_PART", PARTS)
+
+
+def tables(engine):
+    """Return the rows of all projections, by table."""
+    with engine.runner.store.read() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(sa.select(table))))
+            for projection in engine.runner.projections
+            for table in projection.metadata.sorted_tables
+        }
+
+
+def fingerprints(engine):
+    return {version_id: engine.states.fingerprint(version_id).root for version_id in engine.version_ids()}
+
+
+def looked_at(engine, executor=None):
+    """Return what a rebuild, a verification and a scrub come to."""
+    engine.rebuild(executor=executor)
+    return {
+        "tables": tables(engine),
+        "fingerprints": fingerprints(engine),
+        "verified": msgspec.to_builtins(engine.verify(executor=executor)),
+        "chain": msgspec.to_builtins(engine.verify(quick=True, executor=executor)),
+        "blobs": engine.referenced_blobs(),
+        "scrubbed": scrubbed(engine, executor),
+    }
+
+
+def scrubbed(engine, executor):
+    """Return what a scrub found; in which order files are listed says nothing."""
+    found = engine.scrub(executor=executor)
+    return found.checked, found.size, sorted(found.missing), sorted(found.altered), sorted(found.stray)
+
+
+@contextmanager
+def played(play, *arguments):
+    with tempfile.TemporaryDirectory() as folder, closing(framelode.connect(Path(folder))) as engine:
+        play(engine, *arguments)
+        yield engine
+
+
+def compare(workers, engine):
+    here = looked_at(engine)
+    for name, executor in workers.items():
+        assert looked_at(engine, executor) == here, name
+
+
+def test_a_log_of_everything(workers):
+    with played(rich_log.play) as engine:
+        for number in range(10):
+            engine.blobs.put(b"%d" % number)
+        altered, *_ = (entry.name for entry in engine.blobs.entries())
+        Path(engine.blobs.name, altered).write_bytes(b"altered")
+        Path(engine.blobs.name, "stray").touch()
+        compare(workers, engine)
+
+
+@settings(max_examples=4)
+@given(histories.steps)
+def test_random_logs(workers, history):
+    with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
+        cut_small(patch)
+        compare(workers, engine)
+
+
+@pytest.mark.long
+@settings(max_examples=100)
+@given(histories.steps)
+def test_many_random_logs(workers, history):
+    with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
+        cut_small(patch)
+        compare(workers, engine)

@@ -1,0 +1,30 @@
+"""A real Dask scheduler with real worker processes on loopback."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import dask
+from distributed import LocalCluster
+
+dask.config.set({"distributed.admin.log-format": "%(message)s"})
+
+
+@contextmanager
+def local_cluster(workers=2):
+    """Give a cluster of worker processes with one thread each."""
+    with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+    ) as cluster:
+        yield cluster
+
+
+def worker_pids(cluster):
+    """Return the process id of each worker."""
+    return list(cluster._client.run(os.getpid).values())
