@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -77,7 +78,7 @@ def fold_stretches(
 ) -> Generator[Stretch, None, None]:
     """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
     starts = range(gt, lte, max(events, (lte - gt) // MOST_STRETCHES))
-    bounds = zip(starts, [*starts[1:], lte], strict=True)
+    bounds = pairwise([*starts, lte])
     for stretch in run_ahead(executor, partial(fold_stretch, open_log, kinds), bounds):
         if stretch is not None:
             yield stretch

@@ -353,6 +353,12 @@ class TestReachingAScheduler:
 
 
 class TestFindingTheLog:
+    def test_an_empty_log(self, workers, tmp_path):
+        with closing(framelode.connect(tmp_path / "empty")) as engine:
+            engine.rebuild(executor=workers)
+            assert engine.verify(executor=workers).events == 0
+            assert engine.scrub(executor=workers).is_sound
+
     def test_a_log_in_memory(self, workers):
         with closing(framelode.connect("sqlite://")) as engine, pytest.raises(UsageError, match="in memory"):
             rich_log.play(engine)
