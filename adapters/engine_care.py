@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..projections.states import States
     from .blob_access import BlobAccess
     from .connection import Engine
+    from .engine_copy import EngineCopy
     from .hyperdatasets.dataset import Dataset
     from .portable.importing import LogImport
     from .portable.transfer import LogExport
@@ -291,6 +292,52 @@ class EngineCare:
 
         self.require_present()
         return import_log(cast("Engine", self), path, callback)
+
+    def copy_to(
+        self,
+        target: Engine | PathLike,
+        *,
+        blobs: PathLike | bool = True,
+        callback: Progress | None = None,
+    ) -> EngineCopy:
+        """Copy this engine into another one: the same log, with equal positions and digests, and its blobs.
+
+        First every blob is stored that frames name and the target lacks, then the log is recorded in large
+        transactions, each batch proven by its digests. So at no moment does the copy name a blob that it does not have.
+        What was interrupted goes on when it is called again. The copy ends where this engine ended when the call began;
+        another call brings what came since. Projections are not copied: they are folded from the log.
+
+        Parameters
+        ----------
+        target : str, path or Engine
+            Where to: what `connect` takes, made if missing, or an engine that is open. It holds nothing yet, or a copy of
+            this engine that nobody has written to.
+        blobs : str, path or bool
+            Another place for the blobs of the target, remembered as by `connect`; False leaves the contents out.
+        callback : callable, optional
+            Called with what is done and how much there is: blobs, then positions.
+
+        Returns
+        -------
+        EngineCopy
+            What was done, and the blobs that could not be taken: the source does not have them, or has other bytes.
+
+        Raises
+        ------
+        UsageError
+            The target is this engine, or has no place for blobs.
+        ConflictError
+            The target holds something else, or was written to after it was copied.
+        IntegrityError
+            This log is damaged; the message says at which position. What comes before may be recorded.
+        """
+        from .engine_copy import copy_engine
+
+        return copy_engine(cast("Engine", self), target, blobs, callback)
+
+    def named_blobs(self) -> set[str]:
+        """Return the digests of the blobs that any frame ever named."""
+        return self._blobs.named_after(0)
 
     def missing_blobs(self) -> list[str]:
         """Return the blobs that frames of existing versions name and the store does not have."""

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from blake3 import blake3
 
-from .blob_place import CHUNK_BYTES, Sink
-from .errors import FramelodeError
+from .blob_place import CHUNK_BYTES, BlobPlace, Sink
+from .blob_reader import check_hash
+from .errors import FramelodeError, IntegrityError
 
 _BUFFER_BYTES = 256 * 1024
 """Little enough to stay in the processor's cache from reading to writing."""
@@ -179,6 +180,65 @@ class _StreamContent:
 
     def check(self) -> None:
         """Do nothing: a stream does not say whether what is behind it changed."""
+
+
+class BlobSource:
+    """A blob of another store.
+
+    Parameters
+    ----------
+    place : BlobPlace
+        Where it is.
+    digest : str
+        Its name, which the content must hash to.
+    """
+
+    __slots__ = ("_place", "name")
+
+    def __init__(self, place: BlobPlace, digest: str) -> None:
+        self.name = digest
+        self._place = place
+
+    @contextmanager
+    def open(self) -> Generator[Content, None, None]:
+        """Give what the blob holds."""
+        path = self._place.path(self.name)
+        try:
+            file = self._place.open(self.name)
+        except FileNotFoundError as error:
+            raise SourceError(f"there is no blob {self.name} ({path})") from error
+        with file:
+            yield _BlobContent(file, self.name, path)
+
+
+class _BlobContent:
+    """The content of a blob, hashed as it is read."""
+
+    def __init__(self, file: BinaryIO, digest: str, path: str) -> None:
+        self._file = file
+        self._digest = digest
+        self._path = path
+        self._hasher = blake3()
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        try:
+            data = self._file.read(CHUNK_BYTES)
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {_reason(error)}") from error
+        self._hasher.update(data)
+        return data
+
+    def read_on(self) -> bytes:
+        """Return the next chunk."""
+        return self.read()
+
+    def check(self) -> None:
+        """Raise `SourceError` when what was read is not what the name of the blob says."""
+        try:
+            check_hash(self._digest, self._hasher.hexdigest(), self._path)
+        except IntegrityError as error:
+            raise SourceError(str(error)) from error
 
 
 def first_chunk(content: Content) -> bytes:

@@ -23,7 +23,7 @@ from .blob_objects import FsspecPlace
 from .blob_place import CHUNK_BYTES, BlobPlace, Entry
 from .blob_reader import VerifyingReader
 from .blob_scrub import ScrubFindings, scrub
-from .blob_sources import FileSource, PathLike, Source, SourceError, StreamSource, file_size
+from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource, file_size
 from .blob_uris import check_digest
 from .blob_vouching import NothingKnown, Vouching
 from .errors import NotFoundError, StorageError
@@ -163,15 +163,38 @@ class BlobStore:
         """
         report = PutReport()
         waits = self._waits if retries is None else growing_waits(retries)
+        for outcome in self._put_all(map(FileSource, paths), known, waits):
+            kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
+            kept.append(outcome)
+            if on_done:
+                on_done(outcome)
+        return report
+
+    def copy_from(self, other: BlobStore, digests: Iterable[str]) -> Iterator[StoredFile | FileFailure]:
+        """Store blobs of another store, in parallel, each compared with its digest before it has its name here.
+
+        Parameters
+        ----------
+        other : BlobStore
+            Where they are.
+        digests : iterable of str
+            Which; consumed batch by batch.
+
+        Yields
+        ------
+        StoredFile or FileFailure
+            What became of each blob, in order: durable, or why it could not be taken.
+        """
+        yield from self._put_all((BlobSource(other.place, digest) for digest in digests), None, self._waits)
+
+    def _put_all(
+        self, sources: Iterable[Source], known: Known | None, waits: Sequence[float]
+    ) -> Iterator[StoredFile | FileFailure]:
+        """Store sources and tell, batch by batch, what became of each."""
         self.place.clean(LEFTOVER_SECONDS)
         with self._intake(known) as intake:
-            for sources, outcomes in intake.take(map(FileSource, paths)):
-                for outcome in self._finish(intake, sources, outcomes, waits):
-                    kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
-                    kept.append(outcome)
-                    if on_done:
-                        on_done(outcome)
-        return report
+            for taken, outcomes in intake.take(sources):
+                yield from self._finish(intake, taken, outcomes, waits)
 
     def put(self, content: BinaryIO | bytes, *, known: Known | None = None) -> StoredFile:
         """Store one content from a stream or from memory, durable when this returns.

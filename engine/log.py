@@ -138,6 +138,14 @@ class Log(ABC):
         """
 
     @abstractmethod
+    def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
+        """Yield batches as they are stored, in order: those after position `gt`, up to `lte`.
+
+        Keys are checked against `keys_digest` and bodies against their checksum; a few megabytes are in memory. `gt` and
+        `lte` are ends of appends.
+        """
+
+    @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep all other writers out while something is decided inside, up to its first append; for those who lost too often."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .batch import CODEC, AppendHeader, BatchHeader, Body, genesis_digest, pack_batch
+from .batch import CODEC, AppendHeader, Batch, BatchHeader, Body, genesis_digest, pack_batch
 from .errors import IntegrityError, NotFoundError, UsageError
 from .keys import ROW
 from .log import Append, Head, Log, Restored, StreamRows
@@ -80,6 +80,17 @@ class LogPrefix(Log):
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:  # noqa: ARG002 - likewise
         """Refuse: `UsageError`."""
         raise self.refusal()
+
+    def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
+        """Yield batches as they are stored; `UsageError` when the prefix ends within an append, which has one digest."""
+        if self.position:
+            append = self.whole.append_header(self.whole.batch_at(self.position).append_id)
+            if append.last_position != self.position:
+                raise UsageError(
+                    f"position {self.position} lies within an append, which is recorded whole or not at all: "
+                    f"take position {append.first_position - 1} or {append.last_position}"
+                )
+        yield from self.whole.stored_batches(gt=gt, lte=self._limit(lte))
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Refuse: `UsageError`."""

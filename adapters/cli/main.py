@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import location
-from . import portable
+from . import copying, portable
 from .checkpoint import checkpoints
 from .completing import completing
 from .drafting import drafting
@@ -34,6 +34,7 @@ app.add_typer(starting)
 app.add_typer(imports, name="import", help="Record what is kept in other forms.")
 for commands in (listing, drafting, looking_back, upkeep, completing):
     app.add_typer(commands)
+app.command("copy")(copying.copy)
 app.command("export")(portable.export)
 imports.command("log")(portable.import_log)
 app.add_typer(stores, name="store", help="Keep keys and values.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -27,18 +28,28 @@ class DirectStatement:
 
     def execute(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
         """Execute the statement for some values; returns the driver's cursor."""
+        compiled = self._compiled_for(connection)
+        raw: Any = connection.connection.driver_connection
+        return raw.execute(compiled.text, self._given(compiled, values))
+
+    def execute_many(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute the statement for the values of each row, without waiting for the answers one by one."""
+        compiled = self._compiled_for(connection)
+        raw: Any = connection.connection.driver_connection
+        with closing(raw.cursor()) as cursor:
+            cursor.executemany(compiled.text, [self._given(compiled, values) for values in rows])
+
+    def _given(self, compiled: _Compiled, values: Sequence[Any]) -> Any:
+        values = (*values, *compiled.constants.values())
+        if compiled.places is None:
+            return dict(zip((*self._names, *compiled.constants), values, strict=True))
+        return [values[place] for place in compiled.places]
+
+    def _compiled_for(self, connection: sa.Connection) -> _Compiled:
         dialect = connection.dialect.name
         if dialect not in self._compiled:
             self._compiled[dialect] = self._compile(connection.dialect)
-        text, constants, places = self._compiled[dialect]
-        values = (*values, *constants.values())
-        given: Any = (
-            dict(zip((*self._names, *constants), values, strict=True))
-            if places is None
-            else [values[place] for place in places]
-        )
-        raw: Any = connection.connection.driver_connection
-        return raw.execute(text, given)
+        return self._compiled[dialect]
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled: Any = self._statement.compile(dialect=dialect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -28,6 +29,10 @@ from .log_reads import SqlLogReads, encode_topics, last_row
 _insert_append = DirectInsert(t.append)
 _insert_header = DirectInsert(t.record_batch)
 _insert_body = DirectInsert(t.record_body)
+_COMMANDS_AT_ONCE = 500
+_SHARED = [
+    field for field in Batch.__struct_fields__ if field in BatchHeader.__struct_fields__ and field != "keys"
+]
 _HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
 
 
@@ -229,30 +234,49 @@ class SqlLog(SqlLogReads):
                         f"{self.name} is log {self._uuid} at position {head.position}, not {uuid} at {after.position}: "
                         "somebody else wrote to it"
                     )
+                self._refuse_known(connection, [append.header for append in appends])
+                _insert_append.execute_many(
+                    connection, (msgspec.structs.astuple(append.header) for append in appends)
+                )
                 for append in appends:
-                    head = self._restore(connection, append, head)
+                    head = self._check_restored(append, head)
+                batches = [each for append in appends for each in append.batches]
+                # Table by table: the answers to single rows would be waited for.
+                _insert_header.execute_many(
+                    connection,
+                    (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches),
+                )
+                _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
         finally:
             self._head, self._was_empty = None, True
 
-    def _restore(self, connection: sa.Connection, append: Restored, head: Head) -> Head:
-        """Record one append and return the head that it makes."""
-        header, batches = append.header, [batch for _, batch in append.batches]
-        streams = {batch.stream_id for batch in batches}
-        tail = self.tail(connection, header.command_id, header.part, streams)
-        if tail.part:
-            what = f"part {header.part} of command {header.command_id} is there twice"
-            raise self.damaged(what, header.first_position)
-        _check_follows(batches, tail.heads)
-        with self.database.together(connection):
-            _insert_append.execute(connection, msgspec.structs.astuple(header))
-            for sealed, batch in append.batches:
-                position = sealed.first_position
-                follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
-                if not follows or sealed.recorded_at < head.recorded_at:
-                    raise self.damaged("a batch does not follow the one before", position)
-                if _insert_batch(connection, batch, sealed, header) != sealed.digest:
-                    raise self.damaged("a batch does not come to the digest that was recorded", position)
-                head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
+    def _refuse_known(self, connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
+        """Raise `IntegrityError` when a part of a command is there already, or twice among some."""
+        known: set[tuple[str, int]] = set()
+        for at in range(0, len(headers), _COMMANDS_AT_ONCE):
+            some = headers[at : at + _COMMANDS_AT_ONCE]
+            parts = [header.part for header in some]
+            query = sa.select(t.append.c.command_id, t.append.c.part).where(
+                t.append.c.command_id.in_({header.command_id for header in some}),
+                t.append.c.part.between(min(parts), max(parts)),
+            )
+            known.update((row[0], row[1]) for row in connection.execute(query))
+        for header in headers:
+            if (header.command_id, header.part) in known:
+                what = f"part {header.part} of command {header.command_id} is there twice"
+                raise self.damaged(what, header.first_position)
+            known.add((header.command_id, header.part))
+
+    def _check_restored(self, append: Restored, head: Head) -> Head:
+        """Check that an append follows a head and comes to its digests; returns the head that it makes."""
+        for sealed, batch in append.batches:
+            position = sealed.first_position
+            follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
+            if not follows or sealed.recorded_at < head.recorded_at:
+                raise self.damaged("a batch does not follow the one before", position)
+            if chain_digest(sealed, append.header) != sealed.digest or not _belongs(sealed, batch):
+                raise self.damaged("a batch does not come to the digest that was recorded", position)
+            head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
         return head
 
     def _adopt(self, connection: sa.Connection, uuid: str) -> None:
@@ -291,6 +315,24 @@ def _no_new_log() -> str:
     raise StorageError("the log is gone: it was there when the work began")
 
 
+def _header_values(header: BatchHeader, keys: bytes, digest: bytes) -> list[Any]:
+    """Return the row of a batch's header."""
+    values = msgspec.structs.asdict(header)
+    values |= {"topics": encode_topics(header.topics), "digest": digest, "keys": keys}
+    return [values[name] for name in _HEADER_COLUMNS]
+
+
+def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
+    """Return the row of a batch's body."""
+    position = header.first_position
+    return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
+
+
+def _belongs(header: BatchHeader, batch: Batch) -> bool:
+    """Say whether a batch is the one that a header tells of."""
+    return all(getattr(header, name) == getattr(batch, name) for name in _SHARED)
+
+
 def _checked_time(now: object) -> int:
     """Return what the clock says; what reading would take for damage is not written."""
     if not isinstance(now, int) or now > LATEST:
@@ -320,10 +362,6 @@ def _insert_batch(
 ) -> bytes:
     """Insert a batch and return its digest."""
     digest = chain_digest(unsealed, header)
-    values = msgspec.structs.asdict(unsealed)
-    values |= {"topics": encode_topics(batch.topics), "digest": digest, "keys": batch.keys}
-    _insert_header.execute(connection, [values[name] for name in _HEADER_COLUMNS])
-    position = unsealed.first_position
-    checksum = body_checksum(position, batch.stored_hash)
-    _insert_body.execute(connection, (position, batch.codec, checksum, batch.body))
+    _insert_header.execute(connection, _header_values(unsealed, batch.keys, digest))
+    _insert_body.execute(connection, _body_values(unsealed, batch))
     return digest

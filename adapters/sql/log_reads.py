@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 
-from ...engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
+from ...engine.batch import (
+    FRAMES_SCHEMA,
+    AppendHeader,
+    Batch,
+    BatchHeader,
+    Body,
+    body_checksum,
+    stored_hash,
+)
 from ...engine.errors import IntegrityError, NotFoundError
 from ...engine.keys import ROW
 from ...engine.log import Log, StreamRows
@@ -86,6 +95,15 @@ class _At:
         padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
         return self._few.rows(connection, padded)
 
+
+_batch_and_body = sa.select(
+    *_ROWS_COLUMNS, t.record_body.c.codec, t.record_body.c.checksum, t.record_body.c.body
+).join_from(
+    t.record_batch,
+    t.record_body,
+    t.record_batch.c.first_position == t.record_body.c.first_position,
+)
+_sizes = sa.select(t.record_body.c.first_position, sa.func.length(t.record_body.c.body))
 
 _rows_at = _At(_ROWS_COLUMNS, t.record_batch.c.first_position)
 _bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
@@ -283,11 +301,71 @@ class SqlLogReads(Log):
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the checked bodies of batches, in ascending order of position."""
         for row in self._select_at(_bodies_at, first_positions):
-            whole = isinstance(row.codec, str) and isinstance(row.body, bytes)
-            found = body_checksum(row.first_position, stored_hash(row.codec, row.body)) if whole else b""
-            if found != row.checksum:
-                raise self.damaged("a body does not match its checksum", row.first_position)
+            self._check_body(row)
             yield Body(row.first_position, row.codec, row.body)
+
+    def _check_body(self, row: Any) -> bytes:
+        """Return the hash of a stored body, which matches its checksum."""
+        whole = isinstance(row.codec, str) and isinstance(row.body, bytes)
+        hashed = stored_hash(row.codec, row.body) if whole else b""
+        if not whole or body_checksum(row.first_position, hashed) != row.checksum:
+            raise self.damaged("a body does not match its checksum", row.first_position)
+        return hashed
+
+    def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
+        """Yield batches as they are stored, checked, read in pages of a few megabytes."""
+        headers = self.headers(gt=gt, lte=lte)
+        while page := list(islice(headers, _PAGE_ROWS)):
+            start = 0
+            for stop in self._page_ends(page):
+                yield from self._stored(page[start:stop])
+                start = stop
+
+    def _page_ends(self, headers: Sequence[BatchHeader]) -> Iterator[int]:
+        """Cut batches into pages by what their bodies take, not yet read; yields where each page ends."""
+        first, last = headers[0].first_position, headers[-1].first_position
+        with self.database.read() as connection:
+            query = _sizes.where(t.record_body.c.first_position.between(first, last))
+            sizes = {row[0]: row[1] for row in connection.execute(query)}
+        taken = 0
+        for index, header in enumerate(headers):
+            size = sizes.get(header.first_position)
+            if not isinstance(size, int):
+                raise self.damaged("record_body misses a batch", header.first_position)
+            if taken and taken + size > _PAGE_BYTES:
+                yield index
+                taken = 0
+            taken += size
+        yield len(headers)
+
+    def _stored(self, headers: Sequence[BatchHeader]) -> Iterator[tuple[BatchHeader, Batch]]:
+        position = t.record_batch.c.first_position
+        query = _batch_and_body.where(position.between(headers[0].first_position, headers[-1].first_position))
+        with self.database.read() as connection:
+            rows: Sequence[Any] = connection.execute(query.order_by(position)).all()
+        if [row.first_position for row in rows] != [header.first_position for header in headers]:
+            raise self.damaged(
+                "the rows of batches and bodies changed while they were read", headers[0].first_position
+            )
+        for header, row in zip(headers, rows, strict=True):
+            self._check_keys(row)
+            hashed = self._check_body(row)
+            yield (
+                header,
+                Batch(
+                    stream_id=header.stream_id,
+                    first_version=header.first_version,
+                    count=header.count,
+                    schema=header.schema,
+                    topics=header.topics,
+                    keys=row.keys,
+                    keys_digest=header.keys_digest,
+                    codec=row.codec,
+                    body=row.body,
+                    body_digest=header.body_digest,
+                    stored_hash=hashed,
+                ),
+            )
 
     def _select_at(self, statements: _At, first_positions: Sequence[int]) -> Iterator[Any]:
         for start in range(0, len(first_positions), _BATCHES_AT_ONCE):

@@ -1,0 +1,171 @@
+"""An engine copied into another one: first the contents that its frames name, then its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from ..engine.blob_ledger import BlobLedger
+from ..engine.blobs import BlobStore, FileFailure
+from ..engine.errors import StorageError, UsageError
+from ..engine.files import PathLike
+from ..engine.log import Head
+from ..engine.log_copy import copied_head, copy_appends
+from ..engine.prefix import LogPrefix
+from ..projections.blob_references import BlobNames
+from ..projections.runner import Runner
+from . import location
+from .connection import Engine
+from .moments import EngineAt
+from .places import Place
+from .sql.sqlite import SqliteDatabase
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and how much there is: blobs, then positions."""
+
+
+class EngineCopy(msgspec.Struct):
+    """What a copy has done.
+
+    Attributes
+    ----------
+    log : str
+        Uuid of the log, which both engines have now.
+    position : int
+        The last position of both: where the source ended when the copy began.
+    digest : str
+        The digest there, in hex.
+    events, batches : int
+        What was recorded by this call.
+    present : int
+        Events that were there already.
+    blobs, blob_bytes : int
+        Blobs stored by this call, and their bytes.
+    missing_blobs, damaged_blobs : list of str
+        Blobs that frames name and the source does not have, or has with other bytes: they were not taken.
+    """
+
+    log: str
+    position: int
+    digest: str
+    events: int = 0
+    batches: int = 0
+    present: int = 0
+    blobs: int = 0
+    blob_bytes: int = 0
+    missing_blobs: list[str] = []
+    damaged_blobs: list[str] = []
+
+
+def copy_engine(
+    source: Engine, target: Engine | PathLike, blobs: PathLike | bool, progress: Progress | None
+) -> EngineCopy:
+    """Copy an engine; see `Engine.copy_to`."""
+    with _opened(source, target, None if isinstance(blobs, bool) else blobs) as opened:
+        opened.require_present()
+        # The end is fixed: what is appended meanwhile is for the next call.
+        end = source.log.head()
+        start = copied_head(source.log, opened.log, end)
+        report = EngineCopy(source.log.uuid, end.position, end.digest.hex(), present=start.position)
+        if blobs is not False:
+            _copy_blobs(source, opened, end, report, progress)
+        report.batches = copy_appends(source.log, opened.log, start, end, progress)
+        report.events = end.position - start.position
+        return report
+
+
+@contextmanager
+def _opened(
+    source: Engine, target: Engine | PathLike, blobs: PathLike | None
+) -> Generator[Engine, None, None]:
+    """Give the target, opened without making it the current engine."""
+    if isinstance(target, Engine):
+        if blobs is not None:
+            raise UsageError("the target is open and has its place for blobs: give blobs= to its connect")
+        _refuse_same(source, target.location.log, is_source=target.log is _whole(source).log)
+        yield target
+        return
+    where = location.locate(target, blobs=blobs)
+    _refuse_same(source, where.log)
+    with closing(Engine(where)) as opened:
+        yield opened
+
+
+def _whole(engine: Engine) -> Engine:
+    """Return the engine of the present that one of the past is of."""
+    return engine.origin if isinstance(engine, EngineAt) else engine
+
+
+def _refuse_same(source: Engine, place: Place, *, is_source: bool = False) -> None:
+    own = source.location.log
+    if isinstance(own, Path) and isinstance(place, Path) and place.exists():
+        is_source = own.samefile(place)
+    if is_source or (own is not None and own == place):
+        raise UsageError(f"{source.url} would be copied into itself: name another engine")
+
+
+def _copy_blobs(
+    source: Engine, target: Engine, end: Head, report: EngineCopy, progress: Progress | None
+) -> None:
+    """Store the blobs that events up to the end name and the target lacks."""
+    named = _named(source)
+    if not named:
+        return
+    if not target.location.blobs:
+        raise UsageError(
+            f"the frames of {source.url} name {len(named):,} blobs, and {target.url} has no place for them: give one as "
+            "blobs=, or leave the contents out by blobs=False"
+        )
+    there = source.blobs
+    # Without the vouching of the engine, which would record that blobs are wanted again: the log says that itself.
+    store = BlobStore(target.location.blobs)
+    lacking = _lacking(named, there, store)
+    ledger = BlobLedger(LogPrefix(_whole(source).log, end.position))
+    for done, outcome in enumerate(store.copy_from(there, lacking), 1):
+        if isinstance(outcome, FileFailure):
+            _note_failure(outcome, there, ledger, report)
+        else:
+            report.blobs += 1
+            report.blob_bytes += outcome.size
+        if progress:
+            progress(done, len(lacking))
+
+
+def _named(source: Engine) -> set[str]:
+    """Return the blobs that any event names; of an engine of the past, any up to there."""
+    if not isinstance(source, EngineAt):
+        return source.named_blobs()
+    names = BlobNames(source.log)
+    with closing(SqliteDatabase(None, durable=False)) as scratch:
+        Runner(source.log, scratch, (names,)).catch_up(names)
+        with scratch.read() as connection:
+            return names.named_after(connection, 0)
+
+
+def _lacking(named: set[str], source: BlobStore, target: BlobStore) -> list[str]:
+    """Return the blobs that a store lacks, or has with another size: it may be a store that shows half a file."""
+    there = dict(_sizes(named, target))
+    here = dict(_sizes(named, source)) if there else {}
+    return sorted(
+        digest for digest in named if digest not in there or here.get(digest, there[digest]) != there[digest]
+    )
+
+
+def _sizes(named: set[str], store: BlobStore) -> Iterator[tuple[str, int]]:
+    for entry in store.entries():
+        if entry.digest in named:
+            yield entry.digest, entry.size
+
+
+def _note_failure(failure: FileFailure, source: BlobStore, ledger: BlobLedger, report: EngineCopy) -> None:
+    """Put down what could not be taken; what was collected is not missed."""
+    digest = failure.source
+    if failure.kind == "storage":
+        raise StorageError(failure.error)
+    if source.place.size(digest) is not None:
+        report.damaged_blobs.append(digest)
+    elif ledger.collected(digest) is None:
+        report.missing_blobs.append(digest)
