@@ -20,7 +20,7 @@ from ..projections.runner import Runner
 from . import location
 from .connection import Engine
 from .moments import EngineAt
-from .places import Place
+from .places import Place, PostgresPlace, without_password
 from .sql.sqlite import SqliteDatabase
 
 Progress = Callable[[int, int], None]
@@ -101,10 +101,15 @@ def _whole(engine: Engine) -> Engine:
 
 def _refuse_same(source: Engine, place: Place, *, is_source: bool = False) -> None:
     own = source.location.log
-    if isinstance(own, Path) and isinstance(place, Path) and place.exists():
-        is_source = own.samefile(place)
-    if is_source or (own is not None and own == place):
-        raise UsageError(f"{source.url} would be copied into itself: name another engine")
+    match own, place:
+        case Path(), Path():
+            is_source |= place.exists() and own.samefile(place)
+        case PostgresPlace(), PostgresPlace():
+            is_source |= without_password(own) == without_password(place)
+        case _:
+            pass
+    if is_source:
+        raise UsageError(f"{source.name} would be copied into itself: name another engine")
 
 
 def _copy_blobs(
@@ -116,7 +121,7 @@ def _copy_blobs(
         return
     if not target.location.blobs:
         raise UsageError(
-            f"the frames of {source.url} name {len(named):,} blobs, and {target.url} has no place for them: give one as "
+            f"the frames of {source.name} name {len(named):,} blobs, and {target.name} has no place for them: give one as "
             "blobs=, or leave the contents out by blobs=False"
         )
     there = source.blobs

@@ -135,11 +135,7 @@ def proven_appends(log: Log, start: Head, end: Head) -> Iterator[Restored]:
     for header, batch in log.stored_batches(gt=start.position, lte=end.position):
         if append is None:
             append, before = next(appends, None), before + 1
-            if append is not None and append.first_position != header.first_position:
-                raise _damaged(
-                    log, f"append {before} does not begin with its first batch", header.first_position
-                )
-        reason = _flaw(header, batch, append, head, before)
+        reason = _flaw(header, batch, append, head, before, begins=not waiting)
         if append is None or reason:
             raise _damaged(log, reason, header.first_position)
         head = Head(header.last_position, header.digest, header.recorded_at)
@@ -152,16 +148,22 @@ def proven_appends(log: Log, start: Head, end: Head) -> Iterator[Restored]:
 
 
 def _flaw(
-    header: BatchHeader, batch: Batch, append: AppendHeader | None, head: Head, append_id: int
+    header: BatchHeader,
+    batch: Batch,
+    append: AppendHeader | None,
+    head: Head,
+    append_id: int,
+    *,
+    begins: bool,
 ) -> str | None:
-    """Return what is wrong with a batch, None when all is well."""
-    if append is None or not append_id == append.append_id == header.append_id:
-        return f"append {append_id} is missing"
+    """Return what is wrong with a batch, which `begins` its append or not; None when all is well."""
     if (header.first_position, header.previous_digest) != (head.position + 1, head.digest):
         return "the batch does not follow the one before"
     if header.recorded_at < head.recorded_at:
         return "the batch has a time before that of the one before"
-    if not append.first_position <= header.first_position <= header.last_position <= append.last_position:
+    if append is None or not append_id == append.append_id == header.append_id:
+        return f"append {append_id} is missing"
+    if header.last_position > append.last_position or (begins and append.first_position != head.position + 1):
         return f"the batch lies outside append {append_id}"
     body = Body(header.first_position, batch.codec, batch.body)
     found = chain_digest(header, append), body.digest(), len(body)

@@ -47,13 +47,12 @@ def copy(
         raise UsageError("an engine in memory would be gone when this command ends: name a folder or a URL")
     with closing(Engine(location.locate(source))) as engine:
         moment = moment_of(as_of)
-        with progress_bar(f"copying {engine.url}") as advance:
+        with progress_bar(f"copying {engine.name}") as advance:
             done = engine.at(moment).copy_to(target, blobs=blobs or not no_blobs, callback=advance)
-    with closing(Engine(location.locate(target))) as made:
-        name = made.url
-        if verify:
-            with progress_bar(f"verifying {name}") as advance:
-                made.verify(advance, blobs=not no_blobs)
+    where = location.locate(target)
+    if verify:
+        with closing(Engine(where)) as made, progress_bar(f"verifying {made.name}") as advance:
+            made.verify(advance, blobs=not no_blobs)
     for what, digests in (("missing", done.missing_blobs), ("damaged", done.damaged_blobs)):
         for digest in digests[:_SHOWN]:
             note(f"blob {digest} is {what} and was not copied")
@@ -64,7 +63,7 @@ def copy(
     else:
         there = f" ({done.present:,} were there already)" if done.present else ""
         say(
-            f"{name}: {done.events:,} events copied{there}, now at position {done.position:,}; {done.blobs:,} blobs, "
+            f"{where.name}: {done.events:,} events copied{there}, now at position {done.position:,}; {done.blobs:,} blobs, "
             f"{done.blob_bytes:,} bytes"
         )
     if done.missing_blobs or done.damaged_blobs:

@@ -24,7 +24,8 @@ from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
 from .direct import DirectInsert
-from .log_reads import SqlLogReads, encode_topics, last_row
+from .log_reads import encode_topics, last_row
+from .stored_batches import SqlStoredBatches
 
 _insert_append = DirectInsert(t.append)
 _insert_header = DirectInsert(t.record_batch)
@@ -36,7 +37,7 @@ _SHARED = [
 _HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
 
 
-class SqlLog(SqlLogReads):
+class SqlLog(SqlStoredBatches):
     """The log in a SQL database, append-only by lock, check and trigger.
 
     Parameters

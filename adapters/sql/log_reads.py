@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,7 +13,6 @@ from blake3 import blake3
 from ...engine.batch import (
     FRAMES_SCHEMA,
     AppendHeader,
-    Batch,
     BatchHeader,
     Body,
     body_checksum,
@@ -27,8 +25,8 @@ from . import tables as t
 from .database import Database
 from .direct import DirectQuery
 
-_PAGE_BYTES = 4 * 1024 * 1024
-_PAGE_ROWS = 2000
+PAGE_BYTES = 4 * 1024 * 1024
+PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
 _BATCHES_AT_ONCE = 8
 _FLAGS = {0: False, 1: True}
@@ -38,7 +36,7 @@ _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys
 _APPEND_COLUMNS = list(t.append.c)
 _HEADER_NAMES = [str(column.name) for column in _HEADER_COLUMNS]
 _APPEND_NAMES = [str(column.name) for column in _APPEND_COLUMNS]
-_ROWS_COLUMNS = [
+ROWS_COLUMNS = [
     t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")
 ]
 
@@ -96,16 +94,7 @@ class _At:
         return self._few.rows(connection, padded)
 
 
-_batch_and_body = sa.select(
-    *_ROWS_COLUMNS, t.record_body.c.codec, t.record_body.c.checksum, t.record_body.c.body
-).join_from(
-    t.record_batch,
-    t.record_body,
-    t.record_batch.c.first_position == t.record_body.c.first_position,
-)
-_sizes = sa.select(t.record_body.c.first_position, sa.func.length(t.record_body.c.body))
-
-_rows_at = _At(_ROWS_COLUMNS, t.record_batch.c.first_position)
+_rows_at = _At(ROWS_COLUMNS, t.record_batch.c.first_position)
 _bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
 
 
@@ -187,12 +176,12 @@ class SqlLogReads(Log):
 
     def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
         """Yield the appends with ids above `gt` in order, read in pages."""
-        query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(_PAGE_ROWS)
+        query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(PAGE_ROWS)
         while True:
             with self.database.read() as connection:
                 rows = connection.execute(query.where(t.append.c.append_id > gt)).all()
             yield from _readable(self._append_header_of, rows, damaged)
-            if len(rows) < _PAGE_ROWS:
+            if len(rows) < PAGE_ROWS:
                 return
             gt = rows[-1].append_id
 
@@ -222,7 +211,7 @@ class SqlLogReads(Log):
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order, read in pages."""
         batch = t.record_batch.c
-        query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(_PAGE_ROWS)
+        query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(PAGE_ROWS)
         if lte is not None:
             query = query.where(batch.first_position <= lte)
         if stream_id is not None:
@@ -239,7 +228,7 @@ class SqlLogReads(Log):
                 rows = connection.execute(query.where(batch.first_position >= first)).all()
             headers = _readable(self.header_of, rows, damaged)
             yield from (header for header in headers if header.last_position > gt)
-            if len(rows) < _PAGE_ROWS:
+            if len(rows) < PAGE_ROWS:
                 return
             first = rows[-1].first_position + 1
 
@@ -261,7 +250,7 @@ class SqlLogReads(Log):
         """Yield the frame batches of a stream in order, checked, read in pages of a few megabytes."""
         batch = t.record_batch.c
         query = (
-            sa.select(*_ROWS_COLUMNS)
+            sa.select(*ROWS_COLUMNS)
             .where(batch.stream_id == stream_id, batch.schema == FRAMES_SCHEMA)
             .order_by(batch.first_version)
         )
@@ -279,7 +268,7 @@ class SqlLogReads(Log):
                 return
             after = rows[-1].first_version
             bytes_per_row = sum(len(row.keys) for row in rows) // len(rows) + 1
-            limit = max(_FIRST_PAGE_ROWS, min(_PAGE_ROWS, _PAGE_BYTES // bytes_per_row))
+            limit = max(_FIRST_PAGE_ROWS, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
 
     def _check_keys(self, row: Any) -> None:
         whole = isinstance(row.keys, bytes) and isinstance(row.first_version, int)
@@ -311,61 +300,6 @@ class SqlLogReads(Log):
         if not whole or body_checksum(row.first_position, hashed) != row.checksum:
             raise self.damaged("a body does not match its checksum", row.first_position)
         return hashed
-
-    def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
-        """Yield batches as they are stored, checked, read in pages of a few megabytes."""
-        headers = self.headers(gt=gt, lte=lte)
-        while page := list(islice(headers, _PAGE_ROWS)):
-            start = 0
-            for stop in self._page_ends(page):
-                yield from self._stored(page[start:stop])
-                start = stop
-
-    def _page_ends(self, headers: Sequence[BatchHeader]) -> Iterator[int]:
-        """Cut batches into pages by what their bodies take, not yet read; yields where each page ends."""
-        first, last = headers[0].first_position, headers[-1].first_position
-        with self.database.read() as connection:
-            query = _sizes.where(t.record_body.c.first_position.between(first, last))
-            sizes = {row[0]: row[1] for row in connection.execute(query)}
-        taken = 0
-        for index, header in enumerate(headers):
-            size = sizes.get(header.first_position)
-            if not isinstance(size, int):
-                raise self.damaged("record_body misses a batch", header.first_position)
-            if taken and taken + size > _PAGE_BYTES:
-                yield index
-                taken = 0
-            taken += size
-        yield len(headers)
-
-    def _stored(self, headers: Sequence[BatchHeader]) -> Iterator[tuple[BatchHeader, Batch]]:
-        position = t.record_batch.c.first_position
-        query = _batch_and_body.where(position.between(headers[0].first_position, headers[-1].first_position))
-        with self.database.read() as connection:
-            rows: Sequence[Any] = connection.execute(query.order_by(position)).all()
-        if [row.first_position for row in rows] != [header.first_position for header in headers]:
-            raise self.damaged(
-                "the rows of batches and bodies changed while they were read", headers[0].first_position
-            )
-        for header, row in zip(headers, rows, strict=True):
-            self._check_keys(row)
-            hashed = self._check_body(row)
-            yield (
-                header,
-                Batch(
-                    stream_id=header.stream_id,
-                    first_version=header.first_version,
-                    count=header.count,
-                    schema=header.schema,
-                    topics=header.topics,
-                    keys=row.keys,
-                    keys_digest=header.keys_digest,
-                    codec=row.codec,
-                    body=row.body,
-                    body_digest=header.body_digest,
-                    stored_hash=hashed,
-                ),
-            )
 
     def _select_at(self, statements: _At, first_positions: Sequence[int]) -> Iterator[Any]:
         for start in range(0, len(first_positions), _BATCHES_AT_ONCE):

@@ -81,8 +81,10 @@ class PostgresGuards(Guards):
         """Guard the tables."""
         for name, source in self._functions.items():
             body = source.replace("%", "%%")
+            # Their plans are made while the tables are empty, and kept in the session while these grow.
             connection.exec_driver_sql(
-                f"CREATE OR REPLACE FUNCTION {self._schema}.{name}() RETURNS trigger LANGUAGE plpgsql AS $guard${body}$guard$",
+                f"CREATE OR REPLACE FUNCTION {self._schema}.{name}() RETURNS trigger LANGUAGE plpgsql "
+                f"SET enable_seqscan TO off AS $guard${body}$guard$",
             )
         for name, (table, event, function) in self._triggers.items():
             place, each = f"{self._schema}.{table}", "ROW" if event == "INSERT ON" else "STATEMENT"
