@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import framelode
 from framelode.adapters import connection
+from framelode.adapters.places import postgres_place
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
@@ -51,11 +52,25 @@ def ticks():
     return Ticks()
 
 
-@pytest.fixture(params=["memory", "file"])
+ON_POSTGRES = {"test_hyperdatasets", "test_frame_writes"}
+"""Modules whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if parameters.get("engine") == "postgres" and item.path.stem not in ON_POSTGRES:
+            item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
 def engine(request, tmp_path, ticks):
-    """An engine in memory and on files, current inside the test, its log verified at the end."""
-    url = "sqlite://" if request.param == "memory" else tmp_path / "engine"
-    with framelode.connect(url, clock=ticks.clock, new_id=ticks.new_id) as opened:
+    """An engine in memory, on files and in PostgreSQL, current inside the test, its log verified at the end."""
+    places = {"memory": lambda: "sqlite://", "file": lambda: tmp_path / "engine"}
+    url = places.get(request.param, lambda: request.getfixturevalue("postgres_url"))()
+    blobs = {"blobs": tmp_path / "blobs"} if request.param == "postgres" else {}
+    with framelode.connect(url, clock=ticks.clock, new_id=ticks.new_id, **blobs) as opened:
         yield opened
         opened.verify()
         opened.close()
@@ -80,3 +95,15 @@ def postgres_url(postgres_databases):
     """The URL of an empty PostgreSQL database."""
     with postgres_databases.one() as url:
         yield url
+
+
+@pytest.fixture
+def place_of(request, tmp_path):
+    """Where a database is, by its kind: memory, file or postgres."""
+
+    def place(kind):
+        if kind == "postgres":
+            return postgres_place(request.getfixturevalue("postgres_url"))
+        return tmp_path / "log.db" if kind == "file" else None
+
+    return place

@@ -19,6 +19,7 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql import log_reads
 from framelode.adapters.sql import sqlite as database_module
 from framelode.adapters.sql.log import SqlLog
+from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.sqlite import SqliteDatabase, needs_write_lock
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.errors import (
@@ -57,14 +58,9 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory", "file"])
-def path(request, tmp_path):
-    return tmp_path / "log.db" if request.param == "file" else None
-
-
-@pytest.fixture
-def log(path, clock):
-    with closing(SqlLog(SqliteDatabase(path), clock, lambda: "the log")) as opened:
+@pytest.fixture(params=["memory", "file", "postgres"])
+def log(request, place_of, clock):
+    with closing(SqlLog(open_database(place_of(request.param)), clock, lambda: "the log")) as opened:
         yield opened
 
 
@@ -274,11 +270,15 @@ class TestReading:
         assert log.check_tables() == []
 
 
-class TestTwoLogsOnOneFile:
+class TestTwoLogsOnOneDatabase:
+    @pytest.fixture(params=["file", "postgres"])
+    def place(self, request, place_of):
+        return place_of(request.param)
+
     @pytest.fixture
-    def pair(self, tmp_path, clock):
+    def pair(self, place, clock):
         uuids = map("log {}".format, itertools.count()).__next__
-        logs = [SqlLog(SqliteDatabase(tmp_path / "log.db"), clock, uuids) for _ in range(2)]
+        logs = [SqlLog(open_database(place), clock, uuids) for _ in range(2)]
         yield logs
         for log in logs:
             log.close()
@@ -308,20 +308,18 @@ class TestTwoLogsOnOneFile:
         with pytest.raises(AppendExistsError):
             other.append(append(batch("a", 2), command_id="c"))
 
-    def test_created_at_once_they_have_one_identity(self, tmp_path):
+    def test_created_at_once_they_have_one_identity(self, place):
         barrier = threading.Barrier(4)
 
         def create(number):
             barrier.wait()
-            with closing(
-                SqlLog(SqliteDatabase(tmp_path / "new.db"), lambda: 0, lambda: f"log {number}")
-            ) as log:
+            with closing(SqlLog(open_database(place), lambda: 0, lambda: f"log {number}")) as log:
                 log.append(append(batch(f"s{number}")))
                 return log.uuid
 
         with ThreadPoolExecutor(4) as pool:
             assert len(set(pool.map(create, range(4)))) == 1
-        with closing(SqlLog(SqliteDatabase(tmp_path / "new.db"), lambda: 0, lambda: "x")) as log:
+        with closing(SqlLog(open_database(place), lambda: 0, lambda: "x")) as log:
             assert log.head().position == 4
 
     def test_a_writer_that_stays_away_is_a_storage_error(self, tmp_path, monkeypatch):

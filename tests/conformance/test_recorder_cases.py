@@ -15,10 +15,10 @@ from eventsourcing.tests.persistence import (
 )
 
 from framelode.adapters.sql.log import SqlLog
+from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.adapters.sql.sqlite import SqliteDatabase
 
-PLACES = ("memory", "file")
+PLACES = ("memory", "file", "postgres")
 IDS = ("uuid", "str")
 
 
@@ -26,10 +26,9 @@ class _Recorders:
     """Makes recorders for a case; filled in by the parametrised fixture."""
 
     @pytest.fixture(autouse=True, params=[(place, ids) for place in PLACES for ids in IDS], ids="-".join)
-    def _place(self, request, tmp_path):
+    def _place(self, request, place_of):
         place, self.ids = request.param
-        path = tmp_path / "log.db" if place == "file" else None
-        self.log = SqlLog(SqliteDatabase(path), lambda: 0, lambda: uuid4().hex)
+        self.log = SqlLog(open_database(place_of(place)), lambda: 0, lambda: uuid4().hex)
         self.factory = SqlFactory(self.log, lambda: uuid4().hex, uuid_ids=self.ids == "uuid")
         yield
         self.log.close()
@@ -115,7 +114,7 @@ def test_every_shipped_case_is_run():
 
 
 def test_a_call_with_several_originators_opens_one_batch_per_run(tmp_path):
-    log = SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: uuid4().hex)
+    log = SqlLog(open_database(tmp_path / "log.db"), lambda: 0, lambda: uuid4().hex)
     recorder = SqlFactory(log, lambda: uuid4().hex).application_recorder()
     events = [StoredEvent(stream, version, "t", b"s") for stream in "ab" for version in (1, 2, 3)]
     assert recorder.insert_events(events) == [1, 2, 3, 4, 5, 6]
