@@ -91,6 +91,7 @@ def postgres_place(text: str, schema: str = LOG_SCHEMA) -> PostgresPlace:
     """
     try:
         parts = urlsplit("postgresql://" + text.partition("://")[2])
+        _ = "," in parts.netloc or parts.port
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
         raise UsageError(f"{masked(text)} is no URL of a database") from error

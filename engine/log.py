@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -78,6 +79,22 @@ class StreamConflictError(ConcurrencyError):
         self.found = found
 
 
+class Watch:
+    """Waits for what others append; this one knows nothing of it, and just waits."""
+
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        """Return when something may have been appended, at the latest when `stop` is set.
+
+        Parameters
+        ----------
+        stop : threading.Event
+            Ends the waiting.
+        seconds : float
+            How long to wait where nobody tells of appends.
+        """
+        stop.wait(seconds)
+
+
 class Log(ABC):
     """An append-only sequence of record batches with gap-free positions from 1.
 
@@ -105,6 +122,10 @@ class Log(ABC):
     @abstractmethod
     def head(self) -> Head:
         """Return the end of the log."""
+
+    def watch(self) -> AbstractContextManager[Watch]:
+        """Return what waits for appends of any process."""
+        return nullcontext(Watch())
 
     @abstractmethod
     def append(self, append: Append) -> AppendHeader:

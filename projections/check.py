@@ -226,7 +226,8 @@ def _differences(
         for row, expected in zip_longest(_rows(connection, one), _rows(scratch, other)):
             if row != expected:
                 key = (row or expected)[: len(one.primary_key.columns)]
-                yield f"table {one.name} differs from a fresh fold at {', '.join(map(str, key))}: rebuild it"
+                shown = ", ".join(part.hex() if isinstance(part, bytes) else str(part) for part in key)
+                yield f"table {one.name} differs from a fresh fold at {shown}: rebuild it"
                 break
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.events import FRAME_TOPICS, DatasetCreated, VersionCreated
 from ..engine.keys import Operation
-from .columns import INT64
+from .columns import INT64, text_key
 from .pages import Page
 from .projection import FoldedProjection
 from .state import count_operations
@@ -116,7 +116,7 @@ class History(FoldedProjection[HistoryChanges]):
     """A table of record batches, found by stream, dataset, actor and time."""
 
     name: ClassVar[str] = "history"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -128,6 +128,7 @@ class History(FoldedProjection[HistoryChanges]):
             sa.Column("stream_id", sa.Text, nullable=False),
             sa.Column("dataset_id", sa.Text),
             sa.Column("actor", sa.Text, nullable=False),
+            sa.Column("actor_key", sa.LargeBinary, nullable=False),
             sa.Column("context", sa.Text, nullable=False),
             sa.Column("recorded_at", INT64, nullable=False),
             sa.Column("topics", sa.Text, nullable=False),
@@ -136,7 +137,7 @@ class History(FoldedProjection[HistoryChanges]):
             sa.Column("deleted", INT64, nullable=False),
             *(
                 sa.UniqueConstraint(name, "first_position")
-                for name in ("stream_id", "dataset_id", "actor", "recorded_at")
+                for name in ("stream_id", "dataset_id", "actor_key", "recorded_at")
             ),
         )
         column = self.batch.c
@@ -181,9 +182,11 @@ class History(FoldedProjection[HistoryChanges]):
         column = self.batch.c
         conditions: list[sa.ColumnElement[bool]] = [
             column[name] == value
-            for name in ("stream_id", "dataset_id", "actor")
+            for name in ("stream_id", "dataset_id")
             if (value := getattr(wanted, name)) is not None
         ]
+        if wanted.actor is not None:
+            conditions.append(column.actor_key == text_key(wanted.actor))
         if wanted.topics is not None:
             names = [f'%"{topic}"%' for topic in sorted(wanted.topics)]
             conditions.append(sa.or_(sa.false(), *(column.topics.like(name) for name in names)))
@@ -216,6 +219,7 @@ def _row(page: Page, header: BatchHeader) -> dict[str, Any]:
         "count": header.count,
         "stream_id": header.stream_id,
         "actor": header.actor,
+        "actor_key": text_key(header.actor),
         "context": header.context,
         "recorded_at": header.recorded_at,
         "topics": msgspec.json.encode(header.topics).decode(),
@@ -237,4 +241,5 @@ def _operations(page: Page, header: BatchHeader) -> dict[str, int]:
 def _batch_row(row: Any) -> BatchRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     values["topics"] = msgspec.json.decode(values["topics"], type=list[str])
+    del values["actor_key"]
     return BatchRow(**values)

@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import sqlalchemy as sa
 from blake3 import blake3
 
+from ..engine.errors import UsageError
 from ..engine.log import Log
 from .pages import Page
 
 _BESIDE = "_rebuild"
+_LONGEST_NAME = 63 - len(_BESIDE)
+"""PostgreSQL cuts longer names off without a word."""
 
 Folded = TypeVar("Folded")
 
@@ -57,8 +60,10 @@ class Projection(ABC):
 
     def table(self, name: str, *columns: Any, **options: Any) -> sa.Table:
         """Define one of the projection's tables; columns and options are those of `sqlalchemy.Table`."""
-        full_name = f"{self.name}_{name}_v{self.code_version}{self.suffix}"
-        return sa.Table(full_name, self.metadata, *columns, **options)
+        full = f"{self.name}_{name}_v{self.code_version}"
+        if len(full.encode()) > _LONGEST_NAME:
+            raise UsageError(f"the table name {full} is too long: {_LONGEST_NAME} bytes are allowed")
+        return sa.Table(full + self.suffix, self.metadata, *columns, **options)
 
     @abstractmethod
     def define_tables(self) -> None:

@@ -76,17 +76,18 @@ class Runner:
         stop : threading.Event
             Ends it once set, between two transactions.
         poll_seconds : float
-            How long to wait before looking again when there is nothing new.
+            How long to wait before looking again when there is nothing new, where the database tells nothing of it.
         """
         position = -1
-        while not stop.is_set():
-            self.catch_up_all()
-            reached = min((self._tracks[each.full_name].position for each in self.projections), default=0)
-            if reached != position:
-                position = reached
-                yield position
-            else:
-                stop.wait(poll_seconds)
+        with self._log.watch() as watch:
+            while not stop.is_set():
+                self.catch_up_all()
+                reached = min((self._tracks[each.full_name].position for each in self.projections), default=0)
+                if reached != position:
+                    position = reached
+                    yield position
+                else:
+                    watch.wait(stop, poll_seconds)
 
     def rebuild(
         self,

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine.events import VersionCreated
+from .columns import text_key
 from .pages import Page
 from .runner import FoldedProjection
 from .tally import ANNOTATED, CONTENT_TYPE, LABEL, SOURCE, SOURCE_BYTES, TOTAL, Counts, Tally, tally_at
@@ -54,15 +55,16 @@ class Stats(FoldedProjection[StatsChanges]):
     """Counts of each version, its inherited frames included; a child starts with its parent's."""
 
     name: ClassVar[str] = "stats"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
 
     def define_tables(self) -> None:
         """Define the table."""
         self.counts = self.table(
             "count",
             sa.Column("version_id", sa.Text, primary_key=True),
-            sa.Column("kind", sa.Text, primary_key=True),
-            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("key", sa.LargeBinary, primary_key=True),
+            sa.Column("kind", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
             sa.Column("count", _Whole, nullable=False),
         )
         key = self.counts.primary_key.columns
@@ -102,7 +104,7 @@ class Stats(FoldedProjection[StatsChanges]):
 
     def _inherit(self, connection: sa.Connection, child: str, parent: str) -> None:
         column = self.counts.c
-        inherited = sa.select(sa.literal(child), column.kind, column.name, column.count).where(
+        inherited = sa.select(sa.literal(child), column.key, column.kind, column.name, column.count).where(
             column.version_id == parent
         )
         connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
@@ -116,11 +118,16 @@ class Stats(FoldedProjection[StatsChanges]):
     def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
         """Add to some of a version's counts; none is kept that is 0."""
         column = self.counts.c
-        kinds, names = ({key[part] for key in changes} for part in (0, 1))
-        # Finds some more than asked, but by the index, which pairs of kind and name would not use.
-        known = self._read(connection, version_id, column.kind.in_(kinds), column.name.in_(names))
+        keys = {names: text_key(*names) for names in changes}
+        known = self._read(connection, version_id, column.key.in_(list(keys.values())))
         rows = [
-            {"version_id": version_id, "kind": kind, "name": name, "count": known[kind, name] + change}
+            {
+                "version_id": version_id,
+                "key": keys[kind, name],
+                "kind": kind,
+                "name": name,
+                "count": known[kind, name] + change,
+            }
             for (kind, name), change in changes.items()
         ]
         if known:

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import sqlalchemy as sa
 
 from ..engine.events import FilesUploaded, SourcesDeleted, UploadedFile
-from .columns import INT64
+from .columns import INT64, text_key
 from .pages import Page
 from .projection import FoldedProjection
 
@@ -22,14 +22,15 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
     """A table of the contents at each destination, each with the URI that it was given last."""
 
     name: ClassVar[str] = "uploads"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
 
     def define_tables(self) -> None:
         """Define the table."""
         self.upload = self.table(
             "upload",
-            sa.Column("destination", sa.Text, primary_key=True),
+            sa.Column("destination_key", sa.LargeBinary, primary_key=True),
             sa.Column("digest", sa.Text, primary_key=True),
+            sa.Column("destination", sa.Text, nullable=False),
             sa.Column("uri", sa.Text, nullable=False),
             sa.Column("size", INT64, nullable=False),
         )
@@ -57,12 +58,11 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
         column = self.upload.c
         for part in _parts(last.values()):
             digests = [file.digest for file in part]
-            known = (column.destination == event.destination) & column.digest.in_(digests)
+            known = (column.destination_key == text_key(event.destination)) & column.digest.in_(digests)
             connection.execute(sa.delete(self.upload).where(known))
             rows = [{"digest": file.digest, "uri": file.uri, "size": file.size} for file in part]
-            connection.execute(
-                self.upload.insert(), [row | {"destination": event.destination} for row in rows]
-            )
+            where = {"destination_key": text_key(event.destination), "destination": event.destination}
+            connection.execute(self.upload.insert(), [row | where for row in rows])
 
     def _delete(self, connection: sa.Connection, event: SourcesDeleted) -> None:
         for part in _parts(event.uris):
@@ -73,7 +73,9 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
     ) -> dict[str, UploadedFile]:
         """Return those of some contents that are at a destination, by digest."""
         column = self.upload.c
-        query = sa.select(column.uri, column.digest, column.size).where(column.destination == destination)
+        query = sa.select(column.uri, column.digest, column.size).where(
+            column.destination_key == text_key(destination)
+        )
         found: dict[str, UploadedFile] = {}
         for part in _parts(digests):
             for uri, digest, size in connection.execute(query.where(column.digest.in_(part))):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
+from ...engine.log import Watch
+
+_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before each new try."""
+
+Result = TypeVar("Result")
+
+
+class RetryableError(StorageError):
+    """A transaction that may succeed if it is tried again: a lost connection, a deadlock."""
 
 
 class Database(ABC):
@@ -155,6 +166,29 @@ class Database(ABC):
                 yield
             finally:
                 self._is_exclusive = False
+
+    def announce(self) -> None:  # noqa: B027 - there need not be anything to do
+        """Wake those who watch, once the transaction that is open is committed."""
+
+    @contextmanager
+    def watch(self) -> Generator[Watch, None, None]:
+        """Give what waits until something may have been announced."""
+        yield Watch()
+
+    def retried(self, work: Callable[[bool], Result]) -> Result:
+        """Do some work, and again after growing waits while it fails by a `RetryableError`.
+
+        Parameters
+        ----------
+        work : callable
+            Told whether it is done again: what was committed last may be there.
+        """
+        for again, wait in enumerate(_WAITS):
+            try:
+                return work(again > 0)
+            except RetryableError:
+                time.sleep(wait)
+        return work(True)
 
     @contextmanager
     def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:

@@ -19,7 +19,7 @@ from ...engine.batch import (
     genesis_digest,
 )
 from ...engine.errors import ConflictError, IntegrityError, StorageError, UsageError
-from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, StreamConflictError
+from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, StreamConflictError, Watch
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
@@ -137,7 +137,9 @@ class SqlLog(SqlStoredBatches):
         with self.database.read() as connection:
             version = self.database.data_version(connection)
             if self._head is None or version is None or version != self._head_version:
-                self._head = self._read_head(connection)
+                head = self._read_head(connection)
+                # Whoever remembers something by its head compares identities.
+                self._head = self._head if self._head == head else head
                 self._head_version = version
             return self._head
 
@@ -157,14 +159,40 @@ class SqlLog(SqlStoredBatches):
         if not append.batches:
             raise UsageError("an append needs at least one batch")
         try:
-            with self.database.write() as connection:
-                recorded = self._record(connection, append)
-                if also:
-                    also(connection)
+            return self.database.retried(partial(self._append, append, also))
         finally:
             # An interrupt may have come upon the commit when it was done.
             self._head = None
+
+    def _append(
+        self,
+        append: Append,
+        also: Callable[[sa.Connection], None] | None,
+        again: bool,
+    ) -> AppendHeader:
+        with self.database.write() as connection:
+            recorded = self._recorded_before(append) if again else None
+            if recorded is None:
+                recorded = self._record(connection, append)
+                if also:
+                    also(connection)
+                self.database.announce()
         return recorded
+
+    def _recorded_before(self, append: Append) -> AppendHeader | None:
+        """Return what was recorded of an append whose answer was lost, None if nothing was."""
+        found = self.find_append(append.command_id, append.part)
+        if found is None:
+            return None
+        headers = self.headers(gt=found.first_position - 1, lte=found.last_position)
+        recorded = [
+            (each.stream_id, each.first_version, each.keys_digest, each.body_digest) for each in headers
+        ]
+        ours = [
+            (each.stream_id, each.first_version, each.keys_digest, each.body_digest)
+            for each in append.batches
+        ]
+        return found if recorded == ours else None
 
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
         """Return what opens this log for reading in another process, and can be pickled."""
@@ -174,6 +202,10 @@ class SqlLog(SqlStoredBatches):
     def reads_while_writing(self) -> bool:
         """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
         return self.database.reads_while_writing
+
+    def watch(self) -> AbstractContextManager[Watch]:
+        """Return what waits for appends of any process."""
+        return self.database.watch()
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
@@ -248,6 +280,7 @@ class SqlLog(SqlStoredBatches):
                     (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches),
                 )
                 _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
+                self.database.announce()
         finally:
             self._head, self._was_empty = None, True
 

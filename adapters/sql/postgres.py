@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,13 @@ from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 from sqlalchemy.pool import NullPool
 
 from ...engine.errors import FramelodeError, StorageError, UsageError
+from ...engine.log import Watch
 from ..places import PostgresPlace, masked
-from .database import Database
+from .database import Database, RetryableError
 from .postgres_checks import index_problems
 from .postgres_guards import PostgresGuards
 from .postgres_text import take_any_text
+from .postgres_watch import PostgresWatch
 
 LOCK_TIMEOUT_SECONDS = 60
 
@@ -36,6 +38,8 @@ _KEEPALIVES = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_cou
 
 _REFUSED = ("password", "authentication", "pg_hba.conf", "does not exist", "not permitted to log in")
 _DAMAGE = (errors.DataCorrupted, errors.IndexCorrupted, errors.UndefinedTable, errors.UndefinedColumn)
+# Serialisation failure, deadlock, lost connections, shutdown and start of the server, too many connections, fallen silent.
+_PASSING = ("40001", "40P01", "08", "57P", "53300", "25P03", "25P04")
 _NOT_ALLOWED = (
     errors.InsufficientPrivilege,
     errors.ReadOnlySqlTransaction,
@@ -96,6 +100,7 @@ class PostgresDatabase(Database):
             blake3(f"framelode {place.schema}".encode()).digest(8), "big", signed=True
         )
         self._durable = durable
+        self._announces = False
         self._parameters = _parameters(place)
         super().__init__(place.name)
         self.remedy = "restore it from a backup"
@@ -117,7 +122,7 @@ class PostgresDatabase(Database):
         except psycopg.OperationalError as error:
             message = f"{self.name}: {str(error).strip()}"
             refused = any(word in str(error) for word in _REFUSED)
-            raise (UsageError if refused else StorageError)(message) from error
+            raise (UsageError if refused else RetryableError)(message) from error
         try:
             take_any_text(raw)
             self._prepare_session(raw)
@@ -154,16 +159,17 @@ class PostgresDatabase(Database):
     def _reading(self) -> sa.Connection:
         if self._reader is not None and not _is_sound(self._reader):
             _drop(self._reader)
-            self._reader = self._connect()
+            self._reader = self.retried(lambda _: self._connect())
         return super()._reading()
 
     def _writing(self) -> sa.Connection:
         if self._writer is not None and not _is_sound(self._writer):
             _drop(self._writer)
-            self._writer = self._connect()
+            self._writer = self.retried(lambda _: self._connect())
         return super()._writing()
 
     def _begin(self, connection: sa.Connection) -> None:
+        self._announces = False
         # One round trip. Each statement sees what was committed before it, so the next ones see all of the one before.
         _run(
             _raw(connection),
@@ -175,7 +181,7 @@ class PostgresDatabase(Database):
         if raw.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
             # PostgreSQL would answer the COMMIT of a transaction that failed as if nothing were amiss.
             raise StorageError(f"{self.name}: the transaction has failed before its end and was rolled back")
-        _run(raw, "COMMIT")
+        _run(raw, f'NOTIFY "{self.schema}"; COMMIT' if self._announces else "COMMIT")
 
     def _is_open(self, connection: sa.Connection) -> bool:
         raw = _raw_of(connection)
@@ -185,6 +191,16 @@ class PostgresDatabase(Database):
     def together(self, connection: sa.Connection) -> AbstractContextManager[object]:
         """Send the direct statements inside without waiting for the answer to each: one round trip for all."""
         return _raw(connection).pipeline()
+
+    def announce(self) -> None:
+        """Wake those who watch, once the transaction that is open is committed."""
+        self._announces = True
+
+    @contextmanager
+    def watch(self) -> Generator[Watch, None, None]:
+        """Give what waits until something may have been announced, on a connection of its own."""
+        with closing(PostgresWatch(self._connect_raw, self.schema)) as watch:
+            yield watch
 
     def prepare(self, connection: sa.Connection) -> None:
         """Make the schema if it is missing."""
@@ -226,7 +242,7 @@ class PostgresDatabase(Database):
             # What was asked past SQLAlchemy.
             raise self._translate(error, known=isinstance(error, psycopg.IntegrityError)) from error
         except exc.PendingRollbackError as error:
-            raise StorageError(f"{self.name}: the connection was lost: call again") from error
+            raise RetryableError(f"{self.name}: the connection was lost: call again") from error
 
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
         if isinstance(error, FramelodeError):
@@ -238,7 +254,21 @@ class PostgresDatabase(Database):
             return UsageError(f"{self.name}: {text}: the role of this connection may not do that")
         if isinstance(error, errors.ProgramLimitExceeded):
             return UsageError(f"{self.name}: {text}: an id is too long for PostgreSQL's indexes")
-        return self._error(text, known=known)
+        if isinstance(error, errors.LockNotAvailable):
+            return StorageError(
+                f"{self.name} stayed locked by another writer for {LOCK_TIMEOUT_SECONDS} s: try again"
+            )
+        return (
+            RetryableError(f"{self.name}: {text}") if _is_passing(error) else self._error(text, known=known)
+        )
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Say whether the same may succeed in another moment."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith(_PASSING)
 
 
 def _parameters(place: PostgresPlace) -> dict[str, Any]:
@@ -265,7 +295,7 @@ def _raw_of(connection: sa.Connection) -> psycopg.Connection[Any] | None:
 def _raw(connection: sa.Connection) -> psycopg.Connection[Any]:
     raw = _raw_of(connection)
     if raw is None:
-        raise StorageError("the connection was lost: call again")
+        raise RetryableError("the connection was lost: call again")
     return raw
 
 

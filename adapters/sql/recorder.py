@@ -328,26 +328,28 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
 
     def __init__(self, recorder: SqlApplicationRecorder, gt: int | None, topics: Sequence[str]) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=topics)
+        self._end_of_watch = threading.Event()
         recorder.listen(self._has_been_notified)
         self._watch_thread = threading.Thread(target=self._watch, daemon=True)
         self._watch_thread.start()
 
     def _watch(self) -> None:
-        seen = -1
-        stopped = threading.Event()
-        while not self._has_been_stopped:
-            try:
-                position = self._recorder.log.head().position
-            except UsageError:  # the log was closed
-                return
-            if position != seen:
-                seen = position
-                self._has_been_notified.set()
-            stopped.wait(_POLL_SECONDS)
+        with self._recorder.log.watch() as watch:
+            seen = -1
+            while not self._end_of_watch.is_set():
+                try:
+                    position = self._recorder.log.head().position
+                except UsageError:  # the log was closed
+                    return
+                if position != seen:
+                    seen = position
+                    self._has_been_notified.set()
+                watch.wait(self._end_of_watch, _POLL_SECONDS)
 
     def stop(self) -> None:
         """Stop the subscription."""
         super().stop()
+        self._end_of_watch.set()
         self._recorder.unlisten(self._has_been_notified)
         if threading.current_thread() is not self._watch_thread:
             self._watch_thread.join()

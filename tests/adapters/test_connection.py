@@ -247,10 +247,10 @@ def test_verify_says_what_is_wrong_with_a_projection(tmp_path):
         fill()
         engine.catch_up()
         connection = sqlite3.connect(tmp_path / "food/projections.db")
-        connection.execute("UPDATE stats_count_v2 SET count = count + 1")
+        connection.execute("UPDATE stats_count_v3 SET count = count + 1")
         connection.commit()
         connection.close()
-        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v2 differs"):
+        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v3 differs"):
             engine.verify()
         engine.rebuild()
         engine.verify()
@@ -291,7 +291,7 @@ def test_verify_tells_everything_it_found(tmp_path):
         fill()
         engine.catch_up()
         connection = sqlite3.connect(tmp_path / "food/projections.db")
-        connection.execute("UPDATE stats_count_v2 SET count = count + 1")
+        connection.execute("UPDATE stats_count_v3 SET count = count + 1")
         connection.execute("UPDATE catalog_dataset_v1 SET name = 'drink'")
         connection.commit()
         connection.close()

@@ -588,10 +588,10 @@ class TestProjections:
 
     def test_a_changed_row_is_found_by_verify(self, folder):
         with raw(folder, "projections.db") as connection:
-            connection.execute("UPDATE stats_count_v2 SET count = count + 1")
+            connection.execute("UPDATE stats_count_v3 SET count = count + 1")
         error = examine(folder)
         assert isinstance(error, IntegrityError)
-        assert "stats_count_v2 differs from a fresh fold at" in str(error)
+        assert "stats_count_v3 differs from a fresh fold at" in str(error)
         engine = framelode.connect(folder)
         engine.rebuild()
         engine.verify()

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import closing
+import secrets
+import sys
+import threading
+import traceback
+from contextlib import closing, suppress
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
+import sqlalchemy as sa
+from command_line import run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import framelode
-from framelode import DatasetVersion
-from framelode.engine.errors import UsageError
+from framelode import DatasetVersion, SingleFrame
+from framelode.adapters import location
+from framelode.adapters.places import postgres_place, with_password_of, without_password
+from framelode.adapters.sql import postgres_watch
+from framelode.adapters.sql import recorder as recorder_module
+from framelode.adapters.sql.log import SqlLog
+from framelode.adapters.sql.opening import open_database
+from framelode.adapters.sql.postgres import PostgresDatabase
+from framelode.adapters.sql.recorder import SqlFactory
+from framelode.adapters.sql.tables import LOG_TABLES
+from framelode.engine.errors import StorageError, UsageError
+from framelode.engine.event_batch import pack_states
+from framelode.engine.log import Append, AppendExistsError
+from framelode.projections.columns import INT64
 
 
 @pytest.fixture
@@ -39,10 +62,315 @@ class TestConnect:
         assert list((tmp_path / "blobs").iterdir())
 
     def test_projections_elsewhere_are_remembered(self, postgres_url, tmp_path):
-        for given in ({"projections": tmp_path / "p.db"}, {}):
-            with framelode.connect(postgres_url, **given) as engine:
-                DatasetVersion.create_new_dataset(f"d{len(given)}")
+        for options in ({"projections": tmp_path / "p.db"}, {}):
+            with framelode.connect(postgres_url, **options) as engine:
+                DatasetVersion.create_new_dataset(f"d{len(options)}")
                 engine.verify()
             engine.close()
             assert engine.location.projections == tmp_path / "p.db"
         assert (tmp_path / "p.db").exists()
+
+
+@pytest.fixture
+def log(postgres_url):
+    database = open_database(postgres_place(postgres_url))
+    with closing(SqlLog(database, lambda: 0, lambda: "the log")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server(postgres_url):
+    """A connection of somebody else, who owns everything."""
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("SET search_path TO framelode")
+        yield connection
+
+
+def fill(log, count=3):
+    for version in range(1, count + 1):
+        log.append(one_event("a", version))
+
+
+def one_event(stream, version, **values):
+    batch = pack_states(stream, version, [("T", b"\xc0")])
+    values = {"command_id": f"{stream} {version}", "request_digest": b"", "actor": "me"} | values
+    return Append(batches=[batch], **values)
+
+
+class TestGuards:
+    @pytest.mark.parametrize("table", LOG_TABLES)
+    @pytest.mark.parametrize("change", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
+    def test_nothing_is_changed(self, log, server, table, change):
+        fill(log)
+        column = server.execute(f"SELECT * FROM {table} LIMIT 0").description[0].name
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="the log is append-only"):
+            server.execute(change.format(table, column, column))
+        assert log.check_tables() == []
+
+    @pytest.mark.parametrize("table", LOG_TABLES)
+    @pytest.mark.parametrize(
+        "conflict", ["", "ON CONFLICT DO NOTHING", "ON CONFLICT ({0}) DO UPDATE SET {0} = EXCLUDED.{0}"]
+    )
+    def test_nothing_is_put_in_out_of_order(self, log, server, table, conflict):
+        fill(log)
+        column = server.execute(f"SELECT * FROM {table} LIMIT 0").description[0].name
+        again = f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1 {conflict.format(column)}"
+        with pytest.raises(
+            psycopg.errors.IntegrityConstraintViolation, match="append-only|must|already|once"
+        ):
+            server.execute(again)
+        if table == "record_batch":
+            for skew in ("first_position + 9", "first_position + 1"):
+                with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="head of the log"):
+                    server.execute(
+                        f"""INSERT INTO record_batch SELECT {skew}, count, append_id, 'z', 7, topics, schema,
+                        recorded_at, actor, context, previous_digest, keys_digest, body_digest, digest, keys
+                        FROM record_batch ORDER BY first_position LIMIT 1"""
+                    )
+
+    def test_they_hold_for_a_replica_too(self, log, server):
+        fill(log)
+        server.execute("SET session_replication_role TO replica")
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
+            server.execute("DELETE FROM record_body")
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            "DROP TRIGGER append_no_delete ON append",
+            "ALTER TABLE append DISABLE TRIGGER append_no_delete",
+            "ALTER TABLE append ENABLE REPLICA TRIGGER append_no_delete",
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        ],
+    )
+    def test_verify_misses_them(self, log, server, harm):
+        fill(log)
+        server.execute(harm)
+        (problem, *_) = [line for line in log.check_tables() if "append_no_delete" in line]
+        assert problem.endswith("the trigger append_no_delete is missing, so the log can be rewritten")
+
+    def test_a_damaged_index_is_found(self, log, server):
+        fill(log)
+        assert log.check_tables() == []
+        server.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'append_pkey'::regclass")
+        (problem,) = log.check_tables()
+        assert "the index append_pkey of table append is damaged: it is not valid" in problem
+
+
+class TestText:
+    @given(st.lists(st.text(st.sampled_from("\0\1\2a\uffff"), max_size=5), min_size=1, max_size=8))
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_any_comes_back_in_the_order_of_its_bytes(self, log, texts):
+        rows = sa.Table(
+            f"texts_{uuid4().hex}", sa.MetaData(), sa.Column("text", sa.Text), sa.Column("n", INT64)
+        )
+        with log.database.write() as connection:
+            rows.create(connection)
+            connection.execute(rows.insert(), [{"text": text, "n": n} for n, text in enumerate(texts)])
+        with log.database.read() as connection:
+            found = connection.execute(sa.select(rows.c.text).order_by(rows.c.text)).scalars().all()
+            assert found == sorted(texts, key=str.encode)
+            these = sa.select(sa.func.count()).where(rows.c.text == texts[0])
+            assert connection.execute(these).scalar() == texts.count(texts[0])
+
+    def test_whatever_a_user_writes_is_kept(self, engine):
+        odd = "a\0b\1c\U0001f600"
+        DatasetVersion.create_new_dataset("d", description=odd)
+        draft = DatasetVersion.get_current(dataset_name="d")
+        frame = SingleFrame(id=odd, source="s3://b/a.jpg")
+        frame.add_annotation(box2d_xywh=(1, 2, 3, 4), labels=[odd, "x" * 5000, secrets.token_hex(5000)])
+        with framelode.acting(secrets.token_hex(3000), {"why": odd}):
+            draft.add_frames([frame])
+        assert engine.dataset("d").description == odd
+        assert engine.version_counts(draft.version_id)["label", odd] == 1
+        assert draft.get_single_frame(odd).id == odd
+        assert [change.kind for change in engine.history(actor="nobody")] == []
+
+    def test_a_command_id_too_long_for_an_index_is_refused(self, engine):
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        with pytest.raises(UsageError, match="too long for PostgreSQL"):
+            draft.add_frames([SingleFrame(id="a")], command_id=secrets.token_hex(5000))
+        assert len(draft) == 0
+
+
+class TestConnections:
+    """A connection that is lost is opened again; what was acknowledged is there once."""
+
+    def kill(self, server):
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        server.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+
+    def test_lost_between_two_calls(self, engine, server):
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        for number in range(3):
+            self.kill(server)
+            draft.add_frames([SingleFrame(id=f"{number}")])
+            self.kill(server)
+            assert len(draft) == draft.get_stats().total == number + 1
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_an_append_whose_answer_was_lost_is_recorded_once(self, log, server, when, monkeypatch):
+        fill(log)
+        commit, lost = PostgresDatabase._commit, []
+
+        def lose(database, connection):
+            if when == "after":
+                commit(database, connection)
+            if not lost:
+                lost.append(self.kill(server))
+            if when == "before":
+                commit(database, connection)
+            elif len(lost) == 1:
+                lost.append(connection.exec_driver_sql("SELECT 1"))
+
+        monkeypatch.setattr(PostgresDatabase, "_commit", lose)
+        along = []
+        header = log.append(one_event("a", 4), along.append)
+        assert (header.first_position, log.head().position) == (4, 4)
+        assert len(along) == (2 if when == "before" else 1)
+        with pytest.raises(AppendExistsError):
+            log.append(one_event("a", 4))
+
+    def test_a_failed_transaction_is_not_taken_for_committed(self, log):
+        with (
+            pytest.raises(StorageError, match="failed before its end"),
+            log.database.write() as connection,
+            suppress(sa.exc.ProgrammingError),
+        ):
+            connection.exec_driver_sql("nonsense")
+        fill(log)
+
+    def test_lost_inside_exclusive(self, log, server):
+        fill(log)
+        with log.exclusive():
+            self.kill(server)
+            assert log.append(one_event("a", 4)).first_position == 4
+        assert log.append(one_event("a", 5)).first_position == 5
+
+    def test_nobody_is_left_idle_in_a_transaction(self, engine, server):
+        DatasetVersion.create_new_dataset("d")
+        DatasetVersion.get_current(dataset_name="d").add_frames([SingleFrame(id="a")])
+        engine.verify()
+        next(engine.history())
+        states = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+        assert server.execute(states).fetchone() == (0,)
+
+    def test_the_log_is_durable(self, log, engine):
+        with log.database.read() as connection, engine.runner.store.read() as other:
+            found = [one.exec_driver_sql("SHOW synchronous_commit").scalar() for one in (connection, other)]
+        assert found == ["on", "off"]
+
+
+class TestWatching:
+    def test_an_append_of_another_process_wakes_at_once(self, log, postgres_url, monkeypatch):
+        """Polling would take longer than the test has patience."""
+        monkeypatch.setattr(postgres_watch, "_FALLBACK_SECONDS", 1000.0)
+        monkeypatch.setattr(recorder_module, "_POLL_SECONDS", 1000.0)
+        recorder = SqlFactory(log, lambda: uuid4().hex).application_recorder()
+        with (
+            recorder.subscribe(gt=0) as subscription,
+            closing(SqlLog(open_database(postgres_place(postgres_url)), lambda: 0, str)) as other,
+        ):
+            for version in range(1, 4):
+                other.append(one_event("a", version))
+                assert next(subscription).id == version
+
+    def test_follow(self, engine, postgres_url, monkeypatch):
+        monkeypatch.setattr(postgres_watch, "_FALLBACK_SECONDS", 1000.0)
+        stop = threading.Event()
+        reached = engine.runner.follow(stop, 1000.0)
+        assert next(reached) == 0
+        with closing(framelode.connect(postgres_url)) as other:
+            writing = threading.Thread(target=lambda: other.commands.create_dataset("d"))
+            writing.start()
+            assert next(reached) > 0
+            writing.join()
+        stop.set()
+        assert not list(reached)
+
+
+class TestUrls:
+    @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
+    def test_a_password_is_shown_nowhere(self, scheme):
+        url = f"{scheme}://me:s%40cret@127.0.0.1:1/d?connect_timeout=1"
+        place = postgres_place(url)
+        assert place.name == "postgresql+psycopg://me:***@127.0.0.1:1/d?connect_timeout=1"
+        assert "cret" not in repr(place) + without_password(place) + repr(location.locate(url))
+        with pytest.raises(StorageError) as caught:
+            framelode.connect(url)
+        chain = "".join(traceback.format_exception(caught.value))
+        assert "cret" not in chain
+
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            ("postgresql+asyncpg://me:secret@h/d", "asks for the driver asyncpg"),
+            ("postgresql://me:secret@h", "names no database"),
+            ("postgresql://me:secret@h/d?schema=pg_x", "a schema has up to 48"),
+            ("postgresql://me:secret@h/d?schema=a-b", "a schema has up to 48"),
+            ("postgresql://me:secret@h/d?nonsense=1", "is no URL that PostgreSQL's library reads"),
+            ("postgresql://me:secret@h:port/d", "is no URL|invalid"),
+            ("mysql://me:secret@h/d", "no engine that this framelode opens"),
+        ],
+    )
+    def test_one_that_cannot_be_used(self, url, message):
+        with pytest.raises(UsageError, match=message) as caught:
+            framelode.connect(url)
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+    def test_a_missing_database_or_engine_is_a_usage_error(self, postgres_url):
+        parts = urlsplit(postgres_url)
+        with pytest.raises(UsageError, match="does not exist"):
+            framelode.connect(urlunsplit(parts._replace(path="/nowhere")))
+        with pytest.raises(UsageError, match="there is no engine at .*framelode init"):
+            framelode.connect(postgres_url, as_of=0)
+
+    def test_schemas_are_engines_of_their_own(self, postgres_url):
+        with (
+            closing(framelode.connect(postgres_url)) as one,
+            closing(framelode.connect(f"{postgres_url}&schema=other")) as other,
+        ):
+            one.commands.create_dataset("d")
+            assert (one.log.head().position > 0, other.log.head().position) == (True, 0)
+            assert one.log.uuid != other.log.uuid
+
+    def test_a_password_is_not_written_into_settings(self, postgres_url, server, tmp_path):
+        elsewhere = postgres_url.replace("://postgres@", "://postgres:secret@") + "&schema=p"
+        with closing(framelode.connect(postgres_url, projections=elsewhere)) as engine:
+            engine.verify()
+        with closing(framelode.connect(tmp_path / "folder", projections=elsewhere)) as engine:
+            engine.verify()
+        assert "secret" not in str(server.execute("SELECT * FROM settings").fetchall())
+        assert "schema=p" in (tmp_path / "folder/framelode.toml").read_text()
+        assert "secret" not in (tmp_path / "folder/framelode.toml").read_text()
+
+    def test_the_password_of_the_log_serves_for_projections_on_the_same_server(self):
+        log = postgres_place("postgresql://me:pw@h/d")
+        for url, found in (
+            ("postgresql://me@h/e", "postgresql://me:pw@h/e"),
+            ("postgresql://me:other@h/e", "postgresql://me:other@h/e"),
+            ("postgresql://you@h/e", "postgresql://you@h/e"),
+            ("postgresql://me@i/e", "postgresql://me@i/e"),
+        ):
+            assert with_password_of(log, postgres_place(url)).url == found
+
+
+def test_a_missing_driver_is_told_of(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UsageError, match=r"pip install 'framelode\[postgres\]'"):
+        framelode.connect("postgresql://me@h/d")
+
+
+def test_on_the_command_line(postgres_url, monkeypatch):
+    url = postgres_url.replace("://postgres@", "://postgres:secret@")
+    printed = [run("init", url)]
+    assert "made an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
+    with closing(framelode.connect(url)) as engine:
+        engine.commands.create_dataset("meals", project="p")
+    monkeypatch.setenv("FRAMELODE_URL", url)
+    printed += [run("init"), run("ls"), run("verify", "--json"), run("rebuild"), run("log")]
+    assert "stays as it is" in printed[1].stdout
+    assert "meals" in printed[2].stdout
+    assert "secret" not in "".join(done.stdout + done.stderr for done in printed)

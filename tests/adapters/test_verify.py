@@ -356,13 +356,13 @@ class TestDerived:
         engine.verify()
 
     @pytest.mark.parametrize(
-        "change", ["DELETE FROM stats_count_v2", "UPDATE stats_count_v2 SET name = 'x' || name"]
+        "change", ["DELETE FROM stats_count_v3", "UPDATE stats_count_v3 SET name = 'x' || name"]
     )
     def test_rows_too_few_or_of_another_key(self, engine, change):
         engine.catch_up()
         with engine.runner.store.write() as connection:
             connection.exec_driver_sql(change)
-        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v2 differs"):
+        with pytest.raises(IntegrityError, match="projection stats: table stats_count_v3 differs"):
             engine.verify()
 
     def test_what_is_written_meanwhile_is_no_problem(self, engine, monkeypatch, stretch):

@@ -201,6 +201,7 @@ class Turns(threading.Event):
         return self.is_set()
 
 
+@pytest.mark.parametrize("engine", ["memory", "file"], indirect=True)
 class TestFollow:
     def test_yields_each_position_that_all_have_reached(self, engine, draft, store, small_pages):
         seen, other = Seen(engine.log), Newer(engine.log)
