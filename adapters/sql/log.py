@@ -136,12 +136,13 @@ class SqlLog(SqlStoredBatches):
         """Return the end of the log; a hot read, answered from memory while nobody has written."""
         with self.database.read() as connection:
             version = self.database.data_version(connection)
-            if self._head is None or version is None or version != self._head_version:
-                head = self._read_head(connection)
+            held = self._head
+            if held is None or version is None or version != self._head_version:
+                found = self._read_head(connection)
                 # Whoever remembers something by its head compares identities.
-                self._head = self._head if self._head == head else head
+                self._head = held = held if held == found and held is not None else found
                 self._head_version = version
-            return self._head
+            return held
 
     def _read_head(self, connection: sa.Connection) -> Head:
         row = last_row(connection)
