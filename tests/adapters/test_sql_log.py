@@ -169,7 +169,7 @@ class TestAppend:
 class TestReading:
     @pytest.fixture
     def small_pages(self, monkeypatch):
-        monkeypatch.setattr(log_reads, "_PAGE_ROWS", 3)
+        monkeypatch.setattr(log_reads, "PAGE_ROWS", 3)
         monkeypatch.setattr(log_reads, "_FIRST_PAGE_ROWS", 2)
 
     @settings(max_examples=30)
@@ -181,7 +181,7 @@ class TestReading:
             pytest.MonkeyPatch.context() as patch,
             closing(SqlLog(SqliteDatabase(None), lambda: 0, lambda: "x")) as log,
         ):
-            patch.setattr(log_reads, "_PAGE_ROWS", 3)
+            patch.setattr(log_reads, "PAGE_ROWS", 3)
             versions = dict.fromkeys("ab", 1)
             for stream, count, frames in written:
                 log.append(
