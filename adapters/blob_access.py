@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 
 from ..engine.blob_commands import BlobCommands
@@ -64,23 +64,15 @@ class BlobAccess:
                 self._store = BlobStore(self._url, vouching=self)
             return self._store
 
-    def known(self) -> Callable[[str], bool]:
-        """Return what says of a digest whether its content can be relied on.
+    def known(self, digests: Collection[str]) -> Collection[str]:
+        """Return those of some contents that can be relied on.
 
         A content that a frame once named was stored whole, and nothing deletes it unless it is banned first.
         """
-        ledger, store = self._commands.blob_ledger, self._runner.store
         self._runner.catch_up(self._names)
-        with store.read() as connection:
-            if self._names.is_empty(connection):
-                return lambda _: False
-        ledger.version()
-
-        def is_known(digest: str) -> bool:
-            with store.read() as connection:
-                return self._names.is_named(connection, digest) and not ledger.is_banned(digest)
-
-        return is_known
+        with self._runner.store.read() as connection:
+            named = self._names.named(connection, digests)
+        return named - self._commands.blob_ledger.banned(named)[1]
 
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""

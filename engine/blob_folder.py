@@ -12,8 +12,7 @@ from typing import BinaryIO
 
 from .blob_place import TEMPORARY, BlobPlace, Entry, Since, Sink, blob_name, digest_of
 from .local_files import TemporaryFiles, Translated, Watch, make_folder, sync_together
-
-_THREADS = 4
+from .workers import DISK_THREADS
 
 
 class LocalFolder(BlobPlace):
@@ -28,7 +27,7 @@ class LocalFolder(BlobPlace):
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.name = str(self.folder)
-        self.threads = _THREADS
+        self.threads = DISK_THREADS
         self._root = os.fspath(self.folder)
         self._translated = Translated(f"blob store {self.name}")
         self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}")

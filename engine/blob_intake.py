@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,9 @@ BATCH_FILES = 4096
 BATCH_BYTES = 512 * 1024 * 1024
 """One sync makes so many files, or so many bytes, durable."""
 
+HELD_BYTES = 64 * 1024 * 1024
+"""So much of small files is in memory from reading to writing: a batch ends where it is reached."""
+
 
 class Outcome(msgspec.Struct):
     """What became of one source.
@@ -35,6 +38,8 @@ class Outcome(msgspec.Struct):
         This source was written, by this call.
     temporary : str
         Name under which it was written first; empty when it was not.
+    content : bytes
+        All of it, where it is small and waits to be written.
     error : FramelodeError or None
         Why it is not stored.
     """
@@ -43,6 +48,7 @@ class Outcome(msgspec.Struct):
     size: int = 0
     is_new: bool = False
     temporary: str = ""
+    content: bytes = b""
     error: FramelodeError | None = None
 
     @property
@@ -66,7 +72,7 @@ class Intake:
     place : BlobPlace
         Where to.
     knows : callable
-        Says which digests need not be written; asked from several threads.
+        Says which of some digests need not be written.
     vouch : callable
         Told of the digests written and durable; returns those that are gone by now.
     """
@@ -74,7 +80,7 @@ class Intake:
     def __init__(
         self,
         place: BlobPlace,
-        knows: Callable[[str], bool],
+        knows: Callable[[Collection[str]], Collection[str]],
         vouch: Callable[[Sequence[str], Callable[[str], bool]], list[str]],
     ) -> None:
         self._place = place
@@ -84,7 +90,7 @@ class Intake:
         self._claims: dict[str, Outcome] = {}
         self._temporaries: set[str] = set()
         self._begun: set[Since] = set()
-        self._bytes = 0
+        self._bytes = self._held = 0
         self._lock = threading.Lock()
         self._workers = Workers(place.threads, "framelode-blobs")
 
@@ -123,17 +129,28 @@ class Intake:
             waiting, before = waiting[len(batch.staged) :], batch
 
     def put(self, sources: Sequence[Source]) -> list[Outcome]:
-        """Store a few sources in one batch; returns an outcome for each, in order."""
-        batch = _Batch(self._begin(sources), sources, self._workers.map(self._stage, sources))
-        self._publish(batch)
-        return self._settle(batch.staged)
+        """Store a few sources; returns an outcome for each, in order."""
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(sources):
+            batch = self._stage_batch(sources[len(outcomes) :])
+            self._publish(batch)
+            outcomes += self._settle(batch.staged)
+        return outcomes
 
-    def _stage_batch(self, sources: list[Source]) -> _Batch:
+    def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
         """Read and write as many sources, from the first on, as are made durable at once."""
-        self._bytes = 0
+        self._bytes = self._held = 0
         since = self._begin(sources)
-        staged = self._workers.map(self._stage, sources, lambda: self._bytes >= BATCH_BYTES)
+        staged = self._workers.map(self._read, sources, self._is_enough)
+        first = self._first_of_their_kind(staged)
+        known = self._knows([outcome.digest for outcome in first]) if first else ()
+        self._workers.map(lambda one: self._noted(one, self._write, one.digest in known), first)
+        for outcome in staged:
+            outcome.content = b""
         return _Batch(since, sources[: len(staged)], staged)
+
+    def _is_enough(self) -> bool:
+        return self._bytes >= BATCH_BYTES or self._held >= HELD_BYTES
 
     def _begin(self, sources: Sequence[Source]) -> Since:
         since = self._place.begin() if sources else Since()
@@ -144,24 +161,26 @@ class Intake:
         self._place.discard(temporary)
         self._temporaries.discard(temporary)
 
-    def _stage(self, source: Source) -> Outcome:
+    def _read(self, source: Source) -> Outcome:
         outcome = Outcome()
-        try:
-            with source.open() as content:
-                self._write(content, outcome)
-        except FramelodeError as error:
-            outcome.error = error
-        except OSError as error:
-            outcome.error = StorageError(f"blob store {self._place.name}: {error}")
+        self._noted(outcome, self._take_in, source)
         with self._lock:
             self._bytes += outcome.size
+            self._held += len(outcome.content)
         return outcome
 
-    def _write(self, content: Content, outcome: Outcome) -> None:
-        first = first_chunk(content)
-        if len(first) < CHUNK_BYTES:
-            self._write_small(content, first, outcome)
-            return
+    def _take_in(self, outcome: Outcome, source: Source) -> None:
+        """Hash a source: a small one is kept in memory, any other is written on the way."""
+        with source.open() as content:
+            first = first_chunk(content)
+            if len(first) < CHUNK_BYTES:
+                outcome.digest, outcome.size = blake3(first).hexdigest(), len(first)
+            else:
+                self._copy(content, first, outcome)
+            content.check()
+        outcome.content = first if len(first) < CHUNK_BYTES else b""
+
+    def _copy(self, content: Content, first: bytes, outcome: Outcome) -> None:
         sink = self._place.create()
         outcome.temporary = sink.name
         self._temporaries.add(sink.name)
@@ -169,37 +188,42 @@ class Intake:
             outcome.digest, outcome.size = copy_content(content, first, sink)
         finally:
             sink.close()
-        content.check()
-        outcome.is_new = self._must_write(outcome)
-        if not outcome.is_new:
-            self._discard(outcome.temporary)
 
-    def _write_small(self, content: Content, data: bytes, outcome: Outcome) -> None:
-        """Write a content that is in memory; one that is known costs no write at all."""
-        content.check()
-        outcome.digest, outcome.size = blake3(data).hexdigest(), len(data)
-        outcome.is_new = self._must_write(outcome)
-        if outcome.is_new and not self._place.put_whole(data, outcome.digest):
-            outcome.temporary = self._place.write(data)
+    def _first_of_their_kind(self, read: Sequence[Outcome]) -> list[Outcome]:
+        """Return the sources whose contents were not stored yet and come for the first time."""
+        return [
+            outcome
+            for outcome in read
+            if outcome.error is None
+            and outcome.digest not in self._done
+            and self._claims.setdefault(outcome.digest, outcome) is outcome
+        ]
+
+    def _write(self, outcome: Outcome, is_known: bool) -> None:
+        """Write a content that was read, unless somebody relies on it already."""
+        if is_known and self._place.size(outcome.digest) == outcome.size:
+            self._done.add(outcome.digest)
+            return
+        outcome.is_new = True
+        if not outcome.temporary and not self._place.put_whole(outcome.content, outcome.digest):
+            outcome.temporary = self._place.write(outcome.content)
             self._temporaries.add(outcome.temporary)
 
-    def _must_write(self, outcome: Outcome) -> bool:
-        """Say whether a content has to be written: the first of its kind, that nobody relies on yet."""
-        digest = outcome.digest
-        # One step, so that of two threads only one is the first.
-        if digest in self._done or self._claims.setdefault(digest, outcome) is not outcome:
-            return False
-        if self._knows(digest) and self._place.size(digest) == outcome.size:
-            self._done.add(digest)
-            return False
-        return True
+    def _noted(self, outcome: Outcome, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            work(outcome, *arguments)
+        except FramelodeError as error:
+            outcome.error = error
+        except OSError as error:
+            outcome.error = StorageError(f"blob store {self._place.name}: {error}")
 
     def _publish(self, batch: _Batch) -> None:
         """Make contents durable, give them their names, and make those durable."""
         written = [outcome for outcome in batch.staged if outcome.temporary and outcome.is_kept]
         names = [outcome.temporary for outcome in written]
         self._together(lambda: self._place.sync_written(names, batch.since), written)
-        self._workers.map(self._move, [outcome for outcome in written if outcome.is_kept])
+        kept = [outcome for outcome in written if outcome.is_kept]
+        self._workers.map(lambda outcome: self._noted(outcome, self._move), kept)
         moved = [outcome for outcome in written if outcome.is_kept]
         digests = [outcome.digest for outcome in moved]
         self._together(lambda: self._place.sync_moved(digests, batch.since), moved)
@@ -216,13 +240,8 @@ class Intake:
                 outcome.error = StorageError(f"blob store {self._place.name}: {error}")
 
     def _move(self, outcome: Outcome) -> None:
-        try:
-            self._place.move(outcome.temporary, outcome.digest)
-            self._temporaries.discard(outcome.temporary)
-        except PlaceError as error:
-            outcome.error = error
-        except OSError as error:
-            outcome.error = StorageError(f"blob store {self._place.name}: {error}")
+        self._place.move(outcome.temporary, outcome.digest)
+        self._temporaries.discard(outcome.temporary)
 
     def _settle(self, staged: list[Outcome]) -> list[Outcome]:
         """Vouch for what was written; whoever brought the same content shares its fate."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 
 class Vouching(Protocol):
     """Knows which contents can be relied on, and takes new ones into account."""
 
-    def known(self) -> Callable[[str], bool]:
-        """Return what says of a digest whether it was stored whole and is on nobody's list to be deleted.
-
-        It is asked for many digests, from several threads.
-        """
+    def known(self, digests: Collection[str]) -> Collection[str]:
+        """Return those of some contents that were stored whole and are on nobody's list to be deleted."""
         ...
 
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
@@ -28,9 +25,9 @@ class Vouching(Protocol):
 class NothingKnown:
     """Relies on nothing: every content is written."""
 
-    def known(self) -> Callable[[str], bool]:
-        """Return what says no."""
-        return lambda _: False
+    def known(self, digests: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """Return none."""
+        return ()
 
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
         """Do nothing: no list is kept."""

@@ -213,9 +213,10 @@ class BlobStore:
         return outcome
 
     def _intake(self, known: Known | None) -> Intake:
-        known = self.vouching.known() if known is None else known
+        if known is None:
+            return Intake(self.place, self.vouching.known, self.vouching.vouch)
         knows = known if callable(known) else known.__contains__
-        return Intake(self.place, knows, self.vouching.vouch)
+        return Intake(self.place, lambda digests: set(filter(knows, digests)), self.vouching.vouch)
 
     def _finish(
         self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]

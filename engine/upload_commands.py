@@ -20,11 +20,23 @@ class UploadStream(Aggregate):
 class UploadCommands(LogApplication):
     """Commands on uploaded files."""
 
-    def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> None:
-        """Record files that are at a destination by now; a content that comes again counts from now on."""
-        for at in range(0, len(files), _FILES_AT_ONCE):
+    def uploads_version(self) -> int:
+        """Return the version of the stream of uploads, 0 when it is empty."""
+        return self.record_log.stream_version(UPLOADS_STREAM) or 0
+
+    def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> int:
+        """Record files that are at a destination by now; a content that comes again counts from now on.
+
+        Returns
+        -------
+        int
+            How many events that took.
+        """
+        starts = range(0, len(files), _FILES_AT_ONCE)
+        for at in starts:
             part = list(files[at : at + _FILES_AT_ONCE])
             self._record_files(["record_uploads"], FilesUploaded, destination=destination, files=part)
+        return len(starts)
 
     def record_deleted_sources(self, uris: Sequence[str]) -> None:
         """Record that files are about to be deleted where they are: they are not linked any more."""
@@ -35,7 +47,7 @@ class UploadCommands(LogApplication):
     def _record_files(self, request: list[Any], event: type[Event], **values: Any) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
             stream = UploadStream(UPLOADS_STREAM)
-            stream.version = self.record_log.stream_version(UPLOADS_STREAM) or 0
+            stream.version = self.uploads_version()
             stream.trigger(event, **values)
             return [stream], {}
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
+"""How many work on files of a local disk: more than there are processors wait for each other."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

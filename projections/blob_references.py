@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from functools import partial
@@ -43,7 +43,6 @@ class BlobNames(FoldedProjection[dict[str, int]]):
             sa.Column("position", INT64, nullable=False),
             sqlite_with_rowid=False,
         )
-        self._is_named = sa.select(self.blob.c.position).where(self.blob.c.digest == sa.bindparam("digest"))
 
     def fold(self, page: Page) -> dict[str, int]:
         """Fold batches into the position that named each blob last."""
@@ -74,9 +73,14 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         """Say whether no frame ever named a blob."""
         return connection.execute(sa.select(self.blob.c.digest).limit(1)).first() is None
 
-    def is_named(self, connection: sa.Connection, digest: str) -> bool:
-        """Say whether a frame ever named a blob."""
-        return connection.execute(self._is_named, {"digest": digest}).first() is not None
+    def named(self, connection: sa.Connection, digests: Collection[str]) -> set[str]:
+        """Return those of some blobs that a frame ever named."""
+        asked, found = list(digests), set[str]()
+        for at in range(0, len(asked), _DIGESTS_AT_ONCE):
+            part = asked[at : at + _DIGESTS_AT_ONCE]
+            query = sa.select(self.blob.c.digest).where(self.blob.c.digest.in_(part))
+            found.update(connection.execute(query).scalars())
+        return found
 
     def named_after(self, connection: sa.Connection, position: int) -> set[str]:
         """Return the blobs that an event after a position names."""

@@ -10,12 +10,13 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ...engine.blob_place import PlaceError
+from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
 
 _TRIES = 4
 _UNSAFE = frozenset({b"", b".", b".."})
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
@@ -42,6 +43,10 @@ class Parcel(msgspec.Struct):
         Why it was not read or not sent.
     temporary : str
         Name of a copy that the destination keeps meanwhile; empty for none.
+    content : bytes
+        All that was read, where the destination keeps it in memory meanwhile.
+    since : Since or None
+        A moment before the temporary copy was written.
     """
 
     path: str
@@ -53,6 +58,8 @@ class Parcel(msgspec.Struct):
     uri: str = ""
     error: FramelodeError | None = None
     temporary: str = ""
+    content: bytes = b""
+    since: Since | None = None
 
     @property
     def may_try_again(self) -> bool:
@@ -91,6 +98,9 @@ class Destination(ABC):
 
         A file that must not be read twice for its size may be copied to a temporary name on the way.
         """
+
+    def stage(self, parcels: Sequence[Parcel]) -> None:  # noqa: B027 - most have nothing to begin
+        """Begin to send files that were read, in parallel; what fails here is left to `send`."""
 
     @abstractmethod
     def send(self, parcels: Sequence[Parcel]) -> None:
@@ -156,8 +166,15 @@ def _names(parcel: Parcel) -> Iterator[str]:
         yield beside(parcel.name, secrets.token_hex(8))
 
 
+def is_plain(name: str) -> bool:
+    """Say whether a relative path is its own percent-encoding and stays in its folder, as nearly all do."""
+    return _PLAIN.fullmatch(name) is not None
+
+
 def decoded_parts(name: str) -> list[bytes]:
     """Return the parts of a name, decoded; `PlaceError` when it is not encoded or leaves its folder."""
+    if is_plain(name):
+        return name.encode().split(b"/")
     decoded = unquote_to_bytes(name)
     parts = decoded.split(b"/")
     is_safe = _UNSAFE.isdisjoint(parts) and len(parts) == name.count("/") + 1 and b"\0" not in decoded

@@ -28,12 +28,19 @@ class UploadLedger:
         self._runner = runner
         self._uploads = uploads
 
-    def find(self, destination: str, digests: Iterable[str]) -> dict[str, UploadedFile]:
+    def version(self) -> int:
+        """Return a number that changes with each record of uploads or of deleted sources."""
+        return self._commands.uploads_version()
+
+    def find(
+        self, destination: str, digests: Iterable[str], *, catch_up: bool = True
+    ) -> dict[str, UploadedFile]:
         """Return those of some contents that were put at a destination, by digest."""
-        self._runner.catch_up(self._uploads)
+        if catch_up:
+            self._runner.catch_up(self._uploads)
         with self._runner.store.read() as connection:
             return self._uploads.find(connection, destination, digests)
 
-    def record(self, destination: str, files: Sequence[UploadedFile]) -> None:
-        """Record files that are at a destination by now, durable."""
-        self._commands.record_uploads(destination, files)
+    def record(self, destination: str, files: Sequence[UploadedFile]) -> int:
+        """Record files that are at a destination by now, durable; returns how many events that took."""
+        return self._commands.record_uploads(destination, files)

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from blake3 import blake3
 
-from ...engine.blob_place import CHUNK_BYTES, PlaceError
+from ...engine.blob_place import CHUNK_BYTES, PlaceError, Since
 from ...engine.blob_sources import Content, FileSource, SourceError, copy_content, first_chunk
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.local_files import TemporaryFiles, Watch, make_folder, place_error, sync_together
 from ...engine.wire import path_or_uri
-from ...engine.workers import Workers
-from .destination import Destination, Parcel, changed, decoded_parts, settle
+from ...engine.workers import DISK_THREADS, Workers
+from .destination import Destination, Parcel, changed, decoded_parts, is_plain, settle
 
 TEMPORARY = ".framelode-tmp"
 """Folder of files that are still being written."""
@@ -26,7 +26,9 @@ TEMPORARY = ".framelode-tmp"
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
 
-_THREADS = 4
+HELD_BYTES = 64 * 1024 * 1024
+"""So much of the files that are read is kept in memory until they are written: the others are read once more."""
+
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -39,34 +41,42 @@ class LocalDestination(Destination):
         The folder, an absolute path.
     """
 
-    files_at_once = 4096  # a sync costs as much for many as for few
+    files_at_once = 8 * 1024  # a sync costs as much for many as for few
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
         self.root = _uri(self._folder or "/")
         self._what = f"destination {self.root}"
         self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what)
-        self._workers = Workers(_THREADS, "framelode-uploads")
+        self._workers = Workers(DISK_THREADS, "framelode-uploads")
         self._above: list[str] = []
+        self._held = 0
 
     def read(self, parcels: Sequence[Parcel]) -> None:
-        """Hash files; large ones are copied on the way."""
-        self._begin()
+        """Hash files; small ones are kept in memory, large ones are copied on the way."""
+        self._begin(parcels)
+        self._held = 0
         self._each(self._read, parcels)
+
+    def stage(self, parcels: Sequence[Parcel]) -> None:
+        """Write files that were not copied when they were read."""
+        self._each(self._write, [parcel for parcel in parcels if not parcel.temporary])
+        for parcel in parcels:
+            parcel.error = None
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Write files, sync them together, link them to their names, and sync those."""
-        self._begin()
         for parcel in parcels:
             parcel.error, parcel.uri = None, ""
-        copied = [parcel for parcel in parcels if parcel.temporary]
+        rest = [parcel for parcel in parcels if not parcel.temporary]
+        self._begin(rest)
         watch = Watch(self._folder or "/")
         try:
-            self._each(self._write, [parcel for parcel in parcels if not parcel.temporary])
+            self._each(self._write, rest)
             written = [parcel for parcel in parcels if parcel.error is None]
-            self._sync(self._copies(written), written, watch)
-            # They were written before the watch; what was synced already costs nothing.
-            self._sync(self._copies(copied), copied)
+            for since in {parcel.since for parcel in written}:
+                some = [parcel for parcel in written if parcel.since is since]
+                self._sync(self._copies(some), some, since)
             self._each(self._publish, [parcel for parcel in written if parcel.error is None])
             named = [parcel for parcel in written if parcel.error is None]
             self._sync(self._named(named), named, watch)
@@ -75,11 +85,16 @@ class LocalDestination(Destination):
             self.discard(parcels)
 
     def discard(self, parcels: Sequence[Parcel]) -> None:
-        """Drop temporary copies."""
+        """Drop what is kept of files meanwhile."""
         for parcel in parcels:
-            if parcel.temporary:
-                self._temporaries.discard(parcel.temporary)
-                parcel.temporary = ""
+            parcel.content = b""
+            if parcel.since:
+                parcel.since.close()
+        self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
+
+    def _drop(self, parcel: Parcel) -> None:
+        self._temporaries.discard(parcel.temporary)
+        parcel.temporary = ""
 
     def holds(self, uri: str, size: int) -> bool:
         """Say whether a file is there with its size."""
@@ -104,14 +119,17 @@ class LocalDestination(Destination):
         if failed:
             raise failed
 
-    def _begin(self) -> None:
-        """Note which folders come about with the destination, and drop what killed processes left."""
+    def _begin(self, parcels: Sequence[Parcel]) -> None:
+        """Prepare for writing: note which folders come about with the destination, and drop what killed processes left."""
         if not self._above:
             for folder in map(str, Path(f"{self._folder}/x").parent.parents):
                 self._above.append(folder)
                 if Path(folder).exists():
                     break
             self._temporaries.clean(LEFTOVER_SECONDS)
+        since = Watch(self._folder or "/") if parcels else None
+        for parcel in parcels:
+            parcel.since = since
 
     def _each(self, work: Callable[[Parcel], None], parcels: Sequence[Parcel]) -> None:
         def noted(parcel: Parcel) -> None:
@@ -122,7 +140,9 @@ class LocalDestination(Destination):
             except OSError as error:
                 parcel.error = place_error(self._what, error)
             if parcel.error is not None:
-                self.discard([parcel])
+                parcel.content = b""
+                if parcel.temporary:
+                    self._drop(parcel)
 
         self._workers.map(noted, parcels)
 
@@ -132,12 +152,20 @@ class LocalDestination(Destination):
             first = first_chunk(content)
             if len(first) < CHUNK_BYTES:
                 parcel.digest, parcel.size = blake3(first).hexdigest(), len(first)
+                self._hold(parcel, first)
             else:
                 parcel.digest, parcel.size = self._copy(parcel, content, first)
             content.check()
 
+    def _hold(self, parcel: Parcel, content: bytes) -> None:
+        if self._held + len(content) <= HELD_BYTES:
+            self._held += len(content)  # a sum that another thread overwrites keeps a little more
+            parcel.content = content
+
     def _write(self, parcel: Parcel) -> None:
-        decoded_parts(parcel.name)
+        if parcel.content:
+            parcel.temporary, parcel.content = self._temporaries.write(parcel.content), b""
+            return
         with FileSource(parcel.path).open() as content:
             copied = self._copy(parcel, content, first_chunk(content))
         if copied != (parcel.digest, parcel.size):
@@ -154,12 +182,12 @@ class LocalDestination(Destination):
     def _copies(self, parcels: Sequence[Parcel]) -> list[str]:
         return [self._temporaries.path(parcel.temporary) for parcel in parcels]
 
-    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel], watch: Watch | None = None) -> None:
-        """Make files durable: each for itself without a watch."""
+    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel], since: Since | None) -> None:
+        """Make files durable that were written since a moment."""
         if not parcels:
             return
         try:
-            sync_together(self._folder or "/", paths, len(parcels) if watch else 0, watch)
+            sync_together(self._folder or "/", paths, len(parcels), since)
         except OSError as error:
             for parcel in parcels:
                 parcel.error, parcel.uri = place_error(self._what, error), ""
@@ -173,8 +201,8 @@ class LocalDestination(Destination):
             path = self._path(name)
             return _link(temporary, path)
 
-        settle(parcel, create, lambda _: _is_same(path, parcel))
-        parcel.uri = _uri(path)
+        name = settle(parcel, create, lambda _: _is_same(path, parcel))
+        parcel.uri = f"{self.root}/{name}" if is_plain(name) else _uri(path)
 
     def _named(self, parcels: Sequence[Parcel]) -> list[str]:
         """Return the files, and the folders that lead to them: another process may have made any of them."""
@@ -188,6 +216,8 @@ class LocalDestination(Destination):
         return [*files, *sorted(folders, reverse=True), self._folder or "/", *self._above]
 
     def _path(self, name: str) -> str:
+        if is_plain(name):
+            return f"{self._folder}/{name}"
         parts = [os.fsdecode(part) for part in decoded_parts(name)]
         if parts[0] == TEMPORARY:
             raise PlaceError(

@@ -15,11 +15,9 @@ from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri, source_uri
+from .destination import is_plain
 
 _ACCOUNT = re.compile(r"//.*@", re.DOTALL)
-
-_PLAIN = re.compile(r"(?:[A-Za-z0-9_~-][A-Za-z0-9_.~-]*/)*[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
-"""Paths that are their own percent-encoding, as nearly all are."""
 
 PathLike = str | os.PathLike[str]
 NameOf = Callable[[str], str]
@@ -99,7 +97,7 @@ def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
 
 def encoded(path: str) -> str:
     """Return a relative path percent-encoded, its parts joined by ``/``."""
-    if _PLAIN.fullmatch(path):
+    if is_plain(path):
         return path
     return "/".join(map(encoded_part, Path(path).parts))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
 
 from ...engine.blob_sources import SourceError
 from ...engine.blobs import batches_of, growing_waits
@@ -17,6 +19,22 @@ from .ledger import UploadLedger
 _ASKING_THREADS = 16
 
 Outcome = UploadedFile | FramelodeError
+
+
+class _Batch(msgspec.Struct):
+    """Files that are sent together.
+
+    Attributes
+    ----------
+    waiting : list of Parcel
+        Those that were read and are not linked to what was there.
+    coming : collection of str
+        The contents that this batch sends: whoever has one of them waits for it.
+    """
+
+    parcels: list[Parcel]
+    waiting: list[Parcel] = []
+    coming: Collection[str] = ()
 
 
 class Uploader:
@@ -58,6 +76,7 @@ class Uploader:
         self._exact = exact
         self._waits = growing_waits(retries)
         self._sleep = sleep
+        self._seen = -1
         self._sent: dict[str, UploadedFile] = {}
         root = destination.root
         self._folder = f"{path_or_uri(root)}/" if root.startswith("file:///") else None
@@ -88,26 +107,58 @@ class Uploader:
                 )
             except FramelodeError as error:
                 outcomes[path] = error
-        for batch in [list(parcels)] if self._destination.batches_itself else batches_of(parcels):
-            some = [parcels[str(path)] for path in batch]
-            self._upload_batch(some)
-            outcomes |= {parcel.path: _outcome(parcel) for parcel in some}
+        batches = iter([list(parcels)] if self._destination.batches_itself else batches_of(parcels))
+
+        def prepare(coming: Collection[str]) -> _Batch:
+            batch = _Batch([parcels[str(path)] for path in next(batches, ())])
+            self._prepare(batch, coming)
+            return batch
+
+        try:
+            with ThreadPoolExecutor(1, "framelode-uploads") as pool:
+                preparing = pool.submit(prepare, ())
+                while (batch := preparing.result()).parcels:
+                    preparing = pool.submit(prepare, batch.coming)
+                    self._finish(batch)
+                    outcomes |= {parcel.path: _outcome(parcel) for parcel in batch.parcels}
+        finally:
+            self._destination.discard(list(parcels.values()))
         return outcomes
 
-    def _upload_batch(self, parcels: Sequence[Parcel]) -> None:
-        self._insist(self._destination.read, parcels)
-        waiting = [parcel for parcel in parcels if parcel.error is None and not parcel.uri]
-        try:
-            waiting = waiting if self._force else self._link(waiting)
-            while waiting:
-                waiting = self._send(waiting)
-        finally:
-            self._destination.discard(parcels)
+    def _prepare(self, batch: _Batch, coming: Collection[str]) -> None:
+        """Read files, link what is there already, and begin to send what is neither there nor coming."""
+        self._insist(self._destination.read, batch.parcels)
+        batch.waiting = [parcel for parcel in batch.parcels if parcel.error is None and not parcel.uri]
+        if batch.waiting and not self._force:
+            batch.waiting = self._link(batch.waiting)
+        first = [parcel for parcel in self._leaders(batch.waiting).values() if parcel.digest not in coming]
+        self._destination.stage(first)
+        batch.coming = () if self._is_each_sent else {parcel.digest for parcel in first}
+
+    def _finish(self, batch: _Batch) -> None:
+        """Send what has to be sent; what was coming when the batch was prepared is there by now."""
+        waiting = batch.waiting
+        if not self._force:
+            waiting = [parcel for parcel in waiting if not self._settle(parcel)]
+        while waiting:
+            waiting = self._send(waiting)
+        self._destination.discard(batch.parcels)
+
+    def _leaders(self, parcels: Sequence[Parcel]) -> dict[str, Parcel]:
+        """Return one parcel of each content, or all of them where each is sent for itself."""
+        leaders: dict[str, Parcel] = {}
+        for parcel in parcels:
+            leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
+        return leaders
 
     def _link(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Link contents that are there already; returns the parcels that have to be sent."""
-        unknown = {parcel.digest for parcel in parcels} - self._sent.keys()
-        self._sent |= self._still_there(self._ledger.find(self._destination.root, unknown))
+        unknown = {parcel.digest for parcel in parcels if parcel.digest not in self._sent}
+        version = self._ledger.version()
+        # What this call itself recorded it knows: the table may do without it for now.
+        found = self._ledger.find(self._destination.root, unknown, catch_up=version != self._seen)
+        self._seen = version
+        self._sent |= self._still_there(found)
         return [parcel for parcel in parcels if not self._settle(parcel)]
 
     @property
@@ -131,20 +182,24 @@ class Uploader:
 
     def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Send one parcel of each content; returns those that have to be sent for want of it."""
-        leaders: dict[str, Parcel] = {}
-        for parcel in parcels:
-            leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
+        leaders = self._leaders(parcels)
         self._insist(self._destination.send, list(leaders.values()))
         new = {
             parcel.digest: UploadedFile(parcel.uri, parcel.digest, parcel.size)
             for parcel in leaders.values()
             if parcel.error is None
         }
-        self._ledger.record(self._destination.root, list(new.values()))
+        self._record(list(new.values()))
         self._sent |= new
         if self._is_each_sent:
             return []
         return [parcel for parcel in parcels if not self._is_settled(parcel, leaders)]
+
+    def _record(self, files: Sequence[UploadedFile]) -> None:
+        before = self._ledger.version()
+        events = self._ledger.record(self._destination.root, files)
+        if before == self._seen and self._ledger.version() == before + events:
+            self._seen = before + events
 
     def _is_settled(self, parcel: Parcel, leaders: Mapping[str, Parcel]) -> bool:
         leader = leaders[parcel.digest]

@@ -24,6 +24,7 @@ from framelode.adapters.uploads import opening
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
 from framelode.engine.blob_place import PlaceError
+from framelode.engine.event_batch import read_events
 from framelode.engine.wire import path_or_uri
 
 KINDS = ("blobs", "folder", "memory", "s3", "http")
@@ -389,6 +390,92 @@ class TestRefusals:
         assert len(draft) == 4
         assert draft.add_frames(self.frames(root), batch_size=2, **options) == []
         assert len(draft) == 10
+
+
+class TestBatches:
+    """Files of one part in several batches: one is prepared while the one before is sent."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch):
+        monkeypatch.setattr("framelode.engine.blobs.BATCH_FILES", 3)
+        monkeypatch.setattr("framelode.engine.blob_intake.BATCH_FILES", 3)
+
+    def options(self, destination, root):
+        return {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+
+    @pytest.mark.parametrize("held", [1, 10, 1000])
+    def test_a_content_that_comes_in_many_batches_is_sent_once(
+        self, engine, draft, destination, root, monkeypatch, held
+    ):
+        monkeypatch.setattr("framelode.engine.blob_intake.HELD_BYTES", held)
+        monkeypatch.setattr("framelode.adapters.uploads.local.HELD_BYTES", held)
+        data = {f"{n:02d}.jpg": b"content %d" % (n % 7 if n < 14 else n % 2) for n in range(20)}
+        frames = [SingleFrame(source=file(root, name, content)) for name, content in data.items()]
+        assert draft.add_frames(frames, **self.options(destination, root)) == []
+        assert [destination.read(engine, frame.source) for frame in frames] == list(data.values())
+        assert destination.objects(engine) == sorted(set(data.values()))
+        recorded = [
+            file
+            for header in upload_events(engine)
+            for event in read_events(engine.log, header)
+            for file in event.files
+        ]
+        assert len(recorded) == (0 if destination.kind == "blobs" else 7)
+
+    def test_a_content_whose_first_file_is_refused_is_sent_with_the_next_batch(
+        self, draft, refusing, root, folder
+    ):
+        refusing.refuses = staticmethod(lambda step: step == 2)
+        data = [b"a", b"b", b"c", b"b", b"d", b"b"]
+        frames = [SingleFrame(source=file(root, f"{n}.jpg", content)) for n, content in enumerate(data)]
+        failures = draft.add_frames(frames, upload_retries=0, **self.options(folder, root))
+        assert [failure["frame"] for failure in failures] == [frames[1]]
+        assert [Path(frame.source).read_bytes() for frame in draft] == [b"a", b"c", b"b", b"d", b"b"]
+        assert {Path(frame.source).name for frame in draft} == {"0.jpg", "2.jpg", "3.jpg", "4.jpg"}
+
+    def test_what_another_call_sent_meanwhile_is_linked(self, engine, draft, root, folder):
+        options = self.options(folder, root)
+        first, second = (file(root, f"{n}.jpg", b"%d" % n) for n in range(2))
+        again = [SingleFrame(source=file(root, f"again/{n}.jpg", b"%d" % n)) for n in range(2)]
+        DatasetVersion.create_new_dataset("other")
+        other = DatasetVersion.get_current(dataset_name="other")
+
+        def frames():
+            yield again[0]
+            # The part before is recorded by now: each has one frame, and the next one is looked at.
+            assert other.add_frames([SingleFrame(source=second)], **options) == []
+            yield again[1]
+
+        assert other.add_frames([SingleFrame(source=first)], **options) == []
+        assert draft.add_frames(frames(), batch_size=1, **options) == []
+        assert folder.objects(None) == [b"0", b"1"]
+        assert {frame.source for frame in draft} == {frame.source for frame in other}
+
+    def test_an_interrupt_leaves_nothing_temporary(self, draft, refusing, root, tmp_path, folder):
+        def interrupt(step):
+            if step == 5:
+                raise KeyboardInterrupt
+            return False
+
+        refusing.refuses = staticmethod(interrupt)
+        frames = [SingleFrame(source=file(root, f"{n}.jpg", b"%d" % n)) for n in range(12)]
+        with pytest.raises(KeyboardInterrupt):
+            draft.add_frames(frames, **self.options(folder, root))
+        kept = [path for path in (tmp_path / "up").rglob("*") if path.is_file()]
+        assert sorted(path.name for path in kept) == ["0.jpg", "1.jpg", "2.jpg"]
+        refusing.refuses = staticmethod(lambda step: False)
+        assert draft.add_frames(frames, **self.options(folder, root)) == []
+        assert len(draft) == 12
+
+    def test_a_file_that_changes_before_it_is_sent_is_sent_as_it_was_read(
+        self, draft, refusing, root, folder
+    ):
+        path = file(root, "a.jpg", b"as it was")
+        frame = SingleFrame(source=path)
+        refusing.refuses = staticmethod(lambda step: path.write_bytes(b"other") is None)
+        assert draft.add_frames([frame], **self.options(folder, root)) == []
+        assert Path(frame.source).read_bytes() == b"as it was"
+        assert frame.hash == f"blake3:{blake3(b'as it was').hexdigest()}"
 
 
 class TestMapping:
