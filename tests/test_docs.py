@@ -11,6 +11,7 @@ import pytest
 import framelode
 
 DOCS = Path(__file__).parents[1] / "docs"
+SERVER = "postgresql+psycopg://food_app@db.example.com/food"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "```python\n" in page.read_text("utf-8")]
 
 
@@ -25,8 +26,10 @@ def examples(text):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
     program = examples(page.read_text("utf-8"))
+    if SERVER in program:
+        program = program.replace(SERVER, request.getfixturevalue("postgres_url"))
     printed = {}
 
     def print_(*values):

@@ -139,6 +139,7 @@ class PostgresDatabase(Database):
                 "ENCODING 'UTF8' TEMPLATE template0"
             )
         commit = "on" if self._durable else "off"
+        # Tables belong to the owner of their schema, whoever of his makes them: an application rebuilds its projections.
         _run(
             raw,
             f"""SET search_path TO "{self.schema}", pg_temp;
@@ -149,8 +150,10 @@ class PostgresDatabase(Database):
             SET tcp_keepalives_idle TO {_KEEPALIVES["keepalives_idle"]};
             SET tcp_keepalives_interval TO {_KEEPALIVES["keepalives_interval"]};
             SET tcp_keepalives_count TO {_KEEPALIVES["keepalives_count"]};
+            SELECT set_config('role', r.rolname, false) FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+            WHERE n.nspname = '{self.schema}' AND r.rolname <> current_user AND pg_has_role(r.oid, 'MEMBER');
             SELECT set_config('synchronous_commit', '{commit}', false)
-            WHERE '{commit}' = 'off' OR current_setting('synchronous_commit') = 'off'""",
+            WHERE '{commit}' = 'off' OR current_setting('synchronous_commit') = 'off'""",  # noqa: S608 - a schema's name is checked
         )
 
     def _connect(self) -> sa.Connection:

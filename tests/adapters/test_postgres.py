@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
 import secrets
 import sys
 import threading
 import traceback
 from contextlib import closing, suppress
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -15,6 +17,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from command_line import run
+from eventsourcing.persistence import Tracking
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -355,6 +358,96 @@ class TestUrls:
             ("postgresql://me@i/e", "postgresql://me@i/e"),
         ):
             assert with_password_of(log, postgres_place(url)).url == found
+
+
+class TestRoles:
+    """The set-up of docs/how-to/postgresql.md, run as it stands there."""
+
+    @pytest.fixture
+    def roles(self, postgres_url):
+        page = (Path(framelode.__file__).parent / "docs/how-to/postgresql.md").read_text("utf-8")
+        first, second = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[:2]
+        owner, app = (f"{name}_{uuid4().hex}" for name in ("owner", "app"))
+        run_as = {"food_owner": owner, "food_app": app, "food": urlsplit(postgres_url).path.strip("/")}
+
+        def execute(role, statements):
+            for name, other in run_as.items():
+                statements = re.sub(rf"\b{name}\b", other, statements)
+            with psycopg.connect(
+                self.url_of(postgres_url, role).replace("+psycopg", ""), autocommit=True
+            ) as server:
+                server.execute(statements)
+
+        execute("postgres", first)
+        framelode.connect(self.url_of(postgres_url, owner)).close()
+        execute(owner, second)
+        yield self.url_of(postgres_url, owner), self.url_of(postgres_url, app)
+        execute("postgres", f"DROP OWNED BY {owner}, {app} CASCADE; DROP ROLE {owner}, {app}")
+
+    def url_of(self, url, role):
+        return url.replace("://postgres@", f"://{role}@")
+
+    def test_the_application_works(self, roles):
+        _, app = roles
+        with framelode.connect(app) as engine:
+            DatasetVersion.create_new_dataset("d")
+            draft = DatasetVersion.get_current(dataset_name="d")
+            draft.add_frames([SingleFrame(id="a", source="s3://b/a.jpg")])
+            DatasetVersion.create_snapshot(dataset_name="d", publish_name="v1")
+            for _ in range(2):
+                engine.rebuild()
+            assert engine.verify().events == engine.log.head().position > 3
+            engine.catch_up()
+            SqlFactory(engine.log, engine.new_id).process_recorder().insert_tracking(Tracking("other", 3))
+        engine.close()
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            "UPDATE append SET result = ''",
+            "UPDATE log_info SET uuid = 'x'",
+            "DELETE FROM record_body",
+            "TRUNCATE record_batch",
+            "TRUNCATE append, record_batch, record_body, log_info CASCADE",
+            "DROP TRIGGER append_no_delete ON append",
+            "ALTER TABLE append DISABLE TRIGGER append_no_delete",
+            "ALTER TABLE append DISABLE TRIGGER ALL",
+            "ALTER TABLE append DROP COLUMN result",
+            "ALTER TABLE append RENAME TO other",
+            "DROP TABLE record_body",
+            "DROP SCHEMA framelode CASCADE",
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "SET session_replication_role TO replica",
+            "INSERT INTO settings VALUES ('blobs', '/elsewhere')",
+            "INSERT INTO log_info VALUES ('x', 1)",
+        ],
+    )
+    def test_the_application_cannot_alter_the_log(self, roles, harm):
+        _, app = roles
+        with psycopg.connect(app.replace("+psycopg", ""), autocommit=True) as server:
+            server.execute("SET search_path TO framelode")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                server.execute(harm)
+
+    def test_a_shadow_of_a_table_does_not_fool_the_triggers(self, roles):
+        _, app = roles
+        with framelode.connect(app) as engine:
+            DatasetVersion.create_new_dataset("d")
+        engine.close()
+        with psycopg.connect(app.replace("+psycopg", ""), autocommit=True) as server:
+            server.execute("CREATE TEMPORARY TABLE record_batch (LIKE framelode.record_batch)")
+            again = "INSERT INTO framelode.record_batch SELECT * FROM framelode.record_batch LIMIT 1"
+            with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="head of the log"):
+                server.execute(again)
+
+    def test_what_the_role_may_not_is_a_usage_error(self, roles, tmp_path):
+        owner, app = roles
+        with pytest.raises(UsageError, match="permission denied"):
+            framelode.connect(app, blobs=tmp_path / "blobs")
+        with closing(framelode.connect(owner, blobs=tmp_path / "blobs")) as engine:
+            engine.verify()
+        with closing(framelode.connect(app)) as engine:
+            assert engine.blobs.put(b"x").size == 1
 
 
 def test_a_missing_driver_is_told_of(monkeypatch):
