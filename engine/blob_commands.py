@@ -80,6 +80,7 @@ class BlobCommands(LogApplication):
                 doomed = [
                     digest for digest in part if digest in now and now[digest].position == condemned[digest]
                 ]
+                self.record_log.require_exclusive()
                 delete(doomed)
                 self._record_blobs(BlobsCollected, doomed)
                 collected += doomed

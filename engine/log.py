@@ -171,6 +171,10 @@ class Log(ABC):
         """Keep all other writers out while something is decided inside, up to its first append; for those who lost too often."""
 
     @abstractmethod
+    def require_exclusive(self) -> None:
+        """Raise `StorageError` when `exclusive` was lost, before something is done that is not in the log; appends see to it themselves."""
+
+    @abstractmethod
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
         """Return a part of a command (the last one by default), or None."""
 

@@ -96,6 +96,10 @@ class LogPrefix(Log):
         """Refuse: `UsageError`."""
         raise self.refusal()
 
+    def require_exclusive(self) -> None:
+        """Refuse: `UsageError`."""
+        raise self.refusal()
+
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
         """Return a part of a command (the last one by default), or None."""
         last = self.whole.find_append(command_id, part)

@@ -65,7 +65,7 @@ class Database(ABC):
         self._reader: sa.Connection | None = None
         self._writer: sa.Connection | None = None
         self._open_transaction: object = None
-        self._is_exclusive = False
+        self._exclusive_thread: int | None = None
         self._pid = os.getpid()
         self._engine = self._create_engine()
         with self._translated(), self._locked():
@@ -82,6 +82,10 @@ class Database(ABC):
     @abstractmethod
     def _connect(self) -> sa.Connection:
         """Return a new connection, made ready."""
+
+    def _disconnect(self, connection: sa.Connection) -> None:
+        """Close a connection."""
+        connection.close()
 
     @abstractmethod
     def _begin(self, connection: sa.Connection) -> None:
@@ -150,9 +154,9 @@ class Database(ABC):
         with (
             self._write_lock,
             self._translated(),
-            self._transaction(takes_over=self._is_exclusive) as connection,
+            self._transaction(takes_over=self.is_exclusive) as connection,
         ):
-            self._is_exclusive = False
+            self._exclusive_thread = None
             yield connection
             # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
             self._commit(connection)
@@ -161,11 +165,16 @@ class Database(ABC):
     def exclusive(self) -> Generator[None, None, None]:
         """Exclude every other writer, up to the first `write` inside."""
         with self._write_lock, self._translated(), self._transaction():
-            self._is_exclusive = True
+            self._exclusive_thread = threading.get_ident()
             try:
                 yield
             finally:
-                self._is_exclusive = False
+                self._exclusive_thread = None
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether this thread is inside `exclusive` and has not written yet."""
+        return self._exclusive_thread == threading.get_ident()
 
     def announce(self) -> None:  # noqa: B027 - there need not be anything to do
         """Wake those who watch, once the transaction that is open is committed."""
@@ -190,6 +199,21 @@ class Database(ABC):
                 time.sleep(wait)
         return work(True)
 
+    def require_exclusive(self) -> None:
+        """Raise `StorageError` when what `exclusive` began is over, because the connection was lost."""
+        with self._write_lock, self._translated():
+            self._require_open(self._writing())
+
+    def _require_open(self, connection: sa.Connection) -> None:
+        if not self._is_open(connection):
+            raise self.lost()
+
+    def lost(self) -> StorageError:
+        """Return the error of a decision that was made in `exclusive`, and cannot be carried out there any more."""
+        return StorageError(
+            f"{self.name}: the connection was lost, so that others may have written since: call again"
+        )
+
     @contextmanager
     def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:
         """Begin a transaction, or take over the one that is open; what is not committed at the end is rolled back."""
@@ -199,7 +223,9 @@ class Database(ABC):
         with self._locked():
             try:
                 self._open_transaction = mine
-                if not (takes_over and self._is_open(connection)):
+                if takes_over:
+                    self._require_open(connection)
+                else:
                     # An interrupt may have left an earlier one open.
                     self._roll_back(connection)
                     self._begin(connection)
@@ -233,7 +259,7 @@ class Database(ABC):
         with self._write_lock, self._read_lock, self._translated(), self._locked():
             for connection in {self._writer, self._reader} - {None}:
                 if connection is not None:
-                    connection.close()
+                    self._disconnect(connection)
             self._writer = self._reader = None
             self._engine.dispose(close=self._pid == os.getpid())
 

@@ -160,7 +160,7 @@ class SqlLog(SqlStoredBatches):
         if not append.batches:
             raise UsageError("an append needs at least one batch")
         try:
-            return self.database.retried(partial(self._append, append, also))
+            return self.database.retried(partial(self._append, append, also, self.database.is_exclusive))
         finally:
             # An interrupt may have come upon the commit when it was done.
             self._head = None
@@ -169,11 +169,14 @@ class SqlLog(SqlStoredBatches):
         self,
         append: Append,
         also: Callable[[sa.Connection], None] | None,
+        was_exclusive: bool,
         again: bool,
     ) -> AppendHeader:
         with self.database.write() as connection:
             recorded = self._recorded_before(append) if again else None
             if recorded is None:
+                if again and was_exclusive:
+                    raise self.database.lost()
                 recorded = self._record(connection, append)
                 if also:
                     also(connection)
@@ -213,6 +216,10 @@ class SqlLog(SqlStoredBatches):
         """Keep all other writers out while something is decided inside, up to its first append."""
         with self.database.exclusive():
             yield
+
+    def require_exclusive(self) -> None:
+        """Raise `StorageError` when other writers are not kept out any more."""
+        self.database.require_exclusive()
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
         streams = {*append.guards, *(batch.stream_id for batch in append.batches)}

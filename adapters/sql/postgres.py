@@ -159,6 +159,9 @@ class PostgresDatabase(Database):
     def _connect(self) -> sa.Connection:
         return self._engine.connect()
 
+    def _disconnect(self, connection: sa.Connection) -> None:
+        _drop(connection)
+
     def _reading(self) -> sa.Connection:
         if self._reader is not None and not _is_sound(self._reader):
             _drop(self._reader)
@@ -194,6 +197,12 @@ class PostgresDatabase(Database):
     def together(self, connection: sa.Connection) -> AbstractContextManager[object]:
         """Send the direct statements inside without waiting for the answer to each: one round trip for all."""
         return _raw(connection).pipeline()
+
+    def require_exclusive(self) -> None:
+        """Raise `StorageError` when the server does not know of what `exclusive` began."""
+        super().require_exclusive()
+        with self._translated():
+            _run(_raw(self._writing()), "SELECT 1")
 
     def announce(self) -> None:
         """Wake those who watch, once the transaction that is open is committed."""
@@ -318,8 +327,10 @@ def _is_sound(connection: sa.Connection) -> bool:
 
 
 def _drop(connection: sa.Connection) -> None:
-    connection.invalidate()
-    connection.close()
+    """Close a connection, whatever state it is in; one that was dropped before stays so."""
+    if not connection.closed:
+        connection.invalidate()
+        connection.close()
 
 
 def _run(raw: psycopg.Connection[Any], statements: str) -> None:

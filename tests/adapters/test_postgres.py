@@ -247,10 +247,14 @@ class TestConnections:
 
     def test_lost_inside_exclusive(self, log, server):
         fill(log)
-        with log.exclusive():
+        with pytest.raises(StorageError, match="others may have written since"), log.exclusive():
             self.kill(server)
-            assert log.append(one_event("a", 4)).first_position == 4
-        assert log.append(one_event("a", 5)).first_position == 5
+            log.append(one_event("a", 4))
+        with pytest.raises(StorageError), log.exclusive():
+            log.require_exclusive()
+            self.kill(server)
+            log.require_exclusive()
+        assert log.append(one_event("a", 4)).first_position == 4
 
     def test_nobody_is_left_idle_in_a_transaction(self, engine, server):
         DatasetVersion.create_new_dataset("d")

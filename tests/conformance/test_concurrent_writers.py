@@ -152,7 +152,7 @@ def test_nothing_slips_in_after_the_publish(engine, writers, rounds):
             spans = [(writer << 32, None) for writer in range(writers)]
             writing = write(pool, engine, [draft] * writers, spans, 5)
             while len(draft) < 50:
-                assert not any(each.done() for each in writing)
+                assert [each.result() for each in writing if each.done()] == []
             draft.publish_version()
             position = engine.log.stream_version(draft.version_id)
             reports = [each.result() for each in writing]

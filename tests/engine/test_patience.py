@@ -23,7 +23,7 @@ def rivals(tmp_path, ticks, monkeypatch):
     append = engine.log.append
 
     def beaten(*arguments, **named):
-        if not engine.log.database._is_exclusive:
+        if not engine.log.database.is_exclusive:
             frame = SingleFrame(id=f"rival {len(conflicts)}")
             rival.version(version_id).add_frames([frame], refresh_version_stats=False)
         try:
