@@ -98,6 +98,8 @@ class EngineCare:
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
         """Condemn blobs that no frame of any existing version names, and delete those condemned for long.
 
+        Finishes what a `delete_frames(delete_sources=True)` that was cut off has left, too.
+
         Frames cannot name a condemned blob until its content is stored again, so uploads may go on meanwhile. Reads
         with `as_of` do not find the contents of blobs that were deleted since.
 
@@ -117,8 +119,18 @@ class EngineCare:
         """
         from ..engine.blob_gc import GarbageCollection
 
-        collection = GarbageCollection(self.blobs, self._writes().commands, self._blobs, self.clock)
-        return collection.run(grace, young, dry_run=dry_run)
+        commands = self._writes().commands
+        collection = GarbageCollection(self.blobs, commands, self._blobs, self.clock)
+        report = collection.run(grace, young, dry_run=dry_run)
+        waiting = commands.source_ledger.condemned()
+        if waiting and not dry_run:
+            from .source_removal import SourceRemoval
+
+            removal = SourceRemoval(cast("Engine", self))
+            removal.run()
+            report.source_failures = removal.failures
+        report.sources = [uri for uri in waiting if uri not in report.source_failures]
+        return report
 
     def scrub(
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None

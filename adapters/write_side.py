@@ -49,6 +49,7 @@ class WriteSide:
         uploads: Uploads,
     ) -> None:
         self.commands = Commands(SqlFactory(log, new_id), log, aggregates, states, clock, new_id)
-        self.writer = FrameWriter(log, states, aggregates.version, new_id, self.commands.blob_ledger)
+        ledgers = self.commands.blob_ledger, self.commands.source_ledger
+        self.writer = FrameWriter(log, states, aggregates.version, new_id, *ledgers)
         self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states)
         self.uploads = UploadService(UploadLedger(self.commands, runner, uploads), lambda: self.blobs.store)

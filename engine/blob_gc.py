@@ -39,6 +39,10 @@ class GcReport(msgspec.Struct):
         Blobs that nothing refers to, too lately written to be condemned.
     freed : int
         Bytes of what was collected.
+    sources : list of str
+        Files outside of the store whose frames were deleted with them, and whose own deletion had been cut off: done now.
+    source_failures : dict of str to str
+        Why some of those could not be deleted, by URI.
     """
 
     dry_run: bool
@@ -51,6 +55,8 @@ class GcReport(msgspec.Struct):
     collected: list[str] = []
     young: int = 0
     freed: int = 0
+    sources: list[str] = []
+    source_failures: dict[str, str] = {}
 
     def __str__(self) -> str:
         """Return the report as lines of text."""
@@ -63,6 +69,11 @@ class GcReport(msgspec.Struct):
             f"{len(self.waiting)} condemned before wait for the end of the grace period",
             f"{self.young} unreferenced are too new to be condemned",
         ]
+        if self.sources:
+            lines.append(f"{len(self.sources)} sources, whose deletion was cut off, {would}deleted or kept")
+        if self.source_failures:
+            uri, error = next(iter(self.source_failures.items()))
+            lines.append(f"{len(self.source_failures)} sources cannot be deleted, the first: {uri}: {error}")
         return "\n".join(lines)
 
 

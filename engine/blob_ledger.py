@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import ClassVar
 
 import msgspec
 
-from .aggregate import Aggregate
-from .batch import EVENTS_SCHEMA
-from .event_batch import read_events
 from .events import BlobsCollected, BlobsCondemned, BlobsRestored, Event
 from .log import Log
+from .stream_ledger import StreamLedger
 
 BLOBS_STREAM = "blobs"
 
@@ -30,35 +28,20 @@ class Condemned(msgspec.Struct, frozen=True, gc=False):
     position: int
 
 
-class BlobStream(Aggregate):
-    """Makes the next event of the stream ``blobs``; what its events say is in the ledger."""
-
-
-class BlobLedger:
+class BlobLedger(StreamLedger):
     """What the stream ``blobs`` says, read as it grows.
 
     A blob that was condemned stays *banned*, also after it is deleted, until it is restored: frames must not name
     it. Restoring is recorded under the lock of the log after seeing that the content is there, and deleting happens
     under the same lock, so that what is not banned is not deleted.
-
-    Parameters
-    ----------
-    log : Log
-        The log.
     """
 
+    stream_id: ClassVar[str] = BLOBS_STREAM
+
     def __init__(self, log: Log) -> None:
-        self._log = log
-        self._lock = threading.Lock()
-        self._version = 0
-        self._position = 0
+        super().__init__(log)
         self._condemned: dict[str, Condemned] = {}
         self._collected: dict[str, Condemned] = {}
-
-    def version(self) -> int:
-        """Return the version of the stream, 0 when it is empty."""
-        self._catch_up()
-        return self._version
 
     def banned(self, digests: Iterable[str]) -> tuple[int, set[str]]:
         """Return the version of the stream, and which of some digests are banned at it."""
@@ -81,26 +64,8 @@ class BlobLedger:
         self._catch_up()
         return self._collected.get(digest)
 
-    def stream(self) -> BlobStream:
-        """Return the stream at its present version, to append to."""
-        stream = BlobStream(BLOBS_STREAM)
-        stream.version = self.version()
-        return stream
-
-    def _catch_up(self) -> None:
-        if (self._log.stream_version(BLOBS_STREAM) or 0) <= self._version:
-            return
-        # Whoever holds the log may wait for the ledger, so the log is read before the ledger is locked.
-        headers = self._log.headers(gt=self._position, stream_id=BLOBS_STREAM, schema=EVENTS_SCHEMA)
-        batches = [(header, read_events(self._log, header)) for header in headers]
-        with self._lock:
-            for header, events in batches:
-                if header.first_position > self._position:
-                    for position, event in enumerate(events, header.first_position):
-                        self._apply(event, Condemned(header.recorded_at, position))
-                    self._version, self._position = header.last_version, header.last_position
-
-    def _apply(self, event: Event, when: Condemned) -> None:
+    def _apply(self, event: Event, recorded_at: int, position: int) -> None:
+        when = Condemned(recorded_at, position)
         match event:
             case BlobsCondemned():
                 self._condemned.update(dict.fromkeys(event.digests, when))

@@ -42,6 +42,8 @@ class Decided(msgspec.Struct):
         The last frame sent for each of the changes; deletes have none.
     merged : dict of str to list
         The frames sent before that one which the change holds, too, by frame id.
+    condemned : list of str
+        URIs of files that go with deleted frames.
     """
 
     changes: FrameChanges
@@ -51,6 +53,7 @@ class Decided(msgspec.Struct):
     unknown: int = 0
     duplicates: int = 0
     refusals: list[Refusal] = []
+    condemned: list[str] = []
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Keep the changes that a mask keeps."""

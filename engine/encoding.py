@@ -18,6 +18,7 @@ from .errors import FramelodeError, InvalidValueError
 from .frames import SingleFrame, screen
 from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
+from .links import Links
 from .wire import encode_record, path_or_uri, source_uri
 
 AnyFrame = SingleFrame | FrameGroup
@@ -50,6 +51,8 @@ class EncodedFrames(msgspec.Struct):
         Frames whose key came again later.
     earlier : dict of int to list of (bytes, frame)
         Those frames and their payloads in the order sent, by the index of the last one.
+    links : Links or None
+        What they were made to name that others may delete.
     """
 
     ids: list[str]
@@ -61,6 +64,7 @@ class EncodedFrames(msgspec.Struct):
     limit: int
     duplicates: int = 0
     earlier: dict[int, list[tuple[bytes, Any]]] = {}
+    links: Links | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""

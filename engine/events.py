@@ -165,8 +165,23 @@ class FilesUploaded(Event, frozen=True):
     files: list[UploadedFile]
 
 
+class SourcesCondemned(Event, frozen=True):
+    """Frames were deleted together with the files that they named: those go as soon as nobody names them."""
+
+    uris: list[str]
+
+
+class SourcesRestored(Event, frozen=True):
+    """Condemned files stay, since frames name them."""
+
+    uris: list[str]
+
+
 class SourcesDeleted(Event, frozen=True):
-    """Files that frames had named were deleted where they were."""
+    """Files that frames had named were deleted where they were.
+
+    In the stream ``uploads``, where it used to be recorded: they were about to be.
+    """
 
     uris: list[str]
 
@@ -251,6 +266,8 @@ _EVENTS: dict[str, type[Event]] = {
         BlobsRestored,
         BlobsCollected,
         FilesUploaded,
+        SourcesCondemned,
+        SourcesRestored,
         SourcesDeleted,
         LogImported,
         *PIN_EVENTS,

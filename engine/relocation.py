@@ -9,6 +9,7 @@ import msgspec
 from .encoding import AnyFrame
 from .errors import InvalidValueError
 from .events import UploadedFile
+from .frames import SingleFrame
 from .groups import FrameGroup
 from .wire import MaskSource, Preview, Source, path_or_uri
 
@@ -18,7 +19,7 @@ _LOCAL = "file:///"
 
 def local_uris(frame: AnyFrame) -> list[str]:
     """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
-    uris = [uri for source in _sources(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
+    uris = [uri for source in sources_of(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
     return list(dict.fromkeys(uris)) if len(uris) > 1 else uris
 
 
@@ -30,7 +31,7 @@ def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
     InvalidValueError
         They contradict each other: the file is not the one that the frame means.
     """
-    for source in _sources(frame):
+    for source in sources_of(frame):
         found = placed.get(source.uri or "")
         if found is None:
             continue
@@ -56,15 +57,24 @@ def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
     placed : mapping of str to UploadedFile
         What the ``file:///`` URIs became.
     """
-    frames = frame.values() if isinstance(frame, FrameGroup) else (frame,)
-    for single in frames:
+    for single in _singles(frame):
         single.change_sources(lambda source: _relocated(source, placed))
 
 
-def _sources(frame: AnyFrame) -> Iterable[Source]:
-    if isinstance(frame, FrameGroup):
-        return [source for single in frame.values() for source in single.sources]
-    return frame.sources
+def sources_of(frame: AnyFrame) -> list[Source]:
+    """Return the sources of a frame, those of a group one frame after the other."""
+    return [source for single in _singles(frame) for source in single.sources]
+
+
+def put_back(frame: AnyFrame, sources: Iterable[Source]) -> None:
+    """Give a frame the sources that it had before `relocate`."""
+    before = iter(sources)
+    for single in _singles(frame):
+        single.change_sources(lambda _: next(before))
+
+
+def _singles(frame: AnyFrame) -> Iterable[SingleFrame]:
+    return frame.values() if isinstance(frame, FrameGroup) else (frame,)
 
 
 def _uris(source: Source) -> list[str | None]:

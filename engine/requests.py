@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from blake3 import blake3
 from .decisions import Decided, decide_deletes, decide_merges, decide_writes
 from .encoding import EncodedFrames
 from .keys import U64, frame_keys, last_places
+from .links import Links
 from .log import Log
 from .state import VersionState
 
@@ -21,6 +22,11 @@ class FrameRequest(Protocol):
     @property
     def keys(self) -> bytes:
         """Joined keys of the frames."""
+        ...
+
+    @property
+    def links(self) -> Links | None:
+        """The files that the frames were made to name; None for none."""
         ...
 
     def digest(self) -> bytes:
@@ -43,6 +49,11 @@ class WriteRequest(msgspec.Struct):
         """Joined keys of the frames."""
         return self.encoded.keys
 
+    @property
+    def links(self) -> Links | None:
+        """The files that the frames were made to name."""
+        return self.encoded.links
+
     def digest(self) -> bytes:
         """Identify the request."""
         return digest_of(b"write", self.encoded.keys, self.encoded.digests)
@@ -64,6 +75,11 @@ class MergeRequest(msgspec.Struct):
         """Joined keys of the frames."""
         return self.encoded.keys
 
+    @property
+    def links(self) -> Links | None:
+        """The files that the frames were made to name."""
+        return self.encoded.links
+
     def digest(self) -> bytes:
         """Identify the request."""
         fields = " ".join(sorted(self.without_fields)).encode()
@@ -77,12 +93,15 @@ class MergeRequest(msgspec.Struct):
 
 
 class DeleteRequest:
-    """Frames to be deleted."""
+    """Frames to be deleted, and the URIs, by frame id, that are condemned with them."""
 
-    def __init__(self, ids: Sequence[str], log: Log) -> None:
+    links: Links | None = None
+
+    def __init__(self, ids: Sequence[str], log: Log, sources: Mapping[str, Sequence[str]]) -> None:
         self.ids = [ids[place] for place in last_places(ids)]
         self.keys, self.plain = frame_keys(self.ids)
         self._log = log
+        self._sources = sources
 
     def digest(self) -> bytes:
         """Identify the request."""
@@ -90,7 +109,10 @@ class DeleteRequest:
 
     def decide(self, state: VersionState, found: U64) -> Decided:
         """Decide deletes of what is held."""
-        return decide_deletes(self.ids, self.plain, self.keys, self._log, state, found)
+        decided = decide_deletes(self.ids, self.plain, self.keys, self._log, state, found)
+        named = (uri for frame_id in decided.changes.ids for uri in self._sources.get(frame_id, ()))
+        decided.condemned = list(dict.fromkeys(named))
+        return decided
 
 
 def digest_of(*parts: bytes) -> bytes:

@@ -1,13 +1,12 @@
-"""Commands that record what was uploaded, and what was deleted where it was."""
+"""Commands that record what was uploaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .aggregate import Aggregate
 from .application import LogApplication, Result
-from .events import Event, FilesUploaded, SourcesDeleted, UploadedFile
+from .events import FilesUploaded, UploadedFile
 
 UPLOADS_STREAM = "uploads"
 _FILES_AT_ONCE = 4096
@@ -35,20 +34,14 @@ class UploadCommands(LogApplication):
         starts = range(0, len(files), _FILES_AT_ONCE)
         for at in starts:
             part = list(files[at : at + _FILES_AT_ONCE])
-            self._record_files(["record_uploads"], FilesUploaded, destination=destination, files=part)
+            self._record_files(destination, part)
         return len(starts)
 
-    def record_deleted_sources(self, uris: Sequence[str]) -> None:
-        """Record that files are about to be deleted where they are: they are not linked any more."""
-        for at in range(0, len(uris), _FILES_AT_ONCE):
-            part = list(uris[at : at + _FILES_AT_ONCE])
-            self._record_files(["record_deleted_sources"], SourcesDeleted, uris=part)
-
-    def _record_files(self, request: list[Any], event: type[Event], **values: Any) -> None:
+    def _record_files(self, destination: str, files: list[UploadedFile]) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
             stream = UploadStream(UPLOADS_STREAM)
             stream.version = self.uploads_version()
-            stream.trigger(event, **values)
+            stream.trigger(FilesUploaded, destination=destination, files=files)
             return [stream], {}
 
-        self.run(request, None, decide)
+        self.run(["record_uploads"], None, decide)

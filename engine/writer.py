@@ -8,82 +8,33 @@ first version is renumbered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from .batch import BATCH_EVENTS, AppendHeader, Batch
-from .blob_guard import NO_GUARDS, BlobGuard
+from .blob_guard import BlobGuard
 from .blob_ledger import BlobLedger
 from .context import current_context
 from .datasets import check_name
-from .decisions import DELETED, Decided
 from .encoding import Encoder, Refusal
 from .errors import ConcurrencyError, ConflictError, InvalidValueError
-from .frame_batch import pack_frame_batch
-from .keys import U64, Operation, Rows, key_columns
+from .keys import key_columns
 from .log import Append, AppendExistsError, Log, StreamConflictError, patiently
-from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest, digest_of
+from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest
+from .source_commands import condemnation
+from .source_ledger import SourceLedger
 from .state import VersionStates
 from .versions import Version
+from .write_attempt import Attempt, Command
+from .write_report import OnPart, WriteReport, decode_report
 
 APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
 
 _TRIES = 1000
-
-
-class WriteReport(msgspec.Struct):
-    """What a command has done.
-
-    Attributes
-    ----------
-    added, updated, deleted, unchanged : int
-        Frames; unchanged ones left no event.
-    unknown : int
-        Deletes of ids that the version does not hold.
-    duplicates : int
-        Frames whose id came again later in the same part: adds consider the last of each, merges all as one change.
-    refusals : list of Refusal
-        Frames that were not recorded.
-    spans : list of (int, int)
-        First and last positions of what was recorded.
-    overwritten : list of ndarray of uint64
-        Positions of the frames whose ids the version held already.
-    repeated : int
-        Last position of what the command had recorded before, 0 for nothing.
-    """
-
-    added: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    unknown: int = 0
-    duplicates: int = 0
-    refusals: list[Refusal] = []
-    spans: list[tuple[int, int]] = []
-    overwritten: list[U64] = []
-    repeated: int = 0
-
-    @property
-    def events(self) -> int:
-        """Number of events recorded."""
-        return self.added + self.updated + self.deleted
-
-    def include(self, other: WriteReport) -> None:
-        """Add the counts of another report."""
-        for name in ("added", "updated", "deleted", "unchanged", "unknown", "duplicates"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.refusals += other.refusals
-        self.spans += other.spans
-        self.overwritten += other.overwritten
-        self.repeated = max(self.repeated, other.repeated)
-
-
-OnPart = Callable[[WriteReport], None]
-"""Called after each part with the report so far."""
 
 
 class FrameWriter:
@@ -101,6 +52,8 @@ class FrameWriter:
         Makes ids of 32 hex digits.
     ledger : BlobLedger
         Says which blobs frames must not name.
+    sources : SourceLedger
+        Says which files are to be deleted with their frames.
     """
 
     def __init__(
@@ -110,12 +63,14 @@ class FrameWriter:
         load_version: Callable[[str], Version],
         new_id: Callable[[], str],
         ledger: BlobLedger,
+        sources: SourceLedger,
     ) -> None:
         self._log = log
         self._states = states
         self._load_version = load_version
         self._new_id = new_id
         self._blobs = BlobGuard(ledger)
+        self._sources = sources
 
     def add(
         self,
@@ -179,14 +134,21 @@ class FrameWriter:
         version_id: str,
         frame_ids: Iterable[str],
         *,
+        sources: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 1000,
         command_id: str | None = None,
         on_part: OnPart | None = None,
     ) -> WriteReport:
-        """Delete frames by id; unknown ids leave no event and are counted."""
+        """Delete frames by id; unknown ids leave no event and are counted.
+
+        Parameters
+        ----------
+        sources : mapping of str to sequence of str, optional
+            Canonical URIs, by frame id, that are condemned together with the frame that names them.
+        """
 
         def prepare(part: Sequence[str]) -> tuple[FrameRequest, list[Refusal]]:
-            return DeleteRequest(part, self._log), []
+            return DeleteRequest(part, self._log, sources or {}), []
 
         return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
 
@@ -205,39 +167,37 @@ class FrameWriter:
             check_name(command_id, "command_id")
         recorded = self._log.find_append(command_id) if command_id else None
         report = WriteReport()
-        command = _Command(command_id or self._new_id(), command_id is not None, recorded, size)
+        command = Command(command_id or self._new_id(), command_id is not None, recorded, size)
         if recorded is None:
             command.draft_at = self._draft_at(version_id)
         for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
-            request, refusals = prepare(part)
-            report.include(self._write_part(version_id, request, command, number, is_last=is_last))
-            report.refusals += refusals
+            attempt = Attempt(version_id, partial(prepare, part), command, number, is_last=is_last)
+            report.include(self._write_part(attempt))
+            report.refusals += attempt.refusals
             if on_part:
                 on_part(report)
         return report
 
-    def _write_part(
-        self, version_id: str, request: FrameRequest, command: _Command, number: int, *, is_last: bool
-    ) -> WriteReport:
-        # Only a command that may be repeated needs to be recognised.
-        digest = command.chain(version_id, request, is_last=is_last) if command.repeatable else b""
-        if command.recorded is not None and number <= command.recorded.part:
-            return self._recorded_report(command, number, digest)
-        attempt = _Attempt(version_id, request, command, number, digest, is_last)
+    def _write_part(self, attempt: Attempt) -> WriteReport:
+        recorded = attempt.command.recorded
+        if recorded is not None and attempt.number <= recorded.part:
+            return self._recorded_report(attempt)
         for tries in range(_TRIES):
+            attempt.renew()
             try:
                 with patiently(self._log, tries):
                     batches, header = self._attempt(attempt)
             except StreamConflictError:
                 continue
             except AppendExistsError:
-                return self._recorded_report(command, number, digest)
+                return self._recorded_report(attempt)
             if header is not None:
                 self._take_over(attempt, batches, header)
             return attempt.packed.report
-        raise ConcurrencyError(f"version {version_id}: other writers were faster {_TRIES} times: call again")
+        version = attempt.version_id
+        raise ConcurrencyError(f"version {version}: other writers were faster {_TRIES} times: call again")
 
-    def _attempt(self, attempt: _Attempt) -> tuple[list[Batch], AppendHeader | None]:
+    def _attempt(self, attempt: Attempt) -> tuple[list[Batch], AppendHeader | None]:
         """Decide against the state as it is, and append what that comes to."""
         state = self._states.current(attempt.version_id)
         version, found = state.version, state.find(*key_columns(attempt.request.keys))
@@ -246,18 +206,20 @@ class FrameWriter:
         if is_new or self._blobs.has_moved(packed.guards):
             decided = attempt.request.decide(state, found)
             guards = self._blobs.admit(decided)
-            attempt.packed = _pack(attempt.version_id, decided, found, attempt.command.batch_size)
-            attempt.packed.guards = guards
+            attempt.pack(decided, found, guards)
         if not attempt.packed.batches:
             return [], None
         batches = attempt.packed.numbered(version + 1)
+        if attempt.packed.condemned:
+            batches.append(condemnation(attempt.packed.condemned, self._sources.version()))
         if version > attempt.command.draft_at:
             # Read after `version`, so that a publish up to there is seen; a later one makes the append conflict.
             attempt.command.draft_at = self._draft_at(attempt.version_id)
         return batches, self._append(batches, attempt)
 
-    def _take_over(self, attempt: _Attempt, batches: list[Batch], header: AppendHeader) -> None:
+    def _take_over(self, attempt: Attempt, batches: list[Batch], header: AppendHeader) -> None:
         """Fold what was appended, now that it is committed, into the state in memory."""
+        batches = batches[: len(attempt.packed.batches)]
         attempt.command.draft_at = max(
             attempt.command.draft_at, batches[-1].first_version + batches[-1].count - 1
         )
@@ -273,7 +235,7 @@ class FrameWriter:
         version.require_draft()
         return version.version
 
-    def _append(self, batches: list[Batch], attempt: _Attempt) -> AppendHeader:
+    def _append(self, batches: list[Batch], attempt: Attempt) -> AppendHeader:
         context = current_context()
         append = Append(
             batches=batches,
@@ -283,84 +245,25 @@ class FrameWriter:
             request_digest=attempt.digest,
             actor=context.actor,
             context=context.encoded,
-            result=_encode_report(attempt.packed.report),
-            guards=attempt.packed.guards,
+            result=attempt.packed.report.encode(),
+            guards=attempt.guards,
         )
         return self._log.append(append)
 
-    def _recorded_report(self, command: _Command, number: int, digest: bytes) -> WriteReport:
+    def _recorded_report(self, attempt: Attempt) -> WriteReport:
+        command, number = attempt.command, attempt.number
         recorded = self._log.find_append(command.command_id, number)
         if recorded is None:
             # A part that changed nothing left no trace; later parts did, and their digests cover it.
             return WriteReport()
-        if recorded.request_digest != digest:
+        if recorded.request_digest != attempt.digest:
             raise ConflictError(
                 f"part {number} of command {command.command_id} was recorded for another request: "
                 "give the new request a command id of its own"
             )
-        report = _decode_report(recorded.result)
+        report = decode_report(recorded.result)
         report.repeated = recorded.last_position
         return report
-
-
-class _Command(msgspec.Struct):
-    command_id: str
-    repeatable: bool
-    recorded: AppendHeader | None
-    batch_size: int
-    draft_at: int = -1
-    request_digest: bytes = b""
-
-    def chain(self, version_id: str, request: FrameRequest, *, is_last: bool) -> bytes:
-        """Return the digest of the request up to this part; every part is called once, in order."""
-        ending = b"last" if is_last else b"more"
-        self.request_digest = digest_of(self.request_digest, version_id.encode(), ending, request.digest())
-        return self.request_digest
-
-
-class _Packed(msgspec.Struct):
-    """What a part comes to, decided where each key was last seen at `found`; None before the first decision."""
-
-    found: U64 | None = None
-    batches: list[tuple[Batch, Rows]] = []
-    report: WriteReport = msgspec.field(default_factory=WriteReport)
-    guards: Mapping[str, int] = NO_GUARDS
-
-    def numbered(self, first_version: int) -> list[Batch]:
-        """Return the batches with the stream versions that follow each other from `first_version`."""
-        numbered: list[Batch] = []
-        for batch, _ in self.batches:
-            numbered.append(msgspec.structs.replace(batch, first_version=first_version))
-            first_version += batch.count
-        return numbered
-
-
-class _Attempt(msgspec.Struct):
-    """A part of a command on its way into the log, through as many tries as it takes."""
-
-    version_id: str
-    request: FrameRequest
-    command: _Command
-    number: int
-    digest: bytes
-    is_last: bool
-    packed: _Packed = msgspec.field(default_factory=_Packed)
-
-
-def _pack(version_id: str, decided: Decided, found: U64, batch_size: int) -> _Packed:
-    counts = np.bincount(decided.changes.operations, minlength=Operation.DELETE + 1)
-    report = WriteReport(
-        added=int(counts[Operation.ADD]),
-        updated=int(counts[Operation.UPDATE]),
-        deleted=int(counts[Operation.DELETE]),
-        unchanged=decided.unchanged,
-        unknown=decided.unknown,
-        duplicates=decided.duplicates,
-        refusals=decided.refusals,
-        overwritten=[held] if len(held := found[(found != 0) & (found < DELETED)]) else [],
-    )
-    batches = [pack_frame_batch(version_id, 0, changes) for changes in decided.changes.cut(batch_size)]
-    return _Packed(found, batches, report)
 
 
 def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:
@@ -377,16 +280,3 @@ def _check_batch_size(batch_size: int) -> int:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidValueError(f"batch_size must be a whole number of 1 or more, not {batch_size!r}")
     return min(batch_size, BATCH_EVENTS)
-
-
-def _encode_report(report: WriteReport) -> bytes:
-    return msgspec.msgpack.encode(
-        [report.added, report.updated, report.deleted, report.unchanged, report.unknown]
-    )
-
-
-def _decode_report(result: bytes) -> WriteReport:
-    added, updated, deleted, unchanged, unknown = msgspec.msgpack.decode(
-        result, type=tuple[int, int, int, int, int]
-    )
-    return WriteReport(added=added, updated=updated, deleted=deleted, unchanged=unchanged, unknown=unknown)

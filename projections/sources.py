@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
-from ..engine.frames import SingleFrame
+from ..engine.batch import FRAMES_SCHEMA
+from ..engine.frame_batch import decode_change
+from ..engine.frames import SingleFrame, decode_record
 from ..engine.keys import U64, frame_keys, key_columns
 from ..engine.log import Log
 from .frames import read_records
@@ -21,33 +23,39 @@ def uris_of(record: SingleFrame) -> Iterator[str]:
         yield from (uri for uri in (source.uri, preview, *(mask.uri for mask in source.masks)) if uri)
 
 
-def uris_named_by(log: Log, states: States, version_id: str, frame_ids: Collection[str]) -> dict[str, None]:
-    """Return the URIs that some frames of a version name, in log order; ids that it does not hold are passed over."""
+def uris_named_by(
+    log: Log, states: States, version_id: str, frame_ids: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the URIs that some frames of a version name, by frame id in log order; others are passed over."""
     if not frame_ids:
         return {}
     state = states.current(version_id)
     positions = state.find(*key_columns(frame_keys(list(frame_ids))[0]))
     positions = np.unique(positions[(positions > 0) & (positions < TOMBSTONE)])
-    return {uri: None for record in read_records(log, state, positions) for uri in uris_of(record)}
+    return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
 
 
-def named_among(
-    log: Log, states: States, version_ids: Iterable[str], uris: Collection[str], after: int = 0
-) -> set[str]:
-    """Return those of some URIs that any frame of some versions names; what versions share is read once.
-
-    Parameters
-    ----------
-    after : int
-        Only frames that were last changed after this position are looked at.
-    """
+def named_among(log: Log, states: States, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
+    """Return those of some URIs that any frame of some versions names; what versions share is read once."""
     seen: U64 = np.empty(0, np.uint64)
     found: set[str] = set()
     for version_id in version_ids:
         state = states.current(version_id)
         live = np.unique(live_positions(state.settled()))
-        positions = np.setdiff1d(live[live > after], seen, assume_unique=True)
+        positions = np.setdiff1d(live, seen, assume_unique=True)
         for record in read_records(log, state, positions):
             found.update(uri for uri in uris_of(record) if uri in uris)
         seen = np.union1d(seen, positions)
     return found
+
+
+def uris_after(log: Log, position: int) -> set[str]:
+    """Return the URIs that frame events after a position name, of whatever version."""
+    named: set[str] = set()
+    for header in log.headers(gt=position, schema=FRAMES_SCHEMA):
+        (body,) = log.bodies([header.first_position])
+        for place, event in enumerate(body.events(), header.first_position):
+            payload = decode_change(event, place).payload
+            if payload:
+                named.update(uris_of(decode_record(payload)))
+    return named

@@ -8,7 +8,8 @@ from typing import ClassVar, TypeVar
 
 import sqlalchemy as sa
 
-from ..engine.events import FilesUploaded, SourcesDeleted, UploadedFile
+from ..engine.events import FilesUploaded, SourcesCondemned, SourcesDeleted, UploadedFile
+from ..engine.source_uris import spellings
 from .columns import INT64, text_key
 from .pages import Page
 from .projection import FoldedProjection
@@ -17,12 +18,18 @@ _ROWS_AT_ONCE = 500
 
 Item = TypeVar("Item")
 
+Change = FilesUploaded | SourcesCondemned | SourcesDeleted
 
-class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
-    """A table of the contents at each destination, each with the URI that it was given last."""
+
+class Uploads(FoldedProjection[list[Change]]):
+    """A table of the contents at each destination, each with the URI that it was given last.
+
+    What is condemned is out of it. If it stays after all, that is found out when it is sent again: an equal object is
+    there.
+    """
 
     name: ClassVar[str] = "uploads"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -35,17 +42,15 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
             sa.Column("size", INT64, nullable=False),
         )
 
-    def fold(self, page: Page) -> list[FilesUploaded | SourcesDeleted]:
+    def fold(self, page: Page) -> list[Change]:
         """Pick out the events that count."""
-        return [event for _, _, event in page.lifecycle(FilesUploaded, SourcesDeleted)]
+        return [event for _, _, event in page.lifecycle(FilesUploaded, SourcesCondemned, SourcesDeleted)]
 
-    def merge(
-        self, earlier: list[FilesUploaded | SourcesDeleted], later: list[FilesUploaded | SourcesDeleted]
-    ) -> list[FilesUploaded | SourcesDeleted]:
+    def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
         """Put the events of two adjoining stretches together."""
         return earlier + later
 
-    def write(self, connection: sa.Connection, folded: list[FilesUploaded | SourcesDeleted]) -> None:
+    def write(self, connection: sa.Connection, folded: list[Change]) -> None:
         """Apply events to the table, in order."""
         for event in folded:
             if isinstance(event, FilesUploaded):
@@ -64,8 +69,8 @@ class Uploads(FoldedProjection[list[FilesUploaded | SourcesDeleted]]):
             where = {"destination_key": text_key(event.destination), "destination": event.destination}
             connection.execute(self.upload.insert(), [row | where for row in rows])
 
-    def _delete(self, connection: sa.Connection, event: SourcesDeleted) -> None:
-        for part in _parts(event.uris):
+    def _delete(self, connection: sa.Connection, event: SourcesCondemned | SourcesDeleted) -> None:
+        for part in _parts(other for uri in event.uris for other in spellings(uri)):
             connection.execute(sa.delete(self.upload).where(self.upload.c.uri.in_(part)))
 
     def find(

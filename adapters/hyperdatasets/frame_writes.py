@@ -13,7 +13,7 @@ from ...engine.errors import InvalidValueError, NotFoundError, PublishedError, U
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import shorten
-from ...engine.writer import WriteReport
+from ...engine.write_report import WriteReport
 from ..uploads.target import check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller

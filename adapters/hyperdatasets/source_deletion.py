@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from ...engine.blob_uris import SCHEME, parse_blob_uri
+from ...engine.blob_uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import StorageError, UsageError
-from ...projections.sources import named_among, uris_named_by
+from ...engine.events import SourcesDeleted
+from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
+from ...projections.sources import uris_named_by
 from ..connection import Engine
-from ..uploads.destination import Destination
-from ..uploads.opening import open_destination
-
-DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
-"""Schemes of sources that may be deleted with their frames, beside ``blobs:``."""
-
-_SAME = (("gs", "gcs"), ("az", "azure", "abfs", "abfss"))
-"""Schemes that mean the same objects."""
+from ..source_removal import SourceRemoval, open_stores
 
 
 class SourceDeletion(msgspec.Struct):
@@ -30,7 +25,8 @@ class SourceDeletion(msgspec.Struct):
     kept : list of str
         URIs that frames of existing versions still name.
     failures : list of dict
-        One ``{"uri", "error"}`` for each source that could not be deleted: it is still there.
+        One ``{"uri", "error"}`` for each source that could not be deleted: it is still there, and the next such call,
+        or garbage collection, tries again. Sources that earlier calls left are among them.
     """
 
     deleted: list[str] = []
@@ -39,7 +35,7 @@ class SourceDeletion(msgspec.Struct):
 
 
 class SourceDeleter:
-    """Deletes sources in three steps: look, delete the frames, delete what nobody names any more.
+    """Deletes sources in three steps: look, delete and condemn with the frames, delete what nobody names any more.
 
     Parameters
     ----------
@@ -52,10 +48,15 @@ class SourceDeleter:
     def __init__(self, engine: Engine, version_id: str) -> None:
         self._engine = engine
         self._version_id = version_id
-        self._uris: dict[str, None] = {}
+        self._named: dict[str, list[str]] = {}
 
-    def look(self, frame_ids: Collection[str]) -> None:
+    def look(self, frame_ids: Collection[str]) -> dict[str, list[str]]:
         """Note what frames name, and ask every store for all of it; nothing is changed.
+
+        Returns
+        -------
+        dict of str to list of str
+            Canonical URIs of what is to be condemned with each frame, by its id; contents in ``blobs:`` are not.
 
         Raises
         ------
@@ -65,44 +66,42 @@ class SourceDeleter:
             A store cannot be asked.
         """
         self._engine.require_present()
-        log, states = self._engine.log, self._engine.states
-        uris = uris_named_by(log, states, self._version_id, frame_ids)
-        for uri in uris:
-            if not uri.startswith(SCHEME) and _scheme(uri) not in DELETABLE:
-                allowed = f"{', '.join(DELETABLE)} and {SCHEME[:-1]}"
-                raise UsageError(
-                    f"delete_sources: {uri} cannot be deleted: only sources on {allowed} can; nothing was deleted"
-                )
-            if "?versionId=" in uri and not _is_blob(uri):
-                raise UsageError(
-                    f"delete_sources: {uri} cannot be deleted: it is one version of an object, and others may name the "
-                    "object; nothing was deleted"
-                )
-        for destination, some in self._stores(list(uris)):
+        self._mark, _ = self._engine.commands.source_ledger.look()
+        self._named = uris_named_by(self._engine.log, self._engine.states, self._version_id, frame_ids)
+        for uri in self._uris():
+            _check(uri)
+        objects = dict.fromkeys(canonical_uri(uri) for uri in self._uris() if not is_blob_uri(uri))
+        for store, some in open_stores(objects):
             for uri in some:
-                destination.holds(_in(destination, uri), 0)
-        if any(map(_is_blob, uris)):
-            for uri in filter(_is_blob, uris):
-                _ = parse_blob_uri(uri).digest in self._engine.blobs
-        self._uris |= uris
+                store.holds(uri, 0)
+        for uri in filter(is_blob_uri, self._uris()):
+            _ = parse_blob_uri(uri).digest in self._engine.blobs
+        return {
+            frame_id: [canonical_uri(uri) for uri in uris if not is_blob_uri(uri)]
+            for frame_id, uris in self._named.items()
+        }
 
     def finish(self) -> SourceDeletion:
         """Delete what no frame of any existing version names, now that the frames are deleted."""
-        head = self._engine.log.head().position
-        kept = self._named(0)
-        doomed = [uri for uri in self._uris if uri not in kept]
-        objects = [uri for uri in doomed if not _is_blob(uri)]
-        if objects:
-            # From here on nothing is linked to them; what was linked meanwhile is kept.
-            self._engine.commands.record_deleted_sources(objects)
-            kept |= self._named(head)
-            objects = [uri for uri in objects if uri not in kept]
-        result = SourceDeletion(kept=[uri for uri in self._uris if uri in kept])
-        for destination, some in self._stores(objects):
-            for uri in some:
-                _try(result, [uri], lambda doomed=uri, store=destination: store.delete([_in(store, doomed)]))
-        self._delete_blobs([uri for uri in doomed if _is_blob(uri)], result)
+        removal = SourceRemoval(self._engine)
+        removal.run()
+        _, outcomes = self._engine.commands.source_ledger.since(self._mark)
+        result, failures = SourceDeletion(), dict(removal.failures)
+        for uri in self._uris():
+            canonical = canonical_uri(uri)
+            if canonical in removal.failures:
+                failures.pop(canonical, None)
+                result.failures.append({"uri": uri, "error": removal.failures[canonical]})
+            elif canonical in outcomes:
+                is_gone = outcomes[canonical] is SourcesDeleted
+                (result.deleted if is_gone else result.kept).append(uri)
+        result.failures += [{"uri": uri, "error": error} for uri, error in failures.items()]
+        self._delete_blobs(list(filter(is_blob_uri, self._uris())), result)
         return result
+
+    def _uris(self) -> Iterator[str]:
+        """Yield what the frames name, each once, in log order."""
+        yield from dict.fromkeys(uri for uris in self._named.values() for uri in uris)
 
     def _delete_blobs(self, uris: Sequence[str], result: SourceDeletion) -> None:
         """Condemn contents, look who names them after that, and delete the rest at once."""
@@ -111,7 +110,10 @@ class SourceDeleter:
         by_digest: dict[str, list[str]] = {}
         for uri in uris:
             by_digest.setdefault(parse_blob_uri(uri).digest, []).append(uri)
-        _try(result, uris, lambda: self._collect(by_digest, result))
+        try:
+            self._collect(by_digest, result)
+        except StorageError as error:
+            result.failures += [{"uri": uri, "error": str(error)} for uri in uris]
 
     def _collect(self, by_digest: dict[str, list[str]], result: SourceDeletion) -> None:
         engine = self._engine
@@ -131,49 +133,17 @@ class SourceDeleter:
         for digest, uris in by_digest.items():
             (result.deleted if digest in collected else result.kept).extend(uris)
 
-    def _named(self, after: int) -> set[str]:
-        """Return those of the URIs whose objects are named, under whatever scheme."""
-        engine = self._engine
-        meant: dict[str, list[str]] = {}
-        for uri in self._uris:
-            for spelling in _spellings(uri):
-                meant.setdefault(spelling, []).append(uri)
-        found = named_among(engine.log, engine.states, engine.version_ids(), meant.keys(), after)
-        return {uri for spelling in found for uri in meant[spelling]}
 
-    def _stores(self, uris: Sequence[str]) -> list[tuple[Destination, list[str]]]:
-        roots: dict[str, list[str]] = {}
-        for uri in uris:
-            if not _is_blob(uri):
-                roots.setdefault("/".join(uri.split("/", 3)[:3]), []).append(uri)
-        return [(open_destination(root), some) for root, some in roots.items()]
-
-
-def _try(result: SourceDeletion, uris: Sequence[str], delete: Callable[[], None]) -> None:
-    try:
-        delete()
-    except StorageError as error:
-        result.failures += [{"uri": uri, "error": str(error)} for uri in uris]
+def _check(uri: str) -> None:
+    if is_blob_uri(uri):
         return
-    if not _is_blob(uris[0]):
-        result.deleted += uris
-
-
-def _in(destination: Destination, uri: str) -> str:
-    """Return a URI as a destination spells it."""
-    return f"{destination.root}/{uri.split('/', 3)[3]}" if uri.count("/") > 2 else uri
-
-
-def _spellings(uri: str) -> set[str]:
-    """Return the URIs that mean the same object."""
-    scheme, colon, rest = uri.partition(":")
-    same = next((schemes for schemes in _SAME if scheme.lower() in schemes), (scheme.lower(),))
-    return {uri, *(f"{other}{colon}{rest}" for other in same)}
-
-
-def _scheme(uri: str) -> str:
-    return uri.partition("://")[0].lower()
-
-
-def _is_blob(uri: str) -> bool:
-    return uri.startswith(SCHEME)
+    if scheme_of(uri) not in DELETABLE:
+        allowed = f"{', '.join(DELETABLE)} and blobs"
+        raise UsageError(
+            f"delete_sources: {uri} cannot be deleted: only sources on {allowed} can; nothing was deleted"
+        )
+    if "?versionId=" in uri:
+        raise UsageError(
+            f"delete_sources: {uri} cannot be deleted: it is one version of an object, and others may name the "
+            "object; nothing was deleted"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, P
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.validation import identifier, shorten
-from ...engine.writer import APPEND_BATCHES, WriteReport
+from ...engine.write_report import WriteReport
+from ...engine.writer import APPEND_BATCHES
 from ..connection import Engine
 from ..uploads.target import UploadTarget, version_folder
 from .callers import warn_caller
@@ -185,6 +186,7 @@ class VersionWriter:
         self,
         frames: Iterable[Any],
         *,
+        sources: Mapping[str, Sequence[str]] | None = None,
         batch_size: int = 1000,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
@@ -194,6 +196,7 @@ class VersionWriter:
         report = self._engine.writer.delete(
             self._version_id,
             _ids_of(_as_iterable(frames), refusals),
+            sources=sources,
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
@@ -217,8 +220,10 @@ class VersionWriter:
 
         given = list(_as_iterable(frames))
         sources = SourceDeleter(self._engine, self._version_id)
-        sources.look(list(_ids_of(given, [])))
-        report = self.delete(given, batch_size=batch_size, command_id=command_id, on_part=on_part)
+        named = sources.look(list(_ids_of(given, [])))
+        report = self.delete(
+            given, sources=named, batch_size=batch_size, command_id=command_id, on_part=on_part
+        )
         result = sources.finish()
         if result.failures:
             first = result.failures[0]
@@ -243,7 +248,8 @@ class VersionWriter:
             mapping = upload.mapping or {}
             uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
         encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
-        return UploadingEncoder(encoder, uploader, register_on_failure=upload.register_on_failure)
+        sources = self._engine.commands.source_ledger
+        return UploadingEncoder(encoder, uploader, sources, register_on_failure=upload.register_on_failure)
 
     def _unregister(
         self,

@@ -24,13 +24,14 @@ from ...engine.events import LogImported, encode_event
 from ...engine.log import Append, Head, Log
 from ...engine.pins import is_pins_stream
 from ...engine.requests import digest_of
+from ...engine.source_ledger import SOURCES_STREAM
 from ...engine.upload_commands import UPLOADS_STREAM
 from .importing import Chain, LogImport, Progress, Proven, Recording, Source, read_proven
 from .lines import Recorded
 
 IMPORTS_STREAM = "imports"
 
-_OF_NO_DATASET = {IMPORTS_STREAM, BLOBS_STREAM, UPLOADS_STREAM}
+_OF_NO_DATASET = {IMPORTS_STREAM, BLOBS_STREAM, UPLOADS_STREAM, SOURCES_STREAM}
 
 _encode = msgspec.msgpack.Encoder().encode
 _PREVIOUS, _SAVED = 2, 3

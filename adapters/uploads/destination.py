@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -33,6 +33,8 @@ class Parcel(msgspec.Struct):
         A name of its own is wanted, even where that name holds the same content already.
     exact : bool
         No other name will do: where it is taken by another content the parcel fails.
+    condemned : collection of str
+        Names whose objects are to be deleted: not to be taken, whatever is there.
     digest : str
         blake3 of the content, 64 hex digits, once it was read.
     size : int
@@ -53,6 +55,7 @@ class Parcel(msgspec.Struct):
     name: str
     fresh: bool = False
     exact: bool = False
+    condemned: Collection[str] = ()
     digest: str = ""
     size: int = 0
     uri: str = ""
@@ -152,6 +155,12 @@ def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str
         The name.
     """
     for name in _names(parcel):
+        if name in parcel.condemned:
+            if parcel.exact:
+                raise PlaceError(
+                    f"{name} is about to be deleted, with frames that named it: if nobody is at it any more, collect garbage"
+                )
+            continue
         if create(name) or (not parcel.fresh and is_same(name)):
             return name
         if parcel.exact:

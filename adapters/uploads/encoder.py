@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
 from ...engine.errors import FramelodeError
 from ...engine.events import UploadedFile
-from ...engine.relocation import check_sources, local_uris, relocate
-from ...engine.wire import path_or_uri
+from ...engine.relocation import check_sources, local_uris, put_back, relocate, sources_of
+from ...engine.source_ledger import SOURCES_STREAM, SourceLedger
+from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
+from ...engine.wire import Source, path_or_uri
 from .service import MappedUploader
 from .uploader import Outcome, Uploader
+
+
+class UploadLinks:
+    """The uploads that a batch of frames was made to name, and what the frames named before.
+
+    Parameters
+    ----------
+    ledger : SourceLedger
+        Says what is deleted.
+    """
+
+    def __init__(self, ledger: SourceLedger) -> None:
+        self._ledger = ledger
+        self._mark, _ = ledger.look()
+        self._uris: set[str] = set()
+        self._before: list[tuple[AnyFrame, list[Source]]] = []
+
+    @property
+    def guards(self) -> Mapping[str, int]:
+        """The stream of what is deleted, as it was when that was looked at."""
+        return {SOURCES_STREAM: self._mark.version} if self._uris else {}
+
+    def add(self, frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
+        """Make a frame name its uploads."""
+        self._before.append((frame, sources_of(frame)))
+        uris = (file.uri for file in placed.values())
+        self._uris.update(canonical_uri(uri) for uri in uris if scheme_of(uri) in DELETABLE)
+        relocate(frame, placed)
+
+    def hold(self) -> bool:
+        """Say whether none of the uploads was condemned or deleted since the frames were made to name them."""
+        if not self._uris:
+            return True
+        mark, touched = self._ledger.since(self._mark)
+        if not self._uris.isdisjoint(touched):
+            return False
+        self._mark = mark
+        return True
+
+    def undo(self) -> None:
+        """Make the frames name what they did."""
+        for frame, sources in reversed(self._before):
+            put_back(frame, sources)
 
 
 class UploadingEncoder:
@@ -23,15 +68,23 @@ class UploadingEncoder:
         Checks frames, gives them ids while their sources are still local, and encodes them.
     uploader : Uploader or MappedUploader
         Sends the files.
+    sources : SourceLedger
+        Says which uploads are deleted.
     register_on_failure : bool
         Encode frames that failed, too, with their local URIs.
     """
 
     def __init__(
-        self, encoder: FrameEncoder, uploader: Uploader | MappedUploader, *, register_on_failure: bool
+        self,
+        encoder: FrameEncoder,
+        uploader: Uploader | MappedUploader,
+        sources: SourceLedger,
+        *,
+        register_on_failure: bool,
     ) -> None:
         self._encoder = encoder
         self._uploader = uploader
+        self._sources = sources
         self._register = register_on_failure
         self._failed: dict[str, None] = {}
 
@@ -49,11 +102,14 @@ class UploadingEncoder:
         """Upload and encode a batch; what is refused by either comes back as refusals."""
         _, refusals = self._encoder.encode(frames)
         refused = {id(refusal.frame) for refusal in refusals}
-        ready, failures = self._upload([frame for frame in frames if id(frame) not in refused])
+        # Before anything is looked up: what is deleted after that is noticed when the frames are appended.
+        links = UploadLinks(self._sources)
+        ready, failures = self._upload([frame for frame in frames if id(frame) not in refused], links)
         encoded, more = self._encoder.encode(ready)
+        encoded.links = links
         return encoded, [*refusals, *failures, *more]
 
-    def _upload(self, frames: Sequence[AnyFrame]) -> tuple[list[AnyFrame], list[Refusal]]:
+    def _upload(self, frames: Sequence[AnyFrame], links: UploadLinks) -> tuple[list[AnyFrame], list[Refusal]]:
         uris = [local_uris(frame) for frame in frames]
         named = {uri: path_or_uri(uri) or uri for some in uris for uri in some}
         paths = {uri: path for uri, path in named.items() if self._uploader.takes(path)}
@@ -61,7 +117,7 @@ class UploadingEncoder:
         ready: list[AnyFrame] = []
         failures: list[Refusal] = []
         for frame, some in zip(frames, uris, strict=True):
-            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in some if uri in paths})
+            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in some if uri in paths}, links)
             if error is None:
                 self._failed.pop(frame.id or "", None)
             else:
@@ -72,7 +128,7 @@ class UploadingEncoder:
         return ready, failures
 
 
-def _settle(frame: AnyFrame, outcomes: dict[str, Outcome]) -> str | None:
+def _settle(frame: AnyFrame, outcomes: dict[str, Outcome], links: UploadLinks) -> str | None:
     """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
     errors: list[str] = []
     placed: dict[str, UploadedFile] = {}
@@ -87,5 +143,6 @@ def _settle(frame: AnyFrame, outcomes: dict[str, Outcome]) -> str | None:
         errors.append(str(error))
     if errors:
         return "; ".join(errors)
-    relocate(frame, placed)
+    if placed:
+        links.add(frame, placed)
     return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ...engine.commands import Commands
 from ...engine.events import UploadedFile
-from ...engine.upload_commands import UploadCommands
+from ...engine.source_ledger import SourceLedger
 from ...projections.runner import Runner
 from ...projections.uploads import Uploads
 
@@ -15,7 +16,7 @@ class UploadLedger:
 
     Parameters
     ----------
-    commands : UploadCommands
+    commands : Commands
         Record.
     runner : Runner
         Keeps the projection level with the log.
@@ -23,14 +24,19 @@ class UploadLedger:
         The projection.
     """
 
-    def __init__(self, commands: UploadCommands, runner: Runner, uploads: Uploads) -> None:
+    def __init__(self, commands: Commands, runner: Runner, uploads: Uploads) -> None:
         self._commands = commands
         self._runner = runner
         self._uploads = uploads
 
     def version(self) -> int:
-        """Return a number that changes with each record of uploads or of deleted sources."""
+        """Return a number that changes with each record of uploads."""
         return self._commands.uploads_version()
+
+    @property
+    def sources(self) -> SourceLedger:
+        """Which objects are to be deleted."""
+        return self._commands.source_ledger
 
     def find(
         self, destination: str, digests: Iterable[str], *, catch_up: bool = True

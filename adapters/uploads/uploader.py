@@ -12,6 +12,7 @@ from ...engine.blob_sources import SourceError
 from ...engine.blobs import batches_of, growing_waits
 from ...engine.errors import FramelodeError, StorageError
 from ...engine.events import UploadedFile
+from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.wire import path_or_uri
 from .destination import Destination, Parcel
 from .ledger import UploadLedger
@@ -78,6 +79,8 @@ class Uploader:
         self._sleep = sleep
         self._seen = -1
         self._sent: dict[str, UploadedFile] = {}
+        self._condemned: frozenset[str] = frozenset()
+        self._mark, _ = ledger.sources.look()
         root = destination.root
         self._folder = f"{path_or_uri(root)}/" if root.startswith("file:///") else None
 
@@ -97,13 +100,21 @@ class Uploader:
         return True
 
     def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
-        """Upload files, each given once; returns what each became, or why it was not uploaded."""
+        """Upload files, each given once; returns what each became, or why it was not uploaded.
+
+        What is condemned by the time of the call is neither linked to, nor is its name taken.
+        """
+        self._look_what_goes()
         outcomes: dict[str, Outcome] = {}
         parcels: dict[str, Parcel] = {}
         for path in paths:
             try:
                 parcels[path] = Parcel(
-                    path, self._name_of(path), fresh=self._force and not self._exact, exact=self._exact
+                    path,
+                    self._name_of(path),
+                    fresh=self._force and not self._exact,
+                    exact=self._exact,
+                    condemned=self._condemned,
                 )
             except FramelodeError as error:
                 outcomes[path] = error
@@ -124,6 +135,18 @@ class Uploader:
         finally:
             self._destination.discard(list(parcels.values()))
         return outcomes
+
+    def _look_what_goes(self) -> None:
+        if scheme_of(self._destination.root) not in DELETABLE:
+            return
+        ledger, root = self._ledger.sources, canonical_uri(f"{self._destination.root}/")
+        mark, condemned = ledger.look()
+        touched = ledger.since(self._mark)[1].keys()
+        if mark != self._mark:
+            self._mark, self._seen = mark, -1
+        if touched:
+            self._sent = {d: file for d, file in self._sent.items() if canonical_uri(file.uri) not in touched}
+        self._condemned = frozenset(uri.removeprefix(root) for uri in condemned if uri.startswith(root))
 
     def _prepare(self, batch: _Batch, coming: Collection[str]) -> None:
         """Read files, link what is there already, and begin to send what is neither there nor coming."""

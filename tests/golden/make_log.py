@@ -35,7 +35,9 @@ from framelode import (
     SingleFrame,
 )
 from framelode.adapters.execution_store import ExecutionStore
-from framelode.engine.events import UploadedFile
+from framelode.engine.event_batch import pack_states
+from framelode.engine.events import SourcesDeleted, UploadedFile, encode_event
+from framelode.engine.log import Append
 from framelode.engine.pin_events import PinAdded, PinLocked, PinUpdated
 
 HERE = Path(__file__).parent
@@ -123,9 +125,20 @@ def write(engine):
     engine.commands.record_uploads(
         "s3://bucket/up", [sent, UploadedFile("s3://bucket/up/2.jpg", "0d" * 32, 0)]
     )
-    engine.commands.record_deleted_sources([sent.uri])
     write_pins(engine)
     write_stores(engine)
+
+    delete_sources_as_before(engine, [sent.uri])
+    named = [f"s3://bucket/{number}.jpg" for number in range(3)]
+    twin.add_frames([SingleFrame(id=f"source {uri}", source=uri) for uri in named])
+    engine.writer.delete(
+        twin.version_id,
+        [f"source {uri}" for uri in named],
+        sources={f"source {uri}": [uri] for uri in named},
+    )
+    condemned = engine.commands.source_ledger.condemned()
+    engine.commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
+    engine.commands.delete_sources({uri: condemned[uri] for uri in named[1:2]}, list, list)
     engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
     engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
     condemned = engine.commands.blob_ledger.condemned()
@@ -176,6 +189,14 @@ def write_stores(engine):
     gone = ExecutionStore.create("gone")
     gone.set_many({"a": 1, "b": 2})
     gone.service.delete_store("gone")
+
+
+def delete_sources_as_before(engine, uris):
+    """Record deleted sources in the stream ``uploads``, as the first logs have them."""
+    version = engine.log.stream_version("uploads") + 1
+    event = SourcesDeleted(originator_id="uploads", originator_version=version, uris=uris)
+    batch = pack_states("uploads", version, [encode_event(event)])
+    engine.log.append(Append(batches=[batch], command_id=engine.new_id(), request_digest=b"", actor="golden"))
 
 
 def make(folder):

@@ -197,6 +197,8 @@ class Reader:
         self.pins: dict[str, Any] = {}
         self.stores: dict[str, dict[str, list[Any]]] = {}
         self.written: dict[tuple[str, str], int] = {}
+
+        self.condemned_sources: set[str] = set()
         self.batches: list[dict[str, Any]] = []
         self.uuid = ""
         self.head = 0
@@ -332,9 +334,8 @@ class Reader:
             case "FilesUploaded":
                 for file in fields["files"]:
                     self.uploads[fields["destination"], file["digest"]] = file["uri"]
-            case "SourcesDeleted":
-                gone = set(fields["uris"])
-                self.uploads = {key: uri for key, uri in self.uploads.items() if uri not in gone}
+            case "SourcesCondemned" | "SourcesRestored" | "SourcesDeleted":
+                self._fold_sources(topic, set(fields["uris"]))
             case "LogImported":
                 pass
             case _ if topic.startswith("Pin"):
@@ -374,6 +375,14 @@ class Reader:
             case _:
                 raise Unsound(f"the topic {topic} is unknown")
 
+    def _fold_sources(self, topic: str, uris: set[str]) -> None:
+        if topic == "SourcesCondemned":
+            self.condemned_sources |= uris
+        else:
+            self.condemned_sources -= uris
+        if topic != "SourcesRestored":
+            self.uploads = {key: uri for key, uri in self.uploads.items() if uri not in uris}
+
     def _fold_small(self, version: Version, topic: str, fields: dict[str, Any]) -> None:
         match topic:
             case "VersionRenamed":
@@ -406,6 +415,7 @@ class Reader:
             "uploads": sorted(self.uploads.values()),
             "pins": self.pins,
             "stores": {stream: documents for stream, documents in self.stores.items() if documents},
+            "condemned_sources": sorted(self.condemned_sources),
             "datasets": {key: vars(dataset) for key, dataset in self.datasets.items()},
             "versions": {
                 key: {

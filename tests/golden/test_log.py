@@ -70,6 +70,7 @@ def summary_of(engine):
         "uploads": uploads_of(engine),
         "pins": pins_of(engine),
         "stores": stores_of(engine),
+        "condemned_sources": sorted(engine.commands.source_ledger.condemned()),
     }
 
 

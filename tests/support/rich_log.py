@@ -49,7 +49,16 @@ def steps(engine):
     engine.commands.record_uploads(
         "s3://u", [*uploaded[3:], UploadedFile("s3://u/again.jpg", f"{1:064x}", 1)]
     )
-    engine.commands.record_deleted_sources(["s3://u/2.jpg", "s3://u/5.jpg"])
+    draft.add_frames([SingleFrame(id=f"up {n}", source=f"s3://u/{n}.jpg") for n in (2, 3, 5)], **arguments)
+    engine.writer.delete(
+        draft.version_id,
+        [f"up {n}" for n in (2, 3, 5)],
+        sources={f"up {n}": [f"s3://u/{n}.jpg"] for n in (2, 3, 5)},
+    )
+    yield
+    condemned = engine.commands.source_ledger.condemned()
+    engine.commands.restore_sources({uri: at for uri, at in condemned.items() if "3" in uri})
+    engine.commands.delete_sources({uri: at for uri, at in condemned.items() if "2" in uri}, list, list)
     yield
     pin(engine, {"a": {"spec": {"url": "x"}}, "b": {"spec": {"url": "y"}}})
     yield

@@ -1,0 +1,95 @@
+"""Deletes the files whose frames were deleted, once nobody names them: those of this call, and of calls cut off before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..engine.errors import StorageError
+from ..engine.source_uris import canonical_uri, spellings
+from ..engine.workers import Workers
+from ..projections.sources import named_among, uris_after
+from .uploads.opening import open_destination
+
+if TYPE_CHECKING:
+    from .connection import Engine
+    from .uploads.destination import Destination
+
+_THREADS = 16
+
+
+class SourceRemoval:
+    """Deletes condemned files.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+
+    Attributes
+    ----------
+    failures : dict of str to str
+        Why files could not be deleted, by URI: they stay condemned, and the next removal tries again.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._workers = Workers(_THREADS, "framelode-removal")
+        self._seen = 0
+        self.failures: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Delete every condemned file that no frame of an existing version names; what is named is restored."""
+        commands = self._engine.commands
+        try:
+            while condemned := self._waiting():
+                self._seen = self._engine.log.head().position
+                named = self._named(condemned)
+                commands.restore_sources(_only(condemned, named))
+                doomed = _only(condemned, condemned.keys() - named)
+                if not commands.delete_sources(doomed, self._named_since, self._delete):
+                    break
+        finally:
+            self._workers.close()
+
+    def _waiting(self) -> dict[str, int]:
+        condemned = self._engine.commands.source_ledger.condemned()
+        return {uri: position for uri, position in condemned.items() if uri not in self.failures}
+
+    def _named(self, uris: Iterable[str]) -> set[str]:
+        """Return those of some files that frames of existing versions name, under whatever scheme."""
+        engine = self._engine
+        meant = {other for uri in uris for other in spellings(uri)}
+        return set(map(canonical_uri, named_among(engine.log, engine.states, engine.version_ids(), meant)))
+
+    def _named_since(self) -> set[str]:
+        """Return what frames name that were written since this was asked last."""
+        log = self._engine.log
+        after, self._seen = self._seen, log.head().position
+        return set(map(canonical_uri, uris_after(log, after)))
+
+    def _delete(self, uris: Sequence[str]) -> list[str]:
+        """Delete files; returns those that are gone."""
+        stores = [(store, uri) for store, some in open_stores(uris) for uri in some]
+        gone = self._workers.map(lambda one: self._delete_one(*one), stores)
+        return [uri for (_, uri), is_gone in zip(stores, gone, strict=True) if is_gone]
+
+    def _delete_one(self, store: Destination, uri: str) -> bool:
+        try:
+            store.delete([uri])
+        except StorageError as error:
+            self.failures[uri] = str(error)
+            return False
+        return True
+
+
+def open_stores(uris: Iterable[str]) -> list[tuple[Destination, list[str]]]:
+    """Return the buckets of canonical URIs, opened, and which URIs are in each."""
+    roots: dict[str, list[str]] = {}
+    for uri in uris:
+        roots.setdefault("/".join(uri.split("/", 3)[:3]), []).append(uri)
+    return [(open_destination(root), some) for root, some in roots.items()]
+
+
+def _only(condemned: Mapping[str, int], uris: Collection[str]) -> dict[str, int]:
+    return {uri: position for uri, position in condemned.items() if uri in uris}
