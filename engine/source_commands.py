@@ -7,16 +7,12 @@ deleted while the log is held, and recorded. Whoever dies in between leaves cond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
 from .application import LogApplication
-from .batch import Batch
-from .event_batch import pack_states
-from .events import Event, SourcesCondemned, SourcesDeleted, SourcesRestored, encode_event
-from .source_ledger import SOURCES_STREAM, SourceLedger
-
-URIS_OF_AN_EVENT = 1024
+from .events import Event, SourcesDeleted, SourcesRestored
+from .source_ledger import URIS_OF_AN_EVENT, SourceLedger, parts
 
 DELETED_AT_ONCE = 64
 """Nobody can write while so many are deleted."""
@@ -38,7 +34,7 @@ class SourceCommands(LogApplication):
         condemned : mapping of str to int
             URIs, and the position at which each was condemned. One that was settled since is left alone.
         """
-        for part in _parts(list(condemned), URIS_OF_AN_EVENT):
+        for part in parts(list(condemned), URIS_OF_AN_EVENT):
             with self.record_log.exclusive():
                 self._record_sources(SourcesRestored, self._still(condemned, part))
 
@@ -65,7 +61,7 @@ class SourceCommands(LogApplication):
             Those that frames name by now: they are left alone, still condemned.
         """
         late: set[str] = set()
-        for part in _parts(list(condemned), DELETED_AT_ONCE):
+        for part in parts(list(condemned), DELETED_AT_ONCE):
             with self.record_log.exclusive():
                 still = self._still(condemned, part)
                 named = set(named_since()).intersection(still) if still else set[str]()
@@ -84,20 +80,3 @@ class SourceCommands(LogApplication):
             stream = self.source_ledger.stream()
             stream.trigger(event, uris=uris)
             self.save(stream, command_id=self.new_id())
-
-
-def condemnation(uris: Sequence[str], after_version: int) -> Batch:
-    """Return the batch that condemns files, to be appended with the deletion of the frames that named them."""
-    states = [
-        encode_event(
-            SourcesCondemned(
-                originator_id=SOURCES_STREAM, originator_version=after_version + number, uris=list(part)
-            )
-        )
-        for number, part in enumerate(_parts(uris, URIS_OF_AN_EVENT), 1)
-    ]
-    return pack_states(SOURCES_STREAM, after_version + 1, states)
-
-
-def _parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (uris[at : at + size] for at in range(0, len(uris), size))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
 
-from .events import Event, SourcesCondemned, SourcesDeleted, SourcesRestored
+from .batch import Batch
+from .event_batch import pack_states
+from .events import Event, SourcesCondemned, SourcesDeleted, SourcesRestored, encode_event
 from .log import Log
 from .stream_ledger import StreamLedger
 
 SOURCES_STREAM = "sources"
+
+URIS_OF_AN_EVENT = 1024
 
 Outcome = type[SourcesCondemned | SourcesRestored | SourcesDeleted]
 
@@ -69,3 +73,21 @@ def _outcomes(event: Event) -> dict[str, Outcome]:
     if isinstance(event, SourcesCondemned | SourcesRestored | SourcesDeleted):
         return dict.fromkeys(event.uris, type(event))
     return {}
+
+
+def condemnation(uris: Sequence[str], after_version: int) -> Batch:
+    """Return the batch that condemns files, to be appended with the deletion of the frames that named them."""
+    states = [
+        encode_event(
+            SourcesCondemned(
+                originator_id=SOURCES_STREAM, originator_version=after_version + number, uris=list(part)
+            )
+        )
+        for number, part in enumerate(parts(uris, URIS_OF_AN_EVENT), 1)
+    ]
+    return pack_states(SOURCES_STREAM, after_version + 1, states)
+
+
+def parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut URIs into lists of at most some."""
+    return (uris[at : at + size] for at in range(0, len(uris), size))

@@ -24,8 +24,7 @@ from .errors import ConcurrencyError, ConflictError, InvalidValueError
 from .keys import key_columns
 from .log import Append, AppendExistsError, Log, StreamConflictError, patiently
 from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest
-from .source_commands import condemnation
-from .source_ledger import SourceLedger
+from .source_ledger import SourceLedger, condemnation
 from .state import VersionStates
 from .versions import Version
 from .write_attempt import Attempt, Command
