@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TypeVar, overload
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
@@ -11,7 +12,7 @@ from ..engine.errors import IntegrityError
 from ..engine.event_batch import unpack_states
 from ..engine.events import Event, decode_event, is_known_topic
 from ..engine.keys import Rows, read_rows
-from ..engine.log import Log
+from ..engine.log import Log, StreamRows
 
 PAGE_EVENTS = 50_000
 _KEPT_BYTES = 64 * 1024 * 1024
@@ -19,6 +20,7 @@ _BODIES_AT_ONCE = 8
 _LIFECYCLE_WEIGHT = 5
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
+Counted = TypeVar("Counted", BatchHeader, StreamRows)
 
 
 class Page(Sequence[BatchHeader]):
@@ -141,16 +143,29 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
 
 def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
     """Cut batches into pages of so many events or a batch more; lifecycle events, which are small, count for less."""
-    some: list[BatchHeader] = []
-    events = 0
-    for header in headers:
-        some.append(header)
-        events += header.count if header.schema == FRAMES_SCHEMA else 1 + header.count // _LIFECYCLE_WEIGHT
-        if events >= page_events:
-            yield Page(log, some)
-            some, events = [], 0
+    return (Page(log, some) for some in gathered(headers, page_events, _weight))
+
+
+def gathered(
+    batches: Iterable[Counted],
+    events: int = PAGE_EVENTS,
+    weigh: Callable[[Counted], int] = attrgetter("count"),
+) -> Iterator[list[Counted]]:
+    """Yield batches, or their rows, in lists of so many events or a batch more."""
+    some: list[Counted] = []
+    weight = 0
+    for batch in batches:
+        some.append(batch)
+        weight += weigh(batch)
+        if weight >= events:
+            yield some
+            some, weight = [], 0
     if some:
-        yield Page(log, some)
+        yield some
+
+
+def _weight(header: BatchHeader) -> int:
+    return header.count if header.schema == FRAMES_SCHEMA else 1 + header.count // _LIFECYCLE_WEIGHT
 
 
 def _without_gap(log: Log, headers: Iterable[BatchHeader]) -> Iterator[BatchHeader]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.errors import StorageError
 from ..engine.log import Log
 from ..engine.prefix import LogPrefix
 from .fingerprint import Fingerprint
-from .pages import PAGE_EVENTS, Page
+from .pages import Page, gathered
 from .runner import Runner
 from .state import State
 from .states import ParentOf, States
@@ -110,7 +110,7 @@ class PastCounts:
         """Add the changes up to the moment to what the parent held."""
         parent_id = self._states.parent_of(version_id)
         counts = Counter(self.of(parent_id)) if parent_id else Counter()
-        for some in _pages(self._log.headers(stream_id=version_id, schema=FRAMES_SCHEMA)):
+        for some in gathered(self._log.headers(stream_id=version_id, schema=FRAMES_SCHEMA)):
             counts.update(self._changes(self._log, some))
         return +counts
 
@@ -121,7 +121,7 @@ class PastCounts:
             return counts
         position = self._log.position
         whole = self._log.whole
-        for some in _pages(whole.headers(gt=position, lte=at, stream_id=version_id, schema=FRAMES_SCHEMA)):
+        for some in gathered(whole.headers(gt=position, lte=at, stream_id=version_id, schema=FRAMES_SCHEMA)):
             counts.subtract(self._changes(whole, some))
             if some[0].first_position <= position:
                 # What a batch did up to the moment stays.
@@ -143,16 +143,3 @@ class PastCounts:
             if self._runner.position(self._stats) == at >= self._log.position:
                 return at, counts
         raise StorageError(f"{self._runner.store.name}: the statistics move on without end: call again")
-
-
-def _pages(headers: Iterable[BatchHeader]) -> Iterator[list[BatchHeader]]:
-    page: list[BatchHeader] = []
-    events = 0
-    for header in headers:
-        page.append(header)
-        events += header.count
-        if events >= PAGE_EVENTS:
-            yield page
-            page, events = [], 0
-    if page:
-        yield page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..engine.errors import NotFoundError, StorageError, UsageError
 from ..engine.keys import ROW, U64, Rows, read_rows
 from ..engine.log import Log, StreamRows
 from .fingerprint import Fingerprint, fingerprint
+from .pages import gathered
 from .snapshots import Snapshots
 from .state import NO_BATCHES, BatchIndex, State
 
@@ -143,7 +144,7 @@ class States:
         state = self._empty(position)
         for ancestor in reversed(line):
             state = state.branch(position)
-            for pages in _chunks(self._log.stream_rows(ancestor, lte=position)):
+            for pages in gathered(self._log.stream_rows(ancestor, lte=position), _FOLD_EVENTS):
                 _fold(state, pages, position)
         return state
 
@@ -280,7 +281,7 @@ class States:
         if version is None:
             raise NotFoundError(f"there is no version {version_id}")
         if version > state.version:
-            for pages in _chunks(self._log.stream_rows(version_id, after=state.version)):
+            for pages in gathered(self._log.stream_rows(version_id, after=state.version), _FOLD_EVENTS):
                 _fold(state, pages, None)
                 state.version = pages[-1].first_version + pages[-1].count - 1
         state.version = max(state.version, version)
@@ -288,23 +289,9 @@ class States:
 
 def advance(log: Log, version_id: str, state: State, lte: int) -> None:
     """Fold those events of a version's own stream, up to a position, that its state does not hold."""
-    for pages in _chunks(log.stream_rows(version_id, after=state.version, lte=lte)):
+    for pages in gathered(log.stream_rows(version_id, after=state.version, lte=lte), _FOLD_EVENTS):
         _fold(state, pages, lte)
         state.version = pages[-1].first_version + pages[-1].count - 1
-
-
-def _chunks(pages: Iterator[StreamRows]) -> Iterator[list[StreamRows]]:
-    """Gather pages until there is enough to fold at once."""
-    chunk: list[StreamRows] = []
-    events = 0
-    for page in pages:
-        chunk.append(page)
-        events += page.count
-        if events >= _FOLD_EVENTS:
-            yield chunk
-            chunk, events = [], 0
-    if chunk:
-        yield chunk
 
 
 def _fold(state: State, pages: list[StreamRows], lte: int | None) -> None:
