@@ -66,20 +66,19 @@ class EngineHistory:
         UsageError
             An argument is no position, time, kind or number.
         """
-        from .hyperdatasets.history import engine_history
+        from .hyperdatasets.history import HistoryArguments, engine_history
 
-        return engine_history(
-            cast("Engine", self),
-            dataset,
-            project,
-            version,
-            actor,
-            since,
-            until,
-            kinds,
+        asked = HistoryArguments(
+            dataset=dataset,
+            project=project,
+            version=version,
+            actor=actor,
+            since=since,
+            until=until,
+            kinds=kinds,
             newest_first=newest_first,
-            limit=limit,
         )
+        return engine_history(cast("Engine", self), asked, limit)
 
     def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
         """Return the next record batches that may hold what is wanted, after the one at position `last`."""

@@ -16,7 +16,7 @@ from ...engine.times import iso_time
 from ...projections.changes import Change
 from ...projections.history import BatchRow
 from ..connection import Engine
-from ..hyperdatasets.history import wanted_history
+from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
 from .output import say
 
@@ -152,17 +152,15 @@ class _Names:
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
-    wanted = wanted_history(
-        engine,
-        None,
-        None,
-        scope.version_id,
-        asked.by,
-        asked.since,
-        asked.until,
-        asked.kinds,
+    arguments = HistoryArguments(
+        version=scope.version_id,
+        actor=asked.by,
+        since=asked.since,
+        until=asked.until,
+        kinds=asked.kinds,
         newest_first=not asked.oldest_first,
     )
+    wanted = wanted_history(engine, arguments)
     if scope.dataset_id is not None:
         wanted = msgspec.structs.replace(wanted, dataset_id=scope.dataset_id)
     last: int | None = None

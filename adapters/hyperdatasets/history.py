@@ -112,7 +112,10 @@ class FrameHistory(VersionHandle):
             An argument is no position, time, kind or number.
         """
         engine = self._engine.at(as_of)
-        wanted = _wanted(engine, actor, since, until, kinds, newest_first=newest_first)
+        asked = HistoryArguments(
+            actor=actor, since=since, until=until, kinds=kinds, newest_first=newest_first
+        )
+        wanted = _wanted(engine, asked)
         most = _check_limit(limit)
         row = _row_of(engine, self._id)
         if frame_id is None:
@@ -207,44 +210,33 @@ class _Side:
         return Statistics.from_counts(counts)
 
 
-def engine_history(
-    engine: Engine,
-    dataset: Dataset | str | None,
-    project: str | None,
-    version: VersionHandle | str | None,
-    actor: str | None,
-    since: Moment | None,
-    until: Moment | None,
-    kinds: str | Iterable[str] | None,
-    *,
-    newest_first: bool,
-    limit: int | None,
-) -> Iterator[Change]:
+class HistoryArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arguments of `Engine.history` and of `DatasetVersion.history` leave of the whole."""
+
+    dataset: Dataset | str | None = None
+    project: str | None = None
+    version: VersionHandle | str | None = None
+    actor: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    kinds: str | Iterable[str] | None = None
+    newest_first: bool = False
+
+
+def engine_history(engine: Engine, asked: HistoryArguments, limit: int | None) -> Iterator[Change]:
     """Yield what `Engine.history` says."""
-    wanted = wanted_history(
-        engine, dataset, project, version, actor, since, until, kinds, newest_first=newest_first
-    )
-    return islice(_changes(engine, wanted), _check_limit(limit))
+    return islice(_changes(engine, wanted_history(engine, asked)), _check_limit(limit))
 
 
-def wanted_history(
-    engine: Engine,
-    dataset: Dataset | str | None,
-    project: str | None,
-    version: VersionHandle | str | None,
-    actor: str | None,
-    since: Moment | None,
-    until: Moment | None,
-    kinds: str | Iterable[str] | None,
-    *,
-    newest_first: bool,
-) -> Wanted:
-    """Return the part of the history that the arguments of `Engine.history` mean."""
-    wanted = _wanted(engine, actor, since, until, kinds, newest_first=newest_first)
-    if dataset is not None:
-        wanted = msgspec.structs.replace(wanted, dataset_id=_dataset_id(engine, dataset, project))
-    elif project is not None:
+def wanted_history(engine: Engine, asked: HistoryArguments) -> Wanted:
+    """Return the part of the history that arguments mean."""
+    wanted = _wanted(engine, asked)
+    if asked.dataset is not None:
+        dataset_id = _dataset_id(engine, asked.dataset, asked.project)
+        wanted = msgspec.structs.replace(wanted, dataset_id=dataset_id)
+    elif asked.project is not None:
         raise UsageError("project says which dataset is meant: give dataset, too")
+    version = asked.version
     if version is not None:
         version_id = version.version_id if isinstance(version, VersionHandle) else text(version, "version")
         wanted = msgspec.structs.replace(wanted, stream_id=_row_of(engine, version_id).version_id)
@@ -307,27 +299,19 @@ def _frame_history(
     return list(changes)[::-1][:limit]
 
 
-def _wanted(
-    engine: Engine,
-    actor: str | None,
-    since: Moment | None,
-    until: Moment | None,
-    kinds: str | Iterable[str] | None,
-    *,
-    newest_first: bool,
-) -> Wanted:
+def _wanted(engine: Engine, asked: HistoryArguments) -> Wanted:
     head = engine.log.head().position
-    first, first_time = _bound(since, "since")
-    last, last_time = _bound(until, "until")
+    first, first_time = _bound(asked.since, "since")
+    last, last_time = _bound(asked.until, "until")
     return Wanted(
-        actor=None if actor is None else text(actor, "actor"),
-        topics=None if kinds is None else _topics(kinds),
+        actor=None if asked.actor is None else text(asked.actor, "actor"),
+        topics=None if asked.kinds is None else _topics(asked.kinds),
         since=first,
         # What comes while the history is read is left to the next look.
         until=head if last is None else min(last, head),
         since_time=first_time,
         until_time=last_time,
-        newest_first=bool(newest_first),
+        newest_first=bool(asked.newest_first),
     )
 
 
