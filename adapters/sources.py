@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..engine.blob_uris import is_blob_uri, parse_blob_uri
+from ..engine.blobs import BlobStore
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
@@ -76,11 +77,24 @@ def plain_file(uri: str) -> Path:
     return path
 
 
+@contextmanager
+def current_blobs() -> Generator[BlobStore, None, None]:
+    """Give the blob store of the current engine; where a blob is missing, the error says which engine that is."""
+    engine = current_engine()
+    try:
+        yield engine.blobs
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}; the current engine is {engine.url}: files of frames of another one are read inside `with` that one"
+        ) from None
+
+
 def _open(uri: str) -> Any:
     if uri.startswith("file:///"):
         return plain_file(uri).open("rb")
     if is_blob_uri(uri):
-        return current_engine().blobs.open(parse_blob_uri(uri).digest)
+        with current_blobs() as blobs:
+            return blobs.open(parse_blob_uri(uri).digest)
     import fsspec
 
     scheme = uri.partition(":")[0].lower()

@@ -11,8 +11,7 @@ from ...engine.blob_uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
 from ...engine.relocation import HASH_PREFIX
 from ...engine.validation import shorten
-from ..connection import current_engine
-from ..sources import IN_PROCESS, filesystem_of, missing, open_source, plain_file
+from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file
 from .cache import Known, LocalCache, suffix_of
 from .expectation import Expectation
 
@@ -105,8 +104,9 @@ def _token(uri: str) -> str:
 
 def _fetch_blob(expected: Expectation) -> str:
     """Return the path of a blob: in the store where it is local, else in the cache."""
-    store, digest = current_engine().blobs, parse_blob_uri(expected.uri).digest
-    local = store.local_path(digest)
+    digest = parse_blob_uri(expected.uri).digest
+    with current_blobs() as store:
+        local = store.local_path(digest)
     whole = Expectation(expected.uri, expected.size, HASH_PREFIX + digest)
     if local is not None:
         _sum_of(whole, local, *_identity(local))

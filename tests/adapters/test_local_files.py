@@ -207,6 +207,26 @@ def test_a_blob_of_a_store_elsewhere_is_fetched(tmp_path, cache):
     engine.close()
 
 
+def test_a_blob_that_another_engine_has_says_which_engine_was_asked(tmp_path):
+    digests = {}
+    for name, blobs in (("one", None), ("two", None), ("far", "memory://test-far-blobs")):
+        with framelode.connect(tmp_path / name, blobs=blobs) as engine:
+            digests[name] = engine.blobs.put(name.encode()).digest
+            engine.close()
+    frame = SingleFrame(source=f"blobs:{digests['one']}/a.jpg")
+    for other in ("two", "far"):
+        with framelode.connect(tmp_path / other) as engine:
+            with pytest.raises(NotFoundError) as caught:
+                frame.get_local_source()
+            engine.close()
+        assert f"the current engine is {tmp_path / other}: files of frames of another one" in str(
+            caught.value
+        )
+    with framelode.connect(tmp_path / "one") as engine:
+        assert Path(frame.get_local_source()).read_bytes() == b"one"
+        engine.close()
+
+
 def test_what_is_not_there_is_said(tmp_path):
     frame = SingleFrame(id="f", source=tmp_path / "none.jpg", mask_source={"cat": tmp_path / "m.png"})
     with pytest.raises(NotFoundError, match=r"none\.jpg"):
