@@ -85,7 +85,7 @@ def current_blobs() -> Generator[BlobStore, None, None]:
         yield engine.blobs
     except NotFoundError as error:
         raise NotFoundError(
-            f"{error}; the current engine is {engine.url}: files of frames of another one are read inside `with` that one"
+            f"{error}; the current engine is {engine.name}: files of frames of another one are read inside `with` that one"
         ) from None
 
 
