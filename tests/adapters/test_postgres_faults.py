@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import cutting_proxy
+import postgres_server
 import pytest
 from cutting_proxy import Cut
 from rival_writers import events_of, frames_of
@@ -143,3 +147,124 @@ class TestCutConnections:
             version = until_done(lambda: engine.version(draft.version_id))
             assert until_done(lambda: [frame.id for frame in version]) == [f"{key:032x}" for key in range(5)]  # noqa: B023
             assert until_done(engine.log.head) == direct.log.head()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres_server.own_server() as started:
+        yield started
+
+
+class TestServers:
+    """A server of our own that stops, at once as in a crash or in order, and starts again."""
+
+    @pytest.fixture
+    def engine(self, server):
+        with (
+            postgres_server.Databases(server.url).one() as url,
+            framelode.connect(url) as opened,
+            closing(opened),
+        ):
+            yield opened
+            opened.verify()
+
+    def test_restarted_under_load(self, engine, server):
+        drafts = [make_draft(f"d{number}") for number in range(3)]
+        load = Load(engine)
+        with ThreadPoolExecutor(len(drafts) + 1) as pool:
+            writing = [pool.submit(load.write, draft.version_id) for draft in drafts]
+            following = pool.submit(load.follow)
+            try:
+                for how in ("fast", "immediate"):
+                    load.await_more(20)
+                    server.stop(how)
+                    server.start()
+                load.await_more(20)
+            finally:
+                load.stop.set()
+            acknowledged = {
+                draft.version_id: each.result() for draft, each in zip(drafts, writing, strict=True)
+            }
+            following.result()
+        for version_id, found in events_of(engine).items():
+            assert found == [(key, Operation.ADD) for key in range(acknowledged[version_id])]
+        assert engine.version_totals() == acknowledged
+
+    def test_down_for_a_while(self, engine, server):
+        draft = make_draft("d")
+        add(engine, draft.version_id, 0, 5)
+        iterator = iter(draft)
+        next(iterator)
+        server.stop("fast")
+        try:
+            for _ in range(2):
+                for act in (
+                    lambda: add(engine, draft.version_id, 5, 6),
+                    lambda: len(draft),
+                    lambda: draft.get_single_frame(f"{0:032x}"),
+                    lambda: engine.commands.publish_version(draft.version_id),
+                    engine.catch_up,
+                    engine.log.head,
+                    lambda: framelode.connect(engine.url),
+                ):
+                    with pytest.raises(
+                        StorageError, match=r"postgresql\+psycopg://.*(connection|shutting down)"
+                    ):
+                        act()
+        finally:
+            server.start()
+        assert len(list(iterator)) == 4
+        assert add(engine, draft.version_id, 5, 6).added == 1
+        assert len(draft) == draft.get_stats().total == 6
+        assert draft.publish_version()
+
+
+def make_draft(name):
+    DatasetVersion.create_new_dataset(name)
+    return DatasetVersion.get_current(dataset_name=name)
+
+
+class Load:
+    """Threads that write and read until they are stopped, and call again when they are told to."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.stop = threading.Event()
+        self._acknowledged = 0
+        self._changed = threading.Condition()
+
+    def await_more(self, number):
+        """Return when so many more appends were acknowledged."""
+        with self._changed:
+            wanted = self._acknowledged + number
+            self._changed.wait_for(lambda: self._acknowledged >= wanted)
+
+    def write(self, version_id):
+        """Add frames three by three; returns how many were acknowledged."""
+        engine = pickle.loads(pickle.dumps(self._engine))
+        with closing(engine):
+            start = 0
+            while not self.stop.is_set():
+                act = lambda: add(engine, version_id, start, start + 3, command_id=f"{version_id} {start}")  # noqa: B023
+                assert again_and_again(act).added == 3
+                with self._changed:
+                    self._acknowledged += 1
+                    self._changed.notify_all()
+                start += 3
+        return start
+
+    def follow(self):
+        """Keep the projections level until the writers were stopped."""
+        position = 0
+        with closing(pickle.loads(pickle.dumps(self._engine))) as engine:
+            while not self.stop.is_set():
+                with suppress(StorageError):
+                    for reached in engine.runner.follow(self.stop):
+                        assert reached >= position
+                        position = reached
+
+
+def again_and_again(act):
+    while True:
+        with suppress(StorageError):
+            return act()

