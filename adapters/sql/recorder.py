@@ -25,7 +25,7 @@ from eventsourcing.persistence import (
 
 from ...engine.batch import EVENTS_SCHEMA, BatchHeader
 from ...engine.context import current_context
-from ...engine.errors import UsageError
+from ...engine.errors import StorageError, UsageError
 from ...engine.log import Append, StreamConflictError
 from ...engine.stored_events import (
     frame_stored_events,
@@ -341,7 +341,10 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
                     position = self._recorder.log.head().position
                 except UsageError:  # the log was closed
                     return
-                if position != seen:
+                except StorageError:
+                    # Whoever is waiting is to look for himself, and to be told if he cannot.
+                    position = -1
+                if position != seen or position < 0:
                     seen = position
                     self._has_been_notified.set()
                 watch.wait(self._end_of_watch, _POLL_SECONDS)

@@ -17,6 +17,7 @@ from rival_writers import events_of, frames_of
 import framelode
 from framelode import DatasetVersion
 from framelode.adapters.sql import database
+from framelode.adapters.sql.recorder import SqlFactory
 from framelode.engine.encoding import FrameEncoder
 from framelode.engine.errors import StorageError
 from framelode.engine.keys import Operation
@@ -171,9 +172,9 @@ class TestServers:
     def test_restarted_under_load(self, engine, server):
         drafts = [make_draft(f"d{number}") for number in range(3)]
         load = Load(engine)
-        with ThreadPoolExecutor(len(drafts) + 1) as pool:
+        with ThreadPoolExecutor(len(drafts) + 2) as pool:
             writing = [pool.submit(load.write, draft.version_id) for draft in drafts]
-            following = pool.submit(load.follow)
+            reading = [pool.submit(load.follow), pool.submit(load.tail)]
             try:
                 for how in ("fast", "immediate"):
                     load.await_more(20)
@@ -185,7 +186,9 @@ class TestServers:
             acknowledged = {
                 draft.version_id: each.result() for draft, each in zip(drafts, writing, strict=True)
             }
-            following.result()
+            again_and_again(drafts[0].publish_version)
+            for each in reading:
+                each.result()
         for version_id, found in events_of(engine).items():
             assert found == [(key, Operation.ADD) for key in range(acknowledged[version_id])]
         assert engine.version_totals() == acknowledged
@@ -262,6 +265,19 @@ class Load:
                     for reached in engine.runner.follow(self.stop):
                         assert reached >= position
                         position = reached
+
+    def tail(self):
+        """Read every event by subscriptions until a version is published."""
+        position, topic = 0, ""
+        with closing(pickle.loads(pickle.dumps(self._engine))) as engine:
+            recorder = SqlFactory(engine._sql_log, engine.new_id).application_recorder()
+            while topic != "VersionPublished":
+                with suppress(StorageError), recorder.subscribe(gt=position) as subscription:
+                    for notification in subscription:
+                        assert notification.id == position + 1
+                        position, topic = notification.id, notification.topic
+                        if topic == "VersionPublished":
+                            break
 
 
 def again_and_again(act):
