@@ -52,6 +52,12 @@ def ticks():
     return Ticks()
 
 
+@pytest.fixture(scope="session")
+def new_ticks():
+    """Makes clocks and sources of ids that all tell the same."""
+    return Ticks
+
+
 ON_POSTGRES = {"test_hyperdatasets", "test_frame_writes"}
 """Modules whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
 
