@@ -107,9 +107,9 @@ class Proxy:
             return cut
 
     def terminate(self, pid):
-        """End a session, and return when it is gone."""
+        """Tell the server to end a session."""
         with postgres_server._connect(self._server_url) as connection:
-            connection.execute("SELECT pg_terminate_backend(%s, 60000)", (pid,))
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
 
 class _Session:
