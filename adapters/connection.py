@@ -357,6 +357,11 @@ def connect(
     return engine
 
 
+def connected_engine() -> Engine | None:
+    """Return the engine of the running context, else the process's; None where nobody has connected."""
+    return next(reversed(_entered_engines.get()), _process_engine)
+
+
 def current_engine(explicit: str | None = None) -> Engine:
     """Return the engine meant: explicit, the current one, `FRAMELODE_URL`, or the nearest settings file upwards.
 
@@ -365,10 +370,8 @@ def current_engine(explicit: str | None = None) -> Engine:
     UsageError
         There is none; nothing is created by accident.
     """
-    if explicit is None:
-        engine = next(reversed(_entered_engines.get()), _process_engine)
-        if engine is not None:
-            return engine
+    if explicit is None and (engine := connected_engine()) is not None:
+        return engine
     url = location.find(explicit)
     if url is None:
         raise UsageError(

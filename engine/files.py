@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -91,6 +92,37 @@ def _take_name(temporary: Path, path: Path) -> None:
             raise _taken(path) from None
         temporary.rename(path)
     _sync_folder(path.parent)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put another content under a name; whoever reads finds the old one or the new one, whole.
+
+    Raises
+    ------
+    UsageError
+        The folder is missing or cannot be written.
+    StorageError
+        The disk did not take it; the old content stays.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        file = temporary.open("xb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error
+    try:
+        with file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

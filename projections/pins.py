@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,6 +13,7 @@ from blake3 import blake3
 from ..engine.batch import BatchHeader
 from ..engine.events import subject_and_kind
 from ..engine.pin_events import PIN_EVENTS, PinEvent
+from ..engine.times import utc
 from .columns import INT64
 from .pages import Page
 from .projection import FoldedProjection
@@ -40,6 +42,11 @@ class PinChange(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+
+    @property
+    def at(self) -> datetime:
+        """When it was recorded."""
+        return utc(self.recorded_at)
 
 
 class WantedPins(msgspec.Struct, frozen=True, kw_only=True):

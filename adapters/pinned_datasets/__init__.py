@@ -1,0 +1,33 @@
+"""Pinned datasets: a project's `dvc.yaml` and `dvc.lock`, read and written as DVC does, every change recorded."""
+
+from __future__ import annotations
+
+from .datasets import Datasets, Status
+from .errors import DatasetNotFoundError
+from .families import DatachainDataset, Dataset, DVCDataset, URLDataset
+from .records import (
+    DatachainDatasetLock,
+    DatasetSpec,
+    DVCDatasetLock,
+    DVCDatasetSpec,
+    FileInfo,
+    Meta,
+    URLDatasetLock,
+)
+
+__all__ = [
+    "DVCDataset",
+    "DVCDatasetLock",
+    "DVCDatasetSpec",
+    "DatachainDataset",
+    "DatachainDatasetLock",
+    "Dataset",
+    "DatasetNotFoundError",
+    "DatasetSpec",
+    "Datasets",
+    "FileInfo",
+    "Meta",
+    "Status",
+    "URLDataset",
+    "URLDatasetLock",
+]

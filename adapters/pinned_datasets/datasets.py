@@ -1,0 +1,379 @@
+"""The datasets of a project as a mapping: added, updated, looked at, and what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ...engine.errors import (
+    ConcurrencyError,
+    ConflictError,
+    FramelodeError,
+    InvalidValueError,
+    NotFoundError,
+    UsageError,
+)
+from ...engine.moments import Moment
+from ...engine.validation import shorten
+from ...projections.pins import PinChange, WantedPins
+from .engines import ProjectEngine
+from .errors import DatasetNotFoundError
+from .families import OPTIONS, Dataset, assemble, build_dataset, check_options
+from .files import PinFiles, Stamp
+from .ledger import Ledger, state_of
+from .project import MANIFEST, Project
+from .reach import TIMEOUT, Progress, Reach, root_of
+from .records import URLDatasetLock, lock_of, spec_of
+from .sameness import has_moved
+from .url_source import read_url
+
+if TYPE_CHECKING:
+    from ..connection import Engine
+
+_UPDATED = {"dvc": ("rev",), "dc": ("version", "record"), "url": ()}
+_TRIES = 10
+
+
+class Status(StrEnum):
+    """How a dataset stands: as it was locked, moved on, its spec edited since, or without lock or source."""
+
+    ok = "ok"
+    stale = "stale"
+    invalidated = "invalidated"
+    missing = "missing"
+
+
+class Datasets(Mapping[str, Dataset]):
+    """The pinned datasets of a project: what its `dvc.yaml` files name, and its `dvc.lock` files pin.
+
+    The files lead. What they say and is not recorded yet, after an edit or a `git checkout`, is recorded when the project is
+    opened, and whenever they are found changed.
+
+    Parameters
+    ----------
+    repo : path or object with a root_dir
+        The project folder. Relative places begin there.
+    engine : Engine, optional
+        Where changes are recorded; else the current engine, else one in the folder's own `.framelode`, made if missing.
+    timeout : float
+        Seconds that a source may take without giving a sign of life, and each call of `git` in all.
+    """
+
+    def __init__(self, repo: Any, *, engine: Engine | None = None, timeout: float = TIMEOUT) -> None:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < 1e6:
+            raise InvalidValueError(f"timeout must be a number of seconds, not {shorten(timeout)}")
+        self.repo = repo
+        self._project = Project(root_of(repo), timeout)
+        self._engine = ProjectEngine(self._project.root, engine)
+        self._timeout = float(timeout)
+        self._manifests: list[Path] | None = None
+        self._read: tuple[Stamp, dict[str, Dataset]] | None = None
+        # A project whose files are broken can be opened; whatever is done with it says so.
+        with contextlib.suppress(InvalidValueError, ConflictError, NotFoundError):
+            self._datasets()
+
+    @property
+    def root_dir(self) -> str:
+        """The project folder."""
+        return str(self._project.root)
+
+    @property
+    def engine(self) -> Engine:
+        """Where changes are recorded."""
+        return self._engine.opened()
+
+    @property
+    def reach(self) -> Reach:
+        """What datasets are resolved with."""
+        return Reach(self._project.root, self._timeout, self._engine.opened)
+
+    def __getitem__(self, name: str) -> Dataset:
+        """Return a dataset; `DatasetNotFoundError` when there is none."""
+        found = self._datasets().get(name)
+        if found is None:
+            self._manifests = self._read = None
+            found = self._datasets().get(name)
+        if found is None:
+            raise DatasetNotFoundError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._datasets()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._datasets())
+
+    def __len__(self) -> int:
+        """Return the number of datasets."""
+        return len(self._datasets())
+
+    def __repr__(self) -> str:
+        return repr(self._datasets())
+
+    def add(
+        self,
+        name: str,
+        url: str,
+        type: str,  # noqa: A002 - what the argument is called everywhere
+        manifest_path: str | os.PathLike[str] = MANIFEST,
+        *,
+        callback: Progress | None = None,
+        **kwargs: Any,
+    ) -> Dataset:
+        """Add a dataset: find out what it is now, lock it, and write both down; one of the same name is replaced.
+
+        Parameters
+        ----------
+        name : str
+            What the project calls it.
+        url : str
+            Where it is. For `dvc` a git repository, a folder or a URL; for `dc` a dataset of a catalog, such as
+            ``framelode://<dataset>``; for `url` any file or folder that fsspec reads.
+        type : {"dvc", "dc", "url"}
+            Of which family.
+        manifest_path : str or path
+            The manifest, a relative one from the project folder.
+        callback : callable, optional
+            Told how many files of a folder are done, and of how many, None where nobody knows.
+        **kwargs
+            For `dvc` `path` and `rev`; for `dc` `version` or `record`.
+
+        Raises
+        ------
+        InvalidValueError
+            The type is none, or an argument is none of that type; also a `ValueError`.
+        NotFoundError
+            There is nothing at the URL, no such path or no such revision.
+        StorageError
+            The source cannot be read, or does not answer in time.
+        """
+        manifest = self._project.manifest(manifest_path)
+        spec = {"name": _checked_name(name), "url": url, "type": type}
+        options = check_options(str(type), kwargs, OPTIONS.get(spec_of(spec).type, ()))
+        asked = {key: value for key, value in options.items() if key in {"version", "record"}}
+        built = build_dataset(str(manifest), spec | {k: v for k, v in options.items() if k not in asked})
+        self._check_not_elsewhere(name, manifest)
+        PinFiles.read(manifest).check_writable(built.spec)
+        dataset = built.update(self, callback=callback, **asked)
+        self._write(dataset, added=True)
+        return dataset
+
+    def update(
+        self, name: str, *, callback: Progress | None = None, **kwargs: Any
+    ) -> tuple[Dataset, Dataset]:
+        """Lock a dataset to what its source is now; the files are written only where something has changed.
+
+        Parameters
+        ----------
+        name : str
+            The dataset.
+        callback : callable, optional
+            Told how many files of a folder are done, and of how many, None where nobody knows.
+        **kwargs
+            For `dvc` another `rev`; for `dc` a `version` or `record`.
+
+        Returns
+        -------
+        tuple of two datasets
+            As it was, and as it is.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is no such dataset.
+        InvalidValueError, InvalidTypeError
+            An argument is none of the dataset's type; also a `ValueError` or `TypeError`.
+        """
+        for _ in range(_TRIES):
+            old = self[name]
+            options = check_options(old.type, kwargs, _UPDATED[old.type])
+            new = old.update(self, callback=callback, **options)
+            if (new.spec, new.lock) == (old.spec, old.lock):
+                return old, old
+            if self._write(new, old):
+                return old, new
+        raise ConcurrencyError(f"others kept changing the dataset {shorten(name)} meanwhile: call again")
+
+    def dump(self, dataset: Dataset, old: Dataset | None = None) -> None:
+        """Write a dataset down: its spec and its lock, of an `old` one only what is different now."""
+        self._write(dataset, old, follow=False)
+
+    def status(self, name: str | None = None) -> dict[str, Status]:
+        """Return how the datasets stand, each compared with its source.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only this one.
+
+        Raises
+        ------
+        StorageError
+            A source cannot be read, or does not answer in time.
+        """
+        names = list(self) if name is None else [name]
+        return {each: self._status(self[each]) for each in names}
+
+    def at(self, moment: Moment) -> dict[str, Dataset]:
+        """Return the datasets as they were recorded at a moment; of long lists of files only what sums them up.
+
+        Parameters
+        ----------
+        moment : int or datetime
+            A position of the log, or a time with its zone.
+        """
+        view = self.engine.at(moment)
+        standing = view.standing_pins(WantedPins(project=self._project.identity()))
+        return {pin.name: self._recorded(pin) for pin in standing}
+
+    def history(
+        self, name: str | None = None, *, newest_first: bool = False, limit: int | None = None
+    ) -> list[PinChange]:
+        """Return what became of the datasets, or of one of them: when it moved, from what, to what, by whom."""
+        self._datasets()
+        wanted = WantedPins(
+            project=self._project.identity(), name=name, newest_first=newest_first, limit=limit
+        )
+        return list(self.engine.pin_changes(wanted))
+
+    def close(self) -> None:
+        """Close the engine, if it was opened for this project alone."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._engine.opened, self._project.identity(), self._project.folder)
+
+    def _datasets(self) -> dict[str, Dataset]:
+        """Return the datasets that the files name now; what is new in the files is recorded."""
+        if self._read is not None and self._read[0].is_current():
+            return self._read[1]
+        if self._manifests is None:
+            self._manifests = self._find_manifests()
+        read = [PinFiles.read(manifest) for manifest in self._manifests]
+        stamp = Stamp.of(read)
+        found: dict[str, Dataset] = {}
+        for files in read:
+            for name, dataset in files.datasets.items():
+                if name in found:
+                    raise ConflictError(
+                        f"the dataset {shorten(name)} is in {found[name].manifest_path} and in {files.manifest_path}: rename one"
+                    )
+                found[name] = dataset
+        self._observe(read)
+        self._read = stamp, found
+        return found
+
+    def _find_manifests(self) -> list[Path]:
+        root = self._project.root
+        known = {root / each for each in self._ledger().known_manifests()} if self._is_known() else set()
+        return sorted({root / MANIFEST, *self._project.manifests(), *known})
+
+    def _is_known(self) -> bool:
+        """Say whether anything can be recorded of the project."""
+        return self._engine.exists()
+
+    def _observe(self, read: list[PinFiles]) -> None:
+        found = {
+            (self._project.relative(files.manifest_path), name): state_of(dataset)
+            for files in read
+            for name, dataset in files.datasets.items()
+        }
+        if not found and not self._is_known():
+            return
+        ledger = self._ledger()
+        for manifest in sorted(ledger.differs(found)):
+            path = self._project.root / manifest
+            if os.access(path.parent, os.W_OK | os.X_OK):
+                with self._project.writing(path):
+                    self._observe_files(ledger, PinFiles.read(path))
+            else:
+                self._observe_files(ledger, PinFiles.read(path))
+
+    def _observe_files(self, ledger: Ledger, files: PinFiles) -> None:
+        manifest = self._project.relative(files.manifest_path)
+        found = {(manifest, name): state_of(dataset) for name, dataset in files.datasets.items()}
+        ledger.observe(manifest, found)
+
+    def _write(
+        self, dataset: Dataset, old: Dataset | None = None, *, added: bool = False, follow: bool = True
+    ) -> bool:
+        """Write a dataset and record it; False when somebody has changed what it came from."""
+        manifest = self._project.manifest(dataset.manifest_path)
+        ledger = self._ledger()
+        with self._project.writing(manifest):
+            with self._project.without_dvc(manifest):
+                files = PinFiles.read(manifest)
+                self._observe_files(ledger, files)
+                held = files.datasets.get(dataset.spec.name)
+                if old is not None and follow:
+                    if held is None:
+                        raise DatasetNotFoundError(dataset.spec.name)
+                    if held.spec != old.spec:
+                        self._read = None
+                        return False
+                standing = files.write(
+                    dataset,
+                    spec=old is None or old.spec != dataset.spec,
+                    lock=old is None or old.lock != dataset.lock,
+                )
+            if standing is not None:
+                key = (self._project.relative(manifest), dataset.spec.name)
+                ledger.record(key, state_of(standing), added=added)
+        self._read = None
+        if self._manifests is not None and manifest not in self._manifests:
+            self._manifests = sorted([*self._manifests, manifest])
+        return True
+
+    def _check_not_elsewhere(self, name: str, manifest: Path) -> None:
+        held = self._datasets().get(name)
+        if held is not None and Path(held.manifest_path) != manifest:
+            raise ConflictError(
+                f"the dataset {shorten(name)} is in {held.manifest_path} already: give that manifest to replace it"
+            )
+
+    def _status(self, dataset: Dataset) -> Status:
+        if dataset._invalidated:  # noqa: SLF001 - of this package
+            return Status.invalidated
+        if dataset.lock is None:
+            return Status.missing
+        try:
+            if isinstance(dataset.lock, URLDatasetLock):
+                moved = has_moved(dataset.lock, *read_url(dataset.spec.url, self.reach, times=True))
+            else:
+                moved = dataset.update(self).lock != dataset.lock
+        except NotFoundError:
+            return Status.missing
+        return Status.stale if moved else Status.ok
+
+    def _recorded(self, pin: PinChange) -> Dataset:
+        state = pin.after or {}
+        try:
+            return assemble(
+                str(self._project.root / pin.manifest),
+                spec_of(state["spec"]),
+                lock_of(state.get("lock")),
+                invalidated="invalidated" in state,
+            )
+        except (FramelodeError, KeyError) as error:
+            raise UsageError(
+                f"what position {pin.position} says of {shorten(pin.name)} is no dataset"
+            ) from error
+
+
+def _checked_name(name: object) -> str:
+    from ...engine.datasets import check_name
+
+    return check_name(name, "name")

@@ -1,0 +1,187 @@
+"""A project folder: who it is, which manifests it has, and the locks that keep writers of them apart."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from blake3 import blake3
+from filelock import FileLock, Timeout
+
+from ...engine.errors import InvalidValueError, StorageError, UsageError
+from ...engine.files import replace_file
+from ...engine.validation import shorten
+from ..location import HIDDEN_FOLDER
+
+MANIFEST = "dvc.yaml"
+_IDENTITY = "project"
+_ID = re.compile(r"[0-9a-f]{32}")
+_LOCK = "pins.lock"
+_DVC_LOCK = Path(".dvc", "tmp", "lock")
+_SKIPPED = {"node_modules", "__pycache__"}
+
+
+class Project:
+    """A folder with manifests.
+
+    It keeps a random id in its `.framelode` folder, so that it stays the same project when it is moved or renamed. Two
+    clones of a repository are two projects: their files differ.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    timeout : float
+        Seconds to wait for other writers.
+    """
+
+    def __init__(self, root: Path, timeout: float) -> None:
+        if not root.is_dir():
+            raise UsageError(f"there is no folder {root}: give the folder of the project")
+        self.root = root
+        self._timeout = timeout
+
+    @property
+    def folder(self) -> str:
+        """What the folder is called, for people."""
+        return self.root.name.encode(errors="backslashreplace").decode() or "/"
+
+    def identity(self) -> str:
+        """Return the id of the project, made when it is first asked for."""
+        file = self.root / HIDDEN_FOLDER / _IDENTITY
+        try:
+            found = file.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return self._new_identity(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+        if not _ID.fullmatch(found):
+            raise UsageError(
+                f"{file} must hold 32 hex digits: restore it, or delete it to begin a new project"
+            )
+        return found
+
+    def _new_identity(self, file: Path) -> str:
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            # What can only be read is known by its place.
+            return blake3(os.fsencode(self.root)).hexdigest(length=16)
+        hidden_folder(self.root)
+        made = file.with_name(f".{_IDENTITY}.{uuid.uuid4().hex}")
+        try:
+            made.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
+            # Of several processes that make one at a time, the first wins.
+            os.link(made, file)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+        finally:
+            made.unlink(missing_ok=True)
+        return self.identity()
+
+    def manifest(self, path: str | os.PathLike[str]) -> Path:
+        """Return the path of a manifest, a relative one from the folder.
+
+        Raises
+        ------
+        InvalidValueError
+            It is outside of the folder, or no path of a manifest.
+        """
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in os.fsdecode(path):
+            raise InvalidValueError(f"manifest_path must be the path of a dvc.yaml, not {shorten(path)}")
+        found = Path(os.path.normpath(self.root / os.fsdecode(path)))
+        if not found.is_relative_to(self.root) or found == self.root:
+            raise InvalidValueError(
+                f"the manifest {shorten(str(path))} is not in the project folder {self.root}"
+            )
+        if found.suffix == ".lock":
+            raise InvalidValueError(f"{shorten(str(path))} is the name of a lock file: name the manifest")
+        return found
+
+    def relative(self, manifest: Path) -> str:
+        """Return the path of a manifest from the folder, as it is recorded."""
+        return manifest.relative_to(self.root).as_posix().encode(errors="backslashreplace").decode()
+
+    def manifests(self) -> list[Path]:
+        """Return every `dvc.yaml` below the folder; repositories inside of it, and hidden folders, are left out."""
+        return sorted(_manifests_below(str(self.root)))
+
+    @contextmanager
+    def writing(self, manifest: Path) -> Generator[None, None, None]:
+        """Keep other writers of a manifest and its lock file out.
+
+        Raises
+        ------
+        StorageError
+            Somebody else keeps writing.
+        """
+        _require_folder(manifest.parent)
+        hidden = hidden_folder(manifest.parent)
+        with _held(hidden / _LOCK, self._timeout, manifest):
+            yield
+
+    @contextmanager
+    def without_dvc(self, manifest: Path) -> Generator[None, None, None]:
+        """Keep those commands of DVC out that lock its repository."""
+        with ExitStack() as held:
+            for folder in (manifest.parent, *manifest.parent.parents):
+                if (folder / ".dvc").is_dir():
+                    lock = folder / _DVC_LOCK
+                    lock.parent.mkdir(exist_ok=True)
+                    held.enter_context(_held(lock, self._timeout, manifest))
+                    break
+            yield
+
+
+def hidden_folder(folder: Path) -> Path:
+    """Return the folder for what is ours and not to be committed, made if missing."""
+    hidden = folder / HIDDEN_FOLDER
+    try:
+        hidden.mkdir(exist_ok=True)
+        ignore = hidden / ".gitignore"
+        if not ignore.exists():
+            replace_file(ignore, b"*\n")
+    except OSError as error:
+        raise UsageError(f"{hidden} cannot be made: {error.strerror or error}") from error
+    return hidden
+
+
+@contextmanager
+def _held(lock: Path, timeout: float, manifest: Path) -> Generator[None, None, None]:
+    try:
+        with FileLock(lock, timeout=timeout):
+            yield
+    except Timeout as error:
+        raise StorageError(
+            f"{manifest} is being written by somebody else, who has held {lock} for {timeout:g} seconds: try again"
+        ) from error
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} for the manifest: make it first")
+
+
+def _manifests_below(folder: str) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except PermissionError:
+        # What cannot be looked into holds nothing that can be read.
+        return
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be read: {error.strerror or error}") from error
+    for entry in entries:
+        if entry.name == MANIFEST and entry.is_file():
+            yield Path(entry.path)
+        elif entry.is_dir(follow_symlinks=False) and not _is_apart(entry):
+            yield from _manifests_below(entry.path)
+
+
+def _is_apart(entry: os.DirEntry[str]) -> bool:
+    hidden = entry.name.startswith(".") or entry.name in _SKIPPED
+    return hidden or any(os.path.lexists(f"{entry.path}/{name}") for name in (".dvc", ".git"))

@@ -1,0 +1,232 @@
+"""What is at a URL: sizes and what the store calls the contents, or digests of them where it calls them nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
+from ...engine.object_errors import reason
+from ...engine.validation import shorten
+from ..sources import missing
+from ..storage_urls import fsspec_url
+from ..uploads.target import without_account
+from .local_contents import local_files, local_meta
+from .reach import Reach
+from .records import FileInfo, Meta
+from .watched import Beat, watched
+
+_CHUNK = 1 << 20
+_VERSIONED = {"s3", "s3a"}
+_GOOGLE = {"gs", "gcs"}
+_AZURE = {"az", "azure", "abfs", "abfss"}
+_WEB = {"http", "https"}
+_EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "http": "http",
+    "https": "http",
+} | dict.fromkeys(_AZURE, "azure")
+
+
+def read_url(url: str, reach: Reach, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
+    """Return the meta of a file, or of a folder with those of its files.
+
+    Parameters
+    ----------
+    times : bool
+        Also say when local files were modified.
+
+    Raises
+    ------
+    NotFoundError
+        There is nothing at the URL.
+    UsageError
+        The scheme is unknown, or the library that reads it is not installed.
+    InvalidValueError
+        It holds what is no file, or a file name that cannot be written down.
+    StorageError
+        It cannot be read, or does not answer in time.
+    """
+    scheme, path = _parts(url, reach.root)
+
+    def read(beat: Beat) -> tuple[Meta, list[FileInfo]]:
+        if scheme == "file":
+            return _read_local(path, reach, beat, times=times)
+        return _read_remote(url, scheme, reach, beat)
+
+    return watched(read, shorten(without_account(url)), reach.timeout)
+
+
+def _parts(url: str, root: Path) -> tuple[str, str]:
+    """Return the scheme of a URL and, of a local one, the path on this machine."""
+    if "\0" in url or not url:
+        raise InvalidValueError(f"{shorten(url)} is no URL")
+    if url.startswith("file://"):
+        # As fsspec reads it, which does not decode.
+        return "file", url.removeprefix("file://")
+    if "://" not in url and "::" not in url:
+        return "file", str(root / Path(url).expanduser())
+    scheme = url.partition("::" if "::" in url.partition("://")[0] else "://")[0].lower()
+    if scheme == "remote":
+        raise UsageError(
+            f"{shorten(url)} names a remote of DVC's configuration: write the URL that it stands for"
+        )
+    return scheme, ""
+
+
+def _read_local(path: str, reach: Reach, beat: Beat, *, times: bool) -> tuple[Meta, list[FileInfo]]:
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"there is no file or folder {shorten(path)}") from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{shorten(path)} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if stat.S_ISDIR(mode):
+        return _folder(_counted(local_files(path.rstrip("/") or "/", beat, times=times), None, reach))
+    return local_meta(path, beat, times=times), []
+
+
+def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta, list[FileInfo]]:
+    shown = shorten(without_account(url))
+    try:
+        filesystem, path = _filesystem(url, scheme)
+        store = _Store(filesystem, scheme, beat)
+        if scheme not in _WEB or not url.endswith("/"):
+            found = store.info(path)
+            beat()
+            if found["type"] != "directory":
+                return store.meta(path, found), []
+        listed = store.listed(path)
+        beat()
+        return _folder(_counted(store.files(path, listed), len(listed), reach))
+    except FramelodeError:
+        raise
+    except FileNotFoundError as error:
+        raise _missing(url, error) from error
+    except (ImportError, ValueError) as error:
+        raise _unusable(scheme, shown, error) from error
+    except Exception as error:
+        # Each filesystem has errors of its own.
+        raise StorageError(f"{shown} cannot be read: {reason(error)}") from error
+
+
+def _missing(url: str, error: FileNotFoundError) -> FramelodeError:
+    found = missing(without_account(url), error)
+    return (
+        NotFoundError(f"there is nothing at {shorten(without_account(url))}")
+        if isinstance(found, NotFoundError)
+        else found
+    )
+
+
+def _unusable(scheme: str, shown: str, error: ImportError | ValueError) -> UsageError:
+    if isinstance(error, ImportError):
+        extra = _EXTRAS.get(scheme)
+        install = f"pip install 'framelode[{extra}]'" if extra else str(error)
+        return UsageError(f"{shown} needs a library that is not installed: {install}")
+    return UsageError(f"{shown} cannot be read: {error}")
+
+
+def _filesystem(url: str, scheme: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    # What others have written meanwhile must be seen, so neither an instance nor a listing of before is taken.
+    options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
+    if scheme in _VERSIONED | _GOOGLE | _AZURE | _WEB:
+        options |= {"skip_instance_cache": True, "use_listings_cache": False}
+    return url_to_fs(fsspec_url(url), **options)
+
+
+def _folder(files: Iterable[FileInfo]) -> tuple[Meta, list[FileInfo]]:
+    found = sorted(files, key=lambda file: file.relpath)
+    size = sum(file.meta.size or 0 for file in found)
+    return Meta(isdir=True, size=size, nfiles=len(found)), found
+
+
+def _counted(files: Iterable[FileInfo], total: int | None, reach: Reach) -> Iterator[FileInfo]:
+    for done, file in enumerate(files, 1):
+        yield file
+        if reach.callback:
+            reach.callback(done, total)
+
+
+class _Store:
+    """A filesystem of fsspec, and what it says of contents."""
+
+    def __init__(self, filesystem: Any, scheme: str, beat: Beat) -> None:
+        self._filesystem = filesystem
+        self._scheme = scheme
+        self._beat = beat
+
+    def info(self, path: str) -> dict[str, Any]:
+        """Return what the store says of a path."""
+        return self._filesystem.info(path)
+
+    def listed(self, path: str) -> dict[str, dict[str, Any]]:
+        """Return what the store says of all files below a path, in as few questions as it allows."""
+        return self._filesystem.find(path, detail=True)
+
+    def files(self, path: str, listed: dict[str, dict[str, Any]]) -> Iterator[FileInfo]:
+        """Yield the files below a path."""
+        prefix = path.rstrip("/") + "/"
+        for name in sorted(listed):
+            found = listed.pop(name)
+            # What stands for a folder in a store without folders is no file of it.
+            if name.endswith("/") or name == path:
+                continue
+            if not name.startswith(prefix):
+                raise StorageError(f"the store lists {shorten(name)} below {shorten(path)}")
+            yield FileInfo(relpath=name.removeprefix(prefix), meta=self._meta_of(name, found))
+
+    def _meta_of(self, name: str, found: dict[str, Any]) -> Meta:
+        # A web server's listing has names only.
+        return self.meta(name, self.info(name) if self._scheme in _WEB else found)
+
+    def meta(self, path: str, found: dict[str, Any]) -> Meta:
+        """Return the meta of a file; its content is read only if the store has no name for it."""
+        self._beat()
+        names: dict[str, Any] = {name: str(value) for name, value in self._names(found).items() if value}
+        if names:
+            size = found.get("size")
+            return Meta(size=None if size is None else int(size), **names)
+        digest, length = self._digest(path)
+        return Meta(size=length, md5=digest)
+
+    def _names(self, found: dict[str, Any]) -> dict[str, Any]:
+        if self._scheme in _VERSIONED:
+            version = found.get("VersionId")
+            etag = (found.get("ETag") or "").strip('"')
+            return {"version_id": None if version == "null" else version, "etag": etag}
+        if self._scheme in _GOOGLE:
+            return {"version_id": found.get("generation"), "etag": _hex(found.get("etag"))}
+        if self._scheme in _WEB:
+            return {"checksum": found.get("ETag") or found.get("Content-MD5")}
+        etag = found.get("etag")
+        if self._scheme in _AZURE and etag and not str(etag).startswith('"'):
+            etag = f'"{etag}"'
+        version = found.get("version_id") if self._scheme in _AZURE else None
+        return {"version_id": version, "etag": etag}
+
+    def _digest(self, path: str) -> tuple[str, int]:
+        digest, length = hashlib.md5(usedforsecurity=False), 0
+        with self._filesystem.open(path, "rb") as file:
+            while data := file.read(_CHUNK):
+                self._beat()
+                digest.update(data)
+                length += len(data)
+        return digest.hexdigest(), length
+
+
+def _hex(etag: Any) -> str | None:
+    """Return an etag of Google's store as DVC writes it."""
+    try:
+        return None if etag is None else base64.b64decode(etag, validate=True).hex()
+    except ValueError:
+        return str(etag)
