@@ -58,6 +58,8 @@ class WantedPins(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None = None
     since: int | None = None
     until: int | None = None
+    since_time: int | None = None
+    until_time: int | None = None
     newest_first: bool = False
     limit: int | None = None
 
@@ -135,6 +137,10 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
             conditions.append(column.position >= wanted.since)
         if wanted.until is not None:
             conditions.append(column.position <= wanted.until)
+        if wanted.since_time is not None:
+            conditions.append(column.recorded_at >= wanted.since_time)
+        if wanted.until_time is not None:
+            conditions.append(column.recorded_at <= wanted.until_time)
         return conditions
 
 

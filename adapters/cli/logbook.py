@@ -11,10 +11,12 @@ import msgspec
 
 from ...engine.events import subject_and_kind
 from ...engine.moments import Moment
+from ...engine.pins import is_pins_stream
 from ...engine.store_names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
 from ...projections.changes import Change
 from ...projections.history import BatchRow
+from ...projections.pins import PinChange, WantedPins
 from ..connection import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
@@ -59,6 +61,7 @@ class Entry(msgspec.Struct, frozen=True):
     updated: int
     deleted: int
     events: list[str]
+    folder: str | None = None
 
 
 def scope_of(engine: Engine, address: str | None) -> Scope:
@@ -111,6 +114,7 @@ def print_entry(entry: Entry, *, json: bool) -> None:
     place = "/".join(filter(None, (entry.dataset,))) + (f"@{entry.version}" if entry.version else "")
     if entry.store is not None:
         place = f"store {entry.store}"
+    place = place or entry.folder or ""
     say(
         f"{positions:>15}  {entry.at[:19].replace('T', ' ')}  {entry.actor}  {place or entry.stream}  {_what(entry)}"
     )
@@ -149,6 +153,12 @@ class _Names:
                 self._stores = reader.tables.names(connection)
         found = self._stores.get(stream)
         return found and found.name
+
+    def pins(self, row: BatchRow) -> Sequence[PinChange]:
+        """Return the changes of pinned datasets in a batch; their stream does not tell their names."""
+        if not is_pins_stream(row.stream_id):
+            return ()
+        return self._engine.pin_changes(WantedPins(since=row.first_position, until=row.last_position))
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
@@ -192,6 +202,8 @@ def _continues(earlier: BatchRow, row: BatchRow) -> bool:
 def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
     first, last = sorted((run[0], run[-1]), key=lambda row: row.first_position)
     topics = [topic for row in run if not row.is_frames for topic in row.topics]
+    pins = names.pins(last)
+    told = [f"pin {pin.name} {pin.kind}" for pin in pins]
     return Entry(
         first_position=first.first_position,
         last_position=last.last_position,
@@ -205,7 +217,8 @@ def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
         added=sum(row.added for row in run),
         updated=sum(row.updated for row in run),
         deleted=sum(row.deleted for row in run),
-        events=[" ".join(subject_and_kind(topic)).replace("_", " ") for topic in topics],
+        events=told or [" ".join(subject_and_kind(topic)).replace("_", " ") for topic in topics],
+        folder=pins[0].folder if pins else None,
     )
 
 

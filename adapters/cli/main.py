@@ -14,6 +14,7 @@ from .drafting import drafting
 from .listing import listing
 from .looking_back import looking_back
 from .output import say
+from .pins import pins
 from .process import Commands, run
 from .starting import imports, starting
 from .stores import stores
@@ -38,6 +39,7 @@ app.command("copy")(copying.copy)
 app.command("export")(portable.export)
 imports.command("log")(portable.import_log)
 app.add_typer(stores, name="store", help="Keep keys and values.")
+app.add_typer(pins, name="pin", help="Pin datasets of elsewhere: git repositories, catalogs, URLs.")
 app.add_typer(checkpoints, name="checkpoint", help="Keep what the log's head was.")
 
 

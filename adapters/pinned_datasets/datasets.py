@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from ...engine.errors import (
     UsageError,
 )
 from ...engine.moments import Moment
+from ...engine.times import microseconds
 from ...engine.validation import shorten
 from ...projections.pins import PinChange, WantedPins
 from .engines import ProjectEngine
@@ -232,12 +234,42 @@ class Datasets(Mapping[str, Dataset]):
         return {pin.name: self._recorded(pin) for pin in standing}
 
     def history(
-        self, name: str | None = None, *, newest_first: bool = False, limit: int | None = None
+        self,
+        name: str | None = None,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        all_projects: bool = False,
     ) -> list[PinChange]:
-        """Return what became of the datasets, or of one of them: when it moved, from what, to what, by whom."""
+        """Return what became of the datasets, or of one of them: when it moved, from what, to what, by whom.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only this dataset.
+        actor : str, optional
+            Only what this actor did.
+        since, until : int or datetime, optional
+            First and last position, or times with a time zone; both included.
+        newest_first : bool
+            From the end to the beginning.
+        limit : int, optional
+            How many changes at most.
+        all_projects : bool
+            Those of all projects whose changes are recorded in the same engine.
+        """
         self._datasets()
         wanted = WantedPins(
-            project=self._project.identity(), name=name, newest_first=newest_first, limit=limit
+            project=None if all_projects else self._project.identity(),
+            name=name,
+            actor=actor,
+            newest_first=newest_first,
+            limit=limit,
+            **_bounds("since", since),
+            **_bounds("until", until),
         )
         return list(self.engine.pin_changes(wanted))
 
@@ -371,6 +403,14 @@ class Datasets(Mapping[str, Dataset]):
             raise UsageError(
                 f"what position {pin.position} says of {shorten(pin.name)} is no dataset"
             ) from error
+
+
+def _bounds(which: str, moment: Moment | None) -> dict[str, Any]:
+    if not isinstance(moment, datetime):
+        return {which: moment}
+    if moment.utcoffset() is None:
+        raise UsageError(f"{which} is {moment.isoformat()}, which has no time zone: give one, such as UTC")
+    return {f"{which}_time": microseconds(moment)}
 
 
 def _checked_name(name: object) -> str:

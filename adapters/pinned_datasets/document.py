@@ -130,6 +130,8 @@ def read_text(path: Path, shown: str, limit: int) -> str:
         data = _read_plain(path, shown, limit)
     except FileNotFoundError:
         return ""
+    except InvalidValueError:
+        raise
     except OSError as error:
         raise StorageError(f"{shown} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -147,7 +149,7 @@ def read_text(path: Path, shown: str, limit: int) -> str:
 def _read_plain(path: Path, shown: str, limit: int) -> bytes:
     # A pipe could block for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor is opened
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise InvalidValueError(f"{shown} is no plain file")
@@ -155,7 +157,10 @@ def _read_plain(path: Path, shown: str, limit: int) -> bytes:
             raise InvalidValueError(
                 f"{shown}:1:1: the file has {found.st_size:,} bytes, the limit is {limit:,}: it is not what was expected"
             )
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def split_mark(text: str) -> tuple[str, str]:

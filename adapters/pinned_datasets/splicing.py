@@ -39,7 +39,7 @@ def change_fields(
 
 
 def _replacing(document: Document, node: Node, value: Any) -> Edit:
-    end = content_end(node)
+    end = _visible_end(document, node)
     text = flow(value)
     if node.start == end and document.text[end - 1 : end] not in {" ", "\t"}:
         text = f" {text}"
@@ -61,7 +61,7 @@ def _addition(document: Document, entry: Mapping, after: Node, added: dict[str, 
     if entry.flow:
         at = content_end(after)
         return Edit(at, at, "".join(f", {scalar(key)}: {flow(value)}" for key, value in added.items()))
-    indent = " " * (entry.pairs[0][0].column - 1)
+    indent = _indent(document, entry)
     lines = [f"{indent}{scalar(key)}: {flow(value)}" for key, value in added.items()]
     return _insertion(document, content_end(after), lines)
 
@@ -72,9 +72,9 @@ def replace_entry(
     """Return the edit that puts another entry in the place of one; `lines` are those of its block style."""
     if entry.flow:
         return Edit(entry.start, entry.end, flow(fields))
-    indent = " " * (entry.pairs[0][0].column - 1)
+    indent = _indent(document, entry)
     text = f"{document.newline}{indent}".join(block_lines(fields) if lines is None else lines)
-    return Edit(entry.start, content_end(entry), text)
+    return Edit(entry.start, _visible_end(document, entry), text)
 
 
 def add_entry(document: Document, key: str, fields: dict[str, Any], lines: Lines | None = None) -> list[Edit]:
@@ -116,9 +116,13 @@ def _new_section(
     if root.flow:
         at = content_end(root.pairs[-1][1])
         return [Edit(at, at, f", {scalar(key)}: {flow([fields])}")]
-    indent = " " * (root.pairs[0][0].column - 1)
+    indent = _indent(document, root)
     lines = [f"{indent}{key}:", *_item(block, indent, 2)]
-    return [_insertion(document, _end_of_document(document), lines)]
+    at = _end_of_document(document)
+    if at == content_end(root) and not document.text.endswith(("\n", "\r")):
+        # A text in block style that ends with the file would get a line end by a line behind it.
+        at = _line_start(document.text, root.pairs[-1][0].start)
+    return [_insertion(document, at, lines)]
 
 
 def _filled_section(
@@ -165,6 +169,17 @@ def _end_of_document(document: Document) -> int:
     found = re.search(r"^\.\.\.(?=\s|\Z)", document.text, re.MULTILINE)
     start = content_end(document.root) if document.root is not None else 0
     return found.start() if found and found.start() >= start else len(document.text)
+
+
+def _indent(document: Document, mapping: Mapping) -> str:
+    """Return what the keys of a mapping are indented with; an anchor or a tag may stand before the first."""
+    first = mapping if document.text[mapping.start] not in "&!" else mapping.pairs[0][0]
+    return " " * (first.column - 1)
+
+
+def _visible_end(document: Document, node: Node) -> int:
+    """Return where the last character of a part is that can be seen: a text in block style goes on to the next line."""
+    return max(node.start, len(document.text[: content_end(node)].rstrip()))
 
 
 def _line_start(text: str, at: int) -> int:

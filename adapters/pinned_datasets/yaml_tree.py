@@ -12,7 +12,7 @@ from ...engine.errors import InvalidValueError, UsageError
 from ...engine.validation import shorten
 
 _DEPTH = 64
-_VALUES = 2_000_000
+_ALIASED = 100_000
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("bool", "float", "int", "null")}
 _COLLECTIONS = {_TAG + "map", _TAG + "seq", _TAG + "omap"}
@@ -264,17 +264,19 @@ class _Reading:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._left = _VALUES
+        self._left = _ALIASED
+        self._within = 0
 
     def value(self, node: Node) -> Any:
-        self._left -= 1
+        self._left -= self._within > 0
         if self._left < 0:
-            raise refuse(
-                self._path, node, f"there are more than {_VALUES:,} values, those of aliases counted"
-            )
+            raise refuse(self._path, node, f"aliases repeat more than {_ALIASED:,} values")
         match node:
             case Alias():
-                return self.value(node.target)
+                self._within += 1
+                value = self.value(node.target)
+                self._within -= 1
+                return value
             case Scalar():
                 return node.value
             case Sequence():

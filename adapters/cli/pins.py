@@ -1,0 +1,275 @@
+"""`framelode pin`: datasets of elsewhere, pinned in `dvc.yaml` and `dvc.lock`."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Generator
+from contextlib import ExitStack, closing, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...engine.context import acting
+from ...engine.errors import NotFoundError, StorageError
+from .. import location
+from .options import Actor, AsOf, By, Json, Since, Until, moment_of
+from .output import note, print_json, print_table, progress_bar, say
+from .process import SOME_REFUSED
+
+if TYPE_CHECKING:
+    from ..pinned_datasets import Dataset, Datasets
+
+pins = typer.Typer(no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    """The families of datasets."""
+
+    dvc = "dvc"
+    dc = "dc"
+    url = "url"
+
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The project; else the nearest folder upwards with .dvc, else with .git, else the working directory.",
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long a source may take without a sign of life.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
+NameOrAll = Annotated[str | None, typer.Argument(metavar="NAME", help="Name of a dataset; else all.")]
+Rev = Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit; of a dvc dataset.")]
+Version = Annotated[
+    int | None, typer.Option(metavar="N", help="Number of a version, from 1; of a dc dataset.")
+]
+
+
+@pins.command()
+def add(
+    context: typer.Context,
+    name: Name,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="A repository, a dataset of a catalog, or a file or folder.")
+    ],
+    kind: Annotated[
+        Kind, typer.Option("--type", metavar="TYPE", help="dvc (git), dc (catalog) or url (anything else).")
+    ],
+    path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="File or folder in the repository; of a dvc dataset."),
+    ] = None,
+    rev: Rev = None,
+    version: Version = None,
+    manifest: Annotated[
+        str, typer.Option(metavar="FILE", help="The manifest, from the project folder on.")
+    ] = "dvc.yaml",
+    folder: Folder = None,
+    timeout: Timeout = 60.0,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Add a dataset to the manifest and lock it to what it is now; one of the same name is replaced."""
+    given = {"path": path, "rev": rev, "version": version}
+    with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
+        made = datasets.add(
+            name,
+            url,
+            kind.value,
+            manifest,
+            callback=advance,
+            **{key: value for key, value in given.items() if value is not None},
+        )
+        view = _view(datasets, made)
+    print_json({"dataset": view}) if json else say(f"added {name}: {_brief(view)}")
+
+
+@pins.command()
+def update(
+    context: typer.Context,
+    name: Name,
+    rev: Rev = None,
+    version: Version = None,
+    folder: Folder = None,
+    timeout: Timeout = 60.0,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Lock a dataset to what its source is now."""
+    given = {key: value for key, value in {"rev": rev, "version": version}.items() if value is not None}
+    with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
+        _require(datasets, name)
+        old, new = datasets.update(name, callback=advance, **given)
+        before, after = _view(datasets, old), _view(datasets, new)
+    if json:
+        print_json({"changed": before != after, "before": before, "after": after})
+    elif before == after:
+        say(f"{name} stays as it is: {_brief(after)}")
+    else:
+        say(f"updated {name}: {_brief(before)} -> {_brief(after)}")
+
+
+@pins.command("ls")
+def list_pins(
+    context: typer.Context,
+    folder: Folder = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """List the datasets and what they are locked to, now or as recorded at a moment."""
+    moment = moment_of(as_of)
+    with _project(context, folder) as datasets:
+        found = dict(datasets) if moment is None else datasets.at(moment)
+        views = [_view(datasets, dataset) for dataset in found.values()]
+    if json:
+        print_json({"datasets": views})
+        return
+    rows = [(view["name"], view["type"], view["spec"]["url"], _brief(view)) for view in views]
+    print_table(("name", "type", "url", "locked to"), rows)
+
+
+@pins.command()
+def status(
+    context: typer.Context,
+    name: NameOrAll = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all are ok.")] = False,
+    folder: Folder = None,
+    timeout: Timeout = 60.0,
+    json: Json = False,
+) -> None:
+    """Compare datasets with their sources: ok, stale, invalidated or missing."""
+    views: list[dict[str, Any]] = []
+    unreachable: list[StorageError] = []
+    with _project(context, folder, timeout) as datasets:
+        if name is not None:
+            _require(datasets, name)
+        for each in list(datasets) if name is None else [name]:
+            try:
+                found = datasets.status(each)[each].value
+            except StorageError as error:
+                unreachable.append(error)
+                note(f"{each}: {error}")
+                continue
+            views.append(_view(datasets, datasets[each]) | {"status": found})
+    if json:
+        print_json({"datasets": views})
+    else:
+        rows = [(view["name"], view["type"], view["status"], _brief(view)) for view in views]
+        print_table(("name", "type", "status", "locked to"), rows)
+    if unreachable:
+        raise typer.Exit(StorageError.exit_status)
+    if check and any(view["status"] != "ok" for view in views):
+        raise typer.Exit(SOME_REFUSED)
+
+
+@pins.command("log")
+def log(
+    context: typer.Context,
+    name: NameOrAll = None,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=0)
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
+    everywhere: Annotated[
+        bool, typer.Option("--all", help="Of all projects that are recorded in the same engine.")
+    ] = False,
+    folder: Folder = None,
+    json: Json = False,
+) -> None:
+    """List when datasets moved, from what, to what, by whom, newest first."""
+    with _project(context, folder) as datasets:
+        changes = datasets.history(
+            name,
+            actor=by,
+            since=moment_of(since),
+            until=moment_of(until),
+            newest_first=not reverse,
+            limit=limit,
+            all_projects=everywhere,
+        )
+    for change in changes:
+        before, after = _brief(change.before), _brief(change.after)
+        if json:
+            plain = {
+                "position": change.position,
+                "at": change.at.isoformat(timespec="microseconds"),
+                "actor": change.actor,
+                "kind": change.kind,
+                "project": change.project,
+                "folder": change.folder,
+                "manifest": change.manifest,
+                "name": change.name,
+                "before": change.before,
+                "after": change.after,
+            }
+            print(json_text.dumps(plain))
+            continue
+        moved = after if before == "nothing" else f"{before} -> {after}"
+        place = f"{change.folder}: {change.name}" if everywhere else change.name
+        say(
+            f"{change.position:>10}  {change.at:%Y-%m-%d %H:%M:%S}  {change.actor}  {place} {change.kind}  {moved}"
+        )
+
+
+@contextmanager
+def _project(
+    context: typer.Context, folder: Path | None, timeout: float = 60.0, actor: str | None = None
+) -> Generator[Datasets, None, None]:
+    """Give the datasets of the project meant, recorded in the engine meant; else in the project's own."""
+    from ..connection import current_engine
+    from ..pinned_datasets import Datasets
+
+    url = location.find(context.obj)
+    with ExitStack() as opened, acting(actor):
+        engine = None if url is None else opened.enter_context(closing(current_engine(url)))
+        yield opened.enter_context(Datasets(folder or _nearest(), engine=engine, timeout=timeout))
+
+
+def _nearest() -> Path:
+    here = Path.cwd()
+    around = (here, *here.parents)
+    marked = (each for mark in (".dvc", ".git") for each in around if (each / mark).exists())
+    return next(marked, here)
+
+
+def _require(datasets: Datasets, name: str) -> None:
+    if name not in datasets:
+        raise NotFoundError(f"dataset not found: {name!r} is in no dvc.yaml of {datasets.root_dir}")
+
+
+def _view(datasets: Datasets, dataset: Dataset) -> dict[str, Any]:
+    manifest = Path(dataset.manifest_path).relative_to(datasets.root_dir)
+    return {
+        "name": dataset.spec.name,
+        "type": dataset.type,
+        "manifest": manifest.as_posix(),
+        "spec": dataset.spec.to_dict(),
+        "lock": dataset.lock.to_dict() if dataset.lock else None,
+        "invalidated": dataset._invalidated,  # noqa: SLF001 - the name that the API gives it
+    }
+
+
+def _brief(state: dict[str, Any] | None) -> str:
+    """Return in a few words what a dataset is locked to."""
+    if state is None:
+        return "nothing"
+    lock = state.get("lock")
+    if not lock:
+        return "its lock is of another spec" if state.get("invalidated") else "not locked"
+    if "rev_lock" in lock:
+        return " ".join(filter(None, (lock.get("rev"), lock["rev_lock"][:12])))
+    if "version" in lock:
+        return f"version {lock['version']}"
+    meta = lock.get("meta") or {}
+    named = next((str(meta[key]) for key in ("version_id", "etag", "checksum", "md5") if meta.get(key)), None)
+    files = f"{meta['nfiles']:,} files" if meta.get("isdir") and "nfiles" in meta else None
+    size = f"{meta['size']:,} bytes" if "size" in meta else None
+    return ", ".join(filter(None, (files, size, named)))
