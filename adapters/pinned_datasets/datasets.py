@@ -73,6 +73,7 @@ class Datasets(Mapping[str, Dataset]):
         self._project = Project(root_of(repo), timeout)
         self._engine = ProjectEngine(self._project.root, engine)
         self._timeout = float(timeout)
+        self._filesystems: dict[tuple[Any, ...], Any] = {}
         self._manifests: list[Path] | None = None
         self._read: tuple[Stamp, dict[str, Dataset]] | None = None
         # A project whose files are broken can be opened; whatever is done with it says so.
@@ -92,7 +93,7 @@ class Datasets(Mapping[str, Dataset]):
     @property
     def reach(self) -> Reach:
         """What datasets are resolved with."""
-        return Reach(self._project.root, self._timeout, self._engine.opened)
+        return Reach(self._project.root, self._timeout, self._engine.opened, filesystems=self._filesystems)
 
     def __getitem__(self, name: str) -> Dataset:
         """Return a dataset; `DatasetNotFoundError` when there is none."""

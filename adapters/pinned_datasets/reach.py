@@ -35,12 +35,15 @@ class Reach(msgspec.Struct, frozen=True):
         Gives the engine that holds datasets of ``framelode://``.
     callback : callable or None
         Told how many files are done.
+    filesystems : dict
+        Filesystems that were made, to be used again.
     """
 
     root: Path
     timeout: float
     engine: Callable[[], Engine]
     callback: Progress | None = None
+    filesystems: dict[tuple[Any, ...], Any] = {}
 
 
 def root_of(repo: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ _CHUNK = 1 << 20
 _VERSIONED = {"s3", "s3a"}
 _GOOGLE = {"gs", "gcs"}
 _AZURE = {"az", "azure", "abfs", "abfss"}
+_OBJECTS = _VERSIONED | _GOOGLE | _AZURE
 _WEB = {"http", "https"}
 _EXTRAS = {
     "s3": "s3",
@@ -96,7 +98,7 @@ def _read_local(path: str, reach: Reach, beat: Beat, *, times: bool) -> tuple[Me
 def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta, list[FileInfo]]:
     shown = shorten(without_account(url))
     try:
-        filesystem, path = _filesystem(url, scheme)
+        filesystem, path = _filesystem(url, scheme, reach.filesystems)
         store = _Store(filesystem, scheme, beat)
         if scheme not in _WEB or not url.endswith("/"):
             found = store.info(path)
@@ -134,14 +136,21 @@ def _unusable(scheme: str, shown: str, error: ImportError | ValueError) -> Usage
     return UsageError(f"{shown} cannot be read: {error}")
 
 
-def _filesystem(url: str, scheme: str) -> tuple[Any, str]:
+def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tuple[Any, str]:
+    """Return the filesystem of a URL and the path on it; one that is held was made by this process before."""
     from fsspec.core import url_to_fs
+
+    key = (os.getpid(), scheme, url.partition("://")[2].partition("/")[0])
+    if key in held and "::" not in url:
+        return held[key], held[key]._strip_protocol(fsspec_url(url))  # noqa: SLF001 - fsspec's own way to say it
 
     # What others have written meanwhile must be seen, so neither an instance nor a listing of before is taken.
     options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
-    if scheme in _VERSIONED | _GOOGLE | _AZURE | _WEB:
+    if scheme in _OBJECTS | _WEB:
         options |= {"skip_instance_cache": True, "use_listings_cache": False}
-    return url_to_fs(fsspec_url(url), **options)
+    filesystem, path = url_to_fs(fsspec_url(url), **options)
+    held[key] = filesystem
+    return filesystem, path
 
 
 def _folder(files: Iterable[FileInfo]) -> tuple[Meta, list[FileInfo]]:
@@ -171,7 +180,13 @@ class _Store:
 
     def listed(self, path: str) -> dict[str, dict[str, Any]]:
         """Return what the store says of all files below a path, in as few questions as it allows."""
-        return self._filesystem.find(path, detail=True)
+        listed = self._filesystem.find(path, detail=True)
+        for name in [name for name, found in listed.items() if found["type"] == "directory"]:
+            del listed[name]
+        if not listed and self._scheme in _OBJECTS:
+            # Such a store has no empty folders, though it may remember one.
+            raise FileNotFoundError(path)
+        return listed
 
     def files(self, path: str, listed: dict[str, dict[str, Any]]) -> Iterator[FileInfo]:
         """Yield the files below a path."""
