@@ -191,7 +191,7 @@ def left_behind():
     """Return what this process has started and has not ended."""
     command = ["ps", "-o", "args=", "--ppid", str(os.getpid())]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [line for line in found.stdout.splitlines() if "git" in line.split()[0]]
+    return [line for line in found.stdout.splitlines() if "git" in line.split()[0] and " -C " in line]
 
 
 class Page(BaseHTTPRequestHandler):
