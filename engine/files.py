@@ -94,8 +94,13 @@ def _take_name(temporary: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None) -> None:
     """Put another content under a name; whoever reads finds the old one or the new one, whole.
+
+    Parameters
+    ----------
+    by_way_of : Path, optional
+        The folder in which it is made, on the same file system; else that of the file.
 
     Raises
     ------
@@ -104,7 +109,7 @@ def replace_file(path: Path, data: bytes) -> None:
     StorageError
         The disk did not take it; the old content stays.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary = (by_way_of or path.parent) / f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}"
     try:
         file = temporary.open("xb")
     except (OSError, ValueError) as error:

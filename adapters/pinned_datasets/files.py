@@ -12,6 +12,7 @@ from ...engine.files import replace_file
 from .families import Dataset, build_dataset
 from .lock_file import LockFile
 from .manifest import Manifest
+from .project import hidden_folder
 from .records import Spec
 
 
@@ -71,9 +72,9 @@ class PinFiles(msgspec.Struct, kw_only=True):
         # Both are made before either is written: what is refused leaves both as they are.
         lock_text = self.lock_file.with_lock(locked) if locked is not None else None
         if text is not None:
-            replace_file(_written(self.manifest_path), text.encode())
+            _replace(self.manifest_path, text)
         if lock_text is not None:
-            replace_file(_written(self.lock_file.document.path), lock_text.encode())
+            _replace(self.lock_file.document.path, lock_text)
         if text is None and lock_text is None:
             return None
         standing = dataset.spec if spec or held is None else held.spec
@@ -106,6 +107,9 @@ def _stamp(path: Path) -> FileStamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _written(path: Path) -> Path:
-    """Return the file that a link leads to, so that the link stays."""
-    return path.resolve() if path.is_symlink() else path
+def _replace(path: Path, text: str) -> None:
+    """Put another text into a file, or into that which a link leads to, so that the link stays."""
+    if path.is_symlink():
+        replace_file(path.resolve(), text.encode())
+    else:
+        replace_file(path, text.encode(), by_way_of=hidden_folder(path.parent))

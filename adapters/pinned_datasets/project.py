@@ -21,6 +21,8 @@ MANIFEST = "dvc.yaml"
 _IDENTITY = "project"
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOCK = "pins.lock"
+# What a writer that was killed has not finished.
+_LEFT_BEHIND = re.compile(r"\..+\.(?:yaml|yml|lock)\.\d+\.\d+")
 _DVC_LOCK = Path(".dvc", "tmp", "lock")
 _SKIPPED = {"node_modules", "__pycache__"}
 
@@ -122,6 +124,9 @@ class Project:
         _require_folder(manifest.parent)
         hidden = hidden_folder(manifest.parent)
         with _held(hidden / _LOCK, self._timeout, manifest):
+            for file in hidden.iterdir():
+                if _LEFT_BEHIND.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
             yield
 
     @contextmanager

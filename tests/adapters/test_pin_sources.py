@@ -7,14 +7,12 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import fsspec
 import pytest
 from git_repository import GitRepository, git_server, silent_server
+from plain_web import web
 from s3_server import BUCKET, s3_environment, s3_filesystem
 
 from framelode.adapters.pinned_datasets import Datasets, FileInfo, Meta
@@ -192,48 +190,6 @@ def left_behind():
     command = ["ps", "-o", "args=", "--ppid", str(os.getpid())]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return [line for line in found.stdout.splitlines() if "git" in line.split()[0] and " -C " in line]
-
-
-class Page(BaseHTTPRequestHandler):
-    """A web server's answer, with or without a name for the content."""
-
-    protocol_version = "HTTP/1.1"
-    pages: dict[str, tuple[bytes, str | None]]
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        data, etag = self.pages.get(self.path, (b"", None))
-        status = 200 if self.path in self.pages else 500 if "broken" in self.path else 404
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "text/plain")
-        if etag:
-            self.send_header("ETag", etag)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@contextmanager
-def web(**pages):
-    handler = type("Handler", (Page,), {"pages": {f"/{name}": page for name, page in pages.items()}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", handler.pages
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class TestWeb:

@@ -1,0 +1,46 @@
+"""What the real DVC says and does, in processes of its own: it is heavy to import, and warns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_TEST": "true"}
+
+
+def run_dvc(folder, *arguments, status=0):
+    """Run a command of DVC in a folder."""
+    command = [sys.executable, "-W", "ignore", "-m", "dvc", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def read_datasets(folder):
+    """Return the datasets of a repository as DVC reads them: spec, lock, and whether the lock is invalid."""
+    command = [sys.executable, "-W", "ignore", __file__]
+    environment = {**os.environ, **QUIET}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        found = {
+            name: {
+                "type": dataset.type,
+                "spec": dataset.spec.to_dict(),
+                "lock": dataset.lock and dataset.lock.to_dict(),
+                "invalidated": dataset._invalidated,
+                "manifest": os.path.relpath(dataset.manifest_path),
+            }
+            for name, dataset in repo.datasets.items()
+        }
+    print(json.dumps(found))
