@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion
+from framelode.adapters.places import postgres_place
+from framelode.adapters.projection_store import open_projections
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
@@ -65,6 +68,28 @@ def scratch(path=None):
         yield store
 
 
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.long)])
+def stores(request):
+    """Makes empty stores, in memory and in schemas of PostgreSQL."""
+    if request.param == "memory":
+        return scratch
+    schemas = (
+        postgres_place(f"{request.getfixturevalue('postgres_url')}&schema=p{number}")
+        for number in itertools.count()
+    )
+
+    @contextmanager
+    def in_schema():
+        with closing(open_projections(next(schemas))) as store:
+            yield store
+
+    return in_schema
+
+
+on_both = pytest.mark.parametrize("stores", ["memory", "postgres"], indirect=True)
+"""Those that run on PostgreSQL in every run; in the long form more do."""
+
+
 def dump(store, *projections):
     """Return the rows of all tables, by name; the order of rows says nothing."""
     with store.read() as connection:
@@ -109,8 +134,8 @@ class TestCuts:
         batches = sum(1 for _ in log.headers())
         assert folded(log, kind, 1, stops=range(batches)) == whole[kind]
 
-    def test_followed_while_it_grows(self, kind):
-        with framelode.connect("sqlite://") as engine, scratch() as store:
+    def test_followed_while_it_grows(self, kind, stores):
+        with framelode.connect("sqlite://") as engine, stores() as store:
             projection = kind(engine.log)
             runner = Runner(engine.log, store, [projection])
             with warnings.catch_warnings():
@@ -121,8 +146,8 @@ class TestCuts:
                     assert runner.position(projection) == engine.log.head().position
         engine.close()
 
-    def test_rebuilt(self, log, whole, kind):
-        with scratch() as store:
+    def test_rebuilt(self, log, whole, kind, stores):
+        with stores() as store:
             projection = kind(log)
             runner = Runner(log, store, [projection])
             runner.catch_up_all()
@@ -133,7 +158,7 @@ class TestCuts:
             assert dump(store, projection) == whole[kind]
             assert runner.position(projection) == log.head().position
 
-    def test_a_rebuild_goes_on_where_one_was_interrupted(self, log, whole, kind, monkeypatch):
+    def test_a_rebuild_goes_on_where_one_was_interrupted(self, log, whole, kind, monkeypatch, stores):
         monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
         told = []
 
@@ -142,7 +167,7 @@ class TestCuts:
             if len(told) == 4:
                 raise KeyboardInterrupt
 
-        with scratch() as store:
+        with stores() as store:
             projection = kind(log)
             with pytest.raises(KeyboardInterrupt):
                 Runner(log, store, [projection]).rebuild(projection, interrupt)
@@ -186,9 +211,9 @@ class TestPartitions:
             assert dump(store, projection) == folded(engine.log, kind)
         engine.close()
 
-    def test_on_threads(self, log, whole, kind, monkeypatch):
+    def test_on_threads(self, log, whole, kind, monkeypatch, stores):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 6)
-        with ThreadPoolExecutor(3) as pool, scratch() as store:
+        with ThreadPoolExecutor(3) as pool, stores() as store:
             projection = kind(log)
             runner = Runner(log, store, [projection])
             told = []
@@ -199,9 +224,9 @@ class TestPartitions:
             runner.rebuild(executor=pool)
             assert dump(store, projection) == whole[kind]
 
-    def test_stretches_that_somebody_else_has_folded_are_dropped(self, log, whole, kind, monkeypatch):
+    def test_stretches_that_somebody_else_has_folded_are_dropped(self, log, whole, kind, monkeypatch, stores):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 6)
-        with ThreadPoolExecutor(1) as pool, scratch() as store:
+        with ThreadPoolExecutor(1) as pool, stores() as store:
             projection, other = kind(log), kind(log)
             runner = Runner(log, store, [projection])
 
@@ -220,8 +245,8 @@ def closing_not(log):
 
 class TestTogether:
     @pytest.fixture
-    def store(self):
-        with scratch() as store:
+    def store(self, stores):
+        with stores() as store:
             yield store
 
     def all_of(self, log):
@@ -280,9 +305,10 @@ class TestTogether:
         ]
 
 
+@on_both
 @each
 class TestExactlyOnce:
-    def test_a_fold_that_fails_half_way(self, log, whole, kind, monkeypatch):
+    def test_a_fold_that_fails_half_way(self, log, whole, kind, monkeypatch, stores):
         """What a failing page has written is gone, its tracking row too; the next try counts it once."""
         monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
         failures = iter([False, False, True, False, True, True])
@@ -293,7 +319,7 @@ class TestExactlyOnce:
                 if next(failures, False):
                     raise RuntimeError("the fold failed")
 
-        with scratch() as store:
+        with stores() as store:
             projection = Failing(log)
             runner = Runner(log, store, [projection])
             for _ in range(3):
@@ -302,9 +328,9 @@ class TestExactlyOnce:
             runner.catch_up_all()
             assert dump(store, projection) == whole[kind]
 
-    def test_two_runners_take_turns(self, log, whole, kind, monkeypatch):
+    def test_two_runners_take_turns(self, log, whole, kind, monkeypatch, stores):
         monkeypatch.setattr(runner_module, "_PAGE_EVENTS", 5)
-        with scratch() as store:
+        with stores() as store:
             projections = [kind(log), kind(log)]
             runners = [Runner(log, store, [projection]) for projection in projections]
             reached = 0
@@ -354,11 +380,12 @@ class TestLogs:
             return folded(engine.log, kind)
 
 
+@on_both
 @each
 class TestReleases:
-    def test_another_code_version_has_tables_of_its_own(self, log, whole, kind):
+    def test_another_code_version_has_tables_of_its_own(self, log, whole, kind, stores):
         newer = type("Newer", (kind,), {"code_version": kind.code_version + 1})
-        with scratch() as store:
+        with stores() as store:
             old, new = kind(log), newer(log)
             runner = Runner(log, store, [old])
             runner.catch_up_all()
@@ -370,8 +397,8 @@ class TestReleases:
             assert dump(store, old) == whole[kind]
             assert runner.position(old) == Runner(log, store, [new]).position(new) == log.head().position
 
-    def test_tables_of_another_shape_are_folded_afresh(self, log, whole, kind):
-        with scratch() as store:
+    def test_tables_of_another_shape_are_folded_afresh(self, log, whole, kind, stores):
+        with stores() as store:
             projection = kind(log)
             Runner(log, store, [projection]).catch_up_all()
             with store.write() as connection:
