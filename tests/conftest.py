@@ -58,7 +58,7 @@ def new_ticks():
     return Ticks
 
 
-ON_POSTGRES = {"test_hyperdatasets", "test_frame_writes"}
+ON_POSTGRES = {"test_hyperdatasets"}
 """Modules whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
 
 

@@ -637,6 +637,7 @@ class TestStatistics:
         (sources,) = draft.get_stats().sources
         assert sources["bytes"] == 2**63 - 1
 
+    @pytest.mark.parametrize("engine", ["memory", "file"], indirect=True)
     def test_every_frame_may_have_labels_of_its_own(self, engine, draft):
         def labelled(numbers):
             for i in numbers:

@@ -261,7 +261,7 @@ class TestConnections:
         DatasetVersion.get_current(dataset_name="d").add_frames([SingleFrame(id="a")])
         engine.verify()
         next(engine.history())
-        states = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+        states = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
         assert server.execute(states).fetchone() == (0,)
 
     def test_the_log_is_durable(self, log, engine):
