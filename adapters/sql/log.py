@@ -266,31 +266,37 @@ class SqlLog(SqlStoredBatches):
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
         """Record appends of the log `uuid` as they were recorded before; all of them or nothing."""
         try:
-            with self.database.write() as connection:
-                if last_row(connection) is None:
-                    self._adopt(connection, uuid)
-                head = self._read_head(connection)
-                if (self._uuid, head.position, head.digest) != (uuid, after.position, after.digest):
-                    raise ConflictError(
-                        f"{self.name} is log {self._uuid} at position {head.position}, not {uuid} at {after.position}: "
-                        "somebody else wrote to it"
-                    )
-                self._refuse_known(connection, [append.header for append in appends])
-                _insert_append.execute_many(
-                    connection, (msgspec.structs.astuple(append.header) for append in appends)
-                )
-                for append in appends:
-                    head = self._check_restored(append, head)
-                batches = [each for append in appends for each in append.batches]
-                # Table by table: the answers to single rows would be waited for.
-                _insert_header.execute_many(
-                    connection,
-                    (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches),
-                )
-                _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
-                self.database.announce()
+            self.database.retried(partial(self._restore, uuid, after, appends))
         finally:
             self._head, self._was_empty = None, True
+
+    def _restore(self, uuid: str, after: Head, appends: Sequence[Restored], again: bool) -> None:
+        with self.database.write() as connection:
+            if last_row(connection) is None:
+                self._adopt(connection, uuid)
+            head = self._read_head(connection)
+            if again and self._uuid == uuid and head == _end_of(appends):
+                # It was recorded, and the answer was lost.
+                return
+            if (self._uuid, head.position, head.digest) != (uuid, after.position, after.digest):
+                raise ConflictError(
+                    f"{self.name} is log {self._uuid} at position {head.position}, not {uuid} at {after.position}: "
+                    "somebody else wrote to it"
+                )
+            self._refuse_known(connection, [append.header for append in appends])
+            _insert_append.execute_many(
+                connection, (msgspec.structs.astuple(append.header) for append in appends)
+            )
+            for append in appends:
+                head = self._check_restored(append, head)
+            batches = [each for append in appends for each in append.batches]
+            # Table by table: the answers to single rows would be waited for.
+            _insert_header.execute_many(
+                connection,
+                (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches),
+            )
+            _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
+            self.database.announce()
 
     def _refuse_known(self, connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
         """Raise `IntegrityError` when a part of a command is there already, or twice among some."""
@@ -368,6 +374,14 @@ def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
     """Return the row of a batch's body."""
     position = header.first_position
     return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
+
+
+def _end_of(appends: Sequence[Restored]) -> Head | None:
+    """Return the head after some appends, None when there are none."""
+    if not appends:
+        return None
+    last = appends[-1].batches[-1][0]
+    return Head(last.last_position, last.digest, last.recorded_at)
 
 
 def _belongs(header: BatchHeader, batch: Batch) -> bool:

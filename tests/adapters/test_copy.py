@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 
 import histories
@@ -13,6 +13,7 @@ import pytest
 import rich_log
 from command_line import run, run_json
 from copy_worker import copy_apart
+from cutting_proxy import QUERY, SYNC, Cut, cutting_proxy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_tables import rows
@@ -21,6 +22,7 @@ from s3_server import s3_environment, s3_prefix
 
 import framelode
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
+from framelode.adapters.sql import database
 from framelode.engine import log_copy
 from framelode.engine.batch import body_checksum, pack_batch
 from framelode.engine.blob_place import PlaceError
@@ -321,6 +323,37 @@ class TestRefused:
         for wrong in (7, "ftp://host/a", ""):
             with pytest.raises(UsageError):
                 source.copy_to(wrong)
+
+
+class TestCutConnections:
+    @pytest.fixture(autouse=True)
+    def _hurry(self, monkeypatch):
+        monkeypatch.setattr(database, "_WAITS", (0.001,) * 3)
+
+    def test_an_answer_that_was_lost_is_found(self, source, postgres_url, opened):
+        with cutting_proxy(postgres_url) as proxy:
+            made = opened(proxy.url)
+            proxy.arm(Cut.AFTER, 0, lambda _, body: b"COMMIT" in body)
+            source.copy_to(made, blobs=False)
+            assert proxy.has_cut
+            check_equal(made, source)
+
+    @pytest.mark.parametrize("cut", Cut)
+    def test_calling_again_completes_it(self, place, postgres_url, opened, cut):
+        source = opened(place("folder"))
+        with cutting_proxy(postgres_url) as proxy:
+            made = opened(proxy.url)
+            for number in range(40):
+                add(source, *numbered(3 * number, 3 * number + 3))
+                proxy.arm(cut, number, lambda kind, _: kind in (QUERY, SYNC))
+                for _ in range(3):
+                    with suppress(StorageError):
+                        source.copy_to(made)
+                        break
+                if not proxy.has_cut:
+                    break
+            assert number > 3
+            check_equal(opened(postgres_url), source)
 
 
 def alter(folder, statement, *values):
