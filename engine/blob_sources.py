@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol, Self
 
+import msgspec
 from blake3 import blake3
 
 from .blob_place import CHUNK_BYTES, BlobPlace, Sink
@@ -53,19 +54,16 @@ class Source(Protocol):
         ...
 
 
-class FileSource:
+class FileSource(msgspec.Struct, gc=False):
     """A local file.
 
-    Parameters
+    Attributes
     ----------
-    path : str or path
-        The file.
+    name : str
+        Its path.
     """
 
-    __slots__ = ("name",)
-
-    def __init__(self, path: PathLike) -> None:
-        self.name = os.fspath(path)
+    name: str
 
     def open(self) -> FileContent:
         """Give the file's content; anything but a regular file is refused."""

@@ -97,8 +97,13 @@ def digests_named(payloads: Sequence[bytes]) -> set[str]:
         # The separator is in no URI, so that none comes about where two payloads meet.
         joined = b"\0".join(payloads[at : at + _SEARCHED_AT_ONCE])
         if _holds_prefix()(joined):
-            found.update(digest.decode() for digest in _NAMED.findall(joined))
+            found.update(digests_in(joined))
     return found
+
+
+def digests_in(payload: bytes) -> list[str]:
+    """Return the digests of all ``blobs:`` URIs in one payload, in order."""
+    return [digest.decode() for digest in _NAMED.findall(payload)]
 
 
 @cache

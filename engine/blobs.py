@@ -163,7 +163,7 @@ class BlobStore:
         """
         report = PutReport()
         waits = self._waits if retries is None else growing_waits(retries)
-        for outcome in self._put_all(map(FileSource, paths), known, waits):
+        for outcome in self._put_all((FileSource(os.fspath(path)) for path in paths), known, waits):
             kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
             kept.append(outcome)
             if on_done:

@@ -28,6 +28,8 @@ _WRITE_BYTES = 64 * 1024
 """Larger writes make Linux look for as much memory in one piece, which can take longer than the writing."""
 
 _RANGE_WRITE = 2
+_HERE = -100
+_NO_REPLACE = 1
 
 _numbers = itertools.count()
 _PERMANENT = {
@@ -254,9 +256,24 @@ def _start_writing(descriptor: int, start: int, stop: int) -> None:
         call(descriptor, start, stop - start, _RANGE_WRITE)
 
 
+def rename_to_new(source: str, target: str) -> bool:
+    """Rename a file to a name that must be free, else it is a `FileExistsError`; False where the system cannot."""
+    call = _system_call(
+        "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+    )
+    if call is None:
+        return False
+    if call(_HERE, os.fsencode(source), _HERE, os.fsencode(target), _NO_REPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.ENOSYS, errno.EINVAL}:
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
 @cache
 def _system_call(name: str, *types: Any) -> Callable[..., int] | None:
-    """Return a call of Linux that Python does not offer: syncfs, which since 5.8 reports failed writes."""
+    """Return a call of Linux that Python does not offer, such as syncfs, which since 5.8 reports failed writes."""
     try:
         call = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError, TypeError):

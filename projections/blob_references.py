@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import sqlalchemy as sa
 
-from ..engine.blob_uris import digests_named
+from ..engine.blob_uris import digests_in, digests_named
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
 from ..engine.log import Log
@@ -52,7 +52,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
                 # A block without any name is only searched.
                 if digests_named([block.raw]):
                     for position, event in enumerate(block.events(), first):
-                        named.update(dict.fromkeys(digests_named([event]), position))
+                        for digest in digests_in(event):
+                            named[digest] = position
         return named
 
     def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:

@@ -294,7 +294,7 @@ def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -
         return APPEND_BATCHES
     if not isinstance(batch_size, int) or batch_size < DEFAULT_BATCH_SIZE:
         return 1  # whoever asks for small batches wants to see them registered
-    return max(1, min(APPEND_BATCHES, encoder.frames_at_once // batch_size))
+    return max(1, encoder.frames_at_once // batch_size)
 
 
 def failures_of(report: WriteReport) -> list[Failure]:

@@ -23,7 +23,7 @@ class BlobsDestination(Destination):
     """
 
     root = SCHEME
-    files_at_once = 8 * 1024  # two batches of the store: one is read while the other is synced
+    files_at_once = 10_000  # some batches of the store: one is read while the other is synced
     batches_itself = True
 
     def __init__(self, store: BlobStore, retries: int) -> None:

@@ -15,7 +15,14 @@ from blake3 import blake3
 from ...engine.blob_place import CHUNK_BYTES, PlaceError, Since
 from ...engine.blob_sources import Content, FileSource, SourceError, copy_content, first_chunk
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.local_files import TemporaryFiles, Watch, make_folder, place_error, sync_together
+from ...engine.local_files import (
+    TemporaryFiles,
+    Watch,
+    make_folder,
+    place_error,
+    rename_to_new,
+    sync_together,
+)
 from ...engine.wire import path_or_uri
 from ...engine.workers import DISK_THREADS, Workers
 from .destination import Destination, Parcel, changed, decoded_parts, is_plain, settle
@@ -41,7 +48,7 @@ class LocalDestination(Destination):
         The folder, an absolute path.
     """
 
-    files_at_once = 8 * 1024  # a sync costs as much for many as for few
+    files_at_once = 10_000  # a sync costs as much for many as for few
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
@@ -258,8 +265,10 @@ def _link_into_folder(temporary: str, path: str) -> bool:
 
 
 def _move(temporary: str, path: str) -> bool:
-    """Move a file where there are no links: the name is taken by an empty file first, since a move would overwrite."""
+    """Move a file where there are no links; where a move may overwrite, an empty file takes the name first."""
     try:
+        if rename_to_new(temporary, path):
+            return True
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
     except FileExistsError:
         return False

@@ -194,11 +194,17 @@ class TestLocal:
         assert len(errors(parcels)) == len(parcels)
         assert not any(parcel.may_try_again for parcel in parcels)
 
-    def test_a_file_system_without_links(self, place, parcels, monkeypatch):
+    @pytest.mark.parametrize("can_rename", [True, False])
+    def test_a_file_system_without_links(self, place, parcels, monkeypatch, can_rename):
         def refuse(*names):
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(local.os, "link", refuse)
+        if can_rename:
+            # Where a name can be taken by the move itself, no empty file is left when the process is killed.
+            monkeypatch.setattr(local.os, "rename", refuse)
+        else:
+            monkeypatch.setattr(local, "rename_to_new", lambda *_: False)
         assert_finished(place, parcels)
         Path(parcels[0].path).write_bytes(b"other")
         place.destination.read(parcels[:1])
