@@ -110,7 +110,8 @@ class BlobAccess:
         with self._runner.store.read() as connection:
             if self._names.is_empty(connection):
                 return []
-        return [digest for digest in sorted(self.referenced()) if digest not in self.store]
+        named = sorted(self.referenced())
+        return [digest for digest in named if digest not in self.store] if self._url else named
 
     def problems(
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None

@@ -259,7 +259,8 @@ class PostgresDatabase(Database):
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
         if isinstance(error, FramelodeError):
             return error
-        text = str(error).strip().replace("\n", "; ")
+        primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+        text = primary or str(error).strip().replace("\n", "; ")
         if isinstance(error, _DAMAGE):
             return self._damaged(text)
         if isinstance(error, _NOT_ALLOWED):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import secrets
 import sys
 import threading
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
+import rich_log
 import sqlalchemy as sa
 from command_line import run
 from eventsourcing.persistence import Tracking
@@ -32,7 +36,7 @@ from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.postgres import PostgresDatabase
 from framelode.adapters.sql.recorder import SqlFactory
 from framelode.adapters.sql.tables import LOG_TABLES
-from framelode.engine.errors import StorageError, UsageError
+from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.event_batch import pack_states
 from framelode.engine.log import Append, AppendExistsError
 from framelode.projections.columns import INT64
@@ -72,6 +76,87 @@ class TestConnect:
             engine.close()
             assert engine.location.projections == tmp_path / "p.db"
         assert (tmp_path / "p.db").exists()
+
+
+class TestProcesses:
+    @pytest.fixture
+    def engine(self, postgres_url):
+        """An engine of random ids: a child would make the same ones."""
+        with framelode.connect(postgres_url) as opened, closing(opened):
+            yield opened
+            opened.verify()
+
+    def test_a_child_has_connections_of_its_own(self, engine):
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        draft.add_frames([SingleFrame(id="before")])
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                draft.add_frames([SingleFrame(id="child")])
+                os.write(writing, repr(len(draft)).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reading, 100) == b"2"
+        os.close(reading)
+        os.close(writing)
+        assert len(draft) == 2
+        draft.add_frames([SingleFrame(id="after")])
+        assert {frame.id for frame in draft} == {"before", "child", "after"}
+
+    def test_a_rebuild_in_other_processes(self, engine):
+        rich_log.play(engine)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            engine.rebuild(executor=pool)
+            assert engine.verify(executor=pool).events == engine.log.head().position
+
+
+class TestCarried:
+    def test_a_log_goes_there_and_back(self, postgres_url, tmp_path):
+        with closing(framelode.connect(tmp_path / "one")) as first:
+            rich_log.play(first)
+            first.export_log(tmp_path / "log.jsonl")
+            with closing(framelode.connect(postgres_url)) as second:
+                report = second.import_log(tmp_path / "log.jsonl")
+                assert report.missing_blobs == sorted(first.referenced_blobs()) != []
+                assert (second.log.uuid, second.log.head()) == (first.log.uuid, first.log.head())
+                second.verify(against=first.checkpoint())
+                second.export_log(tmp_path / "again.jsonl")
+        assert (tmp_path / "log.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
+
+    def test_the_past(self, engine, postgres_url):
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        head = engine.log.head().position
+        draft.add_frames([SingleFrame(id="a")])
+        with framelode.connect(postgres_url, as_of=head) as past, closing(past):
+            assert len(past.version(draft.version_id)) == 0
+            with pytest.raises(UsageError, match="read only"):
+                past.version(draft.version_id).add_frames([SingleFrame(id="b")])
+
+
+class TestDamage:
+    def test_projections_that_are_gone_come_back(self, engine, postgres_url, server):
+        rich_log.play(engine)
+        totals = engine.version_totals()
+        server.execute("DROP SCHEMA framelode_projections CASCADE")
+        with pytest.raises(IntegrityError, match="drop the schema, connect again"):
+            engine.version_totals()
+        with closing(framelode.connect(postgres_url)) as again:
+            assert again.version_totals() == totals
+            again.verify()
+
+    def test_a_log_without_one_of_its_tables_is_damaged(self, log, postgres_url, server):
+        fill(log)
+        server.execute("DROP TABLE record_body")
+        with pytest.raises(
+            IntegrityError, match='relation "record_body" does not exist: the database is damaged'
+        ):
+            list(log.bodies([1]))
+        with pytest.raises(IntegrityError, match="has lost its tables record_body"):
+            framelode.connect(postgres_url)
 
 
 @pytest.fixture
