@@ -237,7 +237,20 @@ class TestGuards:
         (problem, *_) = [line for line in log.check_tables() if "append_no_delete" in line]
         assert problem.endswith("the trigger append_no_delete is missing, so the log can be rewritten")
 
-    def test_a_damaged_index_is_found(self, log, server):
+    @pytest.mark.parametrize(
+        "index", ["append_pkey", "record_batch_stream_id_first_version_key", "record_body_pkey"]
+    )
+    def test_an_index_that_misses_an_entry_is_found(self, log, server, index):
+        fill(log)
+        change = f"UPDATE pg_index SET indisready = {{}} WHERE indexrelid = '{index}'::regclass"
+        server.execute(change.format("false"))
+        log.append(one_event("a", 4))
+        server.execute(change.format("true"))
+        (problem,) = log.check_tables()
+        assert f"the index {index} of table" in problem
+        assert problem.endswith("is damaged: it has 3 entries for 4 rows, or others")
+
+    def test_an_index_that_is_not_valid_is_found(self, log, server):
         fill(log)
         assert log.check_tables() == []
         server.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'append_pkey'::regclass")

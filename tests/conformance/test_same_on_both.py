@@ -254,7 +254,7 @@ def test_random_calls(server, new_ticks, trace):
 
 
 @pytest.mark.long
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(trace=steps)
 def test_many_random_calls(server, new_ticks, trace):
     compare(server, new_ticks, trace)
