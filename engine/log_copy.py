@@ -41,8 +41,8 @@ def copied_head(source: Log, target: Log, end: Head) -> Head:
     if head.position > end.position:
         if end.position == 0 or target.batch_at(end.position).digest == end.digest:
             raise ConflictError(
-                f"{target.name} ends at position {head.position}, after {source.name}, which ends at {end.position}: "
-                "nothing is copied from a log that is behind"
+                f"{target.name} goes on to position {head.position}, and {source.name} ends at {end.position}: nothing is copied "
+                "from a log that is behind; copy the other way, or into an empty engine if the copy was written to by mistake"
             )
         raise _parted(source, target, head)
     there = source.batch_at(head.position)

@@ -17,9 +17,7 @@ _SHOWN = 5
 
 
 def copy(
-    source: Annotated[
-        str, typer.Argument(metavar="FROM", help="Folder or URL of the engine to copy; it is only read.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Folder or URL of the engine to copy.")],
     target: Annotated[
         str,
         typer.Argument(

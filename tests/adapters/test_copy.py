@@ -14,6 +14,7 @@ import rich_log
 from command_line import run, run_json
 from copy_worker import copy_apart
 from cutting_proxy import QUERY, SYNC, Cut, cutting_proxy
+from eventsourcing.persistence import Tracking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_tables import rows
@@ -23,6 +24,7 @@ from s3_server import s3_environment, s3_prefix
 import framelode
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
 from framelode.adapters.sql import database
+from framelode.adapters.sql.recorder import SqlTrackingRecorder
 from framelode.engine import log_copy
 from framelode.engine.batch import body_checksum, pack_batch
 from framelode.engine.blob_place import PlaceError
@@ -166,6 +168,16 @@ class TestEqual:
         assert source.copy_to(url, blobs=False).events == source.log.head().position
         assert framelode.current_engine() is source
         check_equal(opened(url), source)
+
+    def test_where_followers_are_is_theirs(self, source, place, opened):
+        made = opened(place("folder"))
+        recorders = [SqlTrackingRecorder(engine.log.database) for engine in (source, made)]
+        recorders[0].insert_tracking(Tracking("shop", 7))
+        source.copy_to(made, blobs=False)
+        assert recorders[1].max_tracking_id("shop") is None
+        recorders[1].insert_tracking(Tracking("shop", 7))
+        check_equal(made, source)
+        assert source.copy_to(made, blobs=False).events == 0
 
 
 class TestGoingOn:
