@@ -20,6 +20,7 @@ ID_SIZE = 16
 STREAM_PREFIX = "store-"
 POLICIES = (PERSIST, EVICT)
 
+_KEY_ID_SIZE, _KEPT_BYTES = 64, 48
 _SECOND = 1_000_000
 _OBJECT_ID = re.compile("[0-9a-fA-F]{24}")
 
@@ -58,9 +59,15 @@ def context_digest(collection: str, dataset_id: str | None) -> bytes:
     return blake3(msgspec.msgpack.encode((collection, dataset_id))).digest(length=ID_SIZE)
 
 
-def key_digest(key: str) -> bytes:
-    """Return 16 bytes that stand for a key."""
-    return blake3(key.encode()).digest(length=ID_SIZE)
+def key_id(key: str) -> bytes:
+    """Return up to 64 bytes that stand for a key, in the order of keys: itself, or its beginning and a digest of it."""
+    data = key.encode()
+    return data if len(data) < _KEY_ID_SIZE else data[:_KEPT_BYTES] + blake3(data).digest(length=ID_SIZE)
+
+
+def short_key(stands_for: bytes) -> str | None:
+    """Return the key that some bytes stand for, None when it is too long to be told."""
+    return stands_for.decode() if len(stands_for) < _KEY_ID_SIZE else None
 
 
 def check_text(text: object, what: str) -> str:

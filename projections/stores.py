@@ -1,4 +1,4 @@
-"""The documents of execution stores, a row each, found by the digests of store and key."""
+"""The documents of execution stores, a row each, found by store and key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..engine.event_batch import unpack_states
 from ..engine.events import decode_event
 from ..engine.prefix import LogPrefix
 from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
-from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_digest, store_id
+from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
 from .bulk import BulkInsert
 from .columns import INT64, Bytes
@@ -49,8 +49,8 @@ class Stores(FoldedProjection[StoreChanges]):
         self.document = self.table(
             "document",
             sa.Column("store", Bytes(ID_SIZE), primary_key=True),
-            sa.Column("digest", Bytes(ID_SIZE), primary_key=True),
-            sa.Column("key", sa.Text, nullable=False),
+            sa.Column("id", Bytes, primary_key=True),
+            sa.Column("long_key", sa.Text),
             sa.Column("value", Bytes, nullable=False),
             sa.Column("created_at", INT64, nullable=False),
             sa.Column("updated_at", INT64, nullable=False),
@@ -63,7 +63,7 @@ class Stores(FoldedProjection[StoreChanges]):
         self.expiring = self.table(
             "expiring",
             sa.Column("store", Bytes(ID_SIZE), primary_key=True),
-            sa.Column("digest", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("id", Bytes, primary_key=True),
             sa.Column("expires_at", INT64, nullable=False),
             sqlite_with_rowid=False,
         )
@@ -120,22 +120,22 @@ class Stores(FoldedProjection[StoreChanges]):
                 connection.execute(sa.delete(table).where(table.c.store == digest))
         # In the order of the tables, so that their pages are visited once.
         made = sorted(
-            ((key_digest(key), key, made) for key, made in change.keys.items() if made is not None),
+            ((key_id(key), key, made) for key, made in change.keys.items() if made is not None),
             key=itemgetter(0),
         )
         documents = [
-            (digest, at, key, *msgspec.structs.astuple(document))
+            (digest, at, key if short_key(at) is None else None, *msgspec.structs.astuple(document))
             for at, key, document in made
             if isinstance(document, Document)
         ]
         patches = [
-            {"in_store": digest, "with_digest": at}
+            {"in_store": digest, "with_id": at}
             | {f"to_{name}": value for name, value in msgspec.structs.asdict(patch).items()}
             for at, _, patch in made
             if isinstance(patch, Patch)
         ]
         expiring = [(digest, at, one.expires_at) for at, _, one in made if one.expires_at is not None]
-        changed = [{"in_store": digest, "with_digest": key_digest(key)} for key in change.replaced]
+        changed = [{"in_store": digest, "with_id": key_id(key)} for key in change.replaced]
         gone = [
             which
             for which, key in zip(changed, change.replaced, strict=True)
@@ -155,27 +155,28 @@ class Stores(FoldedProjection[StoreChanges]):
     def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
         """Return those of some documents that are there, expired ones too."""
         column = self.document.c
-        names = ("key", *Document.__struct_fields__)
-        query = sa.select(*(column[name] for name in names)).where(column.store == store.digest)
-        return {
-            row[0]: Document(*tuple(row)[1:])
-            for part in _parts(keys)
-            for row in connection.execute(query.where(column.digest.in_(list(map(key_digest, part)))))
-        }
+        query = sa.select(column.id, *(column[name] for name in Document.__struct_fields__))
+        found: dict[str, Document] = {}
+        for part in _parts(keys):
+            asked = {key_id(key): key for key in part}
+            rows = connection.execute(query.where(column.store == store.digest, column.id.in_(list(asked))))
+            found |= {asked[bytes(row[0])]: Document(*tuple(row)[1:]) for row in rows}
+        return found
 
     def keys(self, connection: sa.Connection, store: StoreId) -> list[Key]:
-        """Return all keys of a store, expired ones too."""
+        """Return all keys of a store, expired ones too, in one order in every database: events are recorded in it."""
         column = self.document.c
-        query = sa.select(*(column[name] for name in Key.__struct_fields__))
-        return [Key(*row) for row in connection.execute(query.where(column.store == store.digest))]
+        query = sa.select(column.id, column.long_key, column.expires_at, column.policy, column.position)
+        rows = connection.execute(query.where(column.store == store.digest).order_by(column.id))
+        return [Key(_key(row[0], row[1]), *tuple(row)[2:]) for row in rows]
 
     def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
         """Return the keys of a store that are alive, its own too, oldest first."""
         column = self.document.c
-        query = sa.select(column.created_at, column.key)
+        query = sa.select(column.created_at, column.id, column.long_key)
         rows = connection.execute(query.where(column.store == store.digest, self._alive(now)))
         # Sorted here: databases differ about the order of texts.
-        return [key for _, key in sorted(map(tuple, rows))]
+        return [key for _, key in sorted((at, _key(stands_for, long)) for at, stands_for, long in rows)]
 
     def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
         """Return the number of documents of a store that are alive, its own too."""
@@ -250,7 +251,11 @@ def fold_prefix(log: LogPrefix, store: Store, stores: Stores) -> None:
 
 
 def _which(table: sa.Table) -> sa.ColumnElement[bool]:
-    return (table.c.store == sa.bindparam("in_store")) & (table.c.digest == sa.bindparam("with_digest"))
+    return (table.c.store == sa.bindparam("in_store")) & (table.c.id == sa.bindparam("with_id"))
+
+
+def _key(stands_for: bytes, long: str | None) -> str:
+    return bytes(stands_for).decode() if long is None else long
 
 
 def _store_row(store: StoreId) -> dict[str, Any]:

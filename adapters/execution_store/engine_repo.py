@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from blake3 import blake3
+
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.store_events import DEFAULT_COLLECTION, STORE_KEY
 from ...engine.store_names import (
@@ -15,7 +17,6 @@ from ...engine.store_names import (
     check_text,
     check_ttl,
     check_user_key,
-    key_digest,
     store_id,
 )
 from ...engine.store_state import Document
@@ -283,8 +284,8 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
 
 def document_id(store: StoreId, key: str) -> str:
-    """Return the id of a document: 64 hex digits that stay the same."""
-    return store.digest.hex() + key_digest(key).hex()
+    """Return the id of a document: 32 hex digits that stay the same."""
+    return blake3(store.digest + key.encode()).hexdigest(length=16)
 
 
 def _encoded(key: str, value: Any) -> bytes:

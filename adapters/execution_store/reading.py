@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ...engine.batch import AppendHeader
 from ...engine.event import Event
 from ...engine.log import Log
-from ...engine.store_names import StoreId, key_digest
+from ...engine.store_names import StoreId, key_id
 from ...engine.store_state import Change, Document, Key, Patch, StoreChanges
 from ...projections.pages import read_pages
 from ...projections.runner import Runner
@@ -55,9 +55,9 @@ class StoreReader:
         column = stores.document.c
         self._one = DirectQuery(
             sa.select(*(column[name] for name in Document.__struct_fields__)).where(
-                column.store == sa.bindparam("in_store"), column.digest == sa.bindparam("with_digest")
+                column.store == sa.bindparam("in_store"), column.id == sa.bindparam("with_id")
             ),
-            ("in_store", "with_digest"),
+            ("in_store", "with_id"),
         )
 
     def _start(self) -> None:
@@ -142,7 +142,7 @@ class StoreReader:
             if change.is_emptied or (key in change.keys and not isinstance(made, Patch)):
                 return made if isinstance(made, Document) else None
         with self._database.read() as connection:
-            row = self._one.row(connection, (store.digest, key_digest(key)))
+            row = self._one.row(connection, (store.digest, key_id(key)))
         found = None if row is None else Document(*row)
         return found.patched(made) if found is not None and isinstance(made, Patch) else found
 

@@ -9,9 +9,12 @@ import itertools
 import json
 import math
 import pickle
+import subprocess
+import sys
 import threading
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +22,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import store_worker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -375,6 +379,7 @@ class TestValues:
         with pytest.raises(ValueError, match="nothing that contains itself"):
             store.set("a", loop)
 
+    @pytest.mark.long
     def test_what_is_small_and_says_much(self, store):
         laughs = "ha"
         for _ in range(60):
@@ -924,6 +929,91 @@ class TestOthers:
         assert store.get("a") == 2
         assert draft.get_single_frame("f").id == "f"
         engine.verify()
+
+
+@contextmanager
+def worker(command, folder):
+    """A process that does something to the stores of a folder."""
+    program = [sys.executable, store_worker.__file__, command, str(folder)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class TestProcesses:
+    def test_they_see_each_other_at_once(self, tmp_path):
+        folder = tmp_path / "engine"
+        with framelode.connect(folder) as engine, worker("answer", folder) as process:
+            store = ExecutionStore.create("shared")
+
+            def ask(*request):
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+                return json.loads(process.stdout.readline())
+
+            for number in range(20):
+                store.set("mine", number)
+                assert ask("get", "mine") == number
+                ask("set", "theirs", [number])
+                assert store.get("theirs") == [number]
+                assert ask("list_keys") == store.list_keys()
+            ask("set", "short", 1, 0)
+            assert not store.has("short")
+            assert ask("delete", "mine") is True
+            assert store.delete("mine") is False
+            engine.verify()
+        engine.close()
+
+    def test_killed_amid_set_many(self, tmp_path):
+        folder = tmp_path / "engine"
+        with worker("set_many", folder) as process:
+            assert process.stdout.readline() == "two parts\n"
+            process.kill()
+        with framelode.connect(folder) as engine:
+            store = ExecutionStore.create("shared")
+            assert store.service.count_keys("shared") == engine.log.head().position == 20_000
+            for _ in range(2):
+                store.set_many(store_worker.MANY, command_id="many")
+            assert {key: store.get(key) for key in store.list_keys()} == store_worker.MANY
+            assert engine.log.head().position == 25_000
+            with pytest.raises(ConflictError, match="was recorded for another request"):
+                store.set_many({"key 0": 0}, command_id="many")
+            engine.verify()
+        engine.close()
+
+
+class TestDatabases:
+    def test_sqlite_and_postgresql_record_the_same(self, tmp_path, postgres_url):
+        logs = []
+        for number, url in enumerate((tmp_path / "engine", postgres_url)):
+            clock, ids = Clock(), itertools.count(1)
+            blobs = tmp_path / f"blobs {number}"
+            with framelode.connect(
+                url, clock=clock, new_id=lambda ids=ids: f"{next(ids):032x}", blobs=blobs
+            ) as engine:
+                with framelode.acting(actor="me"):
+                    self.use(ExecutionStore.create("s", "d"), clock)
+                engine.verify()
+                logs.append((engine.log.uuid, engine.log.head(), kinds(engine)))
+            engine.close()
+        assert logs[0] == logs[1]
+
+    def use(self, store, clock):
+        store.service.create_store("s", {"m": [1]}, "evict")
+        store.set_many({key: key for key in HOSTILE}, ttl=1)
+        store.set_many({f"k{n}": bytes([n]) for n in range(50)}, command_id="c")
+        clock.pass_(1)
+        store.set("é", UUID(int=1))
+        store.update_ttl("k1", 5)
+        store.update_policy("k2", "evict")
+        store.delete("k3")
+        store.clear_cache()
+        assert store.list_keys() == [*sorted(f"k{n}" for n in range(50) if n not in {1, 2, 3}), "é"]
+        store.clear()
+        store.set("last", None)
+        assert store.service.delete_store("s") == 1
 
 
 class TestLog:

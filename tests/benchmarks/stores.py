@@ -1,0 +1,103 @@
+"""Execution stores beside bare commits of SQLite: `python tests/benchmarks/stores.py [KEYS]`.
+
+Prints sets one by one, `set_many` and gets a second, with few and with KEYS keys (a million), and how long a rebuild takes.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import framelode
+from framelode.adapters.execution_store import ExecutionStore
+
+SETS = 3000
+GETS = 20_000
+
+
+def settle(folder):
+    """Bring what was written before to the disk: the syncs that come would wait for it."""
+    for file in folder.rglob("*.db*"):
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def rate(what, count, work):
+    began = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - began
+    print(f"{what:<44} {count / seconds:>12,.0f}/s  {seconds:>8.2f} s", flush=True)
+    return count / seconds
+
+
+def bare_commits(folder):
+    """Commit one row after the other, durable: what a disk allows."""
+    with closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (number INTEGER PRIMARY KEY, value BLOB)")
+
+        def work():
+            for _ in range(SETS):
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("INSERT INTO kept (value) VALUES (?)", (bytes(300),))
+                connection.execute("COMMIT")
+
+        return rate("bare SQLite commits (WAL, FULL)", SETS, work)
+
+
+def sets(store, what, folder):
+    def work():
+        for number in range(SETS):
+            store.set(f"{what} {number}", {"number": number, "name": "pizza"})
+
+    settle(folder)
+    commits = bare_commits(folder)
+    found = rate(f"set, one by one, {what}", SETS, work)
+    print(f"{'':<44} {found / commits:>12.2f} of bare commits")
+
+
+def gets(store, what, keys):
+    chosen = random.Random(0).choices(keys, k=GETS)
+
+    def work():
+        for key in chosen:
+            store.get(key)
+
+    store.get(keys[0])
+    rate(f"get, warm, {what}", GETS, work)
+
+
+def main(keys):
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        folder = Path(name)
+        engine = framelode.connect(folder / "engine")
+        store = ExecutionStore.create("benchmark")
+        sets(store, "an empty store", folder)
+        gets(store, "few keys", [f"an empty store {number}" for number in range(SETS)])
+        values = {f"key {number}": {"number": number, "name": "pizza"} for number in range(keys)}
+        rate(f"set_many, {keys:,} keys", keys, lambda: store.set_many(values))
+        began = time.perf_counter()
+        count = store.service.count_keys("benchmark")
+        print(
+            f"{'count_keys after it, catching up':<44} {count:>12,}    {time.perf_counter() - began:>8.2f} s"
+        )
+        began = time.perf_counter()
+        store.service.count_keys("benchmark")
+        print(f"{'count_keys again':<44} {count:>12,}    {time.perf_counter() - began:>8.3f} s")
+        gets(store, f"{keys:,} keys", list(values))
+        sets(store, f"{keys:,} keys", folder)
+        head = engine.log.head().position
+        rate("rebuild of all projections, events", head, engine.rebuild)
+        gets(store, "after the rebuild", list(values))
+        engine.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
