@@ -26,7 +26,7 @@ _IN_ORDER = {
         "a batch must follow the head of the log and the head of its stream",
     ),
     "record_body": (
-        """EXISTS (SELECT 1 FROM {schema}.record_body WHERE first_position >= NEW.first_position)
+        """NEW.first_position <= (SELECT max(first_position) FROM {schema}.record_body)
         OR NOT EXISTS (SELECT 1 FROM {schema}.record_batch WHERE first_position = NEW.first_position)""",
         "a body must belong to the batch just recorded",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import ExitStack, closing
 
@@ -10,6 +11,7 @@ import pytest
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
+from framelode.adapters.sql import postgres_guards
 from framelode.adapters.sql.postgres import PostgresDatabase
 from framelode.engine.errors import StorageError
 from framelode.projections.runner import Runner
@@ -105,6 +107,21 @@ class TestUpkeep:
             assert reader.execute(counted).fetchone() == before
             reader.execute("COMMIT")
             assert reader.execute(counted).fetchone()[0] == engine.log.head().position
+
+    def test_a_long_log_makes_no_append_slow(self, engine, draft, maintenance):
+        """The triggers look everything up by indexes, also by the plans of a session that has lasted."""
+        draft.add_frames(frames(20, 320), batch_size=1)
+        maintenance.execute("SET plan_cache_mode TO force_generic_plan")
+        for table in ("append", "record_batch", "record_body"):
+            condition = postgres_guards._IN_ORDER[table][0].format(schema="framelode")
+            given = sorted(set(re.findall(r"NEW\.\w+", condition)))
+            for number, name in enumerate(given, 1):
+                condition = condition.replace(name, f"${number}")
+            maintenance.execute(f"PREPARE {table} AS SELECT {condition}".encode())
+            plan = f"EXPLAIN EXECUTE {table}({', '.join(['NULL'] * len(given))})"
+            lines = [line for (line,) in maintenance.execute(plan.encode())]
+            assert "Index" in "".join(lines)
+            assert "Seq Scan" not in "".join(lines), lines
 
 
 class TestTwoLogs:
