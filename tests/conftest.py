@@ -58,7 +58,7 @@ def new_ticks():
     return Ticks
 
 
-ON_POSTGRES = {"test_hyperdatasets"}
+ON_POSTGRES = {"test_hyperdatasets", "test_pins_on_engines"}
 """Modules whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .datasets import Datasets, Status
+from .datasets import Datasets
 from .errors import DatasetNotFoundError
 from .families import DatachainDataset, Dataset, DVCDataset, URLDataset
 from .records import (
@@ -14,6 +14,7 @@ from .records import (
     Meta,
     URLDatasetLock,
 )
+from .status import Status
 
 __all__ = [
     "DVCDataset",

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,24 +29,14 @@ from .files import PinFiles, Stamp
 from .ledger import Ledger, state_of
 from .project import MANIFEST, Project
 from .reach import TIMEOUT, Progress, Reach, root_of
-from .records import URLDatasetLock, lock_of, spec_of
-from .sameness import has_moved
-from .url_source import read_url
+from .records import lock_of, spec_of
+from .status import Status, status_of
 
 if TYPE_CHECKING:
     from ..connection import Engine
 
 _UPDATED = {"dvc": ("rev",), "dc": ("version", "record"), "url": ()}
 _TRIES = 10
-
-
-class Status(StrEnum):
-    """How a dataset stands: as it was locked, moved on, its spec edited since, or without lock or source."""
-
-    ok = "ok"
-    stale = "stale"
-    invalidated = "invalidated"
-    missing = "missing"
 
 
 class Datasets(Mapping[str, Dataset]):
@@ -220,7 +209,7 @@ class Datasets(Mapping[str, Dataset]):
             A source cannot be read, or does not answer in time.
         """
         names = list(self) if name is None else [name]
-        return {each: self._status(self[each]) for each in names}
+        return {each: status_of(self[each], self.reach) for each in names}
 
     def at(self, moment: Moment) -> dict[str, Dataset]:
         """Return the datasets as they were recorded at a moment; of long lists of files only what sums them up.
@@ -376,20 +365,6 @@ class Datasets(Mapping[str, Dataset]):
             raise ConflictError(
                 f"the dataset {shorten(name)} is in {held.manifest_path} already: give that manifest to replace it"
             )
-
-    def _status(self, dataset: Dataset) -> Status:
-        if dataset._invalidated:  # noqa: SLF001 - of this package
-            return Status.invalidated
-        if dataset.lock is None:
-            return Status.missing
-        try:
-            if isinstance(dataset.lock, URLDatasetLock):
-                moved = has_moved(dataset.lock, *read_url(dataset.spec.url, self.reach, times=True))
-            else:
-                moved = dataset.update(self).lock != dataset.lock
-        except NotFoundError:
-            return Status.missing
-        return Status.stale if moved else Status.ok
 
     def _recorded(self, pin: PinChange) -> Dataset:
         state = pin.after or {}

@@ -135,9 +135,10 @@ class Project:
         with ExitStack() as held:
             for folder in (manifest.parent, *manifest.parent.parents):
                 if (folder / ".dvc").is_dir():
-                    lock = folder / _DVC_LOCK
-                    lock.parent.mkdir(exist_ok=True)
-                    held.enter_context(_held(lock, self._timeout, manifest))
+                    if not _locks_by_links(folder / ".dvc"):
+                        lock = folder / _DVC_LOCK
+                        lock.parent.mkdir(exist_ok=True)
+                        held.enter_context(_held(lock, self._timeout, manifest))
                     break
             yield
 
@@ -153,6 +154,13 @@ def hidden_folder(folder: Path) -> Path:
     except OSError as error:
         raise UsageError(f"{hidden} cannot be made: {error.strerror or error}") from error
     return hidden
+
+
+def _locks_by_links(configuration: Path) -> bool:
+    """Say whether DVC is told to lock by hard links: a lock file that we make would be in its way."""
+    files = [configuration / name for name in ("config", "config.local")]
+    texts = [file.read_text("utf-8", "replace") for file in files if file.is_file()]
+    return any(re.search(r"^\s*hardlink_lock\s*=\s*(?i:true|yes|on|1)", text, re.MULTILINE) for text in texts)
 
 
 @contextmanager

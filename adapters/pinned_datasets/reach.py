@@ -61,7 +61,7 @@ def root_of(repo: Any) -> Path:
 
 def reach_of(repo: Any, callback: Progress | None = None) -> Reach:
     """Return what to resolve with: that of a `Datasets`, else the defaults for a folder."""
-    reach = getattr(repo, "reach", None)
+    reach = repo if isinstance(repo, Reach) else getattr(repo, "reach", None)
     if isinstance(reach, Reach):
         return msgspec.structs.replace(reach, callback=callback)
     from ..connection import current_engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import pytest
 from dvc_project import read_datasets, run_dvc
@@ -23,11 +24,16 @@ def source(tmp_path_factory):
     return repository
 
 
-@pytest.fixture
-def project(tmp_path):
-    repository = GitRepository(tmp_path / "project")
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory):
+    repository = GitRepository(tmp_path_factory.mktemp("dvc") / "project")
     run_dvc(repository.folder, "init", "-q")
     return repository.folder
+
+
+@pytest.fixture
+def project(tmp_path, initialised):
+    return shutil.copytree(initialised, tmp_path / "project")
 
 
 @pytest.fixture
@@ -71,7 +77,6 @@ def test_dvc_reads_what_we_wrote(datasets, project, source, tmp_path):
     found = read_datasets(project)
     assert found == {name: plain(dataset) for name, dataset in datasets.items()}
     assert found["parametrized"]["lock"]["rev_lock"] == source.first
-    run_dvc(project, "stage", "list")
 
 
 def test_we_read_what_dvc_wrote(datasets, project, source, tmp_path):
@@ -108,6 +113,7 @@ def test_we_read_what_dvc_wrote(datasets, project, source, tmp_path):
     assert [change.kind for change in datasets.history("git")] == ["observed", "updated", "observed"]
 
 
+@pytest.mark.long
 def test_what_dvc_keeps_of_other_tools_stays(datasets, project, source, tmp_path):
     """Its stages and their locks live in the same files."""
     run_dvc(project, "stage", "add", "-n", "make", "-o", "out", "echo 1 > out")
@@ -137,4 +143,8 @@ def test_a_command_of_dvc_that_holds_its_lock_is_waited_for(datasets, project, t
         with pytest.raises(StorageError, match="dvc.yaml is being written by somebody else"):
             hasty.add("file", "../file", "url")
         assert not (project / "dvc.yaml").exists()
+        with (project / ".dvc" / "config").open("a") as config:
+            config.write("[core]\n    hardlink_lock = true\n")
+        hasty.add("other", "../file", "url")
+    (project / ".dvc" / "config").write_text("")
     assert datasets.add("file", "../file", "url").lock is not None

@@ -1,0 +1,43 @@
+"""How a dataset stands: its lock compared with its source."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ...engine.errors import NotFoundError
+from .families import Dataset
+from .reach import Reach
+from .records import URLDatasetLock
+from .sameness import has_moved
+from .url_source import read_url
+
+
+class Status(StrEnum):
+    """How a dataset stands: as it was locked, moved on, its spec edited since, or without lock or source."""
+
+    ok = "ok"
+    stale = "stale"
+    invalidated = "invalidated"
+    missing = "missing"
+
+
+def status_of(dataset: Dataset, reach: Reach) -> Status:
+    """Return how a dataset stands.
+
+    Raises
+    ------
+    StorageError
+        Its source cannot be read, or does not answer in time.
+    """
+    if dataset._invalidated:  # noqa: SLF001 - of this package
+        return Status.invalidated
+    if dataset.lock is None:
+        return Status.missing
+    try:
+        if isinstance(dataset.lock, URLDatasetLock):
+            moved = has_moved(dataset.lock, *read_url(dataset.spec.url, reach, times=True))
+        else:
+            moved = dataset.update(reach).lock != dataset.lock
+    except NotFoundError:
+        return Status.missing
+    return Status.stale if moved else Status.ok
