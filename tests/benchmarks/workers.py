@@ -103,7 +103,7 @@ def measure(folder: Path, rounds: int, workers: int, *, dask: bool) -> None:
         "one process": lambda engine: engine.rebuild(),
         f"{workers} processes": rebuild_on_new(workers),
     }
-    times: dict[str, list[float]] = {}
+    timings: dict[str, list[Timing]] = {}
     with ExitStack() as stack:
         if dask:
             cluster = stack.enter_context(dask_cluster(workers))
@@ -118,15 +118,29 @@ def measure(folder: Path, rounds: int, workers: int, *, dask: bool) -> None:
                 timing = Timing()
                 work(engine)
                 timing.stop()
-                times.setdefault(name, []).append(timing.clock)
+                timings.setdefault(name, []).append(timing)
                 print(
                     f"{name:18} {timing.clock:7.2f} s  {events / timing.clock:10,.0f} events/s   "
                     f"{timing.own:6.2f} {timing.here:6.2f} {timing.others:6.2f}",
                     flush=True,
                 )
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    for name in list(ways)[1:]:
-        print(f"{name}: {medians['one process'] / medians[name]:.2f} times as fast as one process  aim {AIM}")
+    report(timings)
+
+
+def report(timings: dict[str, list[Timing]]) -> None:
+    """Print how much faster each way is than the first: by the medians, and by the times that were disturbed least."""
+    medians = {name: statistics.median(one.clock for one in found) for name, found in timings.items()}
+    calm = {name: min(found, key=lambda one: one.others / one.clock) for name, found in timings.items()}
+    first, *more = timings
+    for name in more:
+        shares = [
+            f"{calm[way].others / calm[way].clock / (os.cpu_count() or 1):.0%}" for way in (first, name)
+        ]
+        print(
+            f"{name}: {medians[first] / medians[name]:.2f} times as fast by the medians; "
+            f"{calm[first].clock / calm[name].clock:.2f} by the least disturbed times, when others took "
+            f"{' and '.join(shares)} of the processors  aim {AIM}"
+        )
 
 
 def main() -> None:
