@@ -16,9 +16,11 @@ _INDEXES = """SELECT i.indexrelid::int8 AS oid, quote_ident(c.relname) AS index,
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_am m ON m.oid = c.relam
 WHERE c.relnamespace = %(schema)s::regnamespace AND m.amname = 'btree' ORDER BY c.relname"""
+# By its number: by name the server might look into schemas that this role may not see, in whatever order it joins.
 _AMCHECK = """SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-WHERE e.extname = 'amcheck'
-AND has_function_privilege(format('%%I.bt_index_check(regclass,boolean)', n.nspname), 'EXECUTE')"""
+    JOIN pg_proc p ON p.pronamespace = n.oid
+WHERE e.extname = 'amcheck' AND p.proname = 'bt_index_check' AND p.pronargs = 2
+AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')"""
 _TABLE_ALONE = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
 _INDEX_ALONE = ("enable_seqscan", "enable_bitmapscan")
 
