@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters.connection import Engine, connect, current_engine
+    from .adapters.execution_store.store import ExecutionStore
     from .adapters.hyperdatasets.blame import Blame
     from .adapters.hyperdatasets.bulk import BulkContext
     from .adapters.hyperdatasets.dataset import Dataset
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         FramelodeError,
         FramesRejected,
         IntegrityError,
+        InvalidTypeError,
         InvalidValueError,
         NotFoundError,
         PublishedError,
@@ -66,12 +68,14 @@ __all__ = [
     "DiffStats",
     "Ellipse2D",
     "Engine",
+    "ExecutionStore",
     "FrameDiff",
     "FrameGroup",
     "FramelodeError",
     "FramesRejected",
     "ImageAnnotation",
     "IntegrityError",
+    "InvalidTypeError",
     "InvalidValueError",
     "KeyPoints2D",
     "KeyPoints3D",
@@ -96,6 +100,7 @@ __all__ = [
 
 _HOMES = {
     "adapters.connection": ("Engine", "connect", "current_engine"),
+    "adapters.execution_store.store": ("ExecutionStore",),
     "adapters.hyperdatasets.blame": ("Blame",),
     "adapters.hyperdatasets.bulk": ("BulkContext",),
     "adapters.hyperdatasets.dataset": ("Dataset",),
@@ -127,6 +132,7 @@ _HOMES = {
         "FramelodeError",
         "FramesRejected",
         "IntegrityError",
+        "InvalidTypeError",
         "InvalidValueError",
         "NotFoundError",
         "PublishedError",

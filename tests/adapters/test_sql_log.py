@@ -21,6 +21,7 @@ from framelode.adapters.sql import sqlite as database_module
 from framelode.adapters.sql.log import SqlLog
 from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.sqlite import SqliteDatabase, needs_write_lock
+from framelode.adapters.sql.write_lock import WriteLock
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.errors import (
     ConcurrencyError,
@@ -447,6 +448,25 @@ class TestDatabase:
             log.append(append(batch("a")), lambda connection: held.append(lock.is_locked))
             assert held == [True]
             assert not lock.is_locked
+
+    def test_a_lock_whose_file_was_deleted_is_taken_on_the_new_one(self, tmp_path):
+        one, two = (WriteLock(str(tmp_path / "lock")) for _ in range(2))
+        one.acquire(1)
+        one.release()
+        (tmp_path / "lock").unlink()
+        two.acquire(1)
+        with pytest.raises(TimeoutError):
+            one.acquire(0)
+        two.release()
+        one.acquire(1)
+        one.acquire(1)
+        one.release()
+        assert one.is_locked
+        with pytest.raises(TimeoutError):
+            two.acquire(0)
+        one.release()
+        one.close()
+        two.close()
 
     def test_releases_without_the_fault_take_no_lock(self, tmp_path, monkeypatch):
         monkeypatch.setattr(database_module, "needs_write_lock", lambda: False)
