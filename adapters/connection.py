@@ -37,6 +37,7 @@ from .engine_history import EngineHistory
 from .engine_stores import EngineStores
 from .places import PostgresPlace
 from .projection_store import open_projections
+from .snapshot_shelf import open_shelf
 from .sql.log import SqlLog
 from .sql.opening import open_database
 
@@ -104,7 +105,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         projections = (self.catalog, self.stats, *folds)
         self.runner = Runner(self.log, self._store, projections)
         self.aggregates = Aggregates(self.log)
-        self._snapshots = Snapshots(self._store, self.log)
+        self._snapshots = Snapshots(open_shelf(where, self._store, self.log), self.log)
         self.states = States(self.log, self.parent_of, self._snapshots)
         self._write_side: WriteSide | None = None
         self._moments: Moments | None = None

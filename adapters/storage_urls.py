@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import re
 
+from ..engine.objects import OBJECT_STORES, scheme_of
+
 _ACCOUNT = re.compile(r"([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")
 _AZURE = {"az", "azure", "abfs", "abfss"}
+
+
+def is_object_store(url: str) -> bool:
+    """Say whether a URL is that of a store that many machines share, whose objects are seen whole or not at all."""
+    return scheme_of(url) in OBJECT_STORES
 
 
 def fsspec_url(url: str) -> str:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import io
-import os
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from .blob_place import TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
-from .errors import UsageError
-from .object_errors import is_permanent, reason
+from .blob_place import DERIVED, TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
+from .objects import Objects, below, modified
+
+logger = logging.getLogger("framelode.blobs")
 
 _THREADS = 16
 _READ_BYTES = 8 * 1024 * 1024
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_OF_ONE_SIZE = 1_000
-_ATOMIC_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
-_MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class FsspecPlace(BlobPlace):
     """A folder or prefix of an fsspec filesystem.
 
-    A file is streamed to a temporary name and moved by the filesystem itself: a copy inside the store where it
-    has no rename. Its filesystem promises durability when a file is closed, so there is nothing to sync.
+    A small content is put under its name at once, on the condition that there is none. A large one is streamed to a
+    temporary name and moved by the filesystem itself: a copy inside the store where it has no rename. Its
+    filesystem promises durability when a file is closed, so there is nothing to sync.
 
     Parameters
     ----------
@@ -37,6 +36,8 @@ class FsspecPlace(BlobPlace):
         An fsspec URL such as ``s3://bucket/blobs`` or ``memory://blobs``.
     filesystem : fsspec filesystem, optional
         One made already; `url` is then a path on it.
+    sleep : callable
+        Waits for some seconds before a store that refuses is asked again; injected in tests.
 
     Raises
     ------
@@ -44,69 +45,39 @@ class FsspecPlace(BlobPlace):
         The URL is of an unknown kind, or its library is not installed.
     """
 
-    def __init__(self, url: str, filesystem: Any = None) -> None:
-        self.name = url.rstrip("/")
+    def __init__(self, url: str, filesystem: Any = None, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.objects = Objects(url, filesystem, sleep=sleep)
+        self.name = self.objects.name
         self.threads = _THREADS
-        self._given = filesystem
-        self._opened: tuple[int, Any, str] | None = None
-        protocol = self._fs.protocol
         # Readers of an in-memory file share its file pointer.
-        in_memory = "memory" in (protocol if isinstance(protocol, tuple | list) else (protocol,))
+        in_memory = "memory" in self.objects.protocols
         self._reading: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
 
     @property
     def _fs(self) -> Any:
-        return self._connection()[1]
-
-    def _connection(self) -> tuple[int, Any, str]:
-        """Return the filesystem and the path on it, opened anew after a fork."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), *self._connect())
-        return self._opened
-
-    def _connect(self) -> tuple[Any, str]:
-        if self._given is not None:
-            return self._given, self._given._strip_protocol(self.name)  # noqa: SLF001 - fsspec's own way to say it
-        from fsspec.core import url_to_fs
-
-        try:
-            filesystem, root = url_to_fs(self.name)
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"the blob store {self.name} cannot be opened: {error}") from error
-        return filesystem, root.rstrip("/")
+        return self.objects.fs
 
     def _at(self, name: str) -> str:
-        return f"{self._connection()[2]}/{name}"
+        return self.objects.at(name)
 
     def opener(self) -> Callable[[], BlobPlace]:
         """Return what opens this place in another process."""
-        return partial(FsspecPlace, self.name, self._given)
+        return partial(FsspecPlace, self.name, self.objects.given)
 
     def create(self) -> Sink:
         """Begin a temporary file."""
         name = uuid.uuid4().hex
         path = self._at(f"{TEMPORARY}/{name}")
-        with self._translated():
-            return _ObjectSink(
-                name, self._with_folder(path, lambda: self._fs.open(path, "wb", block_size=_PART_BYTES)), self
-            )
+        with self.objects.writing():
+            file = self.objects.with_folder(path, lambda: self._fs.open(path, "wb", block_size=_PART_BYTES))
+        return _ObjectSink(name, file, self)
 
     def put_whole(self, data: bytes, digest: str) -> bool:
         """Write a small content under its final name where a put is seen whole or not at all."""
-        protocol = self._fs.protocol
-        if not _ATOMIC_PUTS & set(protocol if isinstance(protocol, tuple | list) else (protocol,)):
+        if not self.objects.puts_whole:
             return False
-        with self._translated():
-            self._fs.pipe_file(self._at(blob_name(digest)), data)
+        self.objects.keep(blob_name(digest), data)
         return True
-
-    def _with_folder(self, path: str, work: Callable[[], Any]) -> Any:
-        """Do something that needs the folder of a path, made only when it is missed."""
-        try:
-            return work()
-        except FileNotFoundError:
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            return work()
 
     def discard(self, temporary: str) -> None:
         """Drop a temporary file."""
@@ -121,8 +92,12 @@ class FsspecPlace(BlobPlace):
     def move(self, temporary: str, digest: str) -> None:
         """Give a temporary file its final name."""
         source, target = self._at(f"{TEMPORARY}/{temporary}"), self._at(blob_name(digest))
-        with self._translated():
-            self._with_folder(target, lambda: self._fs.mv(source, target))
+        if self.objects.is_store:
+            self.objects.insist(lambda: self._fs.cp_file(source, target))
+            self.discard(temporary)
+            return
+        with self.objects.translated():
+            self.objects.with_folder(target, lambda: self._fs.mv(source, target))
 
     def sync_moved(self, digests: Sequence[str], since: Since) -> None:
         """Do nothing: the move was durable."""
@@ -130,8 +105,7 @@ class FsspecPlace(BlobPlace):
     def size(self, digest: str) -> int | None:
         """Return the bytes of a blob, None when it is not here."""
         try:
-            with self._translated():
-                found = self._fs.info(self._at(blob_name(digest)), refresh=True)
+            found = self.objects.insist(lambda: self._fs.info(self._at(blob_name(digest)), refresh=True))
         except FileNotFoundError:
             return None
         return int(found["size"]) if found["type"] == "file" else None
@@ -146,8 +120,12 @@ class FsspecPlace(BlobPlace):
 
     def read_within(self, digest: str, start: int, stop: int) -> bytes:
         """Return a range that lies inside a blob."""
-        with self._translated(), self._reading:
-            return bytes(self._fs.cat_file(self._at(blob_name(digest)), start=start, end=stop))
+
+        def read() -> bytes:
+            with self._reading:
+                return bytes(self._fs.cat_file(self._at(blob_name(digest)), start=start, end=stop))
+
+        return self.objects.insist(read)
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading, some megabytes at a time."""
@@ -158,54 +136,38 @@ class FsspecPlace(BlobPlace):
 
     def delete(self, digests: Sequence[str]) -> None:
         """Delete blobs."""
-        if not digests:
-            return
-        try:
-            with self._translated():
-                self._fs.rm([self._at(blob_name(digest)) for digest in digests])
-        except FileNotFoundError:
-            self.delete([digest for digest in digests if self.size(digest) is not None])
+        self.objects.delete([blob_name(digest) for digest in digests])
 
     def entries(self) -> Iterator[Entry]:
         """Yield every file, a prefix at a time."""
-        with self._translated():
-            root = self._connection()[2]
-            self._fs.invalidate_cache()
-            if not self._fs.exists(root):
-                return
-            for info in sorted(self._fs.ls(root, detail=True), key=lambda info: info["name"]):
-                if info["type"] == "file":
-                    yield self._entry(root, info)
-                elif _below(root, info["name"]) != TEMPORARY:
-                    found = self._fs.find(info["name"], detail=True)
-                    yield from (self._entry(root, found[name]) for name in sorted(found))
+        root = self.objects.root
 
-    def _entry(self, root: str, info: dict[str, Any]) -> Entry:
-        name = _below(root, info["name"])
-        return Entry(name, digest_of(name), int(info["size"] or 0), _modified(info))
+        def look() -> list[dict[str, Any]]:
+            self._fs.invalidate_cache()
+            return self._fs.ls(root, detail=True) if self._fs.exists(root) else []
+
+        for info in sorted(self.objects.insist(look), key=lambda info: info["name"]):
+            name = below(root, info["name"])
+            if info["type"] == "file":
+                yield self._entry(name, info)
+            elif name not in {TEMPORARY, DERIVED}:
+                found = self.objects.find(name)
+                yield from (self._entry(f"{name}/{file}", found[file]) for file in sorted(found))
+
+    def _entry(self, name: str, info: dict[str, Any]) -> Entry:
+        return Entry(name, digest_of(name), int(info["size"] or 0), modified(info))
 
     def clean(self, older_than: float) -> int:
-        """Drop temporary files that nothing was written to for some seconds."""
-        folder, removed = self._at(TEMPORARY), 0
-        with self._translated():
-            self._fs.invalidate_cache()
-            found = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
-            for name, info in found.items():
-                modified = _modified(info)
-                if modified and time.time() - modified > older_than:
-                    self._fs.rm_file(name)
-                    removed += 1
-        return removed
-
-    @contextmanager
-    def _translated(self) -> Generator[None, None, None]:
+        """Drop temporary files that nothing was written to for some seconds, and uploads that were never finished."""
         try:
-            yield
-        except (FileNotFoundError, UsageError):
-            raise
-        except Exception as error:  # each filesystem raises what its own library raises
-            message = f"blob store {self.name}: {reason(error)}"
-            raise PlaceError(message, permanent=is_permanent(error)) from error
+            written = {name: modified(info) for name, info in self.objects.find(TEMPORARY).items()}
+            old = [name for name, when in written.items() if when and time.time() - when > older_than]
+            self.objects.delete([f"{TEMPORARY}/{name}" for name in old])
+            return len(old) + self.objects.insist(lambda: self.objects.drop_unfinished(older_than))
+        except (PlaceError, FileNotFoundError) as error:
+            # Whoever stores something goes on: the next one cleans up.
+            logger.info("leftovers of %s stay for now: %s", self.name, error)
+            return 0
 
 
 class _ObjectSink(Sink):
@@ -216,7 +178,7 @@ class _ObjectSink(Sink):
         self._left = _PART_BYTES * _PARTS_OF_ONE_SIZE
 
     def write(self, data: bytes | memoryview) -> None:
-        with self._place._translated():  # noqa: SLF001 - of this module
+        with self._place.objects.writing():
             self._file.write(bytes(data))
         self._left -= len(data)
         if self._left <= 0 and hasattr(self._file, "blocksize"):
@@ -226,7 +188,7 @@ class _ObjectSink(Sink):
             self._left = self._file.blocksize * _PARTS_OF_ONE_SIZE
 
     def close(self) -> None:
-        with self._place._translated():  # noqa: SLF001
+        with self._place.objects.writing():
             self._file.close()
 
 
@@ -256,14 +218,3 @@ class _RangeReader(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-def _below(root: str, name: str) -> str:
-    return name.rstrip("/").removeprefix(root).lstrip("/")
-
-
-def _modified(info: dict[str, Any]) -> float:
-    value = next((info[key] for key in _MODIFIED if info.get(key) is not None), 0)
-    if isinstance(value, datetime):
-        return value.timestamp()
-    return float(value) if isinstance(value, int | float) else 0.0

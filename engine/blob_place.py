@@ -17,6 +17,9 @@ CHUNK_BYTES = 1024 * 1024
 TEMPORARY = "tmp"
 """Folder of files that are still being written."""
 
+DERIVED = "snapshots"
+"""Folder of what is derived from the log and kept beside the blobs."""
+
 _LAYOUT = re.compile(r"([0-9a-f]{2})/(?=\1)([0-9a-f]{64})")
 
 

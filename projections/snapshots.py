@@ -1,12 +1,13 @@
-"""Snapshots of folded states: derived data beside the other projections, checked when read."""
+"""Snapshots of folded states: derived data, kept on a shelf beside the other projections, checked when read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
 
+import msgspec
 import numpy as np
-import sqlalchemy as sa
 import zstandard
 from blake3 import blake3
 from numpy.typing import NDArray
@@ -14,31 +15,92 @@ from numpy.typing import NDArray
 from ..engine.errors import NotFoundError
 from ..engine.keys import U64
 from ..engine.log import Log
-from .columns import INT64
 from .state import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
-from .store import Store
+
+logger = logging.getLogger("framelode.states")
 
 MINIMUM_EVENTS = 65_536
 
 _TOMBSTONE_BIT = np.uint64(63)
 _ROTATED_AT_ONCE = 1 << 14
 
-_tables = sa.MetaData()
-_snapshot = sa.Table(
-    "state_snapshot_v1",
-    _tables,
-    sa.Column("version_id", sa.Text, primary_key=True),
-    sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", INT64, nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False),
-    sa.Column("version", INT64, nullable=False),
-    sa.Column("total", INT64, nullable=False),
-    sa.Column("entries", INT64, nullable=False),
-    sa.Column("checksum", sa.LargeBinary, nullable=False),
-    sa.Column("mixed", sa.LargeBinary, nullable=False),
-    sa.Column("positions", sa.LargeBinary, nullable=False),
-    sa.Column("batches", sa.LargeBinary, nullable=False),
-)
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A snapshot on a shelf.
+
+    Attributes
+    ----------
+    version_id : str
+        The version.
+    position : int
+        The last position of the last batch in it.
+    digest : bytes
+        The log's digest there.
+    entries : int
+        Frames and tombstones.
+    """
+
+    version_id: str
+    position: int
+    digest: bytes
+    entries: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A state as it is kept.
+
+    Attributes
+    ----------
+    name : Kept
+        What it is a snapshot of.
+    log_uuid : str
+        The log.
+    version, total : int
+        Version of the stream there; frames.
+    mixed, positions, batches : bytes
+        Packed columns.
+    """
+
+    name: Kept
+    log_uuid: str
+    version: int
+    total: int
+    mixed: bytes
+    positions: bytes
+    batches: bytes
+
+    def checksum(self) -> bytes:
+        """Return what finds damage of the columns."""
+        hasher = blake3()
+        for part in (self.mixed, self.positions, self.batches):
+            hasher.update(blake3(part).digest())
+        return hasher.digest(length=16)
+
+
+class SnapshotShelf(ABC):
+    """Keeps snapshots of the states of one log: disposable, and written and removed beside readers."""
+
+    @abstractmethod
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:
+        """Return what is kept of some versions, of all by default.
+
+        Parameters
+        ----------
+        fresh : bool
+            As it is now; otherwise what was known a while ago will do.
+        """
+
+    @abstractmethod
+    def read(self, name: Kept) -> Snapshot | None:
+        """Return a snapshot; None when it is gone or damaged."""
+
+    @abstractmethod
+    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+        """Keep a snapshot, whole or not at all, then remove those that it replaces."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Remove all of them."""
 
 
 class Snapshots:
@@ -46,111 +108,111 @@ class Snapshots:
 
     Parameters
     ----------
-    store : Store
-        The database of the projections.
+    shelf : SnapshotShelf
+        Where they are.
     log : Log
         The log that the snapshots were folded from.
     """
 
-    def __init__(self, store: Store, log: Log) -> None:
-        self._store = store
+    def __init__(self, shelf: SnapshotShelf, log: Log) -> None:
+        self._shelf = shelf
         self._log = log
-        with store.write() as connection:
-            _tables.create_all(connection)
+        self._useless: set[Kept] = set()
 
     def load(self, version_id: str, read_rows: ReadRows, *, lte: int | None = None) -> State | None:
         """Return the state that a snapshot up to position `lte` holds, or None when there is none that fits the log."""
-        query = sa.select(_snapshot).where(_snapshot.c.version_id == version_id)
-        if lte is not None:
-            query = query.where(_snapshot.c.position <= lte)
-        with self._store.read() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None or not self._fits(row):
-            return None
-        if _checksum(row.mixed, row.positions, row.batches) != row.checksum:
-            return None
-        mixed = _unpack(row.mixed)
-        np.cumsum(mixed, out=mixed)
-        positions = _unpack(row.positions)
-        # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
-        for start in range(0, len(positions), _ROTATED_AT_ONCE):
-            some = positions[start : start + _ROTATED_AT_ONCE]
-            some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
-        first, counts = np.split(_unpack(row.batches), 2)
-        batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
-        # Position -1: whoever asks for the current state folds what has come since.
-        return State([Run(mixed, positions)], batches, row.total, -1, row.version, read_rows)
+        tried: list[Kept] = []
+        # Whoever replaces a snapshot removes it while others read: what came in its place is found by another look.
+        while (found := self._usable([version_id], lte)) and found != tried:
+            for name in found:
+                snapshot = self._shelf.read(name)
+                if snapshot is not None:
+                    return _state_of(snapshot, read_rows)
+                self._useless.add(name)
+            tried = found
+        return None
 
-    def _fits(self, row: Any) -> bool:
+    def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[Kept]:
+        """Return the snapshots that can be begun with, the newest first."""
+        kept = self._shelf.kept(version_ids, fresh=False)
+        fitting = (name for name in kept if (lte is None or name.position <= lte) and self._fits(name))
+        return sorted(fitting, key=lambda name: -name.position)
+
+    def _fits(self, name: Kept) -> bool:
         """Say whether a snapshot is of this log; one that was restored or replaced is another."""
-        if row.log_uuid != self._log.uuid:
+        if name in self._useless:
             return False
         try:
-            batch = self._log.batch_at(row.position)
+            batch = self._log.batch_at(name.position)
         except NotFoundError:
             return False
-        return batch.digest == row.digest and batch.last_position == row.position
+        return batch.digest == name.digest and batch.last_position == name.position
 
     def may_be_due(self, events: int) -> bool:
         """Say whether so many events that no snapshot holds are enough to ask for one."""
         return events >= MINIMUM_EVENTS
 
     def positions(self) -> dict[str, int]:
-        """Return the position of every snapshot of this log, by version."""
-        column = _snapshot.c
-        query = sa.select(column.version_id, column.log_uuid, column.position, column.digest)
-        with self._store.read() as connection:
-            rows = connection.execute(query).all()
-        return {row.version_id: row.position for row in rows if self._fits(row)}
+        """Return the position of every version's newest snapshot."""
+        return {name.version_id: name.position for name in reversed(self._usable(None))}
 
     def drop(self) -> None:
         """Delete all snapshots; they come again."""
-        with self._store.write() as connection:
-            connection.execute(sa.delete(_snapshot))
+        self._shelf.drop()
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
         """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
         chain = _chain(version_id, parent_of)
-        column = _snapshot.c
-        with self._store.read() as connection:
-            query = sa.select(column.version_id, column.entries, column.position).where(
-                column.version_id.in_(chain)
-            )
-            known = connection.execute(query).all()
-        newest = max(known, key=lambda row: row.position, default=None)
-        since = int(
-            state.batches.counts[state.batches.first_positions > (newest.position if newest else 0)].sum()
-        )
-        if since < MINIMUM_EVENTS or since < (newest.entries if newest else 0) // 2:
+        # What was known a while ago mostly says already that it is too early.
+        if not self._is_due(state, self._shelf.kept(chain, fresh=False)):
             return False
-        values = self._values(version_id, state)
-        with self._store.write() as connection:
-            connection.execute(sa.delete(_snapshot).where(column.version_id.in_(chain)))
-            connection.execute(_snapshot.insert(), values)
+        kept = self._shelf.kept(chain)
+        if not self._is_due(state, kept):
+            return False
+        snapshot = self._snapshot_of(version_id, state)
+        outdated = [
+            name for name in kept if name != snapshot.name and name.position <= snapshot.name.position
+        ]
+        self._shelf.write(snapshot, outdated)
+        self._useless.discard(snapshot.name)
         return True
 
-    def _values(self, version_id: str, state: State) -> dict[str, Any]:
+    def _is_due(self, state: State, kept: Iterable[Kept]) -> bool:
+        usable = (name for name in kept if name not in self._useless)
+        newest = max(usable, key=lambda name: name.position, default=None)
+        after = newest.position if newest else 0
+        since = int(state.batches.counts[state.batches.first_positions > after].sum())
+        return since >= MINIMUM_EVENTS and since >= (newest.entries if newest else 0) // 2
+
+    def _snapshot_of(self, version_id: str, state: State) -> Snapshot:
         run = state.settled()
         deleted = (run.positions >= TOMBSTONE).astype(np.uint64)
-        mixed = _pack(np.diff(run.mixed, prepend=np.uint64(0)))
-        positions = _pack(((run.positions & POSITION) << np.uint64(1)) | deleted)
         first = np.diff(state.batches.first_positions, prepend=np.uint64(0))
-        batches = _pack(np.concatenate((first, state.batches.counts)))
         last = self._log.batch_at(int(state.batches.first_positions[-1]))
-        return {
-            "version_id": version_id,
-            "log_uuid": self._log.uuid,
-            "position": last.last_position,
-            "digest": last.digest,
+        return Snapshot(
+            Kept(version_id, last.last_position, last.digest, len(run)),
+            self._log.uuid,
             # A snapshot may be of a state in which an inherited batch is the last one.
-            "version": last.last_version if last.stream_id == version_id else 0,
-            "total": state.total,
-            "entries": len(run),
-            "checksum": _checksum(mixed, positions, batches),
-            "mixed": mixed,
-            "positions": positions,
-            "batches": batches,
-        }
+            last.last_version if last.stream_id == version_id else 0,
+            state.total,
+            _pack(np.diff(run.mixed, prepend=np.uint64(0))),
+            _pack(((run.positions & POSITION) << np.uint64(1)) | deleted),
+            _pack(np.concatenate((first, state.batches.counts))),
+        )
+
+
+def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
+    mixed = _unpack(snapshot.mixed)
+    np.cumsum(mixed, out=mixed)
+    positions = _unpack(snapshot.positions)
+    # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
+    for start in range(0, len(positions), _ROTATED_AT_ONCE):
+        some = positions[start : start + _ROTATED_AT_ONCE]
+        some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
+    first, counts = np.split(_unpack(snapshot.batches), 2)
+    batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
+    # Position -1: whoever asks for the current state folds what has come since.
+    return State([Run(mixed, positions)], batches, snapshot.total, -1, snapshot.version, read_rows)
 
 
 def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]:
@@ -160,13 +222,6 @@ def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]
         chain.append(current)
         current = parent_of(current)
     return chain
-
-
-def _checksum(*parts: bytes) -> bytes:
-    hasher = blake3()
-    for part in parts:
-        hasher.update(blake3(part).digest())
-    return hasher.digest(length=16)
 
 
 def _pack(numbers: U64) -> bytes:

@@ -129,11 +129,7 @@ class States:
             state = self.current(version_id)
             if self._snapshots is not None and self._snapshots.may_be_due(state.unsaved):
                 state.unsaved = 0
-                try:
-                    self._snapshots.save(version_id, state, self.parent_of)
-                except (StorageError, UsageError) as error:
-                    # What is derived can be folded again; whoever reads need not be able to write.
-                    logger.info("no snapshot of version %s is left behind: %s", version_id, error)
+                self._save(self._snapshots, version_id, state)
             return state
 
     def at(self, version_id: str, position: int) -> State:
@@ -220,8 +216,15 @@ class States:
         if self._snapshots is None:
             return False
         with self._lock:
-            state = self.current(version_id)
-            return self._snapshots.save(version_id, state, self.parent_of)
+            return self._save(self._snapshots, version_id, self.current(version_id))
+
+    def _save(self, snapshots: Snapshots, version_id: str, state: State) -> bool:
+        try:
+            return snapshots.save(version_id, state, self.parent_of)
+        except (StorageError, UsageError) as error:
+            # What is derived can be folded again; whoever reads or commits need not be able to write it.
+            logger.info("no snapshot of version %s is left behind: %s", version_id, error)
+            return False
 
     def forget(self) -> None:
         """Drop everything held in memory."""

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from s3_server import s3_environment, s3_prefix
 
 import framelode
 
 DOCS = Path(__file__).parents[1] / "docs"
 SERVER = "postgresql+psycopg://food_app@db.example.com/food"
+BUCKET = "s3://bucket/food"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "```python\n" in page.read_text("utf-8")]
 
 
@@ -30,6 +32,10 @@ def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
     program = examples(page.read_text("utf-8"))
     if SERVER in program:
         program = program.replace(SERVER, request.getfixturevalue("postgres_url"))
+    if BUCKET in program:
+        program = program.replace(BUCKET, s3_prefix())
+        for name, value in s3_environment().items():
+            monkeypatch.setenv(name, value)
     printed = {}
 
     def print_(*values):

@@ -20,6 +20,7 @@ from framelode.engine.errors import NotFoundError, StorageError, UsageError
 from framelode.engine.keys import KEY_SIZE, ROW, frame_key
 from framelode.projections import snapshots
 from framelode.projections.fingerprint import fingerprint
+from framelode.projections.snapshot_table import SnapshotTable
 from framelode.projections.snapshots import Snapshots
 from framelode.projections.state import TOMBSTONE, live_positions, reference_fold
 from framelode.projections.states import States
@@ -88,7 +89,7 @@ class TestStates:
             versions = histories.play(engine, before)
             saved = [v for v in versions if data.draw(st.booleans()) and engine.states.save_snapshot(v)]
             versions += histories.play(engine, after)[1:]
-            kept = Snapshots(engine._store, engine.log)
+            kept = Snapshots(SnapshotTable(engine._store, engine.log), engine.log)
             assert not saved or any(kept.load(v, engine.states.rows) for v in versions)
             head = engine.log.head().position
             warm = States(engine.log, parent_of(engine), kept)
@@ -157,7 +158,7 @@ class TestSnapshots:
 
     @pytest.fixture
     def kept(self, engine):
-        return Snapshots(engine._store, engine.log)
+        return Snapshots(SnapshotTable(engine._store, engine.log), engine.log)
 
     def rows(self, engine):
         with engine._store.read() as connection:
@@ -234,11 +235,16 @@ class TestSnapshots:
     def test_of_another_log_are_ignored(self, engine, version):
         store = SqliteDatabase(None, durable=False)
         with framelode.connect("sqlite://") as other:
-            Snapshots(store, other.log)
-            kept = Snapshots(store, engine.log)
+            Snapshots(SnapshotTable(store, other.log), other.log)
+            kept = Snapshots(SnapshotTable(store, engine.log), engine.log)
             state = engine.states.current(version.version_id)
             assert kept.save(version.version_id, state, parent_of(engine))
-            assert Snapshots(store, other.log).load(version.version_id, engine.states.rows) is None
+            assert (
+                Snapshots(SnapshotTable(store, other.log), other.log).load(
+                    version.version_id, engine.states.rows
+                )
+                is None
+            )
         other.close()
         store.close()
 

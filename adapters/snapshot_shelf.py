@@ -1,0 +1,35 @@
+"""Where the state snapshots of an engine are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engine.log import Log
+from ..projections.snapshot_table import SnapshotTable
+from ..projections.snapshots import SnapshotShelf
+from ..projections.store import Store
+from .location import Location
+from .places import PostgresPlace
+from .storage_urls import is_object_store
+
+if TYPE_CHECKING:
+    from ..engine.objects import Objects
+
+
+def open_shelf(where: Location, store: Store, log: Log) -> SnapshotShelf:
+    """Return the shelf of an engine: beside its blobs where many machines share both, else with its projections.
+
+    A database keeps small rows that change; a snapshot is a large object that never does. An engine in a folder has
+    one machine, whose disk is nearer than any store.
+    """
+    if not isinstance(where.log, PostgresPlace) or not is_object_store(where.blobs):
+        return SnapshotTable(store, log)
+    from ..projections.snapshot_objects import SnapshotObjects
+
+    return SnapshotObjects(lambda: _objects(where.blobs), log)
+
+
+def _objects(url: str) -> Objects:
+    from ..engine.objects import Objects
+
+    return Objects(url, what="store of snapshots")

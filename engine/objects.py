@@ -1,0 +1,275 @@
+"""Objects under a prefix of any fsspec filesystem: asked again while it refuses, and its errors translated."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from .blob_place import PlaceError
+from .errors import UsageError
+from .object_errors import is_permanent, is_taken, reason
+
+logger = logging.getLogger("framelode.objects")
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"})
+"""Schemes of stores whose objects are seen whole or not at all, and outlive this process."""
+
+WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds to wait before a store that refuses is asked again."""
+
+_DELETED_AT_ONCE = 1000
+_MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+Result = TypeVar("Result")
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL; empty for a path."""
+    scheme, colon, _ = url.partition("://")
+    return scheme.lower() if colon else ""
+
+
+class Objects:
+    """A folder or prefix of an fsspec filesystem.
+
+    Parameters
+    ----------
+    url : str
+        An fsspec URL such as ``s3://bucket/blobs`` or ``memory://blobs``.
+    filesystem : fsspec filesystem, optional
+        One made already; `url` is then a path on it.
+    what : str
+        What messages call it.
+    sleep : callable
+        Waits for some seconds; injected in tests.
+
+    Raises
+    ------
+    UsageError
+        The URL is of an unknown kind, or its library is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        filesystem: Any = None,
+        what: str = "blob store",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = url.rstrip("/")
+        self._what = what
+        self.given = filesystem
+        self._sleep = sleep
+        self._opened: tuple[int, Any, str] | None = None
+        protocol = self.fs.protocol
+        self.protocols = frozenset(protocol if isinstance(protocol, tuple | list) else (protocol,))
+
+    @property
+    def fs(self) -> Any:
+        """The filesystem, opened anew after a fork."""
+        return self._connection()[1]
+
+    @property
+    def root(self) -> str:
+        """The path on it."""
+        return self._connection()[2]
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is an object store, where a bucket is nothing that is made by the way."""
+        return not self.protocols.isdisjoint(OBJECT_STORES)
+
+    @property
+    def _speaks_s3(self) -> bool:
+        return not self.protocols.isdisjoint({"s3", "s3a"})
+
+    @property
+    def puts_whole(self) -> bool:
+        """Whether readers see what is put whole or not at all."""
+        return self.is_store or "memory" in self.protocols
+
+    def _connection(self) -> tuple[int, Any, str]:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), *self._connect())
+        return self._opened
+
+    def _connect(self) -> tuple[Any, str]:
+        if self.given is not None:
+            return self.given, self.given._strip_protocol(self.name)  # noqa: SLF001 - fsspec's own way to say it
+        from fsspec.core import url_to_fs
+
+        try:
+            filesystem, root = url_to_fs(self.name)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"the {self._what} {self.name} cannot be opened: {error}") from error
+        return filesystem, root.rstrip("/")
+
+    def at(self, name: str) -> str:
+        """Return the path of a relative name."""
+        return f"{self.root}/{name}" if name else self.root
+
+    @contextmanager
+    def translated(self) -> Generator[None, None, None]:
+        """Turn what the filesystem raises into `PlaceError`; `FileNotFoundError` stays."""
+        try:
+            yield
+        except (FileNotFoundError, UsageError, PlaceError):
+            raise
+        except Exception as error:  # each filesystem raises what its own library raises
+            message = f"{self._what} {self.name}: {reason(error)}"
+            raise PlaceError(message, permanent=is_permanent(error)) from error
+
+    def insist(self, work: Callable[[], Result]) -> Result:
+        """Do some work, and again with growing waits while the filesystem refuses it and waiting can help."""
+        for wait in WAITS:
+            try:
+                with self.translated():
+                    return work()
+            except PlaceError as error:
+                if error.permanent:
+                    raise
+                logger.info("%s; asked again in %s s", error, wait)
+                self._sleep(wait)
+        with self.translated():
+            return work()
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Do what `translated` does; a store that misses something misses the bucket, which is never made by the way."""
+        try:
+            with self.translated():
+                yield
+        except FileNotFoundError:
+            if not self.is_store:
+                raise
+            raise PlaceError(
+                f"{self._what} {self.name}: there is no such bucket or container: make it, or correct the URL",
+                permanent=True,
+            ) from None
+
+    def with_folder(self, path: str, work: Callable[[], Result]) -> Result:
+        """Do something that needs the folder of a path, made only when it is missed; an object store has none."""
+        try:
+            return work()
+        except FileNotFoundError:
+            if self.is_store:
+                raise
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            return work()
+
+    def keep(self, name: str, data: bytes) -> bool:
+        """Put an object whose name says what it holds, on the condition that there is none; says whether it did.
+
+        What is there under the name is compared, and replaced if it is not the same: it was damaged. A store that
+        overlooks the condition writes the same once more.
+        """
+        path = self.at(name)
+        with self.writing():
+            try:
+                self.fs.pipe_file(path, data, mode="create")
+            except Exception as error:
+                if not is_taken(error):
+                    raise
+            else:
+                return True
+            if self._is_same(path, data):
+                return False
+            self.fs.pipe_file(path, data)
+            return True
+
+    def _is_same(self, path: str, data: bytes) -> bool:
+        try:
+            return self.fs.info(path, refresh=True)["size"] == len(data) and self.fs.cat_file(path) == data
+        except FileNotFoundError:  # deleted since
+            return False
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes; `FileNotFoundError` when it is not there."""
+        return bytes(self.insist(lambda: self.fs.cat_file(self.at(name))))
+
+    def find(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Return every object below a relative prefix, by its name relative to that, as it is now."""
+
+        def look() -> dict[str, dict[str, Any]]:
+            self.fs.invalidate_cache()
+            return self.fs.find(self.at(prefix), detail=True)
+
+        try:
+            found = self.insist(look)
+        except FileNotFoundError:
+            return {}
+        return {below(self.at(prefix), path): info for path, info in found.items()}
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are gone already do not matter."""
+        delete = self._delete_on_s3 if self._speaks_s3 else self._delete
+        for at in range(0, len(names), _DELETED_AT_ONCE):
+            part = names[at : at + _DELETED_AT_ONCE]
+            self.insist(lambda part=part: delete(part))
+
+    def _delete(self, names: Sequence[str]) -> None:
+        try:
+            self.fs.rm([self.at(name) for name in names])
+        except FileNotFoundError:
+            left = [name for name in names if self.is_there(name)]
+            if left:
+                self._delete(left)
+
+    def _delete_on_s3(self, names: Sequence[str]) -> None:
+        # s3fs looks for each one first, and says nothing of those that the store refuses to delete.
+        bucket, root, _ = self.fs.split_path(self.root)
+        keys = [{"Key": f"{root}/{name}" if root else name} for name in names]
+        answer = self.fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        for error in answer.get("Errors", ()):
+            message = f"{self._what} {self.name}: {error.get('Key')} is not deleted: {error.get('Code')}"
+            raise PlaceError(message, permanent=error.get("Code") == "AccessDenied")
+
+    def is_there(self, name: str) -> bool:
+        """Say whether there is an object."""
+        try:
+            return self.fs.info(self.at(name), refresh=True)["type"] == "file"
+        except FileNotFoundError:
+            return False
+
+    def drop_unfinished(self, older_than: float) -> int:
+        """Give up the multipart uploads below the prefix that were begun so many seconds ago; returns how many.
+
+        A process that is killed leaves what it has sent, unseen and paid for. Only S3 keeps such parts for ever.
+        """
+        if not self._speaks_s3:
+            return 0
+        bucket, prefix, _ = self.fs.split_path(f"{self.root}/")
+        dropped = 0
+        for upload in self._unfinished(bucket, prefix):
+            if time.time() - upload["Initiated"].timestamp() > older_than:
+                key, number = upload["Key"], upload["UploadId"]
+                self.fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=number)
+                dropped += 1
+        return dropped
+
+    def _unfinished(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+        marks: dict[str, str] = {}
+        while True:
+            page = self.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marks)
+            yield from page.get("Uploads", ())
+            if not page.get("IsTruncated"):
+                return
+            marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def below(root: str, name: str) -> str:
+    """Return a path relative to a root."""
+    return name.rstrip("/").removeprefix(root).lstrip("/")
+
+
+def modified(info: dict[str, Any]) -> float:
+    """Return when an object was written last, in seconds since 1970; 0 when its filesystem does not say."""
+    value = next((info[key] for key in _MODIFIED if info.get(key) is not None), 0)
+    if isinstance(value, datetime):
+        return value.timestamp()
+    return float(value) if isinstance(value, int | float) else 0.0
