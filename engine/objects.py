@@ -226,6 +226,8 @@ class Objects:
         keys = [{"Key": f"{root}/{name}" if root else name} for name in names]
         answer = self.fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         for error in answer.get("Errors", ()):
+            if error.get("Code") == "NoSuchKey":
+                continue
             message = f"{self._what} {self.name}: {error.get('Key')} is not deleted: {error.get('Code')}"
             raise PlaceError(message, permanent=error.get("Code") == "AccessDenied")
 

@@ -25,15 +25,15 @@ WORKER = Path(source_worker.__file__)
 class World:
     """A dataset whose files are uploaded to S3, and another engine on the same log."""
 
-    def __init__(self, folder, environment):
+    def __init__(self, folder, environment, url=None):
         self.folder, self.root = folder, folder / "data"
         self.root.mkdir()
         self.place = Place("s3", folder, environment)
-        self.mine = framelode.connect(folder / "engine")
+        self.mine = framelode.connect(url or folder / "engine", blobs=folder / "blobs")
         with self.mine:
             DatasetVersion.create_new_dataset("food")
             self.draft = DatasetVersion.get_current(dataset_name="food")
-        self.other = framelode.connect(folder / "engine")
+        self.other = framelode.connect(self.mine.url)
 
     def file(self, name, data=None):
         path = self.root / name
@@ -77,10 +77,11 @@ class World:
         self.other.close()
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch):
+@pytest.fixture(params=["folder", pytest.param("postgres", marks=pytest.mark.long)])
+def world(request, tmp_path, monkeypatch):
     monkeypatch.setattr("framelode.adapters.uploads.uploader.growing_waits", lambda retries: [0.0] * retries)
-    made = World(tmp_path, monkeypatch.setenv)
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    made = World(tmp_path, monkeypatch.setenv, url)
     yield made
     made.close()
 
