@@ -219,6 +219,8 @@ class Datasets(Mapping[str, Dataset]):
         moment : int or datetime
             A position of the log, or a time with its zone.
         """
+        if not self._is_known():
+            return {}
         view = self.engine.at(moment)
         standing = view.standing_pins(WantedPins(project=self._project.identity()))
         return {pin.name: self._recorded(pin) for pin in standing}
@@ -252,6 +254,8 @@ class Datasets(Mapping[str, Dataset]):
             Those of all projects whose changes are recorded in the same engine.
         """
         self._datasets()
+        if not (self._engine.exists() if all_projects else self._is_known()):
+            return []
         wanted = WantedPins(
             project=None if all_projects else self._project.identity(),
             name=name,
@@ -304,8 +308,8 @@ class Datasets(Mapping[str, Dataset]):
         return sorted({root / MANIFEST, *self._project.manifests(), *known})
 
     def _is_known(self) -> bool:
-        """Say whether anything can be recorded of the project."""
-        return self._engine.exists()
+        """Say whether anything can have been recorded of the project."""
+        return self._engine.exists() and self._project.is_known()
 
     def _observe(self, read: list[PinFiles]) -> None:
         found = {

@@ -52,6 +52,13 @@ class Project:
         """What the folder is called, for people."""
         return self.root.name.encode(errors="backslashreplace").decode() or "/"
 
+    def is_known(self) -> bool:
+        """Say whether the project has an id already."""
+        return (self.root / HIDDEN_FOLDER / _IDENTITY).exists() or not self._is_writable()
+
+    def _is_writable(self) -> bool:
+        return os.access(self.root, os.W_OK | os.X_OK)
+
     def identity(self) -> str:
         """Return the id of the project, made when it is first asked for."""
         file = self.root / HIDDEN_FOLDER / _IDENTITY
@@ -68,7 +75,7 @@ class Project:
         return found
 
     def _new_identity(self, file: Path) -> str:
-        if not os.access(self.root, os.W_OK | os.X_OK):
+        if not self._is_writable():
             # What can only be read is known by its place.
             return blake3(os.fsencode(self.root)).hexdigest(length=16)
         hidden_folder(self.root)

@@ -77,9 +77,9 @@ def parse_yaml(text: str, path: str) -> Node | None:
         It is no YAML, or holds what no such file needs: several documents, tags of its own, keys twice, keys that are no
         plain values, alias loops, or more levels or values than anybody writes. The message has path, line and column.
     """
-    builder = _Builder(path)
+    builder, library = _Builder(path), _library()
     try:
-        for event in _library().parse(text):
+        for event in library.parse(text):
             builder.take(event)
     except InvalidValueError:
         raise
@@ -274,6 +274,8 @@ class _Reading:
         match node:
             case Alias():
                 self._within += 1
+                if self._within > _DEPTH:
+                    raise refuse(self._path, node, f"more than {_DEPTH} aliases are nested")
                 value = self.value(node.target)
                 self._within -= 1
                 return value

@@ -166,6 +166,10 @@ HOSTILE = {
         + "datasets: *i\n",
         "values",
     ),
+    "a tower": (
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000)),
+        "more than 64 aliases are nested",
+    ),
     "a loop": ("a: &a [*a]\n", "1:8: 'a' holds itself"),
     "no such anchor": ("a: *b\n", "1:4: there is no anchor 'b'"),
     "deep nesting": ("a: " + "[" * 5000 + "]" * 5000, "1:67: more than 64 levels"),

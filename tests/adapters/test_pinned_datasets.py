@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +117,23 @@ class TestMapping:
         assert (str(caught.value), caught.value.name) == ("dataset not found", "x")
         assert pickle.loads(pickle.dumps(caught.value)).name == "x"
         assert list(project.iterdir()) == []
+
+    def test_looking_makes_nothing(self, project, tmp_path):
+        with framelode.connect(tmp_path / "engine") as engine:
+            datasets = Datasets(project)
+            assert (datasets.history(), datasets.at(0), datasets.status(), dict(datasets)) == ([], {}, {}, {})
+            assert datasets.history(all_projects=True) == []
+            assert list(project.iterdir()) == []
+            engine.close()
+
+    def test_the_yaml_library_is_missing(self, project, monkeypatch):
+        from framelode.adapters.pinned_datasets import yaml_tree
+
+        yaml_tree._library.cache_clear()
+        monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
+        (project / "dvc.yaml").write_text("datasets: []\n")
+        with pytest.raises(UsageError, match=r"need ruamel.yaml: pip install 'framelode\[pins\]'"):
+            len(Datasets(project))
 
     def test_what_was_added(self, datasets, source, files):
         git = datasets.add("g", str(source.folder), "dvc", path="data", rev="v1")
