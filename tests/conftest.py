@@ -58,16 +58,27 @@ def new_ticks():
     return Ticks
 
 
-ON_POSTGRES = {"test_hyperdatasets", "test_pins_on_engines"}
-"""Modules whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
+ON_POSTGRES = {
+    "test_hyperdatasets": (
+        "TestDatasets",
+        "TestVersions",
+        "TestBulkContext",
+        "TestReading",
+        "TestSelection",
+        "TestStatistics",
+    ),
+    "test_pins_on_engines": (),
+}
+"""Modules, or classes of them, whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if parameters.get("engine") == "postgres" and item.path.stem not in ON_POSTGRES:
-            item.add_marker(pytest.mark.long)
+        if hasattr(item, "callspec") and item.callspec.params.get("engine") == "postgres":
+            classes = ON_POSTGRES.get(item.path.stem)
+            if classes is None or (classes and item.cls.__name__ not in classes):
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(params=["memory", "file", "postgres"])
