@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
@@ -19,7 +20,7 @@ class WriteLock:
     Parameters
     ----------
     path : str
-        The file, made if missing.
+        The file, made if missing, as its folder is.
     """
 
     def __init__(self, path: str) -> None:
@@ -68,6 +69,7 @@ class WriteLock:
 
     def _try(self) -> bool:
         if self._descriptor < 0:
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         if not lock_descriptor(self._descriptor, blocking=False):
             return False
