@@ -21,7 +21,8 @@ from framelode.adapters.jobs.processes import Processes
 from framelode.projections import check
 from framelode.projections import runner as runner_module
 
-PARTS = 3
+FEW_EVENTS, MORE_EVENTS = 3, 15
+"""In a part of a short log, and of a longer one."""
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +37,12 @@ def workers():
         yield {"processes": processes, "dask": dask, "dask's own": client.get_executor()}
 
 
-@pytest.fixture(autouse=True)
-def _many_parts(monkeypatch):
-    cut_small(monkeypatch)
-
-
-def cut_small(patch):
-    """Let a short log have many parts."""
-    patch.setattr(runner_module, "_STRETCH_EVENTS", PARTS)
-    patch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", PARTS)
-    patch.setattr("framelode.projections.blob_references._POSITIONS_OF_A_PART", PARTS)
-    patch.setattr("framelode.engine.blob_scrub._DIGESTS_OF_A_PART", PARTS)
+def cut(patch, events):
+    """Let parts be of so many events, so that a short log has many."""
+    patch.setattr(runner_module, "_STRETCH_EVENTS", events)
+    patch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", events)
+    patch.setattr("framelode.projections.blob_references._POSITIONS_OF_A_PART", events)
+    patch.setattr("framelode.engine.blob_scrub._DIGESTS_OF_A_PART", events)
 
 
 def tables(engine):
@@ -95,7 +91,8 @@ def compare(workers, engine):
         assert looked_at(engine, executor) == here, name
 
 
-def test_a_log_of_everything(workers):
+def test_a_log_of_everything(workers, monkeypatch):
+    cut(monkeypatch, MORE_EVENTS)
     with played(rich_log.play) as engine:
         for number in range(10):
             engine.blobs.put(b"%d" % number)
@@ -105,12 +102,19 @@ def test_a_log_of_everything(workers):
         compare(workers, engine)
 
 
-@settings(max_examples=4)
+def test_a_log_in_postgresql(workers, postgres_url, tmp_path, monkeypatch):
+    cut(monkeypatch, MORE_EVENTS)
+    with closing(framelode.connect(postgres_url, blobs=tmp_path / "blobs")) as engine:
+        rich_log.play(engine)
+        compare({"dask": workers["dask"]}, engine)
+
+
+@settings(max_examples=3)
 @given(histories.steps)
 def test_random_logs(workers, history):
     with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
-        cut_small(patch)
-        compare(workers, engine)
+        cut(patch, FEW_EVENTS)
+        compare({name: workers[name] for name in ("processes", "dask")}, engine)
 
 
 @pytest.mark.long
@@ -118,5 +122,5 @@ def test_random_logs(workers, history):
 @given(histories.steps)
 def test_many_random_logs(workers, history):
     with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
-        cut_small(patch)
+        cut(patch, FEW_EVENTS)
         compare(workers, engine)
