@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import closing
 
 import pytest
@@ -70,8 +71,10 @@ def test_damage_after_a_check_is_noticed(folder, checks, page):
 def test_damage_that_no_file_time_shows_is_mended_by_the_next_process(folder, checks):
     sound = read(folder)
     file = folder / "projections.db"
-    for page in range(1, file.stat().st_size // 4096):
-        damage(file, page)
+    with closing(sqlite3.connect(file)) as connection:
+        roots = connection.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 1").fetchall()
+    for (root,) in roots:
+        damage(file, root - 1)
     (folder / "projections.db-checked").write_text(projection_store._appearance(file), "utf-8")
     with pytest.raises(IntegrityError, match=r"projections\.db: .* damaged; connect again"):
         read(folder)

@@ -571,7 +571,7 @@ def folded(prefix):
         catalog, stats = Catalog(prefix), Stats(prefix)
         Runner(prefix, scratch, [catalog, stats]).catch_up_all()
         counts = defaultdict(Counter)
-        for version_id, kind, name, count in tables(stats, scratch)[0]:
+        for version_id, _, kind, name, count in tables(stats, scratch)[0]:
             counts[version_id][kind, name] = count
         return tables(catalog, scratch), counts
 

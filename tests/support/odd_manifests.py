@@ -72,7 +72,9 @@ def odd_manifests(draw, *, with_entry):
             parts["entry"], current = section[1], "after"
         else:
             parts[current] += section if isinstance(section, str) else section[1]
-    endings = ["", "\n\n", "# the end\n", *(["...\n# beyond\n"] if sections or listed else [])]
+    # A document that ends must have begun.
+    begun = listed or any(not section.startswith("#") for section in sections)
+    endings = ["", "\n\n", "# the end\n", *(["...\n# beyond\n"] if begun else [])]
     ending = draw(st.sampled_from(endings))
     parts["after" if current == "after" else "before"] += ending
     if draw(st.booleans()):
