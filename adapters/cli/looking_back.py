@@ -73,7 +73,9 @@ def log(
 @looking_back.command()
 def history(
     context: typer.Context,
-    address: AddressText,
+    address: Annotated[
+        str | None, typer.Argument(metavar="ADDRESS", help="A version; else all that was recorded.")
+    ] = None,
     frame_id: Annotated[
         str | None, typer.Argument(metavar="FRAME", help="Id of a frame; else all of the version.")
     ] = None,
@@ -86,15 +88,14 @@ def history(
     images: Images = False,
     json: Json = False,
 ) -> None:
-    """List each change of a frame or of a version, inherited ones included, oldest first."""
+    """List each change of a frame, of a version with inherited ones, or of the engine, stores and pins too; oldest first."""
     from .address import Address, version_at
     from .logbook import print_change
 
     if images and not json:
         raise UsageError("--images goes with --json")
-    meant = Address.parse(address)
+    meant = None if address is None else Address.parse(address)
     with engine_of(context) as engine:
-        version = engine.version(version_at(engine, meant).version_id)
         filters: dict[str, Any] = {
             "actor": by,
             "since": moment_of(since),
@@ -103,7 +104,11 @@ def history(
             "newest_first": reverse,
             "limit": limit,
         }
-        changes = version.history(**filters) if frame_id is None else version.history(frame_id, **filters)
+        if meant is None:
+            changes = engine.history(**filters)
+        else:
+            version = engine.version(version_at(engine, meant).version_id)
+            changes = version.history(**filters) if frame_id is None else version.history(frame_id, **filters)
         for change in changes:
             print_change(change, json=json, images=images)
 

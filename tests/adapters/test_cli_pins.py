@@ -40,6 +40,8 @@ def test_a_round(work):
     assert run("pin", "update", "raw").stdout == "raw stays as it is: 2 files, 3 bytes\n"
     assert run_json("pin", "update", "self", "--rev", commit[:8])["changed"]
     run("pin", "status", "--check")
+    recorded = [json.loads(line) for line in run("history", "--kind", "added", "--json").stdout.splitlines()]
+    assert [(line["subject"], line["kind"]) for line in recorded] == [("pin", "added")] * 2
     listed = run_json("pin", "ls")["datasets"]
     assert [(each["name"], each["type"], each["invalidated"]) for each in listed] == [
         ("raw", "url", False),

@@ -118,3 +118,15 @@ def test_they_are_in_the_log():
     assert (entry["store"], entry["events"]) == ("settings", ["key set"])
     assert run_json("rebuild")["events"] == 3
     run("verify")
+
+
+def test_they_are_in_the_history_of_the_engine():
+    run("store", "rm", "settings", "text", "--actor", "me")
+    lines = [json.loads(line) for line in run("history", "--images", "--json").stdout.splitlines()]
+    assert [(line["subject"], line["kind"], line["after"]["key"]) for line in lines[:2]] == [
+        ("key", "set", "text"),
+        ("key", "set", "bytes"),
+    ]
+    assert lines[1]["after"]["value"] == {"b": {"$bytes": "/w=="}}
+    (last,) = [json.loads(line) for line in run("history", "--by", "me", "--json").stdout.splitlines()]
+    assert (last["subject"], last["kind"]) == ("key", "deleted")
