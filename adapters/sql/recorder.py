@@ -327,11 +327,14 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
     """Wakes on appends of this process at once, and on those of others by a cheap look at the head."""
 
     def __init__(self, recorder: SqlApplicationRecorder, gt: int | None, topics: Sequence[str]) -> None:
-        super().__init__(recorder=recorder, gt=gt, topics=topics)
         self._end_of_watch = threading.Event()
-        recorder.listen(self._has_been_notified)
         self._watch_thread = threading.Thread(target=self._watch, daemon=True)
+        # From here on it reads, and stops itself if it cannot: perhaps before anybody listens or watches.
+        super().__init__(recorder=recorder, gt=gt, topics=topics)
+        recorder.listen(self._has_been_notified)
         self._watch_thread.start()
+        if self._end_of_watch.is_set():
+            self.stop()
 
     def _watch(self) -> None:
         with self._recorder.log.watch() as watch:
@@ -354,7 +357,7 @@ class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
         super().stop()
         self._end_of_watch.set()
         self._recorder.unlisten(self._has_been_notified)
-        if threading.current_thread() is not self._watch_thread:
+        if self._watch_thread.is_alive() and threading.current_thread() is not self._watch_thread:
             self._watch_thread.join()
 
 

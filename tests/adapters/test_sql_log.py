@@ -20,6 +20,7 @@ from framelode.adapters.sql import log_reads
 from framelode.adapters.sql import sqlite as database_module
 from framelode.adapters.sql.log import SqlLog
 from framelode.adapters.sql.opening import open_database
+from framelode.adapters.sql.recorder import SqlFactory
 from framelode.adapters.sql.sqlite import SqliteDatabase, needs_write_lock
 from framelode.adapters.sql.write_lock import WriteLock
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
@@ -493,3 +494,18 @@ class TestDatabase:
         assert again.log.head().position == 6
         again.verify()
         again.close()
+
+
+def test_a_subscription_that_cannot_read_from_the_start_says_why(engine, monkeypatch):
+    """Its reader may give up before anybody listens to it."""
+    recorder = SqlFactory(engine.log, engine.new_id).application_recorder()
+    given_up = threading.Event()
+
+    def refuse(*_, **__):
+        raise StorageError("the server is away")
+
+    monkeypatch.setattr(recorder, "select_notifications", refuse)
+    monkeypatch.setattr(recorder, "unlisten", lambda _: given_up.set())
+    monkeypatch.setattr(recorder, "listen", lambda _: given_up.wait())
+    with recorder.subscribe(gt=0) as subscription, pytest.raises(StorageError, match="away"):
+        next(subscription)
