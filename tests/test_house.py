@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import framelode
 
@@ -68,7 +69,7 @@ def modules_after(code, *arguments):
     """Return what a new process has imported when some code has run."""
     code += "\nimport sys; print(*sorted(sys.modules), file=sys.stderr)"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return done.stderr.split()
 
 

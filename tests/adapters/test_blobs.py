@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from patience import join
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
@@ -291,7 +292,7 @@ class TestGarbage:
             self.upload(engine, draft, paths, turn)
         finally:
             done.set()
-            thread.join()
+            join(thread)
         assert errors == []
         assert len(draft) == 6
         assert engine.verify(blobs=True).blobs == 6

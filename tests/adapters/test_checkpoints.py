@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from raw_logs import unguarded
 
 import framelode
@@ -294,7 +295,7 @@ class TestKeys:
     def test_keys_of_openssh(self, written, tmp_path):
         for name, password in (("open", ""), ("locked", "secret")):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", password, "-f", str(tmp_path / name)]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
         written.verify(against=written.checkpoint(tmp_path / "open"), public_key=tmp_path / "open.pub")
         with pytest.raises(UsageError, match="is encrypted"):
             SigningKey.load(tmp_path / "locked")
@@ -324,7 +325,9 @@ class TestKeys:
             f"framelode.connect('sqlite://').checkpoint({str(tmp_path / 'key')!r})"
         )
         (tmp_path / "key").write_bytes(private_pem())
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert "UsageError: signatures need" in done.stderr
         assert "pip install 'framelode[sign]'" in done.stderr
 

@@ -15,6 +15,7 @@ import typer
 from command_line import run, run_json
 from hypothesis import example, given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import framelode
 from framelode.adapters.cli import output
@@ -28,7 +29,7 @@ MODULE = (sys.executable, "-m", "framelode")
 
 def spawn(*arguments, **options):
     """Run a command in a process of its own."""
-    options = {"capture_output": True, "text": True, "timeout": 60} | options
+    options = {"capture_output": True, "text": True, "timeout": PATIENCE} | options
     return subprocess.run([*MODULE, *map(str, arguments)], check=False, **options)
 
 
@@ -119,6 +120,13 @@ def test_an_engine_is_found_upwards(home, tmp_path, monkeypatch):
 def test_without_an_engine_the_way_out_is_named_and_nothing_made(command, tmp_path):
     assert "framelode init" in error_of(run(*command.split(), status=2))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_an_engine_those_in_folders_of_it_are_named():
+    run("init", "food")
+    assert "no engine here, but in ./food: name one with `framelode --engine FOLDER`" in error_of(
+        run("ls", status=2)
+    )
 
 
 def test_an_engine_that_is_not_there_is_not_made(tmp_path):
@@ -507,7 +515,11 @@ def test_an_interrupt_keeps_what_was_recorded_and_running_again_finishes(tmp_pat
     run("init")
     command = ("import", "voc", folder, "--dataset", "big")
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *map(str, command)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", INTERRUPTED, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.splitlines()[-1].startswith("interrupted: what was recorded stays")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run, run_json
+from patience import PATIENCE
 from PIL import Image
 
 import framelode
@@ -145,7 +146,7 @@ class TestLog:
             assert json.loads(process.stdout.readline())["deleted"] == 1
             engine.close()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out) == (130, "")
         assert err.startswith("interrupted")
 

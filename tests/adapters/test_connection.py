@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from patience import PATIENCE, join
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, NotFoundError, SingleFrame, UsageError
@@ -160,7 +161,7 @@ class TestCurrent:
         with one:
             thread = threading.Thread(target=lambda: seen.append(framelode.current_engine()))
             thread.start()
-            thread.join()
+            join(thread)
             assert framelode.current_engine() is one
             assert contextvars.copy_context().run(framelode.current_engine) is one
         assert seen == [two]
@@ -218,7 +219,11 @@ class TestProcesses:
                 "print(len(version))"
             )
             done = subprocess.run(
-                [sys.executable, "-c", code, version_id], capture_output=True, text=True, check=True
+                [sys.executable, "-c", code, version_id],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=PATIENCE,
             )
             assert done.stdout.strip() == "2"
             version = engine.version(version_id)
@@ -269,8 +274,7 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
         engine._previous = None
         add = threading.Thread(target=engine.commands.create_dataset, args=("other",), daemon=True)
         add.start()
-        add.join(timeout=30)
-        assert not add.is_alive()
+        join(add)
     engine.close()
 
 

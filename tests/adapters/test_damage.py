@@ -504,6 +504,7 @@ class TestPlaces:
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
+        assert not queue.empty()
         return queue.get()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from destination_places import Place
+from patience import PATIENCE
 from s3_server import BUCKET, s3_environment, s3_filesystem
 from web_server import WebServer
 
@@ -466,12 +467,12 @@ class TestProcesses:
                 time.sleep(0.002)
         finally:
             process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.communicate(timeout=PATIENCE)
         left = place.everything()
         assert left
         assert left.items() <= whole.items()
         process = start(place, source)
-        sent = json.loads(process.communicate(timeout=60)[0])
+        sent = json.loads(process.communicate(timeout=PATIENCE)[0])
         assert len(sent) == len(whole)
         assert place.everything() == whole
 
@@ -485,7 +486,7 @@ class TestProcesses:
         processes = [start(place, folder) for folder in (source, other)]
         sent = {}
         for process in processes:
-            sent |= json.loads(process.communicate(timeout=60)[0])
+            sent |= json.loads(process.communicate(timeout=PATIENCE)[0])
         files = len(list(source.iterdir()))
         assert len(sent) == 2 * files
         assert len(set(sent.values())) == files + files // 2

@@ -25,6 +25,7 @@ import pytest
 import store_worker
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import framelode
 from framelode.adapters import execution_store
@@ -889,7 +890,7 @@ class TestOthers:
         other.close()
 
     def test_threads_lose_nothing(self, engine, store):
-        barrier = threading.Barrier(4)
+        barrier = threading.Barrier(4, timeout=PATIENCE)
 
         def write(thread):
             barrier.wait()

@@ -23,6 +23,7 @@ import worker_parts
 from command_line import run, run_json
 from dask_cluster import local_cluster, worker_pids
 from distributed import Client
+from patience import PATIENCE
 
 import framelode
 from framelode.adapters.jobs import cluster as cluster_module
@@ -287,7 +288,7 @@ if __name__ == "__main__":
             until(mark.exists)
             process.send_signal(signal.SIGINT)
             mark.unlink()
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert said.startswith("interrupted")
         assert "Traceback" not in said

@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from blake3 import blake3
+from patience import join
 
 import framelode
 from framelode import IntegrityError, InvalidValueError, LocalCache, NotFoundError, SingleFrame, StorageError
@@ -267,7 +268,7 @@ def test_a_server_that_refuses_or_is_down_does_not_say_that_nothing_is_there():
                 SingleFrame(source=f"{url}/404/a.jpg", hash=hash_of(b"a")).get_local_source()
         finally:
             server.shutdown()
-            thread.join()
+            join(thread)
     with pytest.raises(StorageError, match="cannot be read: ClientConnector"):
         SingleFrame(source=f"{url}/a.jpg").get_local_source()
 

@@ -14,6 +14,7 @@ import object_worker
 import pytest
 from blake3 import blake3
 from object_worker import filesystem_at, options_for
+from patience import PATIENCE, join
 from refusing_proxy import Outage, RefusingProxy
 from s3_server import BUCKET, s3_filesystem, s3_prefix, s3_url
 
@@ -67,7 +68,7 @@ def digest(data):
 def test_four_processes_write_the_same_and_different_contents(tmp_path):
     shared = [b"shared %d" % n for n in range(15)] + [b"large" * 300_000]
     url, context = s3_prefix(), multiprocessing.get_context("spawn")
-    start, results = context.Barrier(4), context.Queue()
+    start, results = context.Barrier(4, timeout=PATIENCE), context.Queue()
     processes = []
     for number in range(4):
         files_in(tmp_path / f"{number}", [*shared, *(b"own %d %d" % (number, n) for n in range(10))])
@@ -75,9 +76,8 @@ def test_four_processes_write_the_same_and_different_contents(tmp_path):
         processes.append(context.Process(target=object_worker.put, args=arguments))
     for process in processes:
         process.start()
-    found = [results.get() for _ in processes]
-    for process in processes:
-        process.join()
+    found = [results.get(timeout=PATIENCE) for _ in processes]
+    join(*processes)
     assert [failures for _, failures in found] == [[], [], [], []]
     expected = {digest(data) for data in shared} | {
         digest(b"own %d %d" % (number, n)) for number in range(4) for n in range(10)
@@ -186,7 +186,7 @@ def test_parts_of_an_upload_that_was_killed_are_dropped_by_age(store, monkeypatc
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "half\n"
     process.kill()
-    process.communicate()
+    process.communicate(timeout=PATIENCE)
     prefix = store.name.removeprefix(f"s3://{BUCKET}/")
 
     def unfinished():

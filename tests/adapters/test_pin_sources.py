@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from git_repository import GitRepository, git_server, silent_server
+from patience import PATIENCE
 from plain_web import web
 from s3_server import BUCKET, s3_environment, s3_filesystem
 
@@ -188,7 +189,7 @@ class TestGit:
 def left_behind():
     """Return what this process has started and has not ended."""
     command = ["ps", "-o", "args=", "--ppid", str(os.getpid())]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return [line for line in found.stdout.splitlines() if "git" in line.split()[0] and " -C " in line]
 
 
@@ -384,6 +385,6 @@ def test_a_folder_of_many_files(project, tmp_path, count):
             (tmp_path / "many" / str(number // 2000)).mkdir(parents=True)
         (tmp_path / "many" / str(number // 2000) / f"{number}.jpg").write_bytes(b"%d" % number)
     command = [sys.executable, "-c", MANY, str(project), str(tmp_path / "many"), str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     # Two kilobytes a file beside what the program itself takes.
     assert int(done.stdout) < 200 + count / 500

@@ -8,6 +8,7 @@ from threading import Thread
 
 import pin_writer
 import pytest
+from patience import PATIENCE, join
 from ruamel.yaml import YAML
 
 from framelode.adapters.pinned_datasets import Datasets
@@ -34,7 +35,7 @@ class TestAtOnce:
     def test_processes(self, project):
         names = [[f"p{process}n{number}" for number in range(5)] for process in range(4)]
         processes = [writer(project, "nowhere", *each, f"~{each[0]}") for each in names]
-        assert [process.communicate()[0] for process in processes] == ["done\n"] * 4
+        assert [process.communicate(timeout=PATIENCE)[0] for process in processes] == ["done\n"] * 4
         expected = {name for each in names for name in each}
         for file in ("dvc.yaml", "dvc.lock"):
             assert {each["name"] for each in load(project / file)["datasets"]} == expected
@@ -62,8 +63,7 @@ class TestAtOnce:
         threads = [Thread(target=write, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
         assert failures == []
         with Datasets(project) as datasets:
             assert sorted(datasets) == [f"n{number}" for number in range(6)]
@@ -105,7 +105,7 @@ class TestKilled:
         process = writer(project, place, "a")
         assert process.stdout.readline() == "reached\n"
         process.kill()
-        process.communicate()
+        process.communicate(timeout=PATIENCE)
         names, kinds = KILLED[place]
         text = (project / "dvc.yaml").read_bytes()
         assert text.startswith(before)

@@ -23,6 +23,7 @@ from command_line import run, run_json
 from eventsourcing.persistence import StoredEvent
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from pyarrow import parquet as pq
 
 import framelode
@@ -632,7 +633,7 @@ class TestInterrupts:
             "framelode.connect(sys.argv[1]).import_log(sys.argv[2], callback=kill)"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "engine"), str(golden / "log.jsonl")]
-        assert subprocess.run(command, check=False).returncode == -9
+        assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == -9
         with empty(tmp_path / "engine") as made:
             assert 100 < made.log.head().position < EVENTS
             made.verify()
@@ -982,7 +983,7 @@ class TestArguments:
             "    except framelode.UsageError as error: print(error)"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "a.parquet"), str(golden / "log.parquet")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
         assert done.stdout.count("pip install 'framelode[arrow]'") == 2
 
 

@@ -24,6 +24,7 @@ from command_line import run
 from eventsourcing.persistence import Tracking
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -391,7 +392,7 @@ class TestWatching:
             writing = threading.Thread(target=lambda: other.commands.create_dataset("d"))
             writing.start()
             assert next(reached) > 0
-            writing.join()
+            join(writing)
         stop.set()
         assert not list(reached)
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import postgres_server
 import pytest
+from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -177,7 +178,7 @@ class TestTwoLogs:
                     while not connection.execute(waiting).fetchone()[0]:
                         assert writing.is_alive()
                 order.append("first")
-            writing.join()
+            join(writing)
             assert order == ["first", "rival"]
 
 

@@ -10,6 +10,7 @@ from blake3 import blake3
 from destination_places import Place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -112,7 +113,7 @@ def finished_upload(worker):
 
 def killed_delete(world, stage, *frame_ids):
     worker = world.run("delete", stage, *frame_ids)
-    worker.communicate()
+    worker.communicate(timeout=PATIENCE)
     assert worker.returncode == -9
 
 

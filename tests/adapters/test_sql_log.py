@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from sqlalchemy import event
 
 import framelode
@@ -311,7 +312,7 @@ class TestTwoLogsOnOneDatabase:
             other.append(append(batch("a", 2), command_id="c"))
 
     def test_created_at_once_they_have_one_identity(self, place):
-        barrier = threading.Barrier(4)
+        barrier = threading.Barrier(4, timeout=PATIENCE)
 
         def create(number):
             barrier.wait()
@@ -506,6 +507,6 @@ def test_a_subscription_that_cannot_read_from_the_start_says_why(engine, monkeyp
 
     monkeypatch.setattr(recorder, "select_notifications", refuse)
     monkeypatch.setattr(recorder, "unlisten", lambda _: given_up.set())
-    monkeypatch.setattr(recorder, "listen", lambda _: given_up.wait())
+    monkeypatch.setattr(recorder, "listen", lambda _: given_up.wait(PATIENCE))
     with recorder.subscribe(gt=0) as subscription, pytest.raises(StorageError, match="away"):
         next(subscription)

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import join
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
@@ -717,6 +718,6 @@ def test_readers_of_the_past_beside_a_writer(tmp_path, ticks):
         for number in range(40):
             draft.update_frames([frame(number % 12, "dog", metadata={"n": number})])
         done.set()
-        looker.join()
+        join(looker)
         assert problems == []
         engine.close()

@@ -17,6 +17,7 @@ from blake3 import blake3
 from destination_places import Place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import join
 
 import framelode
 from framelode import ConflictError, DatasetVersion, FrameGroup, PublishedError, SingleFrame, UsageError
@@ -869,7 +870,7 @@ def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, roo
             draft.delete_frames([f"{n}"])
     finally:
         stop.set()
-        collector.join()
+        join(collector)
 
 
 def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_path):
@@ -882,8 +883,7 @@ def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_
     for process in processes:
         process.start()
     start.set()
-    for process in processes:
-        process.join()
+    join(*processes)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(draft) == 40
     for frame in draft:

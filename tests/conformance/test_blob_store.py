@@ -14,6 +14,7 @@ from blob_places import KINDS, make_place, quick_store
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from patience import join
 
 from framelode.engine.blob_place import CHUNK_BYTES, TEMPORARY
 from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError
@@ -219,8 +220,7 @@ def test_many_threads_store_the_same_contents(store, tmp_path):
     threads = [threading.Thread(target=lambda: reports.append(store.put_files(paths))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert [len(report.stored) for report in reports] == [31] * 4
     assert store.scrub(expected={digest(data) for data in contents}).is_sound
 

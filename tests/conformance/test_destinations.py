@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from blake3 import blake3
 from destination_places import KINDS, Place
+from patience import PATIENCE, join
 
 from framelode.adapters.uploads import remote
 from framelode.adapters.uploads.destination import Parcel
@@ -264,7 +265,7 @@ def test_what_is_discarded_leaves_nothing(place, file):
 @pytest.mark.parametrize("data", [b"content", BIG], ids=len)
 def test_threads_that_send_the_same_name_at_once(place, file, data):
     parcels = [file(data) for _ in range(3)] + [file(data[:-1] + bytes([number])) for number in range(3)]
-    barrier = threading.Barrier(len(parcels))
+    barrier = threading.Barrier(len(parcels), timeout=PATIENCE)
 
     def work(parcel):
         barrier.wait()
@@ -273,8 +274,7 @@ def test_threads_that_send_the_same_name_at_once(place, file, data):
     threads = [threading.Thread(target=work, args=(parcel,)) for parcel in parcels]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert [parcel.error for parcel in parcels] == [None] * 6
     assert len(place.everything()) == 4
     for parcel in parcels:

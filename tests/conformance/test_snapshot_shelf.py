@@ -9,6 +9,7 @@ import uuid
 import msgspec
 import numpy as np
 import pytest
+from patience import join
 from s3_server import s3_filesystem, s3_prefix
 
 import framelode
@@ -223,8 +224,7 @@ class TestStates:
         while not loaded and not failures:
             pass
         stop.set()
-        for reader in readers:
-            reader.join()
+        join(*readers)
         assert failures == []
         for position, state in dict(loaded).items():
             last = engine.log.batch_at(position).last_position

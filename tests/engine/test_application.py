@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from patience import join
 
 import framelode
 from framelode import (
@@ -218,7 +219,7 @@ class TestEventsourcing:
                 seen.append(notification.topic)
                 if len(seen) == 2:
                     break
-            writer.join()
+            join(writer)
         assert seen == ["FrameAdded", "FrameAdded"]
 
     def test_only_our_events_are_stored(self, engine):

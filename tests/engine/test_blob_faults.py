@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
+from patience import PATIENCE
 
 from framelode.engine import blob_folder, blob_intake, blob_objects, blob_sources, local_files
 from framelode.engine.blobs import BlobStore
@@ -355,7 +356,7 @@ class TestProcesses:
         steps = "write:1 write:300 sync_written:1 move:1 sync_moved:1 move:150 sync_written:3 create:1 sync_moved:3"
         for step in steps.split():
             process = self.start(blobs, source, step)
-            assert process.communicate()[0] == ""
+            assert process.communicate(timeout=PATIENCE)[0] == ""
             assert process.returncode == -signal.SIGKILL
             assert store.scrub().is_sound
             assert any(blobs.glob("tmp/*/*")) == (step != "write:1")
@@ -373,7 +374,7 @@ class TestProcesses:
             (source / str(number)).write_bytes(str(number).encode() * 100)
         (source / "big").write_bytes(b"big" * 1_000_000)
         processes = [self.start(blobs, source) for _ in range(2)]
-        assert {process.communicate(timeout=60)[0] for process in processes} == {"301 0\n"}
+        assert {process.communicate(timeout=PATIENCE)[0] for process in processes} == {"301 0\n"}
         store = quick_store(blobs)
         names = {blake3(path.read_bytes()).hexdigest() for path in source.iterdir()}
         assert store.scrub(expected=names).checked == 301

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -68,9 +69,7 @@ def test_threads_on_an_engine_in_memory_all_come_to_an_end():
         threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in "abcdef"]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join(timeout=120)
-        assert not any(thread.is_alive() for thread in threads)
+        join(*threads)
         assert len(engine.version(version_id)) == 180
         engine.verify()
         engine.close()

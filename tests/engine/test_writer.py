@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import reader
 import workers
+from patience import PATIENCE, join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -140,9 +141,8 @@ class TestPublishing:
                 for process in adding:
                     process.start()
                 head = workers.publish(str(tmp_path), version.version_id, after=40)
-                results = [queue.get(timeout=60) for _ in adding]
-                for process in adding:
-                    process.join()
+                results = [queue.get(timeout=PATIENCE) for _ in adding]
+                join(*adding)
             assert results == [None, None], "both writers were stopped"
             assert engine.log.head().position == head
             assert len(version) >= 40
@@ -495,7 +495,7 @@ class TestRaces:
             version = DatasetVersion.get_current(dataset_name="d")
             ranges = [(0, 300), (200, 500)]
             with context() as spawned:
-                barrier, queue = spawned.Barrier(2), spawned.Queue()
+                barrier, queue = spawned.Barrier(2, timeout=PATIENCE), spawned.Queue()
                 processes = [
                     spawned.Process(
                         target=workers.add_and_put,
@@ -506,9 +506,8 @@ class TestRaces:
                 ]
                 for process in processes:
                     process.start()
-                reports = [queue.get(timeout=60) for _ in processes]
-                for process in processes:
-                    process.join()
+                reports = [queue.get(timeout=PATIENCE) for _ in processes]
+                join(*processes)
             assert sum(added for added, _ in reports) == 500
             assert sum(updated for _, updated in reports) == 100
             self.check(engine, version, ranges)
@@ -517,7 +516,7 @@ class TestRaces:
 
     def test_four_threads_add_overlapping_ids(self, engine, draft):
         ranges = [(at, at + 120) for at in (0, 60, 120, 0)]
-        barrier = threading.Barrier(4)
+        barrier = threading.Barrier(4, timeout=PATIENCE)
 
         def add(number):
             barrier.wait()

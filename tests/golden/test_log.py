@@ -20,6 +20,7 @@ import pytest
 import reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import framelode
 from framelode.engine import batch, keys
@@ -203,7 +204,7 @@ class TestReader:
 
     def test_runs_alone(self):
         command = [sys.executable, "-I", str(HERE / "reader.py"), str(HERE / "log.db")]
-        found = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+        found = subprocess.run(command, capture_output=True, check=True, encoding="utf-8", timeout=PATIENCE)
         assert json.loads(found.stdout) == GOLDEN
 
     @settings(max_examples=25)

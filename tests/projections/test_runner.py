@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -153,7 +154,7 @@ class TestCatchUp:
     def test_two_runners_on_one_store(self, engine, draft, store, tmp_path, small_pages):
         others = [SqliteDatabase(store.path, durable=False) for _ in range(3)]
         runners = [Runner(engine.log, each, [Seen(engine.log)]) for each in (store, *others)]
-        barrier = threading.Barrier(len(runners) + 1)
+        barrier = threading.Barrier(len(runners) + 1, timeout=PATIENCE)
 
         def follow(runner):
             barrier.wait()

@@ -11,6 +11,7 @@ import reader
 from histories import key_with_mix
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from patience import join
 
 from framelode.engine.errors import IntegrityError
 from framelode.engine.keys import ROW, Operation, key_columns, mix
@@ -263,7 +264,7 @@ class TestFolds:
                 log.advance(state, [piece])
         finally:
             stop.set()
-            reading.join()
+            join(reading)
         assert len(state.settled()) == count
 
     def test_a_position_outside_all_batches_is_damage(self):

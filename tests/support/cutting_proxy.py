@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import postgres_server
+from patience import join
 from psycopg.conninfo import conninfo_to_dict
 
 QUERY, SYNC = b"Q", b"S"
@@ -68,7 +69,7 @@ class Proxy:
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join()
+        join(self._thread)
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+from patience import PATIENCE
+
 QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_TEST": "true"}
 
 
@@ -14,7 +16,13 @@ def run_dvc(folder, *arguments, status=0):
     """Run a command of DVC in a folder."""
     command = [sys.executable, "-W", "ignore", "-m", "dvc", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, **QUIET},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert done.returncode == status, (done.stdout, done.stderr)
     return done.stdout
@@ -24,7 +32,9 @@ def read_datasets(folder):
     """Return the datasets of a repository as DVC reads them: spec, lock, and whether the lock is invalid."""
     command = [sys.executable, "-W", "ignore", __file__]
     environment = {**os.environ, **QUIET}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from patience import PATIENCE
+
 ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "a",
     "GIT_AUTHOR_EMAIL": "a@b",
@@ -37,6 +39,7 @@ class GitRepository:
             check=True,
             capture_output=True,
             text=True,
+            timeout=PATIENCE,
         )
         return done.stdout.strip()
 
@@ -73,7 +76,7 @@ def git_server(folder):
         yield f"git://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
-        process.wait()
+        process.wait(PATIENCE)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+from patience import join
+
 
 class Page(BaseHTTPRequestHandler):
     """A web server's answer, with or without a name for the content."""
@@ -45,5 +47,5 @@ def web(**pages):
         yield f"http://127.0.0.1:{server.server_address[1]}", handler.pages
     finally:
         server.shutdown()
-        thread.join()
+        join(thread)
         server.server_close()

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from patience import PATIENCE
+
 _PORT = 5432
 """Names the socket only: unless told to, the server listens to no network."""
 
@@ -112,6 +114,7 @@ class Server:
                 cwd=self.folder,
                 check=False,
                 **_user(),
+                timeout=PATIENCE,
             )
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{(self.folder / 'setup.log').read_text()}")

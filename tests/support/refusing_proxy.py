@@ -7,6 +7,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from patience import join
+
 _OF_A_CONNECTION = {"connection", "transfer-encoding", "keep-alive", "content-length", "date", "server"}
 
 
@@ -31,7 +33,7 @@ class RefusingProxy(ThreadingHTTPServer):
 
     def close(self):
         self.shutdown()
-        self._thread.join()
+        join(self._thread)
         self.server_close()
 
     def handle_error(self, request, client_address):

@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from itertools import count
 from multiprocessing import get_context
 
+from patience import PATIENCE
+
 import framelode
 from framelode import SingleFrame
 from framelode.engine.batch import FRAMES_SCHEMA
@@ -26,7 +28,7 @@ def rivals(number):
     context.set_forkserver_preload(
         ["framelode.adapters.write_side", "psycopg", "sqlalchemy.dialects.postgresql"]
     )
-    barrier = context.Barrier(number)
+    barrier = context.Barrier(number, timeout=PATIENCE)
     with ProcessPoolExecutor(number, mp_context=context, initializer=_begin, initargs=(barrier,)) as pool:
         yield pool
 

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from patience import join
+
 
 class WebServer:
     """A folder served from threads of this process.
@@ -65,7 +67,7 @@ class WebServer:
 
     def close(self):
         self._server.shutdown()
-        self._thread.join()
+        join(self._thread)
         self._server.server_close()
 
     def path(self, url_path):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE
+
 HERE = Path(__file__).parent
 
 
@@ -16,7 +18,9 @@ def test_the_public_api_is_typed(tmp_path):
     settings = {"include": ["example.py"], "typeCheckingMode": "strict", "pythonVersion": "3.11"}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
     command = [sys.executable, "-m", "basedpyright", "--outputjson", "--project", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=PATIENCE
+    )
     report = json.loads(done.stdout)
     assert report["summary"]["filesAnalyzed"] >= 1
     assert [
