@@ -375,9 +375,7 @@ def current_engine(explicit: str | None = None) -> Engine:
         return engine
     url = location.find(explicit)
     if url is None:
-        raise UsageError(
-            "no engine here: run `framelode init`, or connect('./folder') in Python, or set FRAMELODE_URL"
-        )
+        raise UsageError(location.not_found())
     if url == location.IN_MEMORY:
         raise UsageError(
             "an engine in memory ends with its process: name a folder, or use connect() in Python"

@@ -248,7 +248,19 @@ def require(url: str | os.PathLike[str]) -> None:
     _check_place("the engine", url)
     if not exists(url):
         name = masked(os.fspath(url))
+        if Path(url).is_file():
+            raise UsageError(f"{name} is a file: give the folder of an engine")
         raise UsageError(f"there is no engine at {name}: run `framelode init {name}`")
+
+
+def not_found() -> str:
+    """Say that no engine was found upwards of the working directory, and which are in folders of it."""
+    inside = [f"./{settings.parent.name}" for settings in sorted(Path().glob(f"*/{SETTINGS_FILE}"))]
+    shown = ", ".join([*inside[:3], *(["..."] if len(inside) > 3 else [])])
+    return (
+        f"no engine here{shown and f', but in {shown}'}: name one with `framelode --engine FOLDER` or in FRAMELODE_URL, "
+        "make one with `framelode init`, or connect('./folder') in Python"
+    )
 
 
 def _folder_of(text: str) -> tuple[Path, str | None]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from ..engine.blob_uris import is_blob_uri, parse_blob_uri
 from ..engine.blobs import BlobStore
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
+from ..engine.object_errors import way_out
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
 from .connection import current_engine
@@ -45,7 +46,7 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{shorten(uri)} cannot be read: {error}") from error
+        raise UsageError(f"{shorten(uri)} cannot be read: {error}{way_out(uri, error)}") from error
     except Exception as error:
         # Each filesystem has errors of its own.
         raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {error}") from error

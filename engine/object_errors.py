@@ -10,7 +10,20 @@ _TAKEN = {"PreconditionFailed", "ConditionNotMet", "BlobAlreadyExists", "412"}
 _PERMANENT_ERRNOS = {errno.EPERM, errno.EACCES, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOSPC, errno.EROFS}
 _WAITING_CODES = {"RequestTimeout", "SlowDown", "ServerBusy", "OperationTimedOut"}
 _WAITING_STATUSES = {408, 409, 423, 425, 429}
+_EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "azure"), "azure"),
+    **dict.fromkeys(("http", "https"), "http"),
+}
+"""What is to be installed for the schemes of URLs."""
 _NO_USE = ("Credential", "ParamValidation", "Authentication", "NoRegion", "InvalidRegion")
+
+
+def way_out(url: str, error: Exception) -> str:
+    """Return what a message about a URL that cannot be opened ends in: the extra to install, if one is missing."""
+    extra = _EXTRAS.get(url.partition(":")[0].lower())
+    return f": pip install 'framelode[{extra}]'" if extra and isinstance(error, ImportError) else ""
 
 
 def is_taken(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from .blob_place import PlaceError
 from .errors import UsageError
-from .object_errors import is_permanent, is_taken, reason
+from .object_errors import is_permanent, is_taken, reason, way_out
 
 logger = logging.getLogger("framelode.objects")
 
@@ -106,7 +106,9 @@ class Objects:
         try:
             filesystem, root = url_to_fs(self.name)
         except (ImportError, ValueError) as error:
-            raise UsageError(f"the {self._what} {self.name} cannot be opened: {error}") from error
+            raise UsageError(
+                f"the {self._what} {self.name} cannot be opened: {error}{way_out(self.name, error)}"
+            ) from error
         return filesystem, root.rstrip("/")
 
     def at(self, name: str) -> str:

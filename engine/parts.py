@@ -75,8 +75,10 @@ def _result_of_first(
             result = first.future.result()
         except BrokenExecutor as error:
             if first.tries == _TRIES:
-                message = f"workers died {_TRIES} times at the same part of the work: {error}; has each enough memory?"
-                raise StorageError(message) from error
+                raise StorageError(
+                    f"workers died {_TRIES} times at the same part of the work ({str(error).rstrip('.')}): has each enough "
+                    'memory, and does a script that starts them do so below `if __name__ == "__main__":`?'
+                ) from error
             _hand_over_again(executor, work, running)
         else:
             running.popleft()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,11 @@ def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
 
 def test_there_are_pages_with_examples():
     assert {"pictures", "time-travel"} <= {page.stem for page in PAGES}
+
+
+def test_every_extra_is_on_the_page_about_installing():
+    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "install.md").read_text("utf-8"), re.MULTILINE)
+    assert set(extras) == {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}

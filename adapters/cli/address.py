@@ -7,6 +7,7 @@ part of a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` that two
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -88,7 +89,12 @@ class Address(msgspec.Struct, frozen=True):
 
 def dataset_at(engine: Engine, address: Address) -> DatasetRow:
     """Return the dataset that an address names."""
-    return find_dataset(engine, dataset_name=address.dataset, dataset_project=address.project)
+    try:
+        return find_dataset(engine, dataset_name=address.dataset, dataset_project=address.project)
+    except NotFoundError as error:
+        with engine.read_catalog() as connection:
+            there = [row.name for row in engine.catalog.datasets(connection)]
+        raise NotFoundError(f"{error}{_meant(address.dataset, there)}") from None
 
 
 def version_at(engine: Engine, address: Address) -> VersionRow:
@@ -103,13 +109,19 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
     """
     if address.version_id is not None:
         return _version_with_id(engine, address.version_id)
-    return find_version(
-        engine,
-        dataset_name=address.dataset,
-        version_name=address.version,
-        dataset_project=address.project,
-        raise_on_multiple=True,
-    )
+    dataset = dataset_at(engine, address).dataset_id
+    try:
+        return find_version(engine, dataset_id=dataset, version_name=address.version, raise_on_multiple=True)
+    except NotFoundError as error:
+        with engine.read_catalog() as connection:
+            there = [row.name for row in engine.catalog.versions(connection, dataset_id=dataset)]
+        raise NotFoundError(f"{error}{_meant(address.version, there)}") from None
+
+
+def _meant(name: str | None, there: list[str]) -> str:
+    """Return a question for the name that is most alike."""
+    alike = get_close_matches(name or "", there, 1)
+    return f"; did you mean {alike[0]!r}?" if alike else ""
 
 
 def _version_with_id(engine: Engine, digits: str) -> VersionRow:

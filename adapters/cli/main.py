@@ -33,10 +33,11 @@ app = typer.Typer(
 )
 app.add_typer(starting)
 app.add_typer(imports, name="import", help="Record what is kept in other forms.")
-for commands in (listing, drafting, looking_back, upkeep, completing):
+carrying = typer.Typer()
+carrying.command("copy")(copying.copy)
+carrying.command("export")(portable.export)
+for commands in (listing, drafting, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
-app.command("copy")(copying.copy)
-app.command("export")(portable.export)
 imports.command("log")(portable.import_log)
 app.add_typer(stores, name="store", help="Keep keys and values.")
 app.add_typer(pins, name="pin", help="Pin datasets of elsewhere: git repositories, catalogs, URLs.")

@@ -270,6 +270,10 @@ def _brief(state: dict[str, Any] | None) -> str:
         return f"version {lock['version']}"
     meta = lock.get("meta") or {}
     named = next((str(meta[key]) for key in ("version_id", "etag", "checksum", "md5") if meta.get(key)), None)
-    files = f"{meta['nfiles']:,} files" if meta.get("isdir") and "nfiles" in meta else None
-    size = f"{meta['size']:,} bytes" if "size" in meta else None
+    files = _counted(meta["nfiles"], "file") if meta.get("isdir") and "nfiles" in meta else None
+    size = _counted(meta["size"], "byte") if "size" in meta else None
     return ", ".join(filter(None, (files, size, named)))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -134,6 +134,17 @@ def test_an_engine_that_is_not_there_is_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_no_engine(home):
+    assert "log.db is a file: give the folder" in error_of(run("--engine", home / "log.db", "ls", status=2))
+
+
+@pytest.mark.usefixtures("home")
+def test_names_that_are_alike_are_asked_for():
+    assert "'foood'; did you mean 'food'?" in error_of(run("ls", "foood", status=4))
+    assert "no version named 'v22'; did you mean 'v2'" in error_of(run("stats", "food@v22", status=4))
+    assert error_of(run("stats", "food@other", status=4)).rstrip().endswith("has no version named 'other'")
+
+
 def test_init_refuses_what_no_engine_can_be(tmp_path):
     (tmp_path / "file").write_text("")
     assert "is a file" in error_of(run("init", "file", status=2))

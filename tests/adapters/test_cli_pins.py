@@ -25,7 +25,7 @@ def work(tmp_path, monkeypatch):
 def test_a_round(work):
     assert (
         run("pin", "add", "raw", "raw", "--type", "url", "--actor", "me").stdout
-        == "added raw: 1 files, 1 bytes\n"
+        == "added raw: 1 file, 1 byte\n"
     )
     assert (work.folder / "dvc.yaml").exists()
     assert work.git("status", "--porcelain").splitlines() == ["?? dvc.lock", "?? dvc.yaml", "?? raw/"]
@@ -36,7 +36,7 @@ def test_a_round(work):
     (work.folder / "raw" / "b").write_text("bb")
     assert run_json("pin", "status", "--check", status=1)["datasets"][0]["status"] == "stale"
     assert "stale" in run("pin", "status").stdout
-    assert run("pin", "update", "raw").stdout == "updated raw: 1 files, 1 bytes -> 2 files, 3 bytes\n"
+    assert run("pin", "update", "raw").stdout == "updated raw: 1 file, 1 byte -> 2 files, 3 bytes\n"
     assert run("pin", "update", "raw").stdout == "raw stays as it is: 2 files, 3 bytes\n"
     assert run_json("pin", "update", "self", "--rev", commit[:8])["changed"]
     run("pin", "status", "--check")
@@ -58,7 +58,7 @@ def test_a_round(work):
         ["raw", "added"],
     ]
     assert lines[-1].split()[3] == "me"
-    assert lines[1].endswith("raw locked  1 files, 1 bytes -> 2 files, 3 bytes")
+    assert lines[1].endswith("raw locked  1 file, 1 byte -> 2 files, 3 bytes")
     told = [json.loads(line) for line in run("pin", "log", "raw", "--reverse", "--json").stdout.splitlines()]
     assert [each["kind"] for each in told] == ["added", "locked"]
     assert told[1]["before"] == told[0]["after"]

@@ -1,6 +1,7 @@
 """Frames give their files as local paths: fetched into a cache, verified, bounded."""
 
 import os
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,10 +10,19 @@ from pathlib import Path
 import fsspec
 import pytest
 from blake3 import blake3
+from fsspec.registry import _registry
 from patience import join
 
 import framelode
-from framelode import IntegrityError, InvalidValueError, LocalCache, NotFoundError, SingleFrame, StorageError
+from framelode import (
+    IntegrityError,
+    InvalidValueError,
+    LocalCache,
+    NotFoundError,
+    SingleFrame,
+    StorageError,
+    UsageError,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -286,3 +296,14 @@ def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path, afa
     frame = SingleFrame(source=afar("a.jpg", b"x"), hash=hash_of(b"x"))
     with pytest.raises(StorageError, match="set FRAMELODE_CACHE to another folder"):
         frame.get_local_source()
+
+
+def test_without_the_library_of_a_scheme_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)
+    with pytest.raises(UsageError, match=r"s3fs.*pip install 'framelode\[s3\]'"):
+        SingleFrame(source="s3://bucket/a.jpg").get_local_source()
+    with framelode.connect(tmp_path / "engine", blobs="s3://bucket/food") as engine:
+        with pytest.raises(UsageError, match=r"s3fs.*pip install 'framelode\[s3\]'"):
+            engine.blobs.put(b"a")
+        engine.close()
