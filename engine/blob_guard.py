@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from .blob_ledger import BLOBS_STREAM, BlobLedger
 from .blob_uris import digests_named
 from .decisions import Decided
 from .encoding import Refusal
+from .log import StreamConflictError
 
 NO_GUARDS: Mapping[str, int] = {}
 
@@ -26,18 +27,30 @@ class BlobGuard:
     def __init__(self, ledger: BlobLedger) -> None:
         self._ledger = ledger
 
-    def admit(self, decided: Decided) -> Mapping[str, int]:
+    def admit(self, decided: Decided, uploaded: Collection[str] = ()) -> Mapping[str, int]:
         """Refuse the changes that name banned blobs.
+
+        Parameters
+        ----------
+        uploaded : collection of str
+            Digests of blobs that the changes came to name by uploads, which can be made again.
 
         Returns
         -------
         mapping of str to int
             Streams that must not move until the rest is appended, and their versions.
+
+        Raises
+        ------
+        StreamConflictError
+            One of those uploaded was condemned since.
         """
         named = digests_named(decided.changes.payloads)
         if not named:
             return NO_GUARDS
         version, banned = self._ledger.banned(named)
+        if not banned.isdisjoint(uploaded):
+            raise StreamConflictError(BLOBS_STREAM, version - 1, version)
         if banned:
             self._refuse(decided, banned)
         return {BLOBS_STREAM: version}

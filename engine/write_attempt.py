@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -95,6 +96,16 @@ class Attempt:
         if links is not None and not links.hold():
             links.undo()
             self._encode()
+
+    @property
+    def uploaded(self) -> Collection[str]:
+        """Digests of the blobs that were stored for its frames."""
+        return self.request.links.blobs if self.request.links is not None else ()
+
+    def put_back(self, frames: Iterable[Any] | None = None) -> None:
+        """Make frames that are not recorded, all by default, name what they did before their files were uploaded."""
+        if self.request.links is not None:
+            self.request.links.undo(frames)
 
     @property
     def digest(self) -> bytes:

@@ -171,10 +171,21 @@ class FrameWriter:
             command.draft_at = self._draft_at(version_id)
         for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
             attempt = Attempt(version_id, partial(prepare, part), command, number, is_last=is_last)
-            report.include(self._write_part(attempt))
+            report.include(self._write_whole(attempt))
             report.refusals += attempt.refusals
             if on_part:
                 on_part(report)
+        return report
+
+    def _write_whole(self, attempt: Attempt) -> WriteReport:
+        """Write a part; frames that come to nothing stay as they were given, so that they can be given again."""
+        try:
+            report = self._write_part(attempt)
+        except BaseException:
+            attempt.put_back()
+            raise
+        if refused := [*report.refusals, *attempt.refusals]:
+            attempt.put_back(refusal.frame for refusal in refused)
         return report
 
     def _write_part(self, attempt: Attempt) -> WriteReport:
@@ -204,7 +215,7 @@ class FrameWriter:
         is_new = packed.found is None or not np.array_equal(packed.found, found)
         if is_new or self._blobs.has_moved(packed.guards):
             decided = attempt.request.decide(state, found)
-            guards = self._blobs.admit(decided)
+            guards = self._blobs.admit(decided, attempt.uploaded)
             attempt.pack(decided, found, guards)
         if not attempt.packed.batches:
             return [], None

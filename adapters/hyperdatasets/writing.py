@@ -248,8 +248,8 @@ class VersionWriter:
             mapping = upload.mapping or {}
             uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
         encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
-        sources = self._engine.commands.source_ledger
-        return UploadingEncoder(encoder, uploader, sources, register_on_failure=upload.register_on_failure)
+        ledgers = self._engine.commands.source_ledger, self._engine.commands.blob_ledger
+        return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
 
     def _unregister(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...engine.blob_ledger import BlobLedger
+from ...engine.blob_uris import SCHEME
 from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
 from ...engine.errors import FramelodeError
 from ...engine.events import UploadedFile
@@ -23,12 +25,16 @@ class UploadLinks:
     ----------
     ledger : SourceLedger
         Says what is deleted.
+    blobs : BlobLedger
+        Says which blobs are condemned.
     """
 
-    def __init__(self, ledger: SourceLedger) -> None:
+    def __init__(self, ledger: SourceLedger, blobs: BlobLedger) -> None:
         self._ledger = ledger
+        self._blobs = blobs
         self._mark, _ = ledger.look()
         self._uris: set[str] = set()
+        self._digests: set[str] = set()
         self._before: list[tuple[AnyFrame, list[Source]]] = []
 
     @property
@@ -36,15 +42,23 @@ class UploadLinks:
         """The stream of what is deleted, as it was when that was looked at."""
         return {SOURCES_STREAM: self._mark.version} if self._uris else {}
 
+    @property
+    def blobs(self) -> Collection[str]:
+        """Digests of those that are in the blob store."""
+        return self._digests
+
     def add(self, frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
         """Make a frame name its uploads."""
         self._before.append((frame, sources_of(frame)))
         uris = (file.uri for file in placed.values())
         self._uris.update(canonical_uri(uri) for uri in uris if scheme_of(uri) in DELETABLE)
+        self._digests.update(file.digest for file in placed.values() if file.uri.startswith(SCHEME))
         relocate(frame, placed)
 
     def hold(self) -> bool:
         """Say whether none of the uploads was condemned or deleted since the frames were made to name them."""
+        if self._digests and self._blobs.banned(self._digests)[1]:
+            return False
         if not self._uris:
             return True
         mark, touched = self._ledger.since(self._mark)
@@ -53,10 +67,12 @@ class UploadLinks:
         self._mark = mark
         return True
 
-    def undo(self) -> None:
-        """Make the frames name what they did."""
+    def undo(self, frames: Iterable[Any] | None = None) -> None:
+        """Make frames, all by default, name what they did."""
+        wanted = None if frames is None else set(map(id, frames))
         for frame, sources in reversed(self._before):
-            put_back(frame, sources)
+            if wanted is None or id(frame) in wanted:
+                put_back(frame, sources)
 
 
 class UploadingEncoder:
@@ -70,6 +86,8 @@ class UploadingEncoder:
         Sends the files.
     sources : SourceLedger
         Says which uploads are deleted.
+    blobs : BlobLedger
+        Says which blobs are condemned.
     register_on_failure : bool
         Encode frames that failed, too, with their local URIs.
     """
@@ -79,12 +97,14 @@ class UploadingEncoder:
         encoder: FrameEncoder,
         uploader: Uploader | MappedUploader,
         sources: SourceLedger,
+        blobs: BlobLedger,
         *,
         register_on_failure: bool,
     ) -> None:
         self._encoder = encoder
         self._uploader = uploader
         self._sources = sources
+        self._blobs = blobs
         self._register = register_on_failure
         self._failed: dict[str, None] = {}
 
@@ -103,9 +123,13 @@ class UploadingEncoder:
         _, refusals = self._encoder.encode(frames)
         refused = {id(refusal.frame) for refusal in refusals}
         # Before anything is looked up: what is deleted after that is noticed when the frames are appended.
-        links = UploadLinks(self._sources)
-        ready, failures = self._upload([frame for frame in frames if id(frame) not in refused], links)
-        encoded, more = self._encoder.encode(ready)
+        links = UploadLinks(self._sources, self._blobs)
+        try:
+            ready, failures = self._upload([frame for frame in frames if id(frame) not in refused], links)
+            encoded, more = self._encoder.encode(ready)
+        except BaseException:
+            links.undo()
+            raise
         encoded.links = links
         return encoded, [*refusals, *failures, *more]
 

@@ -204,8 +204,8 @@ class TestGarbage:
         admit = BlobGuard.admit
         condemned = []
 
-        def condemned_right_after(guard, decided):
-            guards = admit(guard, decided)
+        def condemned_right_after(guard, *arguments):
+            guards = admit(guard, *arguments)
             if not condemned:
                 condemned.append(collect(engine).condemned)
             return guards

@@ -862,15 +862,74 @@ def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, roo
     try:
         for n in range(20):
             frame = SingleFrame(id=f"{n}", source=path)
-            failures = draft.add_frames([frame], **options)
-            while failures:  # condemned between storing and naming it: the call again finishes
-                frame = SingleFrame(id=f"{n}", source=path)
-                failures = draft.add_frames([frame], **options)
+            assert draft.add_frames([frame], **options) == []
             engine.verify(blobs=True)
             draft.delete_frames([f"{n}"])
     finally:
         stop.set()
         join(collector)
+
+
+@pytest.mark.parametrize("runs", [1, 2])  # condemned, and deleted, too
+def test_a_content_that_gc_takes_before_its_frame_is_appended_is_stored_again(
+    engine, draft, root, monkeypatch, runs
+):
+    options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+    path = file(root, "a.jpg", b"long ago")
+    draft.add_frames([SingleFrame(id="a", source=path)], **options)
+    draft.delete_frames(["a"])
+    admit, times = type(engine.writer._blobs).admit, iter(range(runs))
+
+    def late(guard, *arguments):
+        for _ in times:
+            engine.gc(timedelta(0), young=timedelta(0), dry_run=False)
+        return admit(guard, *arguments)
+
+    monkeypatch.setattr(type(engine.writer._blobs), "admit", late)
+    by_hand = SingleFrame(id="hand", source=f"blobs:{blake3(b'long ago').hexdigest()}/x.jpg")
+    frames = [
+        SingleFrame(id="b", source=path),
+        SingleFrame(id="c", source=file(root, "c.jpg", b"c")),
+        by_hand,
+    ]
+    assert draft.add_frames(frames, **options) == []
+    assert contents(engine) == [b"c", b"long ago"]
+    engine.verify(blobs=True)
+
+
+@pytest.mark.parametrize("error", [framelode.StorageError("it is full"), KeyboardInterrupt()])
+def test_frames_that_are_not_appended_stay_as_they_were(engine, draft, destination, root, monkeypatch, error):
+    options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+    mask = file(root, "a.png", b"mask")
+    frames = [SingleFrame(source=file(root, "a.jpg", b"a"), mask_source=[mask], preview_uri=mask)]
+    frames += [FrameGroup(frames={"left": SingleFrame(source=file(root, "l.jpg", b"l"))})]
+    before = [frame.to_dict() for frame in frames]
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.log, "append", lambda _: (_ for _ in ()).throw(error))
+        patch.setattr(engine.commands, "record_uploads", lambda *_: 1)
+        with pytest.raises(type(error)):
+            draft.add_frames(frames, **options)
+    after = [frame.to_dict() for frame in frames]
+    assert [wire["sources"] for wire in after] == [wire["sources"] for wire in before]
+    assert draft.add_frames(frames, **options) == []
+    assert len(draft) == 2
+    assert len(destination.objects(engine)) == 3
+
+
+def test_a_frame_that_is_refused_after_its_upload_stays_as_it_was(engine, draft, destination, root):
+    options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
+    gone = engine.blobs.put(b"gone").digest
+    for _ in range(2):
+        engine.gc(timedelta(0), young=timedelta(0), dry_run=False)
+    path = file(root, "a.jpg", b"a")
+    frame = SingleFrame(source=path, preview_uri=f"blobs:{gone}/p.jpg")
+    (failure,) = draft.add_frames([frame], **options)
+    assert failure["frame"] is frame
+    assert "store its content again" in failure["error"]
+    assert frame.source == str(path)
+    engine.blobs.put(b"gone")
+    assert draft.add_frames([frame], **options) == []
+    assert destination.read(engine, frame.source) == b"a"
 
 
 def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_path):
