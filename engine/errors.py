@@ -83,7 +83,8 @@ class FramesRejected(FramelodeError):  # noqa: N818 - a report of refused frames
 
     def __init__(self, failures: list[dict[str, Any]]) -> None:
         first = failures[0]["error"] if failures else ""
-        super().__init__(f"{len(failures)} frames were refused; the first: {first}")
+        several = f"{len(failures)} frames were refused; the first"
+        super().__init__(f"{'a frame was refused' if len(failures) == 1 else several}: {first}")
         self.failures = failures
 
 

@@ -9,7 +9,7 @@ from ...projections.catalog import VersionRow
 from ..connection import Engine
 from .address import Address
 from .logbook import Scope
-from .output import print_renderable, printable
+from .output import counted, print_renderable, printable
 from .views import VersionView, list_datasets, view_version
 
 
@@ -71,5 +71,5 @@ def _roots(engine: Engine, rows: list[VersionRow], version_id: str | None) -> li
 def _line(version: VersionView) -> str:
     address = Address(version.dataset, None, version.name)
     return printable(
-        f"{address}  {version.state}  {version.frames:,} frames  {version.updated[:19].replace('T', ' ')}"
+        f"{address}  {version.state}  {counted(version.frames, 'frame')}  {version.updated[:19].replace('T', ' ')}"
     )

@@ -20,7 +20,7 @@ from ...projections.pins import PinChange, WantedPins
 from ..connection import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
-from .output import say
+from .output import counted, say
 
 _PAGE = 256
 _FOLLOWED = 10
@@ -224,5 +224,5 @@ def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
 
 def _what(entry: Entry) -> str:
     counts = (("added", entry.added), ("updated", entry.updated), ("deleted", entry.deleted))
-    frames = [f"{count:,} frames {what}" for what, count in counts if count]
+    frames = [f"{counted(count, 'frame')} {what}" for what, count in counts if count]
     return ", ".join([*frames, *entry.events])

@@ -30,6 +30,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with the word for what is counted."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def say(line: str) -> None:
     """Print a line on stdout."""
     print(printable(line))

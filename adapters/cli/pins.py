@@ -15,7 +15,7 @@ from ...engine.context import acting
 from ...engine.errors import NotFoundError, StorageError
 from .. import location
 from .options import Actor, AsOf, By, Json, Since, Until, moment_of
-from .output import note, print_json, print_table, progress_bar, say
+from .output import counted, note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
@@ -270,10 +270,6 @@ def _brief(state: dict[str, Any] | None) -> str:
         return f"version {lock['version']}"
     meta = lock.get("meta") or {}
     named = next((str(meta[key]) for key in ("version_id", "etag", "checksum", "md5") if meta.get(key)), None)
-    files = _counted(meta["nfiles"], "file") if meta.get("isdir") and "nfiles" in meta else None
-    size = _counted(meta["size"], "byte") if "size" in meta else None
+    files = counted(meta["nfiles"], "file") if meta.get("isdir") and "nfiles" in meta else None
+    size = counted(meta["size"], "byte") if "size" in meta else None
     return ", ".join(filter(None, (files, size, named)))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

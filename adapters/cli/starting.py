@@ -12,7 +12,7 @@ from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
 from .. import location
 from .options import Actor, Json, Project, engine_of
-from .output import note, print_json, progress_bar, say
+from .output import counted, note, print_json, progress_bar, say
 from .process import SOME_REFUSED
 
 starting = typer.Typer()
@@ -122,8 +122,8 @@ def import_voc(
         print_json(done)
     else:
         say(
-            f"{done.version.address}: {done.added:,} frames added, {done.updated:,} updated, {done.unchanged:,} unchanged, "
-            f"{done.refused:,} refused; {done.boxes:,} boxes; {len(done.problems):,} problems"
+            f"{done.version.address}: {counted(done.added, 'frame')} added, {done.updated:,} updated, {done.unchanged:,} unchanged, "
+            f"{done.refused:,} refused; {done.boxes:,} boxes; {counted(len(done.problems), 'problem')}"
         )
     if done.problems:
         raise typer.Exit(SOME_REFUSED)

@@ -13,7 +13,7 @@ from ..connection import Engine
 from ..hyperdatasets.selection import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics
 from .address import Address
-from .output import Cell, Difference, print_table, say
+from .output import Cell, Difference, counted, print_table, say
 
 _SHORT_ID = 12
 
@@ -176,7 +176,7 @@ def print_stats(shown: StatsView, against: StatsView | None = None) -> None:
 
 def print_change(what: str, version: VersionView) -> None:
     """Print what became of a version, and its id."""
-    say(f"{what} {version.address} ({version.id}, {version.frames:,} frames)")
+    say(f"{what} {version.address} ({version.id}, {counted(version.frames, 'frame')})")
 
 
 _KINDS = ("frames", "label", "content type", "source", "bytes")

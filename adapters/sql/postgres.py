@@ -120,7 +120,7 @@ class PostgresDatabase(Database):
         try:
             raw = _Connection.connect(**self._parameters, autocommit=True, cursor_factory=_Cursor)
         except psycopg.OperationalError as error:
-            message = f"{self.name}: {str(error).strip()}"
+            message = f"{self.name}: {' '.join(str(error).split())}"
             refused = any(word in str(error) for word in _REFUSED)
             raise (UsageError if refused else RetryableError)(message) from error
         try:

@@ -107,7 +107,7 @@ class TestLog:
     def test_as_text(self):
         lines = run("log", "food").stdout.splitlines()
         assert any("ada  default/food@v1  3 frames added" in line for line in lines)
-        assert any("ben  default/food@v2  1 frames deleted" in line for line in lines)
+        assert any("ben  default/food@v2  1 frame deleted" in line for line in lines)
         assert all("2026-01-01 00:00:" in line for line in lines)
 
     def test_the_graph_of_versions(self):

@@ -408,6 +408,7 @@ class TestUrls:
             framelode.connect(url)
         chain = "".join(traceback.format_exception(caught.value))
         assert "cret" not in chain
+        assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("url", "message"),
