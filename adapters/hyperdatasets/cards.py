@@ -102,7 +102,10 @@ def _statistics(stats: Statistics) -> Iterator[Markup]:
     most = stats.labels[0]["count"] if stats.labels else 0
     labels = [(entry["name"], entry["count"], bar(entry["count"] / most)) for entry in stats.labels[:_MOST]]
     types = [(entry["name"], entry["count"]) for entry in stats.content_types[:_MOST]]
-    sources = [(entry["name"], entry["count"], byte_size(entry["bytes"])) for entry in stats.sources[:_MOST]]
+    sources = [
+        (entry["name"], entry["count"], byte_size(entry["bytes"]) if entry["bytes"] else None)
+        for entry in stats.sources[:_MOST]
+    ]
     for columns, rows, total in (
         (("label", "annotations", ""), labels, len(stats.labels)),
         (("content type", "sources"), types, len(stats.content_types)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import compress
 
 from ..cli.output import printable
 
@@ -60,13 +61,21 @@ def remark(text: object) -> Markup:
 
 def pairs(rows: Iterable[tuple[str, Cell]]) -> Markup:
     """Return a table of names and values, without those that have no value."""
-    given = [(key, markup(value)) for key, value in rows if value is not None]
+    given = [
+        (key, Markup(f'<span style="overflow-wrap:anywhere">{markup(value)}</span>'))
+        for key, value in rows
+        if value is not None
+    ]
     return _table([[Markup(f'<span style="opacity:.65">{plain(key)}</span>'), value] for key, value in given])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], total: int) -> Markup:
-    """Return a table of the first rows of so many in total, and a line that says how many more there are."""
-    shown = _table(rows, columns)
+    """Return a table of the first rows of so many in total, and a line that says how many more there are.
+
+    Columns in which no row has anything are left out.
+    """
+    kept = [any(row[at] is not None for row in rows) for at in range(len(columns))]
+    shown = _table([list(compress(row, kept)) for row in rows], list(compress(columns, kept)))
     return Markup(shown + remark(f"and {total - len(rows):,} more")) if total > len(rows) else shown
 
 

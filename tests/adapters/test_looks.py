@@ -210,6 +210,16 @@ class TestFrames:
         ):
             assert text in shown.text
 
+    def test_columns_that_nobody_fills_are_left_out(self, frame, draft):
+        frame.add_annotation(box2d_xywh=(20, 30, 100, 60), labels=["car"])
+        assert "labelstypegeometrycar" in look(frame).text
+        frame.add_annotation(box2d_xywh=(20, 30, 100, 60), labels=["car"], confidence=0.5, id="one")
+        assert "labelstypegeometryconfidenceidcar" in look(frame).text
+        draft.add_frames([SingleFrame(id="s3", source="s3://b/a.png")])
+        assert "sourceframesdefault" in look(draft).text
+        draft.add_frames([SingleFrame(id="s3", source="s3://b/a.png", size=1500)])
+        assert "sourceframessizedefault11.5 kB" in look(draft).text
+
     def test_the_edges_of_a_box_are_where_they_must_be(self, frame):
         frame.add_annotation(box2d_xywh=(20, 60, 100, 70), labels=["car"])
         pixels = np.asarray(framelode.draw(frame))
