@@ -46,10 +46,14 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{shorten(uri)} cannot be read: {error}{way_out(uri, error)}") from error
+        raise UsageError(f"{shorten(uri)} cannot be read: {_told(error)}{way_out(uri, error)}") from error
     except Exception as error:
         # Each filesystem has errors of its own.
-        raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {error}") from error
+        raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
@@ -72,6 +76,8 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
 def plain_file(uri: str) -> Path:
     """Return the path of a ``file:///`` URI; anything but a regular file is refused."""
     path = Path(path_or_uri(uri) or "")
+    if "\0" in str(path):
+        raise InvalidValueError(f"{shorten(str(path))} is no path of this machine: it holds a NUL")
     # A pipe or a device could block for ever.
     if not stat.S_ISREG(path.stat().st_mode):
         raise InvalidValueError(f"{shorten(str(path))} is no plain file")

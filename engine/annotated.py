@@ -10,7 +10,7 @@ from .annotation_makers import build_annotations
 from .annotation_registry import own_annotations
 from .errors import NotFoundError, UsageError
 from .filed import FiledRecord
-from .validation import About, identifier, label_list
+from .validation import About, identifier, label_list, text, whole
 
 Labels = str | Sequence[str]
 Coordinates = Iterable[Any]
@@ -174,6 +174,7 @@ def _find(
     """Return the indices of the annotations that fit everything given; see `get_annotations`."""
     found = list(range(len(annotations)))
     if index is not None:
+        index = whole(index, "index")
         if not -len(found) <= index < len(found):
             raise NotFoundError(f"no annotation at index {index}: there are {len(found)}")
         found = [found[index]]
@@ -183,6 +184,7 @@ def _find(
         if not found:
             raise NotFoundError(f"no annotation with the id {id!r}")
     if label is not None:
+        label = text(label, "label")
         found = [i for i in found if label in annotations[i].labels]
     if labels is not None:
         wanted = label_list(labels, "labels")

@@ -166,7 +166,7 @@ def plain_annotations(wires: object) -> list[Annotation] | None:
         annotations: list[Any] = msgspec.convert({"rois": wires}, _Rois).rois
         for annotation in annotations:
             annotation.set_geometry(annotation.poly)
-    except (TypeError, msgspec.ValidationError, InvalidValueError):
+    except (TypeError, UnicodeError, msgspec.ValidationError, InvalidValueError):
         return None
     return annotations if all(map(_is_plain, annotations)) else None
 

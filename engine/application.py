@@ -90,7 +90,7 @@ class LogApplication(Application[str]):
     ) -> Result:
         """Decide and save until no other writer gets in between; a command seen before is not run again."""
         if command_id is not None:
-            check_name(command_id, "command_id")
+            command_id = check_name(command_id, "command_id")
         digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
         for number in range(_TRIES):
             recorded = self.record_log.find_append(command_id) if command_id else None

@@ -41,10 +41,10 @@ class DatasetCommands(LogApplication):
         ConflictError
             The name is taken and `raise_if_exists` is set.
         """
-        check_name(name, "dataset name")
+        name = check_name(name, "dataset name")
         project = check_name(DEFAULT_PROJECT if project is None else project, "dataset project")
         checked_tags = check_tags(tags)
-        text = "" if description is None else check_text(description, "description")
+        description = None if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
             held = self.aggregates.load(DatasetName, name_stream(project, name))
@@ -56,7 +56,7 @@ class DatasetCommands(LogApplication):
                 return [dataset], {"dataset_id": dataset.id}
             dataset, version = Dataset(self.new_id()), Version(self.new_id())
             held.claim(dataset.id)
-            dataset.create(name, project, text, checked_tags)
+            dataset.create(name, project, description or "", checked_tags)
             dataset.attach(version.id, None)
             version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
             return [held, dataset, version], {"dataset_id": dataset.id}
@@ -80,9 +80,9 @@ class DatasetCommands(LogApplication):
             The name is taken in that project.
         """
         if name is not None:
-            check_name(name, "dataset name")
+            name = check_name(name, "dataset name")
         if project is not None:
-            check_name(project, "dataset project")
+            project = check_name(project, "dataset project")
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self.dataset(dataset_id)

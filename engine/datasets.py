@@ -35,7 +35,7 @@ def check_name(name: object, what: str) -> str:
 
 
 def check_text(text: object, what: str) -> str:
-    """Return a text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
+    """Return a plain text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
     if not isinstance(text, str):
         raise InvalidValueError(f"{what} must be a string, not {shorten(text)}")
     try:
@@ -43,7 +43,7 @@ def check_text(text: object, what: str) -> str:
     except UnicodeEncodeError as error:
         message = f"{what} {shorten(text)} holds a lone surrogate, which cannot be stored"
         raise InvalidValueError(message) from error
-    return text
+    return str.__str__(text)  # a subclass, such as numpy's, cannot be stored
 
 
 def check_tags(tags: Iterable[str] | None) -> list[str]:

@@ -19,7 +19,7 @@ from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
 from .state import VersionState
 from .validation import shorten
-from .wire import DEFAULT_SOURCE, encode_record
+from .wire import DEFAULT_SOURCE, READ_ONLY_FIELDS, encode_record
 
 DELETED = np.uint64(1 << 63)
 """Marks the position of a delete in what a state finds."""
@@ -175,7 +175,7 @@ def changed_fields(before: bytes, after: bytes) -> list[str]:
 
 def check_without_fields(without_fields: Any) -> frozenset[str]:
     """Return the fields that an update leaves out; unknown ones are an `InvalidValueError`."""
-    if without_fields is False:
+    if isinstance(without_fields, bool):
         return frozenset()
     is_list = isinstance(without_fields, Iterable) and not isinstance(without_fields, str)
     names: list[Any] = list(without_fields) if is_list else []
@@ -183,12 +183,12 @@ def check_without_fields(without_fields: Any) -> frozenset[str]:
         raise InvalidValueError(
             f"without_fields must be a list of field names, not {shorten(without_fields)}"
         )
-    unknown = sorted(set(names) - set(WIRE_FIELDS))
+    unknown = sorted(set(names).difference(WIRE_FIELDS, READ_ONLY_FIELDS))
     if unknown:
         raise InvalidValueError(
-            f"without_fields names {', '.join(unknown)}; frames have {', '.join(WIRE_FIELDS)}"
+            f"without_fields names {', '.join(map(shorten, unknown))}; frames have {', '.join(WIRE_FIELDS)}"
         )
-    return frozenset(names)
+    return frozenset(names).intersection(WIRE_FIELDS)  # the others are never sent
 
 
 def _has_digest(state: VersionState, positions: U64, digests: NDArray[Any]) -> NDArray[np.bool_]:

@@ -116,7 +116,7 @@ class FrameEncoder:
             if encoded is None:
                 sent, some, encoded = self._encode_one_by_one(sent, some, refusals)
             accepted += sent
-            ids += [frame.id or self._give_id(frame) for frame in some]
+            ids += [frame.id or self.give_id(frame) for frame in some]
             payloads += encoded
             digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
         return self._finish(accepted, ids, payloads, digests), refusals
@@ -180,7 +180,8 @@ class FrameEncoder:
         joined = b"".join(digests)
         return EncodedFrames(ids, plain, keys, payloads, joined, frames, self._limit, duplicates, earlier)
 
-    def _give_id(self, frame: AnyFrame) -> str:
+    def give_id(self, frame: AnyFrame) -> str:
+        """Give a frame without an id the one that its sources give, or a new one."""
         frame.id = frame.derive_id(self._root) or self._new_id()
         return frame.id
 

@@ -60,6 +60,9 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         self._shared = SingleFrame(id=id, metadata=metadata, context_id=context_id)
         self._frames: dict[str, SingleFrame] = {}
         if frames is not None:
+            if not isinstance(frames, Mapping):
+                with About("frame", self.id):
+                    raise refusal("frames", frames, "a dict of SingleFrames by name")
             self.update(frames)
 
     def __getitem__(self, key: str) -> SingleFrame:

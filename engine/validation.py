@@ -62,6 +62,11 @@ def shorten(value: object) -> str:
     return _repr.repr(value)
 
 
+def printable(text: object) -> str:
+    """Return text with control characters escaped: a name can neither break a line nor drive a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def text(value: object, path: str) -> str:
     """Return `value` as a plain `str`; lone surrogates are refused, as UTF-8 cannot carry them."""
     if not isinstance(value, str):
@@ -116,6 +121,13 @@ def count(value: object, path: str) -> int:
     if plain < 0:
         raise refusal(path, value, "a whole number that is not negative")
     return plain
+
+
+def at_least(value: object, what: str, least: int) -> int:
+    """Return a whole number that an argument asks for; numpy's become plain ones, booleans are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidValueError(f"{what} must be a whole number of {least} or more, not {shorten(value)}")
+    return int(value)
 
 
 def fraction(value: object, path: str) -> float:

@@ -40,8 +40,8 @@ class VersionCommands(LogApplication):
         UsageError
             The parent is a draft or belongs to another dataset.
         """
-        check_name(name, "version name")
-        text = "" if description is None else check_text(description, "description")
+        name = check_name(name, "version name")
+        description = None if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self.dataset(dataset_id)
@@ -51,7 +51,7 @@ class VersionCommands(LogApplication):
             metadata = self._parent(dataset, parent_id).metadata if parent_id else {}
             version = Version(self.new_id())
             dataset.attach(version.id, parent_id)
-            version.create(dataset.id, name, parent_id, text, metadata)
+            version.create(dataset.id, name, parent_id, description or "", metadata)
             return [dataset, version], {"version_id": version.id}
 
         request = ["create_version", dataset_id, name, parent_id, description]
@@ -141,12 +141,10 @@ class VersionCommands(LogApplication):
         str
             The child's id.
         """
-        for what, name in (("publish name", publish_name), ("child name", child_name)):
-            if name is not None:
-                check_name(name, what)
-        for what, text in (("publish comment", publish_comment), ("child comment", child_comment)):
-            if text is not None:
-                check_text(text, what)
+        publish_name = None if publish_name is None else check_name(publish_name, "publish name")
+        child_name = None if child_name is None else check_name(child_name, "child name")
+        publish_comment = None if publish_comment is None else check_text(publish_comment, "publish comment")
+        child_comment = None if child_comment is None else check_text(child_comment, "child comment")
         for_publish = None if publish_metadata is None else check_metadata(publish_metadata)
         for_child = None if child_metadata is None else check_metadata(child_metadata)
 
@@ -157,7 +155,8 @@ class VersionCommands(LogApplication):
             now = iso_time(self.clock())
             name = child_name or version.name
             version.rename(publish_name or f"snapshot {now}")
-            version.describe(publish_comment or f"published at {now} by {current_context().actor}")
+            comment = f"published at {now} by {current_context().actor}"
+            version.describe(comment if publish_comment is None else publish_comment)
             if for_publish is not None:
                 version.set_metadata(for_publish)
             self._publish(version)
@@ -213,7 +212,7 @@ class VersionCommands(LogApplication):
 
     def rename_version(self, version_id: str, name: str, *, command_id: str | None = None) -> None:
         """Give a version another name, published or not: a name says nothing about the content."""
-        check_name(name, "version name")
+        name = check_name(name, "version name")
         self._change_version(
             ["rename_version", version_id, name], command_id, lambda version: version.rename(name)
         )

@@ -26,8 +26,9 @@ DEFAULT_SOURCE = "default"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 _DATA_TYPE = re.compile(r"data:([\w.+-]+/[\w.+-]+)[;,]")
-_READ_ONLY = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
-_FRAME_FIELDS = frozenset({"id", "context_id", "timestamp", "sources", "rois", "meta", *_READ_ONLY})
+READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
+"""What is read of a frame and never written."""
+_FRAME_FIELDS = frozenset({"id", "context_id", "timestamp", "sources", "rois", "meta", *READ_ONLY_FIELDS})
 
 # A table of our own: those of Python and of the machine differ, and stored content must not.
 _CONTENT_TYPES = {

@@ -20,12 +20,13 @@ from .blob_ledger import BlobLedger
 from .context import current_context
 from .datasets import check_name
 from .encoding import Encoder, Refusal
-from .errors import ConcurrencyError, ConflictError, InvalidValueError
+from .errors import ConcurrencyError, ConflictError
 from .keys import key_columns
 from .log import Append, AppendExistsError, Log, StreamConflictError, patiently
 from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest
 from .source_ledger import SourceLedger, condemnation
 from .state import VersionStates
+from .validation import at_least
 from .versions import Version
 from .write_attempt import Attempt, Command
 from .write_report import OnPart, WriteReport, decode_report
@@ -163,7 +164,7 @@ class FrameWriter:
     ) -> WriteReport:
         size = _check_batch_size(batch_size)
         if command_id is not None:
-            check_name(command_id, "command_id")
+            command_id = check_name(command_id, "command_id")
         recorded = self._log.find_append(command_id) if command_id else None
         report = WriteReport()
         command = Command(command_id or self._new_id(), command_id is not None, recorded, size)
@@ -287,6 +288,4 @@ def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:
 
 
 def _check_batch_size(batch_size: int) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidValueError(f"batch_size must be a whole number of 1 or more, not {batch_size!r}")
-    return min(batch_size, BATCH_EVENTS)
+    return min(at_least(batch_size, "batch_size", 1), BATCH_EVENTS)

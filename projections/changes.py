@@ -20,6 +20,7 @@ from ..engine.log import Log
 from ..engine.store_events import KeySet, StoreCreated
 from ..engine.store_values import decode_value, json_form
 from ..engine.times import utc
+from ..engine.validation import printable
 from .history import BatchRow, Wanted
 
 _BATCHES_AT_ONCE = 8
@@ -111,7 +112,8 @@ class Change(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         what = f" {self.frame_id}" if self.frame_id is not None else ""
         which = f" ({', '.join(self.fields)})" if self.fields else ""
         time = f"{self.at:%Y-%m-%d %H:%M:%S}"
-        return f"Change({self.position}: {self.subject}{what} {self.kind}{which} by {self.actor}, {time})"
+        by = f"{self.kind}{which} by {self.actor}, {time}"
+        return printable(f"Change({self.position}: {self.subject}{what} {by})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = tuple(getattr(self, name) for name in _PUBLIC)

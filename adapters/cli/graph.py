@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from ...engine.errors import NotFoundError
+from ...engine.validation import printable
 from ...projections.catalog import VersionRow
 from ..connection import Engine
 from .address import Address
 from .logbook import Scope
-from .output import counted, print_renderable, printable
+from .output import counted, print_renderable
 from .views import VersionView, list_datasets, view_version
 
 

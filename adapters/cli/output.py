@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ...engine.validation import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,11 +25,6 @@ Advance = Callable[[int, int | None], None]
 
 class Difference(int):
     """A number that is printed with its sign."""
-
-
-def printable(text: object) -> str:
-    """Return text with control characters escaped: a name can neither break a line nor drive a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def counted(number: int, what: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.validation import printable
 from ...projections.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
 from ...projections.changes import Change, FrameStep, Wire
 
@@ -75,7 +76,7 @@ class Blame(msgspec.Struct, frozen=True):
         }
 
     def __repr__(self) -> str:
-        return f"Blame({self.frame_id}, {len(self.annotations)} annotations)"
+        return f"Blame({printable(self.frame_id)}, {len(self.annotations)} annotations)"
 
     def __str__(self) -> str:
         """Return a line for each part: position, time, actor, and what it is."""
@@ -88,7 +89,9 @@ class Blame(msgspec.Struct, frozen=True):
         actors = max((len(change.actor) for _, change in parts), default=0)
         digits = max((len(str(change.position)) for _, change in parts), default=0)
         return "\n".join(
-            f"{change.position:>{digits}} {change.at:%Y-%m-%d %H:%M:%S} {change.actor:<{actors}} {part}"
+            printable(
+                f"{change.position:>{digits}} {change.at:%Y-%m-%d %H:%M:%S} {change.actor:<{actors}} {part}"
+            )
             for part, change in parts
         )
 

@@ -14,6 +14,7 @@ from ...engine.decisions import changed_fields
 from ...engine.frame_batch import FrameChange, decode_change, events_of
 from ...engine.keys import KEY_SIZE, U64
 from ...engine.log import Log
+from ...engine.validation import printable
 from ...projections.changes import Wire, payload_wire
 from ...projections.diff import Difference, Outcome
 from ...projections.state import TOMBSTONE, State
@@ -63,7 +64,7 @@ class FrameDiff(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         outcome = "changed" if self.before and self.after else "added" if self.after else "removed"
         which = f" ({', '.join(self.fields)})" if outcome == "changed" else ""
-        return f"FrameDiff({self.frame_id} {outcome}{which})"
+        return f"FrameDiff({printable(self.frame_id)} {outcome}{which})"
 
 
 class FrameDiffs(Sequence[FrameDiff]):
@@ -240,6 +241,7 @@ class Diff:
         """Return a few lines: the labels, each with a bar, and the frames."""
         stats = self.stats
         labels = {name: -count for name, count in stats.labels_lost.items()} | stats.labels_gained
+        labels = {printable(name): change for name, change in labels.items()}
         most = max(map(abs, labels.values()), default=0)
         width = max((len(name) for name in labels), default=0)
         shown = sorted(labels.items(), key=lambda item: (-abs(item[1]), item[0]))
@@ -249,7 +251,7 @@ class Diff:
         if len(shown) > _SHOWN_LABELS:
             lines.append(f" ... and {len(shown) - _SHOWN_LABELS} labels more")
         counts = f"{stats.added:,} added, {stats.changed:,} changed, {stats.removed:,} removed"
-        return "\n".join([f"{self._names[0]} -> {self._names[1]}", *lines, f" frames: {counts}"])
+        return "\n".join([" -> ".join(map(printable, self._names)), *lines, f" frames: {counts}"])
 
 
 def _bar(change: int, most: int) -> str:

@@ -64,7 +64,7 @@ class LocalCache:
         """Return the cache of the user: `FRAMELODE_CACHE` and `FRAMELODE_CACHE_BYTES`, else 10 GB where caches are."""
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = os.environ.get(FOLDER_VARIABLE) or Path(home, "framelode")
-        given = os.environ.get(BYTES_VARIABLE, str(DEFAULT_BYTES))
+        given = os.environ.get(BYTES_VARIABLE) or str(DEFAULT_BYTES)
         if not given.isdecimal():
             raise InvalidValueError(f"{BYTES_VARIABLE} must be a whole number of bytes, not {given!r}")
         return cls(folder, int(given))

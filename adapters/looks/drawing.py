@@ -9,7 +9,7 @@ import msgspec
 
 from ...engine.annotation_base import Annotation
 from ...engine.annotations import ImageAnnotation
-from ..cli.output import printable
+from ...engine.validation import printable
 from .colours import BLACK, Colour, annotation_colour, text_colour
 from .fonts import font_for
 from .outlines import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import compress
 
-from ..cli.output import printable
+from ...engine.validation import printable
 
 _LINE = "1px solid rgba(128,128,128,.4)"
 _CARD = (

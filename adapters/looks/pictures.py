@@ -14,6 +14,7 @@ from ...engine.annotation_base import Annotation
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap
+from ...engine.validation import at_least, shorten
 from .drawing import draw_annotations
 from .sources import read_source
 
@@ -76,12 +77,14 @@ def draw(frame: SingleFrame | FrameGroup, longest: int | None = None) -> Image:
     NotFoundError
         There is no such file.
     InvalidValueError
-        The source is no picture that Pillow decodes, is too large, or `longest` is no positive number.
+        It is no frame, the source is no picture that Pillow decodes or too large, or `longest` is no positive number.
     StorageError
         The source cannot be read.
     """
-    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int) or longest < 1):
-        raise InvalidValueError(f"longest must be a whole number of 1 or more, not {longest!r}")
+    if not isinstance(frame, SingleFrame | FrameGroup):
+        raise InvalidValueError(f"draw takes a SingleFrame or a FrameGroup, not {shorten(frame)}")
+    if longest is not None:
+        longest = at_least(longest, "longest", 1)
     pictures = [render(shown, Sizes(longest), remote=True) for shown in pictures_of(frame)]
     if not pictures:
         raise UsageError("the group has no frames")

@@ -456,6 +456,18 @@ class TestDiff:
         assert diff.stats.labels_gained == {}
         assert str(diff).endswith(" frames: 0 added, 0 changed, 0 removed")
 
+    def test_names_and_labels_drive_no_terminal(self, draft):
+        draft.rename("\x1b[2J")
+        child = draft.create_snapshot(publish_name="\x1b[2J")
+        named = SingleFrame(id="\x1b[2J")
+        named.add_annotation(labels=["\x1b[2J\n"])
+        with framelode.acting(actor="\x1b[2J"):
+            child.add_frames([named])
+        diff, blame = child.diff(draft), child.blame("\x1b[2J")
+        looks = [*map(str, (diff, blame)), *map(repr, (diff.added[0], blame, *child.history("\x1b[2J")))]
+        assert "\x1b" not in "".join(looks)
+        assert all(len(look.splitlines()) == 1 for look in looks[2:])
+
     def test_a_frame_set_back_is_not_changed(self, draft):
         add(draft, frame("a"), frame("b"), frame("c"))
         child = snapshot(draft)

@@ -184,6 +184,8 @@ def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch
     monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "10")
     frame = SingleFrame(source=afar("a.bin", b"x" * 100), hash=hash_of(b"x" * 100))
     assert Path(frame.get_local_source()).read_bytes() == b"x" * 100
+    monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "")
+    assert Path(frame.get_local_source()).read_bytes() == b"x" * 100
     monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "ten")
     with pytest.raises(
         InvalidValueError, match="FRAMELODE_CACHE_BYTES must be a whole number of bytes, not 'ten'"
@@ -249,6 +251,8 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(NotFoundError, match="frame None has no source"):
         SingleFrame().get_local_source()
     assert SingleFrame().get_local_masks() == {}
+    with pytest.raises(InvalidValueError, match="holds a NUL"):
+        SingleFrame(source="/none/\0.jpg").get_local_source()
 
 
 class Answers(BaseHTTPRequestHandler):

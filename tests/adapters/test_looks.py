@@ -344,6 +344,11 @@ class TestFrames:
             with pytest.raises(InvalidValueError, match="longest"):
                 framelode.draw(frame, longest)
 
+    def test_what_is_no_frame(self):
+        for value in ("a.jpg", None):
+            with pytest.raises(InvalidValueError, match="draw takes a SingleFrame or a FrameGroup, not"):
+                framelode.draw(value)
+
 
 class TestGroups:
     def test_a_group_shows_all_its_pictures_and_what_is_annotated_on_all(self, tmp_path):

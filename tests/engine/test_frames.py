@@ -563,6 +563,17 @@ class TestAnnotationsOfAFrame:
     def test_get(self, frame, selectors, found):
         assert self.indices(frame.get_annotations(**selectors)) == found
 
+    @pytest.mark.parametrize("value", ["0", 1.5, True, [0], np.array([0, 1])])
+    def test_what_is_no_index_and_no_label(self, frame, value):
+        for call in (frame.get_annotations, frame.remove_annotation):
+            with pytest.raises(InvalidValueError, match="index: .* whole number"):
+                call(index=value)
+        if not isinstance(value, str):
+            for call in (frame.get_annotations, frame.remove_annotations):
+                with pytest.raises(InvalidValueError, match="label: .* text"):
+                    call(label=value)
+        assert self.indices(frame.annotations) == [0, 1, 2, 3]
+
     def test_get_gives_the_annotations_themselves(self, frame):
         frame.get_annotations(index=0)[0].labels.append("new")
         assert frame.annotations[0].labels == ["a", "new"]
@@ -903,6 +914,11 @@ class TestScreen:
 
 
 class TestFrameGroup:
+    @pytest.mark.parametrize("frames", [5, "left", [SingleFrame()], [("left", SingleFrame())], SingleFrame()])
+    def test_what_is_no_dict_of_frames(self, frames):
+        with pytest.raises(InvalidValueError, match="frame 'g': frames: .* a dict of SingleFrames by name"):
+            FrameGroup(id="g", frames=frames)
+
     def test_a_mapping(self):
         group = full_group()
         assert list(group) == ["left", "right"]
