@@ -3,58 +3,49 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
 from itertools import groupby
 from types import TracebackType
-from typing import Any, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Self
 
 from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import shorten
-from .writing import Upload, VersionWriter, failures_of, logger
+from ...engine.validation import at_least, shorten
+from .gathered import GatheredChange
+from .writing import failures_of, logger
+
+if TYPE_CHECKING:
+    from ..uploads.target import PathLike
+    from .frame_writes import FrameWrites
 
 DEFAULT_FLUSH_THRESHOLD = 1000
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
-class _Change(msgspec.Struct):
-    kind: str
-    frame: Any
-    warn: bool = False
-    delete_sources: bool = False
-
-    def group(self) -> tuple[str, bool, bool]:
-        return self.kind, self.warn, self.delete_sources
-
-
 class BulkContext:
     """Gathers changes of one version and records them every `flush_threshold` changes and on exit.
 
-    Get one from `DatasetVersion.get_bulk_context`. The order of changes is kept. An exception inside the ``with``
-    block still records what was complete before it; what a flush could not record waits for the next one.
+    Get one from `DatasetVersion.get_bulk_context`: that one is also flushed before its version is committed or
+    published. The order of changes is kept, and frames are recorded as they are when they are handed over. An exception
+    inside the ``with`` block still records what was complete before it; what a flush could not record waits for the
+    next one.
 
     Parameters
     ----------
-    writer : VersionWriter
-        Writes into the draft.
-    commit : callable
-        Commits the draft.
+    dv : DatasetVersion
+        The draft that is changed.
     flush_threshold : int, optional
         1000 if not given.
     log : logging.Logger, optional
         Told of each flush.
     refresh_version_stats : bool
         Commit once on exit.
-    upload : Upload, optional
-        Where local files go.
+    auto_upload_destination : str, optional
+        URL that local files are uploaded to with each flush; see `DatasetVersion.add_frames`.
     local_dataset_root_path : path, optional
-        Folder that derived ids are relative to.
+        Folder that holds all local files, and that derived ids are relative to.
     allow_update : bool
         Updates merge into what is there; otherwise they are adds.
 
@@ -62,74 +53,70 @@ class BulkContext:
     ------
     FramesRejected
         On a flush: some frames were refused; all others were recorded.
+    PublishedError
+        The version takes no changes.
     """
 
     def __init__(
         self,
-        writer: VersionWriter,
-        commit: Callable[[], object],
+        dv: FrameWrites,
         flush_threshold: int | None = None,
         log: Log | None = None,
         refresh_version_stats: bool = True,
-        upload: Upload | None = None,
-        local_dataset_root_path: str | os.PathLike[str] | None = None,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
         allow_update: bool = False,
     ) -> None:
-        threshold = DEFAULT_FLUSH_THRESHOLD if flush_threshold is None else flush_threshold
-        if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
-            raise InvalidValueError(
-                f"flush_threshold must be a whole number of 1 or more, not {flush_threshold!r}"
-            )
+        from .frame_writes import FrameWrites
+
+        if not isinstance(dv, FrameWrites):
+            raise InvalidValueError(f"dv must be a DatasetVersion, not {shorten(dv)}")
+        dv._require_draft()  # noqa: SLF001 - of this package, as are those below
         if log is not None and not isinstance(log, logging.Logger | logging.LoggerAdapter):
             raise InvalidValueError(f"log must be a logging.Logger, not {shorten(log)}")
-        self.arguments = (
-            flush_threshold,
-            log,
-            refresh_version_stats,
-            upload,
-            local_dataset_root_path,
-            allow_update,
-        )
-        self._writer = writer
-        self._commit = commit
-        self._threshold = threshold
+        threshold = DEFAULT_FLUSH_THRESHOLD if flush_threshold is None else flush_threshold
+        self._threshold = at_least(threshold, "flush_threshold", 1)
+        self._version = dv
+        self._writer = dv._writer  # noqa: SLF001
         self._log = log or logger
-        self._refresh = refresh_version_stats
-        self._upload = upload
-        self._root = check_root(local_dataset_root_path)
-        self._allow_update = allow_update
-        self._changes: list[_Change] = []
+        self._refresh = bool(refresh_version_stats)
+        self._upload = dv._upload(auto_upload_destination, local_dataset_root_path)  # noqa: SLF001
+        target = None if self._upload is None else self._upload.target
+        self._root = check_root(local_dataset_root_path) if target is None else target.root
+        self._allow_update = bool(allow_update)
+        self._changes: list[GatheredChange] = []
         self._failures: list[dict[str, Any]] = []
 
     def add_frame(self, frame: SingleFrame | FrameGroup, warn_on_duplicate_frames: bool = False) -> None:
-        """Add a frame with the next flush; see `DatasetVersion.add_frames`."""
-        self._gather(_Change("add", frame, warn_on_duplicate_frames))
+        """Add a frame, as it is now, with the next flush; see `DatasetVersion.add_frames`. Its id is set at once."""
+        self._gather("add", frame, warn=warn_on_duplicate_frames)
 
     def update_frame(self, frame: SingleFrame | FrameGroup) -> None:
         """Update a frame with the next flush: merged when `allow_update` is set, else as an add."""
-        self._gather(_Change("update" if self._allow_update else "add", frame))
+        self._gather("update" if self._allow_update else "add", frame)
 
     def delete_frame(self, frame: SingleFrame | FrameGroup | str, delete_sources: bool = False) -> None:
         """Delete a frame with the next flush; see `DatasetVersion.delete_frames`."""
-        self._gather(_Change("delete", frame, delete_sources=delete_sources))
+        self._gather("delete", frame, delete_sources=delete_sources)
 
     def flush(self) -> None:
         """Record what was gathered."""
-        self._record()
-        self._raise_refused()
+        self.record()
+        self.raise_refused()
 
     def finish(self, *, commit: bool) -> None:
         """Record what was gathered, commit if asked to, and only then say what was refused."""
-        self._record()
+        self.record()
         if commit:
-            self._commit()
-        self._raise_refused()
+            self._version._commit_written()  # noqa: SLF001
+        self.raise_refused()
 
-    def _record(self) -> None:
+    def record(self) -> None:
+        """Record what was gathered, and keep what was refused for `raise_refused`."""
         changes, self._changes = self._changes, []
         done = 0
         try:
-            for _, run in groupby(changes, _Change.group):
+            for _, run in groupby(changes, GatheredChange.group):
                 together = list(run)
                 self._failures += self._write(together)
                 done += len(together)
@@ -138,30 +125,48 @@ class BulkContext:
         if changes:
             self._log.debug("%d changes flushed", len(changes))
 
-    def _raise_refused(self) -> None:
+    def raise_refused(self) -> None:
+        """Raise `FramesRejected` for what was refused since the last time, if anything was."""
         failures, self._failures = self._failures, []
         if failures:
             raise FramesRejected(failures)
 
-    def _gather(self, change: _Change) -> None:
+    def is_like(self, other: BulkContext) -> bool:
+        """Say whether another context was made with arguments that mean the same."""
+        return self._arguments() == other._arguments()
+
+    def _arguments(self) -> tuple[object, ...]:
+        of_frames = (self._upload, self._root, self._allow_update)
+        return self._threshold, self._log, self._refresh, *of_frames
+
+    def _gather(self, kind: str, frame: Any, *, warn: bool = False, delete_sources: bool = False) -> None:
+        change = GatheredChange(kind, frame, frame, bool(warn), bool(delete_sources))
+        if kind != "delete":
+            change.hold(self._writer.give_id, self._root)
         self._changes.append(change)
         if len(self._changes) >= self._threshold:
             self.flush()
 
-    def _write(self, run: list[_Change]) -> list[dict[str, Any]]:
-        frames = [change.frame for change in run]
+    def _write(self, run: list[GatheredChange]) -> list[dict[str, Any]]:
+        frames, writer = [change.held for change in run], self._writer
         match run[0].kind:
             case "delete" if run[0].delete_sources:
-                report, _ = self._writer.delete_with_sources(frames)
+                report, _ = writer.delete_with_sources(frames)
             case "delete":
-                report = self._writer.delete(frames)
+                report = writer.delete(frames)
             case "update":
-                report = self._writer.update(frames, without_fields=[], root=self._root, upload=self._upload)
+                report = writer.update(frames, without_fields=[], root=self._root, upload=self._upload)
             case _:
-                report = self._writer.add(
+                report = writer.add(
                     frames, warn_on_duplicates=run[0].warn, root=self._root, upload=self._upload
                 )
-        return failures_of(report)
+        given = {id(change.held): change.frame for change in run}
+        for change in run:
+            change.hand_back()
+        return [
+            failure | {"frame": given.get(id(failure["frame"]), failure["frame"])}
+            for failure in failures_of(report)
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -175,3 +180,6 @@ class BulkContext:
             if error is None:
                 raise
             error.add_note(str(rejected))
+
+    def __repr__(self) -> str:
+        return f"BulkContext({self._version!r}, {len(self._changes)} changes to be recorded)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 from ...engine.frames import SingleFrame
@@ -62,7 +63,7 @@ class FrameReads(VersionHandle):
     @instance_or_class
     def get_frames_by_source(
         self: VersionHandle | type[VersionHandle],
-        source_uri: str,
+        source_uri: str | os.PathLike[str],
         dataset_id: str | None = None,
         dataset_name: str | None = None,
         version_id: str | None = None,
@@ -85,7 +86,7 @@ class FrameReads(VersionHandle):
         *,
         order_by: str | None = None,
         as_of: Moment | None = None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Yield all frames in log order: the order of their last changes, the same on every machine.
 
         Frames are streamed; at most 64 bytes of each stay in memory.

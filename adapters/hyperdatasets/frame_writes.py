@@ -12,9 +12,9 @@ import msgspec
 from ...engine.errors import InvalidValueError, NotFoundError, PublishedError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import shorten
+from ...engine.validation import at_least, shorten
 from ...engine.write_report import WriteReport
-from ..uploads.target import check_mapping, check_target
+from ..uploads.target import PathLike, check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
@@ -42,7 +42,7 @@ class FrameWrites(VersionHandle):
         auto_upload_destination: str | None = None,
         local_dataset_root_path: str | Path | None = None,
         force_upload: bool = False,
-        progress_report: int = 1,
+        progress_report: int | None = 1,
         register_on_upload_failure: bool = False,
         upload_retries: int = UPLOAD_RETRIES,
         src_to_dst_mapping: Mapping[str, str] | None = None,
@@ -77,8 +77,8 @@ class FrameWrites(VersionHandle):
             with one. Ids derived from local sources are relative to it, so that machines agree.
         force_upload : bool
             Upload also content that is at the destination already, under a name of its own.
-        progress_report : int
-            Log after every that many batches.
+        progress_report : int, optional
+            Log after every that many batches; never with 0 or None.
         register_on_upload_failure : bool
             Register frames whose upload failed with their local URIs.
         upload_retries : int
@@ -111,7 +111,7 @@ class FrameWrites(VersionHandle):
         options = Upload(
             mapping=check_mapping(src_to_dst_mapping),
             force=force_upload,
-            retries=upload_retries,
+            retries=at_least(upload_retries, "upload_retries", 0),
             register_on_failure=register_on_upload_failure,
             unregister_on_failure=unregister_on_upload_fail,
         )
@@ -135,7 +135,7 @@ class FrameWrites(VersionHandle):
         refresh_version_stats: bool = True,
         *,
         local_dataset_root_path: str | Path | None = None,
-        progress_report: int = 1,
+        progress_report: int | None = 1,
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> list[Failure]:
@@ -264,19 +264,24 @@ class FrameWrites(VersionHandle):
 
         A second call returns the same context, and warns when its arguments differ. Local files are uploaded with
         each flush; see `add_frames`.
+
+        Raises
+        ------
+        PublishedError
+            The version takes no changes.
         """
-        upload = self._upload(auto_upload_destination, local_dataset_root_path)
-        arguments = (
+        context = BulkContext(
+            self,
             flush_threshold,
             log,
             refresh_version_stats,
-            upload,
+            auto_upload_destination,
             local_dataset_root_path,
             allow_update,
         )
         if self._bulk is None:
-            self._bulk = BulkContext(self._writer, self.commit_version, *arguments)
-        elif self._bulk.arguments != arguments:
+            self._bulk = context
+        elif not self._bulk.is_like(context):
             warn_caller("this version has a bulk context already; its arguments stay", UserWarning)
         return self._bulk
 
@@ -288,31 +293,56 @@ class FrameWrites(VersionHandle):
     def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - the API that is followed takes any
         """Bring the statistics up to date and record the counts of the changes since the last commit.
 
+        What the bulk context has gathered is recorded first.
+
         Returns
         -------
         dict
             ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (0 here) and ``errors`` (empty).
+
+        Raises
+        ------
+        FramesRejected
+            Some frames that the bulk context had gathered were refused; all others are committed.
         """
+        if self._bulk is None:
+            return self._commit()
+        self._bulk.record()
+        counts = self._commit()
+        self._bulk.raise_refused()
+        return counts
+
+    def _commit(self) -> dict[str, Any]:
         counts = self._engine.commands.commit_version(self._id)
         self._engine.catch_up()
         self._engine.states.save_snapshot(self._id)
         return {**counts, "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
-        """Commit what is left and freeze the version; False when it is published already."""
+        """Commit what is left and freeze the version; False when it is published already.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames that the bulk context had gathered were refused: all others are recorded, and the version stays a
+            draft.
+        """
+        self._settle()
         published = self._engine.commands.publish_version(self._id)
         self._engine.catch_up()
         self._engine.states.save_snapshot(self._id)
         return published
 
+    def _settle(self) -> None:
+        self.flush(refresh_version_stats=False)
+
+    def _require_draft(self) -> None:
+        self._engine.commands.version(self._id).require_draft()
+
     def _upload(
-        self, destination: str | None = None, root: str | Path | None = None, options: Upload = NO_OPTIONS
+        self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
     ) -> Upload | None:
         """Return what the arguments of a call say of uploads; what they leave open is what this object was made with."""
-        if isinstance(options.retries, bool) or not isinstance(options.retries, int) or options.retries < 0:
-            raise InvalidValueError(
-                f"upload_retries must be a whole number of 0 or more, not {options.retries!r}"
-            )
         if destination is not None and options.mapping is not None:
             raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
         if options.mapping is not None:
@@ -328,9 +358,12 @@ class FrameWrites(VersionHandle):
         """Commit what a call has written; a repeated command only where its first time was cut off before that."""
         if not wanted or (report.repeated and not report.spans and self._holds_commit_of(report.repeated)):
             return
+        self._commit_written()
+
+    def _commit_written(self) -> None:
         # Whoever published the version meanwhile has committed all; a removed one needs no commit.
         with suppress(PublishedError, NotFoundError):
-            self.commit_version()
+            self._commit()
 
     def _holds_commit_of(self, position: int) -> bool:
         version = self._engine.commands.version(self._id)
@@ -345,20 +378,16 @@ class _Progress:
     callback : fsspec.callbacks.Callback, optional
         Told of the frames done.
     every : int
-        Log after every that many batches; 0 for never.
+        Log after every that many batches; 0 or None for never.
     failed_too : bool
         Frames whose upload failed are recorded, too, and so are counted there.
     """
 
-    def __init__(self, callback: Callback | None, every: int = 0, *, failed_too: bool = False) -> None:
+    def __init__(self, callback: Callback | None, every: int | None = 0, *, failed_too: bool = False) -> None:
         if callback is not None and not _is_callback(callback):
             raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
-        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
-            raise InvalidValueError(
-                f"progress_report must be a whole number of 0 (never) or more, not {shorten(every)}"
-            )
         self._callback = callback
-        self._every = every
+        self._every = 0 if every is None else at_least(every, "progress_report", 0)
         self._failed_too = failed_too
         self._batches = 0
         self._done = 0

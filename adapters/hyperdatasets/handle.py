@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from .writing import VersionWriter
 class VersionHandle:
     """One version of a dataset; its properties are live."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         raise UsageError(
             "get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)"
         )
@@ -124,7 +125,7 @@ class VersionHandle:
 
     def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
         """Return the metadata."""
-        return self._row_in(self._engine.at(as_of)).metadata
+        return copy.deepcopy(self._row_in(self._engine.at(as_of)).metadata)
 
     def set_metadata(self, metadata: dict[str, Any]) -> bool:
         """Replace the metadata as a whole; False for a published version.
@@ -163,7 +164,7 @@ class VersionHandle:
     @property
     def tags(self) -> list[str]:
         """Tags (ours)."""
-        return self._row().tags
+        return list(self._row().tags)
 
     def rename(self, name: str) -> None:
         """Give the version another name, published or not: a name says nothing about the content (ours)."""
@@ -176,6 +177,12 @@ class VersionHandle:
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags, published or not (ours)."""
         self._engine.commands.tag_version(self._id, tags)
+
+    def _settle(self) -> None:
+        """Record what was handed to this object and waits, before the version is frozen."""
+
+    def __bool__(self) -> bool:
+        return True  # also without frames: a version is no list of them
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VersionHandle) and self._key() == other._key()

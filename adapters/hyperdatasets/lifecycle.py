@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ...engine.errors import ConflictError, UsageError
 from ...engine.moments import Moment
-from ...engine.validation import shorten, text
+from ...engine.validation import items, shorten, text
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
 from ..uploads.target import PathLike, check_target
@@ -199,10 +199,12 @@ class VersionLifecycle(VersionHandle):
     ) -> DatasetVersion:
         """Publish a draft, which keeps its id, and return its new draft child; both in one append.
 
-        Called on an instance without selectors it means that version; on the class, without a version selector,
-        the dataset's current one.
+        Called on an instance without selectors it means that version, and what its bulk context has gathered is
+        recorded first; on the class, without a version selector, the dataset's current one.
         """
         engine, row = meant(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        if isinstance(self, VersionHandle) and row.version_id == self.version_id:
+            self._settle()
         child_id = engine.commands.create_snapshot(
             row.version_id,
             publish_name=publish_name,
@@ -266,15 +268,22 @@ class VersionLifecycle(VersionHandle):
 def _parent_id(
     engine: Engine, dataset: DatasetRow, ids: list[str] | None, names: list[str] | None
 ) -> str | None:
-    exclusive(parent_version_ids=ids or None, parent_version_names=names or None)
-    given = ids or names or []
-    if not isinstance(given, list | tuple) or len(given) > 1:
-        raise UsageError(f"a version has at most one parent, given in a list: {shorten(given)}")
-    if not given:
+    by_id, by_name = _parents(ids), _parents(names)
+    exclusive(parent_version_ids=by_id or None, parent_version_names=by_name or None)
+    if not (by_id or by_name):
         return None
-    parent = text(given[0], "the parent")
-    version_id, version_name = (parent, None) if ids else (None, parent)
+    parent = text((by_id or by_name)[0], "the parent")
+    version_id, version_name = (parent, None) if by_id else (None, parent)
     return find_version(engine, dataset.dataset_id, None, version_id, version_name).version_id
+
+
+def _parents(given: list[str] | None) -> list[Any]:
+    if isinstance(given, str):
+        raise UsageError(f"a version has at most one parent, given in a list: {shorten(given)}")
+    parents = [] if given is None else list(items(given, "the parent", "a list of one version"))
+    if len(parents) > 1:
+        raise UsageError(f"a version has at most one parent, given in a list: {shorten(parents)}")
+    return parents
 
 
 def _existing_draft(engine: Engine, dataset: DatasetRow, name: str, *, raise_if_exists: bool) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -85,7 +86,7 @@ class FrameReader:
         by_position = dict(zip(ordered.tolist(), read, strict=True))
         return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
 
-    def by_source(self, pattern: str) -> list[Frame]:
+    def by_source(self, pattern: str | os.PathLike[str]) -> list[Frame]:
         """Return the frames with a source whose URI fits a pattern, in log order: one streaming scan."""
         matches = source_matcher(pattern)
         state = self._state()
@@ -95,7 +96,9 @@ class FrameReader:
             if any(source.uri is not None and matches(source.uri) for source in record.sources)
         ]
 
-    def iterate(self, projection: Sequence[str] | None = None, order_by: str | None = None) -> Iterator[Any]:
+    def iterate(
+        self, projection: Sequence[str] | None = None, order_by: str | None = None
+    ) -> Generator[Any, None, None]:
         """Yield all frames in log order, or by context; with a projection the asked parts as dicts."""
         paths = None if projection is None else Paths(projection)
         if order_by is not None and order_by != BY_CONTEXT:
@@ -110,13 +113,13 @@ class FrameReader:
             else self._by_context(state, positions, paths)
         )
 
-    def _by_context(self, state: State, positions: U64, paths: Paths | None) -> Iterator[Any]:
+    def _by_context(self, state: State, positions: U64, paths: Paths | None) -> Generator[Any, None, None]:
         for window in context_order(self._engine.log, state, positions):
             ascending = np.argsort(window)
             read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
             yield from (read[place] for place in range(len(window)))
 
-    def _read(self, state: State, positions: U64, paths: Paths | None) -> Iterator[Any]:
+    def _read(self, state: State, positions: U64, paths: Paths | None) -> Generator[Any, None, None]:
         return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
 
     def _find(self, ids: list[str]) -> tuple[State, U64]:
@@ -128,11 +131,11 @@ class FrameReader:
         positions[positions >= TOMBSTONE] = 0
         return state, positions
 
-    def _frames(self, state: State, positions: U64) -> Iterator[Frame]:
+    def _frames(self, state: State, positions: U64) -> Generator[Frame, None, None]:
         blocks = record_blocks(self._engine.log, state, positions[positions > 0])
-        return chain.from_iterable(map(wrap_all, blocks))
+        yield from chain.from_iterable(map(wrap_all, blocks))
 
-    def _dicts(self, state: State, positions: U64, paths: Paths) -> Iterator[dict[str, Any]]:
+    def _dicts(self, state: State, positions: U64, paths: Paths) -> Generator[dict[str, Any], None, None]:
         for position, event in read_stored(self._engine.log, state, positions):
             yield paths.apply(self._wire(position, event, paths))
 
@@ -150,14 +153,15 @@ class FrameReader:
         return wire
 
 
-def source_matcher(pattern: str) -> Callable[[str], bool]:
+def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
     """Return a test of URIs: exact, a prefix when the pattern ends in ``/``, or with ``*`` for any characters.
 
     A path means its ``file://`` URI; local URIs are compared as they are and with their percent-encoding undone.
     """
+    pattern = os.fspath(pattern) if isinstance(pattern, os.PathLike) else pattern
     if not isinstance(pattern, str) or not pattern:
         raise InvalidValueError(
-            f"source_uri must be a URI or a pattern such as 's3://bucket/folder/*', not {pattern!r}"
+            f"source_uri must be a URI or a pattern such as 's3://bucket/folder/*', not {shorten(pattern)}"
         )
     if not _SCHEME.match(pattern) and not pattern.startswith("*"):
         pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)

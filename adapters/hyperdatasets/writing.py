@@ -16,7 +16,7 @@ from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
 from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import identifier, shorten
+from ...engine.validation import at_least, identifier, shorten
 from ...engine.write_report import WriteReport
 from ...engine.writer import APPEND_BATCHES
 from ..connection import Engine
@@ -94,6 +94,11 @@ class VersionWriter:
         self._engine = engine
         self._version_id = version_id
         self._added: list[tuple[int, int]] = []
+
+    def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
+        """Give a frame the id that it would get when it is added, unless it has one."""
+        if frame.id is None:
+            FrameEncoder(self._engine.new_id, root).give_id(frame)
 
     def add(
         self,
@@ -292,7 +297,7 @@ def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -
     """Return how many batches share an append: with uploads so many as the destination takes well at once."""
     if isinstance(encoder, FrameEncoder):
         return APPEND_BATCHES
-    if not isinstance(batch_size, int) or batch_size < DEFAULT_BATCH_SIZE:
+    if at_least(batch_size, "batch_size", 1) < DEFAULT_BATCH_SIZE:
         return 1  # whoever asks for small batches wants to see them registered
     return max(1, encoder.frames_at_once // batch_size)
 

@@ -212,13 +212,15 @@ class TestDicts:
             {"id": ""},
             {"id": "a", "sources": [{"uri": "s3://b/a", "width": -1}]},
             {"id": "a", "meta": {"x": float("nan")}},
+            {"id": "a", "rois": [{"type": "box2d", "label": ["\ud800"], "poly": [1, 2, 3, 4]}]},
+            {"id": "a", "rois": [{"type": "\ud800", "poly": [1, 2, 3, 4]}]},
             {"id": "a", "meta": {"x": {1, 2}}},
             {"id": "a", "rois": [{"label": ["cat"], "poly": [1, 2, float("inf"), 4]}]},
             {"id": "a", "sources": [{"id": "left", "uri": "s3://b/a"}], "meta": {"left": 1}},
             {"id": "a", "meta": {"x": "y" * 2**24}},
             SingleFrame(id="a"),
         ],
-        ids=lambda bad: str(bad)[:40],
+        ids=lambda bad: ascii(bad)[:40],
     )
     def test_bad_ones_become_failures(self, draft, bad):
         failures = draft.add_dicts([{"id": "first"}, bad, {"id": "last"}])
@@ -248,13 +250,30 @@ class TestArguments:
                 command(draft, callback=callback)
         assert engine.log.head() == head
 
-    @pytest.mark.parametrize("every", [-1, 1.5, "1", True, None])
+    @pytest.mark.parametrize("every", [-1, 1.5, "1", True])
     def test_progress_report(self, engine, draft, every):
         head = engine.log.head()
         for name in ("add", "dicts"):
             with pytest.raises(InvalidValueError, match="progress_report must be"):
                 COMMANDS[name](draft, progress_report=every)
         assert engine.log.head() == head
+
+    @pytest.mark.parametrize("every", [None, 0])
+    def test_no_progress_report(self, draft, caplog, every):
+        caplog.set_level(logging.INFO)
+        for name in ("add", "dicts"):
+            COMMANDS[name](draft, progress_report=every)
+        assert "registered" not in caplog.text
+
+    def test_without_fields(self, draft):
+        draft.add_frames([SingleFrame(id="a", metadata={"x": 1})])
+        for without in (True, False, [], ["dataset", "saved", "updated_in_version"]):
+            draft.update_frames([SingleFrame(id="a", metadata={"y": 2})], without_fields=without)
+            assert draft.get_single_frame("a").metadata == {"x": 1, "y": 2}
+        draft.update_frames([SingleFrame(id="a", metadata={"y": 3})], without_fields=["saved", "meta"])
+        assert draft.get_single_frame("a").metadata == {"x": 1, "y": 2}
+        with pytest.raises(InvalidValueError, match="without_fields names 'id', 'nothing'; frames have"):
+            draft.update_frames([SingleFrame(id="a")], without_fields=["nothing", "id", "meta"])
 
     @pytest.mark.parametrize("log", [5, "x", print, logging])
     def test_log_of_the_bulk_context(self, draft, log):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import types
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fsspec.callbacks import Callback
 import framelode
 from framelode import (
     BoundingBox2D,
+    BulkContext,
     ConflictError,
     Dataset,
     DatasetVersion,
@@ -117,8 +119,9 @@ class TestSelection:
             DatasetVersion.get_version(dataset_name="other", version_id=draft.version_id)
 
     def test_do_not_instantiate(self):
-        with pytest.raises(UsageError, match="get_version"):
-            DatasetVersion()
+        for arguments in ((), ("food",)):
+            with pytest.raises(UsageError, match="get_version"):
+                DatasetVersion(*arguments)
 
     def test_current_is_the_draft_farthest_from_the_root(self, draft):
         side = DatasetVersion.create_version("side", dataset_name="food")
@@ -285,6 +288,41 @@ class TestVersions:
     def test_repr_tells_what_it_is(self, draft):
         assert repr(draft) == f"DatasetVersion('food', 'Current', draft, id='{draft.version_id}')"
 
+    def test_what_is_read_of_a_version_may_be_changed_without_changing_it(self, draft):
+        draft.set_metadata({"a": {"b": [1]}})
+        draft.set_tags(["x"])
+        draft.get_metadata()["a"]["b"].append(2)
+        draft.tags.append("y")
+        assert draft.get_metadata() == {"a": {"b": [1]}}
+        assert draft.tags == ["x"]
+
+    def test_a_version_without_frames_is_true(self, draft):
+        assert draft
+        assert len(draft) == 0
+
+    def test_a_comment_may_be_published_as_nothing(self, draft):
+        child = draft.create_snapshot(publish_comment="", child_comment="")
+        assert (draft.comment, child.comment) == ("", "")
+
+    def test_subclasses_of_text_are_text(self, engine, draft):
+        dataset = DatasetVersion.create_new_dataset(
+            np.str_("n"), np.str_("d"), [np.str_("t")], dataset_project=np.str_("p")
+        )
+        assert (dataset.name, dataset.description, dataset.tags, dataset.project) == ("n", "d", ["t"], "p")
+        dataset.rename(np.str_("m"))
+        dataset.move(np.str_("q"))
+        version = DatasetVersion.create_version(np.str_("v"), np.str_("c"), dataset_name=np.str_("m"))
+        version.rename(np.str_("w"))
+        child = version.create_snapshot(
+            publish_name=np.str_("pn"),
+            publish_comment=np.str_("pc"),
+            child_name=np.str_("cn"),
+            child_comment=np.str_("cc"),
+        )
+        said = [version.version_name, version.comment, child.version_name, child.comment]
+        assert [type(text) for text in (*said, dataset.project)] == [str] * 5
+        assert said == ["pn", "pc", "cn", "cc"]
+
 
 class TestFrames:
     def test_ids_are_set_on_the_objects(self, draft):
@@ -409,7 +447,7 @@ class TestFrames:
         assert draft.get_single_frame(frame.id).width is None  # sources are replaced as a whole
         draft.update_frames([sent])
         assert draft.get_single_frame(frame.id) == sent
-        with pytest.raises(InvalidValueError, match="without_fields names metadata"):
+        with pytest.raises(InvalidValueError, match="without_fields names 'metadata'"):
             draft.update_frames([sent], without_fields=["metadata"])
 
     def test_updates_create_what_is_not_there(self, draft):
@@ -475,6 +513,18 @@ class TestReading:
     def test_a_frame_that_is_not_there(self, draft):
         with pytest.raises(NotFoundError, match="'Current'.* has no frame 'nobody'"):
             draft.get_single_frame("nobody")
+
+    def test_an_iterator_is_a_generator(self, draft):
+        draft.add_frames([make(number) for number in range(3)])
+        for iterator in (
+            draft.get_iterator(),
+            draft.get_iterator(["id"]),
+            draft.get_iterator(order_by="context"),
+        ):
+            assert isinstance(iterator, types.GeneratorType)
+            next(iterator)
+            iterator.close()
+            assert list(iterator) == []
 
     def test_by_ids_in_the_order_asked(self, draft):
         draft.add_frames([make(number, id=f"f{number}") for number in range(10)])
@@ -687,6 +737,68 @@ class TestBulkContext:
         with pytest.warns(UserWarning, match="its arguments stay"):
             assert draft.get_bulk_context() is bulk
 
+    def test_it_can_be_made_of_its_version(self, draft):
+        with BulkContext(draft, 5, None, False, None, None, True) as bulk:
+            bulk.update_frame(SingleFrame(id="x", metadata={"a": 1}))
+            assert repr(bulk) == f"BulkContext({draft!r}, 1 changes to be recorded)"
+        with BulkContext(dv=draft, allow_update=True) as bulk:
+            bulk.update_frame(SingleFrame(id="x", metadata={"b": 2}))
+        assert draft.get_single_frame("x").metadata == {"a": 1, "b": 2}
+        with pytest.raises(InvalidValueError, match="dv must be a DatasetVersion, not 'x'"):
+            BulkContext("x")
+
+    def test_frames_are_recorded_as_they_were_handed_over(self, draft):
+        frame, group = make(1, metadata={"n": 0}), FrameGroup(frames={"left": make(2)})
+        with draft.get_bulk_context() as bulk:
+            for number in range(3):
+                frame.id, frame.metadata["n"] = f"f{number}", number
+                bulk.add_frame(frame)
+                group.id, group["left"].width = f"g{number}", number
+                bulk.add_frame(group)
+            frame.metadata["n"] = group["left"].width = 99
+        for number in range(3):
+            assert draft.get_single_frame(f"f{number}").metadata == {"n": number}
+            assert draft.get_single_frame(f"g{number}")["left"].width == number
+
+    def test_ids_are_set_at_once(self, draft):
+        frames = [make(1), SingleFrame(), FrameGroup(frames={"left": make(2)})]
+        with draft.get_bulk_context() as bulk:
+            for frame in frames:
+                bulk.add_frame(frame)
+            ids = [frame.id for frame in frames]
+            assert ids[0] == make(1).derive_id()
+            assert len(draft) == 0
+        assert [frame.id for frame in draft] == [frame.id for frame in frames] == ids
+
+    @pytest.mark.parametrize("freeze", ["publish_version", "create_snapshot", "commit_version"])
+    def test_what_waits_is_recorded_before_the_version_is_frozen(self, draft, freeze):
+        bulk = draft.get_bulk_context()
+        bulk.add_frame(make(1))
+        bulk.add_frame("no frame")
+        with pytest.raises(FramesRejected, match="str is no frame"):
+            getattr(draft, freeze)()
+        assert draft.draft
+        bulk.add_frame(make(2))
+        result = getattr(draft, freeze)()
+        assert len(draft) == 2
+        if freeze == "commit_version":
+            assert (result["added"], result["total"]) == (1, 2)
+
+    def test_a_version_may_be_published_inside_the_block(self, draft):
+        with draft.get_bulk_context() as bulk:
+            bulk.add_frame(make(1))
+            assert draft.publish_version() is True
+        draft.flush()
+        assert len(draft) == 1
+        bulk.add_frame(make(2))
+        with pytest.raises(PublishedError, match="is published"):
+            draft.flush()
+
+    def test_a_published_version_has_none(self, draft):
+        draft.publish_version()
+        with pytest.raises(PublishedError, match="is published"):
+            draft.get_bulk_context()
+
     def test_updates_merge_only_when_allowed(self, engine, draft):
         draft.add_frames([make(1, id="x", metadata={"a": 1})])
         with draft.get_bulk_context(allow_update=True) as bulk:
@@ -813,8 +925,9 @@ class TestOddArguments:
             lambda: draft.get_iterator(order_by=[value]),
             lambda: draft.get_frames_by_ids(value),
             lambda: draft.set_tags(value),
-            lambda: draft.update_frames([make(1)], without_fields=value),
         ]
+        if value is not True:  # that is a value which is not None
+            calls.append(lambda: draft.update_frames([make(1)], without_fields=value))
         for call in calls:
             with pytest.raises(UsageError):
                 call()
@@ -823,6 +936,31 @@ class TestOddArguments:
         draft.publish_version()
         with pytest.raises(InvalidValueError, match="the parent: None"):
             DatasetVersion.create_version("v", dataset_name="food", parent_version_ids=[None])
+
+    @pytest.mark.parametrize("wrap", [tuple, iter, np.array])
+    def test_a_parent_may_come_in_any_sequence(self, draft, wrap):
+        draft.publish_version()
+        for by in ("parent_version_ids", "parent_version_names"):
+            parent = draft.version_id if by == "parent_version_ids" else "Current"
+            child = DatasetVersion.create_version(by, dataset_name="food", **{by: wrap([parent])})
+            assert child.get_parent() == draft.version_id
+            with pytest.raises(UsageError, match="at most one parent"):
+                DatasetVersion.create_version("v", dataset_name="food", **{by: wrap([parent, "other"])})
+
+    def test_numbers_may_be_numpy_s(self, draft):
+        one = np.int64(1)
+        assert (
+            draft.add_frames([make(1), make(2)], batch_size=one, progress_report=one, upload_retries=one)
+            == []
+        )
+        draft.update_frames([make(1)], batch_size=one)
+        draft.delete_frames(draft, batch_size=np.uint8(1))
+        draft.get_bulk_context(flush_threshold=one).add_frame(make(3))
+        assert len(draft) == 1
+
+    def test_a_pattern_may_be_a_path(self, draft):
+        draft.add_frames([SingleFrame(source="/data/a.jpg")])
+        assert len(draft.get_frames_by_source(Path("/data/*.jpg"))) == 1
 
     def test_ids_are_read_and_deleted_as_they_are_added(self, draft):
         numbers = [7, np.int64(8), 9.0, -0.0]

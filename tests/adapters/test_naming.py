@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,9 +100,24 @@ class TestMasks:
         assert child.get_masks_labels() == version.get_masks_labels()
         assert version.set_masks_labels({}) is False
 
+    def test_numbers_and_labels_may_be_numpy_s(self, dataset):
+        version = DatasetVersion.get_current(dataset_name="food")
+        version.set_masks_labels({tuple(np.array([1, 2, 255], np.uint8)): np.array(["a", "b"])})
+        assert version.get_masks_labels() == {(1, 2, 255): ("a", "b")}
+
     @pytest.mark.parametrize(
         "mapping",
-        [[], {"red": ["a"]}, {(0, 300): ["a"]}, {(): ["a"]}, {(1.5,): ["a"]}, {(1,): "a"}, {(1,): [2]}],
+        [
+            [],
+            {"red": ["a"]},
+            {(0, 300): ["a"]},
+            {(): ["a"]},
+            {(1.5,): ["a"]},
+            {(True,): ["a"]},
+            {(1,): None},
+            {(1,): "a"},
+            {(1,): [2]},
+        ],
     )
     def test_bad_mappings(self, dataset, mapping):
         with pytest.raises(ValueError, match="mask"):
