@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ...engine.datasets import check_name
 from ...engine.moments import Moment
 from ...engine.times import utc
 from ...projections.catalog import DatasetRow
@@ -86,11 +87,11 @@ class Dataset:
 
     def rename(self, name: str) -> None:
         """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""
-        self._engine.commands.rename_dataset(self._id, name=name)
+        self._engine.commands.rename_dataset(self._id, name=check_name(name, "dataset name"))
 
     def move(self, project: str) -> None:
         """Move the dataset to another project. `ConflictError` when its name is taken there."""
-        self._engine.commands.rename_dataset(self._id, project=project)
+        self._engine.commands.rename_dataset(self._id, project=check_name(project, "dataset project"))
 
     def describe(self, description: str) -> None:
         """Replace the description."""

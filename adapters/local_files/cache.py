@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +27,7 @@ DEFAULT_BYTES = 10 * 1000**3
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _CONTENTS, _KNOWN, _TEMPORARY = "contents", "known", "tmp"
 
@@ -74,8 +77,8 @@ class LocalCache:
         path = self._path(digest, suffix)
         try:
             os.utime(path)
-        except OSError:
-            return None
+        except OSError:  # most often it is not there; what belongs to somebody else can be read all the same
+            return path if path.is_file() else None
         return path
 
     def known(self, uri: str) -> Known | None:
@@ -106,8 +109,8 @@ class LocalCache:
         with self._translated():
             temporary = self._temporary()
             try:
-                with temporary.open("xb") as copy:
-                    digest, size = _copy(source, copy, expected)
+                with FileIO(temporary, "xb") as copy:
+                    digest, size = self._copy(source, copy, expected)
                 path = self._path(digest, suffix)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(path)
@@ -116,18 +119,43 @@ class LocalCache:
             self._make_room(path, size)
         return digest, path
 
+    def _copy(self, source: BinaryIO, copy: FileIO, expected: Expectation) -> tuple[str, int]:
+        check = expected.begin()
+        while data := source.read(CHUNK_BYTES):
+            check.update(data)
+            self._write(copy, memoryview(data))
+        check.finish()
+        return check.digest, check.size
+
+    def _write(self, copy: FileIO, data: memoryview) -> None:
+        """Write all of some data; where the disk is full, contents make room that were not used for longest."""
+        while data:
+            try:
+                written = copy.write(data)
+            except OSError as error:
+                oldest = min(self._held(), default=None)
+                if error.errno not in _FULL or oldest is None:
+                    raise
+                oldest[2].unlink(missing_ok=True)
+            else:
+                data = data[written or 0 :]
+
+    def _held(self) -> list[tuple[float, int, Path]]:
+        """Return the contents that are here: when each was used last, its size, and its file."""
+        found: list[tuple[float, int, Path]] = []
+        for path in (self.folder / _CONTENTS).glob("*/*"):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        return found
+
     def _make_room(self, newest: Path, size: int) -> None:
         """Drop what killed processes left, and contents that were not used for longest until what is here fits."""
         for path in (self.folder / _TEMPORARY).glob("*"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
-        found: list[tuple[float, int, Path]] = []
-        for path in (self.folder / _CONTENTS).glob("*/*"):
-            with suppress(FileNotFoundError):
-                stat = path.stat()
-                if path != newest:
-                    found.append((stat.st_mtime, stat.st_size, path))
+        found = [held for held in self._held() if held[2] != newest]
         total = size + sum(size for _, size, _ in found)
         for _, dropped, path in sorted(found):
             if total <= self.max_bytes:
@@ -183,12 +211,3 @@ class _Translated:
                 f"the cache {self._folder} cannot be used: {reason}: set {FOLDER_VARIABLE} to another folder"
             )
             raise StorageError(message) from error
-
-
-def _copy(source: BinaryIO, copy: BinaryIO, expected: Expectation) -> tuple[str, int]:
-    check = expected.begin()
-    while data := source.read(CHUNK_BYTES):
-        check.update(data)
-        copy.write(data)
-    check.finish()
-    return check.digest, check.size

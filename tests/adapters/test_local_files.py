@@ -1,10 +1,12 @@
 """Frames give their files as local paths: fetched into a cache, verified, bounded."""
 
+import errno
 import os
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import FileIO
 from pathlib import Path
 
 import fsspec
@@ -191,6 +193,43 @@ def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch
         InvalidValueError, match="FRAMELODE_CACHE_BYTES must be a whole number of bytes, not 'ten'"
     ):
         frame.get_local_source()
+
+
+def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(afar, cache, monkeypatch):
+    class SmallDisk(FileIO):
+        def write(self, data):
+            taken = sum(path.stat().st_size for path in cache.folder.rglob("*") if path.is_file())
+            if taken >= 250:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[: 250 - taken])
+
+    frames = [
+        SingleFrame(source=afar(f"{size}.bin", b"x" * size), hash=hash_of(b"x" * size))
+        for size in (100, 99, 98, 300)
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr("framelode.adapters.local_files.cache.FileIO", SmallDisk)
+        os.utime(frames[0].get_local_source(), (2, 2))
+        os.utime(frames[1].get_local_source(), (1, 1))
+        assert Path(frames[2].get_local_source()).read_bytes() == b"x" * 98
+        assert sorted(path.stat().st_size for path in cache.folder.glob("contents/*/*")) == [98, 100]
+        with pytest.raises(StorageError, match="No space left on device: set FRAMELODE_CACHE"):
+            frames[3].get_local_source()
+    assert list(cache.folder.glob("tmp/*")) == []
+
+
+def test_what_is_in_a_cache_of_somebody_else_is_read(afar, monkeypatch):
+    frame = SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x"))
+    path = frame.get_local_source()
+
+    def refuse(*arguments, **named):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert frame.get_local_source() == path
+    with pytest.raises(StorageError, match="Operation not permitted: set FRAMELODE_CACHE to another folder"):
+        SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source()
 
 
 def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path):

@@ -79,6 +79,13 @@ class TestVersions:
         with pytest.raises(NotFoundError):
             version.rename("w")
 
+    @pytest.mark.parametrize("name", [None, "", " ", 5, b"x", "\ud800"])
+    def test_bad_names(self, dataset, name):
+        for change in (dataset.rename, dataset.move):
+            with pytest.raises(InvalidValueError, match="dataset (name|project)"):
+                change(name)
+        assert (dataset.name, dataset.project) == ("food", "default")
+
 
 class TestMasks:
     def test_stored_in_the_metadata(self, dataset):
