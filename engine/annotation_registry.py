@@ -13,7 +13,7 @@ from .annotation_base import Annotation, Common, MaskValue
 from .annotations import BuiltinAnnotation, Mask, colour
 from .errors import ConflictError, InvalidValueError, UsageError
 from .json_values import canonical_object
-from .validation import fields, fraction, identifier, items, label_list, name, refusal
+from .validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
 
 
 class UnknownAnnotation(Annotation, kw_only=False):
@@ -72,8 +72,10 @@ def register_annotation(cls: AnnotationType) -> AnnotationType:
     ConflictError
         Another class has the tag.
     """
-    if not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
-        raise UsageError(f"{cls.__name__} must be a subclass of Annotation with a tag of its own")
+    if not isinstance(cls, type) or not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
+        raise UsageError(
+            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with a tag of its own"
+        )
     if cls.__struct_fields__ != Annotation.__struct_fields__:
         raise UsageError(f"{cls.__name__} adds stored fields; keep its data in geometry or metadata")
     tag = str(cls.__struct_config__.tag)

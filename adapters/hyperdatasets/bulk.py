@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from itertools import groupby
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +31,7 @@ class BulkContext:
     Get one from `DatasetVersion.get_bulk_context`: that one is also flushed before its version is committed or
     published. The order of changes is kept, and frames are recorded as they are when they are handed over. An exception
     inside the ``with`` block still records what was complete before it; what a flush could not record waits for the
-    next one.
+    next one. Several threads may use one.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ class BulkContext:
         target = None if self._upload is None else self._upload.target
         self._root = check_root(local_dataset_root_path) if target is None else target.root
         self._allow_update = bool(allow_update)
+        self._lock = threading.Lock()
         self._changes: list[GatheredChange] = []
         self._failures: list[dict[str, Any]] = []
 
@@ -113,7 +115,8 @@ class BulkContext:
 
     def record(self) -> None:
         """Record what was gathered, and keep what was refused for `raise_refused`."""
-        changes, self._changes = self._changes, []
+        with self._lock:
+            changes, self._changes = self._changes, []
         done = 0
         try:
             for _, run in groupby(changes, GatheredChange.group):
@@ -121,7 +124,8 @@ class BulkContext:
                 self._failures += self._write(together)
                 done += len(together)
         finally:
-            self._changes = changes[done:] + self._changes
+            with self._lock:
+                self._changes[:0] = changes[done:]
         if changes:
             self._log.debug("%d changes flushed", len(changes))
 
@@ -143,8 +147,10 @@ class BulkContext:
         change = GatheredChange(kind, frame, frame, bool(warn), bool(delete_sources))
         if kind != "delete":
             change.hold(self._writer.give_id, self._root)
-        self._changes.append(change)
-        if len(self._changes) >= self._threshold:
+        with self._lock:
+            self._changes.append(change)
+            is_full = len(self._changes) >= self._threshold
+        if is_full:
             self.flush()
 
     def _write(self, run: list[GatheredChange]) -> list[dict[str, Any]]:

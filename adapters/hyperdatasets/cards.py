@@ -8,6 +8,7 @@ from itertools import islice
 
 from ...engine.errors import FramelodeError, NotFoundError
 from ...engine.times import utc
+from ...engine.validation import shorten
 from ...projections.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from ..looks.markup import Markup, bar, byte_size, card, pairs, plain, remark, table, title
@@ -26,7 +27,8 @@ def version_text(engine: Engine, version_id: str) -> str:
         row, dataset = _read(engine, version_id)
     except FramelodeError:
         return f"DatasetVersion(id={version_id!r})"
-    return f"DatasetVersion({dataset.name!r}, {row.name!r}, {row.state}, id={version_id!r})"
+    names = f"{shorten(dataset.name)}, {shorten(row.name)}"
+    return f"DatasetVersion({names}, {row.state}, id={version_id!r})"
 
 
 def dataset_text(engine: Engine, dataset_id: str) -> str:
@@ -35,7 +37,7 @@ def dataset_text(engine: Engine, dataset_id: str) -> str:
         row = find_dataset(engine, dataset_id=dataset_id)
     except FramelodeError:
         return f"Dataset(id={dataset_id!r})"
-    return f"Dataset(id={dataset_id!r}, name={row.name!r}, project={row.project!r})"
+    return f"Dataset(id={dataset_id!r}, name={shorten(row.name)}, project={shorten(row.project)})"
 
 
 def version_card(engine: Engine, version_id: str) -> str:

@@ -14,7 +14,7 @@ from ...engine.decisions import changed_fields
 from ...engine.frame_batch import FrameChange, decode_change, events_of
 from ...engine.keys import KEY_SIZE, U64
 from ...engine.log import Log
-from ...engine.validation import printable
+from ...engine.validation import printable, shorten
 from ...projections.changes import Wire, payload_wire
 from ...projections.diff import Difference, Outcome
 from ...projections.state import TOMBSTONE, State
@@ -235,7 +235,7 @@ class Diff:
 
     def __repr__(self) -> str:
         counts = f"added={len(self.added)}, removed={len(self.removed)}, changed={len(self.changed)}"
-        return f"Diff({self._names[0]!r} -> {self._names[1]!r}, {counts})"
+        return f"Diff({' -> '.join(map(shorten, self._names))}, {counts})"
 
     def __str__(self) -> str:
         """Return a few lines: the labels, each with a bar, and the frames."""

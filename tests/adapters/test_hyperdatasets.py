@@ -285,6 +285,13 @@ class TestVersions:
             copy._engine.close()
             opened.close()
 
+    def test_a_repr_is_short(self, draft):
+        dataset = DatasetVersion.create_new_dataset("d" * 5000, dataset_project="p" * 5000)
+        version = dataset.versions()[0]
+        version.rename("v" * 5000)
+        for value in (dataset, version, version.get_bulk_context(), version.diff(version)):
+            assert len(repr(value)) < 300
+
     def test_repr_tells_what_it_is(self, draft):
         assert repr(draft) == f"DatasetVersion('food', 'Current', draft, id='{draft.version_id}')"
 

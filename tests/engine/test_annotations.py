@@ -385,7 +385,7 @@ class TestTypesOfOnesOwn:
         class Bare(Annotation):
             pass
 
-        for wrong in (Bare, int):
+        for wrong in (Bare, int, 5, None):
             with pytest.raises(UsageError, match="must be a subclass of Annotation with a tag"):
                 register_annotation(wrong)
 
