@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
+from .content_types import content_type_of
 from .validation import About, items, name, shorten, whole
-from .wire import MaskSource, Preview, Record, content_type_of, source_uri
+from .wire import MaskSource, Preview, Record, source_uri
 
 Value = TypeVar("Value")
 SourceLike = str | os.PathLike[str]
