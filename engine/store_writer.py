@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from .batch import BATCH_BYTES, BATCH_EVENTS, AppendHeader, Batch
+from .batch import AppendHeader
 from .context import current_context
 from .datasets import check_name
 from .errors import ConcurrencyError, ConflictError
 from .event import Event
-from .event_batch import pack_states
-from .events import encode_event
 from .log import Append, AppendExistsError, Clock, Log, StreamConflictError, patiently
 from .requests import digest_of
 from .store_events import (
@@ -29,6 +27,7 @@ from .store_events import (
     StoreDeleted,
 )
 from .store_names import StoreId, expiry
+from .store_parts import batches_of, parts_of
 from .store_state import Document, Key, StoreStates
 
 _TRIES = 1000
@@ -112,7 +111,7 @@ class StoreWriter:
         given = [store.digest, repr(ttl).encode(), policy.encode()]
         repeatable = command_id is not None
         command = _Command(_checked(command_id) or self._new_id(), repeatable)
-        for number, (part, is_last) in enumerate(_parts(values)):
+        for number, (part, is_last) in enumerate(parts_of(values)):
 
             def decide(part: list[tuple[str, bytes]] = part) -> Recorded:
                 now = self._clock()
@@ -287,7 +286,7 @@ class StoreWriter:
             batch
             for store, events in recorded
             if events
-            for batch in _batches(store.stream, versions[store.stream] + 1, events)
+            for batch in batches_of(store.stream, versions[store.stream] + 1, events)
         ]
         if not batches:
             return _Done(answer, 0, None)
@@ -389,33 +388,3 @@ def _evicted(store: StoreId, key: Key) -> Event:
 
 def _is_cached(key: Key) -> bool:
     return key.policy == EVICT or key.expires_at is not None
-
-
-def _parts(values: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[tuple[str, bytes]], bool]]:
-    """Cut what is set into parts of one record batch each; says of each whether it is the last."""
-    part: list[tuple[str, bytes]] = []
-    size = 0
-    for key, value in values:
-        length = len(key) + len(value)
-        if part and (len(part) == BATCH_EVENTS or size + length > BATCH_BYTES):
-            yield part, False
-            part, size = [], 0
-        part.append((key, value))
-        size += length
-    if part:
-        yield part, True
-
-
-def _batches(stream: str, first_version: int, events: Sequence[Event]) -> Iterator[Batch]:
-    """Pack events of one stream, as many batches as it takes."""
-    states: list[tuple[str, bytes]] = []
-    size = 0
-    for event in events:
-        topic, state = encode_event(event)
-        if states and (len(states) == BATCH_EVENTS or size + len(state) > BATCH_BYTES):
-            yield pack_states(stream, first_version, states)
-            first_version += len(states)
-            states, size = [], 0
-        states.append((topic, state))
-        size += len(state)
-    yield pack_states(stream, first_version, states)
