@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from ...engine.batch import (
     AppendHeader,
     Batch,
     BatchHeader,
-    body_checksum,
     chain_digest,
     genesis_digest,
 )
@@ -23,18 +20,14 @@ from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored,
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
-from .direct import DirectInsert
-from .log_reads import encode_topics, last_row
+from .log_reads import last_row
+from .log_writes import insert_append, insert_appends, insert_batch, insert_batches
 from .stored_batches import SqlStoredBatches
 
-_insert_append = DirectInsert(t.append)
-_insert_header = DirectInsert(t.record_batch)
-_insert_body = DirectInsert(t.record_body)
 _COMMANDS_AT_ONCE = 500
 _SHARED = [
     field for field in Batch.__struct_fields__ if field in BatchHeader.__struct_fields__ and field != "keys"
 ]
-_HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
 
 
 class SqlLog(SqlStoredBatches):
@@ -242,7 +235,7 @@ class SqlLog(SqlStoredBatches):
         previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
         with self.database.together(connection):
-            _insert_append.execute(connection, msgspec.structs.astuple(header))
+            insert_append(connection, header)
             for batch in append.batches:
                 unsealed = BatchHeader(
                     first_position=position,
@@ -259,7 +252,7 @@ class SqlLog(SqlStoredBatches):
                     keys_digest=batch.keys_digest,
                     body_digest=batch.body_digest,
                 )
-                previous = _insert_batch(connection, batch, unsealed, header)
+                previous = insert_batch(connection, batch, unsealed, header)
                 position += batch.count
         return header
 
@@ -284,18 +277,10 @@ class SqlLog(SqlStoredBatches):
                     "somebody else wrote to it"
                 )
             self._refuse_known(connection, [append.header for append in appends])
-            _insert_append.execute_many(
-                connection, (msgspec.structs.astuple(append.header) for append in appends)
-            )
+            insert_appends(connection, [append.header for append in appends])
             for append in appends:
                 head = self._check_restored(append, head)
-            batches = [each for append in appends for each in append.batches]
-            # Table by table: the answers to single rows would be waited for.
-            _insert_header.execute_many(
-                connection,
-                (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches),
-            )
-            _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
+            insert_batches(connection, [each for append in appends for each in append.batches])
             self.database.announce()
 
     def _refuse_known(self, connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
@@ -363,19 +348,6 @@ def _no_new_log() -> str:
     raise StorageError("the log is gone: it was there when the work began")
 
 
-def _header_values(header: BatchHeader, keys: bytes, digest: bytes) -> list[Any]:
-    """Return the row of a batch's header."""
-    values = msgspec.structs.asdict(header)
-    values |= {"topics": encode_topics(header.topics), "digest": digest, "keys": keys}
-    return [values[name] for name in _HEADER_COLUMNS]
-
-
-def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
-    """Return the row of a batch's body."""
-    position = header.first_position
-    return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
-
-
 def _end_of(appends: Sequence[Restored]) -> Head | None:
     """Return the head after some appends, None when there are none."""
     if not appends:
@@ -411,13 +383,3 @@ def _check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) ->
         if found is not None and batch.first_version != found + 1:
             raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
         reached[batch.stream_id] = batch.first_version + batch.count - 1
-
-
-def _insert_batch(
-    connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
-) -> bytes:
-    """Insert a batch and return its digest."""
-    digest = chain_digest(unsealed, header)
-    _insert_header.execute(connection, _header_values(unsealed, batch.keys, digest))
-    _insert_body.execute(connection, _body_values(unsealed, batch))
-    return digest
