@@ -1,4 +1,4 @@
-"""`connect`, the `Engine` it returns, and which engine is the current one."""
+"""`connect`, and the `Engine` it returns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,7 +30,7 @@ from ..projections.states import States
 from ..projections.stats import Counts, Stats
 from ..projections.stores import Stores
 from ..projections.uploads import Uploads
-from . import location
+from . import current, location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
 from .engine_stores import EngineStores
@@ -270,32 +269,22 @@ class Engine(EngineHistory, EngineCare, EngineStores):
 
     def _leave(self) -> None:
         """Stop being the process's current engine."""
-        _restore(self)
+        current.withdraw(self)
 
     def __enter__(self) -> Self:
-        _entered_engines.set((*_entered_engines.get(), self))
+        current.enter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        entered = _entered_engines.get()
-        if self not in entered:
-            raise UsageError(f"{self!r} was not entered: use `with engine:`")
-        last = len(entered) - 1 - entered[::-1].index(self)
-        _entered_engines.set(entered[:last] + entered[last + 1 :])
-        _restore(self)
+        current.leave(self)
 
     def parent_of(self, version_id: str) -> str | None:
         """Return the id of a version's parent, None for a root; removed ones included."""
         if version_id not in self._parents:
             self._parents[version_id] = self.aggregates.version(version_id).parent_id
         return self._parents[version_id]
-
-
-_entered_engines: ContextVar[tuple[Engine, ...]] = ContextVar("framelode_engines", default=())
-_process_lock = threading.Lock()
-_process_engine: Engine | None = None
 
 
 def connect(
@@ -352,15 +341,8 @@ def connect(
         from .moments import open_at
 
         engine = open_at(engine, as_of)
-    global _process_engine
-    with _process_lock:
-        engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - of this module
+    current.put_forward(engine)
     return engine
-
-
-def connected_engine() -> Engine | None:
-    """Return the engine of the running context, else the process's; None where nobody has connected."""
-    return next(reversed(_entered_engines.get()), _process_engine)
 
 
 def current_engine(explicit: str | None = None) -> Engine:
@@ -371,7 +353,7 @@ def current_engine(explicit: str | None = None) -> Engine:
     UsageError
         There is none; nothing is created by accident.
     """
-    if explicit is None and (engine := connected_engine()) is not None:
+    if explicit is None and (engine := current.connected_engine()) is not None:
         return engine
     url = location.find(explicit)
     if url is None:
@@ -403,13 +385,6 @@ def _settled(where: location.Location, database: Database) -> location.Location:
     from .sql.settings import remembered
 
     return where.completed(remembered(database, where.given))
-
-
-def _restore(engine: Engine) -> None:
-    global _process_engine  # noqa: PLW0603 - the one piece of module state
-    with _process_lock:
-        if _process_engine is engine and engine._previous is not engine:  # noqa: SLF001 - of this module
-            _process_engine = engine._previous  # noqa: SLF001
 
 
 def _reopen(url: str) -> Engine:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import framelode
-from framelode.adapters import connection
+from framelode.adapters import current
 from framelode.adapters.places import postgres_place
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,11 +40,11 @@ def _no_engine_from_outside(monkeypatch):
 @pytest.fixture(autouse=True)
 def _no_engine_left_behind():
     yield
-    while connection._process_engine is not None:
-        left = connection._process_engine
+    while current._process_engine is not None:
+        left = current._process_engine
         left.close()
-        if connection._process_engine is left:
-            connection._process_engine = None
+        if current._process_engine is left:
+            current._process_engine = None
 
 
 @pytest.fixture

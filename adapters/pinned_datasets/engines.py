@@ -58,7 +58,8 @@ class ProjectEngine:
 
 def _current() -> Engine | None:
     """Return the current engine, or that of `FRAMELODE_URL`; None where there is none."""
-    from ..connection import connected_engine, current_engine
+    from ..connection import current_engine
+    from ..current import connected_engine
 
     engine = connected_engine()
     url = os.environ.get(location.ENVIRONMENT_URL)

@@ -487,7 +487,7 @@ class TestDatabase:
         with engine:
             DatasetVersion.create_new_dataset("d")
             DatasetVersion.get_current(dataset_name="d").add_frames([SingleFrame(id="a")])
-        framelode.adapters.connection._restore(engine)
+        framelode.adapters.current.withdraw(engine)
         del engine
         gc.collect()
         assert not recwarn.list
