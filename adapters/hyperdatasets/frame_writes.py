@@ -78,7 +78,7 @@ class FrameWrites(VersionHandle):
         force_upload : bool
             Upload also content that is at the destination already, under a name of its own.
         progress_report : int, optional
-            Log after every that many batches; never with 0 or None.
+            Log after every that many frames, as soon as the append is done that holds them; never with 0 or None.
         register_on_upload_failure : bool
             Register frames whose upload failed with their local URIs.
         upload_retries : int
@@ -378,7 +378,7 @@ class _Progress:
     callback : fsspec.callbacks.Callback, optional
         Told of the frames done.
     every : int
-        Log after every that many batches; 0 or None for never.
+        Log after every that many frames; 0 or None for never.
     failed_too : bool
         Frames whose upload failed are recorded, too, and so are counted there.
     """
@@ -389,8 +389,7 @@ class _Progress:
         self._callback = callback
         self._every = 0 if every is None else at_least(every, "progress_report", 0)
         self._failed_too = failed_too
-        self._batches = 0
-        self._done = 0
+        self._done = self._reported = 0
 
     def __call__(self, report: Any) -> None:
         refused = len(report.refusals)
@@ -400,8 +399,8 @@ class _Progress:
         if self._callback is not None:
             self._callback.relative_update(done - self._done)
         self._done = done
-        self._batches += 1
-        if self._every and self._batches % self._every == 0:
+        if self._every and done - self._reported >= self._every:
+            self._reported = done
             logger.info("%d frames registered", done)
 
 

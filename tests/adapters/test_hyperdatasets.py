@@ -498,14 +498,21 @@ class TestFrames:
             with pytest.raises(InvalidValueError, match="batch_size"):
                 draft.add_frames([make(1)], batch_size=batch_size)
 
-    def test_progress(self, draft, caplog):
+    @pytest.mark.parametrize(
+        ("every", "reports"), [(1, [8, 16, 20]), (9, [16]), (16, [16]), (21, []), (0, [])]
+    )
+    def test_progress(self, draft, caplog, every, reports):
         callback = Callback()
         with caplog.at_level(logging.INFO, "framelode"):
             draft.add_frames(
-                [make(number) for number in range(20)], batch_size=1, progress_report=2, callback=callback
+                [make(number) for number in range(20)],
+                batch_size=1,
+                progress_report=every,
+                callback=callback,
             )
         assert callback.value == 20
-        assert [record.message for record in caplog.records] == ["16 frames registered"]
+        told = [record.message for record in caplog.records]
+        assert told == [f"{count} frames registered" for count in reports]
 
     def test_ids_agree_between_machines_below_a_root(self, draft, tmp_path):
         here, there = tmp_path / "here", tmp_path / "there"
