@@ -145,7 +145,9 @@ class BulkContext:
 
     def _gather(self, kind: str, frame: Any, *, warn: bool = False, delete_sources: bool = False) -> None:
         change = GatheredChange(kind, frame, frame, bool(warn), bool(delete_sources))
-        if kind != "delete":
+        if kind == "delete":
+            change.hold_id()
+        else:
             change.hold(self._writer.give_id, self._root)
         with self._lock:
             self._changes.append(change)

@@ -53,9 +53,14 @@ class GatheredChange(msgspec.Struct, gc=False):
                 self.held = _copied(self.frame)
                 self.sources = sources_of(self.held)
 
+    def hold_id(self) -> None:
+        """Keep the id that the frame has now: that is all a deletion needs."""
+        if isinstance(self.frame, SingleFrame | FrameGroup) and self.frame.id is not None:
+            self.held = self.frame.id
+
     def hand_back(self) -> None:
         """Make the frame that was passed name its uploads, unless its sources were changed since."""
-        if self.held is self.frame:
+        if self.kind == "delete" or self.held is self.frame:
             return
         uploaded = sources_of(self.held)
         if uploaded != self.sources and sources_of(self.frame) == self.sources:

@@ -770,7 +770,11 @@ class TestBulkContext:
                 group.id, group["left"].width = f"g{number}", number
                 bulk.add_frame(group)
             frame.metadata["n"] = group["left"].width = 99
-        for number in range(3):
+            frame.id = "f1"
+            bulk.delete_frame(frame)
+            frame.id = "f2"
+        assert {frame.id for frame in draft} == {"f0", "g0", "g1", "f2", "g2"}
+        for number in (0, 2):
             assert draft.get_single_frame(f"f{number}").metadata == {"n": number}
             assert draft.get_single_frame(f"g{number}")["left"].width == number
 
