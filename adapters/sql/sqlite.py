@@ -68,6 +68,7 @@ class SqliteDatabase(Database):
         self.guards = SqliteGuards()
         self._durable = durable
         self._file_lock: WriteLock | None = None
+        self._file: tuple[int, int] | None = None
         if path:
             _check_file(path)
             self._file_lock = self._make_lock()
@@ -90,8 +91,26 @@ class SqliteDatabase(Database):
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         return connection
 
+    def _open(self) -> None:
+        super()._open()
+        self._file = _file_at(self.path)
+
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if self._durable and self.path:
+            self._require_in_place(self.path)
+
+    def _require_in_place(self, path: Path) -> None:
+        """Raise when the path leads to another file than the one that is open, or to none: what is written would be lost."""
+        found = _file_at(path)
+        # A new database becomes a file with its first transaction.
+        self._file = self._file or found
+        if self._file is None or found != self._file:
+            raise IntegrityError(
+                f"{path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
+                "connect to where it is now, or restore it from a copy",
+                file=str(path),
+            )
 
     def _is_open(self, connection: sa.Connection) -> bool:
         raw: Any = connection.connection.driver_connection
@@ -183,6 +202,15 @@ class SqliteDatabase(Database):
             if "readonly" in str(error) or "unable to open" in str(error):
                 return UsageError(f"{self.name}: {error}: give a folder that can be written")
         return self._error(error, known=known)
+
+
+def _file_at(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None where there is none."""
+    try:
+        found = os.stat(path) if path else None  # noqa: PTH116 - asked for each transaction
+    except FileNotFoundError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def _check_file(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -276,6 +277,30 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
         add.start()
         join(add)
     engine.close()
+
+
+@pytest.mark.parametrize("happens", ["deleted", "moved", "replaced"])
+def test_a_log_that_goes_while_it_is_open_takes_no_more(tmp_path, happens):
+    folder, log = tmp_path / "food", tmp_path / "food/log.db"
+    with framelode.connect(folder) as engine:
+        fill()
+        draft = DatasetVersion.get_current(dataset_name="food")
+        held = len(draft)
+        if happens == "moved":
+            folder.rename(tmp_path / "elsewhere")
+        else:
+            shutil.copy(log, tmp_path / "copy")
+            log.unlink()
+        if happens == "replaced":
+            (tmp_path / "copy").rename(log)
+        with pytest.raises(
+            IntegrityError, match=r"log\.db was deleted, moved or replaced since it was opened"
+        ):
+            draft.add_frames([SingleFrame(id="late")])
+        with pytest.raises(IntegrityError, match="nothing more is recorded"):
+            DatasetVersion.create_new_dataset("late")
+        assert len(draft) == held
+        engine.close()
 
 
 def test_a_log_that_is_gone_is_noticed(tmp_path):
