@@ -76,7 +76,8 @@ class LocalCache:
         """Return the file of a content that is here, and count it as used; None when it is not."""
         path = self._path(digest, suffix)
         try:
-            os.utime(path)
+            # The time of change stays: it tells whether somebody wrote to it since it was verified.
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         except OSError:  # most often it is not there; what belongs to somebody else can be read all the same
             return path if path.is_file() else None
         return path
@@ -146,7 +147,7 @@ class LocalCache:
         for path in (self.folder / _CONTENTS).glob("*/*"):
             with suppress(FileNotFoundError):
                 stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
+                found.append((stat.st_atime, stat.st_size, path))
         return found
 
     def _make_room(self, newest: Path, size: int) -> None:

@@ -55,17 +55,16 @@ def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
     if path is None:
         return None
     try:
-        # Finding it touched its time of change, so that this is no part of what identifies it here.
-        size, _, node = _identity(str(path))
-        _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), size, node)
+        identity = _identity(str(path))
+        _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), *identity)
     except IntegrityError:
         with suppress(OSError):  # what cannot be dropped cannot be replaced either, and that is said then
             path.unlink()
         return None
     except OSError:  # dropped by another process just now
         return None
-    if expected.size not in {None, size} or (expected.hash and expected.digest is None):
-        _sum_of(expected, str(path), size, node)
+    if expected.size not in {None, identity[0]} or (expected.hash and expected.digest is None):
+        _sum_of(expected, str(path), *identity)
     return str(path)
 
 

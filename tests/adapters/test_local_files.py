@@ -125,6 +125,17 @@ def test_what_is_in_the_cache_is_verified_before_it_is_given(afar, damaged):
         SingleFrame(source=uri, size=8, hash=hash_of(b"picture")).get_local_source()
 
 
+def test_what_somebody_writes_into_the_cache_is_noticed_also_after_it_was_verified(afar):
+    frame = SingleFrame(source=afar("a.jpg", b"picture"), hash=hash_of(b"picture"))
+    path = Path(frame.get_local_source())
+    for damaged in (b"PICTURE", b"longer than before"):
+        assert frame.get_local_source() == frame.get_local_source() == str(path)
+        changed = path.stat().st_mtime_ns
+        path.write_bytes(damaged)
+        os.utime(path, ns=(changed, changed + 1))
+        assert Path(frame.get_local_source()).read_bytes() == b"picture"
+
+
 @pytest.mark.parametrize("registered", [{"size": 8}, {"hash": "md5:" + "0" * 32}])
 def test_what_was_fetched_for_one_frame_is_compared_with_what_another_says(tmp_path, monkeypatch, registered):
     (tmp_path / "a.jpg").write_bytes(b"picture")
