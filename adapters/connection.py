@@ -309,8 +309,10 @@ def connect(
     blobs : str or path, optional
         Another place for file contents, of this engine alone: a folder, or an fsspec URL such as
         ``s3://bucket/blobs``; remembered. An engine in PostgreSQL has none until it is told.
-    clock, new_id : callable
-        UTC microseconds, and ids of 32 hex digits; for exact tests.
+    clock : callable
+        UTC microseconds; for exact tests.
+    new_id : callable
+        Makes ids of 32 hex digits; for exact tests.
     max_frame_bytes : int
         What one encoded frame may have, at most 16 MB.
     as_of : int or datetime, optional

@@ -11,6 +11,7 @@ import pytest
 from s3_server import s3_environment, s3_prefix
 
 import framelode
+from framelode.engine import errors
 
 DOCS = Path(__file__).parents[1] / "docs"
 SERVER = "postgresql+psycopg://food_app@db.example.com/food"
@@ -68,3 +69,24 @@ def test_every_extra_is_on_the_page_about_installing():
     ]
     rows = re.findall(r"^\| (`.*?) \|", (DOCS / "install.md").read_text("utf-8"), re.MULTILINE)
     assert set(extras) == {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}
+
+
+def test_the_table_of_errors_says_what_they_are():
+    page = (DOCS / "reference" / "errors.md").read_text("utf-8")
+    told = re.findall(r"^\| `(\w+)` \|(?: (.*?))? \| `([\w-]+)` \| (\d) \|", page, re.MULTILINE)
+    public = {
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, framelode.FramelodeError)
+    }
+    assert set(told) == {
+        (
+            each.__name__,
+            ", ".join(
+                f"`{base.__name__}`" for base in each.__bases__ if base is not framelode.FramelodeError
+            ),
+            each.code,
+            str(each.exit_status),
+        )
+        for each in public - {framelode.FramelodeError}
+    }
