@@ -71,6 +71,12 @@ def test_every_extra_is_on_the_page_about_installing():
     assert set(extras) == {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}
 
 
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    public = set(framelode.__all__) - {"__version__"}
+    assert public <= set(re.findall(r"\w+", text))
+
+
 def test_the_table_of_errors_says_what_they_are():
     page = (DOCS / "reference" / "errors.md").read_text("utf-8")
     told = re.findall(r"^\| `(\w+)` \|(?: (.*?))? \| `([\w-]+)` \| (\d) \|", page, re.MULTILINE)
