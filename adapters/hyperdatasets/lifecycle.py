@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from ...engine.errors import ConflictError, UsageError
 from ...engine.moments import Moment
@@ -215,9 +215,8 @@ class VersionLifecycle(VersionHandle):
             child_metadata=child_metadata,
         )
         engine.states.save_snapshot(row.version_id)
-        from .version import DatasetVersion
-
-        return DatasetVersion.of(engine, child_id)
+        kind = self if isinstance(self, type) else type(self)
+        return cast("DatasetVersion", kind.of(engine, child_id))
 
     @classmethod
     def remove_version(

@@ -224,6 +224,8 @@ class VersionWriter:
         from .source_deletion import SourceDeleter
 
         given = list(_as_iterable(frames))
+        if command_id is None:  # one that is repeated may have been recorded before the version was published
+            self._engine.commands.version(self._version_id).require_draft()
         sources = SourceDeleter(self._engine, self._version_id)
         named = sources.look(list(_ids_of(given, [])))
         report = self.delete(

@@ -307,6 +307,20 @@ class TestVersions:
         assert draft
         assert len(draft) == 0
 
+    def test_versions_of_a_subclass_stay_of_it(self, draft):
+        class Own(DatasetVersion):
+            pass
+
+        own = Own.get_current(dataset_name="food")
+        assert own == draft
+        made = [
+            own,
+            own.create_snapshot(),
+            Own.create_snapshot(dataset_name="food"),
+            *Own.get_versions("food"),
+        ]
+        assert {type(version) for version in made} == {Own}
+
     def test_a_comment_may_be_published_as_nothing(self, draft):
         child = draft.create_snapshot(publish_comment="", child_comment="")
         assert (draft.comment, child.comment) == ("", "")
@@ -480,6 +494,12 @@ class TestFrames:
         with pytest.raises(FramesRejected, match="names no frame"):
             draft.delete_frames([make(9), "f4"])
         assert len(draft) == 0
+
+    def test_of_a_published_version_no_source_is_looked_at(self, draft):
+        draft.add_frames([SingleFrame(id="a", source="s3://nowhere/a.jpg")])
+        draft.publish_version()
+        with pytest.raises(PublishedError, match="is published"):
+            draft.delete_frames(["a"], delete_sources=True)
 
     def test_groups_come_back_as_groups(self, draft):
         group = FrameGroup(metadata={"moment": 1})
