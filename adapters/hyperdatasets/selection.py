@@ -54,7 +54,7 @@ def find_dataset(
     if len(found) > 1:
         projects = ", ".join(repr(row.project) for row in found)
         raise ConflictError(
-            f"dataset {dataset_name!r} exists in the projects {projects}: give dataset_project"
+            f"dataset {dataset_name!r} exists in the projects {projects}: name the project, too"
         )
     return found[0]
 
@@ -97,7 +97,7 @@ def find_version(
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(row.version_id for row in found)
         raise ConflictError(
-            f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: {ids}"
+            f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: choose one by its id, {ids}"
         )
     return found[0]
 
