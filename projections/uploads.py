@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ..engine.events import FilesUploaded, SourcesCondemned, SourcesDeleted, UploadedFile
 from ..engine.source_uris import spellings
+from .bulk import BulkInsert
 from .columns import INT64, text_key
 from .pages import Page
 from .projection import FoldedProjection
@@ -41,6 +42,7 @@ class Uploads(FoldedProjection[list[Change]]):
             sa.Column("uri", sa.Text, nullable=False),
             sa.Column("size", INT64, nullable=False),
         )
+        self._put = BulkInsert(self.upload, replace=True)
 
     def fold(self, page: Page) -> list[Change]:
         """Pick out the events that count."""
@@ -59,15 +61,9 @@ class Uploads(FoldedProjection[list[Change]]):
                 self._delete(connection, event)
 
     def _insert(self, connection: sa.Connection, event: FilesUploaded) -> None:
-        last = {file.digest: file for file in event.files}
-        column = self.upload.c
-        for part in _parts(last.values()):
-            digests = [file.digest for file in part]
-            known = (column.destination_key == text_key(event.destination)) & column.digest.in_(digests)
-            connection.execute(sa.delete(self.upload).where(known))
-            rows = [{"digest": file.digest, "uri": file.uri, "size": file.size} for file in part]
-            where = {"destination_key": text_key(event.destination), "destination": event.destination}
-            connection.execute(self.upload.insert(), [row | where for row in rows])
+        key, where = text_key(event.destination), event.destination
+        rows = [(key, file.digest, where, file.uri, file.size) for file in event.files]
+        self._put.execute(connection, rows)
 
     def _delete(self, connection: sa.Connection, event: SourcesCondemned | SourcesDeleted) -> None:
         for part in _parts(other for uri in event.uris for other in spellings(uri)):
