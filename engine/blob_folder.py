@@ -55,8 +55,7 @@ class LocalFolder(BlobPlace):
     def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
         """Wait until the contents of temporary files are durable."""
         with self._translated:
-            paths = [self._temporaries.path(name) for name in temporaries]
-            sync_together(self._root, paths, len(temporaries), since)
+            sync_together(self._root, map(self._temporaries.path, temporaries), len(temporaries), since)
 
     def move(self, temporary: str, digest: str) -> None:
         """Give a temporary file its final name."""

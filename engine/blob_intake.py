@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from blake3 import blake3
 
-from .blob_place import CHUNK_BYTES, BlobPlace, PlaceError, Since
-from .blob_sources import Content, Source, SourceError, copy_content, first_chunk
+from .blob_place import BlobPlace, PlaceError, Since
+from .blob_sources import Source, SourceError
+from .copier import take
 from .errors import FramelodeError, StorageError
 from .workers import Workers
 
@@ -23,8 +23,9 @@ BATCH_FILES = 4096
 BATCH_BYTES = 512 * 1024 * 1024
 """One sync makes so many files, or so many bytes, durable."""
 
+WINDOW_FILES = 512
 HELD_BYTES = 64 * 1024 * 1024
-"""So much of small files is in memory from reading to writing: a batch ends where it is reached."""
+"""So many files, or so much of small ones, are read before they are written: they are still in the processor's cache."""
 
 
 class Outcome(msgspec.Struct):
@@ -139,15 +140,22 @@ class Intake:
 
     def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
         """Read and write as many sources, from the first on, as are made durable at once."""
-        self._bytes = self._held = 0
+        self._bytes = 0
         since = self._begin(sources)
-        staged = self._workers.map(self._read, sources, self._is_enough)
-        first = self._first_of_their_kind(staged)
+        staged: list[Outcome] = []
+        while len(staged) < len(sources) and self._bytes < BATCH_BYTES:
+            staged += self._stage_window(sources[len(staged) : len(staged) + WINDOW_FILES])
+        return _Batch(since, sources[: len(staged)], staged)
+
+    def _stage_window(self, sources: Sequence[Source]) -> list[Outcome]:
+        self._held = 0
+        read = self._workers.map(self._read, sources, self._is_enough)
+        first = self._first_of_their_kind(read)
         known = self._knows([outcome.digest for outcome in first]) if first else ()
         self._workers.map(lambda one: self._noted(one, self._write, one.digest in known), first)
-        for outcome in staged:
+        for outcome in read:
             outcome.content = b""
-        return _Batch(since, sources[: len(staged)], staged)
+        return read
 
     def _is_enough(self) -> bool:
         return self._bytes >= BATCH_BYTES or self._held >= HELD_BYTES
@@ -163,31 +171,21 @@ class Intake:
 
     def _read(self, source: Source) -> Outcome:
         outcome = Outcome()
-        self._noted(outcome, self._take_in, source)
+        self._noted(outcome, self._take, source)
         with self._lock:
             self._bytes += outcome.size
             self._held += len(outcome.content)
         return outcome
 
-    def _take_in(self, outcome: Outcome, source: Source) -> None:
-        """Hash a source: a small one is kept in memory, any other is written on the way."""
-        with source.open() as content:
-            first = first_chunk(content)
-            if len(first) < CHUNK_BYTES:
-                outcome.digest, outcome.size = blake3(first).hexdigest(), len(first)
-            else:
-                self._copy(content, first, outcome)
-            content.check()
-        outcome.content = first if len(first) < CHUNK_BYTES else b""
+    def _take(self, outcome: Outcome, source: Source) -> None:
+        taken = take(source, self._place)
+        outcome.digest, outcome.size, outcome.content = taken.digest, taken.size, taken.content
+        if taken.temporary:
+            self._wrote(outcome, taken.temporary)
 
-    def _copy(self, content: Content, first: bytes, outcome: Outcome) -> None:
-        sink = self._place.create()
-        outcome.temporary = sink.name
-        self._temporaries.add(sink.name)
-        try:
-            outcome.digest, outcome.size = copy_content(content, first, sink)
-        finally:
-            sink.close()
+    def _wrote(self, outcome: Outcome, temporary: str) -> None:
+        outcome.temporary = temporary
+        self._temporaries.add(temporary)
 
     def _first_of_their_kind(self, read: Sequence[Outcome]) -> list[Outcome]:
         """Return the sources whose contents were not stored yet and come for the first time."""
@@ -206,8 +204,7 @@ class Intake:
             return
         outcome.is_new = True
         if not outcome.temporary and not self._place.put_whole(outcome.content, outcome.digest):
-            outcome.temporary = self._place.write(outcome.content)
-            self._temporaries.add(outcome.temporary)
+            self._wrote(outcome, self._place.write(outcome.content))
 
     def _noted(self, outcome: Outcome, work: Callable[..., None], *arguments: object) -> None:
         try:

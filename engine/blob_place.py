@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -72,6 +72,22 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish the file; it still has its temporary name."""
+
+
+class Scratch(Protocol):
+    """Where files are written under temporary names."""
+
+    def create(self) -> Sink:
+        """Begin a file."""
+        ...
+
+    def write(self, data: bytes) -> str:
+        """Write a small file at once; returns its name. Nothing is left of it when that fails."""
+        ...
+
+    def discard(self, temporary: str) -> None:
+        """Drop a file; nothing happens when that fails or it is gone."""
+        ...
 
 
 class Since:

@@ -258,14 +258,6 @@ def copy_content(content: Content, data: bytes | memoryview, sink: Sink) -> tupl
     return hasher.hexdigest(), size
 
 
-def file_size(path: PathLike) -> int:
-    """Return the bytes of a file, 0 when it cannot be asked."""
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except (OSError, ValueError):
-        return 0
-
-
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 

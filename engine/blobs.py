@@ -18,12 +18,12 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from .blob_folder import LocalFolder
-from .blob_intake import BATCH_BYTES, BATCH_FILES, Intake, Outcome
+from .blob_intake import Intake, Outcome
 from .blob_objects import FsspecPlace
 from .blob_place import CHUNK_BYTES, BlobPlace, Entry
 from .blob_reader import VerifyingReader
 from .blob_scrub import ScrubFindings, scrub
-from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource, file_size
+from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource
 from .blob_uris import check_digest
 from .blob_vouching import NothingKnown, Vouching
 from .errors import NotFoundError, StorageError
@@ -365,17 +365,3 @@ def _place_of(url: str, filesystem: Any) -> BlobPlace:
     if url.startswith("file://"):
         return LocalFolder(Path(url.removeprefix("file://")))
     return FsspecPlace(url) if "://" in url else LocalFolder(Path(url).expanduser())
-
-
-def batches_of(paths: Iterable[PathLike]) -> Iterator[list[PathLike]]:
-    """Cut files into batches that are made durable together."""
-    batch: list[PathLike] = []
-    size = 0
-    for path in paths:
-        batch.append(path)
-        size += file_size(path)
-        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -8,7 +8,7 @@ import itertools
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -99,9 +99,16 @@ class TemporaryFiles:
         with Translated(self._what):
             return _FileSink(name, _create(self.path(name)), self._what)
 
-    def write(self, data: bytes) -> str:
-        """Write a file at once; returns its name. Nothing is left of it when that fails."""
+    def make_folder(self) -> str:
+        """Make a folder; returns its name."""
         name = self._name()
+        with Translated(self._what):
+            Path(self.path(name)).mkdir(parents=True)
+        return name
+
+    def write(self, data: bytes, name: str = "") -> str:
+        """Write a file at once; returns its name, a new one unless it is given. Nothing is left of it when that fails."""
+        name = name or self._name()
         try:
             with Translated(self._what):
                 descriptor = _create(self.path(name))
@@ -123,19 +130,23 @@ class TemporaryFiles:
         """Return the path of a file."""
         return f"{self._folder}/{name}"
 
-    def discard(self, name: str) -> None:
+    def discard(self, temporary: str) -> None:
         """Drop a file."""
         with suppress(OSError):
-            os.unlink(self.path(name))  # noqa: PTH108 - a Path for each file costs more than the call
+            os.unlink(self.path(temporary))  # noqa: PTH108 - a Path for each file costs more than the call
 
     def clean(self, older_than: float) -> int:
-        """Drop files that nothing was written to for some seconds; returns how many."""
+        """Drop files that nothing was written to for some seconds, and empty folders; returns how many files."""
         removed = 0
-        for folder, _, files in os.walk(self._folder):
-            for file in files:
+        for folder, folders, files in os.walk(self._folder, topdown=False):
+            for name in [*files, *folders]:
+                path = Path(folder, name)
                 with suppress(OSError):
-                    path = Path(folder, file)
-                    if time.time() - path.stat().st_mtime > older_than:
+                    if time.time() - path.lstat().st_mtime <= older_than:
+                        continue
+                    if name in folders:
+                        path.rmdir()
+                    else:
                         path.unlink()
                         removed += 1
         return removed
@@ -213,8 +224,10 @@ class Watch(Since):
             descriptor, self.descriptor = self.descriptor, None
             os.close(descriptor)
 
+    __del__ = close
 
-def sync_together(root: str, paths: Collection[str], files: int, since: Since | None = None) -> None:
+
+def sync_together(root: str, paths: Iterable[str], files: int, since: Since | None = None) -> None:
     """Make files or folders durable: with one sync of the file system of `root` when many files are concerned."""
     descriptor = since.descriptor if isinstance(since, Watch) else None
     if files > FEW_FILES and _sync_file_system(root, descriptor):

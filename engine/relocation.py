@@ -10,7 +10,6 @@ from .encoding import AnyFrame
 from .errors import InvalidValueError
 from .events import UploadedFile
 from .frames import SingleFrame
-from .groups import FrameGroup
 from .wire import MaskSource, Preview, Source, path_or_uri
 
 HASH_PREFIX = "blake3:"
@@ -19,7 +18,9 @@ _LOCAL = "file:///"
 
 def local_uris(frame: AnyFrame) -> list[str]:
     """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
-    uris = [uri for source in sources_of(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
+    uris: list[str] = []
+    for source in sources_of(frame):
+        uris += [uri for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
     return list(dict.fromkeys(uris)) if len(uris) > 1 else uris
 
 
@@ -35,16 +36,15 @@ def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
         found = placed.get(source.uri or "")
         if found is None:
             continue
-        path = path_or_uri(source.uri)
-        if source.size not in {None, found.size}:
+        if source.size is not None and source.size != found.size:
             raise InvalidValueError(
-                f"{path} has {found.size} bytes, the frame says size={source.size}: "
+                f"{path_or_uri(source.uri)} has {found.size} bytes, the frame says size={source.size}: "
                 "the file changed, or the size is wrong"
             )
         given = (source.hash or "").lower()
         if given.startswith(HASH_PREFIX) and given != HASH_PREFIX + found.digest:
             raise InvalidValueError(
-                f"{path} has the hash {HASH_PREFIX}{found.digest}, the frame says {source.hash}: "
+                f"{path_or_uri(source.uri)} has the hash {HASH_PREFIX}{found.digest}, the frame says {source.hash}: "
                 "the file changed, or the hash is wrong"
             )
 
@@ -63,7 +63,9 @@ def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
 
 def sources_of(frame: AnyFrame) -> list[Source]:
     """Return the sources of a frame, those of a group one frame after the other."""
-    return [source for single in _singles(frame) for source in single.sources]
+    if isinstance(frame, SingleFrame):
+        return list(frame.sources)
+    return [source for single in frame.values() for source in single.sources]
 
 
 def put_back(frame: AnyFrame, sources: Iterable[Source]) -> None:
@@ -74,7 +76,8 @@ def put_back(frame: AnyFrame, sources: Iterable[Source]) -> None:
 
 
 def _singles(frame: AnyFrame) -> Iterable[SingleFrame]:
-    return frame.values() if isinstance(frame, FrameGroup) else (frame,)
+    # `FrameGroup` is a mapping, and to ask whether something is one takes long.
+    return (frame,) if isinstance(frame, SingleFrame) else frame.values()
 
 
 def _uris(source: Source) -> list[str | None]:

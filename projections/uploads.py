@@ -77,6 +77,8 @@ class Uploads(FoldedProjection[list[Change]]):
         query = sa.select(column.uri, column.digest, column.size).where(
             column.destination_key == text_key(destination)
         )
+        if connection.execute(query.limit(1)).first() is None:
+            return {}
         found: dict[str, UploadedFile] = {}
         for part in _parts(digests):
             for uri, digest, size in connection.execute(query.where(column.digest.in_(part))):

@@ -30,7 +30,7 @@ class BlobsDestination(Destination):
         self._store = store
         self._retries = retries
 
-    def read(self, parcels: Sequence[Parcel]) -> None:
+    def read(self, parcels: Sequence[Parcel]) -> int:
         """Store files: what is read is sent already."""
         waiting = iter(parcels)
 
@@ -47,6 +47,7 @@ class BlobsDestination(Destination):
                 parcel.error = PlaceError(outcome.error, permanent=True)  # the store has tried again itself
 
         self._store.put_files((parcel.path for parcel in parcels), on_done=settle, retries=self._retries)
+        return len(parcels)
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Do nothing: reading stored them."""

@@ -14,6 +14,9 @@ from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
 
+PORTION_BYTES = 512 * 1024 * 1024
+"""So much is well sent, and made durable, together."""
+
 _TRIES = 4
 _UNSAFE = frozenset({b"", b".", b".."})
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
@@ -48,7 +51,7 @@ class Parcel(msgspec.Struct):
     content : bytes
         All that was read, where the destination keeps it in memory meanwhile.
     since : Since or None
-        A moment before the temporary copy was written.
+        A moment before the temporary copy was written; one of its own where none is given.
     """
 
     path: str
@@ -72,6 +75,28 @@ class Parcel(msgspec.Struct):
         return not (isinstance(self.error, PlaceError) and self.error.permanent)
 
 
+class Portion:
+    """How much of a number of files was read; several threads count without waiting, so a little more may get in.
+
+    Parameters
+    ----------
+    most : int
+        Bytes, after which it is full.
+    """
+
+    def __init__(self, most: int = PORTION_BYTES) -> None:
+        self._most = most
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count a file."""
+        self._bytes += size
+
+    def is_full(self) -> bool:
+        """Say whether no more is to be read."""
+        return self._bytes >= self._most
+
+
 class Destination(ABC):
     """Where files are uploaded to.
 
@@ -89,21 +114,33 @@ class Destination(ABC):
         How many files are best sent together, where they are as small as pictures.
     batches_itself : bool
         It takes any number of files and cuts them as suits it.
+    asking_threads : int
+        How many threads ask at once what is there.
     """
 
     root: str
     files_at_once: int = 1000
     batches_itself: bool = False
+    asking_threads: int = 16
+
+    def begin(self) -> Since:
+        """Tell that files will be read and staged, which share this moment."""
+        return Since()
 
     @abstractmethod
-    def read(self, parcels: Sequence[Parcel]) -> None:
-        """Hash files, in parallel: sets `digest` and `size`, or `error`.
+    def read(self, parcels: Sequence[Parcel]) -> int:
+        """Hash files, in parallel, from the first on: sets `digest` and `size`, or `error`; an old one is cleared.
 
         A file that must not be read twice for its size may be copied to a temporary name on the way.
+
+        Returns
+        -------
+        int
+            How many were read: not all where those are as much as is well kept, or sent, together.
         """
 
-    def stage(self, parcels: Sequence[Parcel]) -> None:  # noqa: B027 - most have nothing to begin
-        """Begin to send files that were read, in parallel; what fails here is left to `send`."""
+    def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:  # noqa: B027 - most have nothing to begin
+        """Begin to send some of the files that were read together; what fails here is left to `send`."""
 
     @abstractmethod
     def send(self, parcels: Sequence[Parcel]) -> None:

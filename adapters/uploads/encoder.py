@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ...engine.blob_ledger import BlobLedger
 from ...engine.blob_uris import SCHEME
 from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
@@ -47,12 +49,12 @@ class UploadLinks:
         """Digests of those that are in the blob store."""
         return self._digests
 
-    def add(self, frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
-        """Make a frame name its uploads."""
+    def add(self, frame: AnyFrame, uploads: Iterable[str], placed: Mapping[str, UploadedFile]) -> None:
+        """Make a frame name some uploads, given by the URIs that it named."""
         self._before.append((frame, sources_of(frame)))
-        uris = (file.uri for file in placed.values())
-        self._uris.update(canonical_uri(uri) for uri in uris if scheme_of(uri) in DELETABLE)
-        self._digests.update(file.digest for file in placed.values() if file.uri.startswith(SCHEME))
+        files = [placed[uri] for uri in uploads]
+        self._uris.update(canonical_uri(file.uri) for file in files if scheme_of(file.uri) in DELETABLE)
+        self._digests.update(file.digest for file in files if file.uri.startswith(SCHEME))
         relocate(frame, placed)
 
     def hold(self) -> bool:
@@ -138,10 +140,13 @@ class UploadingEncoder:
         named = {uri: path_or_uri(uri) or uri for some in uris for uri in some}
         paths = {uri: path for uri, path in named.items() if self._uploader.takes(path)}
         outcomes = self._uploader.upload(list(paths.values())) if paths else {}
+        uploads = _Uploads({}, {})
+        for uri, path in paths.items():
+            uploads.add(uri, outcomes[path])
         ready: list[AnyFrame] = []
         failures: list[Refusal] = []
         for frame, some in zip(frames, uris, strict=True):
-            error = _settle(frame, {uri: outcomes[paths[uri]] for uri in some if uri in paths}, links)
+            error = uploads.settle(frame, some, links)
             if error is None:
                 self._failed.pop(frame.id or "", None)
             else:
@@ -152,21 +157,27 @@ class UploadingEncoder:
         return ready, failures
 
 
-def _settle(frame: AnyFrame, outcomes: dict[str, Outcome], links: UploadLinks) -> str | None:
-    """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
-    errors: list[str] = []
-    placed: dict[str, UploadedFile] = {}
-    for uri, outcome in outcomes.items():
+class _Uploads(msgspec.Struct, frozen=True):
+    """What became of local files, by the URIs that frames gave them."""
+
+    placed: dict[str, UploadedFile]
+    failed: dict[str, str]
+
+    def add(self, uri: str, outcome: Outcome) -> None:
         if isinstance(outcome, UploadedFile):
-            placed[uri] = outcome
+            self.placed[uri] = outcome
         else:
-            errors.append(str(outcome))
-    try:
-        check_sources(frame, placed)
-    except FramelodeError as error:
-        errors.append(str(error))
-    if errors:
-        return "; ".join(errors)
-    if placed:
-        links.add(frame, placed)
-    return None
+            self.failed[uri] = str(outcome)
+
+    def settle(self, frame: AnyFrame, uris: Sequence[str], links: UploadLinks) -> str | None:
+        """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
+        errors = [self.failed[uri] for uri in uris if uri in self.failed]
+        try:
+            check_sources(frame, self.placed)
+        except FramelodeError as error:
+            errors.append(str(error))
+        if errors:
+            return "; ".join(errors)
+        if uploads := [uri for uri in uris if uri in self.placed]:
+            links.add(frame, uploads, self.placed)
+        return None

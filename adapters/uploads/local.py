@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from blake3 import blake3
 
-from ...engine.blob_place import CHUNK_BYTES, PlaceError, Since
-from ...engine.blob_sources import Content, FileSource, SourceError, copy_content, first_chunk
+from ...engine.blob_place import PlaceError, Since
+from ...engine.blob_sources import FileSource, SourceError
+from ...engine.copier import copy, take
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.local_files import (
     TemporaryFiles,
@@ -25,7 +27,8 @@ from ...engine.local_files import (
 )
 from ...engine.wire import path_or_uri
 from ...engine.workers import DISK_THREADS, Workers
-from .destination import Destination, Parcel, changed, decoded_parts, is_plain, settle
+from .destination import Destination, Parcel, Portion, changed, decoded_parts, is_plain, settle
+from .new_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
 """Folder of files that are still being written."""
@@ -34,7 +37,7 @@ LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
 
 HELD_BYTES = 64 * 1024 * 1024
-"""So much of the files that are read is kept in memory until they are written: the others are read once more."""
+"""So much of small files is in memory from reading to writing."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -49,6 +52,7 @@ class LocalDestination(Destination):
     """
 
     files_at_once = 10_000  # a sync costs as much for many as for few
+    asking_threads = 1  # the system answers sooner than another thread begins
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
@@ -57,17 +61,34 @@ class LocalDestination(Destination):
         self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what)
         self._workers = Workers(DISK_THREADS, "framelode-uploads")
         self._above: list[str] = []
-        self._held = 0
 
-    def read(self, parcels: Sequence[Parcel]) -> None:
+    def begin(self) -> Since:
+        """Note the moment, and drop what killed processes left."""
+        if not self._above:
+            for folder in map(str, Path(f"{self._folder}/x").parent.parents):
+                self._above.append(folder)  # it comes about with the destination
+                if Path(folder).exists():
+                    break
+            self._temporaries.clean(LEFTOVER_SECONDS)
+        return NewFolders(self._folder or "/", self._temporaries)
+
+    def read(self, parcels: Sequence[Parcel]) -> int:
         """Hash files; small ones are kept in memory, large ones are copied on the way."""
-        self._begin(parcels)
-        self._held = 0
-        self._each(self._read, parcels)
+        self._begin([parcel for parcel in parcels if parcel.since is None])
+        portion, held = Portion(), Portion(HELD_BYTES)
 
-    def stage(self, parcels: Sequence[Parcel]) -> None:
+        def read(parcel: Parcel) -> None:
+            self._read(parcel)
+            portion.add(parcel.size)
+            held.add(len(parcel.content))
+
+        return self._each(read, parcels, lambda: portion.is_full() or held.is_full())
+
+    def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:
         """Write files that were not copied when they were read."""
-        self._each(self._write, [parcel for parcel in parcels if not parcel.temporary])
+        self._each(self._write_whole, [parcel for parcel in parcels if not parcel.temporary])
+        for parcel in window:
+            parcel.content = b""
         for parcel in parcels:
             parcel.error = None
 
@@ -83,8 +104,11 @@ class LocalDestination(Destination):
             written = [parcel for parcel in parcels if parcel.error is None]
             for since in {parcel.since for parcel in written}:
                 some = [parcel for parcel in written if parcel.since is since]
-                self._sync(self._copies(some), some, since)
-            self._each(self._publish, [parcel for parcel in written if parcel.error is None])
+                self._sync(map(self._temporary, some), some, since)
+            self._publish_folders([parcel for parcel in written if parcel.error is None])
+            self._each(
+                self._publish, [parcel for parcel in written if parcel.temporary and parcel.error is None]
+            )
             named = [parcel for parcel in written if parcel.error is None]
             self._sync(self._named(named), named, watch)
         finally:
@@ -93,11 +117,11 @@ class LocalDestination(Destination):
 
     def discard(self, parcels: Sequence[Parcel]) -> None:
         """Drop what is kept of files meanwhile."""
+        self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
         for parcel in parcels:
             parcel.content = b""
             if parcel.since:
                 parcel.since.close()
-        self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
 
     def _drop(self, parcel: Parcel) -> None:
         self._temporaries.discard(parcel.temporary)
@@ -127,18 +151,16 @@ class LocalDestination(Destination):
             raise failed
 
     def _begin(self, parcels: Sequence[Parcel]) -> None:
-        """Prepare for writing: note which folders come about with the destination, and drop what killed processes left."""
-        if not self._above:
-            for folder in map(str, Path(f"{self._folder}/x").parent.parents):
-                self._above.append(folder)
-                if Path(folder).exists():
-                    break
-            self._temporaries.clean(LEFTOVER_SECONDS)
-        since = Watch(self._folder or "/") if parcels else None
+        since = self.begin() if parcels else None
         for parcel in parcels:
             parcel.since = since
 
-    def _each(self, work: Callable[[Parcel], None], parcels: Sequence[Parcel]) -> None:
+    def _each(
+        self,
+        work: Callable[[Parcel], None],
+        parcels: Sequence[Parcel],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> int:
         def noted(parcel: Parcel) -> None:
             try:
                 work(parcel)
@@ -151,45 +173,35 @@ class LocalDestination(Destination):
                 if parcel.temporary:
                     self._drop(parcel)
 
-        self._workers.map(noted, parcels)
+        return len(self._workers.map(noted, parcels, enough))
 
     def _read(self, parcel: Parcel) -> None:
         parcel.error = None
-        with FileSource(parcel.path).open() as content:
-            first = first_chunk(content)
-            if len(first) < CHUNK_BYTES:
-                parcel.digest, parcel.size = blake3(first).hexdigest(), len(first)
-                self._hold(parcel, first)
-            else:
-                parcel.digest, parcel.size = self._copy(parcel, content, first)
-            content.check()
+        taken = take(FileSource(parcel.path), self._temporaries)
+        parcel.digest, parcel.size = taken.digest, taken.size
+        parcel.temporary, parcel.content = taken.temporary, taken.content
 
-    def _hold(self, parcel: Parcel, content: bytes) -> None:
-        if self._held + len(content) <= HELD_BYTES:
-            self._held += len(content)  # a sum that another thread overwrites keeps a little more
-            parcel.content = content
+    def _write_whole(self, parcel: Parcel) -> None:
+        """Write a file, into a folder that comes about whole if it can."""
+        if isinstance(parcel.since, NewFolders) and parcel.content:
+            name = parcel.since.name_for(self._path(parcel.name))
+            parcel.temporary, parcel.content = self._temporaries.write(parcel.content, name), b""
+        else:
+            self._write(parcel)
 
     def _write(self, parcel: Parcel) -> None:
         if parcel.content:
             parcel.temporary, parcel.content = self._temporaries.write(parcel.content), b""
             return
-        with FileSource(parcel.path).open() as content:
-            copied = self._copy(parcel, content, first_chunk(content))
-        if copied != (parcel.digest, parcel.size):
+        copied = copy(FileSource(parcel.path), self._temporaries)
+        parcel.temporary = copied.temporary
+        if (copied.digest, copied.size) != (parcel.digest, parcel.size):
             raise changed(parcel)
 
-    def _copy(self, parcel: Parcel, content: Content, first: bytes) -> tuple[str, int]:
-        sink = self._temporaries.create()
-        parcel.temporary = sink.name
-        try:
-            return copy_content(content, first, sink)
-        finally:
-            sink.close()
+    def _temporary(self, parcel: Parcel) -> str:
+        return self._temporaries.path(parcel.temporary)
 
-    def _copies(self, parcels: Sequence[Parcel]) -> list[str]:
-        return [self._temporaries.path(parcel.temporary) for parcel in parcels]
-
-    def _sync(self, paths: Sequence[str], parcels: Sequence[Parcel], since: Since | None) -> None:
+    def _sync(self, paths: Iterable[str], parcels: Sequence[Parcel], since: Since | None) -> None:
         """Make files durable that were written since a moment."""
         if not parcels:
             return
@@ -199,9 +211,17 @@ class LocalDestination(Destination):
             for parcel in parcels:
                 parcel.error, parcel.uri = place_error(self._what, error), ""
 
+    def _publish_folders(self, parcels: Sequence[Parcel]) -> None:
+        """Give files their names, of which all those of a folder are new."""
+        files = Counter(parcel.temporary.rpartition("/")[0] for parcel in parcels)
+        batches = {parcel.since for parcel in parcels if isinstance(parcel.since, NewFolders)}
+        named = {temporary for batch in batches for temporary in batch.publish(files)}
+        for parcel in parcels if named else ():
+            if parcel.temporary.rpartition("/")[0] in named:
+                parcel.temporary, parcel.uri = "", self._uri_of(parcel.name)
+
     def _publish(self, parcel: Parcel) -> None:
-        temporary = self._temporaries.path(parcel.temporary)
-        path = ""
+        temporary, path = self._temporary(parcel), ""
 
         def create(name: str) -> bool:
             nonlocal path
@@ -209,18 +229,25 @@ class LocalDestination(Destination):
             return _link(temporary, path)
 
         name = settle(parcel, create, lambda _: _is_same(path, parcel))
-        parcel.uri = f"{self.root}/{name}" if is_plain(name) else _uri(path)
+        parcel.uri = self._uri_of(name)
+        self._drop(parcel)
 
-    def _named(self, parcels: Sequence[Parcel]) -> list[str]:
-        """Return the files, and the folders that lead to them: another process may have made any of them."""
-        files = [path_or_uri(parcel.uri) or "" for parcel in parcels]
+    def _named(self, parcels: Sequence[Parcel]) -> Iterator[str]:
+        """Yield the files, and the folders that lead to them: another process may have made any of them."""
         folders: set[str] = set()
-        for file in files:
+        for parcel in parcels:
+            file = path_or_uri(parcel.uri) or ""
+            yield file
             folder = file.rpartition("/")[0]
             while len(folder) > len(self._folder) and folder not in folders:
                 folders.add(folder)
                 folder = folder.rpartition("/")[0]
-        return [*files, *sorted(folders, reverse=True), self._folder or "/", *self._above]
+        yield from sorted(folders, reverse=True)
+        yield self._folder or "/"
+        yield from self._above
+
+    def _uri_of(self, name: str) -> str:
+        return f"{self.root}/{name}" if is_plain(name) else _uri(self._path(name))
 
     def _path(self, name: str) -> str:
         if is_plain(name):

@@ -12,7 +12,7 @@ from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import Content, FileSource
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.workers import Workers
-from .destination import Destination, Parcel, changed, decoded_parts, settle
+from .destination import Destination, Parcel, Portion, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024
 """Files up to this size are sent in one piece, from memory; larger ones are streamed."""
@@ -40,9 +40,15 @@ class RemoteDestination(Destination):
         # Each streamed file keeps some parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
-    def read(self, parcels: Sequence[Parcel]) -> None:
+    def read(self, parcels: Sequence[Parcel]) -> int:
         """Hash files."""
-        self._workers.map(_read, parcels)
+        portion = Portion()
+
+        def read(parcel: Parcel) -> None:
+            _read(parcel)
+            portion.add(parcel.size)
+
+        return len(self._workers.map(read, parcels, portion.is_full))
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Write objects."""

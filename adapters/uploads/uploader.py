@@ -9,15 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from ...engine.blob_sources import SourceError
-from ...engine.blobs import batches_of, growing_waits
+from ...engine.blobs import growing_waits
 from ...engine.errors import FramelodeError, StorageError
 from ...engine.events import UploadedFile
 from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.wire import path_or_uri
-from .destination import Destination, Parcel
+from .destination import PORTION_BYTES, Destination, Parcel
 from .ledger import UploadLedger
 
-_ASKING_THREADS = 16
+WINDOW_FILES = 512
+"""So many files are read before they are written: small ones are still in the processor's cache."""
+
+BATCH_FILES = 4096
+"""So many are sent together, and made durable with one sync."""
 
 Outcome = UploadedFile | FramelodeError
 
@@ -29,13 +33,20 @@ class _Batch(msgspec.Struct):
     ----------
     waiting : list of Parcel
         Those that were read and are not linked to what was there.
-    coming : collection of str
+    coming : set of str
         The contents that this batch sends: whoever has one of them waits for it.
     """
 
-    parcels: list[Parcel]
+    parcels: list[Parcel] = []
     waiting: list[Parcel] = []
-    coming: Collection[str] = ()
+    coming: set[str] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """It has as much as is well sent together."""
+        return (
+            len(self.parcels) >= BATCH_FILES or sum(parcel.size for parcel in self.parcels) >= PORTION_BYTES
+        )
 
 
 class Uploader:
@@ -118,11 +129,11 @@ class Uploader:
                 )
             except FramelodeError as error:
                 outcomes[path] = error
-        batches = iter([list(parcels)] if self._destination.batches_itself else batches_of(parcels))
+        left = list(parcels.values())
 
         def prepare(coming: Collection[str]) -> _Batch:
-            batch = _Batch([parcels[str(path)] for path in next(batches, ())])
-            self._prepare(batch, coming)
+            batch = self._prepare(left, coming)
+            del left[: len(batch.parcels)]
             return batch
 
         try:
@@ -148,15 +159,43 @@ class Uploader:
             self._sent = {d: file for d, file in self._sent.items() if canonical_uri(file.uri) not in touched}
         self._condemned = frozenset(uri.removeprefix(root) for uri in condemned if uri.startswith(root))
 
-    def _prepare(self, batch: _Batch, coming: Collection[str]) -> None:
-        """Read files, link what is there already, and begin to send what is neither there nor coming."""
-        self._insist(self._destination.read, batch.parcels)
-        batch.waiting = [parcel for parcel in batch.parcels if parcel.error is None and not parcel.uri]
-        if batch.waiting and not self._force:
-            batch.waiting = self._link(batch.waiting)
-        first = [parcel for parcel in self._leaders(batch.waiting).values() if parcel.digest not in coming]
-        self._destination.stage(first)
-        batch.coming = () if self._is_each_sent else {parcel.digest for parcel in first}
+    def _prepare(self, parcels: Sequence[Parcel], coming: Collection[str]) -> _Batch:
+        """Read as many files as are sent together, and begin to send them."""
+        batch = _Batch()
+        if not parcels:
+            return batch
+        since = self._destination.begin()
+        size = len(parcels) if self._destination.batches_itself else WINDOW_FILES
+        while len(batch.parcels) < len(parcels) and not batch.is_full:
+            window = parcels[len(batch.parcels) :][:size]
+            for parcel in window:
+                parcel.since = since
+            window = self._read(window)
+            batch.parcels += window
+            self._stage(window, batch, coming)
+        return batch
+
+    def _read(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Read as many files as are staged together, again those that the destination refused."""
+        parcels = parcels[: self._destination.read(parcels)]
+        self._insist(self._destination.read, parcels)
+        return parcels
+
+    def _stage(self, window: Sequence[Parcel], batch: _Batch, coming: Collection[str]) -> None:
+        """Link what is there already, and begin to send what is neither there nor coming."""
+        waiting = [parcel for parcel in window if parcel.error is None and not parcel.uri]
+        if waiting and not self._force:
+            waiting = self._link(waiting)
+        batch.waiting += waiting
+        first = self._leaders(waiting)
+        if not self._is_each_sent:
+            first = {
+                digest: parcel
+                for digest, parcel in first.items()
+                if digest not in batch.coming and digest not in coming
+            }
+            batch.coming |= first.keys()
+        self._destination.stage(list(first.values()), window)
 
     def _finish(self, batch: _Batch) -> None:
         """Send what has to be sent; what was coming when the batch was prepared is there by now."""
@@ -197,15 +236,17 @@ class Uploader:
             except StorageError:  # it is sent, and the destination says then what is wrong
                 return False
 
-        if len(known) < 2:
+        threads = self._destination.asking_threads
+        if len(known) < 2 or threads < 2:
             return {digest: file for digest, file in known.items() if is_there(file)}
-        with ThreadPoolExecutor(_ASKING_THREADS) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             answers = pool.map(is_there, known.values())
             return {digest: known[digest] for digest, answer in zip(known, answers, strict=True) if answer}
 
     def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Send one parcel of each content; returns those that have to be sent for want of it."""
         leaders = self._leaders(parcels)
+        self._destination.send(list(leaders.values()))
         self._insist(self._destination.send, list(leaders.values()))
         new = {
             parcel.digest: UploadedFile(parcel.uri, parcel.digest, parcel.size)
@@ -241,16 +282,13 @@ class Uploader:
         parcel.uri = file.uri
         return True
 
-    def _insist(self, work: Callable[[Sequence[Parcel]], None], parcels: Sequence[Parcel]) -> None:
-        """Do some work, and again for the parcels that the destination refused for a while."""
-        work(parcels)
+    def _insist(self, work: Callable[[Sequence[Parcel]], object], parcels: Sequence[Parcel]) -> None:
+        """Do some work again for the parcels that the destination refused for a while."""
         for wait in self._waits:
             again = [parcel for parcel in parcels if parcel.may_try_again]
             if not again:
                 break
             self._sleep(wait)
-            for parcel in again:
-                parcel.error = None
             work(again)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 import tracemalloc
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from destination_places import Place
@@ -79,6 +80,11 @@ def assert_finished(place, parcels):
     ]
     assert place.everything() == {parcel.name: Path(parcel.path).read_bytes() for parcel in parcels}
     assert place.leftovers() == []
+
+
+def stage(place, parcels):
+    place.destination.read(parcels)
+    place.destination.stage(parcels, parcels)
 
 
 class TestLocal:
@@ -177,6 +183,54 @@ class TestLocal:
             str(tmp_path),
         ]
         assert len(synced) == len(named) + 1
+
+    @pytest.fixture
+    def links(self, monkeypatch):
+        """The names that files were linked to."""
+        made, link = [], os.link
+        monkeypatch.setattr(local.os, "link", lambda old, new: (made.append(new), link(old, new)))
+        return made
+
+    def test_the_files_of_a_new_folder_are_named_together(self, place, parcels, links):
+        for number, parcel in enumerate(parcels):
+            parcel.name = f"{'deep/' * (number % 4)}{quote(Path(parcel.path).name)}"
+        Path(parcels[6].path).write_bytes(b"large" * 500_000)
+        stage(place, parcels)
+        place.destination.send(parcels)
+        assert errors(parcels) == []
+        assert place.everything() == {parcel.name: Path(parcel.path).read_bytes() for parcel in parcels}
+        in_root_or_large = {f"{place.folder}/{parcel.name}" for parcel in [*parcels[::4], parcels[6]]}
+        assert set(links) == in_root_or_large
+        assert list((place.folder / local.TEMPORARY).glob("*/*")) == []
+
+    @pytest.mark.parametrize("others", [[], ["other"], ["00"]])
+    def test_a_new_folder_that_somebody_makes_meanwhile(self, place, parcels, links, others):
+        stage(place, parcels)
+        (place.folder / "up").mkdir()
+        for name in others:
+            (place.folder / "up" / name).write_bytes(b"theirs")
+        place.destination.send(parcels)
+        assert errors(parcels) == []
+        assert bool(links) == bool(others)
+        found = place.everything()
+        assert [found.pop(f"up/{name}") for name in others] == [b"theirs"] * len(others)
+        assert list(found.values()) == [Path(parcel.path).read_bytes() for parcel in parcels]
+        assert place.leftovers() == []
+
+    def test_of_a_new_folder_only_what_is_sent_gets_a_name(self, place, parcels):
+        stage(place, parcels)
+        place.destination.send(parcels[:5])
+        assert sorted(place.everything()) == [f"up/0{number}" for number in range(5)]
+        place.destination.send(parcels[5:])
+        assert len(place.everything()) == len(parcels)
+        assert place.leftovers() == []
+
+    def test_a_new_folder_that_is_not_sent_leaves_nothing(self, place, parcels):
+        stage(place, parcels)
+        assert len(place.leftovers()) == len(parcels)
+        place.destination.discard(parcels)
+        assert list((place.folder / local.TEMPORARY).glob("*/*")) == []
+        assert place.everything() == {}
 
     def test_a_file_where_a_folder_should_be(self, place, parcels):
         place.folder.mkdir()

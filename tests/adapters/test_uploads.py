@@ -398,7 +398,9 @@ class TestBatches:
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch):
-        monkeypatch.setattr("framelode.engine.blobs.BATCH_FILES", 3)
+        monkeypatch.setattr("framelode.adapters.uploads.uploader.WINDOW_FILES", 1)
+        monkeypatch.setattr("framelode.adapters.uploads.uploader.BATCH_FILES", 3)
+        monkeypatch.setattr("framelode.engine.blob_intake.WINDOW_FILES", 1)
         monkeypatch.setattr("framelode.engine.blob_intake.BATCH_FILES", 3)
 
     def options(self, destination, root):

@@ -65,6 +65,7 @@ def file(tmp_path):
 
 def upload(destination, *parcels):
     destination.read(parcels)
+    destination.stage([parcel for parcel in parcels if parcel.error is None], parcels)
     destination.send(parcels)
     return [parcel.uri for parcel in parcels]
 

@@ -16,6 +16,8 @@ if __name__ == "__main__":
     destination = open_destination(sys.argv[1])
     parcels = [Parcel(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())]
     for at in range(0, len(parcels), 100):
-        destination.read(parcels[at : at + 100])
-        destination.send(parcels[at : at + 100])
+        together = parcels[at : at + 100]
+        destination.read(together)
+        destination.stage(together, together)
+        destination.send(together)
     print(json.dumps({parcel.path: parcel.uri for parcel in parcels if parcel.error is None}))
