@@ -9,7 +9,7 @@ from .blob_place import CHUNK_BYTES, Scratch
 from .blob_sources import Content, Source, copy_content, first_chunk
 
 
-class Taken(msgspec.Struct):
+class Taken(msgspec.Struct, gc=False):
     """A content that was read.
 
     Attributes

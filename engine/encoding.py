@@ -7,7 +7,7 @@ its numbers on the encoded bytes. Where the screen finds anything, the frames ar
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -109,17 +109,33 @@ class FrameEncoder:
         payloads: list[bytes] = []
         digests: list[bytes] = []
         refusals: list[Refusal] = []
+        for sent, some, encoded in self._encode_all(frames, refusals):
+            accepted += sent
+            ids += [frame.id or self.give_id(frame) for frame in some]
+            payloads += encoded
+            digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
+        return self._finish(accepted, ids, payloads, digests), refusals
+
+    def check(self, frames: Sequence[Any]) -> list[Refusal]:
+        """Return the frames that cannot be recorded; all others get ids."""
+        refusals: list[Refusal] = []
+        for _, some, _ in self._encode_all(frames, refusals):
+            for frame in some:
+                if frame.id is None:
+                    self.give_id(frame)
+        return refusals
+
+    def _encode_all(
+        self, frames: Sequence[Any], refusals: list[Refusal]
+    ) -> Iterator[tuple[Sequence[Any], Sequence[Any], list[bytes]]]:
+        """Yield what was sent, the frames that it stands for, and their payloads, some at a time."""
         # What the screen has touched is still in the processor's cache when it is encoded and hashed.
         for start in range(0, len(frames), _FRAMES_AT_ONCE):
             sent, some = self._read(frames[start : start + _FRAMES_AT_ONCE], refusals)
             encoded = self._encode_together(some)
             if encoded is None:
                 sent, some, encoded = self._encode_one_by_one(sent, some, refusals)
-            accepted += sent
-            ids += [frame.id or self.give_id(frame) for frame in some]
-            payloads += encoded
-            digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
-        return self._finish(accepted, ids, payloads, digests), refusals
+            yield sent, some, encoded
 
     def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:  # noqa: ARG002 - for those that override it
         """Return what was sent and can be read, and the frames that it stands for."""

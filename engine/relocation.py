@@ -16,12 +16,10 @@ HASH_PREFIX = "blake3:"
 _LOCAL = "file:///"
 
 
-def local_uris(frame: AnyFrame) -> list[str]:
+def local_uris(frame: AnyFrame) -> tuple[str, ...]:
     """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
-    uris: list[str] = []
-    for source in sources_of(frame):
-        uris += [uri for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
-    return list(dict.fromkeys(uris)) if len(uris) > 1 else uris
+    uris = [uri for source in sources_of(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
+    return tuple(dict.fromkeys(uris)) if len(uris) > 1 else tuple(uris)
 
 
 def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
@@ -61,11 +59,11 @@ def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
         single.change_sources(lambda source: _relocated(source, placed))
 
 
-def sources_of(frame: AnyFrame) -> list[Source]:
+def sources_of(frame: AnyFrame) -> tuple[Source, ...]:
     """Return the sources of a frame, those of a group one frame after the other."""
     if isinstance(frame, SingleFrame):
-        return list(frame.sources)
-    return [source for single in frame.values() for source in single.sources]
+        return frame.sources
+    return tuple(source for single in frame.values() for source in single.sources)
 
 
 def put_back(frame: AnyFrame, sources: Iterable[Source]) -> None:
@@ -80,11 +78,11 @@ def _singles(frame: AnyFrame) -> Iterable[SingleFrame]:
     return (frame,) if isinstance(frame, SingleFrame) else frame.values()
 
 
-def _uris(source: Source) -> list[str | None]:
+def _uris(source: Source) -> tuple[str | None, ...]:
     if source.preview is None and not source.masks:
-        return [source.uri]
+        return (source.uri,)
     preview = source.preview.uri if source.preview else None
-    return [source.uri, preview, *(mask.uri for mask in source.masks)]
+    return (source.uri, preview, *(mask.uri for mask in source.masks))
 
 
 def _relocated(source: Source, placed: Mapping[str, UploadedFile]) -> Source:

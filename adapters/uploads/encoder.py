@@ -37,7 +37,8 @@ class UploadLinks:
         self._mark, _ = ledger.look()
         self._uris: set[str] = set()
         self._digests: set[str] = set()
-        self._before: list[tuple[AnyFrame, list[Source]]] = []
+        self._frames: list[AnyFrame] = []
+        self._before: list[tuple[Source, ...]] = []
 
     @property
     def guards(self) -> Mapping[str, int]:
@@ -51,7 +52,8 @@ class UploadLinks:
 
     def add(self, frame: AnyFrame, uploads: Iterable[str], placed: Mapping[str, UploadedFile]) -> None:
         """Make a frame name some uploads, given by the URIs that it named."""
-        self._before.append((frame, sources_of(frame)))
+        self._frames.append(frame)
+        self._before.append(sources_of(frame))
         files = [placed[uri] for uri in uploads]
         self._uris.update(canonical_uri(file.uri) for file in files if scheme_of(file.uri) in DELETABLE)
         self._digests.update(file.digest for file in files if file.uri.startswith(SCHEME))
@@ -72,7 +74,7 @@ class UploadLinks:
     def undo(self, frames: Iterable[Any] | None = None) -> None:
         """Make frames, all by default, name what they did."""
         wanted = None if frames is None else set(map(id, frames))
-        for frame, sources in reversed(self._before):
+        for frame, sources in reversed(list(zip(self._frames, self._before, strict=True))):
             if wanted is None or id(frame) in wanted:
                 put_back(frame, sources)
 
@@ -122,7 +124,7 @@ class UploadingEncoder:
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         """Upload and encode a batch; what is refused by either comes back as refusals."""
-        _, refusals = self._encoder.encode(frames)
+        refusals = self._encoder.check(frames)
         refused = {id(refusal.frame) for refusal in refusals}
         # Before anything is looked up: what is deleted after that is noticed when the frames are appended.
         links = UploadLinks(self._sources, self._blobs)

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ...engine.blob_place import CHUNK_BYTES, PlaceError
-from ...engine.wire import content_type_of
+from ...engine.content_types import content_type_of
 from .remote import RemoteDestination
 
 _TIMEOUTS = (10.0, 60.0)

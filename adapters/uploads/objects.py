@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...engine.blob_place import PlaceError
+from ...engine.content_types import content_type_of
 from ...engine.errors import FramelodeError
 from ...engine.object_errors import is_permanent, is_taken, reason
-from ...engine.wire import content_type_of
 from .destination import Parcel
 from .remote import RemoteDestination
 
