@@ -6,7 +6,7 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -16,8 +16,11 @@ from ...engine.errors import FramelodeError
 
 PORTION_BYTES = 512 * 1024 * 1024
 """So much is well sent, and made durable, together."""
+NAME_BYTES = 255
+"""What file systems take for one name, decoded."""
 
 _TRIES = 4
+_SUFFIX_BYTES = 32
 _UNSAFE = frozenset({b"", b".", b".."})
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
@@ -167,11 +170,28 @@ class Destination(ABC):
 
 
 def beside(name: str, token: str) -> str:
-    """Return another name in the same folder: ``images/1.jpg`` and ``ab12`` give ``images/1.ab12.jpg``."""
+    """Return another name in the same folder: ``images/1.jpg`` and ``ab12`` give ``images/1.ab12.jpg``.
+
+    Where that would be too long for a file system, the end of the stem is left out.
+    """
     folder, slash, file = name.rpartition("/")
     stem, dot, suffix = file.rpartition(".")
-    other = f"{stem}.{token}.{suffix}" if dot and stem else f"{file}.{token}"
-    return f"{folder}{slash}{other}"
+    if not stem or len(suffix) > _SUFFIX_BYTES:
+        stem, dot, suffix = file, "", ""
+    end = f".{token}{dot}{suffix}"
+    return f"{folder}{slash}{shortened(stem, NAME_BYTES - len(end))}{end}"
+
+
+def shortened(part: str, size: int) -> str:
+    """Return a percent-encoded name that has at most so many bytes decoded, cut between two characters."""
+    if len(part) <= size:
+        return part
+    decoded = unquote_to_bytes(part)
+    if len(decoded) <= size:
+        return part
+    while size and decoded[size] & 0xC0 == 0x80:
+        size -= 1
+    return quote(decoded[:size], safe="")
 
 
 def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:

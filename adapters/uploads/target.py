@@ -15,7 +15,7 @@ from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri, source_uri
-from .destination import is_plain
+from .destination import NAME_BYTES, is_plain, shortened
 
 _ACCOUNT = re.compile(r"//.*@", re.DOTALL)
 
@@ -92,7 +92,8 @@ def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
     """Return the folder of a version's files at a destination, with a slash at its end."""
     # A name is one folder, whatever it holds, also where the percent-encoding is undone.
     name = version_name.replace("/", "%2F").replace("\0", "%00")
-    return f"{encoded_part(dataset_id)}/{encoded_part(f'{name}.{version_id}')}/"
+    end = encoded_part(f".{version_id}")
+    return f"{encoded_part(dataset_id)}/{shortened(encoded_part(name), NAME_BYTES - len(end))}{end}/"
 
 
 def encoded(path: str) -> str:
@@ -143,7 +144,10 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
             raise InvalidValueError(
                 f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {without_account(url)}"
             )
-        checked[path] = url
+        if checked.setdefault(path, url) != url:
+            raise InvalidValueError(
+                f"src_to_dst_mapping sends {path} to two places, {without_account(checked[path])} and {without_account(url)}"
+            )
     return checked
 
 

@@ -659,6 +659,12 @@ class TestOpening:
         ("a.b/c", "a.b/c.T"),
         (".hidden", ".hidden.T"),
         ("x.tar.gz", "x.tar.T.gz"),
+        ("a/" + "n" * 253, "a/" + "n" * 253 + ".T"),
+        ("a/" + "n" * 254, "a/" + "n" * 253 + ".T"),
+        ("n" * 251 + ".jpg", "n" * 249 + ".T.jpg"),
+        ("%E6%97%A5" * 84 + ".jp", "%E6%97%A5" * 83 + ".T.jp"),
+        ("%FF" * 250 + ".jpg", "%FF" * 249 + ".T.jpg"),
+        ("x." + "s" * 253, "x." + "s" * 251 + ".T"),
     ],
 )
 def test_beside(name, expected):

@@ -187,6 +187,17 @@ def test_a_file_that_changed_goes_under_another_name(engine, draft, destination,
     assert destination.read(engine, after) == b"new"
 
 
+@pytest.mark.parametrize("version", ["v" * 400, "日" * 90, "/" * 100], ids=("v", "日", "slash"))
+def test_names_as_long_as_a_file_system_takes(engine, draft, folder, root, version):
+    options = {"auto_upload_destination": folder.url, "local_dataset_root_path": root}
+    draft.rename(version)
+    for name in ("n" * 251 + ".jpg", "日" * 83 + ".jpeg"):
+        for data in (b"old", b"new"):
+            frame = SingleFrame(id=name[:9], source=file(root, name, data))
+            assert draft.add_frames([frame], **options) == []
+            assert Path(frame.source).read_bytes() == data
+
+
 def test_force_upload_sends_again_under_a_name_of_its_own(engine, draft, root, folder):
     destination = folder
     options = {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
@@ -546,6 +557,7 @@ class TestMapping:
             ({"s3://bucket/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
             ({"file://server/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
             ({a: "/out/x.jpg", b: "/out/x.jpg"}, "sends two sources"),
+            ({a: "/out/x.jpg", a.as_uri(): "/out/y.jpg"}, "to two places"),
             ({a: ""}, "is no URL"),
             ("a", "must map sources to destinations"),
             ({a: "nosuch://bucket/x"}, "nosuch"),
