@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from ..engine.blob_uris import is_blob_uri, parse_blob_uri
 from ..engine.blobs import BlobStore
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
+from ..engine.filesystems import ending_options
 from ..engine.object_errors import way_out
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
@@ -70,7 +71,7 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URI and the path on it."""
     from fsspec.core import url_to_fs
 
-    return url_to_fs(fsspec_url(uri))
+    return url_to_fs(fsspec_url(uri), **ending_options(uri.partition(":")[0].lower()))
 
 
 def plain_file(uri: str) -> Path:
@@ -106,4 +107,6 @@ def _open(uri: str) -> Any:
 
     scheme = uri.partition(":")[0].lower()
     # Asked by its name a filesystem takes no URI that goes on to another one behind "::".
-    return fsspec.filesystem(scheme).open(uri) if scheme in IN_PROCESS else fsspec.open(fsspec_url(uri))
+    if scheme in IN_PROCESS:
+        return fsspec.filesystem(scheme).open(uri)
+    return fsspec.open(fsspec_url(uri), **ending_options(scheme))

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from .blob_place import DERIVED, TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
+from .breaker import Breaker
 from .objects import Objects, below, modified
 
 logger = logging.getLogger("framelode.blobs")
@@ -49,6 +50,7 @@ class FsspecPlace(BlobPlace):
         self.objects = Objects(url, filesystem, sleep=sleep)
         self.name = self.objects.name
         self.threads = _THREADS
+        self.breaker = Breaker()
         # Readers of an in-memory file share its file pointer.
         in_memory = "memory" in self.objects.protocols
         self._reading: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
@@ -76,13 +78,15 @@ class FsspecPlace(BlobPlace):
         """Write a small content under its final name where a put is seen whole or not at all."""
         if not self.objects.puts_whole:
             return False
-        self.objects.keep(blob_name(digest), data)
+        with self.breaker.asking():
+            self.objects.keep(blob_name(digest), data)
         return True
 
     def discard(self, temporary: str) -> None:
         """Drop a temporary file."""
         try:
-            self._fs.rm_file(self._at(f"{TEMPORARY}/{temporary}"))
+            with self.breaker.asking(), self.objects.translated():
+                self._fs.rm_file(self._at(f"{TEMPORARY}/{temporary}"))
         except Exception:  # noqa: BLE001 - whatever is left is cleaned up by age
             return
 
@@ -160,10 +164,14 @@ class FsspecPlace(BlobPlace):
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds, and uploads that were never finished."""
         try:
+            with (
+                self.objects.translated()
+            ):  # not asked again: a store that is down keeps nobody waiting for this
+                dropped = self.objects.drop_unfinished(older_than)
             written = {name: modified(info) for name, info in self.objects.find(TEMPORARY).items()}
             old = [name for name, when in written.items() if when and time.time() - when > older_than]
             self.objects.delete([f"{TEMPORARY}/{name}" for name in old])
-            return len(old) + self.objects.insist(lambda: self.objects.drop_unfinished(older_than))
+            return len(old) + dropped
         except (PlaceError, FileNotFoundError) as error:
             # Whoever stores something goes on: the next one cleans up.
             logger.info("leftovers of %s stay for now: %s", self.name, error)
@@ -178,8 +186,12 @@ class _ObjectSink(Sink):
         self._left = _PART_BYTES * _PARTS_OF_ONE_SIZE
 
     def write(self, data: bytes | memoryview) -> None:
-        with self._place.objects.writing():
-            self._file.write(bytes(data))
+        try:
+            with self._place.objects.writing():
+                self._file.write(bytes(data))
+        except PlaceError as error:
+            self._place.breaker.note(error)
+            raise
         self._left -= len(data)
         if self._left <= 0 and hasattr(self._file, "blocksize"):
             # Parts are kept in memory, and stores take some thousands of them: they grow with what is written, and
@@ -188,7 +200,7 @@ class _ObjectSink(Sink):
             self._left = self._file.blocksize * _PARTS_OF_ONE_SIZE
 
     def close(self) -> None:
-        with self._place.objects.writing():
+        with self._place.breaker.asking(), self._place.objects.writing():
             self._file.close()
 
 

@@ -41,6 +41,11 @@ def is_permanent(error: BaseException) -> bool:
     )
 
 
+def has_timed_out(error: BaseException) -> bool:
+    """Say whether a store did not answer in time."""
+    return any(isinstance(each, TimeoutError) or "Timeout" in type(each).__name__ for each in _chain(error))
+
+
 def reason(error: BaseException) -> str:
     """Return what went wrong, for a message."""
     # Azure's texts go on with the whole answer.

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from .blob_place import PlaceError
 from .errors import UsageError
-from .object_errors import is_permanent, is_taken, reason, way_out
+from .filesystems import asked_once, ending_options
+from .object_errors import has_timed_out, is_permanent, is_taken, reason, way_out
 
 logger = logging.getLogger("framelode.objects")
 
@@ -104,12 +105,18 @@ class Objects:
         from fsspec.core import url_to_fs
 
         try:
-            filesystem, root = url_to_fs(self.name)
+            filesystem, root = url_to_fs(self.name, **self._options())
         except (ImportError, ValueError) as error:
             raise UsageError(
                 f"the {self._what} {self.name} cannot be opened: {error}{way_out(self.name, error)}"
             ) from error
-        return filesystem, root.rstrip("/")
+        return asked_once(filesystem), root.rstrip("/")
+
+    def _options(self) -> dict[str, Any]:
+        scheme = scheme_of(self.name)
+        # Others write into the same bucket: a listing that is kept says too little.
+        own = {"use_listings_cache": False} if scheme in OBJECT_STORES else {}
+        return own | ending_options(scheme)
 
     def at(self, name: str) -> str:
         """Return the path of a relative name."""
@@ -127,13 +134,16 @@ class Objects:
             raise PlaceError(message, permanent=is_permanent(error)) from error
 
     def insist(self, work: Callable[[], Result]) -> Result:
-        """Do some work, and again with growing waits while the filesystem refuses it and waiting can help."""
+        """Do some work, and again with growing waits while the filesystem refuses it and waiting can help.
+
+        A store that does not answer is not asked again: its library has asked more than once and waited for long.
+        """
         for wait in WAITS:
             try:
                 with self.translated():
                     return work()
             except PlaceError as error:
-                if error.permanent:
+                if error.permanent or has_timed_out(error):
                     raise
                 logger.info("%s; asked again in %s s", error, wait)
                 self._sleep(wait)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
@@ -40,6 +40,8 @@ class Workers:
     ) -> list[Result]:
         """Do some work for each item; results in order.
 
+        An error, or an interrupt of this thread, is raised once what was begun is over; nothing more is begun then.
+
         Parameters
         ----------
         work : callable
@@ -54,15 +56,28 @@ class Workers:
         numbers = iter(range(len(items)))
         results: list[Any] = [None] * len(items)
         done = [0] * min(self._threads, len(items))
+        stopped: list[bool] = []
 
         def pull(thread: int) -> None:
             # Handing over each item, or a slice that may hold all the large ones, would take longer.
-            while not (self._is_closed or enough()) and (number := next(numbers, None)) is not None:
-                results[number] = work(items[number])
-                done[thread] = number + 1
+            try:
+                while not (stopped or self._is_closed or enough()):
+                    if (number := next(numbers, None)) is None:
+                        break
+                    results[number] = work(items[number])
+                    done[thread] = number + 1
+            except BaseException:
+                stopped.append(True)
+                raise
 
-        for future in [self.begin(lambda thread=thread: pull(thread)) for thread in range(len(done))]:
-            future.result()
+        futures = [self.begin(lambda thread=thread: pull(thread)) for thread in range(len(done))]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stopped.append(True)
+            wait(futures)
+            raise
         return results[: max(done)]
 
     def begin(self, work: Callable[[], Result]) -> Future[Result]:

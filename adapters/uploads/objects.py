@@ -11,6 +11,7 @@ from typing import Any
 from ...engine.blob_place import PlaceError
 from ...engine.content_types import content_type_of
 from ...engine.errors import FramelodeError
+from ...engine.filesystems import asked_once, ending_options
 from ...engine.object_errors import is_permanent, is_taken, reason
 from .destination import Parcel
 from .remote import RemoteDestination
@@ -44,7 +45,7 @@ class ObjectDestination(RemoteDestination):
         self._protocol = protocol
         self._path = path
         # Others write into the same bucket: a listing that is kept says too little.
-        self._options = {"use_listings_cache": False, **options}
+        self._options = {"use_listings_cache": False, **ending_options(protocol), **options}
         self._opened: tuple[int, Any] | None = None
         self._opening = threading.Lock()
 
@@ -55,7 +56,8 @@ class ObjectDestination(RemoteDestination):
             if self._opened is None or self._opened[0] != os.getpid():
                 import fsspec
 
-                self._opened = os.getpid(), fsspec.filesystem(self._protocol, **self._options)
+                opened = asked_once(fsspec.filesystem(self._protocol, **self._options))
+                self._opened = os.getpid(), opened
             return self._opened[1]
 
     def send(self, parcels: Sequence[Parcel]) -> None:

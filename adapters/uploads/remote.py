@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import Content, FileSource
+from ...engine.breaker import Breaker
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.workers import Workers
 from .destination import Destination, Parcel, Portion, changed, decoded_parts, settle
@@ -37,6 +38,7 @@ class RemoteDestination(Destination):
     def __init__(self, root: str) -> None:
         self.root = root
         self._workers = Workers(_THREADS, "framelode-uploads")
+        self._breaker = Breaker()
         # Each streamed file keeps some parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
@@ -92,9 +94,10 @@ class RemoteDestination(Destination):
         parcel.error, parcel.uri = None, ""
         try:
             decoded_parts(parcel.name)
-            name = settle(
-                parcel, lambda name: self._put(parcel, name), lambda name: self._is_same(parcel, name)
-            )
+            with self._breaker.asking():
+                name = settle(
+                    parcel, lambda name: self._put(parcel, name), lambda name: self._is_same(parcel, name)
+                )
             parcel.uri = f"{self.root}/{name}"
         except FramelodeError as error:
             parcel.error = error
@@ -117,9 +120,12 @@ class RemoteDestination(Destination):
         uri = f"{self.root}/{name}"
         if self._size(uri) != parcel.size:
             return False
-        hasher = blake3()
+        hasher, size = blake3(), 0
         for chunk in self._chunks(uri, parcel.size):
             hasher.update(chunk)
+            size += len(chunk)
+            if size > parcel.size:  # a server may send without an end
+                return False
         return hasher.hexdigest() == parcel.digest
 
     def _delete_noted(self, uri: str) -> PlaceError | None:

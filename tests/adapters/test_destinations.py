@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import tracemalloc
 from pathlib import Path
 from urllib.parse import quote
 
+import fsspec
 import pytest
 from destination_places import Place
 from patience import PATIENCE
@@ -28,7 +30,9 @@ from framelode.adapters.uploads.opening import open_destination
 from framelode.engine import local_files
 from framelode.engine.blob_place import PlaceError
 from framelode.engine.blob_sources import SourceError
+from framelode.engine.blobs import BlobStore
 from framelode.engine.errors import UsageError
+from framelode.engine.filesystems import ANSWER_SECONDS
 
 WORKER = Path(__file__).parents[1] / "support" / "destination_worker.py"
 
@@ -342,6 +346,31 @@ class TestWeb:
         assert not any(parcel.may_try_again for parcel in parcels)
         assert_finished(web, parcels)
 
+    def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, parcels):
+        many = [Parcel(parcels[0].path, f"up/{number}") for number in range(500)]
+        web.server.refuse = lambda method, path: 503
+        web.destination.read(many)
+        web.destination.send(many)
+        first = len(web.server.requests)
+        assert 32 <= first < 100
+        assert len(errors(many)) == 500
+        assert all(parcel.may_try_again and "answered 503" in str(parcel.error) for parcel in many)
+        web.destination.send(many)
+        assert len(web.server.requests) - first < 100
+        web.server.refuse = lambda method, path: None
+        while failed := [parcel for parcel in many if parcel.error is not None]:
+            web.destination.send(failed)
+        assert len(web.everything()) == 500
+
+    def test_an_object_without_an_end_is_another_one(self, web, parcels, monkeypatch):
+        assert_finished(web, parcels[:1])
+        monkeypatch.setattr(type(web.destination), "_chunks", lambda *_: itertools.repeat(b"endless"))
+        again = [Parcel(parcels[0].path, parcels[0].name)]
+        web.destination.read(again)
+        web.destination.send(again)
+        assert errors(again) == []
+        assert again[0].uri != parcels[0].uri
+
     def test_answers_that_are_lost(self, web, parcels):
         web.server.answers_lost = 7
         web.destination.read(parcels)
@@ -423,6 +452,11 @@ class TestS3:
         assert isinstance(parcel.error, SourceError)
         assert bucket.everything() == {}
         assert bucket.leftovers() == []
+
+    def test_a_store_that_does_not_answer_is_asked_again_by_boto_alone(self, bucket, tmp_path):
+        assert bucket.destination._fs.retries == 1
+        assert BlobStore(bucket.url).place.objects.fs.retries == 1
+        assert s3_filesystem().retries > 1
 
     def test_no_such_bucket(self, bucket, parcels):
         destination = open_destination("s3://framelode-no-such-bucket/x")
@@ -550,6 +584,16 @@ class TestProcesses:
         for path, uri in sent.items():
             assert contents[uri.removeprefix(f"{root}/")] == Path(path).read_bytes()
         assert place.leftovers() == []
+
+
+def test_googles_store_is_not_waited_for_without_an_end(monkeypatch):
+    pytest.importorskip("gcsfs")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    destination = open_destination("gs://bucket/up")
+    for filesystem in (destination._fs, BlobStore("gs://bucket/blobs").place.objects.fs):
+        assert filesystem.requests_timeout.sock_read == ANSWER_SECONDS
+    monkeypatch.setitem(fsspec.config.conf, "gcs", {"requests_timeout": 5})
+    assert open_destination("gs://bucket/up")._fs.requests_timeout == 5
 
 
 class TestOpening:

@@ -143,6 +143,16 @@ class TestOutages:
         assert store.put_files(paths).failures == []
         assert store.scrub(expected=map(digest, contents)).is_sound
 
+    def test_a_store_that_is_down_is_not_asked_for_every_content(self, store, proxy, tmp_path):
+        paths = files_in(tmp_path / "files", [b"content %d" % n for n in range(300)])
+        proxy.refuse = lambda method, path: 503 if method == "PUT" else None
+        report = store.put_files(paths, retries=1)
+        assert len(report.failures) == 300
+        asked = {path for method, path, status in proxy.asked if method == "PUT"}
+        assert 32 <= len(asked) < 100
+        proxy.refuse = lambda method, path: None
+        assert store.put_files(paths).failures == []
+
     @pytest.mark.parametrize("how", ["cut", "lost"])
     def test_connections_that_are_cut(self, store, proxy, how):
         proxy.refuse = Outage(1, how, lambda method, path: method == "PUT")

@@ -30,6 +30,7 @@ class WebServer:
         self.requests = []
         self.faults = []
         self.account = None
+        self.refuse = lambda method, path: None
         self.overlooks_conditions = False
         self.answers_lost = 0
         self.lock = threading.Lock()
@@ -157,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.site.requests.append((self.command, self.path))
         if self.site.account and self.headers.get("Authorization") != self.site.account:
             self._answer(401)
+            return True
+        if status := self.site.refuse(self.command, self.path):
+            self._answer(status, body=self.command != "HEAD")
             return True
         for at, (method, status, body) in enumerate(self.site.faults):
             if method in {self.command, "*"}:
