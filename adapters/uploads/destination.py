@@ -16,6 +16,7 @@ from ...engine.errors import FramelodeError
 
 PORTION_BYTES = 512 * 1024 * 1024
 """So much is well sent, and made durable, together."""
+
 NAME_BYTES = 255
 """What file systems take for one name, decoded."""
 
