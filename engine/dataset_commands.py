@@ -9,6 +9,7 @@ from .aggregate import Aggregate
 from .application import LogApplication, Result
 from .datasets import DEFAULT_PROJECT, Dataset, DatasetName, check_name, check_tags, check_text, name_stream
 from .errors import ConflictError
+from .validation import shorten
 from .versions import Version
 
 FIRST_VERSION_NAME = "Current"
@@ -50,7 +51,9 @@ class DatasetCommands(LogApplication):
             held = self.aggregates.load(DatasetName, name_stream(project, name))
             if held.dataset_id is not None:
                 if raise_if_exists:
-                    raise ConflictError(f"dataset {name!r} exists already in project {project!r}")
+                    raise ConflictError(
+                        f"dataset {shorten(name)} exists already in project {shorten(project)}"
+                    )
                 dataset = self.dataset(held.dataset_id)
                 dataset.add_tags(checked_tags)
                 return [dataset], {"dataset_id": dataset.id}
@@ -92,7 +95,9 @@ class DatasetCommands(LogApplication):
             held = self.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
             target = self.aggregates.load(DatasetName, name_stream(*wanted))
             if target.dataset_id is not None:
-                raise ConflictError(f"dataset {wanted[1]!r} exists already in project {wanted[0]!r}")
+                raise ConflictError(
+                    f"dataset {shorten(wanted[1])} exists already in project {shorten(wanted[0])}"
+                )
             held.release()
             target.claim(dataset_id)
             dataset.rename(*wanted)

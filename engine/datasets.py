@@ -19,7 +19,7 @@ from .events import (
     VersionAttached,
     VersionDetached,
 )
-from .validation import shorten
+from .validation import is_series, shorten
 
 DEFAULT_PROJECT = "default"
 
@@ -50,9 +50,7 @@ def check_tags(tags: Iterable[str] | None) -> list[str]:
     """Return tags as a list, each once; `InvalidValueError` for one that is no string."""
     if tags is None:
         return []
-    if isinstance(tags, str):
-        raise InvalidValueError(f"tags must be a list of strings, not the string {shorten(tags)}")
-    if not isinstance(tags, Iterable):
+    if not is_series(tags):
         raise InvalidValueError(f"tags must be a list of strings, not {shorten(tags)}")
     return list(dict.fromkeys(check_name(tag, "a tag") for tag in tags))
 

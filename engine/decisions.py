@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
@@ -18,7 +18,7 @@ from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
 from .log import Log
 from .state import VersionState
-from .validation import shorten
+from .validation import is_series, shorten
 from .wire import DEFAULT_SOURCE, READ_ONLY_FIELDS, encode_record
 
 DELETED = np.uint64(1 << 63)
@@ -177,7 +177,7 @@ def check_without_fields(without_fields: Any) -> frozenset[str]:
     """Return the fields that an update leaves out; unknown ones are an `InvalidValueError`."""
     if isinstance(without_fields, bool):
         return frozenset()
-    is_list = isinstance(without_fields, Iterable) and not isinstance(without_fields, str)
+    is_list = is_series(without_fields)
     names: list[Any] = list(without_fields) if is_list else []
     if not is_list or not all(isinstance(name, str) for name in names):
         raise InvalidValueError(

@@ -160,6 +160,12 @@ def items(value: object, path: str, allowed: str) -> list[Any] | tuple[Any, ...]
     return list(value)
 
 
+def is_series(value: object) -> bool:
+    """Say whether a value holds several others to be taken one by one; text, and arrays without an axis, do not."""
+    is_text = isinstance(value, str | bytes | bytearray)
+    return isinstance(value, Iterable) and not is_text and getattr(value, "ndim", 1) > 0
+
+
 def fields(wire: object, allowed: Collection[str], path: str) -> dict[str, Any]:
     """Return the fields of a wire form that are set, refusing unknown ones by name."""
     if not isinstance(wire, (dict, Mapping)):

@@ -12,6 +12,7 @@ from .datasets import Dataset, check_name, check_tags, check_text
 from .errors import ConflictError, PublishedError, UsageError
 from .keys import Operation
 from .times import iso_time
+from .validation import shorten
 from .versions import Version, check_metadata
 
 
@@ -62,11 +63,11 @@ class VersionCommands(LogApplication):
         parent.require_present()
         if parent_id not in dataset.parents:
             raise UsageError(
-                f"version {parent_id} belongs to another dataset than {dataset.name!r}: a child needs a parent of its own dataset"
+                f"version {parent_id} belongs to another dataset than {shorten(dataset.name)}: a child needs a parent of its own dataset"
             )
         if not parent.published:
             raise UsageError(
-                f"the parent version {parent.name!r} ({parent_id}) is a draft: publish it first, "
+                f"the parent version {shorten(parent.name)} ({parent_id}) is a draft: publish it first, "
                 "so that what the child inherits cannot move"
             )
         return parent
@@ -184,13 +185,15 @@ class VersionCommands(LogApplication):
             version.require_present()
             if version.published and not force:
                 raise PublishedError(
-                    f"version {version.name!r} ({version_id}) is published: remove it with force=True"
+                    f"version {shorten(version.name)} ({version_id}) is published: remove it with force=True"
                 )
             dataset = self.dataset(version.dataset_id)
             children = [self.version(child) for child in dataset.children(version_id)]
             if children:
-                names = ", ".join(f"{child.name!r} ({child.id})" for child in children)
-                raise ConflictError(f"version {version.name!r} has children: {names}; remove them first")
+                names = ", ".join(f"{shorten(child.name)} ({child.id})" for child in children)
+                raise ConflictError(
+                    f"version {shorten(version.name)} has children: {names}; remove them first"
+                )
             version.remove()
             dataset.detach(version_id)
             return [version, dataset], {}

@@ -19,6 +19,7 @@ from .events import (
     VersionTagged,
 )
 from .json_values import canonical_object
+from .validation import shorten
 
 _ONLY_COMMITS = (VersionCommitted.__name__,)
 
@@ -46,7 +47,7 @@ def _check_keys(value: Any) -> None:
         return
     for key, item in value.items():
         if "$" in key or "." in key:
-            raise InvalidValueError(f"metadata key {key!r} holds '$' or '.', which keys must not")
+            raise InvalidValueError(f"metadata key {shorten(key)} holds '$' or '.', which keys must not")
         _check_keys(item)
 
 
@@ -85,14 +86,16 @@ class Version(Aggregate):
         self.require_present()
         if self.published:
             raise PublishedError(
-                f"version {self.name!r} ({self.id}) is published and cannot be changed: "
+                f"version {shorten(self.name)} ({self.id}) is published and cannot be changed: "
                 "create a child version and change that"
             )
 
     def require_present(self) -> None:
         """Raise `NotFoundError` when the version is removed."""
         if self.removed:
-            raise NotFoundError(f"version {self.name!r} ({self.id}) was removed; its history stays readable")
+            raise NotFoundError(
+                f"version {shorten(self.name)} ({self.id}) was removed; its history stays readable"
+            )
 
     def rename(self, name: str) -> None:
         """Give the version another name."""

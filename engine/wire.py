@@ -222,6 +222,8 @@ def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) ->
     It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted
     by name. The URI of a local file inside the folder `root` is its posix path relative to that.
     """
+    if root is not None and not isinstance(root, str | os.PathLike):
+        raise refusal("root", root, "a path")
     prefix = None if root is None else _prefix_of(os.fspath(root))
     named = sorted(
         (source.id, _relative(source.uri, prefix), source.timestamp) for source in sources if source.uri

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...engine.errors import InvalidValueError, NotFoundError, PublishedError, UsageError
+from ...engine.errors import NotFoundError, PublishedError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import at_least, shorten
+from ...engine.validation import at_least
 from ...engine.write_report import WriteReport
 from ..uploads.target import PathLike, check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
-from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, failures_of, logger, raise_if_refused
+from .progress import Progress
+from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, failures_of, raise_if_refused
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -123,7 +124,7 @@ class FrameWrites(VersionHandle):
             root=local_dataset_root_path,
             upload=upload,
             command_id=command_id,
-            on_part=_Progress(callback, progress_report, failed_too=register_on_upload_failure),
+            on_part=Progress(callback, progress_report, failed_too=register_on_upload_failure),
         )
         self._refresh(refresh_version_stats, report)
         return failures_of(report)
@@ -160,7 +161,7 @@ class FrameWrites(VersionHandle):
             batch_size=batch_size,
             root=local_dataset_root_path,
             command_id=command_id,
-            on_part=_Progress(callback, progress_report),
+            on_part=Progress(callback, progress_report),
         )
         self._refresh(refresh_version_stats, report)
         return failures_of(report)
@@ -197,7 +198,7 @@ class FrameWrites(VersionHandle):
             without_fields=without_fields,
             upload=self._upload(),
             command_id=command_id,
-            on_part=_Progress(callback),
+            on_part=Progress(callback),
         )
         self._refresh(refresh_version_stats, report)
         raise_if_refused(report)
@@ -237,7 +238,7 @@ class FrameWrites(VersionHandle):
         StorageError
             `delete_sources`, and a store cannot be asked; nothing was deleted.
         """
-        progress = _Progress(callback)
+        progress = Progress(callback)
         if delete_sources:
             report, sources = self._writer.delete_with_sources(
                 frames, batch_size=batch_size, command_id=command_id, on_part=progress
@@ -368,44 +369,3 @@ class FrameWrites(VersionHandle):
     def _holds_commit_of(self, position: int) -> bool:
         version = self._engine.commands.version(self._id)
         return self._engine.log.batch_at(position).last_version <= version.committed_version
-
-
-class _Progress:
-    """Tells a callback and the log how far a call has come.
-
-    Parameters
-    ----------
-    callback : fsspec.callbacks.Callback, optional
-        Told of the frames done.
-    every : int
-        Log after every that many frames; 0 or None for never.
-    failed_too : bool
-        Frames whose upload failed are recorded, too, and so are counted there.
-    """
-
-    def __init__(self, callback: Callback | None, every: int | None = 0, *, failed_too: bool = False) -> None:
-        if callback is not None and not _is_callback(callback):
-            raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
-        self._callback = callback
-        self._every = 0 if every is None else at_least(every, "progress_report", 0)
-        self._failed_too = failed_too
-        self._done = self._reported = 0
-
-    def __call__(self, report: Any) -> None:
-        refused = len(report.refusals)
-        if self._failed_too:
-            refused -= sum(refusal.error_type == "upload" for refusal in report.refusals)
-        done = report.events + report.unchanged + report.unknown + report.duplicates + refused
-        if self._callback is not None:
-            self._callback.relative_update(done - self._done)
-        self._done = done
-        if self._every and done - self._reported >= self._every:
-            self._reported = done
-            logger.info("%d frames registered", done)
-
-
-def _is_callback(value: object) -> bool:
-    # fsspec is loaded where it is used: whoever has such a callback has loaded it.
-    from fsspec.callbacks import Callback
-
-    return isinstance(value, Callback)

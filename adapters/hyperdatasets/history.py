@@ -138,7 +138,9 @@ class FrameHistory(VersionHandle):
         last = next(steps)
         wire = payload_wire(key, last.stored.payload)
         if wire is None:
-            raise NotFoundError(f"frame {frame_id!r} was deleted from version {row.name!r} at {position}")
+            raise NotFoundError(
+                f"frame {shorten(frame_id)} was deleted from version {shorten(row.name)} at {position}"
+            )
 
         def change_of(step: FrameStep) -> Change:
             return step_change(engine.log, row.dataset_id, key, step)
@@ -256,7 +258,7 @@ def _row_of(engine: Engine, version_id: str) -> VersionRow:
     """Return what is known of a version, a removed one too."""
     row = engine.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {version_id!r}{engine.when}")
+        raise NotFoundError(f"there is no version with id {shorten(version_id)}{engine.when}")
     return row
 
 
@@ -281,7 +283,9 @@ def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
     state = engine.states.read(row.version_id)
     position = state.find_one(frame_key(frame_id)) & int(POSITION)
     if not position:
-        raise NotFoundError(f"version {row.name!r} ({row.version_id}) never held a frame {frame_id!r}")
+        raise NotFoundError(
+            f"version {shorten(row.name)} ({row.version_id}) never held a frame {shorten(frame_id)}"
+        )
     return position
 
 
@@ -338,7 +342,7 @@ def _topics(kinds: str | Iterable[str]) -> frozenset[str]:
     unknown = sorted(wanted - set(known.values()))
     if unknown:
         there = ", ".join(sorted(set(known.values())))
-        raise InvalidValueError(f"there is no kind of change called {unknown[0]!r}; there are {there}")
+        raise InvalidValueError(f"there is no kind of change called {shorten(unknown[0])}; there are {there}")
     return frozenset(topic for topic, kind in known.items() if kind in wanted)
 
 

@@ -291,5 +291,7 @@ def _existing_draft(engine: Engine, dataset: DatasetRow, name: str, *, raise_if_
     drafts = [row for row in found if row.state == DRAFT]
     if found and (raise_if_exists or not drafts):
         state = "exists already" if raise_if_exists else "is published already"
-        raise ConflictError(f"version {name!r} of dataset {dataset.name!r} {state}: choose another name")
+        raise ConflictError(
+            f"version {shorten(name)} of dataset {shorten(dataset.name)} {state}: choose another name"
+        )
     return drafts[0].version_id if drafts else None

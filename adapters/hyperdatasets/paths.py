@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...engine.errors import InvalidValueError
-from ...engine.validation import shorten
+from ...engine.validation import is_series, shorten
 
 _ANY = object()
 """Below this anything may stand: metadata is free."""
@@ -68,7 +68,7 @@ class Paths:
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        is_list = isinstance(paths, Iterable) and not isinstance(paths, str)
+        is_list = is_series(paths)
         listed = list(paths) if is_list else []
         if not is_list or not all(isinstance(path, str) for path in listed):
             raise InvalidValueError(
@@ -105,7 +105,9 @@ def _check(parts: list[str], path: str) -> None:
                 if isinstance(schema, list)
                 else ", ".join(schema) or "nothing, it has no parts"
             )
-            raise InvalidValueError(f"no frame has {path!r}: where {part!r} stands there may be {known}")
+            raise InvalidValueError(
+                f"no frame has {shorten(path)}: where {shorten(part)} stands there may be {known}"
+            )
 
 
 def _insert(tree: _Tree, parts: list[str]) -> None:

@@ -17,7 +17,7 @@ from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap, wrap_all
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.times import iso_time
-from ...engine.validation import identifier, shorten
+from ...engine.validation import identifier, is_series, shorten
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
@@ -67,7 +67,7 @@ class FrameReader:
         if 0 < position < TOMBSTONE:
             return wrap(read_record(self._engine.log, state, position, key))
         raise NotFoundError(
-            f"version {self._version.name!r} ({self._version.version_id}) has no frame {frame_id!r}"
+            f"version {shorten(self._version.name)} ({self._version.version_id}) has no frame {shorten(frame_id)}"
         )
 
     def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
@@ -79,7 +79,7 @@ class FrameReader:
         }
         missing = len(set(ids)) - len(found)
         if missing:
-            message = f"{missing} of {len(set(ids))} frames are not in version {self._version.name!r}"
+            message = f"{missing} of {len(set(ids))} frames are not in version {shorten(self._version.name)}"
             warn_caller(message, MissingFramesWarning)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
         read = self._read(state, ordered, None if projection is None else Paths(projection))
@@ -103,7 +103,7 @@ class FrameReader:
         paths = None if projection is None else Paths(projection)
         if order_by is not None and order_by != BY_CONTEXT:
             raise InvalidValueError(
-                f"order_by must be {BY_CONTEXT!r} or None for log order, not {order_by!r}"
+                f"order_by must be {BY_CONTEXT!r} or None for log order, not {shorten(order_by)}"
             )
         state = self._state()
         positions = _log_order(state)
@@ -203,8 +203,6 @@ def _log_order(state: State) -> U64:
 
 
 def _check_ids(frame_ids: Iterable[str]) -> list[str]:
-    if isinstance(frame_ids, str):
-        raise InvalidValueError(f"frame_ids must be a list of ids, not the string {shorten(frame_ids)}")
-    if not isinstance(frame_ids, Iterable):
+    if not is_series(frame_ids):
         raise InvalidValueError(f"frame_ids must be a list of ids, not {shorten(frame_ids)}")
     return [identifier(frame_id, f"frame_ids[{index}]") for index, frame_id in enumerate(frame_ids)]

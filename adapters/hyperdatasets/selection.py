@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
-from ...engine.validation import text
+from ...engine.validation import shorten, text
 from ...projections.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..connection import Engine
 
@@ -48,13 +48,13 @@ def find_dataset(
     if dataset_project is not None:
         found = [row for row in found if row.project == dataset_project]
     if not found:
-        what = f"id {dataset_id!r}" if dataset_id is not None else f"name {dataset_name!r}"
-        where = f" in project {dataset_project!r}" if dataset_project is not None else ""
+        what = f"id {shorten(dataset_id)}" if dataset_id is not None else f"name {shorten(dataset_name)}"
+        where = f" in project {shorten(dataset_project)}" if dataset_project is not None else ""
         raise NotFoundError(f"there is no dataset with {what}{where}{engine.when}")
     if len(found) > 1:
-        projects = ", ".join(repr(row.project) for row in found)
+        projects = ", ".join(shorten(row.project) for row in found)
         raise ConflictError(
-            f"dataset {dataset_name!r} exists in the projects {projects}: name the project, too"
+            f"dataset {shorten(dataset_name)} exists in the projects {projects}: name the project, too"
         )
     return found[0]
 
@@ -90,14 +90,14 @@ def find_version(
     with engine.read_catalog() as connection:
         found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
     if not found:
-        which = f"version named {version_name!r}" if version_name is not None else "version left"
-        raise NotFoundError(f"dataset {dataset.name!r} has no {which}{engine.when}")
+        which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
+        raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{engine.when}")
     if version_name is None:
         return current_of(found)
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(row.version_id for row in found)
         raise ConflictError(
-            f"dataset {dataset.name!r} has {len(found)} versions named {version_name!r}: choose one by its id, {ids}"
+            f"dataset {shorten(dataset.name)} has {len(found)} versions named {shorten(version_name)}: choose one by its id, {ids}"
         )
     return found[0]
 
@@ -111,11 +111,11 @@ def _version_by_id(
 ) -> VersionRow:
     row = engine.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {version_id!r}{engine.when}")
+        raise NotFoundError(f"there is no version with id {shorten(version_id)}{engine.when}")
     if row.state == REMOVED:
         already = f" already{engine.when}" if engine.when else ""
         raise NotFoundError(
-            f"version {row.name!r} ({version_id}) was removed{already}; its history stays readable"
+            f"version {shorten(row.name)} ({version_id}) was removed{already}; its history stays readable"
         )
     given = {"id": dataset_id, "name": dataset_name, "project": dataset_project}
     if any(value is not None for value in given.values()):
@@ -124,8 +124,8 @@ def _version_by_id(
         wrong = [name for name, value in given.items() if value is not None and value != found[name]]
         if wrong:
             raise NotFoundError(
-                f"version {version_id!r} belongs to dataset {dataset.name!r} ({dataset.dataset_id}) in project "
-                f"{dataset.project!r}, not to one with {wrong[0]} {given[wrong[0]]!r}"
+                f"version {shorten(version_id)} belongs to dataset {shorten(dataset.name)} ({dataset.dataset_id}) in project "
+                f"{shorten(dataset.project)}, not to one with {wrong[0]} {shorten(given[wrong[0]])}"
             )
     return row
 

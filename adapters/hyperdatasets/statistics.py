@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.validation import shorten
 from ...projections.stats import (
     ANNOTATED,
     CONTENT_TYPE,
@@ -64,7 +65,9 @@ class Statistics(msgspec.Struct, frozen=True):
         return msgspec.to_builtins(self)
 
     def __repr__(self) -> str:
-        labels = ", ".join(f"{entry['name']!r}: {entry['count']}" for entry in self.labels[:_SHOWN_LABELS])
+        labels = ", ".join(
+            f"{shorten(entry['name'])}: {entry['count']}" for entry in self.labels[:_SHOWN_LABELS]
+        )
         more = f", and {len(self.labels) - _SHOWN_LABELS} more" if len(self.labels) > _SHOWN_LABELS else ""
         return f"Statistics(total={self.total}, annotated={self.annotated}, labels={{{labels}{more}}})"
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ...engine.errors import InvalidValueError
-from ...engine.validation import shorten
+from ...engine.validation import is_series, shorten
 
 _ALL = frozenset({"__$all", "__$and"})
 _ANY = frozenset({"__$any", "__$or"})
@@ -48,9 +48,7 @@ class TagFilter:
     """
 
     def __init__(self, filters: Iterable[str]) -> None:
-        if isinstance(filters, str):
-            raise InvalidValueError(f"tags must be a list of strings, not the string {shorten(filters)}")
-        if not isinstance(filters, Iterable):
+        if not is_series(filters):
             raise InvalidValueError(f"tags must be a list of strings, not {shorten(filters)}")
         filters = list(filters)
         groups = _parse(filters)
@@ -83,7 +81,7 @@ def _parse(filters: Sequence[Any]) -> list[_Group]:
     for value in filters:
         if not isinstance(value, str) or value in {"", "-"}:
             raise InvalidValueError(
-                f"a tag filter holds {value!r}; allowed are tags, -tags and the operators __$..."
+                f"a tag filter holds {shorten(value)}; allowed are tags, -tags and the operators __$..."
             )
         if value == _NOT:
             negated = _once(negated)
@@ -92,7 +90,7 @@ def _parse(filters: Sequence[Any]) -> list[_Group]:
             groups.append(_Group(every=value in _ALL))
         elif value.startswith(_OPERATOR):
             raise InvalidValueError(
-                f"unknown operator {value!r}: there are __$all, __$and, __$any, __$or and __$not"
+                f"unknown operator {shorten(value)}: there are __$all, __$and, __$any, __$or and __$not"
             )
         else:
             excluded = value.startswith("-")

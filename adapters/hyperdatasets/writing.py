@@ -16,7 +16,7 @@ from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
 from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import at_least, identifier, shorten
+from ...engine.validation import at_least, identifier, is_series, shorten
 from ...engine.write_report import WriteReport
 from ...engine.writer import APPEND_BATCHES
 from ..connection import Engine
@@ -321,7 +321,7 @@ def raise_if_refused(report: WriteReport) -> None:
 def _as_iterable(frames: Any) -> Iterable[Any]:
     if isinstance(frames, SingleFrame | FrameGroup | str | dict):
         return [frames]
-    if not isinstance(frames, Iterable):
+    if not is_series(frames):
         raise InvalidValueError(
             f"frames must be frames in a list or another iterable, not {type(frames).__name__}"
         )

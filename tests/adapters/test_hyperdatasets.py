@@ -86,7 +86,7 @@ class TestDatasets:
             DatasetVersion.create_new_dataset(name)
 
     def test_tags_must_be_a_list_of_strings(self, engine):
-        with pytest.raises(InvalidValueError, match="not the string 'abc'"):
+        with pytest.raises(InvalidValueError, match="not 'abc'"):
             DatasetVersion.create_new_dataset("food", tags="abc")
         with pytest.raises(InvalidValueError, match="tag"):
             DatasetVersion.create_new_dataset("food", tags=[1])
@@ -567,7 +567,7 @@ class TestReading:
         with pytest.warns(UserWarning, match="1 of 2 frames are not in version"):
             assert [frame.id for frame in draft.get_frames_by_ids(["nobody", "f2"])] == ["f2"]
         assert draft.get_frames_by_ids([]) == []
-        with pytest.raises(InvalidValueError, match="not the string"):
+        with pytest.raises(InvalidValueError, match="frame_ids must be a list of ids, not '"):
             draft.get_frames_by_ids("f1")
 
     def test_reading_on_the_class(self, draft):
@@ -953,7 +953,7 @@ class TestOddArguments:
                 call()
         assert engine.log.head() == head
 
-    @pytest.mark.parametrize("value", [5, 1.5, np.int64(3), True, "text"])
+    @pytest.mark.parametrize("value", [5, 1.5, np.int64(3), np.array(5), True, "text", b"text"])
     def test_lists_that_are_none(self, draft, value):
         calls = [
             lambda: DatasetVersion.get_datasets(value),
@@ -964,6 +964,8 @@ class TestOddArguments:
             lambda: draft.get_frames_by_ids(value),
             lambda: draft.set_tags(value),
         ]
+        if not isinstance(value, str):  # that is an id
+            calls += [lambda: draft.delete_frames(value), lambda: draft.add_frames(value)]
         if value is not True:  # that is a value which is not None
             calls.append(lambda: draft.update_frames([make(1)], without_fields=value))
         for call in calls:
