@@ -109,9 +109,13 @@ def _fetch_blob(expected: Expectation) -> str:
     whole = Expectation(expected.uri, expected.size, HASH_PREFIX + digest)
     if local is not None:
         _sum_of(whole, local, *_identity(local))
-        return local
-    cache = LocalCache.of_user()
-    return _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
+        path = local
+    else:
+        cache = LocalCache.of_user()
+        path = _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
+    if expected.hash and expected.digest != digest:
+        _sum_of(expected, path, *_identity(path))
+    return path
 
 
 def _check_file(expected: Expectation) -> str:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import FileIO
 from pathlib import Path
@@ -256,6 +257,19 @@ def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path):
         missing = SingleFrame(source=f"blobs:{'0' * 64}/a.jpg")
         with pytest.raises(NotFoundError):
             missing.get_local_source()
+        engine.close()
+
+
+@pytest.mark.parametrize("blobs", [None, "memory://blobs-of-another-hash"])
+def test_a_blob_is_compared_with_the_hash_that_the_frame_gives(tmp_path, blobs):
+    with framelode.connect(tmp_path / "engine", blobs=blobs) as engine:
+        stored = engine.blobs.put(b"picture")
+        for given in (hash_of(b"another"), "md5:" + "0" * 32):
+            frame = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", hash=given)
+            with pytest.raises(IntegrityError, match="has the hash .* the frame says"):
+                frame.get_local_source()
+        right = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", hash=f"md5:{md5(b'picture').hexdigest()}")
+        assert Path(right.get_local_source()).read_bytes() == b"picture"
         engine.close()
 
 
