@@ -131,7 +131,7 @@ class FileContent:
             after = os.stat(self.name)  # noqa: PTH116 - a Path for each file costs more than the call
         except OSError as error:
             raise SourceError(f"{self.name} went while it was read: {_reason(error)}") from error
-        if self._left or _identity(after) != _identity(self._before):
+        if self._left or not _is_same(after, self._before):
             raise SourceError(f"{self.name} changed while it was read: store it again when it is at rest")
 
 
@@ -258,8 +258,13 @@ def copy_content(content: Content, data: bytes | memoryview, sink: Sink) -> tupl
     return hasher.hexdigest(), size
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+def _is_same(after: os.stat_result, before: os.stat_result) -> bool:
+    return (
+        after.st_mtime_ns == before.st_mtime_ns
+        and after.st_size == before.st_size
+        and after.st_ino == before.st_ino
+        and after.st_dev == before.st_dev
+    )
 
 
 def _reason(error: Exception) -> str:

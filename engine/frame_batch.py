@@ -107,7 +107,7 @@ class FrameChanges(msgspec.Struct):
 def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) -> tuple[Batch, Rows]:
     """Pack changes into a record batch; returns it with its key rows."""
     rows = make_rows(changes.keys, changes.operations, changes.digests)
-    topics = [FRAME_TOPICS[operation] for operation in np.unique(changes.operations).tolist()]
+    topics = [FRAME_TOPICS[operation] for operation in sorted(set(changes.operations.tolist()))]
     return pack_batch(
         stream_id, first_version, FRAMES_SCHEMA, topics, encode_changes(changes), rows.tobytes()
     ), rows

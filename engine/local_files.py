@@ -163,6 +163,8 @@ def _create(path: str) -> int:
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     written = os.write(descriptor, data) if len(data) <= _WRITE_BYTES else 0
+    if written == len(data):
+        return
     left = memoryview(data)[written:]
     while left:
         left = left[os.write(descriptor, left[:_WRITE_BYTES]) :]
