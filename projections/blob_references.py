@@ -76,7 +76,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
 
     def named(self, connection: sa.Connection, digests: Collection[str]) -> set[str]:
         """Return those of some blobs that a frame ever named."""
-        asked, found = list(digests), set[str]()
+        found = set[str]()
+        asked = [] if self.is_empty(connection) else list(digests)
         for at in range(0, len(asked), _DIGESTS_AT_ONCE):
             part = asked[at : at + _DIGESTS_AT_ONCE]
             query = sa.select(self.blob.c.digest).where(self.blob.c.digest.in_(part))
