@@ -74,6 +74,12 @@ class BlobAccess:
             named = self._names.named(connection, digests)
         return named - self._commands.blob_ledger.banned(named)[1]
 
+    def knows_nothing(self) -> bool:
+        """Say whether no frame ever named a content."""
+        self._runner.catch_up(self._names)
+        with self._runner.store.read() as connection:
+            return self._names.is_empty(connection)
+
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
         return self._commands.restore_blobs(digests, is_present)

@@ -74,6 +74,8 @@ class Intake:
         Where to.
     knows : callable
         Says which of some digests need not be written.
+    knows_nothing : callable
+        Says whether all have to be.
     vouch : callable
         Told of the digests written and durable; returns those that are gone by now.
     """
@@ -82,10 +84,12 @@ class Intake:
         self,
         place: BlobPlace,
         knows: Callable[[Collection[str]], Collection[str]],
+        knows_nothing: Callable[[], bool],
         vouch: Callable[[Sequence[str], Callable[[str], bool]], list[str]],
     ) -> None:
         self._place = place
         self._knows = knows
+        self._knows_nothing = knows_nothing
         self._vouch = vouch
         self._done: set[str] = set()
         self._claims: dict[str, Outcome] = {}
@@ -143,6 +147,8 @@ class Intake:
         self._bytes = 0
         since = self._begin(sources)
         staged: list[Outcome] = []
+        if sources and self._knows_nothing():
+            staged = self._stage_new(sources)
         while len(staged) < len(sources) and self._bytes < BATCH_BYTES:
             staged += self._stage_window(sources[len(staged) : len(staged) + WINDOW_FILES])
         return _Batch(since, sources[: len(staged)], staged)
@@ -150,12 +156,24 @@ class Intake:
     def _stage_window(self, sources: Sequence[Source]) -> list[Outcome]:
         self._held = 0
         read = self._workers.map(self._read, sources, self._is_enough)
-        first = self._first_of_their_kind(read)
+        first = [outcome for outcome in read if self._is_first(outcome)]
         known = self._knows([outcome.digest for outcome in first]) if first else ()
         self._workers.map(lambda one: self._noted(one, self._write, one.digest in known), first)
         for outcome in read:
             outcome.content = b""
         return read
+
+    def _stage_new(self, sources: Sequence[Source]) -> list[Outcome]:
+        """Read and write sources one by one, where no content is known: it is still in the processor's cache then."""
+
+        def stage(source: Source) -> Outcome:
+            outcome = self._read(source)
+            if self._is_first(outcome):
+                self._noted(outcome, self._write, False)
+            outcome.content = b""
+            return outcome
+
+        return self._workers.map(stage, sources, lambda: self._bytes >= BATCH_BYTES)
 
     def _is_enough(self) -> bool:
         return self._bytes >= BATCH_BYTES or self._held >= HELD_BYTES
@@ -187,15 +205,13 @@ class Intake:
         outcome.temporary = temporary
         self._temporaries.add(temporary)
 
-    def _first_of_their_kind(self, read: Sequence[Outcome]) -> list[Outcome]:
-        """Return the sources whose contents were not stored yet and come for the first time."""
-        return [
-            outcome
-            for outcome in read
-            if outcome.error is None
+    def _is_first(self, outcome: Outcome) -> bool:
+        """Say whether a content that was read was not stored yet, and comes for the first time."""
+        return (
+            outcome.error is None
             and outcome.digest not in self._done
             and self._claims.setdefault(outcome.digest, outcome) is outcome
-        ]
+        )
 
     def _write(self, outcome: Outcome, is_known: bool) -> None:
         """Write a content that was read, unless somebody relies on it already."""

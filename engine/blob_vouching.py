@@ -13,6 +13,10 @@ class Vouching(Protocol):
         """Return those of some contents that were stored whole and are on nobody's list to be deleted."""
         ...
 
+    def knows_nothing(self) -> bool:
+        """Say whether no content at all can be relied on."""
+        ...
+
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
         """Take contents just stored off the list of those to be deleted; returns the ones that are gone by now."""
         ...
@@ -28,6 +32,10 @@ class NothingKnown:
     def known(self, digests: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Return none."""
         return ()
+
+    def knows_nothing(self) -> bool:
+        """Return True."""
+        return True
 
     def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
         """Do nothing: no list is kept."""

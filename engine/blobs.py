@@ -214,9 +214,11 @@ class BlobStore:
 
     def _intake(self, known: Known | None) -> Intake:
         if known is None:
-            return Intake(self.place, self.vouching.known, self.vouching.vouch)
+            return Intake(self.place, self.vouching.known, self.vouching.knows_nothing, self.vouching.vouch)
         knows = known if callable(known) else known.__contains__
-        return Intake(self.place, lambda digests: set(filter(knows, digests)), self.vouching.vouch)
+        return Intake(
+            self.place, lambda digests: set(filter(knows, digests)), lambda: False, self.vouching.vouch
+        )
 
     def _finish(
         self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
