@@ -69,6 +69,12 @@ class Uploads(FoldedProjection[list[Change]]):
         for part in _parts(other for uri in event.uris for other in spellings(uri)):
             connection.execute(sa.delete(self.upload).where(self.upload.c.uri.in_(part)))
 
+    def is_empty(self, connection: sa.Connection, destination: str) -> bool:
+        """Say whether no content is at a destination."""
+        column = self.upload.c
+        query = sa.select(column.digest).where(column.destination_key == text_key(destination)).limit(1)
+        return connection.execute(query).first() is None
+
     def find(
         self, connection: sa.Connection, destination: str, digests: Iterable[str]
     ) -> dict[str, UploadedFile]:
@@ -77,8 +83,6 @@ class Uploads(FoldedProjection[list[Change]]):
         query = sa.select(column.uri, column.digest, column.size).where(
             column.destination_key == text_key(destination)
         )
-        if connection.execute(query.limit(1)).first() is None:
-            return {}
         found: dict[str, UploadedFile] = {}
         for part in _parts(digests):
             for uri, digest, size in connection.execute(query.where(column.digest.in_(part))):

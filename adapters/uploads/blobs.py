@@ -8,7 +8,7 @@ from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import SourceError
 from ...engine.blob_uris import SCHEME, parse_blob_uri
 from ...engine.blobs import BlobStore, FileFailure, StoredFile
-from .destination import Destination, Parcel
+from .destination import Destination, Parcel, Wanted
 
 
 class BlobsDestination(Destination):
@@ -30,7 +30,7 @@ class BlobsDestination(Destination):
         self._store = store
         self._retries = retries
 
-    def read(self, parcels: Sequence[Parcel]) -> int:
+    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
         """Store files: what is read is sent already."""
         waiting = iter(parcels)
 

@@ -79,6 +79,9 @@ class Parcel(msgspec.Struct):
         return not (isinstance(self.error, PlaceError) and self.error.permanent)
 
 
+Wanted = Callable[[Parcel], bool]
+
+
 class Portion:
     """How much of a number of files was read; several threads count without waiting, so a little more may get in.
 
@@ -132,10 +135,15 @@ class Destination(ABC):
         return Since()
 
     @abstractmethod
-    def read(self, parcels: Sequence[Parcel]) -> int:
+    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:
         """Hash files, in parallel, from the first on: sets `digest` and `size`, or `error`; an old one is cleared.
 
         A file that must not be read twice for its size may be copied to a temporary name on the way.
+
+        Parameters
+        ----------
+        wanted : callable, optional
+            Says of a file that was read whether it is to be sent, as far as that can be told: it may be staged at once.
 
         Returns
         -------
@@ -144,7 +152,10 @@ class Destination(ABC):
         """
 
     def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:  # noqa: B027 - most have nothing to begin
-        """Begin to send some of the files that were read together; what fails here is left to `send`."""
+        """Begin to send some of the files that were read together, and drop what was copied of all others.
+
+        What fails here is left to `send`.
+        """
 
     @abstractmethod
     def send(self, parcels: Sequence[Parcel]) -> None:

@@ -38,12 +38,14 @@ class UploadLedger:
         """Which objects are to be deleted."""
         return self._commands.source_ledger
 
-    def find(
-        self, destination: str, digests: Iterable[str], *, catch_up: bool = True
-    ) -> dict[str, UploadedFile]:
-        """Return those of some contents that were put at a destination, by digest."""
-        if catch_up:
-            self._runner.catch_up(self._uploads)
+    def is_empty(self, destination: str) -> bool:
+        """Say whether nothing was put at a destination."""
+        self._runner.catch_up(self._uploads)
+        with self._runner.store.read() as connection:
+            return self._uploads.is_empty(connection, destination)
+
+    def find(self, destination: str, digests: Iterable[str]) -> dict[str, UploadedFile]:
+        """Return those of some contents that were put at a destination before `is_empty` was last asked, by digest."""
         with self._runner.store.read() as connection:
             return self._uploads.find(connection, destination, digests)
 

@@ -27,7 +27,7 @@ from ...engine.local_files import (
 )
 from ...engine.wire import path_or_uri
 from ...engine.workers import DISK_THREADS, Workers
-from .destination import Destination, Parcel, Portion, changed, decoded_parts, is_plain, settle
+from .destination import Destination, Parcel, Portion, Wanted, changed, decoded_parts, is_plain, settle
 from .new_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
@@ -72,25 +72,30 @@ class LocalDestination(Destination):
             self._temporaries.clean(LEFTOVER_SECONDS)
         return NewFolders(self._folder or "/", self._temporaries)
 
-    def read(self, parcels: Sequence[Parcel]) -> int:
-        """Hash files; small ones are kept in memory, large ones are copied on the way."""
+    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:
+        """Hash files; small ones are kept in memory or written at once, large ones are copied on the way."""
         self._begin([parcel for parcel in parcels if parcel.since is None])
         portion, held = Portion(), Portion(HELD_BYTES)
 
         def read(parcel: Parcel) -> None:
             self._read(parcel)
             portion.add(parcel.size)
+            if wanted and not parcel.temporary and wanted(parcel):
+                self._stage(parcel)
             held.add(len(parcel.content))
 
         return self._each(read, parcels, lambda: portion.is_full() or held.is_full())
 
     def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:
         """Write files that were not copied when they were read."""
-        self._each(self._write_whole, [parcel for parcel in parcels if not parcel.temporary])
-        for parcel in window:
-            parcel.content = b""
+        self._each(self._stage, [parcel for parcel in parcels if not parcel.temporary])
         for parcel in parcels:
             parcel.error = None
+        kept = set(map(id, parcels))
+        for parcel in window:
+            parcel.content = b""
+            if parcel.temporary and id(parcel) not in kept:
+                self._drop(parcel)
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Write files, sync them together, link them to their names, and sync those."""
@@ -181,7 +186,7 @@ class LocalDestination(Destination):
         parcel.digest, parcel.size = taken.digest, taken.size
         parcel.temporary, parcel.content = taken.temporary, taken.content
 
-    def _write_whole(self, parcel: Parcel) -> None:
+    def _stage(self, parcel: Parcel) -> None:
         """Write a file, into a folder that comes about whole if it can."""
         if isinstance(parcel.since, NewFolders) and parcel.content:
             name = parcel.since.name_for(self._path(parcel.name))

@@ -13,7 +13,7 @@ from ...engine.blob_sources import Content, FileSource
 from ...engine.breaker import Breaker
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.workers import Workers
-from .destination import Destination, Parcel, Portion, changed, decoded_parts, settle
+from .destination import Destination, Parcel, Portion, Wanted, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024
 """Files up to this size are sent in one piece, from memory; larger ones are streamed."""
@@ -42,7 +42,7 @@ class RemoteDestination(Destination):
         # Each streamed file keeps some parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
-    def read(self, parcels: Sequence[Parcel]) -> int:
+    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
         """Hash files."""
         portion = Portion()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,8 @@ class Uploader:
         self._waits = growing_waits(retries)
         self._sleep = sleep
         self._seen = -1
+        self._alone = False
+        self._recording = threading.Lock()
         self._sent: dict[str, UploadedFile] = {}
         self._condemned: frozenset[str] = frozenset()
         self._mark, _ = ledger.sources.look()
@@ -170,14 +173,46 @@ class Uploader:
             window = parcels[len(batch.parcels) :][:size]
             for parcel in window:
                 parcel.since = since
-            window = self._read(window)
+            window = self._read(window, self._wanted(window, batch, coming))
             batch.parcels += window
             self._stage(window, batch, coming)
         return batch
 
-    def _read(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+    def _wanted(
+        self, window: Sequence[Parcel], batch: _Batch, coming: Collection[str]
+    ) -> Callable[[Parcel], bool] | None:
+        """Return what tells at once that a file is to be sent; None where that has to be looked up."""
+        if self._is_each_sent:
+            return lambda parcel: True  # noqa: ARG005
+        if not self._is_alone():
+            return None
+        numbers = {parcel.path: number for number, parcel in enumerate(window)}
+        first: dict[str, int] = {}
+
+        def wanted(parcel: Parcel) -> bool:
+            digest, number = parcel.digest, numbers[parcel.path]
+            if digest in self._sent or digest in coming or digest in batch.coming:
+                return False
+            before = first.setdefault(digest, number)
+            if number < before:  # read later, but it comes before: the content gets its name
+                first[digest] = number
+            return number <= before
+
+        return wanted
+
+    def _is_alone(self) -> bool:
+        """Say whether nothing is at the destination but what this object sent."""
+        if self._ledger.version() != self._seen:
+            with self._recording:
+                version = self._ledger.version()
+                if version != self._seen:
+                    self._alone = self._ledger.is_empty(self._destination.root)
+                    self._seen = version
+        return self._alone
+
+    def _read(self, parcels: Sequence[Parcel], wanted: Callable[[Parcel], bool] | None) -> Sequence[Parcel]:
         """Read as many files as are staged together, again those that the destination refused."""
-        parcels = parcels[: self._destination.read(parcels)]
+        parcels = parcels[: self._destination.read(parcels, wanted)]
         self._insist(self._destination.read, parcels)
         return parcels
 
@@ -215,12 +250,10 @@ class Uploader:
 
     def _link(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Link contents that are there already; returns the parcels that have to be sent."""
-        unknown = {parcel.digest for parcel in parcels if parcel.digest not in self._sent}
-        version = self._ledger.version()
-        # What this call itself recorded it knows: the table may do without it for now.
-        found = self._ledger.find(self._destination.root, unknown, catch_up=version != self._seen)
-        self._seen = version
-        self._sent |= self._still_there(found)
+        if not self._is_alone():
+            # What this object itself recorded it knows: the table may do without it for now.
+            unknown = {parcel.digest for parcel in parcels if parcel.digest not in self._sent}
+            self._sent |= self._still_there(self._ledger.find(self._destination.root, unknown))
         return [parcel for parcel in parcels if not self._settle(parcel)]
 
     @property
@@ -260,10 +293,11 @@ class Uploader:
         return [parcel for parcel in parcels if not self._is_settled(parcel, leaders)]
 
     def _record(self, files: Sequence[UploadedFile]) -> None:
-        before = self._ledger.version()
-        events = self._ledger.record(self._destination.root, files)
-        if before == self._seen and self._ledger.version() == before + events:
-            self._seen = before + events
+        with self._recording:
+            before = self._ledger.version()
+            events = self._ledger.record(self._destination.root, files)
+            if before == self._seen and self._ledger.version() == before + events:
+                self._seen = before + events
 
     def _is_settled(self, parcel: Parcel, leaders: Mapping[str, Parcel]) -> bool:
         leader = leaders[parcel.digest]

@@ -229,6 +229,15 @@ class TestLocal:
         assert len(place.everything()) == len(parcels)
         assert place.leftovers() == []
 
+    def test_what_is_wanted_is_written_as_soon_as_it_is_read(self, place, parcels):
+        place.destination.read(parcels, lambda parcel: parcel is not parcels[3])
+        assert len(place.leftovers()) == len(parcels) - 1
+        place.destination.stage(parcels[2:4], parcels)
+        assert len(place.leftovers()) == 2
+        place.destination.send(parcels[2:4])
+        assert sorted(place.everything()) == ["up/02", "up/03"]
+        assert place.leftovers() == []
+
     def test_a_new_folder_that_is_not_sent_leaves_nothing(self, place, parcels):
         stage(place, parcels)
         assert len(place.leftovers()) == len(parcels)

@@ -404,6 +404,13 @@ class TestRefusals:
         assert len(draft) == 10
 
 
+def test_a_content_has_the_name_of_its_first_file(draft, root, folder):
+    frames = [SingleFrame(source=file(root, f"{n:03d}.jpg", b"%d" % (n // 3 % 40))) for n in range(300)]
+    options = {"auto_upload_destination": folder.url, "local_dataset_root_path": root}
+    assert draft.add_frames(frames, **options) == []
+    assert [int(Path(frame.source).stem) for frame in frames] == [n // 3 % 40 * 3 for n in range(300)]
+
+
 class TestBatches:
     """Files of one part in several batches: one is prepared while the one before is sent."""
 
