@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -200,8 +200,15 @@ class _ObjectSink(Sink):
             self._left = self._file.blocksize * _PARTS_OF_ONE_SIZE
 
     def close(self) -> None:
-        with self._place.breaker.asking(), self._place.objects.writing():
-            self._file.close()
+        try:
+            with self._place.breaker.asking(), self._place.objects.writing():
+                self._file.close()
+        except BaseException:
+            with suppress(AttributeError):
+                self._file.closed = (
+                    True  # else fsspec sends it again when it is collected, in whichever thread
+                )
+            raise
 
 
 class _RangeReader(io.RawIOBase):

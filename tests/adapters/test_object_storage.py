@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import subprocess
@@ -130,10 +131,13 @@ class TestOutages:
         assert store.scrub(expected=map(digest, contents)).is_sound
 
     def test_put_files_lists_what_a_store_that_stays_away_refused(self, store, proxy, tmp_path):
-        contents = [b"content %d" % n for n in range(5)]
+        contents = [*(b"content %d" % n for n in range(4)), b"large" * 300_000]
         paths = files_in(tmp_path / "files", contents)
         proxy.refuse = lambda method, path: 503
         report = store.put_files(paths)
+        asked = len(proxy.asked)
+        gc.collect()  # what was given up is not sent again when it is collected
+        assert len(proxy.asked) == asked
         assert (len(report.stored), len(report.failures)) == (0, 5)
         assert {failure.kind for failure in report.failures} == {"storage"}
         for ask in (lambda: store.put(b"x"), lambda: store.read(digest(b"x")), lambda: list(store.entries())):
