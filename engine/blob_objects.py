@@ -164,9 +164,8 @@ class FsspecPlace(BlobPlace):
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds, and uploads that were never finished."""
         try:
-            with (
-                self.objects.translated()
-            ):  # not asked again: a store that is down keeps nobody waiting for this
+            # Not asked again: a store that is down keeps nobody waiting for this.
+            with self.objects.translated():
                 dropped = self.objects.drop_unfinished(older_than)
             written = {name: modified(info) for name, info in self.objects.find(TEMPORARY).items()}
             old = [name for name, when in written.items() if when and time.time() - when > older_than]

@@ -10,12 +10,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
+from ...engine.blob_intake import BATCH_BYTES
 from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
-
-PORTION_BYTES = 512 * 1024 * 1024
-"""So much is well sent, and made durable, together."""
 
 NAME_BYTES = 255
 """What file systems take for one name, decoded."""
@@ -91,7 +89,7 @@ class Portion:
         Bytes, after which it is full.
     """
 
-    def __init__(self, most: int = PORTION_BYTES) -> None:
+    def __init__(self, most: int = BATCH_BYTES) -> None:
         self._most = most
         self._bytes = 0
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from blake3 import blake3
 
+from ...engine.blob_intake import HELD_BYTES
 from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import FileSource, SourceError
 from ...engine.copier import copy, take
@@ -35,9 +36,6 @@ TEMPORARY = ".framelode-tmp"
 
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
-
-HELD_BYTES = 64 * 1024 * 1024
-"""So much of small files is in memory from reading to writing."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 

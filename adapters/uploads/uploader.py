@@ -9,20 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from ...engine.blob_intake import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
 from ...engine.blob_sources import SourceError
 from ...engine.blobs import growing_waits
 from ...engine.errors import FramelodeError, StorageError
 from ...engine.events import UploadedFile
 from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.wire import path_or_uri
-from .destination import PORTION_BYTES, Destination, Parcel
+from .destination import Destination, Parcel
 from .ledger import UploadLedger
-
-WINDOW_FILES = 512
-"""So many files are read before they are written: small ones are still in the processor's cache."""
-
-BATCH_FILES = 4096
-"""So many are sent together, and made durable with one sync."""
 
 Outcome = UploadedFile | FramelodeError
 
@@ -45,9 +40,7 @@ class _Batch(msgspec.Struct):
     @property
     def is_full(self) -> bool:
         """It has as much as is well sent together."""
-        return (
-            len(self.parcels) >= BATCH_FILES or sum(parcel.size for parcel in self.parcels) >= PORTION_BYTES
-        )
+        return len(self.parcels) >= BATCH_FILES or sum(parcel.size for parcel in self.parcels) >= BATCH_BYTES
 
 
 class Uploader:
