@@ -98,8 +98,8 @@ class BlobAccess:
             versions = [row.version_id for row in self._catalog.versions(connection)]
         return referenced(self._commands.record_log, self._states, versions, executor)
 
-    def named_after(self, position: int) -> set[str]:
-        """Return the blobs that events after a position name."""
+    def named_after(self, position: int) -> dict[str, int]:
+        """Return the blobs that events after a position name, each with the last such position."""
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
             return self._names.named_after(connection, position)

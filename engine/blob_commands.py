@@ -26,12 +26,28 @@ class BlobCommands(LogApplication):
         """What the stream ``blobs`` says."""
         return BlobLedger(self.record_log)
 
-    def condemn_blobs(self, digests: Sequence[str]) -> None:
-        """Record that nothing refers to some blobs: from now on frames must not name them."""
+    def condemn_blobs(self, digests: Sequence[str], found_at: int | None = None) -> list[str]:
+        """Record that nothing refers to some blobs: from now on frames must not name them.
+
+        Parameters
+        ----------
+        found_at : int, optional
+            Position at which that was found; what was restored since is left alone.
+
+        Returns
+        -------
+        list of str
+            The digests condemned, those left out that were before.
+        """
+        done: list[str] = []
         for part in _parts(digests):
             with self.record_log.exclusive():
                 condemned = self.blob_ledger.condemned()
-                self._record_blobs(BlobsCondemned, [digest for digest in part if digest not in condemned])
+                restored = {} if found_at is None else self.blob_ledger.restored(found_at)
+                new = [digest for digest in part if digest not in condemned and digest not in restored]
+                self._record_blobs(BlobsCondemned, new)
+                done += new
+        return done
 
     def restore_blobs(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
         """Lift the ban on condemned or deleted blobs whose contents are there.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
 import msgspec
 
 from .blob_commands import BlobCommands
-from .blob_ledger import Condemned
+from .blob_ledger import ON_ITS_WAY, Condemned
 from .blobs import BlobStore
 from .errors import UsageError
 from .log import Clock
@@ -84,8 +84,8 @@ class References(Protocol):
         """Return the blobs that frames of existing versions name, level with the log."""
         ...
 
-    def named_after(self, position: int) -> set[str]:
-        """Return the blobs that events after a position name."""
+    def named_after(self, position: int) -> Mapping[str, int]:
+        """Return the blobs that events after a position name, each with the last such position."""
         ...
 
 
@@ -129,7 +129,7 @@ class GarbageCollection:
         # After the ledger was read: what it calls condemned can be named by no later event.
         named = self._references.referenced()
         report = GcReport(dry_run=dry_run, referenced=len(named))
-        sizes = self._look(report, named, condemned, self._file_clock() - young.total_seconds())
+        sizes = self._look(report, named, condemned, self._is_young(young))
         due = self._sort(report, named, condemned, self._clock() - grace // timedelta(microseconds=1))
         if dry_run:
             report.collected = list(due)
@@ -141,7 +141,11 @@ class GarbageCollection:
         return report
 
     def _look(
-        self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], young_since: float
+        self,
+        report: GcReport,
+        named: set[str],
+        condemned: Mapping[str, Condemned],
+        is_young: Callable[[str, float], bool],
     ) -> dict[str, int]:
         """Go through the store; returns the sizes of what is condemned."""
         sizes: dict[str, int] = {}
@@ -153,11 +157,21 @@ class GarbageCollection:
             if entry.digest in condemned:
                 sizes[entry.digest] = entry.size
             elif entry.digest not in named:
-                is_young = entry.modified > young_since
-                report.young += is_young
-                if not is_young:
+                if is_young(entry.digest, entry.modified):
+                    report.young += 1
+                else:
                     report.condemned.append(entry.digest)
         return sizes
+
+    def _is_young(self, young: timedelta) -> Callable[[str, float], bool]:
+        """Return what says of a digest and its file time whether its frame may be still to come."""
+        file_since = self._file_clock() - young.total_seconds()
+        since = self._clock() - max(young, ON_ITS_WAY) // timedelta(microseconds=1)
+        restored = self._commands.blob_ledger.restored(0)
+        recent = {digest: when.position for digest, when in restored.items() if when.at > since}
+        named = self._references.named_after(min(recent.values())) if recent else {}
+        expected = {digest for digest, position in recent.items() if named.get(digest, 0) <= position}
+        return lambda digest, modified: modified > file_since or digest in expected
 
     def _sort(
         self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], latest: int
@@ -175,15 +189,12 @@ class GarbageCollection:
 
     def _condemn(self, report: GcReport, position: int) -> None:
         """Condemn, and take back at once what was named while this run looked around."""
-        self._commands.condemn_blobs(report.condemned)
-        late = sorted(self._references.named_after(position) & set(report.condemned))
-        self._commands.restore_blobs(late, self._store.__contains__)
-        report.condemned = _without(report.condemned, late)
-
-
-def _without(digests: Iterable[str], others: Iterable[str]) -> list[str]:
-    dropped = set(others)
-    return [digest for digest in digests if digest not in dropped]
+        condemned = self._commands.condemn_blobs(report.condemned, position)
+        late = self._references.named_after(position)
+        self._commands.restore_blobs(
+            [digest for digest in condemned if digest in late], self._store.__contains__
+        )
+        report.condemned = [digest for digest in condemned if digest not in late]
 
 
 def _check_span(span: timedelta, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -94,6 +95,7 @@ class Intake:
         self._done: set[str] = set()
         self._claims: dict[str, Outcome] = {}
         self._temporaries: set[str] = set()
+        self._gone: set[str] = set()
         self._begun: set[Since] = set()
         self._bytes = self._held = 0
         self._lock = threading.Lock()
@@ -127,7 +129,7 @@ class Intake:
             batch = self._stage_batch(waiting)
             if before and before.publishing:
                 before.publishing.result()
-                yield before.sources, self._settle(before.staged)
+                yield before.sources, self._settle(before)
             if not batch.staged:
                 return
             batch.publishing = self._workers.begin(partial(self._publish, batch))
@@ -139,7 +141,7 @@ class Intake:
         while len(outcomes) < len(sources):
             batch = self._stage_batch(sources[len(outcomes) :])
             self._publish(batch)
-            outcomes += self._settle(batch.staged)
+            outcomes += self._settle(batch)
         return outcomes
 
     def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
@@ -219,7 +221,9 @@ class Intake:
             self._done.add(outcome.digest)
             return
         outcome.is_new = True
-        if not outcome.temporary and not self._place.put_whole(outcome.content, outcome.digest):
+        if outcome.temporary:
+            return
+        if outcome.digest in self._gone or not self._place.put_whole(outcome.content, outcome.digest):
             self._wrote(outcome, self._place.write(outcome.content))
 
     def _noted(self, outcome: Outcome, work: Callable[..., None], *arguments: object) -> None:
@@ -235,9 +239,9 @@ class Intake:
         written = [outcome for outcome in batch.staged if outcome.temporary and outcome.is_kept]
         names = [outcome.temporary for outcome in written]
         self._together(lambda: self._place.sync_written(names, batch.since), written)
-        kept = [outcome for outcome in written if outcome.is_kept]
+        kept = [outcome for outcome in written if outcome.is_kept and outcome.digest not in self._gone]
         self._workers.map(lambda outcome: self._noted(outcome, self._move), kept)
-        moved = [outcome for outcome in written if outcome.is_kept]
+        moved = [outcome for outcome in kept if outcome.is_kept]
         digests = [outcome.digest for outcome in moved]
         self._together(lambda: self._place.sync_moved(digests, batch.since), moved)
         batch.since.close()
@@ -256,20 +260,47 @@ class Intake:
         self._place.move(outcome.temporary, outcome.digest)
         self._temporaries.discard(outcome.temporary)
 
-    def _settle(self, staged: list[Outcome]) -> list[Outcome]:
-        """Vouch for what was written; whoever brought the same content shares its fate."""
-        stored = [outcome.digest for outcome in staged if outcome.is_kept]
-        gone = set(self._vouch(stored, lambda digest: self._place.size(digest) is not None))
-        self._done.update(digest for digest in stored if digest not in gone)
-        for outcome in staged:
+    def _settle(self, batch: _Batch) -> list[Outcome]:
+        """Vouch for what was written; what garbage collection took before that is stored again.
+
+        Whoever brought the same content shares its fate.
+        """
+        outcomes = batch.staged
+        self._rely_on([outcome for outcome in outcomes if outcome.is_kept])
+        for outcome in outcomes:
             if self._claims.get(outcome.digest) is outcome:
                 del self._claims[outcome.digest]
             if outcome.temporary in self._temporaries:
                 self._discard(outcome.temporary)
-            if not outcome.error and outcome.digest not in self._done:
-                outcome.error = StorageError(f"blob {outcome.digest} was not stored: store it again")
-                outcome.is_new = False
-        return staged
+        again = [at for at, one in enumerate(outcomes) if one.error is None and one.digest not in self._done]
+        for at, outcome in zip(again, self.put([batch.sources[at] for at in again]), strict=True):
+            outcomes[at] = outcome
+        return outcomes
+
+    def _rely_on(self, written: Sequence[Outcome]) -> None:
+        """Take contents off the list of those to be deleted, and note which are there to stay.
+
+        What went once gets its name while the log is held, so that it cannot go again before it is off the list.
+        """
+        staged = {outcome.digest: outcome for outcome in written}
+        gone = self._vouch(list(staged), lambda digest: self._is_present(staged[digest]))
+        there = [one for one in written if one.is_kept and one.temporary not in self._temporaries]
+        self._done |= {one.digest for one in there}.difference(gone)
+        self._gone = set(gone)
+
+    def _is_present(self, outcome: Outcome) -> bool:
+        if outcome.digest in self._gone:
+            self._noted(outcome, self._move_now)
+        return outcome.error is None and self._place.size(outcome.digest) is not None
+
+    def _move_now(self, outcome: Outcome) -> None:
+        with closing(self._place.begin()) as since:
+            self._move(outcome)
+            self._place.sync_moved([outcome.digest], since)
+        if self._place.size(outcome.digest) is None:
+            raise StorageError(
+                f"blob store {self._place.name}: blob {outcome.digest} was written and is not there"
+            )
 
 
 @dataclass

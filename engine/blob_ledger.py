@@ -20,9 +20,12 @@ GRACE = timedelta(days=7)
 YOUNG = timedelta(days=1)
 """A blob written so lately may belong to an upload whose frames are not added yet."""
 
+ON_ITS_WAY = timedelta(minutes=10)
+"""Whoever stored a blob again so lately is about to name it, however young blobs are treated."""
+
 
 class Condemned(msgspec.Struct, frozen=True, gc=False):
-    """When a blob was condemned or deleted: UTC microseconds, and the position of the event."""
+    """When a blob was condemned, deleted or restored: UTC microseconds, and the position of the event."""
 
     at: int
     position: int
@@ -42,6 +45,7 @@ class BlobLedger(StreamLedger):
         super().__init__(log)
         self._condemned: dict[str, Condemned] = {}
         self._collected: dict[str, Condemned] = {}
+        self._restored: dict[str, Condemned] = {}
 
     def banned(self, digests: Iterable[str]) -> tuple[int, set[str]]:
         """Return the version of the stream, and which of some digests are banned at it."""
@@ -59,6 +63,12 @@ class BlobLedger(StreamLedger):
         with self._lock:
             return dict(self._condemned)
 
+    def restored(self, after: int) -> Mapping[str, Condemned]:
+        """Return the blobs that were restored after a position, and not condemned since."""
+        self._catch_up()
+        with self._lock:
+            return {digest: when for digest, when in self._restored.items() if when.position > after}
+
     def collected(self, digest: str) -> Condemned | None:
         """Return when a blob was deleted; None for one that was not, or is back."""
         self._catch_up()
@@ -69,7 +79,10 @@ class BlobLedger(StreamLedger):
         match event:
             case BlobsCondemned():
                 self._condemned.update(dict.fromkeys(event.digests, when))
+                for digest in event.digests:
+                    self._restored.pop(digest, None)
             case BlobsRestored():
+                self._restored.update(dict.fromkeys(event.digests, when))
                 for digest in event.digests:
                     self._condemned.pop(digest, None)
                     self._collected.pop(digest, None)

@@ -84,10 +84,10 @@ class BlobNames(FoldedProjection[dict[str, int]]):
             found.update(connection.execute(query).scalars())
         return found
 
-    def named_after(self, connection: sa.Connection, position: int) -> set[str]:
-        """Return the blobs that an event after a position names."""
-        query = sa.select(self.blob.c.digest).where(self.blob.c.position > position)
-        return set(connection.execute(query).scalars())
+    def named_after(self, connection: sa.Connection, position: int) -> dict[str, int]:
+        """Return the blobs that an event after a position names, each with the last such position."""
+        query = sa.select(self.blob.c.digest, self.blob.c.position).where(self.blob.c.position > position)
+        return {row.digest: row.position for row in connection.execute(query)}
 
 
 def referenced(

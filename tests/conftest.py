@@ -27,6 +27,10 @@ class Ticks:
     def clock(self):
         return next(self._times)
 
+    def move(self, seconds, step=1_000_000):
+        """Move on by some seconds, and from then on by so many microseconds at each look."""
+        self._times = itertools.count(next(self._times) + seconds * 1_000_000, step)
+
     def new_id(self):
         return f"{next(self._ids):032x}"
 
