@@ -349,7 +349,7 @@ class EngineCare:
 
     def named_blobs(self) -> set[str]:
         """Return the digests of the blobs that any frame ever named."""
-        return self._blobs.named_after(0)
+        return set(self._blobs.named_after(0))
 
     def missing_blobs(self) -> list[str]:
         """Return the blobs that frames of existing versions name and the store does not have."""

@@ -147,7 +147,7 @@ def _named(source: Engine) -> set[str]:
     with closing(SqliteDatabase(None, durable=False)) as scratch:
         Runner(source.log, scratch, (names,)).catch_up(names)
         with scratch.read() as connection:
-            return names.named_after(connection, 0)
+            return set(names.named_after(connection, 0))
 
 
 def _lacking(named: set[str], source: BlobStore, target: BlobStore) -> list[str]:
