@@ -14,6 +14,7 @@ from .blob_ledger import ON_ITS_WAY, Condemned
 from .blobs import BlobStore
 from .errors import UsageError
 from .log import Clock
+from .validation import how_many
 
 
 class GcReport(msgspec.Struct):
@@ -70,10 +71,14 @@ class GcReport(msgspec.Struct):
             f"{self.young} unreferenced are too new to be condemned",
         ]
         if self.sources:
-            lines.append(f"{len(self.sources)} sources, whose deletion was cut off, {would}deleted or kept")
+            lines.append(
+                f"{how_many(len(self.sources), 'source')}, whose deletion was cut off, {would}deleted or kept"
+            )
         if self.source_failures:
             uri, error = next(iter(self.source_failures.items()))
-            lines.append(f"{len(self.source_failures)} sources cannot be deleted, the first: {uri}: {error}")
+            lines.append(
+                f"{how_many(len(self.source_failures), 'source')} cannot be deleted, the first: {uri}: {error}"
+            )
         return "\n".join(lines)
 
 

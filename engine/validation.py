@@ -62,6 +62,11 @@ def shorten(value: object) -> str:
     return _repr.repr(value)
 
 
+def how_many(number: int, noun: str) -> str:
+    """Return a number and what is counted: ``1 frame``, ``2,000 frames``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: object) -> str:
     """Return text with control characters escaped: a name can neither break a line nor drive a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

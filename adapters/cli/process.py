@@ -43,6 +43,15 @@ class Commands(TyperGroup):
             place = f"{error.filename}: " if error.filename else ""
             note(f"error: {place}{error.strerror or error}")
             raise typer.Exit(StorageError.exit_status) from None
+        except Exception as error:
+            self._say_where_it_stands(error)
+            raise
+
+    def _say_where_it_stands(self, error: Any) -> None:
+        """Add to the error of an unknown option where it is known: typer has an exception class of its own for it."""
+        option = getattr(error, "option_name", None)
+        if any(option in parameter.opts for parameter in self.params):
+            error.message = f"{option} stands before the command: framelode {option} ... COMMAND"
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...engine.validation import printable
+from ...engine.validation import how_many, printable
 from ...projections.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
 from ...projections.changes import Change, FrameStep, Wire
 
@@ -76,7 +76,7 @@ class Blame(msgspec.Struct, frozen=True):
         }
 
     def __repr__(self) -> str:
-        return f"Blame({printable(self.frame_id)}, {len(self.annotations)} annotations)"
+        return f"Blame({printable(self.frame_id)}, {how_many(len(self.annotations), 'annotation')})"
 
     def __str__(self) -> str:
         """Return a line for each part: position, time, actor, and what it is."""

@@ -12,7 +12,7 @@ from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import at_least, shorten
+from ...engine.validation import at_least, how_many, shorten
 from .gathered import GatheredChange
 from .writing import failures_of, logger
 
@@ -190,4 +190,4 @@ class BulkContext:
             error.add_note(str(rejected))
 
     def __repr__(self) -> str:
-        return f"BulkContext({self._version!r}, {len(self._changes)} changes to be recorded)"
+        return f"BulkContext({self._version!r}, {how_many(len(self._changes), 'change')} to be recorded)"

@@ -14,7 +14,7 @@ from ...engine.decisions import changed_fields
 from ...engine.frame_batch import FrameChange, decode_change, events_of
 from ...engine.keys import KEY_SIZE, U64
 from ...engine.log import Log
-from ...engine.validation import printable, shorten
+from ...engine.validation import how_many, printable, shorten
 from ...projections.changes import Wire, payload_wire
 from ...projections.diff import Difference, Outcome
 from ...projections.state import TOMBSTONE, State
@@ -112,7 +112,7 @@ class FrameDiffs(Sequence[FrameDiff]):
             yield from self._read(self._difference.take(slice(start, start + _FRAMES_AT_ONCE)))
 
     def __repr__(self) -> str:
-        return f"<{len(self)} frames>"
+        return f"<{how_many(len(self), 'frame')}>"
 
     def _read(self, part: Difference) -> Iterator[FrameDiff]:
         ids = self._ids(part)

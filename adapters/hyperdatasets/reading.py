@@ -17,7 +17,7 @@ from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap, wrap_all
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.times import iso_time
-from ...engine.validation import identifier, is_series, shorten
+from ...engine.validation import how_many, identifier, is_series, shorten
 from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
@@ -79,7 +79,8 @@ class FrameReader:
         }
         missing = len(set(ids)) - len(found)
         if missing:
-            message = f"{missing} of {len(set(ids))} frames are not in version {shorten(self._version.name)}"
+            asked = how_many(len(set(ids)), "frame")
+            message = f"{missing:,} of {asked} not found in version {shorten(self._version.name)}"
             warn_caller(message, MissingFramesWarning)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
         read = self._read(state, ordered, None if projection is None else Paths(projection))

@@ -16,7 +16,7 @@ from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
 from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
-from ...engine.validation import at_least, identifier, is_series, shorten
+from ...engine.validation import at_least, how_many, identifier, is_series, shorten
 from ...engine.write_report import WriteReport
 from ...engine.writer import APPEND_BATCHES
 from ..connection import Engine
@@ -208,7 +208,7 @@ class VersionWriter:
         )
         report.refusals += refusals
         if report.unknown:
-            message = f"{report.unknown} frames to be deleted are not in the version"
+            message = f"{how_many(report.unknown, 'frame')} to be deleted not found in the version"
             warn_caller(message, UnknownFramesWarning)
         return report
 
@@ -234,7 +234,7 @@ class VersionWriter:
         result = sources.finish()
         if result.failures:
             first = result.failures[0]
-            message = f"{len(result.failures)} sources could not be deleted, the first: {first['uri']}: {first['error']}"
+            message = f"{how_many(len(result.failures), 'source')} could not be deleted, the first: {first['uri']}: {first['error']}"
             warn_caller(message, SourcesNotDeletedWarning)
         return report, result
 
@@ -289,9 +289,8 @@ class VersionWriter:
         for first, last in [*self._added, *report.spans]:
             count += int(((overwritten >= first) & (overwritten <= last)).sum())
         if count:
-            message = (
-                f"{count} frames have ids that were added before through this object; they replace those"
-            )
+            frames = how_many(count, "frame")
+            message = f"{frames} with an id that was added before through this object: the last one counts"
             warn_caller(message, DuplicateFramesWarning)
 
 

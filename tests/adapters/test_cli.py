@@ -460,6 +460,13 @@ def test_wrong_arguments_are_a_usage_error(arguments):
     assert "Usage: " in done.stderr
 
 
+@pytest.mark.parametrize("command", [["ls"], ["store", "ls"]])
+def test_an_option_that_stands_before_the_command(command):
+    done = run(*command, "--engine", "shop", status=2)
+    assert "--engine stands before the command: framelode --engine" in done.stderr
+    assert "No such option" in run(*command, "--enigne", "shop", status=2).stderr
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_closed_pipe_ends_the_command_silently(unbuffered, home, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)

@@ -439,7 +439,7 @@ class TestDiff:
         assert repr(stats) == (
             "DiffStats(added=1, removed=1, changed=1, labels_gained={'dog': 2}, labels_lost={'cat': 1})"
         )
-        assert repr(diff.added) == "<1 frames>"
+        assert repr(diff.added) == "<1 frame>"
         assert repr(entry) == "FrameDiff(a changed (meta, rois))"
         plain = diff.to_dict()
         assert (plain["added"], plain["removed"], plain["changed"]) == (["d"], ["b"], ["a"])

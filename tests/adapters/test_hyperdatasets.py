@@ -409,11 +409,11 @@ class TestFrames:
             draft.add_frames([make(1, id="x"), make(2, id="y")], warn_on_duplicate_frames=True)
             draft.add_frames([make(1, id="theirs")], warn_on_duplicate_frames=True)
             draft.add_frames([make(3, id="x")])
-        with pytest.warns(UserWarning, match="2 frames have ids that were added before"):
+        with pytest.warns(UserWarning, match="2 frames with an id that was added before"):
             draft.add_frames(
                 [make(4, id="x"), make(5, id="z"), make(6, id="y")], warn_on_duplicate_frames=True
             )
-        with pytest.warns(UserWarning, match="1 frames"):
+        with pytest.warns(UserWarning, match="1 frame "):
             draft.add_frames([make(4, id="n"), make(5, id="n")], warn_on_duplicate_frames=True)
 
     def test_numbers_become_ids_and_ids_may_be_any_text(self, draft):
@@ -489,7 +489,7 @@ class TestFrames:
         draft.add_frames(frames)
         draft.delete_frames(["f0", frames[1], {"id": "f2"}])
         assert [frame.id for frame in draft] == ["f3", "f4"]
-        with pytest.warns(UserWarning, match="2 frames to be deleted are not in the version"):
+        with pytest.warns(UserWarning, match="2 frames to be deleted not found in the version"):
             draft.delete_frames(["f0", "nobody", "f3"])
         with pytest.raises(FramesRejected, match="names no frame"):
             draft.delete_frames([make(9), "f4"])
@@ -564,7 +564,7 @@ class TestReading:
         draft.add_frames([make(number, id=f"f{number}") for number in range(10)])
         asked = ["f7", "f1", "f1", "f4"]
         assert [frame.id for frame in draft.get_frames_by_ids(asked)] == asked
-        with pytest.warns(UserWarning, match="1 of 2 frames are not in version"):
+        with pytest.warns(UserWarning, match="1 of 2 frames not found in version"):
             assert [frame.id for frame in draft.get_frames_by_ids(["nobody", "f2"])] == ["f2"]
         assert draft.get_frames_by_ids([]) == []
         with pytest.raises(InvalidValueError, match="frame_ids must be a list of ids, not '"):
@@ -774,7 +774,7 @@ class TestBulkContext:
     def test_it_can_be_made_of_its_version(self, draft):
         with BulkContext(draft, 5, None, False, None, None, True) as bulk:
             bulk.update_frame(SingleFrame(id="x", metadata={"a": 1}))
-            assert repr(bulk) == f"BulkContext({draft!r}, 1 changes to be recorded)"
+            assert repr(bulk) == f"BulkContext({draft!r}, 1 change to be recorded)"
         with BulkContext(dv=draft, allow_update=True) as bulk:
             bulk.update_frame(SingleFrame(id="x", metadata={"b": 2}))
         assert draft.get_single_frame("x").metadata == {"a": 1, "b": 2}

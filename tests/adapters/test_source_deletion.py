@@ -258,7 +258,7 @@ class TestCutOff:
         killed_delete(world, "condemned", "a")
         dry = world.mine.gc()
         assert dry.sources == [first.source]
-        assert "1 sources, whose deletion was cut off, would be deleted or kept" in str(dry)
+        assert "1 source, whose deletion was cut off, would be deleted or kept" in str(dry)
         assert world.mine.gc(dry_run=False).sources == [first.source]
         assert world.mine.gc().sources == []
         world.check_finished()
@@ -277,7 +277,7 @@ class TestCutOff:
             report = world.mine.gc(dry_run=False)
         assert result.failures == [{"uri": first.source, "error": "not today"}]
         assert report.source_failures == {first.source: "not today"}
-        assert "1 sources cannot be deleted, the first" in str(report)
+        assert "1 source cannot be deleted, the first" in str(report)
         world.delete("b")
         world.check_finished()
 

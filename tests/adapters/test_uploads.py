@@ -850,7 +850,7 @@ class TestDeleteSources:
             real(destination, doomed)
 
         monkeypatch.setattr(ObjectDestination, "delete", refuse)
-        with pytest.warns(UserWarning, match="1 sources could not be deleted, the first: .*not today"):
+        with pytest.warns(UserWarning, match="1 source could not be deleted, the first: .*not today"):
             result = draft.delete_frames(["a", "b"], delete_sources=True)
         assert result.deleted == [uris["b"]]
         assert result.failures == [{"uri": uris["a"], "error": "not today"}]
