@@ -10,9 +10,9 @@ from .encoding import AnyFrame
 from .errors import InvalidValueError
 from .events import UploadedFile
 from .frames import SingleFrame
+from .given_hashes import HASH_PREFIX, other_hasher
 from .wire import MaskSource, Preview, Source, path_or_uri
 
-HASH_PREFIX = "blake3:"
 _LOCAL = "file:///"
 
 
@@ -22,8 +22,23 @@ def local_uris(frame: AnyFrame) -> tuple[str, ...]:
     return tuple(dict.fromkeys(uris)) if len(uris) > 1 else tuple(uris)
 
 
-def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
+def other_hashes(frame: AnyFrame) -> Iterable[tuple[str, str]]:
+    """Return the URIs of a frame's sources with the hashes that it gives for them, where another than blake3 is to be compared."""
+    found = [(source.uri, source.hash) for source in sources_of(frame) if source.hash and source.uri]
+    return [(uri, given) for uri, given in found if not given.startswith(HASH_PREFIX) and other_hasher(given)]
+
+
+def check_sources(
+    frame: AnyFrame, placed: Mapping[str, UploadedFile], hashes: Mapping[tuple[str, str], str]
+) -> None:
     """Compare the size and hash that a frame gives for its sources with what was uploaded.
+
+    Parameters
+    ----------
+    placed : mapping of str to UploadedFile
+        What was uploaded, by the URIs that the frame gives.
+    hashes : mapping of tuple of str to str
+        Hashes of these contents, by `other_hashes`.
 
     Raises
     ------
@@ -39,10 +54,12 @@ def check_sources(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
                 f"{path_or_uri(source.uri)} has {found.size} bytes, the frame says size={source.size}: "
                 "the file changed, or the size is wrong"
             )
-        given = (source.hash or "").lower()
-        if given.startswith(HASH_PREFIX) and given != HASH_PREFIX + found.digest:
+        given = source.hash or ""
+        own = HASH_PREFIX + found.digest if given.lower().startswith(HASH_PREFIX) else given
+        actual = hashes.get((source.uri or "", given), own)
+        if actual.lower() != given.lower():
             raise InvalidValueError(
-                f"{path_or_uri(source.uri)} has the hash {HASH_PREFIX}{found.digest}, the frame says {source.hash}: "
+                f"{path_or_uri(source.uri)} has the hash {actual}, the frame says {given}: "
                 "the file changed, or the hash is wrong"
             )
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Any
 
 import msgspec
 from blake3 import blake3
 
 from ...engine.errors import IntegrityError
-from ...engine.relocation import HASH_PREFIX
+from ...engine.given_hashes import HASH_PREFIX, other_hasher
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri
 
@@ -60,7 +58,7 @@ class Check:
     def __init__(self, expected: Expectation) -> None:
         self._expected = expected
         self._hasher = blake3()
-        self._other = _other_hasher(expected.hash)
+        self._other = other_hasher(expected.hash)
         self.size = 0
 
     def update(self, data: bytes) -> None:
@@ -86,10 +84,3 @@ class Check:
             prefix, _, given = expected.hash.partition(":")
             if self._other.hexdigest() != given.lower():
                 raise expected.differs("hash", f"{prefix}:{self._other.hexdigest()}", expected.hash)
-
-
-def _other_hasher(given: str | None) -> Any:
-    name = (given or "").partition(":")[0].lower().replace("-", "")
-    if name not in hashlib.algorithms_available or name.startswith("shake"):
-        return None
-    return hashlib.new(name, usedforsecurity=False)

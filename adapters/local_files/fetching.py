@@ -9,7 +9,7 @@ from functools import lru_cache
 from ...engine.blob_place import CHUNK_BYTES
 from ...engine.blob_uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
-from ...engine.relocation import HASH_PREFIX
+from ...engine.given_hashes import HASH_PREFIX
 from ...engine.validation import shorten
 from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file
 from .cache import Known, LocalCache, suffix_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -12,10 +13,12 @@ from ...engine.blob_uris import SCHEME
 from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
 from ...engine.errors import FramelodeError
 from ...engine.events import UploadedFile
-from ...engine.relocation import check_sources, local_uris, put_back, relocate, sources_of
+from ...engine.given_hashes import hash_file
+from ...engine.relocation import check_sources, local_uris, other_hashes, put_back, relocate, sources_of
 from ...engine.source_ledger import SOURCES_STREAM, SourceLedger
 from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.wire import Source, path_or_uri
+from ...engine.workers import DISK_THREADS, Workers
 from .service import MappedUploader
 from .uploader import Outcome, Uploader
 
@@ -142,9 +145,10 @@ class UploadingEncoder:
         named = {uri: path_or_uri(uri) or uri for some in uris for uri in some}
         paths = {uri: path for uri, path in named.items() if self._uploader.takes(path)}
         outcomes = self._uploader.upload(list(paths.values())) if paths else {}
-        uploads = _Uploads({}, {})
+        uploads = _Uploads({}, {}, {})
         for uri, path in paths.items():
             uploads.add(uri, outcomes[path])
+        uploads.hash([pair for frame in frames for pair in other_hashes(frame)], paths)
         ready: list[AnyFrame] = []
         failures: list[Refusal] = []
         for frame, some in zip(frames, uris, strict=True):
@@ -164,6 +168,7 @@ class _Uploads(msgspec.Struct, frozen=True):
 
     placed: dict[str, UploadedFile]
     failed: dict[str, str]
+    hashes: dict[tuple[str, str], str]
 
     def add(self, uri: str, outcome: Outcome) -> None:
         if isinstance(outcome, UploadedFile):
@@ -171,11 +176,31 @@ class _Uploads(msgspec.Struct, frozen=True):
         else:
             self.failed[uri] = str(outcome)
 
+    def hash(self, given: Iterable[tuple[str, str]], paths: Mapping[str, str]) -> None:
+        """Read files again for which frames give another hash than the one that they are uploaded by."""
+
+        def compare(pair: tuple[str, str]) -> None:
+            uri, path = pair[0], paths[pair[0]]
+            try:
+                digest, found = hash_file(path, pair[1])
+            except FramelodeError as error:
+                self.failed[uri] = str(error)
+                return
+            if digest == self.placed[uri].digest:
+                self.hashes[pair] = found
+            else:
+                self.failed[uri] = f"{path} changed while it was uploaded: add the frame again"
+
+        wanted = [pair for pair in dict.fromkeys(given) if pair[0] in self.placed]
+        if wanted:
+            with closing(Workers(DISK_THREADS, "framelode-hashes")) as workers:
+                workers.map(compare, wanted)
+
     def settle(self, frame: AnyFrame, uris: Sequence[str], links: UploadLinks) -> str | None:
         """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
         errors = [self.failed[uri] for uri in uris if uri in self.failed]
         try:
-            check_sources(frame, self.placed)
+            check_sources(frame, self.placed, self.hashes)
         except FramelodeError as error:
             errors.append(str(error))
         if errors:

@@ -306,11 +306,18 @@ class TestFailures:
         frames.append(
             SingleFrame(id="good", source=path, size=3, hash="md5:900150983cd24fb0d6963f7d28e17f72")
         )
+        frames.append(SingleFrame(id="md5", source=path, hash=f"MD5:{'0' * 32}"))
+        frames.append(SingleFrame(id="unknown", source=path, hash="etag-7"))
         failures = draft.add_frames(frames, **options)
-        assert [failure["frame"].id for failure in failures] == ["size", "hash"]
+        assert [failure["frame"].id for failure in failures] == ["size", "hash", "md5"]
         assert "has 3 bytes, the frame says size=4" in failures[0]["error"]
-        (stored,) = draft
+        assert (
+            "has the hash MD5:900150983cd24fb0d6963f7d28e17f72, the frame says MD5:0000"
+            in failures[2]["error"]
+        )
+        stored, unknown = draft
         assert stored.hash == "md5:900150983cd24fb0d6963f7d28e17f72"
+        assert unknown.hash == "etag-7"
         upper = SingleFrame(id="upper", source=path, hash=f"blake3:{blake3(b'abc').hexdigest().upper()}")
         assert draft.add_frames([upper], **options) == []
 
