@@ -21,12 +21,6 @@ from framelode.engine.log import Append, StreamConflictError
 NOW = timedelta(0)
 
 
-@pytest.fixture
-def draft(engine):
-    DatasetVersion.create_new_dataset("food")
-    return DatasetVersion.get_current(dataset_name="food")
-
-
 def frame(name, *digests, **values):
     """Return a frame whose source, preview and masks are blobs."""
     uris = [blob_uri(digest, f"{name} {number}.jpg") for number, digest in enumerate(digests)]

@@ -18,12 +18,6 @@ from framelode import (
 )
 
 
-@pytest.fixture
-def draft(engine):
-    DatasetVersion.create_new_dataset("food")
-    return DatasetVersion.get_current(dataset_name="food")
-
-
 def make(*names, **values):
     return [SingleFrame(id=name, source=f"s3://bucket/{name}.jpg", **values) for name in names]
 

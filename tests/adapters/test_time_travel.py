@@ -63,12 +63,6 @@ def shown_version(version):
     return facts, len(version), version.get_stats().to_dict(), list(version.get_iterator(FIELDS))
 
 
-@pytest.fixture
-def draft(engine):
-    DatasetVersion.create_new_dataset("food")
-    return DatasetVersion.get_current(dataset_name="food")
-
-
 def head(engine):
     return engine.log.head().position
 
