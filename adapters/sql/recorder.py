@@ -33,10 +33,10 @@ from ...engine.stored_events import (
     stream_id_of,
     unpack_stored_events,
 )
-from ...projections.columns import INT64
 from . import tables as t
 from .database import Database
 from .log import SqlLog
+from .snapshot_recorder import SqlSnapshotRecorder
 
 _POLL_SECONDS = 0.02
 
@@ -245,82 +245,6 @@ class SqlTrackingRecorder(_Tracks):
 
 class SqlProcessRecorder(_Tracks, SqlApplicationRecorder, ProcessRecorder):
     """Events and the tracking of what they were made from, in one transaction."""
-
-
-class SqlSnapshotRecorder(AggregateRecorder):
-    """eventsourcing's aggregate snapshots in a plain table: derived data, outside the log."""
-
-    def __init__(self, database: Database, purpose: str, *, uuid_ids: bool = False) -> None:
-        self.database = database
-        self._uuid_ids = uuid_ids
-        self._table = sa.Table(
-            f"stored_{purpose}",
-            sa.MetaData(),
-            sa.Column("originator_id", sa.Text, primary_key=True),
-            sa.Column("originator_version", INT64, primary_key=True, autoincrement=False),
-            sa.Column("topic", sa.Text, nullable=False),
-            sa.Column("state", sa.LargeBinary, nullable=False),
-        )
-        with database.write() as connection:
-            self._table.create(connection, checkfirst=True)
-
-    def insert_events(
-        self,
-        stored_events: Sequence[StoredEvent],
-        **kwargs: Any,  # noqa: ARG002 - eventsourcing's signature
-    ) -> Sequence[int] | None:
-        """Write snapshots."""
-        rows = [
-            {
-                "originator_id": stream_id_of(event.originator_id),
-                "originator_version": event.originator_version,
-                "topic": event.topic,
-                "state": event.state,
-            }
-            for event in stored_events
-        ]
-        keys = {(row["originator_id"], row["originator_version"]) for row in rows}
-        if len(keys) < len(rows):
-            raise IntegrityError("the same snapshot twice in one call")
-        with self.database.write() as connection:
-            for row in rows:
-                self._refuse_known(connection, row)
-            if rows:
-                connection.execute(self._table.insert(), rows)
-        return None
-
-    def _refuse_known(self, connection: sa.Connection, row: dict[str, Any]) -> None:
-        column = self._table.c
-        known = sa.select(sa.literal(1)).where(
-            column.originator_id == row["originator_id"],
-            column.originator_version == row["originator_version"],
-        )
-        if connection.execute(known).first():
-            raise IntegrityError(
-                f"snapshot {row['originator_version']} of {row['originator_id']} is there already"
-            )
-
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        """Return snapshots of one aggregate."""
-        column = self._table.c
-        query = sa.select(self._table).where(column.originator_id == stream_id_of(originator_id))
-        if gt is not None:
-            query = query.where(column.originator_version > gt)
-        if lte is not None:
-            query = query.where(column.originator_version <= lte)
-        order = column.originator_version.desc() if desc else column.originator_version
-        with self.database.read() as connection:
-            rows = connection.execute(query.order_by(order).limit(limit)).all()
-        convert = UUID if self._uuid_ids else str
-        return [StoredEvent(convert(r.originator_id), r.originator_version, r.topic, r.state) for r in rows]
 
 
 class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
