@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -18,7 +17,7 @@ from .blob_place import BlobPlace, PlaceError, Since
 from .blob_sources import Source, SourceError
 from .copier import take
 from .errors import FramelodeError, StorageError
-from .workers import Workers
+from .workers import Portion, Workers
 
 BATCH_FILES = 4096
 BATCH_BYTES = 512 * 1024 * 1024
@@ -97,8 +96,7 @@ class Intake:
         self._temporaries: set[str] = set()
         self._gone: set[str] = set()
         self._begun: set[Since] = set()
-        self._bytes = self._held = 0
-        self._lock = threading.Lock()
+        self._portion = Portion(BATCH_BYTES)
         self._workers = Workers(place.threads, "framelode-blobs")
 
     def __enter__(self) -> Self:
@@ -146,18 +144,24 @@ class Intake:
 
     def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
         """Read and write as many sources, from the first on, as are made durable at once."""
-        self._bytes = 0
+        self._portion = Portion(BATCH_BYTES)
         since = self._begin(sources)
         staged: list[Outcome] = []
         if sources and self._knows_nothing():
             staged = self._stage_new(sources)
-        while len(staged) < len(sources) and self._bytes < BATCH_BYTES:
+        while len(staged) < len(sources) and not self._portion.is_full():
             staged += self._stage_window(sources[len(staged) : len(staged) + WINDOW_FILES])
         return _Batch(since, sources[: len(staged)], staged)
 
     def _stage_window(self, sources: Sequence[Source]) -> list[Outcome]:
-        self._held = 0
-        read = self._workers.map(self._read, sources, self._is_enough)
+        held = Portion(HELD_BYTES)
+
+        def read_one(source: Source) -> Outcome:
+            outcome = self._read(source)
+            held.add(len(outcome.content))
+            return outcome
+
+        read = self._workers.map(read_one, sources, lambda: self._portion.is_full() or held.is_full())
         first = [outcome for outcome in read if self._is_first(outcome)]
         known = self._knows([outcome.digest for outcome in first]) if first else ()
         self._workers.map(lambda one: self._noted(one, self._write, one.digest in known), first)
@@ -175,10 +179,7 @@ class Intake:
             outcome.content = b""
             return outcome
 
-        return self._workers.map(stage, sources, lambda: self._bytes >= BATCH_BYTES)
-
-    def _is_enough(self) -> bool:
-        return self._bytes >= BATCH_BYTES or self._held >= HELD_BYTES
+        return self._workers.map(stage, sources, self._portion.is_full)
 
     def _begin(self, sources: Sequence[Source]) -> Since:
         since = self._place.begin() if sources else Since()
@@ -192,9 +193,7 @@ class Intake:
     def _read(self, source: Source) -> Outcome:
         outcome = Outcome()
         self._noted(outcome, self._take, source)
-        with self._lock:
-            self._bytes += outcome.size
-            self._held += len(outcome.content)
+        self._portion.add(outcome.size)
         return outcome
 
     def _take(self, outcome: Outcome, source: Source) -> None:

@@ -18,6 +18,28 @@ def _never() -> bool:
     return False
 
 
+class Portion:
+    """How much of a number of files was read; several threads count without waiting, so a little more may get in.
+
+    Parameters
+    ----------
+    most : int
+        Bytes, after which it is full.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count a file."""
+        self._bytes += size
+
+    def is_full(self) -> bool:
+        """Say whether no more is to be read."""
+        return self._bytes >= self._most
+
+
 class Workers:
     """Threads, started when they are first needed and again after a fork.
 

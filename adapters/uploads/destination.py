@@ -10,7 +10,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from ...engine.blob_intake import BATCH_BYTES
 from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import SourceError
 from ...engine.errors import FramelodeError
@@ -78,28 +77,6 @@ class Parcel(msgspec.Struct):
 
 
 Wanted = Callable[[Parcel], bool]
-
-
-class Portion:
-    """How much of a number of files was read; several threads count without waiting, so a little more may get in.
-
-    Parameters
-    ----------
-    most : int
-        Bytes, after which it is full.
-    """
-
-    def __init__(self, most: int = BATCH_BYTES) -> None:
-        self._most = most
-        self._bytes = 0
-
-    def add(self, size: int) -> None:
-        """Count a file."""
-        self._bytes += size
-
-    def is_full(self) -> bool:
-        """Say whether no more is to be read."""
-        return self._bytes >= self._most
 
 
 class Destination(ABC):

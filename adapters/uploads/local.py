@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from blake3 import blake3
 
-from ...engine.blob_intake import HELD_BYTES
+from ...engine.blob_intake import BATCH_BYTES, HELD_BYTES
 from ...engine.blob_place import PlaceError, Since
 from ...engine.blob_sources import FileSource, SourceError
 from ...engine.copier import copy, take
@@ -27,8 +27,8 @@ from ...engine.local_files import (
     sync_together,
 )
 from ...engine.wire import path_or_uri
-from ...engine.workers import DISK_THREADS, Workers
-from .destination import Destination, Parcel, Portion, Wanted, changed, decoded_parts, is_plain, settle
+from ...engine.workers import DISK_THREADS, Portion, Workers
+from .destination import Destination, Parcel, Wanted, changed, decoded_parts, is_plain, settle
 from .new_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
@@ -73,7 +73,7 @@ class LocalDestination(Destination):
     def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:
         """Hash files; small ones are kept in memory or written at once, large ones are copied on the way."""
         self._begin([parcel for parcel in parcels if parcel.since is None])
-        portion, held = Portion(), Portion(HELD_BYTES)
+        portion, held = Portion(BATCH_BYTES), Portion(HELD_BYTES)
 
         def read(parcel: Parcel) -> None:
             self._read(parcel)

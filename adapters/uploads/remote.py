@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from blake3 import blake3
 
+from ...engine.blob_intake import BATCH_BYTES
 from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import Content, FileSource
 from ...engine.breaker import Breaker
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.workers import Workers
-from .destination import Destination, Parcel, Portion, Wanted, changed, decoded_parts, settle
+from ...engine.workers import Portion, Workers
+from .destination import Destination, Parcel, Wanted, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024
 """Files up to this size are sent in one piece, from memory; larger ones are streamed."""
@@ -44,7 +45,7 @@ class RemoteDestination(Destination):
 
     def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
         """Hash files."""
-        portion = Portion()
+        portion = Portion(BATCH_BYTES)
 
         def read(parcel: Parcel) -> None:
             _read(parcel)
