@@ -64,9 +64,8 @@ class ObjectDestination(RemoteDestination):
         """Write objects."""
         try:
             with self._translated():
-                _ = (
-                    self._fs
-                )  # fsspec keeps one filesystem a thread: opened here, it is the one of all destinations
+                # fsspec keeps one filesystem a thread: opened here, it is the one of all destinations.
+                _ = self._fs
         except PlaceError as error:
             for parcel in parcels:
                 parcel.error = error
