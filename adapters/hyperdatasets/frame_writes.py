@@ -75,7 +75,7 @@ class FrameWrites(VersionHandle):
             ``file``, ``memory`` or a folder; or ``blobs:``, the engine's own store.
         local_dataset_root_path : path, optional
             Folder that holds all local files; required with `auto_upload_destination`, unless this object was made
-            with one. Ids derived from local sources are relative to it, so that machines agree.
+            with one, which counts for all that it writes. Ids derived from local sources are relative to it, so that machines agree.
         force_upload : bool
             Upload also content that is at the destination already, under a name of its own.
         progress_report : int, optional
@@ -348,11 +348,9 @@ class FrameWrites(VersionHandle):
             raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
         if options.mapping is not None:
             return options
-        own = self._target
-        if own is not None:
-            destination = own.destination if destination is None else destination
-            root = own.root if root is None else root
-        target = check_target(destination, root)
+        if destination is None and self._target is not None:
+            destination = self._target.destination
+        target = check_target(destination, self._root if root is None else root)
         return msgspec.structs.replace(options, target=target) if target else None
 
     def _refresh(self, wanted: bool, report: WriteReport) -> None:

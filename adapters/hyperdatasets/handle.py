@@ -27,24 +27,30 @@ class VersionHandle:
         )
 
     @classmethod
-    def of(cls, engine: Engine, version_id: str, target: UploadTarget | None = None) -> Self:
+    def of(
+        cls, engine: Engine, version_id: str, target: UploadTarget | None = None, root: str | None = None
+    ) -> Self:
         """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
 
         Parameters
         ----------
         target : UploadTarget, optional
             Where the local files of frames go that are written through this object.
+        root : str, optional
+            Absolute path of the folder that ids derived from local sources are relative to.
         """
         version = object.__new__(cls)
         version._engine = engine
         version._id = find_version(engine, version_id=version_id).version_id
         version._target = target
-        version._writer = VersionWriter(engine, version_id)
+        version._root = root
+        version._writer = VersionWriter(engine, version_id, root)
         return version
 
     _engine: Engine
     _id: str
     _target: UploadTarget | None
+    _root: str | None
     _writer: VersionWriter
 
     def at(self, moment: Moment | None) -> Self:
@@ -194,7 +200,7 @@ class VersionHandle:
         return hash(self._id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self._engine, self._id, self._target)
+        return type(self).of, (self._engine, self._id, self._target, self._root)
 
     def __repr__(self) -> str:
         from .cards import version_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from ...engine.encoding import check_root
 from ...engine.errors import ConflictError, UsageError
 from ...engine.moments import Moment
 from ...engine.validation import items, shorten, text
@@ -131,6 +132,7 @@ class VersionLifecycle(VersionHandle):
             Several versions have the name and `raise_on_multiple` is set.
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
+        root = check_root(local_dataset_root_path)
         engine = current_engine().at(as_of)
         row = find_version(
             engine,
@@ -141,7 +143,7 @@ class VersionLifecycle(VersionHandle):
             dataset_project,
             raise_on_multiple=raise_on_multiple,
         )
-        return cls.of(engine, row.version_id, target)
+        return cls.of(engine, row.version_id, target, root)
 
     @classmethod
     def create_version(
@@ -170,6 +172,7 @@ class VersionLifecycle(VersionHandle):
             A published version has that name, or any version and `raise_if_exists` is set.
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
+        root = check_root(local_dataset_root_path)
         engine = current_engine()
         dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
         parent_id = _parent_id(engine, dataset, parent_version_ids, parent_version_names)
@@ -180,7 +183,7 @@ class VersionLifecycle(VersionHandle):
         version_id = engine.commands.create_version(
             dataset.dataset_id, version_name, parent_id=parent_id, description=description, existing=existing
         )
-        return cls.of(engine, version_id, target)
+        return cls.of(engine, version_id, target, root)
 
     @instance_or_class
     def create_snapshot(

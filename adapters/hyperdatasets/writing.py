@@ -88,17 +88,20 @@ class VersionWriter:
         The engine.
     version_id : str
         The draft.
+    root : str, optional
+        Folder that derived ids take local sources relative to where a call names none.
     """
 
-    def __init__(self, engine: Engine, version_id: str) -> None:
+    def __init__(self, engine: Engine, version_id: str, root: str | None = None) -> None:
         self._engine = engine
         self._version_id = version_id
+        self._root = root
         self._added: list[tuple[int, int]] = []
 
     def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
         """Give a frame the id that it would get when it is added, unless it has one."""
         if frame.id is None:
-            FrameEncoder(self._engine.new_id, root).give_id(frame)
+            FrameEncoder(self._engine.new_id, root or self._root).give_id(frame)
 
     def add(
         self,
@@ -141,7 +144,7 @@ class VersionWriter:
         report = self._engine.writer.add(
             self._version_id,
             _as_iterable(wires),
-            WireEncoder(self._engine.new_id, root, self._engine.max_frame_bytes),
+            WireEncoder(self._engine.new_id, self._root_of(root), self._engine.max_frame_bytes),
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
@@ -241,6 +244,7 @@ class VersionWriter:
     def _encoder(
         self, root: str | os.PathLike[str] | None, upload: Upload | None
     ) -> FrameEncoder | UploadingEncoder:
+        root = self._root_of(root)
         if upload is None:
             return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
         from ..uploads.encoder import UploadingEncoder
@@ -257,6 +261,9 @@ class VersionWriter:
         encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
         ledgers = self._engine.commands.source_ledger, self._engine.commands.blob_ledger
         return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
+
+    def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+        return self._root if given is None else given
 
     def _unregister(
         self,

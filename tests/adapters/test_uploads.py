@@ -633,6 +633,32 @@ class TestArguments:
         assert version.add_frames([inside], auto_upload_destination=f"{tmp_path}/out") == []
         assert inside.source.startswith(f"{tmp_path}/out/")
 
+    def test_an_object_made_with_a_root_has_it_for_all_that_it_writes(self, engine, draft, root, tmp_path):
+        path = file(root, "sub/a.jpg", b"a")
+        expected = SingleFrame(source=path).derive_id(root)
+        target = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+        for options in ({"local_dataset_root_path": root}, target):
+            version = DatasetVersion.get_version(dataset_name="food", **options)
+            version = pickle.loads(pickle.dumps(version))
+            frames = [SingleFrame(source=path) for _ in range(5)]
+            version.add_frames(frames[:1])
+            version.add_frames(frames[1:2], src_to_dst_mapping={path: f"memory://{tmp_path.name}/a.jpg"})
+            version.update_frames(frames[2:3], without_fields=["sources"])
+            with version.get_bulk_context() as bulk:
+                bulk.add_frame(frames[3])
+            version.add_frames(frames[4:], auto_upload_destination="blobs:")
+            assert {frame.id for frame in frames} == {expected}
+            version.add_dicts([{"sources": [{"id": "default", "uri": path.as_uri()}]}])
+            assert [frame.id for frame in version] == [expected]
+        wrong = {"dataset_name": "food", "local_dataset_root_path": 5}
+        for refused in (
+            lambda: DatasetVersion.get_current(**wrong),
+            lambda: DatasetVersion.create_version("other", **wrong),
+        ):
+            with pytest.raises(ValueError, match="local_dataset_root_path must be a folder, not 5"):
+                refused()
+        assert len(DatasetVersion.get_versions("food")) == 1
+
     def test_the_root_may_be_a_uri_but_must_be_of_this_machine(self, draft, root):
         frame = SingleFrame(source=file(root, "a b.jpg", b"a"))
         options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": f"{root.as_uri()}/"}
