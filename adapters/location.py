@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
+from ..engine.files import from_home
 from ..engine.validation import shorten
 from .places import (
     LOG_SCHEMA,
@@ -142,7 +143,7 @@ def locate(
     if is_postgres(text):
         return _locate_postgres(postgres_place(text), projections, blobs)
     folder, log_name = _folder_of(text)
-    folder = folder.expanduser().absolute()
+    folder = from_home(folder).absolute()
     _make_folder(folder)
     settings = _read_settings(folder)
     wanted = Settings(
@@ -194,7 +195,7 @@ def _projections_setting(place: str, folder: Path) -> str:
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
         raise UsageError(f"projections cannot be kept in {masked(place)!r}: give a file, or a PostgreSQL URL")
-    return _relative(Path(place).expanduser().absolute(), folder)
+    return _relative(from_home(place).absolute(), folder)
 
 
 def _database_place(setting: str, folder: Path, log: Place = None) -> Place:
@@ -240,7 +241,7 @@ def exists(url: str | os.PathLike[str]) -> bool:
 
         return holds_log(postgres_place(text))
     folder, log_name = _folder_of(text)
-    return (folder.expanduser() / (log_name or SETTINGS_FILE)).exists()
+    return (from_home(folder) / (log_name or SETTINGS_FILE)).exists()
 
 
 def require(url: str | os.PathLike[str]) -> None:
@@ -339,7 +340,7 @@ def _write(file: Path, text: str) -> None:
 def _blobs_setting(place: str, folder: Path) -> str:
     if not place:
         raise UsageError("blobs must not be empty: give a folder or a URL such as 's3://bucket/blobs'")
-    return place if "://" in place else _relative(Path(place).expanduser().absolute(), folder)
+    return place if "://" in place else _relative(from_home(place).absolute(), folder)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -27,6 +27,7 @@ from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError,
 from .blob_uris import check_digest
 from .blob_vouching import NothingKnown, Vouching
 from .errors import NotFoundError, StorageError
+from .files import from_home
 
 __all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile"]
 
@@ -366,4 +367,4 @@ def _place_of(url: str, filesystem: Any) -> BlobPlace:
         return FsspecPlace(url, filesystem)
     if url.startswith("file://"):
         return LocalFolder(Path(url.removeprefix("file://")))
-    return FsspecPlace(url) if "://" in url else LocalFolder(Path(url).expanduser())
+    return FsspecPlace(url) if "://" in url else LocalFolder(from_home(url))

@@ -21,9 +21,19 @@ def path_of(path: object, what: str) -> Path:
         raise UsageError(f"{what} must be the path of a file, not {path!r}")
     try:
         os.fsencode(path)
-        return Path(path).expanduser()
     except (ValueError, UnicodeEncodeError) as error:
         raise UsageError(f"{what} must be the path of a file, not {path!r}") from error
+    return from_home(path)
+
+
+def from_home(path: PathLike) -> Path:
+    """Return a path, with the folder that a ``~`` at its beginning stands for; `UsageError` when there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{os.fspath(path)!r} names the home folder of a user who is not known here"
+        ) from None
 
 
 def read_small(path: Path, limit: int) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ...engine.errors import UsageError
+from ...engine.files import from_home
 from ...engine.wire import path_or_uri, source_uri
 from ..storage_urls import fsspec_url
 from .destination import Destination
@@ -58,7 +58,7 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
 
 def _folder(given: str) -> str:
     if not _URL.fullmatch(given):
-        given = str(Path(given).expanduser()) if given else given
+        given = str(from_home(given)) if given else given
     uri = source_uri(given, "the destination")
     path = path_or_uri(uri) or ""
     if path == uri:

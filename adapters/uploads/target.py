@@ -13,6 +13,7 @@ import msgspec
 from ...engine.blob_uris import SCHEME
 from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
+from ...engine.files import from_home
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri, source_uri
 from .destination import NAME_BYTES, is_plain, shortened
@@ -206,6 +207,8 @@ def _target_url(path: str, target: str) -> str:
     name = encoded_part(Path(path).name)
     if "://" in target and not target.startswith("file:"):
         return target + name if target.endswith("/") else target
+    if target.startswith("~"):
+        target = f"{from_home(target)}{'/' * target.endswith('/')}"
     inside = os.path.join(_local_path(target), Path(path).name) if target.endswith("/") else target  # noqa: PTH118
     return source_uri(inside, "src_to_dst_mapping")
 

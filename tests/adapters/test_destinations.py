@@ -681,6 +681,7 @@ class TestOpening:
             ("s3://bucket/a::b", "not allowed"),
             ("file://host/x", "another machine"),
             ("/a\0b", "no path of this system"),
+            ("~nosuchuser/a", "home folder"),
             ("http://", "names no server"),
             ("http://me:secret@", "names no server"),
             ("http://example.com/a?b", "not allowed"),

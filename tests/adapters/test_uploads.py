@@ -564,6 +564,13 @@ class TestMapping:
             assert [frame.source for frame in frames] == list(map(str, mapping.values()))
             assert Path(frames[0].source).read_bytes() == b"a"
 
+    def test_a_target_in_the_home_folder(self, draft, root, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
+        frames = [SingleFrame(source=a), SingleFrame(source=b)]
+        assert draft.add_frames(frames, src_to_dst_mapping={a: "~/out/x.jpg", b: "~/out/"}) == []
+        assert [frame.source for frame in frames] == [f"{tmp_path}/home/out/{name}.jpg" for name in "xb"]
+
     def test_bad_mappings(self, draft, root, tmp_path):
         a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
         for mapping, message in (
@@ -575,6 +582,7 @@ class TestMapping:
             ({a: ""}, "is no URL"),
             ("a", "must map sources to destinations"),
             ({a: "nosuch://bucket/x"}, "nosuch"),
+            ({a: "~nosuchuser/x"}, "home folder"),
         ):
             with pytest.raises((UsageError, ValueError), match=message):
                 draft.add_frames([SingleFrame(source=a)], src_to_dst_mapping=mapping)
