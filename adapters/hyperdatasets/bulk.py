@@ -98,7 +98,11 @@ class BulkContext:
         self._gather("update" if self._allow_update else "add", frame)
 
     def delete_frame(self, frame: SingleFrame | FrameGroup | str, delete_sources: bool = False) -> None:
-        """Delete a frame with the next flush; see `DatasetVersion.delete_frames`."""
+        """Delete a frame with the next flush; see `DatasetVersion.delete_frames`.
+
+        With `delete_sources`, where a source is of a kind that cannot be deleted, all deletions that follow each other
+        and are recorded together are refused.
+        """
         self._gather("delete", frame, delete_sources=delete_sources)
 
     def flush(self) -> None:
@@ -159,7 +163,7 @@ class BulkContext:
         frames, writer = [change.held for change in run], self._writer
         match run[0].kind:
             case "delete" if run[0].delete_sources:
-                report, _ = writer.delete_with_sources(frames)
+                return self._delete_with_sources(run)
             case "delete":
                 report = writer.delete(frames)
             case "update":
@@ -175,6 +179,17 @@ class BulkContext:
             failure | {"frame": given.get(id(failure["frame"]), failure["frame"])}
             for failure in failures_of(report)
         ]
+
+    def _delete_with_sources(self, run: list[GatheredChange]) -> list[dict[str, Any]]:
+        """Delete frames and their sources; where one can never be deleted all are refused, so that the rest goes on."""
+        from .source_deletion import UndeletableError
+
+        try:
+            report, _ = self._writer.delete_with_sources([change.held for change in run])
+        except UndeletableError as error:
+            kind = "validation"
+            return [{"frame": change.frame, "error": str(error), "error_type": kind} for change in run]
+        return failures_of(report)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +14,13 @@ from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...projections.sources import uris_named_by
 from ..connection import Engine
 from ..source_removal import SourceRemoval, open_stores
+
+if TYPE_CHECKING:
+    from ..uploads.destination import Destination
+
+
+class UndeletableError(UsageError):
+    """A source is none that can be deleted: nothing was."""
 
 
 class SourceDeletion(msgspec.Struct):
@@ -60,7 +68,7 @@ class SourceDeleter:
 
         Raises
         ------
-        UsageError
+        UndeletableError
             A source is not of a kind that may be deleted.
         StorageError
             A store cannot be asked.
@@ -71,7 +79,7 @@ class SourceDeleter:
         for uri in self._uris():
             _check(uri)
         objects = dict.fromkeys(canonical_uri(uri) for uri in self._uris() if not is_blob_uri(uri))
-        for store, some in open_stores(objects):
+        for store, some in _opened(objects):
             for uri in some:
                 store.holds(uri, 0)
         for uri in filter(is_blob_uri, self._uris()):
@@ -134,16 +142,23 @@ class SourceDeleter:
             (result.deleted if digest in collected else result.kept).extend(uris)
 
 
+def _opened(uris: Iterable[str]) -> list[tuple[Destination, list[str]]]:
+    try:
+        return open_stores(uris)
+    except UsageError as error:
+        raise UndeletableError(f"delete_sources: {error}; nothing was deleted") from None
+
+
 def _check(uri: str) -> None:
     if is_blob_uri(uri):
         return
     if scheme_of(uri) not in DELETABLE:
         allowed = f"{', '.join(DELETABLE)} and blobs"
-        raise UsageError(
+        raise UndeletableError(
             f"delete_sources: {uri} cannot be deleted: only sources on {allowed} can; nothing was deleted"
         )
     if "?versionId=" in uri:
-        raise UsageError(
+        raise UndeletableError(
             f"delete_sources: {uri} cannot be deleted: it is one version of an object, and others may name the "
             "object; nothing was deleted"
         )

@@ -60,7 +60,7 @@ def check_target(destination: object, root: PathLike | None) -> UploadTarget | N
     Raises
     ------
     UsageError
-        A destination without `local_dataset_root_path`, or it is no URL.
+        A destination without `local_dataset_root_path`, or it is none, or needs a library that is not installed.
     """
     if destination is None:
         return None
@@ -74,7 +74,12 @@ def check_target(destination: object, root: PathLike | None) -> UploadTarget | N
         raise UsageError(
             "auto_upload_destination needs local_dataset_root_path: the folder that all local files are in"
         )
-    return UploadTarget(str(os.fspath(destination)), folder)
+    target = UploadTarget(str(os.fspath(destination)), folder)
+    if target.destination != SCHEME:
+        from .opening import open_destination
+
+        _ = open_destination(target.destination)  # what is wrong with it is said where it is given
+    return target
 
 
 def names_below(root: str, folder: str = "") -> NameOf:

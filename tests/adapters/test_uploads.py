@@ -20,7 +20,15 @@ from hypothesis import strategies as st
 from patience import join
 
 import framelode
-from framelode import ConflictError, DatasetVersion, FrameGroup, PublishedError, SingleFrame, UsageError
+from framelode import (
+    ConflictError,
+    DatasetVersion,
+    FrameGroup,
+    FramesRejected,
+    PublishedError,
+    SingleFrame,
+    UsageError,
+)
 from framelode.adapters.uploads import opening
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
@@ -601,10 +609,18 @@ class TestArguments:
         ):
             with pytest.raises(UsageError, match="needs local_dataset_root_path"):
                 call()
+        wrong = {"auto_upload_destination": "nosuch://b", "local_dataset_root_path": "/"}
+        for call in (
+            lambda: draft.add_frames([], **wrong),
+            lambda: draft.get_bulk_context(**wrong),
+            lambda: DatasetVersion.get_current(dataset_name="food", **wrong),
+            lambda: DatasetVersion.create_version("v", dataset_name="food", **wrong),
+        ):
+            with pytest.raises(UsageError, match="nosuch"):
+                call()
+        assert len(DatasetVersion.get_versions("food")) == 1
         with pytest.raises(UsageError, match="must be a URL"):
             draft.add_frames([], auto_upload_destination=5, local_dataset_root_path="/")
-        with pytest.raises(UsageError, match="nosuch"):
-            draft.add_frames([], auto_upload_destination="nosuch://b", local_dataset_root_path="/")
         with pytest.raises(ValueError, match="upload_retries must be a whole number of 0 or more, not -1"):
             draft.add_frames([], upload_retries=-1)
 
@@ -904,6 +920,23 @@ class TestDeleteSources:
             bulk.delete_frame("b")
         assert contents(engine) == [b"b"]
         assert len(draft) == 0
+
+    @pytest.mark.parametrize("source", ["http://127.0.0.1:9/a.jpg", "s3:///a.jpg"])
+    def test_a_source_that_can_never_be_deleted_does_not_hold_a_bulk_context_up(
+        self, engine, draft, root, source
+    ):
+        self.upload(draft, root, ["a"])
+        draft.add_frames([SingleFrame(id="far", source=source)])
+        bulk = draft.get_bulk_context()
+        for frame in ("a", "far"):
+            bulk.delete_frame(frame, delete_sources=True)
+        bulk.add_frame(SingleFrame(id="later"))
+        with pytest.raises(FramesRejected, match="nothing was deleted") as refused:
+            bulk.flush()
+        assert [failure["frame"] for failure in refused.value.failures] == ["a", "far"]
+        assert sorted(frame.id for frame in draft) == ["a", "far", "later"]
+        assert contents(engine) == [b"a"]
+        assert draft.publish_version()
 
 
 def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, root):
