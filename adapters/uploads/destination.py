@@ -181,13 +181,15 @@ def shortened(part: str, size: int) -> str:
     return quote(decoded[:size], safe="")
 
 
-def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:
+def settle(parcel: Parcel, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:
     """Find the name under which a parcel is sent, and send it.
 
     Parameters
     ----------
     parcel : Parcel
         A file that was read.
+    root : str
+        URL of the destination, for errors.
     create : callable
         Writes the content under a name; False, with nothing written, when the name is taken.
     is_same : callable
@@ -202,14 +204,16 @@ def settle(parcel: Parcel, create: Callable[[str], bool], is_same: Callable[[str
         if name in parcel.condemned:
             if parcel.exact:
                 raise PlaceError(
-                    f"{name} is about to be deleted, with frames that named it: if nobody is at it any more, collect garbage"
+                    f"{root}/{name} is about to be deleted, with frames that named it: if nobody is at it any more, collect garbage"
                 )
             continue
         if create(name) or (not parcel.fresh and is_same(name)):
             return name
         if parcel.exact:
-            raise PlaceError(f"{name} is taken by another content, and is never overwritten", permanent=True)
-    raise PlaceError(f"{parcel.name} and all names beside it are taken")
+            raise PlaceError(
+                f"{root}/{name} is taken by another content, and is never overwritten", permanent=True
+            )
+    raise PlaceError(f"{root}/{parcel.name} and all names beside it are taken")
 
 
 def _names(parcel: Parcel) -> Iterator[str]:

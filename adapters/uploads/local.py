@@ -231,7 +231,7 @@ class LocalDestination(Destination):
             path = self._path(name)
             return _link(temporary, path)
 
-        name = settle(parcel, create, lambda _: _is_same(path, parcel))
+        name = settle(parcel, self.root, create, lambda _: _is_same(path, parcel))
         parcel.uri = self._uri_of(name)
         self._drop(parcel)
 

@@ -97,7 +97,10 @@ class RemoteDestination(Destination):
             decoded_parts(parcel.name)
             with self._breaker.asking():
                 name = settle(
-                    parcel, lambda name: self._put(parcel, name), lambda name: self._is_same(parcel, name)
+                    parcel,
+                    self.root,
+                    lambda name: self._put(parcel, name),
+                    lambda name: self._is_same(parcel, name),
                 )
             parcel.uri = f"{self.root}/{name}"
         except FramelodeError as error:

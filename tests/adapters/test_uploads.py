@@ -539,7 +539,7 @@ class TestMapping:
     def test_a_name_that_is_taken_by_another_content_is_a_failure(self, draft, root, tmp_path):
         path, target = file(root, "a.jpg", b"mine"), file(tmp_path, "out/a.jpg", b"theirs")
         (failure,) = draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target})
-        assert "taken by another content" in failure["error"]
+        assert f"{target.as_uri()} is taken by another content" in failure["error"]
         assert target.read_bytes() == b"theirs"
         target.write_bytes(b"mine")
         assert draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target}) == []
