@@ -30,7 +30,7 @@ class FrameReads(VersionHandle):
         *,
         as_of: Moment | None = None,
     ) -> SingleFrame | FrameGroup:
-        """Return one frame by id; `NotFoundError` when the version does not hold it."""
+        """Return the frame with the id `frame_id`; `NotFoundError` when the version does not hold it."""
         reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
         return reader.one(frame_id)
 
@@ -51,8 +51,10 @@ class FrameReads(VersionHandle):
 
         Parameters
         ----------
+        frame_ids : collection of str
+            Ids; any iterable will do.
         projection : collection of str, optional
-            Dot paths of the parts wanted; the result then holds dicts.
+            Dot paths of the parts wanted, see `get_iterator`; the result then holds dicts.
         """
         if isinstance(self, type):
             message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
@@ -72,7 +74,7 @@ class FrameReads(VersionHandle):
         *,
         as_of: Moment | None = None,
     ) -> list[SingleFrame | FrameGroup]:
-        """Return the frames with a source that fits a pattern, in log order.
+        """Return the frames with a source whose URI fits the pattern `source_uri`, in log order.
 
         ``*`` is the only wildcard and crosses ``/``; without one the URI must be equal, or begin with a pattern
         that ends in ``/``. A path means its ``file://`` URI.

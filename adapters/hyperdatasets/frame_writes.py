@@ -180,6 +180,8 @@ class FrameWrites(VersionHandle):
 
         Parameters
         ----------
+        frames : iterable of SingleFrame or FrameGroup
+            Consumed batch by batch. What is not told here is as in `add_frames`.
         without_fields : list of str, optional
             None replaces the whole frame. Anything else merges: the fields named are not sent, ``meta`` is merged
             key by key and deep, others are replaced as a whole; nothing can be removed.
@@ -217,6 +219,8 @@ class FrameWrites(VersionHandle):
 
         Parameters
         ----------
+        frames : iterable of str, SingleFrame, FrameGroup or dict
+            Of frames and dicts the ids count. What is not told here is as in `add_frames`.
         delete_sources : bool
             Delete the files, too, that the frames name and no frame of any existing version names any more: objects
             on s3, gs and azure, and contents in ``blobs:``. Every store is asked for all of them first; a failure
@@ -264,7 +268,7 @@ class FrameWrites(VersionHandle):
         """Return the context that gathers changes made one at a time; there is one for each object.
 
         A second call returns the same context, and warns when its arguments differ. Local files are uploaded with
-        each flush; see `add_frames`.
+        each flush; see `add_frames`. The arguments are those of `BulkContext`.
 
         Raises
         ------
@@ -287,7 +291,7 @@ class FrameWrites(VersionHandle):
         return self._bulk
 
     def flush(self, refresh_version_stats: bool = True) -> None:
-        """Record what the bulk context has gathered, if there is one."""
+        """Record what the bulk context has gathered, if there is one, and commit if `refresh_version_stats` is set."""
         if self._bulk is not None:
             self._bulk.finish(commit=refresh_version_stats)
 

@@ -35,6 +35,19 @@ class VersionLifecycle(VersionHandle):
     ) -> Dataset:
         """Create a dataset with an empty draft named ``Current``; an existing one gets the tags and is returned.
 
+        Parameters
+        ----------
+        dataset_name : str
+            Name, unique within the project.
+        description : str, optional
+            Free text; that of an existing dataset stays.
+        tags : list of str, optional
+            Tags.
+        raise_if_exists : bool
+            Refuse a name that is taken.
+        dataset_project : str, optional
+            The project, ``default`` if not given.
+
         Raises
         ------
         ValueError
@@ -164,6 +177,17 @@ class VersionLifecycle(VersionHandle):
         An existing draft of that name is returned instead. Local files of frames that are written through the object
         go to `auto_upload_destination`; see `DatasetVersion.add_frames`.
 
+        Parameters
+        ----------
+        version_name : str
+            Name.
+        description : str, optional
+            Free text, the `comment` of the version.
+        parent_version_ids, parent_version_names : list of str, optional
+            The parent, by id or by name: a list of one. A child inherits frames, metadata and mask labels.
+        raise_if_exists : bool
+            Refuse a name that any version of the dataset has.
+
         Raises
         ------
         UsageError
@@ -204,6 +228,29 @@ class VersionLifecycle(VersionHandle):
 
         Called on an instance without selectors it means that version, and what its bulk context has gathered is
         recorded first; on the class, without a version selector, the dataset's current one.
+
+        Parameters
+        ----------
+        publish_name, publish_comment : str, optional
+            Name and description of what is published: ``snapshot <time>`` and ``published at <time> by <actor>`` if not
+            given, in ISO 8601.
+        publish_metadata : dict, optional
+            Its metadata; that of the draft if not given.
+        child_name : str, optional
+            Name of the child; the one that the draft had if not given.
+        child_comment : str, optional
+            Description of the child; empty if not given.
+        child_metadata : dict, optional
+            Metadata of the child; that of what is published if not given.
+
+        Raises
+        ------
+        PublishedError
+            The version is published already.
+        FramesRejected
+            Some frames that the bulk context had gathered were refused: all others are recorded, and nothing is published.
+        ValueError
+            A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
         engine, row = meant(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
         if isinstance(self, VersionHandle) and row.version_id == self.version_id:
@@ -233,6 +280,11 @@ class VersionLifecycle(VersionHandle):
     ) -> None:
         """Remove a version; its history stays readable.
 
+        Parameters
+        ----------
+        force : bool
+            Remove a published one, too.
+
         Raises
         ------
         UsageError
@@ -259,7 +311,13 @@ class VersionLifecycle(VersionHandle):
         *,
         as_of: Moment | None = None,
     ) -> list[Self]:
-        """Return the versions of a dataset, latest updated first; with `as_of` those of that moment."""
+        """Return the versions of a dataset, latest updated first; with `as_of` those of that moment.
+
+        Parameters
+        ----------
+        only_published, only_draft : bool
+            Leave the others out; one of the two.
+        """
         exclusive(only_published=only_published, only_draft=only_draft)
         engine = current_engine().at(as_of)
         dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
