@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 
 from ..engine.blob_commands import BlobCommands
+from ..engine.blob_vouching import Present
 from ..engine.blobs import BlobStore, ScrubFindings
 from ..engine.errors import UsageError
 from ..engine.moments import describe_moment
@@ -80,9 +81,9 @@ class BlobAccess:
         with self._runner.store.read() as connection:
             return self._names.is_empty(connection)
 
-    def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
+    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
-        return self._commands.restore_blobs(digests, is_present)
+        return self._commands.restore_blobs(digests, present)
 
     def fate(self, digest: str) -> str | None:
         """Return when a blob was deleted, None for one that was not."""

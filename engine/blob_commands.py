@@ -12,6 +12,7 @@ from functools import cached_property
 
 from .application import LogApplication
 from .blob_ledger import BlobLedger
+from .blob_vouching import Present
 from .events import BlobsCollected, BlobsCondemned, BlobsRestored, Event
 
 BLOBS_AT_ONCE = 256
@@ -49,13 +50,13 @@ class BlobCommands(LogApplication):
                 done += new
         return done
 
-    def restore_blobs(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
+    def restore_blobs(self, digests: Sequence[str], present: Present) -> list[str]:
         """Lift the ban on condemned or deleted blobs whose contents are there.
 
         Parameters
         ----------
-        is_present : callable
-            Says whether a blob is in the store.
+        present : callable
+            Returns those of some blobs that are in the store.
 
         Returns
         -------
@@ -66,9 +67,9 @@ class BlobCommands(LogApplication):
         for part in _parts(sorted(self.blob_ledger.banned(digests)[1])):
             with self.record_log.exclusive():
                 banned = sorted(self.blob_ledger.banned(part)[1])
-                present = [digest for digest in banned if is_present(digest)]
-                self._record_blobs(BlobsRestored, present)
-                gone += sorted(set(banned) - set(present))
+                there = set(present(banned)) if banned else set[str]()
+                self._record_blobs(BlobsRestored, sorted(there))
+                gone += [digest for digest in banned if digest not in there]
         return gone
 
     def collect_blobs(

@@ -139,7 +139,7 @@ class GarbageCollection:
         if dry_run:
             report.collected = list(due)
         else:
-            self._commands.restore_blobs(report.restored, self._store.__contains__)
+            self._commands.restore_blobs(report.restored, self._store.present)
             report.collected = self._commands.collect_blobs(due, self._store.delete)
             self._condemn(report, position)
         report.freed = sum(sizes.get(digest, 0) for digest in report.collected)
@@ -196,9 +196,7 @@ class GarbageCollection:
         """Condemn, and take back at once what was named while this run looked around."""
         condemned = self._commands.condemn_blobs(report.condemned, position)
         late = self._references.named_after(position)
-        self._commands.restore_blobs(
-            [digest for digest in condemned if digest in late], self._store.__contains__
-        )
+        self._commands.restore_blobs([digest for digest in condemned if digest in late], self._store.present)
         report.condemned = [digest for digest in condemned if digest not in late]
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from .blob_place import BlobPlace, PlaceError, Since
 from .blob_sources import Source, SourceError
+from .blob_vouching import Present
 from .copier import take
 from .errors import FramelodeError, StorageError
 from .workers import Portion, Workers
@@ -85,7 +86,7 @@ class Intake:
         place: BlobPlace,
         knows: Callable[[Collection[str]], Collection[str]],
         knows_nothing: Callable[[], bool],
-        vouch: Callable[[Sequence[str], Callable[[str], bool]], list[str]],
+        vouch: Callable[[Sequence[str], Present], list[str]],
     ) -> None:
         self._place = place
         self._knows = knows
@@ -134,12 +135,19 @@ class Intake:
             waiting, before = waiting[len(batch.staged) :], batch
 
     def put(self, sources: Sequence[Source]) -> list[Outcome]:
-        """Store a few sources; returns an outcome for each, in order."""
+        """Store a few sources; returns an outcome for each, in order.
+
+        What a batch that is under way brings too is not waited for: it could not be settled meanwhile.
+        """
+        claims, self._claims = self._claims, {}
         outcomes: list[Outcome] = []
-        while len(outcomes) < len(sources):
-            batch = self._stage_batch(sources[len(outcomes) :])
-            self._publish(batch)
-            outcomes += self._settle(batch)
+        try:
+            while len(outcomes) < len(sources):
+                batch = self._stage_batch(sources[len(outcomes) :])
+                self._publish(batch)
+                outcomes += self._settle(batch)
+        finally:
+            self._claims = claims
         return outcomes
 
     def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
@@ -239,10 +247,7 @@ class Intake:
         names = [outcome.temporary for outcome in written]
         self._together(lambda: self._place.sync_written(names, batch.since), written)
         kept = [outcome for outcome in written if outcome.is_kept and outcome.digest not in self._gone]
-        self._workers.map(lambda outcome: self._noted(outcome, self._move), kept)
-        moved = [outcome for outcome in kept if outcome.is_kept]
-        digests = [outcome.digest for outcome in moved]
-        self._together(lambda: self._place.sync_moved(digests, batch.since), moved)
+        self._give_names(kept, batch.since)
         batch.since.close()
         self._begun.discard(batch.since)
 
@@ -255,6 +260,12 @@ class Intake:
             for outcome in outcomes:
                 outcome.error = StorageError(f"blob store {self._place.name}: {error}")
 
+    def _give_names(self, written: Sequence[Outcome], since: Since) -> None:
+        self._workers.map(lambda outcome: self._noted(outcome, self._move), written)
+        moved = [outcome for outcome in written if outcome.is_kept]
+        digests = [outcome.digest for outcome in moved]
+        self._together(lambda: self._place.sync_moved(digests, since), moved)
+
     def _move(self, outcome: Outcome) -> None:
         self._place.move(outcome.temporary, outcome.digest)
         self._temporaries.discard(outcome.temporary)
@@ -266,11 +277,14 @@ class Intake:
         """
         outcomes = batch.staged
         self._rely_on([outcome for outcome in outcomes if outcome.is_kept])
+        failed = {outcome.digest: outcome.error for outcome in outcomes if outcome.digest and outcome.error}
         for outcome in outcomes:
             if self._claims.get(outcome.digest) is outcome:
                 del self._claims[outcome.digest]
             if outcome.temporary in self._temporaries:
                 self._discard(outcome.temporary)
+            if outcome.digest not in self._done:
+                outcome.error = outcome.error or failed.get(outcome.digest)
         again = [at for at, one in enumerate(outcomes) if one.error is None and one.digest not in self._done]
         for at, outcome in zip(again, self.put([batch.sources[at] for at in again]), strict=True):
             outcomes[at] = outcome
@@ -282,24 +296,28 @@ class Intake:
         What went once gets its name while the log is held, so that it cannot go again before it is off the list.
         """
         staged = {outcome.digest: outcome for outcome in written}
-        gone = self._vouch(list(staged), lambda digest: self._is_present(staged[digest]))
+        gone = self._vouch(list(staged), lambda digests: self._present([staged[one] for one in digests]))
         there = [one for one in written if one.is_kept and one.temporary not in self._temporaries]
         self._done |= {one.digest for one in there}.difference(gone)
         self._gone = set(gone)
 
-    def _is_present(self, outcome: Outcome) -> bool:
-        if outcome.digest in self._gone:
-            self._noted(outcome, self._move_now)
-        return outcome.error is None and self._place.size(outcome.digest) is not None
+    def _present(self, written: Sequence[Outcome]) -> set[str]:
+        """Give contents their names that have none yet; returns which are there. All other writers wait."""
+        late = [outcome for outcome in written if outcome.temporary in self._temporaries]
+        if late:
+            with closing(self._place.begin()) as since:
+                self._give_names(late, since)
+        there, named = set[str](), {outcome.digest for outcome in late}
 
-    def _move_now(self, outcome: Outcome) -> None:
-        with closing(self._place.begin()) as since:
-            self._move(outcome)
-            self._place.sync_moved([outcome.digest], since)
-        if self._place.size(outcome.digest) is None:
-            raise StorageError(
-                f"blob store {self._place.name}: blob {outcome.digest} was written and is not there"
-            )
+        def look(outcome: Outcome) -> None:
+            if self._place.size(outcome.digest) is not None:
+                there.add(outcome.digest)
+            elif outcome.digest in named:
+                what = f"blob store {self._place.name}: blob {outcome.digest}"
+                raise StorageError(f"{what} was written and is not there")
+
+        self._workers.map(lambda one: self._noted(one, look), [one for one in written if one.is_kept])
+        return there
 
 
 @dataclass

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+Present = Callable[[Sequence[str]], Collection[str]]
+"""Says which of some contents are in a store."""
+
 
 class Vouching(Protocol):
     """Knows which contents can be relied on, and takes new ones into account."""
@@ -17,7 +20,7 @@ class Vouching(Protocol):
         """Say whether no content at all can be relied on."""
         ...
 
-    def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:
+    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:
         """Take contents just stored off the list of those to be deleted; returns the ones that are gone by now."""
         ...
 
@@ -37,7 +40,7 @@ class NothingKnown:
         """Return True."""
         return True
 
-    def vouch(self, digests: Sequence[str], is_present: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
+    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:  # noqa: ARG002
         """Do nothing: no list is kept."""
         return []
 

@@ -249,6 +249,10 @@ class BlobStore:
     def __contains__(self, digest: object) -> bool:
         return self.place.size(check_digest(digest)) is not None
 
+    def present(self, digests: Iterable[str]) -> list[str]:
+        """Return those of some blobs that are here."""
+        return [digest for digest in digests if digest in self]
+
     def open(self, digest: str, *, verify: bool = False) -> BinaryIO:
         """Open a blob for reading.
 

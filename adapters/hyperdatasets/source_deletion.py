@@ -128,9 +128,8 @@ class SourceDeleter:
         referenced = engine.referenced_blobs()
         engine.commands.condemn_blobs([digest for digest in by_digest if digest not in referenced])
         referenced = engine.referenced_blobs()
-        engine.commands.restore_blobs(
-            [digest for digest in by_digest if digest in referenced], engine.blobs.__contains__
-        )
+        named = [digest for digest in by_digest if digest in referenced]
+        engine.commands.restore_blobs(named, engine.blobs.present)
         condemned = engine.commands.blob_ledger.condemned()
         doomed = {
             digest: condemned[digest].position

@@ -237,10 +237,10 @@ class TestGarbage:
         vouch = engine._blobs.vouch
         taken = []
 
-        def vouch_late(digests, is_present):
+        def vouch_late(digests, present):
             for _ in range(2):  # condemns it, if it is not, and deletes it
                 taken.extend(collect(engine).collected)
-            return vouch(digests, is_present)
+            return vouch(digests, present)
 
         monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
@@ -248,6 +248,29 @@ class TestGarbage:
         assert digest in taken
         assert draft.add_frames([frame("a", digest)]) == []
         assert engine.verify(blobs=True).blobs == 1
+
+    def test_those_that_went_get_their_names_together(self, engine, tmp_path, monkeypatch):
+        """All writers wait meanwhile: a sync for each would take longer than they do."""
+        paths = [tmp_path / str(number) for number in range(40)]
+        for path in paths:
+            path.write_bytes(path.name.encode())
+        engine.blobs.put_files(paths)
+        vouch, sync = engine._blobs.vouch, engine.blobs.place.sync_moved
+        synced = []
+
+        def vouch_late(digests, present):
+            for _ in range(2):
+                collect(engine)
+            return vouch(digests, present)
+
+        def sync_moved(digests, since):
+            synced.append(len(digests))
+            sync(digests, since)
+
+        monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
+        monkeypatch.setattr(engine.blobs.place, "sync_moved", sync_moved)
+        assert len(engine.blobs.put_files(paths).stored) == 40
+        assert set(synced) == {40}
 
     def test_one_that_was_stored_again_is_expected_to_be_named(self, engine, draft, ticks):
         (digest,) = put(engine, "back")

@@ -17,6 +17,7 @@ from blob_places import Refusing, Waits, make_place, quick_store
 from patience import PATIENCE
 
 from framelode.engine import blob_folder, blob_intake, blob_objects, blob_sources, local_files
+from framelode.engine.blob_place import CHUNK_BYTES
 from framelode.engine.blobs import BlobStore
 from framelode.engine.errors import StorageError, UsageError
 
@@ -127,6 +128,17 @@ def test_a_sync_that_fails_fails_its_batch(tmp_path, files, monkeypatch):
     assert_finished(store, files)
 
 
+def test_all_files_of_a_content_that_fails_fail_with_it(tmp_path, files):
+    def refuse(kind):
+        asked.append(kind)
+        raise OSError(errno.EIO, "Input/output error")
+
+    asked = []
+    report = quick_store(Noting(tmp_path / "blobs", refuse), retries=1).put_files([files[0]] * 2000)
+    assert len(report.failures) == 2000
+    assert asked == ["write", "write"]
+
+
 def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, files, monkeypatch):
     synced = []
     monkeypatch.setattr(local_files, "_sync_file_system", lambda folder, descriptor: False)
@@ -170,6 +182,10 @@ class Noting(blob_folder.LocalFolder):
         since = super().begin()
         self.steps.append(("begin", since))
         return since
+
+    def create(self):
+        self._before("create")
+        return super().create()
 
     def write(self, data):
         self._before("write")
@@ -229,10 +245,11 @@ class TestBatches:
         assert len(report.stored) == len(files)
         assert waited == [[True] * 8]
 
-    @pytest.mark.parametrize("step", ["sync_written", "move", "sync_moved"])
+    @pytest.mark.parametrize("step", ["create", "sync_written", "move", "sync_moved"])
     @pytest.mark.parametrize("retries", [0, 2])
     def test_a_file_of_the_next_batch_that_has_a_failed_content(self, tmp_path, files, step, retries):
         failed = []
+        files[0].write_bytes(b"large" * CHUNK_BYTES)
 
         def fail_once(kind):
             if kind == step and not failed:

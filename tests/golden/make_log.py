@@ -140,7 +140,7 @@ def write(engine):
     engine.commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
     engine.commands.delete_sources({uri: condemned[uri] for uri in named[1:2]}, list, list)
     engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
-    engine.commands.restore_blobs(["0a" * 32], lambda digest: True)
+    engine.commands.restore_blobs(["0a" * 32], list)
     condemned = engine.commands.blob_ledger.condemned()
     engine.commands.collect_blobs({digest: when.position for digest, when in condemned.items()}, list)
 
