@@ -238,7 +238,7 @@ class TestBatches:
             if kind == "write":
                 written.release()
             elif kind == "sync_written" and not waited:
-                waited.append([written.acquire(timeout=30) for _ in range(8)])
+                waited.append([written.acquire(timeout=PATIENCE) for _ in range(8)])
 
         waited = []
         report = quick_store(Noting(tmp_path / "blobs", wait)).put_files(files)

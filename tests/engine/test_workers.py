@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from patience import PATIENCE
 
 from framelode.engine.workers import Workers
 
@@ -18,7 +19,7 @@ def test_nothing_is_begun_or_still_going_on_after_an_error(error):
         if number == 2:
             failed.set()
             raise error
-        failed.wait(10)
+        assert failed.wait(PATIENCE)
         time.sleep(0.001)
         over.append(number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -64,9 +65,7 @@ class Place:
         match self.kind:
             case "folder":
                 return {
-                    quote(str(path.relative_to(self.folder))): path.read_bytes()
-                    for path in sorted(self.folder.rglob("*"))
-                    if path.is_file() and TEMPORARY not in path.parts
+                    quote(str(path.relative_to(self.folder))): path.read_bytes() for path in self._files()
                 }
             case "http":
                 contents = self.server.contents().items()
@@ -75,6 +74,12 @@ class Place:
                 filesystem, root = self._filesystem(self.url)
                 found = filesystem.find(root) if filesystem.exists(root) else []
                 return {name.removeprefix(f"{root}/"): filesystem.cat_file(name) for name in found}
+
+    def _files(self):
+        """Yield what has its name; what is temporary may go while it is looked at."""
+        for folder, folders, files in os.walk(self.folder):
+            folders[:] = sorted(set(folders) - {TEMPORARY})
+            yield from (Path(folder, file) for file in sorted(files))
 
     def read(self, uri):
         """Return the content that a URI names."""

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from patience import join
+from patience import PATIENCE, join
 
 
 class WebServer:
@@ -63,7 +63,7 @@ class WebServer:
     def halves(self):
         """Return files that are being written, once nobody writes any more: an end is noticed a little later."""
         with self._at_rest:
-            self._at_rest.wait_for(lambda: not self._writing, timeout=10)
+            assert self._at_rest.wait_for(lambda: not self._writing, timeout=PATIENCE)
         return list(self.folder.glob("tmp-*"))
 
     def close(self):
