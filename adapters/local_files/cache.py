@@ -17,7 +17,8 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.blob_place import CHUNK_BYTES
-from ...engine.errors import InvalidValueError, StorageError
+from ...engine.errors import InvalidValueError, StorageError, UsageError
+from ...engine.files import from_home
 from .expectation import Expectation
 
 FOLDER_VARIABLE = "FRAMELODE_CACHE"
@@ -65,12 +66,11 @@ class LocalCache:
     @classmethod
     def of_user(cls) -> LocalCache:
         """Return the cache of the user: `FRAMELODE_CACHE` and `FRAMELODE_CACHE_BYTES`, else 10 GB where caches are."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = os.environ.get(FOLDER_VARIABLE) or Path(home, "framelode")
+        folder = os.environ.get(FOLDER_VARIABLE)
         given = os.environ.get(BYTES_VARIABLE) or str(DEFAULT_BYTES)
         if not given.isdecimal():
             raise InvalidValueError(f"{BYTES_VARIABLE} must be a whole number of bytes, not {given!r}")
-        return cls(folder, int(given))
+        return cls(from_home(folder) if folder else _default_folder(), int(given))
 
     def find(self, digest: str, suffix: str) -> Path | None:
         """Return the file of a content that is here, and count it as used; None when it is not."""
@@ -188,6 +188,16 @@ class LocalCache:
 
     def _translated(self) -> _Translated:
         return _Translated(self.folder)
+
+
+def _default_folder() -> Path:
+    """Return the folder for caches of the user; one without a home, as in some containers, has to name one."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "framelode")
+    except RuntimeError:
+        raise UsageError(
+            f"there is no home folder to keep fetched files in: set {FOLDER_VARIABLE} to a folder"
+        ) from None
 
 
 def suffix_of(uri: str) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import sys
 import threading
 import time
@@ -46,6 +47,30 @@ def afar(tmp_path):
 
 def hash_of(data):
     return f"blake3:{blake3(data).hexdigest()}"
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FRAMELODE_CACHE", "~/here")
+    assert LocalCache.of_user().folder == tmp_path / "here"
+    monkeypatch.delenv("FRAMELODE_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert LocalCache.of_user().folder == tmp_path / ".cache/framelode"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert LocalCache.of_user().folder == tmp_path / "caches/framelode"
+
+
+def test_who_has_no_home_has_to_name_the_folder(tmp_path, monkeypatch):
+    def nobody(_):
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.delenv("HOME")
+    assert LocalCache.of_user().folder == tmp_path / "cache"
+    monkeypatch.delenv("FRAMELODE_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(UsageError, match="set FRAMELODE_CACHE to a folder"):
+        LocalCache.of_user()
 
 
 def contents(cache):
