@@ -26,7 +26,7 @@ from .log import Append, AppendExistsError, Log, StreamConflictError, patiently
 from .requests import DeleteRequest, FrameRequest, MergeRequest, WriteRequest
 from .source_ledger import SourceLedger, condemnation
 from .state import VersionStates
-from .validation import at_least
+from .validation import at_least, how_many, shorten
 from .versions import Version
 from .write_attempt import Attempt, Command
 from .write_report import OnPart, WriteReport, decode_report
@@ -170,12 +170,16 @@ class FrameWriter:
         command = Command(command_id or self._new_id(), command_id is not None, recorded, size)
         if recorded is None:
             command.draft_at = self._draft_at(version_id)
-        for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
-            attempt = Attempt(version_id, partial(prepare, part), command, number, is_last=is_last)
-            report.include(self._write_whole(attempt))
-            report.refusals += attempt.refusals
-            if on_part:
-                on_part(report)
+        try:
+            for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
+                attempt = Attempt(version_id, partial(prepare, part), command, number, is_last=is_last)
+                report.include(self._write_whole(attempt))
+                report.refusals += attempt.refusals
+                if on_part:
+                    on_part(report)
+        except BaseException as error:
+            _tell_of_refusals(error, report)
+            raise
         return report
 
     def _write_whole(self, attempt: Attempt) -> WriteReport:
@@ -275,6 +279,13 @@ class FrameWriter:
         report = decode_report(recorded.result)
         report.repeated = recorded.last_position
         return report
+
+
+def _tell_of_refusals(error: BaseException, report: WriteReport) -> None:
+    """Say of an error that cuts a command off what failed before it: no list of that comes back."""
+    if refused := report.refusals:
+        failed = f"{how_many(len(refused), 'frame')} failed before that"
+        error.add_note(f"{failed}, the first, {shorten(refused[0].frame)}: {refused[0].error}")
 
 
 def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:

@@ -104,7 +104,7 @@ class FrameWrites(VersionHandle):
         Raises
         ------
         PublishedError
-            The version takes no changes.
+            The version takes no changes. Where this or another error cuts a call off, a note of it tells what failed before.
         UsageError
             `auto_upload_destination` and `src_to_dst_mapping` are both given, or `local_dataset_root_path` is
             missing, or the destination is of an unknown kind or needs a library that is not installed.

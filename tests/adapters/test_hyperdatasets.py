@@ -365,6 +365,19 @@ class TestFrames:
         draft.add_frames(frames(), batch_size=1, refresh_version_stats=False)
         assert len(set(heads)) > 3
 
+    def test_a_call_that_is_cut_off_tells_what_failed_before(self, engine, draft):
+        def frames():
+            yield "no frame"
+            for number in range(20):
+                yield make(number)
+            engine.version(draft.version_id).publish_version()
+            yield make(21)
+
+        with pytest.raises(PublishedError) as cut_off:
+            draft.add_frames(frames(), batch_size=1)
+        assert "1 frame failed before that, the first, 'no frame'" in cut_off.value.__notes__[0]
+        assert len(draft) == 15
+
     def test_an_id_that_is_held_is_overwritten(self, draft):
         draft.add_frames([make(1)])
         newer = make(1, metadata={"a": 1})
