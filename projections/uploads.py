@@ -8,7 +8,13 @@ from typing import ClassVar, TypeVar
 
 import sqlalchemy as sa
 
-from ..engine.events import FilesUploaded, SourcesCondemned, SourcesDeleted, UploadedFile
+from ..engine.events import (
+    FilesUploaded,
+    SourcesCondemned,
+    SourcesDeleted,
+    SourcesRestored,
+    UploadedFile,
+)
 from ..engine.source_uris import spellings
 from .bulk import BulkInsert
 from .columns import INT64, text_key
@@ -19,18 +25,17 @@ _ROWS_AT_ONCE = 500
 
 Item = TypeVar("Item")
 
-Change = FilesUploaded | SourcesCondemned | SourcesDeleted
+Change = FilesUploaded | SourcesCondemned | SourcesRestored | SourcesDeleted
 
 
 class Uploads(FoldedProjection[list[Change]]):
     """A table of the contents at each destination, each with the URI that it was given last.
 
-    What is condemned is out of it. If it stays after all, that is found out when it is sent again: an equal object is
-    there.
+    What is condemned is not found, unless it stays after all.
     """
 
     name: ClassVar[str] = "uploads"
-    code_version: ClassVar[int] = 3
+    code_version: ClassVar[int] = 4
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -41,12 +46,14 @@ class Uploads(FoldedProjection[list[Change]]):
             sa.Column("destination", sa.Text, nullable=False),
             sa.Column("uri", sa.Text, nullable=False),
             sa.Column("size", INT64, nullable=False),
+            sa.Column("condemned", sa.Boolean, nullable=False),
         )
         self._put = BulkInsert(self.upload, replace=True)
 
     def fold(self, page: Page) -> list[Change]:
         """Pick out the events that count."""
-        return [event for _, _, event in page.lifecycle(FilesUploaded, SourcesCondemned, SourcesDeleted)]
+        kinds = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
+        return [event for _, _, event in page.lifecycle(*kinds)]
 
     def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
         """Put the events of two adjoining stretches together."""
@@ -55,22 +62,26 @@ class Uploads(FoldedProjection[list[Change]]):
     def write(self, connection: sa.Connection, folded: list[Change]) -> None:
         """Apply events to the table, in order."""
         for event in folded:
-            if isinstance(event, FilesUploaded):
-                self._insert(connection, event)
-            else:
-                self._delete(connection, event)
+            match event:
+                case FilesUploaded():
+                    self._insert(connection, event)
+                case SourcesDeleted():
+                    self._apply(connection, sa.delete(self.upload), event.uris)
+                case _:
+                    condemned = isinstance(event, SourcesCondemned)
+                    self._apply(connection, sa.update(self.upload).values(condemned=condemned), event.uris)
 
     def _insert(self, connection: sa.Connection, event: FilesUploaded) -> None:
         key, where = text_key(event.destination), event.destination
-        rows = [(key, file.digest, where, file.uri, file.size) for file in event.files]
+        rows = [(key, file.digest, where, file.uri, file.size, False) for file in event.files]
         self._put.execute(connection, rows)
 
-    def _delete(self, connection: sa.Connection, event: SourcesCondemned | SourcesDeleted) -> None:
-        for part in _parts(other for uri in event.uris for other in spellings(uri)):
-            connection.execute(sa.delete(self.upload).where(self.upload.c.uri.in_(part)))
+    def _apply(self, connection: sa.Connection, change: sa.Update | sa.Delete, uris: Iterable[str]) -> None:
+        for part in _parts(other for uri in uris for other in spellings(uri)):
+            connection.execute(change.where(self.upload.c.uri.in_(part)))
 
     def is_empty(self, connection: sa.Connection, destination: str) -> bool:
-        """Say whether no content is at a destination."""
+        """Say whether no content is at a destination, condemned ones included."""
         column = self.upload.c
         query = sa.select(column.digest).where(column.destination_key == text_key(destination)).limit(1)
         return connection.execute(query).first() is None
@@ -81,7 +92,7 @@ class Uploads(FoldedProjection[list[Change]]):
         """Return those of some contents that are at a destination, by digest."""
         column = self.upload.c
         query = sa.select(column.uri, column.digest, column.size).where(
-            column.destination_key == text_key(destination)
+            column.destination_key == text_key(destination), column.condemned.is_(False)
         )
         found: dict[str, UploadedFile] = {}
         for part in _parts(digests):

@@ -143,6 +143,17 @@ class TestBesideUploads:
             world.mine.gc(dry_run=False)
         world.check_finished()
 
+    def test_what_is_kept_after_all_is_linked_and_not_sent_again(self, world):
+        _, frame = world.upload("a", "a.jpg")
+        with world.mine:
+            child = world.draft.create_snapshot()
+            assert child.delete_frames(["a"], delete_sources=True).kept == [frame.source]
+            again = SingleFrame(id="b", source=world.root / "a.jpg")
+            place = {"auto_upload_destination": world.place.url, "local_dataset_root_path": world.root}
+            assert child.add_frames([again], **place) == []
+        assert again.source == frame.source
+        world.mine.verify()
+
     def test_an_upload_that_comes_first_keeps_the_object(self, world):
         _, first = world.upload("a", "1.jpg")
         world.upload("twin", "1.jpg", engine=world.other)
