@@ -237,7 +237,7 @@ def decoded_parts(name: str) -> list[bytes]:
     is_safe = _UNSAFE.isdisjoint(parts) and len(parts) == name.count("/") + 1 and b"\0" not in decoded
     if not is_safe or not _ENCODED.fullmatch(name):
         raise PlaceError(
-            f"the name {name!r} is refused: its parts are percent-encoded, and none is empty, '.', '..' or holds "
+            f"the name {name!r} is refused: write it percent-encoded, and no part of it empty, '.', '..' or with "
             "a slash or a zero byte",
             permanent=True,
         )
