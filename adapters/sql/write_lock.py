@@ -15,18 +15,21 @@ _POLL_SECONDS = 0.001
 class WriteLock:
     """An exclusive lock between processes; within one, whoever takes it again has it.
 
-    The file stays open, since a commit takes little longer than opening one.
+    Whoever waits has taken a second lock, the turn, which everybody needs first. So one that gives the lock back and
+    wants it again at once does not get it before those that wait.
 
     Parameters
     ----------
     path : str
         The file, made if missing, as its folder is.
+    turn : str
+        The file of the turn.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, turn: str) -> None:
         self._guard = threading.Lock()
-        self._descriptor = -1
+        self._lock = _LockFile(path)
+        self._turn = _LockFile(turn)
         self._holders = 0
 
     @property
@@ -38,7 +41,7 @@ class WriteLock:
         """Take the lock; `TimeoutError` when another process holds it for so many seconds."""
         with self._guard:
             if self._holders == 0:
-                self._take(timeout)
+                self._take(time.monotonic() + timeout)
             self._holders += 1
 
     def release(self) -> None:
@@ -46,36 +49,58 @@ class WriteLock:
         with self._guard:
             self._holders -= 1
             if self._holders == 0:
-                unlock_descriptor(self._descriptor)
+                self._lock.give()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         with self._guard:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+            self._lock.close()
+            self._turn.close()
 
     def __del__(self) -> None:
         self.close()
 
-    def _take(self, timeout: float) -> None:
-        deadline = None
+    def _take(self, deadline: float) -> None:
+        try:
+            self._turn.take(deadline)
+            self._lock.take(deadline)
+        finally:
+            self._turn.give()
+
+
+class _LockFile:
+    """A locked file; it stays open, since a commit takes little longer than opening one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._is_held = False
+
+    def take(self, deadline: float) -> None:
         while not self._try():
-            now = time.monotonic()
-            deadline = now + timeout if deadline is None else deadline
-            if now >= deadline:
+            if time.monotonic() >= deadline:
                 raise TimeoutError(self._path)
             time.sleep(_POLL_SECONDS)
+
+    def give(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            unlock_descriptor(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor, self._is_held = -1, False
 
     def _try(self) -> bool:
         if self._descriptor < 0:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not lock_descriptor(self._descriptor, blocking=False):
+        self._is_held = lock_descriptor(self._descriptor, blocking=False)
+        if not self._is_held:
             return False
         if os.fstat(self._descriptor).st_nlink:
             return True
         # The file was deleted: others lock a new one.
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self.close()
         return self._try()

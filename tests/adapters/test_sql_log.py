@@ -6,23 +6,24 @@ import gc
 import itertools
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import PATIENCE
+from patience import PATIENCE, join
 from sqlalchemy import event
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql import log_reads
+from framelode.adapters.sql import log_reads, write_lock
 from framelode.adapters.sql import sqlite as database_module
 from framelode.adapters.sql.log import SqlLog
 from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.adapters.sql.sqlite import SqliteDatabase, needs_write_lock
+from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.adapters.sql.write_lock import WriteLock
 from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.errors import (
@@ -429,22 +430,7 @@ class TestDatabase:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
 
-    @pytest.mark.parametrize(
-        ("version", "affected"),
-        [
-            ((3, 6, 23), False),
-            ((3, 7, 0), True),
-            ((3, 40, 1), True),
-            ((3, 51, 2), True),
-            ((3, 51, 3), False),
-            ((3, 52, 0), False),
-        ],
-    )
-    def test_affected_releases_write_one_at_a_time(self, version, affected):
-        assert needs_write_lock(version) == affected
-
-    def test_the_lock_is_held_until_the_commit_has_returned(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(database_module, "needs_write_lock", lambda: True)
+    def test_the_lock_is_held_until_the_commit_has_returned(self, tmp_path):
         with closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
             lock, held = log.database._file_lock, []
             log.append(append(batch("a")), lambda connection: held.append(lock.is_locked))
@@ -452,7 +438,7 @@ class TestDatabase:
             assert not lock.is_locked
 
     def test_a_lock_whose_file_was_deleted_is_taken_on_the_new_one(self, tmp_path):
-        one, two = (WriteLock(str(tmp_path / "lock")) for _ in range(2))
+        one, two = (WriteLock(str(tmp_path / "lock"), str(tmp_path / "turn")) for _ in range(2))
         one.acquire(1)
         one.release()
         (tmp_path / "lock").unlink()
@@ -470,11 +456,34 @@ class TestDatabase:
         one.close()
         two.close()
 
-    def test_releases_without_the_fault_take_no_lock(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(database_module, "needs_write_lock", lambda: False)
-        with closing(SqlLog(SqliteDatabase(tmp_path / "log.db"), lambda: 0, lambda: "x")) as log:
-            log.append(append(batch("a")))
-        assert not (tmp_path / "log.db-lock").exists()
+    def test_one_that_waits_has_the_lock_before_who_had_it_last(self, tmp_path, monkeypatch):
+        hog, other = (WriteLock(str(tmp_path / "lock"), str(tmp_path / "turn")) for _ in range(2))
+        waits, order, sleep = threading.Event(), [], time.sleep
+
+        def wait(seconds):
+            waits.set()
+            sleep(seconds)
+
+        def write():
+            other.acquire(PATIENCE)
+            order.append("other")
+            other.release()
+
+        monkeypatch.setattr(write_lock.time, "sleep", wait)
+        hog.acquire(1)
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            assert waits.wait(PATIENCE)
+        finally:
+            hog.release()
+        hog.acquire(PATIENCE)
+        order.append("hog")
+        hog.release()
+        join(writer)
+        assert order == ["other", "hog"]
+        hog.close()
+        other.close()
 
     def test_closing_twice_is_no_error(self, log):
         log.close()
