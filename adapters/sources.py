@@ -22,6 +22,7 @@ IN_PROCESS = ("memory", "data")
 """Schemes of contents that are on no machine but this."""
 
 _GONE = {404, 410}
+_SHOWN = 2000
 
 
 @contextmanager
@@ -47,10 +48,16 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{shorten(uri)} cannot be read: {_told(error)}{way_out(uri, error)}") from error
+        raise UsageError(f"{shown(uri)} cannot be read: {_told(error)}{way_out(uri, error)}") from error
     except Exception as error:
         # Each filesystem has errors of its own.
-        raise StorageError(f"{shorten(path_or_uri(uri))} cannot be read: {_told(error)}") from error
+        raise StorageError(f"{shown(uri)} cannot be read: {_told(error)}") from error
+
+
+def shown(uri: str) -> str:
+    """Return how messages name what is at a URI: whole, unless it holds its content itself, as ``data:`` does."""
+    place = path_or_uri(uri) or uri
+    return repr(place) if len(place) <= _SHOWN else shorten(place)
 
 
 def _told(error: Exception) -> str:
@@ -59,12 +66,12 @@ def _told(error: Exception) -> str:
 
 def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
     """Return the error for what a filesystem calls missing; that of the web calls whatever fails so."""
-    shown, cause = shorten(path_or_uri(uri)), error.__cause__
+    place, cause = shown(uri), error.__cause__
     status = getattr(cause, "status", None)
     if uri.partition(":")[0].lower() not in {"http", "https"} or cause is None or status in _GONE:
-        return NotFoundError(f"there is no file {shown}")
+        return NotFoundError(f"there is no file {place}")
     reason = f"the server answered {status}" if status else type(cause).__name__
-    return StorageError(f"{shown} cannot be read: {reason}")
+    return StorageError(f"{place} cannot be read: {reason}")
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
@@ -78,10 +85,10 @@ def plain_file(uri: str) -> Path:
     """Return the path of a ``file:///`` URI; anything but a regular file is refused."""
     path = Path(path_or_uri(uri) or "")
     if "\0" in str(path):
-        raise InvalidValueError(f"{shorten(str(path))} is no path of this machine: it holds a NUL")
+        raise InvalidValueError(f"{shown(uri)} is no path of this machine: it holds a NUL")
     # A pipe or a device could block for ever.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidValueError(f"{shorten(str(path))} is no plain file")
+        raise InvalidValueError(f"{shown(uri)} is no plain file")
     return path
 
 

@@ -60,4 +60,5 @@ class FiledRecord(Record):
         return {mask.id: local_path(mask.uri) for mask in masks}
 
     def _nothing(self, what: str) -> NotFoundError:
-        return NotFoundError(f"frame {self.id!r} has no {what}")
+        which = "the frame" if self.id is None else f"frame {self.id!r}"
+        return NotFoundError(f"{which} has no {what}")

@@ -9,8 +9,8 @@ from blake3 import blake3
 
 from ...engine.errors import IntegrityError
 from ...engine.given_hashes import HASH_PREFIX, other_hasher
-from ...engine.validation import shorten
 from ...engine.wire import path_or_uri
+from ..sources import shown
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +48,7 @@ class Expectation(msgspec.Struct, frozen=True):
     def differs(self, what: str, found: object, expected: object) -> IntegrityError:
         """Return the error for a content that is another one."""
         place = path_or_uri(self.uri) or self.uri
-        message = f"{shorten(place)} has the {what} {found}, the frame says {expected}: it changed after it was registered"
+        message = f"{shown(self.uri)} has the {what} {found}, the frame says {expected}: it changed after it was registered"
         return IntegrityError(message, file=place)
 
 

@@ -10,8 +10,7 @@ from ...engine.blob_place import CHUNK_BYTES
 from ...engine.blob_uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
 from ...engine.given_hashes import HASH_PREFIX
-from ...engine.validation import shorten
-from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file
+from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file, shown
 from .cache import Known, LocalCache, suffix_of
 from .expectation import Expectation
 
@@ -127,9 +126,9 @@ def _check_file(expected: Expectation) -> str:
         if expected.hash is not None:
             _sum_of(expected, path, *identity)
     except FileNotFoundError:
-        raise NotFoundError(f"there is no file {shorten(expected.uri)}") from None
+        raise NotFoundError(f"there is no file {shown(expected.uri)}") from None
     except OSError as error:
-        raise StorageError(f"{expected.uri} cannot be read: {error.strerror or error}") from error
+        raise StorageError(f"{shown(expected.uri)} cannot be read: {error.strerror or error}") from error
     return path
 
 

@@ -337,7 +337,7 @@ def test_what_is_not_there_is_said(tmp_path):
         frame.get_local_mask("dog")
     with pytest.raises(NotFoundError, match="frame 'f' has no preview"):
         frame.get_local_preview()
-    with pytest.raises(NotFoundError, match="frame None has no source"):
+    with pytest.raises(NotFoundError, match="the frame has no source"):
         SingleFrame().get_local_source()
     assert SingleFrame().get_local_masks() == {}
     with pytest.raises(InvalidValueError, match="holds a NUL"):
@@ -374,6 +374,13 @@ def test_a_server_that_refuses_or_is_down_does_not_say_that_nothing_is_there():
             join(thread)
     with pytest.raises(StorageError, match="cannot be read: ClientConnector"):
         SingleFrame(source=f"{url}/a.jpg").get_local_source()
+
+
+@pytest.mark.parametrize("place", ["memory://", "/", "http://127.0.0.1:9/"])
+def test_what_cannot_be_had_is_named_whole(place):
+    source = f"{place}{'a folder/' * 20}a.jpg"
+    with pytest.raises((NotFoundError, StorageError), match=repr(source)):
+        SingleFrame(source=source).get_local_source()
 
 
 def test_paths_in_the_cache_are_absolute(afar, tmp_path, monkeypatch):
