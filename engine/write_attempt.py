@@ -92,10 +92,13 @@ class Attempt:
 
     def renew(self) -> None:
         """Encode the part again if what its frames were linked to is gone, or about to go."""
-        links = self.request.links
-        if links is not None and not links.hold():
-            links.undo()
+        if not self.holds():
+            self.put_back()
             self._encode()
+
+    def holds(self) -> bool:
+        """Say whether all is there that its frames were linked to; if so, the guards are what they have to be now."""
+        return self.request.links is None or self.request.links.hold()
 
     @property
     def uploaded(self) -> Collection[str]:

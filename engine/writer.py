@@ -201,6 +201,8 @@ class FrameWriter:
             attempt.renew()
             try:
                 with patiently(self._log, tries):
+                    if tries and not attempt.holds():  # others wrote until the log was free
+                        continue
                     batches, header = self._attempt(attempt)
             except StreamConflictError:
                 continue

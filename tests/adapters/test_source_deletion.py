@@ -17,6 +17,7 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.source_removal import SourceRemoval
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.engine.blob_place import PlaceError
+from framelode.engine.events import SourcesRestored
 from framelode.engine.source_commands import SourceCommands
 from framelode.engine.writer import FrameWriter
 
@@ -195,6 +196,29 @@ class TestBesideUploads:
         world.upload("c", "1.jpg")
         assert sent == []
         assert world.sources() == {"a": first.source, "c": first.source}
+        world.check_finished()
+
+    def test_an_upload_ends_beside_deletions_that_are_always_faster(self, world, monkeypatch):
+        log, append, acts = world.mine.log, FrameWriter._append, []
+        exclusive = log.exclusive
+
+        def delete_another():
+            acts.append(world.other.commands._record_sources(SourcesRestored, ["s3://elsewhere/x"]))
+
+        def append_late(*arguments):
+            if not log.database.is_exclusive:
+                delete_another()
+            return append(*arguments)
+
+        def exclusive_late():
+            delete_another()
+            return exclusive()
+
+        world.upload("a", "1.jpg")
+        monkeypatch.setattr(FrameWriter, "_append", append_late)
+        monkeypatch.setattr(log, "exclusive", exclusive_late)
+        assert world.upload("b", "1.jpg")[0] == []
+        assert len(acts) < 10
         world.check_finished()
 
     def test_a_name_whose_deletion_was_cut_off_is_not_taken(self, world):
