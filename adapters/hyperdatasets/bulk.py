@@ -94,8 +94,12 @@ class BulkContext:
         self._gather("add", frame, warn=warn_on_duplicate_frames)
 
     def update_frame(self, frame: SingleFrame | FrameGroup) -> None:
-        """Update a frame with the next flush: merged when `allow_update` is set, else as an add."""
-        self._gather("update" if self._allow_update else "add", frame)
+        """Update a frame with the next flush: merged when `allow_update` is set, else as an add.
+
+        What the version holds of it stays when its upload fails.
+        """
+        # Without uploads an add does the same, and is recorded together with others.
+        self._gather("update" if self._allow_update or self._upload else "add", frame)
 
     def delete_frame(self, frame: SingleFrame | FrameGroup | str, delete_sources: bool = False) -> None:
         """Delete a frame with the next flush; see `DatasetVersion.delete_frames`.
@@ -167,7 +171,8 @@ class BulkContext:
             case "delete":
                 report = writer.delete(frames)
             case "update":
-                report = writer.update(frames, without_fields=[], root=self._root, upload=self._upload)
+                fields = [] if self._allow_update else None
+                report = writer.update(frames, without_fields=fields, root=self._root, upload=self._upload)
             case _:
                 report = writer.add(
                     frames, warn_on_duplicates=run[0].warn, root=self._root, upload=self._upload

@@ -657,6 +657,19 @@ class TestArguments:
         assert version.add_frames([inside], auto_upload_destination=f"{tmp_path}/out") == []
         assert inside.source.startswith(f"{tmp_path}/out/")
 
+    @pytest.mark.parametrize("allow_update", [True, False])
+    def test_what_a_bulk_context_cannot_update_stays(self, draft, root, allow_update):
+        path = file(root, "a.jpg", b"a")
+        draft.add_frames([SingleFrame(id="a", source=path), SingleFrame(id="b", source=path)])
+        place = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+        bulk = draft.get_bulk_context(allow_update=allow_update, **place)
+        bulk.update_frame(SingleFrame(id="a", source=root / "none.jpg"))
+        bulk.update_frame(SingleFrame(id="b", source=path))
+        with pytest.raises(FramesRejected, match=r"none\.jpg"):
+            bulk.flush()
+        assert draft.get_single_frame("a").source == str(path)
+        assert draft.get_single_frame("b").source.startswith("blobs:")
+
     def test_an_object_made_with_a_root_has_it_for_all_that_it_writes(self, engine, draft, root, tmp_path):
         path = file(root, "sub/a.jpg", b"a")
         expected = SingleFrame(source=path).derive_id(root)
