@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 from ...engine.blob_place import CHUNK_BYTES
@@ -55,15 +56,16 @@ def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
         return None
     try:
         identity = _identity(str(path))
-        _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), *identity)
-    except IntegrityError:
-        with suppress(OSError):  # what cannot be dropped cannot be replaced either, and that is said then
-            path.unlink()
-        return None
+        try:
+            _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), *identity)
+        except IntegrityError:
+            with suppress(OSError):  # what cannot be dropped cannot be replaced either, and that is said then
+                path.unlink()
+            return None
+        if expected.size not in {None, identity[0]} or (expected.hash and expected.digest is None):
+            _sum_of(expected, str(path), *identity)
     except OSError:  # dropped by another process just now
         return None
-    if expected.size not in {None, identity[0]} or (expected.hash and expected.digest is None):
-        _sum_of(expected, str(path), *identity)
     return str(path)
 
 
@@ -106,30 +108,39 @@ def _fetch_blob(expected: Expectation) -> str:
     with current_blobs() as store:
         local = store.local_path(digest)
     whole = Expectation(expected.uri, expected.size, HASH_PREFIX + digest)
-    if local is not None:
-        _sum_of(whole, local, *_identity(local))
-        path = local
-    else:
+    if local is None:
         cache = LocalCache.of_user()
         path = _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
-    if expected.hash and expected.digest != digest:
-        _sum_of(expected, path, *_identity(path))
+    else:
+        path = local
+    with _readable(expected.uri):
+        if local is not None:
+            _sum_of(whole, path, *_identity(path))
+        if expected.hash and expected.digest != digest:
+            _sum_of(expected, path, *_identity(path))
     return path
 
 
 def _check_file(expected: Expectation) -> str:
-    try:
+    with _readable(expected.uri):
         path = str(plain_file(expected.uri))
         identity = _identity(path)
         if expected.size is not None and identity[0] != expected.size:
             raise expected.differs("size", identity[0], expected.size)
         if expected.hash is not None:
             _sum_of(expected, path, *identity)
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {shown(expected.uri)}") from None
-    except OSError as error:
-        raise StorageError(f"{shown(expected.uri)} cannot be read: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def _readable(uri: str) -> Generator[None, None, None]:
+    """Say of a file on this machine why it cannot be read: it may also go while it is compared."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {shown(uri)}") from None
+    except OSError as error:
+        raise StorageError(f"{shown(uri)} cannot be read: {error.strerror or error}") from error
 
 
 @lru_cache(_SUMS_KEPT)

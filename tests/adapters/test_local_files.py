@@ -27,6 +27,7 @@ from framelode import (
     StorageError,
     UsageError,
 )
+from framelode.adapters.local_files import fetching
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +173,24 @@ def test_what_was_fetched_for_one_frame_is_compared_with_what_another_says(tmp_p
         SingleFrame(source=uri, **registered).get_local_source()
 
 
+def test_what_others_drop_while_it_is_compared_is_fetched_again(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    frame = SingleFrame(source=f"local://{tmp_path}/a.jpg", hash=f"md5:{md5(b'picture').hexdigest()}")
+    for compared in (1, 2):
+        path, real, times = frame.get_local_source(), fetching._sum_of, iter(range(compared))
+        fetching._sum_of.cache_clear()
+
+        def drop(*arguments):
+            if next(times, None) == compared - 1:  # noqa: B023
+                Path(path).unlink()  # noqa: B023
+            real(*arguments)  # noqa: B023
+
+        with monkeypatch.context() as patched:
+            patched.setattr(fetching, "_sum_of", drop)
+            assert frame.get_local_source() == path
+        assert Path(path).read_bytes() == b"picture"
+
+
 def test_a_hash_that_is_no_digest_leads_nowhere(tmp_path, afar):
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     uri = afar("a.jpg", b"picture")
@@ -269,7 +288,7 @@ def test_what_is_in_a_cache_of_somebody_else_is_read(afar, monkeypatch):
         SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source()
 
 
-def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path):
+def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path, monkeypatch):
     with framelode.connect(tmp_path / "engine") as engine:
         stored = engine.blobs.put(b"picture")
         frame = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", size=7)
@@ -279,6 +298,11 @@ def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path):
         os.utime(path, (1, 1))
         with pytest.raises(IntegrityError):
             frame.get_local_source()
+        with monkeypatch.context() as patched:
+            identity = fetching._identity
+            patched.setattr(fetching, "_identity", lambda path: Path(path).unlink() or identity(path))
+            with pytest.raises(NotFoundError, match="there is no file 'blobs:"):
+                frame.get_local_source()
         missing = SingleFrame(source=f"blobs:{'0' * 64}/a.jpg")
         with pytest.raises(NotFoundError):
             missing.get_local_source()
