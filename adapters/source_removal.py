@@ -36,6 +36,7 @@ class SourceRemoval:
         self._engine = engine
         self._workers = Workers(_THREADS, "framelode-removal")
         self._seen = 0
+        self._late: set[str] = set()
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
@@ -43,7 +44,7 @@ class SourceRemoval:
         commands = self._engine.commands
         try:
             while condemned := self._waiting():
-                self._seen = self._engine.log.head().position
+                self._seen, self._late = self._engine.log.head().position, set()
                 named = self._named(condemned)
                 commands.restore_sources(_only(condemned, named))
                 doomed = _only(condemned, condemned.keys() - named)
@@ -63,10 +64,11 @@ class SourceRemoval:
         return set(map(canonical_uri, named_among(engine.log, engine.states, engine.version_ids(), meant)))
 
     def _named_since(self) -> set[str]:
-        """Return what frames name that were written since this was asked last."""
+        """Return what frames name that were written since all were looked at; only those written since the last call are read."""
         log = self._engine.log
         after, self._seen = self._seen, log.head().position
-        return set(map(canonical_uri, uris_after(log, after)))
+        self._late.update(map(canonical_uri, uris_after(log, after)))
+        return self._late
 
     def _delete(self, uris: Sequence[str]) -> list[str]:
         """Delete files; returns those that are gone."""

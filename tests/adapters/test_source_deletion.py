@@ -16,6 +16,7 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.source_removal import SourceRemoval
 from framelode.adapters.uploads.objects import ObjectDestination
+from framelode.engine import source_commands
 from framelode.engine.blob_place import PlaceError
 from framelode.engine.events import SourcesRestored
 from framelode.engine.source_commands import SourceCommands
@@ -260,17 +261,23 @@ class TestBesideUploads:
         world.check_finished()
 
     def test_frames_added_by_hand_while_it_looks_around_keep_the_object(self, world, monkeypatch):
+        """Whichever of the parts that are deleted at once it is in."""
         _, first = world.upload("a", "1.jpg")
+        _, second = world.upload("b", "2.jpg")
+        _, third = world.upload("c", "3.jpg")
         real = SourceCommands.delete_sources
-        late = iter([SingleFrame(id="b", source=first.source, hash=first.hash)])
+        late = iter(
+            [SingleFrame(id=f"late {n}", source=f.source, hash=f.hash) for n, f in enumerate((first, third))]
+        )
 
         def call(commands, *arguments):
             world.version(world.other).add_frames(list(late))
             return real(commands, *arguments)
 
         monkeypatch.setattr(SourceCommands, "delete_sources", call)
-        result = world.delete("a")
-        assert (result.deleted, result.kept) == ([], [first.source])
+        monkeypatch.setattr(source_commands, "DELETED_AT_ONCE", 1)
+        result = world.delete("a", "b", "c")
+        assert (result.deleted, result.kept) == ([second.source], [first.source, third.source])
         world.check_finished()
 
 
