@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ...engine.blob_uris import SCHEME
 from ...engine.errors import NotFoundError, PublishedError, UsageError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
@@ -355,7 +356,11 @@ class FrameWrites(VersionHandle):
         if destination is None and self._target is not None:
             destination = self._target.destination
         target = check_target(destination, self._root if root is None else root)
-        return msgspec.structs.replace(options, target=target) if target else None
+        if target is None:
+            return None
+        if target.destination == SCHEME:
+            _ = self._engine.blobs  # an engine without a store says so here, not when a bulk context is full
+        return msgspec.structs.replace(options, target=target)
 
     def _refresh(self, wanted: bool, report: WriteReport) -> None:
         """Commit what a call has written; a repeated command only where its first time was cut off before that."""

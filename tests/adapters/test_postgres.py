@@ -63,6 +63,10 @@ class TestConnect:
     def test_blobs_have_no_place_until_they_are_told(self, engine, postgres_url, tmp_path):
         with pytest.raises(UsageError, match="no place for file contents.*blobs="):
             engine.blobs.put(b"content")
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        with pytest.raises(UsageError, match="no place for file contents"):
+            draft.get_bulk_context(auto_upload_destination="blobs:", local_dataset_root_path=tmp_path)
         with closing(framelode.connect(postgres_url, blobs=tmp_path / "blobs")) as told:
             digest = told.blobs.put(b"content").digest
         with closing(framelode.connect(postgres_url)) as again:
