@@ -109,7 +109,9 @@ class BlobAccess:
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
     ) -> ScrubFindings:
         """Read every blob, and look for those that frames name."""
-        return self.store.scrub(progress=progress, expected=self.referenced(executor), executor=executor)
+        found = self.store.scrub(progress=progress, expected=self.referenced(executor), executor=executor)
+        found.missing = self._lost(found.missing)
+        return found
 
     def missing(self) -> list[str]:
         """Return the blobs that frames name and the store does not have."""
@@ -118,7 +120,15 @@ class BlobAccess:
             if self._names.is_empty(connection):
                 return []
         named = sorted(self.referenced())
-        return [digest for digest in named if digest not in self.store] if self._url else named
+        if not self._url:
+            return named
+        there = set(self.store.present(named))
+        return self._lost([digest for digest in named if digest not in there])
+
+    def _lost(self, missing: list[str]) -> list[str]:
+        """Return those of some missing blobs that are named all the same: others went with their frames meanwhile."""
+        named = self.referenced() if missing else set[str]()
+        return [digest for digest in missing if digest in named and digest not in self.store]
 
     def problems(
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
@@ -129,6 +139,6 @@ class BlobAccess:
             return 0, []
         found = self.store.scrub(wanted, progress, executor=executor)
         path = self.store.place.path
-        problems = [f"blob {digest} is missing: {path(digest)}" for digest in found.missing]
+        problems = [f"blob {digest} is missing: {path(digest)}" for digest in self._lost(found.missing)]
         problems += [f"blob {digest} is damaged: {path(digest)}" for digest in found.altered]
         return len(wanted), problems

@@ -11,6 +11,7 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
+from framelode.engine import blob_scrub
 from framelode.engine.blob_guard import BlobGuard
 from framelode.engine.blob_ledger import BLOBS_STREAM
 from framelode.engine.blob_uris import BlobUri, blob_uri, digests_named, parse_blob_uri
@@ -384,6 +385,34 @@ class TestGuards:
 
 
 class TestScrub:
+    @pytest.mark.parametrize("look", ["verify", "scrub", "missing"])
+    def test_what_is_deleted_while_it_looks_is_not_missed(self, engine, draft, monkeypatch, look):
+        kept, *gone = put(engine, "kept", "gone", "too")
+        draft.add_frames([frame(digest, digest) for digest in (kept, *gone)])
+        deletions = iter(gone)
+
+        def deleted_right_after(digests):
+            found = list(digests)
+            for digest in deletions:
+                assert draft.delete_frames([digest], delete_sources=True).deleted
+            return found
+
+        hash_all, present = blob_scrub._hash_all, type(engine.blobs).present
+        monkeypatch.setattr(
+            blob_scrub, "_hash_all", lambda place, digests: hash_all(place, deleted_right_after(digests))
+        )
+        monkeypatch.setattr(
+            type(engine.blobs), "present", lambda store, digests: present(store, deleted_right_after(digests))
+        )
+        match look:
+            case "verify":
+                assert engine.verify(blobs=True).problems == []
+            case "scrub":
+                assert engine.scrub().missing == []
+            case _:
+                assert engine._blobs.missing() == []
+        assert list(deletions) == []
+
     def test_damage_is_found(self, engine, draft):
         good, missing, altered = put(engine, "good", "missing", "altered")
         draft.add_frames(
