@@ -87,6 +87,10 @@ class FramesRejected(FramelodeError):  # noqa: N818 - a report of refused frames
         super().__init__(f"{'a frame was refused' if len(failures) == 1 else several}: {first}")
         self.failures = failures
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the failures: what a worker process raises has to arrive."""
+        return type(self), (self.failures,), self.__dict__
+
 
 class IntegrityError(FramelodeError):
     """Stored data is damaged or was altered: stop and look.

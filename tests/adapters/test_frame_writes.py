@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 
 import pytest
 from fsspec.callbacks import Callback
@@ -95,6 +96,8 @@ class TestMerges:
         assert failure["frame"] is clash
         assert failure["error_type"] == "validation"
         assert {frame.id for frame in draft} == {"a", "b"}
+        arrived = pickle.loads(pickle.dumps(caught.value))
+        assert (str(arrived), arrived.failures) == (str(caught.value), caught.value.failures)
 
     def test_all_into_one_id_count_in_order(self, engine, draft):
         frames = [
