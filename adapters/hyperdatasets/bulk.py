@@ -83,7 +83,8 @@ class BulkContext:
         self._refresh = bool(refresh_version_stats)
         self._upload = dv._upload(auto_upload_destination, local_dataset_root_path)  # noqa: SLF001
         target = None if self._upload is None else self._upload.target
-        self._root = check_root(local_dataset_root_path) if target is None else target.root
+        own = check_root(local_dataset_root_path) or dv._root  # noqa: SLF001
+        self._root = own if target is None else target.root
         self._allow_update = bool(allow_update)
         self._lock = threading.Lock()
         self._changes: list[GatheredChange] = []

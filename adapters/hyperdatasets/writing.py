@@ -101,7 +101,7 @@ class VersionWriter:
     def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
         """Give a frame the id that it would get when it is added, unless it has one."""
         if frame.id is None:
-            FrameEncoder(self._engine.new_id, root or self._root).give_id(frame)
+            FrameEncoder(self._engine.new_id, self._root_of(root)).give_id(frame)
 
     def add(
         self,

@@ -683,6 +683,7 @@ class TestArguments:
             version.update_frames(frames[2:3], without_fields=["sources"])
             with version.get_bulk_context() as bulk:
                 bulk.add_frame(frames[3])
+            assert version.get_bulk_context(local_dataset_root_path=root) is bulk
             version.add_frames(frames[4:], auto_upload_destination="blobs:")
             assert {frame.id for frame in frames} == {expected}
             version.add_dicts([{"sources": [{"id": "default", "uri": path.as_uri()}]}])
