@@ -21,13 +21,11 @@ class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):
 
     Arguments that many methods share:
 
-    dataset_id, dataset_name, dataset_project : str, optional
-        The dataset, by id or by name, and its project, which is needed where several have that name.
-    version_id, version_name : str, optional
-        The version, by id or by name; without either the dataset's current one. `create_snapshot` and what reads frames,
-        called on an object without any of these five, mean that version.
-    as_of : int or datetime, optional
-        The moment to read at, a position of the log or an aware datetime (ours).
+    - `dataset_id`, `dataset_name`, `dataset_project`: the dataset, by id or by name, and its project, which is needed
+      where several have that name.
+    - `version_id`, `version_name`: the version, by id or by name; without either the dataset's current one. `create_snapshot`
+      and what reads frames, called on an object without any of these five, mean that version.
+    - `as_of`: the moment to read at, a position of the log or an aware datetime (ours).
     """
 
     Frame: ClassVar[Any] = SingleFrame | FrameGroup
