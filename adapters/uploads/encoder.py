@@ -17,6 +17,7 @@ from ...engine.given_hashes import hash_file
 from ...engine.relocation import check_sources, local_uris, other_hashes, put_back, relocate, sources_of
 from ...engine.source_ledger import SOURCES_STREAM, SourceLedger
 from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
+from ...engine.validation import printable
 from ...engine.wire import Source, path_or_uri
 from ...engine.workers import DISK_THREADS, Workers
 from .service import MappedUploader
@@ -204,7 +205,7 @@ class _Uploads(msgspec.Struct, frozen=True):
         except FramelodeError as error:
             errors.append(str(error))
         if errors:
-            return "; ".join(errors)
+            return "; ".join(map(printable, errors))  # names of files hold anything
         if uploads := [uri for uri in uris if uri in self.placed]:
             links.add(frame, uploads, self.placed)
         return None

@@ -266,6 +266,16 @@ class TestFailures:
         assert draft.add_frames([missing, bad_mask], **options) == []
         assert len(draft) == 3
 
+    def test_what_fails_is_named_in_one_line_that_can_be_printed(self, draft, root):
+        names = (os.fsdecode(b"\xff.jpg"), "line\nbreak.jpg", "\x1b[31m.jpg")
+        frames = [SingleFrame(source=root / name) for name in names]
+        options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
+        for failure, shown in zip(
+            draft.add_frames(frames, **options), (r"/\udcff", r"line\nbreak", r"/\x1b[31m"), strict=True
+        ):
+            assert f"{shown}.jpg cannot be read" in failure["error"]
+            assert failure["error"].isprintable()
+
     def test_one_failed_source_drops_its_whole_group(self, draft, options, root):
         group = FrameGroup(frames={"left": SingleFrame(source=file(root, "l.jpg", b"l"))})
         group["right"] = SingleFrame(source=root / "none.jpg")
