@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ _ALIASED = 100_000
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("bool", "float", "int", "null")}
 _COLLECTIONS = {_TAG + "map", _TAG + "seq", _TAG + "omap"}
+_of_thread = threading.local()
 _TEXTS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
 
 
@@ -111,13 +112,15 @@ def resolves_to_text(plain: str) -> bool:
     return str(_library().resolver.resolve(ScalarNode, plain, (True, False))) == f"{_TAG}str"
 
 
-@lru_cache(maxsize=1)
 def _library() -> Any:
-    try:
-        from ruamel.yaml import YAML
-    except ImportError as error:
-        raise UsageError("pinned datasets need ruamel.yaml: pip install 'framelode[pins]'") from error
-    return YAML(typ="safe", pure=True)
+    """Return this thread's reader: one keeps what it is reading."""
+    if not hasattr(_of_thread, "reader"):
+        try:
+            from ruamel.yaml import YAML
+        except ImportError as error:
+            raise UsageError("pinned datasets need ruamel.yaml: pip install 'framelode[pins]'") from error
+        _of_thread.reader = YAML(typ="safe", pure=True)
+    return _of_thread.reader
 
 
 def _refusal_of(error: Exception, text: str, path: str, builder: _Builder) -> InvalidValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from framelode.adapters.pinned_datasets import (
     URLDatasetLock,
 )
 from framelode.adapters.pinned_datasets import lock_file as lock_files
+from framelode.adapters.pinned_datasets import yaml_tree
 from framelode.adapters.pinned_datasets.document import Document
 from framelode.adapters.pinned_datasets.lock_file import LockFile
 from framelode.adapters.pinned_datasets.manifest import Manifest
@@ -335,6 +337,20 @@ texts = st.text(
 ) | st.sampled_from(
     ["true", "No", "1", "0123", "1e5", "0x1f", "2024-01-01", "1:30", "~", "null", "-", "- a", "a: b", "a #b", " a"]
 )  # fmt: skip
+
+
+def test_threads_read_at_the_same_time(monkeypatch):
+    take, others = yaml_tree._Builder.take, []
+
+    def late(builder, event):
+        if builder._path == "one" and not others:
+            with ThreadPoolExecutor(1) as pool:
+                others.append(pool.submit(parse_yaml, "b: [2, 3]", "other").result())
+        take(builder, event)
+
+    monkeypatch.setattr(yaml_tree._Builder, "take", late)
+    found = [to_python(tree, "") for tree in (parse_yaml("a: {x: 1}", "one"), *others)]
+    assert found == [{"a": {"x": 1}}, {"b": [2, 3]}]
 
 
 @settings(max_examples=150)
