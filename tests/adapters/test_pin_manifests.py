@@ -20,9 +20,9 @@ from framelode.adapters.pinned_datasets import (
     FileInfo,
     Meta,
     URLDatasetLock,
+    yaml_tree,
 )
 from framelode.adapters.pinned_datasets import lock_file as lock_files
-from framelode.adapters.pinned_datasets import yaml_tree
 from framelode.adapters.pinned_datasets.document import Document
 from framelode.adapters.pinned_datasets.lock_file import LockFile
 from framelode.adapters.pinned_datasets.manifest import Manifest
