@@ -26,8 +26,8 @@ class _Array(Protocol):
 
 
 def refusal(path: str, value: object, allowed: str) -> InvalidValueError:
-    """Return the error that names a field, the value refused and what is allowed."""
-    return InvalidValueError(f"{path}: {shorten(value)} is refused; allowed: {allowed}")
+    """Return the error that names a field, if it is about one, the value refused and what is allowed."""
+    return InvalidValueError(f"{path}{': ' * bool(path)}{shorten(value)} is refused; allowed: {allowed}")
 
 
 class About:
@@ -174,7 +174,7 @@ def is_series(value: object) -> bool:
 def fields(wire: object, allowed: Collection[str], path: str) -> dict[str, Any]:
     """Return the fields of a wire form that are set, refusing unknown ones by name."""
     if not isinstance(wire, (dict, Mapping)):
-        raise refusal(path or "frame", wire, "a dict")
+        raise refusal(path, wire, "a dict")
     for key in wire:
         if key not in allowed:
             known = ", ".join(sorted(allowed))

@@ -758,7 +758,7 @@ class TestWireForm:
             frame_from_dict({"id": "w", **wire})
 
     def test_refused_as_a_whole(self):
-        with pytest.raises(InvalidValueError, match="frame: 5 is refused; allowed: a dict"):
+        with pytest.raises(InvalidValueError, match="^frame: 5 is refused; allowed: a dict"):
             frame_from_dict(5)
         with pytest.raises(InvalidValueError, match="id: True is refused"):
             frame_from_dict({"id": True})
