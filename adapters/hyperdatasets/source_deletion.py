@@ -41,6 +41,10 @@ class SourceDeletion(msgspec.Struct):
     kept: list[str] = []
     failures: list[dict[str, str]] = []
 
+    def __repr__(self) -> str:
+        counts = (f"{name}={len(getattr(self, name)):,}" for name in self.__struct_fields__)
+        return f"SourceDeletion({', '.join(counts)})"
+
 
 class SourceDeleter:
     """Deletes sources in three steps: look, delete and condemn with the frames, delete what nobody names any more.

@@ -935,6 +935,7 @@ class TestDeleteSources:
             result = draft.delete_frames(["a", "b"], delete_sources=True)
         assert result.deleted == [uris["b"]]
         assert result.failures == [{"uri": uris["a"], "error": "not today"}]
+        assert repr(result) == "SourceDeletion(deleted=1, kept=0, failures=1)"
         assert len(draft) == 0
 
     def test_the_bulk_context_deletes_sources_too(self, engine, draft, root):
