@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from ...engine.errors import InvalidValueError, NotFoundError, StorageError, UsageError
+from ...engine.files import from_home
 from ...engine.validation import shorten
 from ..uploads.target import without_account
 from .document import parse_mapping
@@ -92,7 +93,7 @@ def _local_folder(url: str, root: Path) -> Path | None:
     elif "://" in url:
         return None
     else:
-        place = root / Path(url).expanduser()
+        place = root / from_home(url)
     if place.is_dir():
         return place
     if parts is None and _HOST_PATH.match(url):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
+from ...engine.files import from_home
 from ...engine.object_errors import reason
 from ...engine.validation import shorten
 from ..sources import missing
@@ -74,7 +75,7 @@ def _parts(url: str, root: Path) -> tuple[str, str]:
         # As fsspec reads it, which does not decode.
         return "file", url.removeprefix("file://")
     if "://" not in url and "::" not in url:
-        return "file", str(root / Path(url).expanduser())
+        return "file", str(root / from_home(url))
     scheme = url.partition("::" if "::" in url.partition("://")[0] else "://")[0].lower()
     if scheme == "remote":
         raise UsageError(

@@ -297,6 +297,7 @@ class TestOtherFilesystems:
             ("memory://none/at/all", NotFoundError),
             ("nothing://x/y", UsageError),
             ("remote://storage/x", UsageError),
+            ("~nobody-of-that-name/x", UsageError),
             ("no/such/file", NotFoundError),
             ("file:///no/such/file", NotFoundError),
             ("", InvalidValueError),
