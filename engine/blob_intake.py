@@ -224,7 +224,7 @@ class Intake:
 
     def _write(self, outcome: Outcome, is_known: bool) -> None:
         """Write a content that was read, unless somebody relies on it already."""
-        if is_known and self._place.size(outcome.digest) == outcome.size:
+        if is_known and outcome.digest not in self._gone and self._place.size(outcome.digest) == outcome.size:
             self._done.add(outcome.digest)
             return
         outcome.is_new = True
@@ -271,35 +271,46 @@ class Intake:
         self._temporaries.discard(outcome.temporary)
 
     def _settle(self, batch: _Batch) -> list[Outcome]:
-        """Vouch for what was written; what garbage collection took before that is stored again.
+        """Vouch for what is relied on; where garbage collection took some of it, all is stored again.
 
         Whoever brought the same content shares its fate.
         """
         outcomes = batch.staged
-        self._rely_on([outcome for outcome in outcomes if outcome.is_kept])
+        is_whole = self._rely_on(outcomes)
         failed = {outcome.digest: outcome.error for outcome in outcomes if outcome.digest and outcome.error}
         for outcome in outcomes:
             if self._claims.get(outcome.digest) is outcome:
                 del self._claims[outcome.digest]
             if outcome.temporary in self._temporaries:
                 self._discard(outcome.temporary)
+                outcome.is_new = False
             if outcome.digest not in self._done:
                 outcome.error = outcome.error or failed.get(outcome.digest)
-        again = [at for at, one in enumerate(outcomes) if one.error is None and one.digest not in self._done]
+        again = [
+            at
+            for at, one in enumerate(outcomes)
+            if one.error is None and not (is_whole and one.digest in self._done)
+        ]
         for at, outcome in zip(again, self.put([batch.sources[at] for at in again]), strict=True):
             outcomes[at] = outcome
         return outcomes
 
-    def _rely_on(self, written: Sequence[Outcome]) -> None:
-        """Take contents off the list of those to be deleted, and note which are there to stay.
+    def _rely_on(self, outcomes: Sequence[Outcome]) -> bool:
+        """Take contents off the list of those to be deleted, and say whether all are there to stay.
 
-        What went once gets its name while the log is held, so that it cannot go again before it is off the list.
+        If not, all get their names while the log is held the next time: one after the other they would go again. One that
+        is off the list then was stored by somebody else meanwhile, and is there.
         """
-        staged = {outcome.digest: outcome for outcome in written}
-        gone = self._vouch(list(staged), lambda digests: self._present([staged[one] for one in digests]))
-        there = [one for one in written if one.is_kept and one.temporary not in self._temporaries]
-        self._done |= {one.digest for one in there}.difference(gone)
-        self._gone = set(gone)
+        relied: dict[str, Outcome] = {}
+        for outcome in outcomes:
+            if outcome.is_kept or (outcome.error is None and outcome.digest in self._done):
+                relied.setdefault(outcome.digest, outcome)
+        gone = self._vouch(list(relied), lambda digests: self._present([relied[one] for one in digests]))
+        self._gone = set(relied) if gone else set()
+        is_whole = all(relied[digest].error for digest in gone)
+        there = {digest for digest, outcome in relied.items() if outcome.error is None}.difference(gone)
+        self._done = (self._done - self._gone) | there if is_whole else self._done - self._gone
+        return is_whole
 
     def _present(self, written: Sequence[Outcome]) -> set[str]:
         """Give contents their names that have none yet; returns which are there. All other writers wait."""

@@ -250,6 +250,29 @@ class TestGarbage:
         assert draft.add_frames([frame("a", digest)]) == []
         assert engine.verify(blobs=True).blobs == 1
 
+    def test_a_known_content_that_gc_takes_while_others_are_stored(
+        self, engine, draft, tmp_path, monkeypatch
+    ):
+        """Also when it was there at the beginning: all that is stored at once can be named when it is stored."""
+        paths = [tmp_path / name for name in ("known", "new")]
+        for path in paths:
+            path.write_bytes(path.name.encode())
+        draft.add_frames([frame("old", *put(engine, "known"))])
+        vouch, old = engine._blobs.vouch, iter([["old"]])
+
+        def vouch_late(digests, present):
+            for ids in old:
+                draft.delete_frames(ids)
+            for _ in range(2):
+                collect(engine)
+            return vouch(digests, present)
+
+        monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
+        monkeypatch.setattr(engine.blobs, "_sleep", None)
+        stored = engine.blobs.put_files(paths).stored
+        assert draft.add_frames([frame(done.source, done.digest) for done in stored]) == []
+        assert engine.verify(blobs=True).blobs == 2
+
     def test_those_that_went_get_their_names_together(self, engine, tmp_path, monkeypatch):
         """All writers wait meanwhile: a sync for each would take longer than they do."""
         paths = [tmp_path / str(number) for number in range(40)]
