@@ -270,7 +270,7 @@ class TestGarbage:
         monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
         stored = engine.blobs.put_files(paths).stored
-        assert draft.add_frames([frame(done.source, done.digest) for done in stored]) == []
+        assert draft.add_frames([frame(done.digest, done.digest) for done in stored]) == []
         assert engine.verify(blobs=True).blobs == 2
 
     def test_those_that_went_get_their_names_together(self, engine, tmp_path, monkeypatch):
