@@ -6,6 +6,7 @@ import inspect
 import json
 import pickle
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,7 +130,7 @@ class TestMapping:
     def test_the_yaml_library_is_missing(self, project, monkeypatch):
         from framelode.adapters.pinned_datasets import yaml_tree
 
-        yaml_tree._library.cache_clear()
+        monkeypatch.setattr(yaml_tree, "_of_thread", threading.local())
         monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
         (project / "dvc.yaml").write_text("datasets: []\n")
         with pytest.raises(UsageError, match=r"need ruamel.yaml: pip install 'framelode\[pins\]'"):
