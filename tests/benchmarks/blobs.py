@@ -353,6 +353,8 @@ def main() -> None:
         for name, program in {"restic": shutil.which("restic"), "dvc": options.dvc}.items()
         if not program
     }
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     ways = WAYS | {"dvc": lambda place: dvc(place, options.dvc)}
     for part in options.only:
         unfit = {"cp; sync"} if part == "small" else {"restic", "dvc"}
