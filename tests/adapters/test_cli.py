@@ -501,7 +501,7 @@ def test_names_are_printed_in_any_encoding(home):
 @pytest.mark.skipif(sys.platform != "linux", reason="arguments are bytes on Linux")
 def test_an_argument_that_is_no_text_is_refused(home):
     done = subprocess.run(
-        [*MODULE, "stats", b"caf\xe9"], capture_output=True, text=True, check=False, timeout=60
+        [*MODULE, "stats", b"caf\xe9"], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 2
     assert "not valid text" in error_of(done)
@@ -585,7 +585,7 @@ def test_loading_the_command_line_loads_no_more_than_it_needs():
         f"import framelode.adapters.cli.main, sys; print([name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert done.stdout == "[]\n"
 

@@ -308,6 +308,6 @@ def test_completion(shell):
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
     done = subprocess.run(
-        MODULE, capture_output=True, text=True, env=os.environ | asked, check=False, timeout=60
+        MODULE, capture_output=True, text=True, env=os.environ | asked, check=False, timeout=PATIENCE
     )
     assert "history" in done.stdout, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -226,12 +225,10 @@ class TestWeb:
 
     def test_a_server_that_hangs(self, project):
         with silent_server() as host, Datasets(project, timeout=0.3) as datasets:
-            before = time.monotonic()
             with pytest.raises(
                 StorageError, match=r"did not answer within 0\.3 seconds: try again"
             ) as caught:
                 datasets.add("u", f"http://user:secret@{host}/x", "url")
-            assert time.monotonic() - before < 20
             assert "secret" not in str(caught.value)
         assert not (project / "dvc.yaml").exists()
 
