@@ -108,7 +108,8 @@ class EngineCare:
         grace : timedelta
             How long ago a blob must have been condemned to be deleted.
         young : timedelta
-            Blobs written so lately are left alone: their frames may not be added yet.
+            Blobs written so lately are left alone: their frames may not be added yet. One that was condemned or deleted
+            and is stored again is left alone for ten minutes at least, until a frame has named it.
         dry_run : bool
             Only report what would be done.
 

@@ -43,9 +43,11 @@ class BlobCommands(LogApplication):
         done: list[str] = []
         for part in _parts(digests):
             with self.record_log.exclusive():
-                condemned = self.blob_ledger.condemned()
-                restored = {} if found_at is None else self.blob_ledger.restored(found_at)
-                new = [digest for digest in part if digest not in condemned and digest not in restored]
+                left = set(self.blob_ledger.condemned(part))
+                if found_at is not None:
+                    restored = self.blob_ledger.restored(part)
+                    left.update(digest for digest, when in restored.items() if when.position > found_at)
+                new = [digest for digest in part if digest not in left]
                 self._record_blobs(BlobsCondemned, new)
                 done += new
         return done
@@ -93,7 +95,7 @@ class BlobCommands(LogApplication):
         collected: list[str] = []
         for part in _parts(list(condemned)):
             with self.record_log.exclusive():
-                now = self.blob_ledger.condemned()
+                now = self.blob_ledger.condemned(part)
                 doomed = [
                     digest for digest in part if digest in now and now[digest].position == condemned[digest]
                 ]

@@ -37,7 +37,7 @@ class GcReport(msgspec.Struct):
     collected : list of str
         Digests deleted.
     young : int
-        Blobs that nothing refers to, too lately written to be condemned.
+        Blobs that nothing refers to, too lately written to be condemned, or stored again in the last ten minutes.
     freed : int
         Bytes of what was collected.
     sources : list of str
@@ -172,7 +172,7 @@ class GarbageCollection:
         """Return what says of a digest and its file time whether its frame may be still to come."""
         file_since = self._file_clock() - young.total_seconds()
         since = self._clock() - max(young, ON_ITS_WAY) // timedelta(microseconds=1)
-        restored = self._commands.blob_ledger.restored(0)
+        restored = self._commands.blob_ledger.restored()
         recent = {digest: when.position for digest, when in restored.items() if when.at > since}
         named = self._references.named_after(min(recent.values())) if recent else {}
         expected = {digest for digest, position in recent.items() if named.get(digest, 0) <= position}

@@ -57,17 +57,17 @@ class BlobLedger(StreamLedger):
         """Say whether a blob was banned when the stream was last read."""
         return digest in self._condemned or digest in self._collected
 
-    def condemned(self) -> Mapping[str, Condemned]:
-        """Return the condemned blobs, those that were deleted left out."""
+    def condemned(self, among: Iterable[str] | None = None) -> Mapping[str, Condemned]:
+        """Return the condemned blobs, or those among some; those that were deleted are left out."""
         self._catch_up()
         with self._lock:
-            return dict(self._condemned)
+            return dict(self._condemned) if among is None else _only(self._condemned, among)
 
-    def restored(self, after: int) -> Mapping[str, Condemned]:
-        """Return the blobs that were restored after a position, and not condemned since."""
+    def restored(self, among: Iterable[str] | None = None) -> Mapping[str, Condemned]:
+        """Return the blobs that were restored, or those among some, and not condemned since."""
         self._catch_up()
         with self._lock:
-            return {digest: when for digest, when in self._restored.items() if when.position > after}
+            return dict(self._restored) if among is None else _only(self._restored, among)
 
     def collected(self, digest: str) -> Condemned | None:
         """Return when a blob was deleted; None for one that was not, or is back."""
@@ -92,3 +92,7 @@ class BlobLedger(StreamLedger):
                 self._collected.update(dict.fromkeys(event.digests, when))
             case _:
                 pass
+
+
+def _only(known: Mapping[str, Condemned], among: Iterable[str]) -> dict[str, Condemned]:
+    return {digest: known[digest] for digest in among if digest in known}

@@ -134,7 +134,7 @@ class SourceDeleter:
         referenced = engine.referenced_blobs()
         named = [digest for digest in by_digest if digest in referenced]
         engine.commands.restore_blobs(named, engine.blobs.present)
-        condemned = engine.commands.blob_ledger.condemned()
+        condemned = engine.commands.blob_ledger.condemned(by_digest)
         doomed = {
             digest: condemned[digest].position
             for digest in by_digest
