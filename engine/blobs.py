@@ -27,7 +27,7 @@ from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError,
 from .blob_uris import check_digest
 from .blob_vouching import NothingKnown, Vouching
 from .errors import NotFoundError, StorageError
-from .files import from_home
+from .files import from_home, temporary_name
 
 __all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile"]
 
@@ -296,7 +296,7 @@ class BlobStore:
             Its bytes are not those that the digest names.
         """
         target = Path(path)
-        temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+        temporary = target.with_name(temporary_name(target))
         try:
             with self.open(digest, verify=True) as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK_BYTES)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import time
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import ConflictError, NotFoundError, StorageError, UsageError
+from .modes import create_file
 
 PathLike = str | os.PathLike[str]
 
@@ -58,9 +59,17 @@ def read_small(path: Path, limit: int) -> bytes:
     return data
 
 
+def temporary_name(path: Path) -> str:
+    """Return a name for a temporary file that becomes `path`; no thread, process or machine gets the same one."""
+    # A name has at most 255 bytes.
+    return f".{os.fsdecode(os.fsencode(path.name)[:100])}.{uuid.uuid4().hex}"
+
+
 @contextmanager
 def new_file(path: Path) -> Generator[BinaryIO, None, None]:
     """Give a file to write that takes its name when the block ends well, and leaves nothing when it does not.
+
+    Its mode is 0600, or 0660 in a shared folder.
 
     Raises
     ------
@@ -73,9 +82,9 @@ def new_file(path: Path) -> Generator[BinaryIO, None, None]:
     """
     if path.exists():
         raise _taken(path)
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary = path.with_name(temporary_name(path))
     try:
-        file = temporary.open("xb")
+        file = os.fdopen(create_file(temporary), "wb")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error
@@ -97,20 +106,24 @@ def _take_name(temporary: Path, path: Path) -> None:
     except FileExistsError as error:
         raise _taken(path) from error
     except OSError:
-        # Some file systems have no second names.
-        if path.exists():
+        # Some file systems have no second names: the name is claimed by an empty file.
+        try:
+            os.close(create_file(path))
+        except FileExistsError:
             raise _taken(path) from None
         temporary.rename(path)
     _sync_folder(path.parent)
 
 
-def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None) -> None:
+def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None, mode: int | None = None) -> None:
     """Put another content under a name; whoever reads finds the old one or the new one, whole.
 
     Parameters
     ----------
     by_way_of : Path, optional
         The folder in which it is made, on the same file system; else that of the file.
+    mode : int, optional
+        The mode of a new file; else what the umask leaves. A file that exists keeps its mode.
 
     Raises
     ------
@@ -119,7 +132,7 @@ def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None) -> N
     StorageError
         The disk did not take it; the old content stays.
     """
-    temporary = (by_way_of or path.parent) / f".{path.name[:100]}.{os.getpid()}.{time.monotonic_ns()}"
+    temporary = (by_way_of or path.parent) / temporary_name(path)
     try:
         file = temporary.open("xb")
     except (OSError, ValueError) as error:
@@ -128,7 +141,9 @@ def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None) -> N
     try:
         with file:
             if path.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                mode = stat.S_IMODE(path.stat().st_mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

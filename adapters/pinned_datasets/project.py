@@ -22,7 +22,7 @@ _IDENTITY = "project"
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOCK = "pins.lock"
 # What a writer that was killed has not finished.
-_LEFT_BEHIND = re.compile(r"\..+\.(?:yaml|yml|lock)\.\d+\.\d+")
+_LEFT_BEHIND = re.compile(r"\..+\.(?:yaml|yml|lock)\.(?:\d+\.\d+|[0-9a-f]{32})")
 _DVC_LOCK = Path(".dvc", "tmp", "lock")
 _SKIPPED = {"node_modules", "__pycache__"}
 
