@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..engine.blob_uris import is_blob_uri, parse_blob_uri
 from ..engine.blobs import BlobStore
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
-from ..engine.filesystems import ending_options
+from ..engine.filesystems import ending_options, open_filesystem
 from ..engine.object_errors import way_out
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
@@ -75,10 +75,8 @@ def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URI and the path on it."""
-    from fsspec.core import url_to_fs
-
-    return url_to_fs(fsspec_url(uri), **ending_options(uri.partition(":")[0].lower()))
+    """Return the fsspec filesystem of a URI and the path on it; `UsageError` when it cannot or may not be opened."""
+    return open_filesystem(fsspec_url(uri), shown(uri), **ending_options(uri.partition(":")[0].lower()))
 
 
 def plain_file(uri: str) -> Path:
@@ -110,10 +108,6 @@ def _open(uri: str) -> Any:
     if is_blob_uri(uri):
         with current_blobs() as blobs:
             return blobs.open(parse_blob_uri(uri).digest)
-    import fsspec
+    from fsspec.core import OpenFile
 
-    scheme = uri.partition(":")[0].lower()
-    # Asked by its name a filesystem takes no URI that goes on to another one behind "::".
-    if scheme in IN_PROCESS:
-        return fsspec.filesystem(scheme).open(uri)
-    return fsspec.open(fsspec_url(uri), **ending_options(scheme))
+    return OpenFile(*filesystem_of(uri))  # it keeps the filesystem, which may close its files when it goes

@@ -164,7 +164,8 @@ class BlobStore:
         """
         report = PutReport()
         waits = self._waits if retries is None else growing_waits(retries)
-        for outcome in self._put_all((FileSource(os.fspath(path)) for path in paths), known, waits):
+        sources = (FileSource(os.path.expanduser(path)) for path in paths)  # noqa: PTH111 - faster than a Path
+        for outcome in self._put_all(sources, known, waits):
             kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
             kept.append(outcome)
             if on_done:
@@ -295,7 +296,7 @@ class BlobStore:
         IntegrityError
             Its bytes are not those that the digest names.
         """
-        target = Path(path)
+        target = from_home(path)
         temporary = target.with_name(temporary_name(target))
         try:
             with self.open(digest, verify=True) as source, temporary.open("xb") as copy:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from .blob_place import PlaceError
 from .errors import UsageError
-from .filesystems import asked_once, ending_options
-from .object_errors import has_timed_out, is_permanent, is_taken, reason, way_out
+from .filesystems import asked_once, ending_options, open_filesystem
+from .object_errors import has_timed_out, is_permanent, is_taken, reason
 
 logger = logging.getLogger("framelode.objects")
 
@@ -102,14 +102,7 @@ class Objects:
     def _connect(self) -> tuple[Any, str]:
         if self.given is not None:
             return self.given, self.given._strip_protocol(self.name)  # noqa: SLF001 - fsspec's own way to say it
-        from fsspec.core import url_to_fs
-
-        try:
-            filesystem, root = url_to_fs(self.name, **self._options())
-        except (ImportError, ValueError) as error:
-            raise UsageError(
-                f"the {self._what} {self.name} cannot be opened: {error}{way_out(self.name, error)}"
-            ) from error
+        filesystem, root = open_filesystem(self.name, f"the {self._what} {self.name}", **self._options())
         return asked_once(filesystem), root.rstrip("/")
 
     def _options(self) -> dict[str, Any]:

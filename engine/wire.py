@@ -19,6 +19,7 @@ from .constructed import Constructed
 from .content_types import content_type_of
 from .errors import IntegrityError
 from .json_values import canonical_object, encode_canonical
+from .root_folder import RootFolder
 from .validation import count, fields, identifier, items, name, refusal, text, whole
 
 DEFAULT_SOURCE = "default"
@@ -195,7 +196,7 @@ def source_uri(value: object, path: str) -> str:
     """Return the URI of a source given as a path or URI.
 
     A path (a `Path`, or text that does not begin with a scheme of two letters or more) becomes the absolute
-    ``file://`` URI; other URIs stay as they are.
+    ``file://`` URI, a ``~`` at its beginning the home folder; other URIs stay as they are.
     """
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str) or not given:
@@ -220,30 +221,38 @@ def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) ->
     """Return the id that sources give a frame: 32 lowercase hex digits, or None without any URI.
 
     It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted
-    by name. The URI of a local file inside the folder `root` is its posix path relative to that.
+    by name. The URI of a local file inside the folder `root`, by whatever symbolic links either is reached, is its
+    posix path relative to that.
     """
     if root is not None and not isinstance(root, str | os.PathLike):
         raise refusal("root", root, "a path")
-    prefix = None if root is None else _prefix_of(os.fspath(root))
+    folder = None if root is None else _folder_uri(os.fspath(root))
     named = sorted(
-        (source.id, _relative(source.uri, prefix), source.timestamp) for source in sources if source.uri
+        (source.id, _relative(source.uri, folder), source.timestamp) for source in sources if source.uri
     )
     return blake3(encode_canonical(named)).digest(16).hex() if named else None
 
 
-def _prefix_of(root: str) -> str:
-    return _absolute_prefix(root) if os.path.isabs(root) else _file_uri(root, "root").rstrip("/") + "/"  # noqa: PTH117
+def _folder_uri(root: str) -> str:
+    return _absolute_folder_uri(root) if os.path.isabs(root) else _file_uri(root, "root")  # noqa: PTH117
 
 
 @lru_cache(maxsize=16)
-def _absolute_prefix(root: str) -> str:
-    return _file_uri(root, "root").rstrip("/") + "/"
+def _absolute_folder_uri(root: str) -> str:
+    return _file_uri(root, "root")
 
 
-def _relative(uri: str, prefix: str | None) -> str:
-    if prefix is None or not uri.startswith(prefix):
+def _relative(uri: str, folder: str | None) -> str:
+    if folder is None or not uri.startswith("file:///"):
         return uri
-    inside = uri[len(prefix) :]
+    prefix = folder.rstrip("/") + "/"
+    if uri.startswith(prefix):
+        inside = uri[len(prefix) :]
+    else:
+        below = RootFolder(path_or_uri(folder) or "").below(path_or_uri(uri) or "")
+        if below is None:
+            return uri
+        inside = quote(os.fsencode(below))
     try:
         return unquote_to_bytes(inside).decode()
     except UnicodeDecodeError:  # a name that is no UTF-8 stays percent-encoded
@@ -251,6 +260,10 @@ def _relative(uri: str, prefix: str | None) -> str:
 
 
 def _file_uri(local: str, path: str) -> str:
+    if local.startswith("~"):
+        local = os.path.expanduser(local)  # noqa: PTH111 - a name such as "~1.jpg" stays
+    if local == "~" or local.startswith("~/"):
+        raise refusal(path, local, "an absolute path: this user has no home folder")
     try:
         return "file://" + quote(os.fsencode(os.path.abspath(local)))  # noqa: PTH100 - symbolic links stay
     except UnicodeEncodeError:

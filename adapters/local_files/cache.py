@@ -60,7 +60,7 @@ class LocalCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int = DEFAULT_BYTES) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = from_home(folder).absolute()
         self.max_bytes = max_bytes
 
     @classmethod
@@ -70,7 +70,7 @@ class LocalCache:
         given = os.environ.get(BYTES_VARIABLE) or str(DEFAULT_BYTES)
         if not given.isdecimal():
             raise InvalidValueError(f"{BYTES_VARIABLE} must be a whole number of bytes, not {given!r}")
-        return cls(from_home(folder) if folder else _default_folder(), int(given))
+        return cls(folder or _default_folder(), int(given))
 
     def find(self, digest: str, suffix: str) -> Path | None:
         """Return the file of a content that is here, and count it as used; None when it is not."""

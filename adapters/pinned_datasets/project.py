@@ -13,7 +13,7 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from ...engine.errors import InvalidValueError, StorageError, UsageError
-from ...engine.files import replace_file
+from ...engine.files import from_home, replace_file
 from ...engine.validation import shorten
 from ..location import HIDDEN_FOLDER
 
@@ -102,7 +102,7 @@ class Project:
         """
         if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in os.fsdecode(path):
             raise InvalidValueError(f"manifest_path must be the path of a dvc.yaml, not {shorten(path)}")
-        found = Path(os.path.normpath(self.root / os.fsdecode(path)))
+        found = Path(os.path.normpath(self.root / from_home(os.fsdecode(path))))
         if not found.is_relative_to(self.root) or found == self.root:
             raise InvalidValueError(
                 f"the manifest {shorten(str(path))} is not in the project folder {self.root}"

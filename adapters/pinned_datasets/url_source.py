@@ -12,7 +12,8 @@ from typing import Any
 
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
 from ...engine.files import from_home
-from ...engine.object_errors import reason
+from ...engine.filesystems import open_filesystem
+from ...engine.object_errors import reason, way_out
 from ...engine.validation import shorten
 from ..sources import missing
 from ..storage_urls import fsspec_url
@@ -28,14 +29,6 @@ _GOOGLE = {"gs", "gcs"}
 _AZURE = {"az", "azure", "abfs", "abfss"}
 _OBJECTS = _VERSIONED | _GOOGLE | _AZURE
 _WEB = {"http", "https"}
-_EXTRAS = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "http": "http",
-    "https": "http",
-} | dict.fromkeys(_AZURE, "azure")
 
 
 def read_url(url: str, reach: Reach, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
@@ -114,7 +107,7 @@ def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta,
     except FileNotFoundError as error:
         raise _missing(url, error) from error
     except (ImportError, ValueError) as error:
-        raise _unusable(scheme, shown, error) from error
+        raise UsageError(f"{shown} cannot be read: {error}{way_out(url, error)}") from error
     except Exception as error:
         # Each filesystem has errors of its own.
         raise StorageError(f"{shown} cannot be read: {reason(error)}") from error
@@ -129,28 +122,19 @@ def _missing(url: str, error: FileNotFoundError) -> FramelodeError:
     )
 
 
-def _unusable(scheme: str, shown: str, error: ImportError | ValueError) -> UsageError:
-    if isinstance(error, ImportError):
-        extra = _EXTRAS.get(scheme)
-        install = f"pip install 'framelode[{extra}]'" if extra else str(error)
-        return UsageError(f"{shown} needs a library that is not installed: {install}")
-    return UsageError(f"{shown} cannot be read: {error}")
-
-
 def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tuple[Any, str]:
     """Return the filesystem of a URL and the path on it; one that is held was made by this process before."""
-    from fsspec.core import url_to_fs
-
     key = (os.getpid(), scheme, url.partition("://")[2].partition("/")[0])
-    if key in held and "::" not in url:
+    if key in held:
         return held[key], held[key]._strip_protocol(fsspec_url(url))  # noqa: SLF001 - fsspec's own way to say it
 
     # What others have written meanwhile must be seen, so neither an instance nor a listing of before is taken.
     options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
     if scheme in _OBJECTS | _WEB:
         options |= {"skip_instance_cache": True, "use_listings_cache": False}
-    filesystem, path = url_to_fs(fsspec_url(url), **options)
-    held[key] = filesystem
+    filesystem, path = open_filesystem(fsspec_url(url), shorten(without_account(url)), **options)
+    if "::" not in url:  # one of a chain is for this URL alone
+        held[key] = filesystem
     return filesystem, path
 
 

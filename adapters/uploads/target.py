@@ -14,6 +14,7 @@ from ...engine.blob_uris import SCHEME
 from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.files import from_home
+from ...engine.root_folder import RootFolder
 from ...engine.validation import shorten
 from ...engine.wire import path_or_uri, source_uri
 from .destination import NAME_BYTES, is_plain, shortened
@@ -83,13 +84,18 @@ def check_target(destination: object, root: PathLike | None) -> UploadTarget | N
 
 
 def names_below(root: str, folder: str = "") -> NameOf:
-    """Return what gives local files their names: their paths relative to a root, percent-encoded, below a folder."""
-    prefix = root.rstrip(os.sep) + os.sep
+    """Return what gives local files their names: their paths relative to a root, percent-encoded, below a folder.
+
+    For a file outside the root it raises `InvalidValueError`, for one that links lead out of it `UsageError`.
+    """
+    root_folder = RootFolder(root)
 
     def name_of(path: str) -> str:
-        if not path.startswith(prefix):
+        below = root_folder.below(path)
+        if below is None:
             raise InvalidValueError(f"{path} is not inside local_dataset_root_path {root}")
-        return folder + encoded(path[len(prefix) :])
+        root_folder.check_links(below)
+        return folder + encoded(below)
 
     return name_of
 

@@ -12,8 +12,9 @@ import msgspec
 from ...engine.blob_intake import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
 from ...engine.blob_sources import SourceError
 from ...engine.blobs import growing_waits
-from ...engine.errors import FramelodeError, StorageError
+from ...engine.errors import FramelodeError, InvalidValueError, StorageError
 from ...engine.events import UploadedFile
+from ...engine.root_folder import RootFolder
 from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.wire import path_or_uri
 from .destination import Destination, Parcel
@@ -89,7 +90,7 @@ class Uploader:
         self._condemned: frozenset[str] = frozenset()
         self._mark, _ = ledger.sources.look()
         root = destination.root
-        self._folder = f"{path_or_uri(root)}/" if root.startswith("file:///") else None
+        self._folder = RootFolder(path_or_uri(root) or "") if root.startswith("file:///") else None
 
     @property
     def files_at_once(self) -> int:
@@ -98,12 +99,14 @@ class Uploader:
 
     def takes(self, path: str) -> bool:
         """Say whether a file is to be uploaded: each one is, unless it is at the destination already."""
-        if self._folder is None or not path.startswith(self._folder):
+        if self._folder is None or self._folder.below(path) is None:
             return True
         try:
             self._name_of(path)
-        except FramelodeError:
+        except InvalidValueError:
             return False
+        except FramelodeError:  # it has no name there, and `upload` says why
+            return True
         return True
 
     def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:

@@ -415,7 +415,8 @@ class TestSources:
         shown = look(SingleFrame(source="memory://a::https://127.0.0.1:1/a.png")).text
         assert "no picture: there is no file" in shown
 
-    def test_draw_fetches_from_any_filesystem(self, tmp_path):
+    def test_draw_fetches_from_filesystems_that_are_allowed(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("FRAMELODE_PROTOCOLS", "zip")
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.write(png(tmp_path / "a.png"), "inner.png")
         frame = SingleFrame(source=f"zip://inner.png::{tmp_path}/a.zip")
