@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 
+from ..engine import forks
 from ..engine.blob_commands import BlobCommands
 from ..engine.blob_vouching import Present
 from ..engine.blobs import BlobStore, ScrubFindings
@@ -49,8 +50,11 @@ class BlobAccess:
         self._catalog = catalog
         self._names = names
         self._states = states
-        self._lock = threading.Lock()
         self._store: BlobStore | None = None
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def store(self) -> BlobStore:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
+from ..engine import forks
 from ..engine.aggregates import Aggregates
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import UsageError
@@ -108,6 +109,9 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         self.states = States(self.log, self.parent_of, self._snapshots)
         self._write_side: WriteSide | None = None
         self._moments: Moments | None = None
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._making = threading.Lock()
 
     def _begin(

@@ -6,14 +6,22 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from ..engine import forks
 from ..engine.errors import UsageError
 
 if TYPE_CHECKING:
     from .connection import Engine
 
 _entered_engines: ContextVar[tuple[Engine, ...]] = ContextVar("framelode_engines", default=())
-_process_lock = threading.Lock()
 _process_engine: Engine | None = None
+
+
+def _renew() -> None:
+    global _process_lock  # noqa: PLW0603 - a lock of the process
+    _process_lock = threading.Lock()
+
+
+forks.renewed(_renew)
 
 
 def connected_engine() -> Engine | None:

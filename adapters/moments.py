@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
+from ..engine import forks
 from ..engine.aggregates import Aggregates
 from ..engine.moments import Moment, position_at
 from ..engine.prefix import LogPrefix
@@ -59,7 +60,7 @@ class EngineAt(Engine):
         self.catalog = Catalog(self.log)
         self.runner = Runner(self.log, self._store, (self.catalog,))
         self._is_folded = False
-        self._folding = threading.Lock()
+        forks.renewed(self._renew)
         past = PastStates(self.prefix, origin.parent_of, origin.states)
         self.states = past
         self.stats = origin.stats
@@ -68,6 +69,9 @@ class EngineAt(Engine):
         self._past_stores = PastStores(self.prefix, self.runner)
         self._time = self.prefix.head().recorded_at
         self._whole: EngineAt | None = None
+
+    def _renew(self) -> None:
+        self._folding = threading.Lock()
 
     @property
     def when(self) -> str:
@@ -99,6 +103,7 @@ class EngineAt(Engine):
         # What is folded is shared, and closed with the view that has folded it.
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
+        forks.in_child(twin._renew)
         twin._time, twin._whole = microseconds(moment), self
         return twin
 
@@ -185,6 +190,9 @@ class Moments:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._recent: OrderedDict[int, EngineAt] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[int, EngineAt] = weakref.WeakValueDictionary()
         self._times: dict[datetime, int] = {}

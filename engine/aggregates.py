@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TypeVar
 
+from . import forks
 from .aggregate import Aggregate
 from .batch import EVENTS_SCHEMA
 from .datasets import Dataset
@@ -32,6 +33,9 @@ class Aggregates:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._held: OrderedDict[str, tuple[Aggregate, int]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 import msgspec
 
 from .events import BlobsCollected, BlobsCondemned, BlobsRestored, Event
-from .log import Log
 from .stream_ledger import StreamLedger
 
 BLOBS_STREAM = "blobs"
@@ -41,8 +40,8 @@ class BlobLedger(StreamLedger):
 
     stream_id: ClassVar[str] = BLOBS_STREAM
 
-    def __init__(self, log: Log) -> None:
-        super().__init__(log)
+    def _renew(self) -> None:
+        super()._renew()
         self._condemned: dict[str, Condemned] = {}
         self._collected: dict[str, Condemned] = {}
         self._restored: dict[str, Condemned] = {}

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, BinaryIO, cast
 
+from . import forks
 from .blob_place import DERIVED, TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
 from .breaker import Breaker
 from .objects import Objects, below, modified
@@ -52,8 +53,11 @@ class FsspecPlace(BlobPlace):
         self.threads = _THREADS
         self.breaker = Breaker()
         # Readers of an in-memory file share its file pointer.
-        in_memory = "memory" in self.objects.protocols
-        self._reading: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
+        self._in_memory = "memory" in self.objects.protocols
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._reading: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
 
     @property
     def _fs(self) -> Any:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from . import forks
 from .blob_place import PlaceError
 
 REFUSALS_IN_A_ROW = 32
@@ -20,6 +21,9 @@ class Breaker:
     """
 
     def __init__(self) -> None:
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
         self._refused = self._asking = 0
         self._last = ""

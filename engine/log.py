@@ -111,6 +111,11 @@ class Log(ABC):
         """The log's identity."""
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was closed: who waits for appends stops waiting."""
+        return False
+
+    @property
     @abstractmethod
     def reads_while_writing(self) -> bool:
         """Whether other threads can read while one is `exclusive`; if not, deciding in there could wait for ever."""

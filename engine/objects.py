@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from . import forks
 from .blob_place import PlaceError
 from .errors import UsageError
 from .filesystems import asked_once, ending_options, open_filesystem
@@ -66,19 +66,22 @@ class Objects:
         self._what = what
         self.given = filesystem
         self._sleep = sleep
-        self._opened: tuple[int, Any, str] | None = None
+        forks.renewed(self._renew)
         protocol = self.fs.protocol
         self.protocols = frozenset(protocol if isinstance(protocol, tuple | list) else (protocol,))
 
+    def _renew(self) -> None:
+        self._opened: tuple[Any, str] | None = None
+
     @property
     def fs(self) -> Any:
-        """The filesystem, opened anew after a fork."""
-        return self._connection()[1]
+        """The filesystem; a forked child opens its own."""
+        return self._connection()[0]
 
     @property
     def root(self) -> str:
         """The path on it."""
-        return self._connection()[2]
+        return self._connection()[1]
 
     @property
     def is_store(self) -> bool:
@@ -94,9 +97,8 @@ class Objects:
         """Whether readers see what is put whole or not at all."""
         return self.is_store or "memory" in self.protocols
 
-    def _connection(self) -> tuple[int, Any, str]:
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), *self._connect())
+    def _connection(self) -> tuple[Any, str]:
+        self._opened = self._opened or self._connect()
         return self._opened
 
     def _connect(self) -> tuple[Any, str]:

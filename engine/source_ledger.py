@@ -10,7 +10,6 @@ import msgspec
 from .batch import Batch
 from .event_batch import pack_states
 from .events import Event, SourcesCondemned, SourcesDeleted, SourcesRestored, encode_event
-from .log import Log
 from .stream_ledger import StreamLedger
 
 SOURCES_STREAM = "sources"
@@ -36,8 +35,8 @@ class SourceLedger(StreamLedger):
 
     stream_id: ClassVar[str] = SOURCES_STREAM
 
-    def __init__(self, log: Log) -> None:
-        super().__init__(log)
+    def _renew(self) -> None:
+        super()._renew()
         self._condemned: dict[str, int] = {}
 
     def condemned(self) -> Mapping[str, int]:

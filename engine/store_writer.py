@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from . import forks
 from .batch import AppendHeader
 from .context import current_context
 from .datasets import check_name
@@ -57,6 +58,9 @@ class StoreWriter:
         self._states = states
         self._clock = clock
         self._new_id = new_id
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         # Threads of one process take turns; they would only make each other decide again.
         self._lock = threading.Lock()
 

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from . import forks
 from .aggregate import Aggregate
 from .batch import EVENTS_SCHEMA, BatchHeader
 from .event_batch import read_events
@@ -30,6 +31,10 @@ class StreamLedger(ABC):
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        """Begin with an empty ledger."""
         self._lock = threading.Lock()
         self._version = 0
         self._position = 0

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from . import forks
+
 DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
 """How many work on files of a local disk: more than there are processors wait for each other."""
 
@@ -41,7 +43,7 @@ class Portion:
 
 
 class Workers:
-    """Threads, started when they are first needed and again after a fork.
+    """Threads, started when they are first needed; a forked child starts its own.
 
     Parameters
     ----------
@@ -54,7 +56,10 @@ class Workers:
     def __init__(self, threads: int, name: str) -> None:
         self._threads = threads
         self._name = name
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
         self._is_closed = False
 
     def map(
@@ -104,15 +109,15 @@ class Workers:
 
     def begin(self, work: Callable[[], Result]) -> Future[Result]:
         """Do something in a thread of its own; it may itself `map`."""
-        if self._pool is None or self._pool[0] != os.getpid():
+        if self._pool is None:
             # Room for two maps at a time and for what called one of them.
-            self._pool = os.getpid(), ThreadPoolExecutor(2 * self._threads + 1, self._name)
-        return self._pool[1].submit(work)
+            self._pool = ThreadPoolExecutor(2 * self._threads + 1, self._name)
+        return self._pool.submit(work)
 
     def close(self) -> None:
         """Stop the threads; what was not begun is not done any more."""
         self._is_closed = True
         if self._pool is not None:
-            self._pool[1].shutdown(cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
         self._is_closed = False

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ..engine import forks
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.errors import StorageError
 from ..engine.log import Log
@@ -74,6 +75,9 @@ class PastCounts:
         self._states = states
         self._runner = runner
         self._stats = stats
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._known: dict[str, Counts] = {}
         # A version's counts may start from its parent's.
         self._lock = threading.RLock()

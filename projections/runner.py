@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..engine.errors import IntegrityError
+from ..engine import forks
+from ..engine.errors import IntegrityError, UsageError
 from ..engine.log import Head, Log
 from ..engine.same_log import require_read, same_log
 from .pages import Page, read_pages
@@ -45,10 +46,13 @@ class Runner:
         self.store = store
         self.projections = tuple(projections)
         self._tracking = Tracking(log)
-        self._tracks: dict[str, Track] = {}
-        self._lock = threading.RLock()
+        forks.renewed(self._renew)
         with store.write() as connection:
             self._tracking.create(connection)
+
+    def _renew(self) -> None:
+        self._tracks: dict[str, Track] = {}
+        self._lock = threading.RLock()
 
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
         """Fold what the log holds beyond the projection; microseconds when there is nothing new."""
@@ -71,6 +75,8 @@ class Runner:
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
         """Keep every projection level with the log, and yield the position each time it has moved on.
 
+        It ends when the log is closed.
+
         Parameters
         ----------
         stop : threading.Event
@@ -81,7 +87,12 @@ class Runner:
         position = -1
         with self._log.watch() as watch:
             while not stop.is_set():
-                self.catch_up_all()
+                try:
+                    self.catch_up_all()
+                except UsageError:
+                    if self._log.is_closed:
+                        return
+                    raise
                 reached = min((self._tracks[each.full_name].position for each in self.projections), default=0)
                 if reached != position:
                     position = reached

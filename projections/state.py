@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import forks
 from ..engine.errors import IntegrityError
 from ..engine.keys import KEY_SIZE, U64, Operation, Rows, key_columns, mix, mix_one
 
@@ -167,6 +168,9 @@ class State:
         self.version = version
         self._read_rows = read_rows
         self.unsaved = 0
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._settled: Run | None = None
         # One thread may settle the state for reading while another advances it.
         self._lock = threading.Lock()

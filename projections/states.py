@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..engine import forks
 from ..engine.errors import NotFoundError, StorageError, UsageError
 from ..engine.keys import ROW, U64, Rows, read_rows
 from ..engine.log import Log, StreamRows
@@ -35,6 +36,9 @@ class KeyRows:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._cache: OrderedDict[int, Rows] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
@@ -100,10 +104,13 @@ class States:
         self._log = log
         self.parent_of = parent_of
         self._snapshots = snapshots
+        self.rows = KeyRows(log)
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._states: OrderedDict[str, State] = OrderedDict()
         self._fingerprints: dict[str, Fingerprint] = {}
         self._lock = threading.RLock()
-        self.rows = KeyRows(log)
 
     def current(self, version_id: str) -> State:
         """Return the state of a version at the head of the log.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from ...engine import forks
 from ...engine.prefix import LogPrefix
 from ...projections.runner import Runner
 from ...projections.stores import Stores, fold_prefix
@@ -24,6 +25,9 @@ class PastStores:
     def __init__(self, log: LogPrefix, runner: Runner) -> None:
         self._log = log
         self._runner = runner
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._reader: StoreReader | None = None
         self._lock = threading.Lock()
 

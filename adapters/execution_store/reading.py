@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ...engine import forks
 from ...engine.batch import AppendHeader
 from ...engine.event import Event
 from ...engine.log import Log
@@ -48,10 +49,7 @@ class StoreReader:
         self._runner = runner
         self._database: Store = runner.store
         self.tables = stores
-        # A listing catches up, which may come upon a reader of the same thread.
-        self._lock = threading.RLock()
-        self._position = -1
-        self._start()
+        forks.renewed(self._renew)
         column = stores.document.c
         self._one = DirectQuery(
             sa.select(*(column[name] for name in Document.__struct_fields__)).where(
@@ -59,6 +57,12 @@ class StoreReader:
             ),
             ("in_store", "with_id"),
         )
+
+    def _renew(self) -> None:
+        # A listing catches up, which may come upon a reader of the same thread.
+        self._lock = threading.RLock()
+        self._position = -1
+        self._start()
 
     def _start(self) -> None:
         """Forget what is in memory: the tables hold it."""

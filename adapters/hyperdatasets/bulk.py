@@ -8,6 +8,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ...engine import forks
 from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
 from ...engine.frames import SingleFrame
@@ -86,6 +87,10 @@ class BulkContext:
         own = check_root(local_dataset_root_path) or dv._root  # noqa: SLF001
         self._root = own if target is None else target.root
         self._allow_update = bool(allow_update)
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        """Begin with nothing gathered: what a parent has gathered before a fork is recorded by the parent."""
         self._lock = threading.Lock()
         self._changes: list[GatheredChange] = []
         self._failures: list[dict[str, Any]] = []

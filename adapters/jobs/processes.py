@@ -11,6 +11,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import ParamSpec, TypeVar
 
+from ...engine import forks
 from ...engine.errors import UsageError
 
 Arguments = ParamSpec("Arguments")
@@ -41,8 +42,11 @@ class Processes(Executor):
         if not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers must be a whole number from 1 on, not {workers!r}")
         self.slots = workers
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._pool = self._new_pool()
+        self._pool: ProcessPoolExecutor | None = None
 
     def _new_pool(self) -> ProcessPoolExecutor:
         # What was opened before is not inherited: SQLite's locks do not survive a fork.
@@ -53,6 +57,7 @@ class Processes(Executor):
     ) -> Future[Result]:
         """Hand over a call; new workers are started if they have died."""
         with self._lock:
+            self._pool = self._pool or self._new_pool()
             try:
                 return self._pool.submit(fn, *args, **kwargs)
             except BrokenExecutor:
@@ -62,7 +67,8 @@ class Processes(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers once they have done what they have begun."""
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def __exit__(self, *raised: object) -> None:
         """End the workers; after an error what they have not begun is not done any more."""

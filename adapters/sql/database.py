@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
 from ...engine.log import Watch
 
@@ -31,8 +31,8 @@ class Database(ABC):
 
     When it turns out to be damaged `on_damage` is called, and the error says the `remedy`.
 
-    One connection reads, one writes, each guarded by a lock; where there can be but one they are the same. Connections
-    are opened anew after a fork.
+    One connection reads, one writes, each guarded by a lock; where there can be but one they are the same. A forked
+    child opens connections of its own when it first needs them.
 
     Parameters
     ----------
@@ -60,20 +60,29 @@ class Database(ABC):
         self.on_damage: Callable[[], object] | None = None
         self.remedy = "restore it from a copy"
         self._shares_connection = shares_connection
-        self._read_lock = threading.RLock()
-        self._write_lock = self._read_lock if shares_connection else threading.RLock()
+        self._is_closed = False
         self._reader: sa.Connection | None = None
         self._writer: sa.Connection | None = None
+        self._engine = self._create_engine()
+        forks.renewed(self._renew)
+        with self._translated():
+            self._writer = self._opened()
+            self._reader = self._writer if shares_connection else self._opened()
+
+    def _renew(self) -> None:
+        """Make the locks. A forked child must neither use nor close the connections of its parent."""
+        self._read_lock = forks.lock()
+        self._write_lock = self._read_lock if self._shares_connection else forks.lock()
         self._open_transaction: object = None
         self._exclusive_thread: int | None = None
-        self._pid = os.getpid()
-        self._engine = self._create_engine()
-        with self._translated(), self._locked():
-            self._open()
+        if not self._shares_connection:
+            for connection in self._connections():
+                forget(connection)
+            self._writer = self._reader = None
+            self._engine.dispose(close=False)
 
-    def _open(self) -> None:
-        self._writer = self._connect()
-        self._reader = self._writer if self._shares_connection else self._connect()
+    def _connections(self) -> set[sa.Connection]:
+        return {each for each in (self._writer, self._reader) if each is not None}
 
     @abstractmethod
     def _create_engine(self) -> sa.Engine:
@@ -110,8 +119,8 @@ class Database(ABC):
         return nullcontext()
 
     @abstractmethod
-    def data_version(self, connection: sa.Connection) -> int | None:
-        """Return a number that changes when another connection has committed; None where there is none to be had."""
+    def data_version(self, connection: sa.Connection) -> object:
+        """Return something that changes when another connection has committed; None where there is none to be had."""
 
     @abstractmethod
     def integrity_report(self, *, quick: bool = False) -> list[str]:
@@ -141,8 +150,8 @@ class Database(ABC):
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:
         """Give the reading connection; every statement sees what is committed."""
+        forks.give_way()
         with self._read_lock, self._translated():
-            self._reopen_after_fork()
             yield self._reading()
 
     @contextmanager
@@ -151,6 +160,7 @@ class Database(ABC):
 
         The first one inside `exclusive` takes over that transaction.
         """
+        forks.give_way()
         with (
             self._write_lock,
             self._translated(),
@@ -158,12 +168,16 @@ class Database(ABC):
         ):
             self._exclusive_thread = None
             yield connection
+            if connection is not self._writer:
+                # Forked inside: the transaction belongs to the parent.
+                raise self.lost()
             # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
             self._commit(connection)
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
         """Exclude every other writer, up to the first `write` inside."""
+        forks.give_way()
         with self._write_lock, self._translated(), self._transaction():
             self._exclusive_thread = threading.get_ident()
             try:
@@ -217,7 +231,6 @@ class Database(ABC):
     @contextmanager
     def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:
         """Begin a transaction, or take over the one that is open; what is not committed at the end is rolled back."""
-        self._reopen_after_fork()
         connection = self._writing()
         mine = object()
         with self._locked():
@@ -241,37 +254,44 @@ class Database(ABC):
             raw.rollback()
 
     def _reading(self) -> sa.Connection:
-        return self._live(self._reader)
+        if self._reader is None:
+            self._reader = self.retried(lambda _: self._opened())
+        return self._reader
 
     def _writing(self) -> sa.Connection:
-        return self._live(self._writer)
+        if self._writer is None:
+            self._writer = self.retried(lambda _: self._opened())
+        return self._writer
 
-    def _live(self, connection: sa.Connection | None) -> sa.Connection:
-        if connection is None:
+    def _opened(self) -> sa.Connection:
+        if self._is_closed:
             raise UsageError(f"{self.name} is closed: connect again")
-        return connection
+        with self._locked():
+            return self._connect()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
 
     def close(self) -> None:
         """Close the connections."""
-        if self._writer is None and self._reader is None:
+        if self._is_closed:
             # Garbage collection closes again, perhaps amid a write that holds the file's lock.
             return
-        with self._write_lock, self._read_lock, self._translated(), self._locked():
-            for connection in {self._writer, self._reader} - {None}:
-                if connection is not None:
-                    self._disconnect(connection)
-            self._writer = self._reader = None
-            self._engine.dispose(close=self._pid == os.getpid())
+        forks.give_way()
+        with self._write_lock, self._read_lock, self._translated():
+            self._disconnect_all()
+            self._is_closed = True
+            self._engine.dispose()
 
-    def _reopen_after_fork(self) -> None:
-        if self._pid == os.getpid() or self._shares_connection:
-            return
-        # The parent's connections must neither be used nor closed here.
-        self._pid = os.getpid()
-        self._inherited = (self._writer, self._reader)
-        self._engine.dispose(close=False)
-        with self._locked():
-            self._open()
+    def _disconnect_all(self) -> None:
+        connections = self._connections()
+        if connections:
+            with self._locked():
+                self._writer = self._reader = None
+                for connection in connections:
+                    self._disconnect(connection)
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:
@@ -312,6 +332,12 @@ class Guards(ABC):
     @abstractmethod
     def lifted(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """Let the identity of an empty log be changed inside, in a transaction that is open."""
+
+
+def forget(connection: sa.Connection) -> None:
+    """Take a connection from SQLAlchemy, which would roll back and close it once nothing refers to it."""
+    if not connection.closed and not connection.invalidated:
+        connection.detach()
 
 
 def keep_when_interrupted(engine: sa.Engine) -> None:

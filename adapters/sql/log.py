@@ -55,7 +55,7 @@ class SqlLog(SqlStoredBatches):
         self.name = database.name
         self._clock = clock
         self._head: Head | None = None
-        self._head_version: int | None = None
+        self._head_version: object = None
         self._was_empty = True
         self._uuid = self._open(new_id)
         database.adopt()
@@ -194,6 +194,11 @@ class SqlLog(SqlStoredBatches):
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
         """Return what opens this log for reading in another process, and can be pickled."""
         return partial(_opened, self.database.opener())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self.database.is_closed
 
     @property
     def reads_while_writing(self) -> bool:

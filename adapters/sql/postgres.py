@@ -18,6 +18,7 @@ from sqlalchemy import exc
 from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 from sqlalchemy.pool import NullPool
 
+from ...engine import forks
 from ...engine.errors import FramelodeError, StorageError, UsageError
 from ...engine.log import Watch
 from ..places import PostgresPlace, masked
@@ -60,6 +61,13 @@ class _Connection(psycopg.Connection[Any]):
 
     def __del__(self, _warn: Any = None) -> None:
         pass
+
+    def leave_to_parent(self) -> None:
+        """Close the socket in a forked child without a word to the server, which would end the parent's session."""
+        if not self.closed:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, self.fileno(), inheritable=False)
+            os.close(nothing)
 
 
 class _Types(PGTypeCompiler):
@@ -124,6 +132,7 @@ class PostgresDatabase(Database):
             refused = any(word in str(error) for word in _REFUSED)
             raise (UsageError if refused else RetryableError)(message) from error
         try:
+            forks.in_child(raw.leave_to_parent)
             take_any_text(raw)
             self._prepare_session(raw)
         except BaseException:
@@ -165,13 +174,13 @@ class PostgresDatabase(Database):
     def _reading(self) -> sa.Connection:
         if self._reader is not None and not _is_sound(self._reader):
             _drop(self._reader)
-            self._reader = self.retried(lambda _: self._connect())
+            self._reader = None
         return super()._reading()
 
     def _writing(self) -> sa.Connection:
         if self._writer is not None and not _is_sound(self._writer):
             _drop(self._writer)
-            self._writer = self.retried(lambda _: self._connect())
+            self._writer = None
         return super()._writing()
 
     def _begin(self, connection: sa.Connection) -> None:
@@ -211,7 +220,7 @@ class PostgresDatabase(Database):
     @contextmanager
     def watch(self) -> Generator[Watch, None, None]:
         """Give what waits until something may have been announced, on a connection of its own."""
-        with closing(PostgresWatch(self._connect_raw, self.schema)) as watch:
+        with closing(PostgresWatch(self._connect_raw, self.schema, lambda: self.is_closed)) as watch:
             yield watch
 
     def prepare(self, connection: sa.Connection) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from ...engine import forks
 from ...engine.errors import StorageError
 from ...engine.log import Watch
 
@@ -31,15 +32,23 @@ class PostgresWatch(Watch):
         Opens a connection.
     channel : str
         Where writers announce that they wrote.
+    is_over : callable
+        Says that nobody is to wait any more.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], channel: str) -> None:
+    def __init__(
+        self, connect: Callable[[], psycopg.Connection[Any]], channel: str, is_over: Callable[[], bool]
+    ) -> None:
         self._connect = connect
+        self._is_over = is_over
         self._channel = channel
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
 
     def wait(self, stop: threading.Event, seconds: float) -> None:  # noqa: ARG002 - somebody tells of appends
-        """Return when something was announced, after a few seconds in any case, or when `stop` is set."""
+        """Return when something was announced, after a few seconds in any case, when `stop` is set or it is over."""
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -54,7 +63,7 @@ class PostgresWatch(Watch):
 
     def _listen(self, connection: psycopg.Connection[Any], stop: threading.Event) -> None:
         end = time.monotonic() + _FALLBACK_SECONDS
-        while not stop.is_set() and time.monotonic() < end:
+        while not (stop.is_set() or self._is_over()) and time.monotonic() < end:
             for _ in connection.notifies(timeout=_SLICE_SECONDS, stop_after=1):
                 return
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,6 @@ from eventsourcing.persistence import (
     ApplicationRecorder,
     InfrastructureFactory,
     IntegrityError,
-    ListenNotifySubscription,
     Notification,
     ProcessRecorder,
     StoredEvent,
@@ -25,7 +25,7 @@ from eventsourcing.persistence import (
 
 from ...engine.batch import EVENTS_SCHEMA, BatchHeader
 from ...engine.context import current_context
-from ...engine.errors import StorageError, UsageError
+from ...engine.errors import UsageError
 from ...engine.log import Append, StreamConflictError
 from ...engine.stored_events import (
     frame_stored_events,
@@ -39,6 +39,7 @@ from .log import SqlLog
 from .snapshot_recorder import SqlSnapshotRecorder
 
 _POLL_SECONDS = 0.02
+_SELECTED_AT_ONCE = 500
 
 
 class RecordConflictError(StreamConflictError, IntegrityError):
@@ -247,42 +248,55 @@ class SqlProcessRecorder(_Tracks, SqlApplicationRecorder, ProcessRecorder):
     """Events and the tracking of what they were made from, in one transaction."""
 
 
-class _LogSubscription(ListenNotifySubscription[SqlApplicationRecorder]):
-    """Wakes on appends of this process at once, and on those of others by a cheap look at the head."""
+class _LogSubscription(Subscription[SqlApplicationRecorder]):
+    """Reads in the thread that iterates; it wakes on appends of this process at once, and soon on those of others.
+
+    It ends when it is stopped or the log is closed, by any thread.
+    """
 
     def __init__(self, recorder: SqlApplicationRecorder, gt: int | None, topics: Sequence[str]) -> None:
-        self._end_of_watch = threading.Event()
-        self._watch_thread = threading.Thread(target=self._watch, daemon=True)
-        # From here on it reads, and stops itself if it cannot: perhaps before anybody listens or watches.
         super().__init__(recorder=recorder, gt=gt, topics=topics)
-        recorder.listen(self._has_been_notified)
-        self._watch_thread.start()
-        if self._end_of_watch.is_set():
-            self.stop()
+        self._wake = threading.Event()
+        self._notifications = self._follow()
 
-    def _watch(self) -> None:
-        with self._recorder.log.watch() as watch:
-            seen = -1
-            while not self._end_of_watch.is_set():
-                try:
-                    position = self._recorder.log.head().position
-                except UsageError:  # the log was closed
-                    return
-                except StorageError:
-                    # Whoever is waiting is to look for himself, and to be told if he cannot.
-                    position = -1
-                if position != seen or position < 0:
-                    seen = position
-                    self._has_been_notified.set()
-                watch.wait(self._end_of_watch, _POLL_SECONDS)
+    def __next__(self) -> Notification:
+        if self._has_been_stopped:
+            raise StopIteration
+        return next(self._notifications)
+
+    def _follow(self) -> Generator[Notification, None, None]:
+        read, log = self._last_notification_id or 0, self._recorder.log
+        self._recorder.listen(self._wake)
+        try:
+            with log.watch() as watch:
+                while not self._has_been_stopped:
+                    self._wake.clear()
+                    head = log.head().position
+                    found = self._select(read) if head > read else []
+                    yield from found
+                    if len(found) == _SELECTED_AT_ONCE:
+                        read = found[-1].id
+                    elif head > read:
+                        read = max(head, found[-1].id if found else 0)
+                    elif not self._has_been_stopped:
+                        watch.wait(self._wake, _POLL_SECONDS)
+        except UsageError:
+            if not log.is_closed:
+                raise
+        finally:
+            self._recorder.unlisten(self._wake)
+
+    def _select(self, after: int) -> Sequence[Notification]:
+        return self._recorder.select_notifications(
+            after, _SELECTED_AT_ONCE, topics=self._topics, inclusive_of_start=False
+        )
 
     def stop(self) -> None:
         """Stop the subscription."""
         super().stop()
-        self._end_of_watch.set()
-        self._recorder.unlisten(self._has_been_notified)
-        if self._watch_thread.is_alive() and threading.current_thread() is not self._watch_thread:
-            self._watch_thread.join()
+        self._wake.set()
+        with suppress(ValueError):  # another thread is reading, and sees that it was stopped
+            self._notifications.close()
 
 
 class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Generator
@@ -13,12 +14,18 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
+from ...engine import forks
 from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
-from .database import Database, keep_when_interrupted
+from .database import Database, forget, keep_when_interrupted
 from .sqlite_guards import SqliteGuards
 from .write_lock import WriteLock
 
+logger = logging.getLogger("framelode.sqlite")
+
 LOCK_TIMEOUT_SECONDS = 60.0
+
+_carried: dict[tuple[int, int], list[object]] = {}
+"""Files that were in use when this process was forked, and the parent's connections, which are kept so that nothing closes them."""
 
 _DAMAGE = (
     "malformed",
@@ -40,6 +47,10 @@ class SqliteDatabase(Database):
 
     Writers of a file hold a lock beside it: two that write or checkpoint at once can corrupt it in the releases 3.7.0
     to 3.51.2, and SQLite's own lock, of whatever release, never comes to one that waits while another writes on and on.
+
+    A connection must not be carried across a fork: SQLite counts the locks of a process in memory, so that a child
+    would hold none and lose what it writes once its parent closes the file. The connections are closed before a fork,
+    and opened again by whoever needs them.
 
     Parameters
     ----------
@@ -67,7 +78,9 @@ class SqliteDatabase(Database):
         if path:
             _check_file(path)
             self._file_lock = self._make_lock()
+        self._connected = 0
         super().__init__(str(path) if path else "in memory", shares_connection=path is None)
+        forks.before_fork(self._leave)
 
     def _make_lock(self) -> WriteLock:
         return WriteLock(f"{self.path}-lock", f"{self.path}-turn")
@@ -82,13 +95,35 @@ class SqliteDatabase(Database):
         return engine
 
     def _connect(self) -> sa.Connection:
+        if self.path and self._file:
+            self._require_in_place(self.path)
+        if _file_at(self.path) in _carried:
+            raise UsageError(
+                f"{self.name} was being read or written when this process was forked, and SQLite cannot be used then: "
+                "fork between two calls, or connect in a process that was not forked"
+            )
         connection = self._engine.connect()
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        self._file = self._file or _file_at(self.path)
+        self._connected += 1
         return connection
 
-    def _open(self) -> None:
-        super()._open()
-        self._file = _file_at(self.path)
+    def _leave(self) -> None:
+        """Close the connections before a fork."""
+        if self.path is None or forks.is_busy(self._read_lock, self._write_lock):
+            return
+        try:
+            with self._translated():
+                self._disconnect_all()
+        except FramelodeError as error:
+            logger.warning("%s; a forked child cannot use it", error)
+
+    def _renew(self) -> None:
+        if self._file:
+            for connection in self._connections():
+                forget(connection)
+                _carried.setdefault(self._file, []).append(connection)
+        super()._renew()
 
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -118,7 +153,7 @@ class SqliteDatabase(Database):
         """Switch the file to a write-ahead log; it stays so."""
         if self.path:
             with self._write_lock, self._translated(), self._locked():
-                self._live(self._writer).exec_driver_sql("PRAGMA journal_mode=WAL")
+                self._writing().exec_driver_sql("PRAGMA journal_mode=WAL")
 
     def opener(self) -> Callable[[], Database]:
         """Return what opens the file in another process; one in memory is of this process alone."""
@@ -131,11 +166,12 @@ class SqliteDatabase(Database):
         with self.read() as connection:
             return set(sa.inspect(connection).get_table_names())
 
-    def data_version(self, connection: sa.Connection) -> int:
+    def data_version(self, connection: sa.Connection) -> tuple[int, int]:
         """Return a number that changes when another connection has committed."""
         # A hot read, asked before every other: SQLAlchemy's execution would take ten times as long.
         raw: Any = connection.connection.driver_connection
-        return raw.execute("PRAGMA data_version").fetchone()[0]
+        # The numbers of two connections cannot be compared.
+        return self._connected, raw.execute("PRAGMA data_version").fetchone()[0]
 
     def integrity_report(self, *, quick: bool = False) -> list[str]:
         """Run SQLite's integrity check, the `quick` one without the indexes; an empty list means sound."""
@@ -152,12 +188,6 @@ class SqliteDatabase(Database):
         super().close()
         if self._file_lock is not None:
             self._file_lock.close()
-
-    def _reopen_after_fork(self) -> None:
-        if self._pid != os.getpid() and self.path is not None and self._file_lock:
-            self._inherited_lock = self._file_lock
-            self._file_lock = self._make_lock()
-        super()._reopen_after_fork()
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from ...engine import forks
+
 _POLL_SECONDS = 0.001
 
 
@@ -27,10 +29,16 @@ class WriteLock:
     """
 
     def __init__(self, path: str, turn: str) -> None:
-        self._guard = threading.Lock()
         self._lock = _LockFile(path)
         self._turn = _LockFile(turn)
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        """Hold nothing. A forked child closes the files of its parent, who would else hold the lock until both give it back."""
+        self._guard = threading.Lock()
         self._holders = 0
+        self._lock.close()
+        self._turn.close()
 
     @property
     def is_locked(self) -> bool:
@@ -47,7 +55,8 @@ class WriteLock:
     def release(self) -> None:
         """Give the lock back."""
         with self._guard:
-            self._holders -= 1
+            # A child that was forked inside holds nothing.
+            self._holders = max(self._holders - 1, 0)
             if self._holders == 0:
                 self._lock.give()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -40,22 +39,25 @@ class HttpDestination(RemoteDestination):
     def __init__(self, root: str, account: tuple[str, str] | None = None) -> None:
         super().__init__(root)
         self._account = account
-        self._opened: tuple[int, requests.Session] | None = None
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._opened: requests.Session | None = None
         self._opening = threading.Lock()
 
     @property
     def _session(self) -> requests.Session:
-        """The connections, opened anew after a fork."""
+        """The connections; a forked child opens its own."""
         with self._opening:
-            if self._opened is None or self._opened[0] != os.getpid():
+            if self._opened is None:
                 session = requests.Session()
                 session.auth = self._account
                 # A session is shared by threads, and cookies are what they would share.
                 session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
                 for scheme in ("http://", "https://"):
                     session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
-                self._opened = os.getpid(), session
-            return self._opened[1]
+                self._opened = session
+            return self._opened
 
     def _create(self, uri: str, data: bytes) -> bool:
         return self._put_free(uri, data)

@@ -9,6 +9,7 @@ import os
 import threading
 from contextlib import suppress
 
+from ...engine import forks
 from ...engine.local_files import TemporaryFiles, Watch, make_folder
 
 
@@ -26,8 +27,11 @@ class NewFolders(Watch):
     def __init__(self, root: str, temporaries: TemporaryFiles) -> None:
         super().__init__(root)
         self._temporaries = temporaries
-        self._lock = threading.Lock()
         self._temporary: dict[str, str] = {}
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     def name_for(self, path: str) -> str:
         """Return the name under which a file is written first: empty where its folder is there already."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ...engine import forks
 from ...engine.blob_place import PlaceError
 from ...engine.content_types import content_type_of
 from ...engine.errors import FramelodeError
@@ -21,7 +21,15 @@ PART_BYTES = 8 * 1024 * 1024
 
 _MOST_PARTS = 9_000
 _GRAIN = 1024 * 1024
-_memory = threading.Lock()
+
+
+def _renew() -> None:
+    """Make the lock of the writers into memory, which take turns."""
+    global _memory  # noqa: PLW0603 - a lock of the process
+    _memory = threading.Lock()
+
+
+forks.renewed(_renew)
 
 
 class ObjectDestination(RemoteDestination):
@@ -46,19 +54,21 @@ class ObjectDestination(RemoteDestination):
         self._path = path
         # Others write into the same bucket: a listing that is kept says too little.
         self._options = {"use_listings_cache": False, **ending_options(protocol), **options}
-        self._opened: tuple[int, Any] | None = None
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._opened: Any = None
         self._opening = threading.Lock()
 
     @property
     def _fs(self) -> Any:
-        """The filesystem, opened anew after a fork."""
+        """The filesystem; a forked child opens its own."""
         with self._opening:
-            if self._opened is None or self._opened[0] != os.getpid():
+            if self._opened is None:
                 import fsspec
 
-                opened = asked_once(fsspec.filesystem(self._protocol, **self._options))
-                self._opened = os.getpid(), opened
-            return self._opened[1]
+                self._opened = asked_once(fsspec.filesystem(self._protocol, **self._options))
+            return self._opened
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Write objects."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from blake3 import blake3
 
+from ...engine import forks
 from ...engine.blob_intake import BATCH_BYTES
 from ...engine.blob_place import PlaceError
 from ...engine.blob_sources import Content, FileSource
@@ -40,6 +41,9 @@ class RemoteDestination(Destination):
         self.root = root
         self._workers = Workers(_THREADS, "framelode-uploads")
         self._breaker = Breaker()
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
         # Each streamed file keeps some parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from ...engine import forks
 from ...engine.blob_intake import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
 from ...engine.blob_sources import SourceError
 from ...engine.blobs import growing_waits
@@ -85,12 +86,15 @@ class Uploader:
         self._sleep = sleep
         self._seen = -1
         self._alone = False
-        self._recording = threading.Lock()
         self._sent: dict[str, UploadedFile] = {}
         self._condemned: frozenset[str] = frozenset()
         self._mark, _ = ledger.sources.look()
         root = destination.root
         self._folder = RootFolder(path_or_uri(root) or "") if root.startswith("file:///") else None
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._recording = threading.Lock()
 
     @property
     def files_at_once(self) -> int:

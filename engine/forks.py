@@ -1,0 +1,146 @@
+"""What a fork must not copy as it is: locks that a thread holds, caches that it changes, connections that it uses.
+
+Only the thread that forks goes on in the child. A lock that another one held would stay locked there for ever. So
+each object that has a lock or a cache makes both anew in the child; and no other thread is inside a database at the
+moment of the fork, since the libraries below have locks of their own.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport] - its handler must not run before ours
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+_PATIENCE_SECONDS = 60.0
+"""How long a fork waits for other threads to leave the databases; as long as a writer waits for its lock."""
+
+_POLL_SECONDS = 0.0005
+_GIVE_WAY_SECONDS = 0.05
+"""How long a thread that is about to use a database lets a fork go first. It may hold a lock that another one needs."""
+
+_References = dict[int, weakref.ReferenceType[Any]]
+
+_numbers = itertools.count()
+_locks: _References = {}
+_before: _References = {}
+_in_child: _References = {}
+_busy: set[int] = set()
+_held: list[Any] = []
+_one_at_a_time = threading.Lock()
+_pending = threading.Event()
+
+
+def renewed(renew: Callable[[], object]) -> None:
+    """Call a method now, and again in every child forked from now on, for as long as its object exists.
+
+    Parameters
+    ----------
+    renew : method or function
+        Makes the locks and empties the caches of its object. It must not wait for anything.
+    """
+    in_child(renew)
+    renew()
+
+
+def in_child(renew: Callable[[], object]) -> None:
+    """Call a method in every child forked from now on, for as long as its object exists."""
+    _register(_in_child, renew)
+
+
+def before_fork(prepare: Callable[[], object]) -> None:
+    """Call a method before each fork, while no other thread is inside a database."""
+    _register(_before, prepare)
+
+
+def lock() -> Any:
+    """Return a lock that a fork takes first, so that nobody is amid what it guards; `give_way` before taking it."""
+    made = threading.RLock()
+    _add(_locks, lambda gone: weakref.ref(made, gone))
+    return made
+
+
+def give_way() -> None:
+    """Let a fork that waits go first, unless this thread is inside a database already."""
+    if not _pending.is_set() or any(map(_is_mine, _existing(_locks))):
+        return
+    end = time.monotonic() + _GIVE_WAY_SECONDS
+    while _pending.is_set() and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+
+
+def is_busy(*locks: Any) -> bool:
+    """Say whether one of some locks was held when the fork began and could not be waited for."""
+    return any(id(each) in _busy for each in locks)
+
+
+def _register(references: _References, call: Callable[[], object]) -> None:
+    method: Any = call
+    kind: Any = weakref.WeakMethod if hasattr(call, "__self__") else weakref.ref
+    _add(references, lambda gone: kind(method, gone))
+
+
+def _add(references: _References, refer: Callable[[Any], weakref.ReferenceType[Any]]) -> None:
+    number = next(_numbers)
+    # No lock guards the registries: one statement of a dict cannot be interrupted.
+    references[number] = refer(lambda _: references.pop(number, None))
+
+
+def _existing(references: _References) -> list[Any]:
+    return [found for reference in list(references.values()) if (found := reference()) is not None]
+
+
+def _is_mine(held: Any) -> bool:
+    return held._is_owned()  # noqa: SLF001 - as threading.Condition asks
+
+
+def _hold() -> bool:
+    """Take all locks at once, or as many as can be had; the first wait for one while holding others could last for ever."""
+    locks = _existing(_locks)
+    _busy.clear()
+    _busy.update(id(each) for each in locks if _is_mine(each))
+    for each in locks:
+        if each.acquire(blocking=False):
+            _held.append(each)
+        else:
+            _busy.add(id(each))
+    return len(_held) == len(locks)
+
+
+def _release() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _prepare() -> None:
+    _one_at_a_time.acquire()
+    _pending.set()
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not _hold() and time.monotonic() < end:
+        _release()
+        time.sleep(_POLL_SECONDS)
+    for prepare in _existing(_before):
+        prepare()
+
+
+def _go_on() -> None:
+    _pending.clear()
+    _release()
+    _one_at_a_time.release()
+
+
+def _renew_all() -> None:
+    with ExitStack() as stack:
+        # Called last to first, each even when another one fails.
+        stack.callback(_go_on)
+        for renew in reversed(_existing(_in_child)):
+            stack.callback(renew)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_prepare, after_in_parent=_go_on, after_in_child=_renew_all)
