@@ -26,6 +26,17 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{4,64}")
 _HOST_PATH = re.compile(r"(?:[^/:@\s]+@)?[^/:@\s]{2,}:(?!//)")
 _PROTOCOLS = "file:git:http:https:ssh"
 _LOCK_BYTES = 4 << 20
+# What the configuration of a repository could have a command run for, while one that others may have made is only read.
+_READING_ONLY = (
+    "--no-pager",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+    "-c",
+    "core.alternateRefsCommand=",
+)
+_NO_TRANSPORT = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 # A git hook may have started this process for a repository of its own.
 _OWN_REPOSITORY = (
     "GIT_DIR",
@@ -73,7 +84,7 @@ def resolve_commit(url: str, rev: str | None, path: str, root: Path, timeout: fl
     wanted = _checked_path(path)
     folder = _local_folder(url, root)
     if folder is not None:
-        return _resolve(_Git(folder, timeout, without_account(url)), rev, wanted, remote=False)
+        return _resolve(_Git(folder, timeout, without_account(url), is_ours=False), rev, wanted, remote=False)
     with _fetched(url, rev, timeout) as (git, found):
         return _resolve(git, found, wanted, remote=True, shown=rev)
 
@@ -159,7 +170,7 @@ def _fetched(url: str, rev: str | None, timeout: float) -> Generator[tuple[_Git,
     """Give a bare repository that holds a revision of a remote one, and what the revision is called there."""
     shown = without_account(url)
     with tempfile.TemporaryDirectory(prefix="framelode-git-", ignore_cleanup_errors=True) as folder:
-        git = _Git(Path(folder), timeout, shown)
+        git = _Git(Path(folder), timeout, shown, is_ours=True)
         git.run("init", "--quiet", "--bare", ".")
         git.run("config", "remote.origin.url", url)
         wanted = _advertised(git, rev)
@@ -196,9 +207,14 @@ def _may_be_named_otherwise(rev: str) -> bool:
 
 
 class _Git:
-    """Runs `git` in a repository: without a shell, a terminal or a question, and not for ever."""
+    """Runs `git` in a repository: without a shell, a terminal or a question, and not for ever.
 
-    def __init__(self, folder: Path, timeout: float, shown: str) -> None:
+    One that is not ours is only read: git neither runs a command of its configuration nor fetches anything for it,
+    for which its configuration could name a command, too. Git itself refuses one that belongs to another user.
+    """
+
+    def __init__(self, folder: Path, timeout: float, shown: str, *, is_ours: bool) -> None:
+        self._is_ours = is_ours
         self._folder = folder.resolve()
         self._timeout = timeout
         self.shown = shorten(shown)
@@ -242,7 +258,9 @@ class _Git:
         return self.ask(*arguments) is not None
 
     def _call(self, *arguments: str) -> tuple[int, bytes, bytes]:
-        command = [self._command, "-C", str(self._folder), "-c", "credential.interactive=false", *arguments]
+        reading = () if self._is_ours else _READING_ONLY
+        options = ("-C", str(self._folder), "-c", "credential.interactive=false", *reading)
+        command = [self._command, *options, *arguments]
         process = subprocess.Popen(  # noqa: S603 - no shell, and nothing given can be read as an option
             command,
             stdin=subprocess.DEVNULL,
@@ -264,6 +282,11 @@ class _Git:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
+        if not self._is_ours and process.returncode and re.search(rb"promisor|lazy fetching", said):
+            raise StorageError(
+                f"the git repository {self.shown} is a partial clone that misses objects, and nothing is fetched into "
+                "it: fetch them with git, or give the URL that it was cloned from"
+            )
         return process.returncode, printed, said
 
     def _environment(self) -> dict[str, str]:
@@ -276,6 +299,7 @@ class _Git:
             "GIT_OPTIONAL_LOCKS": "0",
             "SSH_ASKPASS_REQUIRE": "never",
             "LC_ALL": "C",
+            **({} if self._is_ours else _NO_TRANSPORT),
         }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -16,7 +18,13 @@ from plain_web import web
 from s3_server import BUCKET, s3_environment, s3_filesystem
 
 from framelode.adapters.pinned_datasets import Datasets, FileInfo, Meta
-from framelode.engine.errors import InvalidValueError, NotFoundError, StorageError, UsageError
+from framelode.engine.errors import (
+    FramelodeError,
+    InvalidValueError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 
 
 @pytest.fixture
@@ -63,6 +71,82 @@ def url(request, source):
         "file": lambda: f"file://{source.folder}",
         "server": lambda: request.getfixturevalue("server"),
     }[request.param]()
+
+
+HOSTILE = {
+    "ssh": "ssh://127.0.0.1/x",
+    "file": "file://{folder}",
+    "ext": "ext::{command}",
+    "git": "git://127.0.0.1:9/x",
+    "http": "http://127.0.0.1:9/x",
+}
+
+
+@pytest.fixture(params=HOSTILE)
+def hostile(request, tmp_path):
+    """A repository whose configuration runs a command wherever it can, which makes a file; and that file."""
+    hacked, folder = tmp_path / "hacked", tmp_path / "hostile"
+    command = tmp_path / "command"
+    command.write_text(f"#!/bin/sh\ntouch '{hacked}'\n")
+    command.chmod(0o755)
+    repository = GitRepository(folder)
+    repository.commit(
+        a="1", folder__b="2", lazy__dvc_dot_lock="stages: {}\n", _dot_gitattributes="* filter=x diff=x\n"
+    )
+    repository.git("tag", "v1")
+    repository.commit(a="2")
+    lost = [repository.git("rev-parse", f"HEAD:{name}") for name in ("lazy/dvc.lock", "folder")]
+    for digest in lost:
+        (folder / ".git/objects" / digest[:2] / digest[2:]).unlink()
+    hooks = tmp_path / "hooks"
+    for place in (hooks, folder / ".git/hooks"):
+        place.mkdir(exist_ok=True)
+        for hook in (
+            "reference-transaction",
+            "post-index-change",
+            "pre-auto-gc",
+            "post-checkout",
+            "post-rewrite",
+        ):
+            shutil.copy(command, place / hook)
+    settings = {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.url": HOSTILE[request.param].format(folder=folder, command=command),
+        "remote.origin.promisor": "true",
+        "remote.origin.partialCloneFilter": "blob:none",
+        "remote.origin.uploadpack": command,
+        "uploadpack.packObjectsHook": command,
+        "credential.helper": f"!{command}",
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+        "core.hooksPath": hooks,
+        "alias.rev-parse": f"!{command}",
+        "filter.x.smudge": command,
+        "diff.x.textconv": command,
+        **dict.fromkeys(
+            (
+                "core.sshCommand",
+                "core.fsmonitor",
+                "core.gitProxy",
+                "core.pager",
+                "core.askPass",
+                "core.editor",
+                "core.alternateRefsCommand",
+                "pager.cat-file",
+                "diff.external",
+                "gpg.program",
+            ),
+            command,
+        ),
+    }
+    with (folder / ".git/config").open("a") as file:
+        for name, value in settings.items():
+            section, _, key = name.rpartition(".")
+            group, _, part = section.partition(".")
+            file.write(f'[{group} "{part}"]\n' if part else f"[{group}]\n")
+            file.write(f'\t{key} = "{value}"\n')
+    return hacked, folder
 
 
 class TestGit:
@@ -157,6 +241,26 @@ class TestGit:
         other.commit(a="1")
         monkeypatch.setenv("GIT_DIR", str(other.folder / ".git"))
         assert datasets.add("g", str(source.folder), "dvc").lock.rev_lock == source.second
+
+    def test_a_local_repository_runs_no_command_of_its_configuration(self, datasets, hostile):
+        hacked, folder = hostile
+        reads = [
+            (None, "lazy/model"),
+            ("main", "folder/b"),
+            ("v1", "a"),
+            (":a", ""),
+            ("HEAD~1", ""),
+            ("no", ""),
+        ]
+        for url in (str(folder), f"file://{folder}", "../hostile", f"{folder}/.git"):
+            for rev, path in reads:
+                with suppress(FramelodeError):
+                    datasets.add("g", url, "dvc", path=path, rev=rev)
+        assert not hacked.exists()
+
+    def test_an_incomplete_clone_says_what_to_do(self, datasets, hostile):
+        with pytest.raises(StorageError, match="partial clone that misses objects"):
+            datasets.add("g", str(hostile[1]), "dvc", path="lazy/model")
 
     def test_git_is_missing(self, datasets, source, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -365,6 +469,7 @@ class TestLocalFolders:
 
 MANY = """
 import re, sys
+from contextlib import suppress
 from pathlib import Path
 from framelode.adapters.pinned_datasets import Datasets
 with Datasets(sys.argv[1]) as datasets:
