@@ -71,6 +71,7 @@ ON_POSTGRES = {
         "TestStatistics",
     ),
     "test_bulk_context": (),
+    "test_forks": (),
     "test_pins_on_engines": (),
 }
 """Modules, or classes of them, whose engine is one in PostgreSQL, too, in every run; in the long form all are."""

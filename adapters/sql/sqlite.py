@@ -97,16 +97,20 @@ class SqliteDatabase(Database):
     def _connect(self) -> sa.Connection:
         if self.path and self._file:
             self._require_in_place(self.path)
-        if _file_at(self.path) in _carried:
-            raise UsageError(
-                f"{self.name} was being read or written when this process was forked, and SQLite cannot be used then: "
-                "fork between two calls, or connect in a process that was not forked"
-            )
         connection = self._engine.connect()
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         self._file = self._file or _file_at(self.path)
         self._connected += 1
         return connection
+
+    def _opened(self) -> sa.Connection:
+        # Before the file's lock, which the parent may hold.
+        if _file_at(self.path) in _carried:
+            raise UsageError(
+                f"{self.name} was being read or written when this process was forked, and SQLite cannot be used then: "
+                "fork between two calls, or connect in a process that was not forked"
+            )
+        return super()._opened()
 
     def _leave(self) -> None:
         """Close the connections before a fork."""
