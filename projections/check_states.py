@@ -134,8 +134,8 @@ def check_states(
     for one in folded:
         if not one.complete:
             kept = snapshots.load(one.version_id, states.rows)
-            # When its checksum is wrong, nobody begins with it.
-            if kept is not None:
+            # One with a wrong checksum is never used; a writer may have replaced the one listed by a newer one.
+            if kept is not None and kept.last_position == one.last_position:
                 yield one, _snapshot_problems(kept, one)
         else:
             problems = _held_problems(states, one)

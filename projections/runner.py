@@ -154,11 +154,22 @@ class Runner:
         return True
 
     @contextmanager
-    def exclusive(self) -> Generator[sa.Connection, None, None]:
-        """Keep every other writer of the tables out, which are level with the log inside."""
-        with self._lock, self.store.write() as connection:
-            self._level_in(connection, self.projections)
+    def snapshot(self) -> Generator[sa.Connection, None, None]:
+        """Level the tables with the log, and give a connection that goes on to read them as they are then."""
+        with self._lock:
+            # Another process may have swapped or reset the tables that this one remembers.
+            self._tracks.clear()
+            self._level(self.projections, self._log.head())
+        tables = [table.name for each in self.projections for table in each.metadata.sorted_tables]
+        with self.store.snapshot(tables) as connection:
             yield connection
+
+    def fold_to(self, positions: Sequence[int]) -> None:
+        """Fold each projection up to a position of its own, where a batch ends; one that is beyond it stays."""
+        with self._lock:
+            for position in sorted(set(positions)):
+                pairs = zip(self.projections, positions, strict=True)
+                self._level([each for each, own in pairs if own >= position], Head(position, b"", 0))
 
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""

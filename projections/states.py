@@ -199,9 +199,10 @@ class States:
                     state.position += count
 
     def held(self, version_id: str) -> State | None:
-        """Return the state of a version that is kept in memory, level with the log; None when none is."""
+        """Return a copy of the state of a version that is kept in memory, level with the log; None when none is."""
         with self._lock:
-            return self.current(version_id) if version_id in self._states else None
+            # Other threads go on to advance the state itself.
+            return self.current(version_id).branch(-1) if version_id in self._states else None
 
     def held_ids(self) -> set[str]:
         """Return the versions whose state is kept in memory."""

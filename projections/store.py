@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -19,4 +20,8 @@ class Store(Protocol):
 
     def write(self) -> AbstractContextManager[sa.Connection]:
         """Give a connection inside a transaction that excludes other writers."""
+        ...
+
+    def snapshot(self, tables: Sequence[str]) -> AbstractContextManager[sa.Connection]:
+        """Give a connection for reading that sees some tables as they are now, whatever others commit meanwhile."""
         ...

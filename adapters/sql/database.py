@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, TypeVar
 
@@ -100,6 +100,10 @@ class Database(ABC):
     def _begin(self, connection: sa.Connection) -> None:
         """Begin a transaction that excludes every other writer; waits for those that are at it."""
 
+    @abstractmethod
+    def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
+        """Begin a transaction whose statements all see what is committed when the first one reads."""
+
     def _commit(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("COMMIT")
 
@@ -153,6 +157,16 @@ class Database(ABC):
         forks.give_way()
         with self._read_lock, self._translated():
             yield self._reading()
+
+    @contextmanager
+    def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
+        """Give the reading connection inside a transaction: some tables as they are now, whatever others commit."""
+        with self.read() as connection:
+            try:
+                self._begin_snapshot(connection, tables)
+                yield connection
+            finally:
+                self._roll_back(connection)
 
     @contextmanager
     def write(self) -> Generator[sa.Connection, None, None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -190,6 +190,23 @@ class PostgresDatabase(Database):
             _raw(connection),
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({self.lock_key})",
         )
+
+    def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
+        # A snapshot holds rows, not names: a rebuild must not put another table in the place of one of these.
+        names = ", ".join(f'"{name}"' for name in tables)
+        _run(
+            _raw(connection),
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {names} IN ACCESS SHARE MODE",
+        )
+
+    @contextmanager
+    def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
+        """Give the reading connection inside a transaction: some tables as they are now, whatever others commit."""
+        with ExitStack() as stack:
+            # Other writers wait meanwhile: one that replaces several tables would deadlock with the locks on them.
+            with self.write():
+                connection = stack.enter_context(super().snapshot(tables))
+            yield connection
 
     def _commit(self, connection: sa.Connection) -> None:
         raw = _raw(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,9 @@ class SqliteDatabase(Database):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if self._durable and self.path:
             self._require_in_place(self.path)
+
+    def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:  # noqa: ARG002 - it sees all of them
+        connection.exec_driver_sql("BEGIN")
 
     def _require_in_place(self, path: Path) -> None:
         """Raise when the path leads to another file than the one that is open, or to none: what is written would be lost."""

@@ -377,31 +377,6 @@ class TestDerived:
         engine.verify(write)
         assert told[-1][0] == told[-1][1] > 0
 
-    def test_others_that_go_on_writing_are_kept_out_for_once(self, engine, folder, monkeypatch):
-        compare, asked = check._compare, []
-
-        def write_first(connection, runner, fresh):
-            asked.append(connection)
-            if len(asked) <= check._TRIES:
-                with closing(framelode.connect(folder)) as other, other:
-                    DatasetVersion.get_current(dataset_name="meals").add_frames(
-                        [SingleFrame(id=str(len(asked)))]
-                    )
-                    other.catch_up()
-            return compare(connection, runner, fresh)
-
-        def compare_late(connection, runner, fresh):
-            """Others write after the fresh tables are level and before the live ones are read."""
-            fresh.catch_up_all()
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(fresh, "catch_up_all", lambda: None)
-                return write_first(connection, runner, fresh)
-
-        with engine:
-            monkeypatch.setattr(check, "_compare", compare_late)
-            engine.verify()
-        assert len(asked) == check._TRIES + 1
-
 
 class TestTrees:
     def line(self, count):

@@ -1,0 +1,207 @@
+"""`verify` finds nothing wrong with a sound engine, however others write to it meanwhile."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context
+
+import pytest
+
+import framelode
+from framelode import DatasetVersion, SingleFrame
+from framelode.adapters.sql import log_reads
+from framelode.engine.encoding import FrameEncoder
+from framelode.projections import chain, check, check_states, examine, pages, snapshots
+
+
+@pytest.fixture(params=["file", "postgres"])
+def url(request, tmp_path):
+    return tmp_path / "engine" if request.param == "file" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def engine(url):
+    with closing(framelode.connect(url)) as opened, opened:
+        DatasetVersion.create_new_dataset("d", tags=["t"])
+        draft().add_frames([SingleFrame(id=f"{n:032x}", width=n) for n in range(20)])
+        yield opened
+
+
+def draft(name="d"):
+    return DatasetVersion.get_current(dataset_name=name)
+
+
+class Others:
+    """Another process, as it were: it adds a frame, and brings the projections level."""
+
+    def __init__(self, url):
+        self.url, self.times = url, 0
+
+    def write(self):
+        self.times += 1
+        with closing(framelode.connect(self.url)) as other, other:
+            draft().add_frames([SingleFrame(id=f"other {self.times}")], command_id=f"other {self.times}")
+            DatasetVersion.create_new_dataset(f"other {self.times}")
+            other.catch_up()
+
+    def append(self, version):
+        """Add a frame, and leave the projections as they are."""
+        self.times += 1
+        with closing(framelode.connect(self.url)) as other:
+            frames = [SingleFrame(id=f"other {self.times}")]
+            other.writer.add(version.version_id, iter(frames), FrameEncoder(other.new_id))
+
+
+@pytest.fixture
+def others(engine, url):
+    return Others(url)
+
+
+def at_each(monkeypatch, owner, name, stop):
+    """Stop before each call of a function, and do something."""
+    function = getattr(owner, name)
+
+    def stopped(*arguments, **options):
+        stop(*arguments)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, stopped)
+
+
+def test_tables_are_compared_at_one_position(engine, others, monkeypatch):
+    at_each(monkeypatch, check, "_rows", lambda *_: others.write() if others.times < 6 else None)
+    assert engine.verify().projections == len(engine.runner.projections)
+    assert others.times == 6
+    monkeypatch.undo()
+    engine.verify()
+
+
+def test_projections_that_never_catch_up_with_the_log(engine, others, monkeypatch):
+    version = draft()
+    for owner, name in ((type(engine.runner), "catch_up_all"), (check, "_differences")):
+        at_each(monkeypatch, owner, name, lambda *_: others.append(version))
+    engine.verify()
+    assert others.times > len(engine.runner.projections)
+
+
+def test_tables_that_a_rebuild_replaces_meanwhile(engine, others, url, monkeypatch):
+    """A rebuild waits for the tables, or has replaced them before they are read."""
+    rebuilt = []
+
+    def rebuild(*_):
+        if not rebuilt:
+            rebuilt.append(True)
+            others.write()
+            with closing(framelode.connect(url)) as other:
+                other.rebuild()
+
+    at_each(monkeypatch, type(engine.runner), "snapshot", rebuild)
+    engine.verify()
+    assert rebuilt
+
+
+def test_an_append_that_comes_between_two_pages_of_batches(engine, others, monkeypatch):
+    batches, appends = len(list(engine.log.headers())), len(list(engine.log.appends()))
+    assert appends < batches
+    monkeypatch.setattr(log_reads, "PAGE_ROWS", batches)
+    monkeypatch.setattr(examine, "cut_pages", partial(pages.cut_pages, page_events=1))
+    taken = []
+    at_each(
+        monkeypatch,
+        chain.ChainWalk,
+        "take",
+        lambda *_: taken.append(True) or (len(taken) == 2 and others.write()),
+    )
+    assert engine.verify().batches > batches
+
+
+def test_a_state_in_memory_that_another_thread_advances(engine, monkeypatch):
+    version, calls = draft(), []
+    engine.states.current(version.version_id)
+
+    def advance(_):
+        calls.append(True)
+        if len(calls) == 2:
+            # The first is of the fresh fold, the second of the state in memory.
+            version.add_frames([SingleFrame(id="meanwhile")])
+
+    at_each(monkeypatch, check_states, "state_digest", advance)
+    engine.verify()
+    assert len(calls) == 2
+
+
+def test_a_snapshot_that_is_replaced_by_a_newer_one(engine, monkeypatch):
+    monkeypatch.setattr(snapshots, "MINIMUM_EVENTS", 1)
+    version = draft()
+    engine.states.read(version.version_id)
+    assert engine._snapshots.positions()
+    fold = check_states.fold_versions
+
+    def replaced(*arguments):
+        for folded in fold(*arguments):
+            if not folded.complete:
+                version.add_frames([SingleFrame(id=f"later {n}") for n in range(40)])
+                engine.states.read(version.version_id)
+                assert engine._snapshots.positions()[version.version_id] > folded.last_position
+            yield folded
+
+    monkeypatch.setattr(check_states, "fold_versions", replaced)
+    engine.verify()
+    monkeypatch.undo()
+    assert engine.verify().snapshots == 1
+
+
+WRITERS, RUNS = 3, 300
+
+
+@pytest.mark.long
+def test_many_times_beside_real_writers(url):
+    with closing(framelode.connect(url)):
+        pass
+    context = get_context("spawn")
+    stop = context.Event()
+    writers = [context.Process(target=write_until, args=(url, stop, number)) for number in range(WRITERS)]
+    writers.append(context.Process(target=rebuild_until, args=(url, stop)))
+    for writer in writers:
+        writer.start()
+    positions = set()
+    try:
+        with closing(framelode.connect(url)) as engine:
+            for run in range(RUNS):
+                engine.verify(quick=run % 10 == 9)
+                positions.add(engine.log.head().position)
+                assert all(writer.is_alive() for writer in writers)
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert len(positions) > RUNS // 2
+    assert [writer.exitcode for writer in writers] == [0] * len(writers)
+
+
+def write_until(url, stop, number):
+    dice = random.Random(number)
+    with closing(framelode.connect(url)) as engine, engine:
+        DatasetVersion.create_new_dataset(f"d{number}")
+        while not stop.is_set():
+            version = draft(f"d{number}")
+            frames = [
+                SingleFrame(id=f"{dice.randrange(200):032x}", width=dice.randrange(9)) for _ in range(3)
+            ]
+            version.add_frames(frames)
+            if dice.random() < 0.2:
+                version.delete_frames([frames[0].id])
+            if dice.random() < 0.01:
+                DatasetVersion.create_snapshot(dataset_name=f"d{number}", publish_name=str(time.time_ns()))
+            engine.catch_up()
+            stop.wait(0.1)
+
+
+def rebuild_until(url, stop):
+    with closing(framelode.connect(url)) as engine:
+        while not stop.is_set():
+            engine.rebuild()
+            stop.wait(1)
