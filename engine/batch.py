@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -37,6 +37,9 @@ _U32 = struct.Struct("<I")
 _header_encoder = msgspec.msgpack.Encoder()
 _local = threading.local()
 
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+"""Positions and the ids of appends begin at 1; a stored value below is damage."""
+
 
 class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One record batch, ready to be appended: no position, time or chain digest yet.
@@ -61,22 +64,22 @@ class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is recorded once for each append (one transaction of one command)."""
 
-    append_id: int
+    append_id: Positive
     command_id: str
     part: int
     is_last: bool
     request_digest: bytes
-    first_position: int
-    last_position: int
+    first_position: Positive
+    last_position: Positive
     result: bytes
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The header of a recorded batch; `digest` chains it to everything before."""
 
-    first_position: int
-    count: int
-    append_id: int
+    first_position: Positive
+    count: Positive
+    append_id: Positive
     stream_id: str
     first_version: int
     topics: tuple[str, ...]

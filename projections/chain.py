@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain
 
 import msgspec
 
-from ..engine.batch import AppendHeader, BatchHeader, chain_digest, genesis_digest
+from ..engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
 from ..engine.errors import IntegrityError, NotFoundError
+from ..engine.events import FRAME_TOPICS, is_known_topic
 from ..engine.log import Log
 
-_BEFORE_ALL = -(1 << 63)
+BEFORE_ALL = -(1 << 63) - 1
+"""Less than any stored number: rows that lie before the first position are looked at, too."""
+
+_FRAME_TOPICS = frozenset(FRAME_TOPICS.values())
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +52,10 @@ class ChainPart(msgspec.Struct):
         The version that each stream goes on with.
     problems : list of str
         What is wrong within the part.
+    known : set of str
+        Streams with events of a known kind.
+    unknown : dict of str to int
+        Position of the first batch of each stream that holds an event of an unknown kind.
     """
 
     first: First | None = None
@@ -56,13 +65,24 @@ class ChainPart(msgspec.Struct):
     batches: int = 0
     events: int = 0
     problems: list[str] = []
+    known: set[str] = set()
+    unknown: dict[str, int] = {}
 
 
 class ChainWalk:
-    """Walks the batches of a part and its appends side by side; goes on after what is wrong."""
+    """Walks the batches of a part and its appends side by side; goes on after what is wrong.
 
-    def __init__(self, log: Log) -> None:
+    Parameters
+    ----------
+    log : Log
+        The log.
+    after : int
+        The part begins after this position; `BEFORE_ALL` for the first one.
+    """
+
+    def __init__(self, log: Log, after: int = BEFORE_ALL) -> None:
         self._log = log
+        self._after = after
         self._appends: Iterator[AppendHeader] | None = None
         self._append: AppendHeader | None = None
         self._damaged: list[IntegrityError] = []
@@ -79,8 +99,6 @@ class ChainWalk:
             and not append.first_position <= position <= header.last_position <= append.last_position
         ):
             self._wrong(f"the batch lies outside append {append.append_id}", position)
-        if header.count < 1:
-            self._wrong(f"the batch has {header.count} events", position)
         first = First(
             position,
             header.previous_digest,
@@ -93,6 +111,7 @@ class ChainWalk:
         else:
             part.problems += join_problems(self._log, part.last, first)
         self._take_stream(header)
+        self._take_topics(header)
         append_last = append.last_position if append else header.last_position
         part.last = Link(
             header.last_position, header.digest, header.recorded_at, header.append_id, append_last
@@ -109,11 +128,26 @@ class ChainWalk:
             self._wrong(_stream_problem(stream_id, expected, header.first_version), header.first_position)
         part.ends[stream_id] = header.last_version + 1
 
+    def _take_topics(self, header: BatchHeader) -> None:
+        part, known = self.part, [is_known_topic(topic) for topic in header.topics]
+        if any(known):
+            part.known.add(header.stream_id)
+        if not all(known):
+            part.unknown.setdefault(header.stream_id, header.first_position)
+        if header.schema == FRAMES_SCHEMA and not _FRAME_TOPICS.issuperset(header.topics):
+            self._wrong(
+                f"the batch of frames has the topics {', '.join(header.topics)}", header.first_position
+            )
+
+        if any(known) and not _is_object(header.context):
+            self._wrong(f"the context {header.context!r} is not a JSON object", header.first_position)
+
     def _append_of(self, header: BatchHeader) -> AppendHeader | None:
         """Return the append a batch names, and note those that are passed over."""
         wanted = header.append_id
         if self._appends is None:
-            self._appends = self._log.appends(gt=wanted - 1, damaged=self._damaged)
+            after = BEFORE_ALL if self._after == BEFORE_ALL else wanted - 1
+            self._appends = self._log.appends(gt=after, damaged=self._damaged)
         while self._append is None or self._append.append_id < wanted:
             found = next(self._appends, None)
             self._note_damaged()
@@ -129,7 +163,9 @@ class ChainWalk:
 
     def finish(self) -> None:
         """Check that no append is left over after the last batch of the log; what came meanwhile has its batches."""
-        left = self._appends if self._appends is not None else self._log.appends(damaged=self._damaged)
+        left = self._appends
+        if left is None:
+            left = self._log.appends(gt=BEFORE_ALL, damaged=self._damaged)
         last = self.part.last.append_id if self.part.last else 0
         held = [self._append] if self._append is not None and self._append.append_id > last else []
         for append in chain(held, left):
@@ -156,8 +192,10 @@ class Chain:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.last = Link(0, genesis_digest(log.uuid), _BEFORE_ALL, 0, 0)
+        self.last = Link(0, genesis_digest(log.uuid), BEFORE_ALL, 0, 0)
         self._streams: dict[str, int] = {}
+        self._known: set[str] = set()
+        self._unknown: dict[str, int] = {}
 
     def join(self, part: ChainPart) -> list[str]:
         """Add the next part; returns what is wrong in it and where it meets what is before."""
@@ -171,6 +209,8 @@ class Chain:
                 what = _stream_problem(stream_id, expected, version)
                 problems.append(problem(self._log, what, position))
         self._streams |= part.ends
+        self._known |= part.known
+        self._unknown = part.unknown | self._unknown
         return problems
 
     def finish(self) -> list[str]:
@@ -180,6 +220,12 @@ class Chain:
             problems.append(
                 problem(self._log, "the last append is not recorded whole", self.last.position + 1)
             )
+        # Streams of other applications hold nothing but events of theirs.
+        problems += [
+            problem(self._log, f"stream {stream_id} holds an event of an unknown kind", position)
+            for stream_id, position in self._unknown.items()
+            if stream_id in self._known
+        ]
         for stream_id, version in self._streams.items():
             found = self._log.stream_version(stream_id)
             if found is None or found < version - 1:
@@ -215,6 +261,14 @@ def join_problems(log: Log, last: Link, first: First) -> list[str]:
 def problem(log: Log, what: str, position: int) -> str:
     """Say what is wrong in a log, and where."""
     return f"{log.name}: {what} (position {position})"
+
+
+@lru_cache(maxsize=256)
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except msgspec.MsgspecError:
+        return False
 
 
 def _stream_problem(stream_id: str, expected: int, found: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.batch import BatchHeader, Body
+from ..engine.errors import IntegrityError
 from ..engine.event_batch import unpack_states
 from ..engine.events import FRAME_TOPICS, Event, decode_event, is_known_topic, subject_and_kind
 from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_in
@@ -224,7 +225,11 @@ class _Origin(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, batch: BatchRow | BatchHeader, dataset_id: str | None, version_id: str | None) -> Self:
-        context = msgspec.json.decode(batch.context)
+        try:
+            context = msgspec.json.decode(batch.context, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            message = f"the context of the batch at position {batch.first_position} cannot be read: {error}"
+            raise IntegrityError(message, position=batch.first_position) from error
         return cls(utc(batch.recorded_at), batch.actor, context, dataset_id, version_id)
 
     def change(

@@ -16,7 +16,7 @@ from ..engine.events import VersionCreated, VersionPublished
 from ..engine.log import Log
 from ..engine.parts import run_ahead
 from ..engine.same_log import require_read, same_log
-from .chain import Chain, ChainPart
+from .chain import BEFORE_ALL, Chain, ChainPart
 from .check_states import check_states
 from .examine import Examined, examine
 from .folding import MOST_STRETCHES
@@ -134,9 +134,9 @@ class _Walk:
         kinds = [type(projection) for projection in folded]
         events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
         # A damaged position may be any number.
-        starts = range(0, max(head, 1), max(events, head // MOST_STRETCHES))
-        # The last stretch is open: whatever lies beyond the head must be looked at, too.
-        stops = [*starts[1:], None]
+        cuts = range(0, max(head, 1), max(events, head // MOST_STRETCHES))[1:]
+        # The first and the last stretch are open: whatever lies before position 1 or beyond the head is looked at, too.
+        starts, stops = [BEFORE_ALL, *cuts], [*cuts, None]
         bounds = zip(starts, stops, strict=True)
         if executor is not None:
             work = partial(examine, same_log(self._log), kinds, self._findings.contents)

@@ -15,8 +15,10 @@ from ..engine.frame_batch import NIL, FrameChange, decode_change
 from ..engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, Rows, frame_key, read_rows
 from ..engine.log import Log
 from .chain import problem
+from .frames import unreadable
 from .pages import Page
 
+_NIL_DIGEST = np.frombuffer(blake3(NIL).digest(DIGEST_SIZE), np.uint8)
 _changes_decoder = msgspec.msgpack.Decoder(list[FrameChange])
 
 
@@ -98,6 +100,8 @@ def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[s
             if bytes(changes[index].record) != NIL:
                 yield "a delete has a payload", index
     stored = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW.itemsize)
+    for index in np.flatnonzero((expected == _NIL_DIGEST).all(axis=1)).tolist():
+        yield "an added or updated frame has no payload", index
     for index in np.flatnonzero((stored[:, -DIGEST_SIZE:] != expected).any(axis=1)).tolist():
         yield "a payload does not match its key row", index
     for index, change in enumerate(changes):
@@ -105,6 +109,7 @@ def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[s
             yield f"the event replaces position {change.previous}, which does not come before it", index
         if change.id is not None and frame_key(change.id) != stored[index, :KEY_SIZE].tobytes():
             yield f"the id {change.id!r} does not match its key row", index
+    yield from unreadable(block, position)
 
 
 def _decode(block: Block, position: int) -> list[FrameChange]:

@@ -60,7 +60,7 @@ def examine(
         Open the bodies.
     """
     with open_log() as log:
-        walk = ChainWalk(log)
+        walk = ChainWalk(log, gt)
         found = Examined(walk.part)
         projections: list[FoldedProjection[Any]] = []
         damaged: list[IntegrityError] = []

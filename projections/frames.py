@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..engine.batch import Block, Body
 from ..engine.collector import collector_paused
+from ..engine.errors import IntegrityError
 from ..engine.frame_batch import decode_change, event_in
 from ..engine.frames import SingleFrame, decode_record
 from ..engine.keys import KEY_SIZE, U64, key_bytes, read_rows
@@ -143,11 +144,31 @@ def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> li
     return decoded if len(wanted) == stop - start else [decoded[index - start] for index in wanted]
 
 
+def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
+    """Yield why readers cannot decode events of a block that begins at a position, and which.
+
+    The events themselves are sound, but for their records.
+    """
+    try:
+        with collector_paused():
+            _block_decoder.decode(block.as_array())
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        for index, event in enumerate(block.events()):
+            try:
+                _decode_event(event, position + index)
+            except IntegrityError as error:
+                yield f"a payload cannot be read: {error.__cause__ or error}", index
+
+
 def _decode_event(event: bytes, position: int) -> StoredFrame:
     try:
         return _event_decoder.decode(event)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
         change = decode_change(event, position)
-        record = decode_record(change.payload) if change.payload else None
+        try:
+            record = decode_record(change.payload) if change.payload else None
+        except IntegrityError as error:
+            message = f"the frame at position {position} cannot be read: {error.__cause__ or error}"
+            raise IntegrityError(message, position=position) from error.__cause__
         return StoredFrame(record, change.id, change.previous, change.saved)

@@ -232,7 +232,7 @@ def _operations(page: Page, header: BatchHeader) -> dict[str, int]:
     """Count the operations of a frame batch; its keys are read only where several are mixed."""
     if header.schema != FRAMES_SCHEMA:
         return {}
-    if len(header.topics) == 1:
+    if len(header.topics) == 1 and header.topics[0] in _COLUMNS:
         return {_COLUMNS[header.topics[0]]: header.count}
     counts = count_operations(page.rows(header))
     return {_COLUMNS[FRAME_TOPICS[kind]]: int(counts[kind]) for kind in Operation}

@@ -332,7 +332,9 @@ class SqlLog(SqlStoredBatches):
             stray = connection.execute(query).scalar_one_or_none()
             unguarded = list(self.database.guards.missing(connection))
         report += [
-            f"{self.name}: the trigger {name} is missing, so the log can be rewritten" for name in unguarded
+            f"{self.name}: the trigger {name} is missing or was altered, so the log can be rewritten: "
+            "a copy of the log (framelode copy) has its own"
+            for name in unguarded
         ]
         if stray is not None:
             report.append(f"{self.name}: the body at position {stray} belongs to no batch")

@@ -30,6 +30,8 @@ PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
 _BATCHES_AT_ONCE = 8
 _FLAGS = {0: False, 1: True}
+_STORED_TYPES = (bytes,)
+"""Text in a column of bytes is damage; msgspec would take it for base64."""
 _FEW = 8
 
 _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
@@ -179,7 +181,7 @@ class SqlLogReads(Log):
         query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(PAGE_ROWS)
         while True:
             with self.database.read() as connection:
-                rows = connection.execute(query.where(t.append.c.append_id > gt)).all()
+                rows = connection.execute(query.where(t.append.c.append_id >= gt + 1)).all()
             # A page that is not full need not be the last: who compares appends with batches asks again beside writers.
             if not rows:
                 return
@@ -236,7 +238,7 @@ class SqlLogReads(Log):
     def _first_of_batch_at(self, position: int) -> int:
         with self.database.read() as connection:
             row = connection.execute(_batch_at, {"position": position}).one_or_none()
-        return row.first_position if row else 0
+        return row.first_position if row else position
 
     def batch_at(self, position: int) -> BatchHeader:
         """Return the header of the batch that holds a position."""
@@ -272,9 +274,11 @@ class SqlLogReads(Log):
             limit = max(_FIRST_PAGE_ROWS, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
 
     def _check_keys(self, row: Any) -> None:
-        whole = isinstance(row.keys, bytes) and isinstance(row.first_version, int)
+        numbers = (row.first_position, row.count, row.first_version)
+        if not all(isinstance(number, int) for number in numbers) or min(numbers[:2]) < 1:
+            raise self.damaged("the header of a batch is damaged", row.first_position)
         if (
-            not whole
+            not isinstance(row.keys, bytes)
             or len(row.keys) not in {0, row.count * ROW.itemsize}
             or blake3(row.keys).digest() != row.keys_digest
         ):
@@ -317,7 +321,7 @@ class SqlLogReads(Log):
         values: dict[str, Any] = dict(zip(_HEADER_NAMES, row, strict=True))
         try:
             values["topics"] = _topics(values["topics"])
-            return msgspec.convert(values, BatchHeader)
+            return msgspec.convert(values, BatchHeader, builtin_types=_STORED_TYPES)
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             raise self.damaged(f"the header of a batch is damaged: {error}", row.first_position) from error
 
@@ -325,7 +329,7 @@ class SqlLogReads(Log):
         values: dict[str, Any] = dict(zip(_APPEND_NAMES, row, strict=True))
         try:
             values["is_last"] = _FLAGS[values["is_last"]]
-            return msgspec.convert(values, AppendHeader)
+            return msgspec.convert(values, AppendHeader, builtin_types=_STORED_TYPES)
         except (msgspec.MsgspecError, LookupError, TypeError) as error:
             what = f"append {row.append_id} is damaged: {error}"
             raise self.damaged(what, row.first_position) from error

@@ -49,6 +49,8 @@ _REFUSED_OUT_OF_ORDER = """BEGIN
     RETURN NEW;
 END"""
 _CHANGES = ("UPDATE", "DELETE", "TRUNCATE")
+_TYPES = {"INSERT ON": 0b111, "UPDATE ON": 0b10010, "DELETE ON": 0b1010, "TRUNCATE ON": 0b100010}
+"""`tgtype` of the triggers: 1 for each row, 2 before, 4 insert, 8 delete, 16 update, 32 truncate."""
 
 
 class PostgresGuards(Guards):
@@ -95,18 +97,20 @@ class PostgresGuards(Guards):
             connection.exec_driver_sql(f"ALTER TABLE {place} ENABLE ALWAYS TRIGGER {name}")
 
     def missing(self, connection: sa.Connection) -> list[str]:
-        """Return the names of the triggers that are missing, switched off, or do something else."""
+        """Return the names of the triggers that are missing, not always on, or do something else."""
         rows = connection.exec_driver_sql(
-            """SELECT t.tgname, c.relname, p.proname, p.prosrc
+            """SELECT t.tgname, c.relname, t.tgtype::int4, p.proname, p.prosrc
             FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+            JOIN pg_language l ON l.oid = p.prolang
             WHERE c.relnamespace = %(schema)s::regnamespace AND p.pronamespace = c.relnamespace
-            AND t.tgenabled IN ('A', 'O')""",
+            AND t.tgenabled = 'A' AND t.tgqual IS NULL AND t.tgattr::text = ''
+            AND l.lanname = 'plpgsql' AND p.proconfig = ARRAY['enable_seqscan=off']""",
             {"schema": self._schema},
         )
         found = {tuple(row) for row in rows}
         expected = {
-            (name, table, function, self._functions[function])
-            for name, (table, _, function) in self._triggers.items()
+            (name, table, _TYPES[event], function, self._functions[function])
+            for name, (table, event, function) in self._triggers.items()
         }
         return sorted(name for name, *_ in expected - found)
 

@@ -32,10 +32,6 @@ _INSERT_RULES = {
     ),
 }
 
-_TRIGGERS = frozenset(
-    f"{table}_{rule}" for table in LOG_TABLES for rule in ("no_update", "no_delete", "in_order")
-)
-
 
 class SqliteGuards(Guards):
     """The triggers of a log in SQLite."""
@@ -46,9 +42,12 @@ class SqliteGuards(Guards):
             connection.exec_driver_sql(statement)
 
     def missing(self, connection: sa.Connection) -> list[str]:
-        """Return the names of the triggers that are missing."""
-        found = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        return sorted(_TRIGGERS - set(found.scalars()))
+        """Return the names of the triggers that are missing or do something else."""
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        found = {(row.name, row.sql) for row in rows}
+        # SQLite keeps the statement as it was given, but for this.
+        expected = (statement.replace("IF NOT EXISTS ", "", 1) for statement in _statements())
+        return sorted(name for name, _ in {(text.split()[2], text) for text in expected} - found)
 
     @contextmanager
     def lifted(self, connection: sa.Connection) -> Generator[None, None, None]:

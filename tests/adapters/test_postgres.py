@@ -234,13 +234,28 @@ class TestGuards:
             "ALTER TABLE append DISABLE TRIGGER append_no_delete",
             "ALTER TABLE append ENABLE REPLICA TRIGGER append_no_delete",
             "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "ALTER FUNCTION refuse() SET search_path TO evil, pg_catalog",
+            "ALTER TABLE append ENABLE TRIGGER append_no_delete",
+            *(
+                f"CREATE OR REPLACE TRIGGER append_no_delete {rule} EXECUTE FUNCTION refuse();"
+                "ALTER TABLE append ENABLE ALWAYS TRIGGER append_no_delete"
+                for rule in (
+                    "BEFORE UPDATE ON append FOR EACH STATEMENT",
+                    "AFTER DELETE ON append FOR EACH STATEMENT",
+                    "BEFORE DELETE ON append FOR EACH ROW",
+                    "BEFORE DELETE ON append FOR EACH STATEMENT WHEN (false)",
+                    "BEFORE DELETE OR UPDATE OF part ON append FOR EACH STATEMENT",
+                )
+            ),
         ],
     )
     def test_verify_misses_them(self, log, server, harm):
         fill(log)
         server.execute(harm)
         (problem, *_) = [line for line in log.check_tables() if "append_no_delete" in line]
-        assert problem.endswith("the trigger append_no_delete is missing, so the log can be rewritten")
+        assert (
+            "the trigger append_no_delete is missing or was altered, so the log can be rewritten" in problem
+        )
 
     @pytest.mark.parametrize(
         "index", ["append_pkey", "record_batch_stream_id_first_version_key", "record_body_pkey"]

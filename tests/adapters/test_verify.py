@@ -12,6 +12,7 @@ from multiprocessing import get_context
 import msgspec
 import pytest
 import rich_log
+from blake3 import blake3
 from raw_logs import forge, raw, unguarded
 
 import framelode
@@ -71,6 +72,18 @@ def rewritten(event, **fields):
     number, state = msgspec.msgpack.decode(event)
     version, values = msgspec.msgpack.decode(state)
     return msgspec.msgpack.encode([number, msgspec.msgpack.encode([version, values | fields])])
+
+
+def with_payload(batches, bodies, payload):
+    """Put another payload in the place of a frame's, its digest included; returns its position."""
+    batch = frames_batch(batches)
+    body = bodies[batch["first_position"]]
+    _, *others = msgspec.msgpack.decode(body[1])
+    body[1] = msgspec.msgpack.encode([msgspec.Raw(payload), *others])
+    keys = bytearray(batch["keys"])
+    keys[2 * ROW.itemsize - 16 : 2 * ROW.itemsize] = blake3(payload).digest(16)
+    batch["keys"] = bytes(keys)
+    return batch["first_position"] + 1
 
 
 class Forgery:
@@ -197,6 +210,30 @@ class Forgery:
         body[at] = rewritten(body[at], total=1000)
         return batch["first_position"] + at
 
+    def payload_that_is_no_utf8(batches, appends, bodies):
+        """The digest of the payload fits, and reads of the frame would fail."""
+        return with_payload(batches, bodies, b"\x81\xa4meta\x81\xa1k\xa1\xff")
+
+    def payload_of_another_shape(batches, appends, bodies):
+        return with_payload(batches, bodies, b"\x81\xa4meta\x07")
+
+    def payload_that_is_none(batches, appends, bodies):
+        return with_payload(batches, bodies, b"\xc0")
+
+    def unknown_topic_in_the_stream_of_a_version(batches, appends, bodies):
+        batch = lifecycle(batches, "VersionDescribed")
+        batch["topics"] = batch["topics"].replace("VersionDescribed", "VersionForged")
+        return batch["first_position"]
+
+    def unknown_topic_of_frames(batches, appends, bodies):
+        batch = frames_batch(batches)
+        batch["topics"] = '["FrameForged"]'
+        return batch["first_position"]
+
+    def context_that_is_no_object(batches, appends, bodies):
+        batches[5]["context"] = "{"
+        return batches[5]["first_position"]
+
     def frame_left_out(batches, appends, bodies):
         """Replace a frame by another one: all digests fit, the fingerprint does not."""
         batch = frames_batch(batches)
@@ -272,6 +309,26 @@ def test_an_index_that_differs_from_its_table_is_found(folder):
             "UPDATE sqlite_master SET sql = replace(sql, 'events.1', 'frames.1') WHERE name = 'record_batch_lifecycle'"
         )
     assert any("record_batch_lifecycle" in problem for problem in problems(folder))
+
+
+TOOTHLESS = {
+    "a row": (
+        "BEFORE INSERT ON record_batch WHEN 0",
+        "record_batch_in_order",
+    ),
+    "an update": ("AFTER UPDATE OF codec ON record_body", "record_body_no_update"),
+    "a delete": ("BEFORE DELETE ON append WHEN OLD.append_id < 0", "append_no_delete"),
+    "another table": ("BEFORE UPDATE ON tracking", "log_info_no_update"),
+}
+
+
+@pytest.mark.parametrize(("rule", "name"), TOOTHLESS.values(), ids=TOOTHLESS)
+def test_a_trigger_of_the_same_name_that_does_nothing_is_found(folder, rule, name):
+    with raw(folder) as connection:
+        connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(f"CREATE TRIGGER {name} {rule} BEGIN SELECT 1; END")
+    (problem,) = problems(folder)
+    assert f"the trigger {name} is missing or was altered" in problem
 
 
 class TestQuick:

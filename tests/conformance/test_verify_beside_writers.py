@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
 
 import pytest
+import restless
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -163,8 +162,8 @@ def test_many_times_beside_real_writers(url):
         pass
     context = get_context("spawn")
     stop = context.Event()
-    writers = [context.Process(target=write_until, args=(url, stop, number)) for number in range(WRITERS)]
-    writers.append(context.Process(target=rebuild_until, args=(url, stop)))
+    writers = [context.Process(target=restless.write, args=(url, stop, number)) for number in range(WRITERS)]
+    writers.append(context.Process(target=restless.rebuild, args=(url, stop)))
     for writer in writers:
         writer.start()
     positions = set()
@@ -180,28 +179,3 @@ def test_many_times_beside_real_writers(url):
             writer.join()
     assert len(positions) > RUNS // 2
     assert [writer.exitcode for writer in writers] == [0] * len(writers)
-
-
-def write_until(url, stop, number):
-    dice = random.Random(number)
-    with closing(framelode.connect(url)) as engine, engine:
-        DatasetVersion.create_new_dataset(f"d{number}")
-        while not stop.is_set():
-            version = draft(f"d{number}")
-            frames = [
-                SingleFrame(id=f"{dice.randrange(200):032x}", width=dice.randrange(9)) for _ in range(3)
-            ]
-            version.add_frames(frames)
-            if dice.random() < 0.2:
-                version.delete_frames([frames[0].id])
-            if dice.random() < 0.01:
-                DatasetVersion.create_snapshot(dataset_name=f"d{number}", publish_name=str(time.time_ns()))
-            engine.catch_up()
-            stop.wait(0.1)
-
-
-def rebuild_until(url, stop):
-    with closing(framelode.connect(url)) as engine:
-        while not stop.is_set():
-            engine.rebuild()
-            stop.wait(1)
