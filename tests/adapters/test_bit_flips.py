@@ -8,21 +8,28 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+from base64 import b64encode
 from contextlib import closing
 from itertools import combinations
 
 import pytest
-from raw_logs import TABLES, raw
+from raw_logs import TABLES, raw, unguarded
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
+from framelode.engine.batch import body_checksum, stored_hash
 from framelode.engine.errors import FramelodeError, IntegrityError, UsageError
 
 TEXT = {"uuid", "command_id", "stream_id", "topics", "schema", "actor", "context", "codec"}
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in columns]
 
 every = pytest.mark.parametrize(
-    "part", [pytest.param(97, id="some"), pytest.param(1, id="every", marks=pytest.mark.long)]
+    "part",
+    [
+        pytest.param(97, id="some"),
+        pytest.param(9, id="many", marks=pytest.mark.long),
+        pytest.param(1, id="every", marks=pytest.mark.long),
+    ],
 )
 """Of what is attacked one in so many."""
 
@@ -62,7 +69,7 @@ class Attacked:
         self.engine = framelode.connect(folder)
         self.connection = sqlite3.connect(folder / "log.db", isolation_level=None)
         self.connection.text_factory = bytes
-        self.sound = self.rows()
+        self.sound, self.kinds = self.rows(), self.types()
         names = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (name,) in names:
             self.connection.execute(f"DROP TRIGGER {name.decode()}")
@@ -70,6 +77,14 @@ class Attacked:
     def rows(self):
         return {
             table: self.connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES
+        }
+
+    def types(self):
+        return {
+            table: self.connection.execute(
+                f"SELECT {', '.join(f'typeof({column})' for column in columns)} FROM {table} ORDER BY {columns[0]}"
+            ).fetchall()
+            for table, columns in TABLES.items()
         }
 
     def keys(self, table):
@@ -85,7 +100,7 @@ class Attacked:
             self.connection.execute("ROLLBACK")
             return False
         self.connection.execute("COMMIT")
-        return self.rows() != self.sound
+        return self.rows() != self.sound or self.types() != self.kinds
 
     def restore(self):
         self.connection.execute("BEGIN")
@@ -170,6 +185,85 @@ def test_every_bit_of_every_stored_value(attacked, table, column, part):
     assert attacked.problems(reopened=True) == []
 
 
+def other_kinds(value):
+    """Return values of other types that look like a stored one, or are read as the same."""
+    if isinstance(value, int):
+        return [str(value), float(value), value + 0.5, b"%d" % value, f"{value}x", ""]
+    text = value.decode(errors="replace")
+    return [b64encode(value).decode(), value.hex(), text, value, len(value), 0, "", b""]
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_values_of_other_types(attacked, table, column):
+    """A BLOB as base64 text, empty text for no bytes, bytes for text: columns of SQLite hold any type."""
+    primary, at, tried = TABLES[table][0], TABLES[table].index(column), 0
+    rows = attacked.sound[table]
+    for row in (rows[0], rows[len(rows) // 2], rows[-1]):
+        key = "CAST(? AS TEXT)" if primary in TEXT else "?"
+        for other in other_kinds(row[at]):
+            if attacked.run((f"UPDATE {table} SET {column} = ? WHERE {primary} = {key}", (other, row[0]))):
+                check(attacked.problems(reopened=table == "log_info"), None)
+                attacked.restore()
+                tried += 1
+    # The keys of these tables hold numbers only.
+    assert tried or (table, column) in {(name, TABLES[name][0]) for name in list(TABLES)[1:]}
+    assert attacked.problems(reopened=table == "log_info") == []
+
+
+@pytest.mark.parametrize("place", [0, -1, -(1 << 63)])
+@pytest.mark.parametrize("table", list(TABLES)[1:])
+class TestBeforeTheFirst:
+    def test_moved(self, attacked, table, place):
+        primary = TABLES[table][0]
+        for key in attacked.keys(table):
+            assert attacked.run((f"UPDATE {table} SET {primary} = ? WHERE {primary} = ?", (place, key)))
+            check(attacked.problems(), None)
+            attacked.restore()
+
+    def test_doubled(self, attacked, table, place):
+        for row in attacked.sound[table]:
+            assert attacked.run(doubled(table, row, place))
+            found = attacked.problems()
+            check(found, None)
+            assert any(
+                f"(position {place})" in p or f"append {place} " in p or str(place) in p for p in found
+            )
+            attacked.restore()
+
+
+def doubled(table, row, place):
+    """Return the statement that puts a copy of a row at a place, as the next of its stream or command."""
+    values = dict(zip(TABLES[table], row, strict=True)) | {TABLES[table][0]: place}
+    for name in {"first_version", "part"} & set(values):
+        values[name] += 100
+    marks = ", ".join("CAST(? AS TEXT)" if name in TEXT else "?" for name in values)
+    return f"INSERT INTO {table} VALUES ({marks})", list(values.values())
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_no_read_gives_what_lies_before_the_first_position(folder, place):
+    """A forged batch that goes on with a version's stream, its body and checksum included."""
+    with unguarded(folder) as connection:
+        batch = connection.execute(
+            "SELECT * FROM record_batch WHERE topics = '[\"FrameAdded\"]' ORDER BY 1 LIMIT 1"
+        ).fetchone()
+        _, codec, _, body = connection.execute(
+            "SELECT * FROM record_body WHERE first_position = ?", batch[:1]
+        ).fetchone()
+        connection.execute(*doubled("record_batch", batch, place))
+        checksum = body_checksum(0, stored_hash(codec, body)) if place == 0 else b""
+        connection.execute("INSERT INTO record_body VALUES (?, ?, ?, ?)", (place, codec, checksum, body))
+    with closing(framelode.connect(folder)) as engine:
+        (version,) = [row.version_id for row in versions(engine)]
+        for read in (
+            lambda: engine.version(version).get_single_frame("pizza"),
+            lambda: list(engine.version(version)),
+            engine.verify,
+        ):
+            with pytest.raises(IntegrityError, match=rf"\(position {place}\)"):
+                read()
+
+
 @pytest.mark.parametrize("table", list(TABLES)[1:])
 class TestRows:
     def test_dropped(self, attacked, table):
@@ -243,7 +337,9 @@ def content(folder):
         frames = [frame.to_dict() for frame in engine.version(version)]
         made = (versions(engine), frames, engine.version(version).fingerprint, engine.version_counts(version))
     with raw(folder) as connection:
-        return made, [connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES]
+        triggers = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1"
+        queries = [*(f"SELECT * FROM {table} ORDER BY 1" for table in TABLES), triggers]
+        return made, [connection.execute(query).fetchall() for query in queries]
 
 
 def attempt(folder):
