@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import chain
 
 import msgspec
@@ -139,9 +138,6 @@ class ChainWalk:
                 f"the batch of frames has the topics {', '.join(header.topics)}", header.first_position
             )
 
-        if any(known) and not _is_object(header.context):
-            self._wrong(f"the context {header.context!r} is not a JSON object", header.first_position)
-
     def _append_of(self, header: BatchHeader) -> AppendHeader | None:
         """Return the append a batch names, and note those that are passed over."""
         wanted = header.append_id
@@ -261,14 +257,6 @@ def join_problems(log: Log, last: Link, first: First) -> list[str]:
 def problem(log: Log, what: str, position: int) -> str:
     """Say what is wrong in a log, and where."""
     return f"{log.name}: {what} (position {position})"
-
-
-@lru_cache(maxsize=256)
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except msgspec.MsgspecError:
-        return False
 
 
 def _stream_problem(stream_id: str, expected: int, found: int) -> str:

@@ -164,6 +164,82 @@ class TestDamage:
             framelode.connect(postgres_url)
 
 
+CHANGES = {
+    int: ["{0} + 1", "0", "-{0}"],
+    str: ["{0} || ' '", "''"],
+    bytes: ["{0} || '\\x00'::bytea", "''::bytea", "substr({0}, 2)"],
+}
+
+
+class TestValues:
+    """What `test_bit_flips` does to a log on SQLite, on a server, by somebody who has switched the triggers off."""
+
+    @pytest.fixture
+    def harmed(self, postgres_url, server):
+        """Changes the log, tells whether that is found, and changes it back."""
+        with closing(framelode.connect(postgres_url)) as engine, engine:
+            DatasetVersion.create_new_dataset("d")
+            draft = DatasetVersion.get_current(dataset_name="d")
+            frames = [SingleFrame(id=name, source=f"s3://b/{name}.jpg") for name in ("pizza", "f" * 32)]
+            draft.add_frames(frames, batch_size=1, refresh_version_stats=False)
+            draft.publish_version()
+            for table in LOG_TABLES:
+                server.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+
+            def harmed(statement):
+                kept = {table: server.execute(f"SELECT * FROM {table}").fetchall() for table in LOG_TABLES}
+                try:
+                    changed = server.execute(statement).rowcount
+                except psycopg.errors.UniqueViolation:
+                    return None
+                rows = {table: server.execute(f"SELECT * FROM {table}").fetchall() for table in LOG_TABLES}
+                found = self.found(postgres_url)
+                for table, before in kept.items():
+                    server.execute(f"DELETE FROM {table}")
+                    with server.cursor() as cursor:
+                        marks = ", ".join(["%s"] * len(before[0]))
+                        cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", before)
+                return found if changed and sorted(rows.items()) != sorted(kept.items()) else None
+
+            yield harmed
+            assert not self.found(postgres_url)
+
+    def found(self, url):
+        try:
+            with closing(framelode.connect(url)) as engine:
+                engine.verify()
+        except (IntegrityError, UsageError) as error:
+            return [line for line in getattr(error, "problems", [str(error)]) if "trigger" not in line]
+        return []
+
+    @pytest.mark.parametrize("rows", [1, pytest.param(100, marks=pytest.mark.long)])
+    @pytest.mark.parametrize("table", LOG_TABLES)
+    def test_a_changed_value_is_found(self, harmed, server, table, rows):
+        described = server.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT {rows}")
+        names, tried = [column.name for column in described.description], 0
+        for row in described.fetchall():
+            key = f"{names[0]} = '{row[0]}'"
+            for name, value in zip(names, row, strict=True):
+                for change in CHANGES[type(value)][: 1 if rows == 1 else None]:
+                    found = harmed(f"UPDATE {table} SET {name} = {change.format(name)} WHERE {key}")
+                    assert found is None or found, (table, name, change)
+                    tried += found is not None
+        assert tried >= len(names)
+
+    @pytest.mark.parametrize("place", [0, pytest.param(-5, marks=pytest.mark.long)])
+    @pytest.mark.parametrize("table", LOG_TABLES[1:])
+    def test_a_row_before_the_first_position_is_found(self, harmed, server, table, place):
+        described = server.execute(f"SELECT * FROM {table} ORDER BY 1")
+        first, *names = [column.name for column in described.description]
+        others = ", ".join(f"{name} + 100" if name in {"part", "first_version"} else name for name in names)
+        for key, *_ in described.fetchall():
+            assert harmed(f"UPDATE {table} SET {first} = {place} WHERE {first} = {key}")
+            assert harmed(f"INSERT INTO {table} SELECT {place}, {others} FROM {table} WHERE {first} = {key}")
+            # For the tail there are checkpoints.
+            if table != "record_batch":
+                assert harmed(f"DELETE FROM {table} WHERE {first} = {key}")
+
+
 @pytest.fixture
 def log(postgres_url):
     database = open_database(postgres_place(postgres_url))

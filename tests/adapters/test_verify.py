@@ -230,10 +230,6 @@ class Forgery:
         batch["topics"] = '["FrameForged"]'
         return batch["first_position"]
 
-    def context_that_is_no_object(batches, appends, bodies):
-        batches[5]["context"] = "{"
-        return batches[5]["first_position"]
-
     def frame_left_out(batches, appends, bodies):
         """Replace a frame by another one: all digests fit, the fingerprint does not."""
         batch = frames_batch(batches)
