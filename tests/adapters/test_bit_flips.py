@@ -27,7 +27,7 @@ every = pytest.mark.parametrize(
     "part",
     [
         pytest.param(97, id="some"),
-        pytest.param(9, id="many", marks=pytest.mark.long),
+        pytest.param(5, id="many", marks=pytest.mark.long),
         pytest.param(1, id="every", marks=pytest.mark.long),
     ],
 )
