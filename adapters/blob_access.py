@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 from ..engine import forks
 from ..engine.blob_commands import BlobCommands
+from ..engine.blob_marker import Marker
 from ..engine.blob_vouching import Present
 from ..engine.blobs import BlobStore, ScrubFindings
 from ..engine.errors import UsageError
@@ -33,6 +34,8 @@ class BlobAccess:
         Which versions exist, and which blobs were ever named.
     states : States
         The states of versions.
+    join : callable
+        Returns the marker that a store must have before the log writes to it; see `Vouching.join`.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class BlobAccess:
         catalog: Catalog,
         names: BlobNames,
         states: States,
+        join: Callable[[Marker, str], Marker],
     ) -> None:
         self._url = url
         self._commands = commands
@@ -50,6 +54,7 @@ class BlobAccess:
         self._catalog = catalog
         self._names = names
         self._states = states
+        self._join = join
         self._store: BlobStore | None = None
         forks.renewed(self._renew)
 
@@ -88,6 +93,10 @@ class BlobAccess:
     def vouch(self, digests: Sequence[str], present: Present) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
         return self._commands.restore_blobs(digests, present)
+
+    def join(self, marker: Marker, place: str) -> Marker:
+        """Return the marker that a store must have before the log writes to it; `UsageError` when it is another log's."""
+        return self._join(marker, place)
 
     def fate(self, digest: str) -> str | None:
         """Return when a blob was deleted, None for one that was not."""

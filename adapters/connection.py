@@ -179,6 +179,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         return moments.at(moment)
 
     def _writes(self) -> WriteSide:
+        from .blob_sharing import joined, own_ref
         from .write_side import WriteSide
 
         self.require_present()
@@ -195,6 +196,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
                     catalog=self.catalog,
                     names=self._names,
                     uploads=self._uploads,
+                    join_blobs=lambda marker, place: joined(self, own_ref(self), marker, place),
                 )
             return self._write_side
 
@@ -311,8 +313,9 @@ def connect(
     projections : str or path, optional
         Another place for the projections database, a file or a PostgreSQL URL; remembered.
     blobs : str or path, optional
-        Another place for file contents, of this engine alone: a folder, or an fsspec URL such as
-        ``s3://bucket/blobs``; remembered. An engine in PostgreSQL has none until it is told.
+        Another place for file contents: a folder, or an fsspec URL such as ``s3://bucket/blobs``; remembered. It is new
+        or empty, or a blob store of this engine or one that it joins by `share_blobs`. An engine in PostgreSQL has none
+        until it is told.
     clock : callable
         UTC microseconds; for exact tests.
     new_id : callable

@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from ..engine.blob_ledger import GRACE, YOUNG
 from ..engine.errors import IntegrityError, UsageError
+from .engine_blobs import EngineBlobs
 from .jobs.adopting import adopted
 from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from ..engine.blob_gc import GcReport
-    from ..engine.blobs import BlobStore, ScrubFindings
     from ..engine.checkpoints import Checkpoint
     from ..engine.files import PathLike
-    from ..engine.log import Clock, Log
+    from ..engine.log import Log
     from ..projections.check import Findings
     from ..projections.runner import Progress, Runner
     from ..projections.snapshots import Snapshots
     from ..projections.states import States
-    from .blob_access import BlobAccess
     from .connection import Engine
     from .engine_copy import EngineCopy
     from .hyperdatasets.dataset import Dataset
     from .portable.importing import LogImport
     from .portable.transfer import LogExport
-    from .write_side import WriteSide
 
 
-class EngineCare:
+class EngineCare(EngineBlobs):
     """The part of an engine that keeps it in order."""
 
     log: Log
     states: States
     runner: Runner
-    clock: Clock
     _snapshots: Snapshots
 
     if TYPE_CHECKING:
 
         def require_present(self) -> None:
             """Raise `UsageError` when this is an engine of the past."""
-
-        def _writes(self) -> WriteSide: ...
 
     def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Bring every projection up to date, `executor` folding what it can."""
@@ -78,74 +69,6 @@ class EngineCare:
         self.runner.rebuild(progress=progress, executor=adopted(executor))
         self._snapshots.drop()
         self.states.forget()
-
-    @property
-    def _blobs(self) -> BlobAccess:
-        return self._writes().blobs
-
-    @property
-    def blobs(self) -> BlobStore:
-        """The store of file contents, opened at first use.
-
-        What it stores may be named by frames; a content that frames named before is not written again.
-        """
-        return self._blobs.store
-
-    def referenced_blobs(self) -> set[str]:
-        """Return the digests of the blobs that frames of existing versions name."""
-        return self._blobs.referenced()
-
-    def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
-        """Condemn blobs that no frame of any existing version names, and delete those condemned for long.
-
-        Finishes what a `delete_frames(delete_sources=True)` that was cut off has left, too.
-
-        Frames cannot name a condemned blob until its content is stored again, so uploads may go on meanwhile. Reads
-        with `as_of` do not find the contents of blobs that were deleted since.
-
-        Parameters
-        ----------
-        grace : timedelta
-            How long ago a blob must have been condemned to be deleted.
-        young : timedelta
-            Blobs written so lately are left alone: their frames may not be added yet. One that was condemned or deleted
-            and is stored again is left alone for ten minutes at least, until a frame has named it.
-        dry_run : bool
-            Only report what would be done.
-
-        Returns
-        -------
-        GcReport
-            Prints as a few lines of text.
-        """
-        from ..engine.blob_gc import GarbageCollection
-
-        commands = self._writes().commands
-        collection = GarbageCollection(self.blobs, commands, self._blobs, self.clock)
-        report = collection.run(grace, young, dry_run=dry_run)
-        waiting = commands.source_ledger.condemned()
-        if waiting and not dry_run:
-            from .source_removal import SourceRemoval
-
-            removal = SourceRemoval(cast("Engine", self))
-            removal.run()
-            report.source_failures = removal.failures
-        report.sources = [uri for uri in waiting if uri not in report.source_failures]
-        return report
-
-    def scrub(
-        self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
-    ) -> ScrubFindings:
-        """Read every blob again: which are altered, which do frames name that are not there, which files are none.
-
-        Parameters
-        ----------
-        progress : callable, optional
-            Called with the blobs read so far and their bytes.
-        executor : concurrent.futures.Executor, optional
-            Where frames are searched and blobs read; else here, in a few threads.
-        """
-        return self._blobs.scrub(progress, adopted(executor))
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
         """Return what the log's head is now, to be kept elsewhere: `verify(against=...)` finds what was cut off or rewritten.
@@ -301,10 +224,12 @@ class EngineCare:
         InvalidValueError
             The file is of another kind.
         """
+        from .blob_sharing import keep_listed
         from .portable.transfer import import_log
 
         self.require_present()
-        return import_log(cast("Engine", self), path, callback)
+        with keep_listed(cast("Engine", self)):
+            return import_log(cast("Engine", self), path, callback)
 
     def copy_to(
         self,
@@ -347,11 +272,3 @@ class EngineCare:
         from .engine_copy import copy_engine
 
         return copy_engine(cast("Engine", self), target, blobs, callback)
-
-    def named_blobs(self) -> set[str]:
-        """Return the digests of the blobs that any frame ever named."""
-        return set(self._blobs.named_after(0))
-
-    def missing_blobs(self) -> list[str]:
-        """Return the blobs that frames of existing versions name and the store does not have."""
-        return self._writes().blobs.missing()

@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from ..engine.blob_ledger import BlobLedger
+from ..engine.blob_marker import LogRef, Marker, read_marker
+from ..engine.blob_vouching import NothingKnown
 from ..engine.blobs import BlobStore, FileFailure
 from ..engine.errors import StorageError, UsageError
 from ..engine.files import PathLike
@@ -18,6 +20,7 @@ from ..engine.prefix import LogPrefix
 from ..projections.blob_references import BlobNames
 from ..projections.runner import Runner
 from . import location
+from .blob_sharing import joined, keep_listed, own_ref, share
 from .connection import Engine
 from .moments import EngineAt
 from .places import Place, PostgresPlace, without_password
@@ -72,7 +75,8 @@ def copy_engine(
         report = EngineCopy(source.log.uuid, end.position, end.digest.hex(), present=start.position)
         if blobs is not False:
             _copy_blobs(source, opened, end, report, progress)
-        report.batches = copy_appends(source.log, opened.log, start, end, progress)
+        with keep_listed(opened):
+            report.batches = copy_appends(source.log, opened.log, start, end, progress)
         report.events = end.position - start.position
         return report
 
@@ -125,8 +129,7 @@ def _copy_blobs(
             "blobs=, or leave the contents out by blobs=False"
         )
     there = source.blobs
-    # Without the vouching of the engine, which would record that blobs are wanted again: the log says that itself.
-    store = BlobStore(target.location.blobs)
+    store = _target_store(source, target)
     lacking = _lacking(named, there, store)
     ledger = BlobLedger(LogPrefix(_whole(source).log, end.position))
     for done, outcome in enumerate(store.copy_from(there, lacking), 1):
@@ -137,6 +140,33 @@ def _copy_blobs(
             report.blob_bytes += outcome.size
         if progress:
             progress(done, len(lacking))
+
+
+def _target_store(source: Engine, target: Engine) -> BlobStore:
+    """Return the store of the target, which lists the log that the target is about to have.
+
+    Without the vouching of the engine, which would record that blobs are wanted again: the log says that itself.
+    """
+    own = LogRef(source.log.uuid, target.location.home)
+    store = BlobStore(target.location.blobs, vouching=_Joining(target, own))
+    marker = read_marker(store.place)
+    if marker is not None and own_ref(_whole(source)) in marker.logs:
+        share(target, own, store)
+    return store
+
+
+class _Joining(NothingKnown):
+    """Lists the log of a copy in the marker of its store."""
+
+    def __init__(self, target: Engine, own: LogRef) -> None:
+        self._target = target
+        self._own = own
+
+    def join(self, marker: Marker, place: str) -> Marker:
+        """Return the marker with the log of the copy."""
+        if own_ref(self._target) in marker.logs:
+            return marker
+        return joined(self._target, self._own, marker, place)
 
 
 def _named(source: Engine) -> set[str]:

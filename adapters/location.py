@@ -85,6 +85,13 @@ class Location(msgspec.Struct, frozen=True):
         """Whether the engine ends with its process."""
         return self.log is None
 
+    @property
+    def home(self) -> str:
+        """What `connect` takes in another process to find the engine, without a password; empty in memory."""
+        if isinstance(self.log, PostgresPlace):
+            return without_password(self.log)
+        return "" if self.is_in_memory else self.url
+
     def __repr__(self) -> str:
         return f"Location({self.name!r})"
 
@@ -242,6 +249,13 @@ def exists(url: str | os.PathLike[str]) -> bool:
         return holds_log(postgres_place(text))
     folder, log_name = _folder_of(text)
     return (from_home(folder) / (log_name or SETTINGS_FILE)).exists()
+
+
+def home_of(url: str) -> str:
+    """Return the `Location.home` of the engine at a URL, whether it exists or not."""
+    if is_postgres(url):
+        return without_password(postgres_place(url))
+    return url if "://" in url else str(from_home(url).absolute())
 
 
 def require(url: str | os.PathLike[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..engine.aggregates import Aggregates
+from ..engine.blob_marker import Marker
 from ..engine.commands import Commands
 from ..engine.log import Clock
 from ..engine.writer import FrameWriter
@@ -47,9 +48,10 @@ class WriteSide:
         catalog: Catalog,
         names: BlobNames,
         uploads: Uploads,
+        join_blobs: Callable[[Marker, str], Marker],
     ) -> None:
         self.commands = Commands(SqlFactory(log, new_id), log, aggregates, states, clock, new_id)
         ledgers = self.commands.blob_ledger, self.commands.source_ledger
         self.writer = FrameWriter(log, states, aggregates.version, new_id, *ledgers)
-        self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states)
+        self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states, join_blobs)
         self.uploads = UploadService(UploadLedger(self.commands, runner, uploads), lambda: self.blobs.store)

@@ -75,7 +75,7 @@ class BlobCommands(LogApplication):
         return gone
 
     def collect_blobs(
-        self, condemned: Mapping[str, int], delete: Callable[[Sequence[str]], None]
+        self, condemned: Mapping[str, int], delete: Callable[[Sequence[str]], Sequence[str]]
     ) -> list[str]:
         """Delete condemned blobs, and record that.
 
@@ -85,7 +85,7 @@ class BlobCommands(LogApplication):
             Digests, and the position at which each was condemned. One that was restored since is left alone, also
             if it was condemned again.
         delete : callable
-            Deletes blobs; nobody can restore them meanwhile.
+            Deletes blobs and returns those that it deleted; nobody can restore them meanwhile.
 
         Returns
         -------
@@ -100,9 +100,9 @@ class BlobCommands(LogApplication):
                     digest for digest in part if digest in now and now[digest].position == condemned[digest]
                 ]
                 self.record_log.require_exclusive()
-                delete(doomed)
-                self._record_blobs(BlobsCollected, doomed)
-                collected += doomed
+                deleted = list(delete(doomed)) if doomed else []
+                self._record_blobs(BlobsCollected, deleted)
+                collected += deleted
         return collected
 
     def _record_blobs(self, event: type[Event], digests: list[str]) -> None:

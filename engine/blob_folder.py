@@ -10,8 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from .blob_place import TEMPORARY, BlobPlace, Entry, Since, Sink, blob_name, digest_of
-from .local_files import TemporaryFiles, Translated, Watch, make_folder, sync_together
+from .blob_place import (
+    BLOB_MODE,
+    OWN_NAMES,
+    TEMPORARY,
+    BlobPlace,
+    Entry,
+    Since,
+    Sink,
+    blob_name,
+    digest_of,
+)
+from .local_files import TemporaryFiles, Translated, Watch, sync_together, take_name
+from .modes import make_folder
+from .regular_files import open_regular
 from .workers import DISK_THREADS
 
 
@@ -30,7 +42,7 @@ class LocalFolder(BlobPlace):
         self.threads = DISK_THREADS
         self._root = os.fspath(self.folder)
         self._translated = Translated(f"blob store {self.name}")
-        self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}")
+        self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}", BLOB_MODE)
 
     def opener(self) -> Callable[[], BlobPlace]:
         """Return what opens this folder in another process."""
@@ -38,6 +50,8 @@ class LocalFolder(BlobPlace):
 
     def begin(self) -> Since:
         """Tell that files will be written."""
+        with suppress(OSError):  # writing says what is wrong
+            make_folder(self._root)
         return Watch(self._root)
 
     def create(self) -> Sink:
@@ -92,7 +106,7 @@ class LocalFolder(BlobPlace):
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading."""
         with self._translated:
-            return Path(self.path(digest)).open("rb")
+            return open_regular(self.path(digest))
 
     def delete(self, digests: Sequence[str]) -> None:
         """Delete blobs; the folders stay, since a blob may be on its way into them."""
@@ -101,16 +115,48 @@ class LocalFolder(BlobPlace):
                 with suppress(FileNotFoundError):
                     os.unlink(self.path(digest))  # noqa: PTH108
 
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names in the folder or in one of its folders."""
+        with self._translated, suppress(FileNotFoundError):
+            return sorted(os.listdir(self.folder / folder))  # noqa: PTH208
+        return []
+
+    def read_note(self, name: str) -> bytes | None:
+        """Return a small file, None when it is missing."""
+        with self._translated, suppress(FileNotFoundError), open_regular(f"{self._root}/{name}") as file:
+            return file.read()
+        return None
+
+    def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
+        """Write a small file: linked to its name, so that it is never seen half and only one writer wins."""
+        target = f"{self._root}/{name}"
+        temporary = self._temporaries.write(data)
+        try:
+            with self._translated:
+                source = self._temporaries.path(temporary)
+                sync_together(self._root, [source], 1)
+                make_folder(target.rpartition("/")[0])
+                if replace:
+                    os.rename(source, target)  # noqa: PTH104
+                elif not take_name(source, target):
+                    return False
+                sync_together(self._root, [self._root], 1)
+                return True
+        finally:
+            self._temporaries.discard(temporary)
+
+    def drop_note(self, name: str) -> None:
+        """Delete a small file."""
+        with self._translated, suppress(FileNotFoundError):
+            os.unlink(f"{self._root}/{name}")  # noqa: PTH108
+
     def entries(self) -> Iterator[Entry]:
         """Yield every file, folder by folder."""
         with self._translated:
-            if not self.folder.is_dir():
-                return
             for folder, folders, files in os.walk(self._root):
-                if folder == self._root and TEMPORARY in folders:
-                    folders.remove(TEMPORARY)
-                folders.sort()
-                yield from self._entries_of(folder, sorted(files))
+                own = OWN_NAMES if folder == self._root else ()
+                folders[:] = sorted(name for name in folders if name not in own)
+                yield from self._entries_of(folder, sorted(name for name in files if name not in own))
 
     def _entries_of(self, folder: str, files: list[str]) -> Iterator[Entry]:
         for file in files:
@@ -124,6 +170,10 @@ class LocalFolder(BlobPlace):
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds."""
         return self._temporaries.clean(older_than)
+
+    def is_same(self, name: str) -> bool:
+        """Say whether another path leads to this folder."""
+        return os.path.realpath(name) == os.path.realpath(self.folder)
 
     def path(self, digest: str) -> str:
         """Return the path of a blob."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from itertools import chain
 
 import msgspec
 
-from .blob_commands import BlobCommands
 from .blob_ledger import ON_ITS_WAY, Condemned
+from .blob_members import Member, Members
 from .blobs import BlobStore
 from .errors import UsageError
 from .log import Clock
@@ -82,31 +82,17 @@ class GcReport(msgspec.Struct):
         return "\n".join(lines)
 
 
-class References(Protocol):
-    """Knows what frames name."""
-
-    def referenced(self) -> set[str]:
-        """Return the blobs that frames of existing versions name, level with the log."""
-        ...
-
-    def named_after(self, position: int) -> Mapping[str, int]:
-        """Return the blobs that events after a position name, each with the last such position."""
-        ...
-
-
 class GarbageCollection:
     """Finds what nothing refers to, condemns it, and deletes it when that stayed so.
 
     Parameters
     ----------
     store : BlobStore
-        The blobs of this log, and of no other.
-    commands : BlobCommands
-        Records what is done.
-    references : References
-        Says what is named.
+        The blobs.
+    members : Members
+        All logs that use the store.
     clock : callable
-        The log's clock: UTC microseconds.
+        The clock of the logs: UTC microseconds.
     file_clock : callable
         Seconds since 1970 as the store's file times have them.
     """
@@ -114,14 +100,12 @@ class GarbageCollection:
     def __init__(
         self,
         store: BlobStore,
-        commands: BlobCommands,
-        references: References,
+        members: Members,
         clock: Clock,
         file_clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._commands = commands
-        self._references = references
+        self._members = members
         self._clock = clock
         self._file_clock = file_clock
 
@@ -129,19 +113,22 @@ class GarbageCollection:
         """Collect garbage; see `Engine.gc`."""
         _check_span(grace, "grace")
         _check_span(young, "young")
-        position = self._commands.record_log.head().position
-        condemned = self._commands.blob_ledger.condemned()
-        # After the ledger was read: what it calls condemned can be named by no later event.
-        named = self._references.referenced()
+        heads = self._members.positions()
+        condemned = self._members.condemned()
+        by_all = _condemned_by_all(condemned)
+        # After the ledgers were read: no later event can name what they call condemned.
+        named = self._members.referenced()
         report = GcReport(dry_run=dry_run, referenced=len(named))
-        sizes = self._look(report, named, condemned, self._is_young(young))
-        due = self._sort(report, named, condemned, self._clock() - grace // timedelta(microseconds=1))
+        report.restored = [digest for digest in dict.fromkeys(chain(*condemned)) if digest in named]
+        sizes = self._look(report, named, by_all.keys(), self._is_young(young))
+        due = self._due(report, named, by_all, self._clock() - grace // timedelta(microseconds=1))
         if dry_run:
-            report.collected = list(due)
+            report.collected = due
         else:
-            self._commands.restore_blobs(report.restored, self._store.present)
-            report.collected = self._commands.collect_blobs(due, self._store.delete)
-            self._condemn(report, position)
+            self._members.restore(report.restored)
+            positions = [{digest: when.position for digest, when in one.items()} for one in condemned]
+            report.collected = self._members.collect(due, positions)
+            report.condemned = self._members.condemn(report.condemned, heads)
         report.freed = sum(sizes.get(digest, 0) for digest in report.collected)
         return report
 
@@ -149,7 +136,7 @@ class GarbageCollection:
         self,
         report: GcReport,
         named: set[str],
-        condemned: Mapping[str, Condemned],
+        condemned: Container[str],
         is_young: Callable[[str, float], bool],
     ) -> dict[str, int]:
         """Go through the store; returns the sizes of what is condemned."""
@@ -169,35 +156,39 @@ class GarbageCollection:
         return sizes
 
     def _is_young(self, young: timedelta) -> Callable[[str, float], bool]:
-        """Return what says of a digest and its file time whether its frame may be still to come."""
+        """Return what tells of a digest and its file time whether a frame that names it may be on its way."""
         file_since = self._file_clock() - young.total_seconds()
         since = self._clock() - max(young, ON_ITS_WAY) // timedelta(microseconds=1)
-        restored = self._commands.blob_ledger.restored()
-        recent = {digest: when.position for digest, when in restored.items() if when.at > since}
-        named = self._references.named_after(min(recent.values())) if recent else {}
-        expected = {digest for digest, position in recent.items() if named.get(digest, 0) <= position}
+        expected = set[str]().union(*(_expected(member, since) for member in self._members))
         return lambda digest, modified: modified > file_since or digest in expected
 
-    def _sort(
+    def _due(
         self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], latest: int
-    ) -> dict[str, int]:
-        """Tell apart the blobs condemned before; returns those to be deleted."""
-        due: dict[str, int] = {}
+    ) -> list[str]:
+        """Return the blobs condemned before that are to be deleted, and report those that wait."""
+        due: list[str] = []
         for digest, when in condemned.items():
-            if digest in named:
-                report.restored.append(digest)
-            elif when.at <= latest:
-                due[digest] = when.position
-            else:
-                report.waiting.append(digest)
+            if digest not in named:
+                (due if when.at <= latest else report.waiting).append(digest)
         return due
 
-    def _condemn(self, report: GcReport, position: int) -> None:
-        """Condemn, and take back at once what was named while this run looked around."""
-        condemned = self._commands.condemn_blobs(report.condemned, position)
-        late = self._references.named_after(position)
-        self._commands.restore_blobs([digest for digest in condemned if digest in late], self._store.present)
-        report.condemned = [digest for digest in condemned if digest not in late]
+
+def _condemned_by_all(condemned: Sequence[Mapping[str, Condemned]]) -> dict[str, Condemned]:
+    """Return the blobs that every log condemned, each with its last condemnation."""
+    first, *others = condemned
+    return {
+        digest: max((when, *(other[digest] for other in others)), key=lambda when: when.at)
+        for digest, when in first.items()
+        if all(digest in other for other in others)
+    }
+
+
+def _expected(member: Member, since: int) -> set[str]:
+    """Return the blobs that were restored since a time and have not been named after that."""
+    restored = member.commands.blob_ledger.restored()
+    recent = {digest: when.position for digest, when in restored.items() if when.at > since}
+    named = member.references.named_after(min(recent.values())) if recent else {}
+    return {digest for digest, position in recent.items() if named.get(digest, 0) <= position}
 
 
 def _check_span(span: timedelta, name: str) -> None:

@@ -13,8 +13,19 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from . import forks
-from .blob_place import DERIVED, TEMPORARY, BlobPlace, Entry, PlaceError, Since, Sink, blob_name, digest_of
+from .blob_place import (
+    OWN_NAMES,
+    TEMPORARY,
+    BlobPlace,
+    Entry,
+    PlaceError,
+    Since,
+    Sink,
+    blob_name,
+    digest_of,
+)
 from .breaker import Breaker
+from .object_errors import is_taken
 from .objects import Objects, below, modified
 
 logger = logging.getLogger("framelode.blobs")
@@ -146,19 +157,59 @@ class FsspecPlace(BlobPlace):
         """Delete blobs."""
         self.objects.delete([blob_name(digest) for digest in digests])
 
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names in the place or in a folder of it."""
+        root = self._at(folder)
+        return sorted(below(root, info["name"]) for info in self._listed(root))
+
+    def _listed(self, root: str) -> list[dict[str, Any]]:
+        def look() -> list[dict[str, Any]]:
+            self._fs.invalidate_cache()
+            return self._fs.ls(root, detail=True)
+
+        try:
+            return self.objects.insist(look)
+        except FileNotFoundError:
+            return []
+
+    def read_note(self, name: str) -> bytes | None:
+        """Return a small object, None when it is missing."""
+        try:
+            with self._reading:
+                return self.objects.read(name)
+        except FileNotFoundError:
+            return None
+
+    def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
+        """Write a small object, on the condition that it is missing unless it is to be replaced."""
+        path = self._at(name)
+
+        def write() -> bool:
+            try:
+                self._fs.pipe_file(path, data, mode="overwrite" if replace else "create")
+            except Exception as error:
+                if replace or not is_taken(error):
+                    raise
+                return False
+            return True
+
+        with self.objects.writing():
+            return self.objects.insist(lambda: self.objects.with_folder(path, write))
+
+    def drop_note(self, name: str) -> None:
+        """Delete a small object."""
+        self.objects.delete([name])
+
     def entries(self) -> Iterator[Entry]:
         """Yield every file, a prefix at a time."""
         root = self.objects.root
-
-        def look() -> list[dict[str, Any]]:
-            self._fs.invalidate_cache()
-            return self._fs.ls(root, detail=True) if self._fs.exists(root) else []
-
-        for info in sorted(self.objects.insist(look), key=lambda info: info["name"]):
+        for info in sorted(self._listed(root), key=lambda info: info["name"]):
             name = below(root, info["name"])
+            if name in OWN_NAMES:
+                continue
             if info["type"] == "file":
                 yield self._entry(name, info)
-            elif name not in {TEMPORARY, DERIVED}:
+            else:
                 found = self.objects.find(name)
                 yield from (self._entry(f"{name}/{file}", found[file]) for file in sorted(found))
 

@@ -20,6 +20,18 @@ TEMPORARY = "tmp"
 DERIVED = "snapshots"
 """Folder of what is derived from the log and kept beside the blobs."""
 
+DAMAGED = "damaged"
+"""Folder of empty files named by the digests of blobs that were read with other bytes."""
+
+MARKER = "framelode-blobs.json"
+"""The file that makes a folder or prefix a blob store, and names the logs that use it."""
+
+OWN_NAMES = frozenset({TEMPORARY, DERIVED, DAMAGED, MARKER})
+"""Names at the root of a place that are not blobs."""
+
+BLOB_MODE = 0o444
+"""Blobs are never written to again."""
+
 _LAYOUT = re.compile(r"([0-9a-f]{2})/(?=\1)([0-9a-f]{64})")
 
 
@@ -100,7 +112,8 @@ class Since:
 class BlobPlace(ABC):
     """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
 
-    Whatever the storage raises comes out as `PlaceError`, but for a missing blob: `FileNotFoundError`.
+    Whatever the storage raises comes out as `PlaceError`, except for a missing blob, which is a `FileNotFoundError`,
+    and for a FIFO, socket or device in place of a blob, which is an `IntegrityError`.
 
     Attributes
     ----------
@@ -175,12 +188,32 @@ class BlobPlace(ABC):
         """Delete blobs; those that are gone already do not matter."""
 
     @abstractmethod
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names directly in the place or in a folder of it; empty when that is missing."""
+
+    @abstractmethod
+    def read_note(self, name: str) -> bytes | None:
+        """Return a small file that is not a blob, None when it is missing."""
+
+    @abstractmethod
+    def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
+        """Write a small file that is not a blob, durable; False when it exists and is not to be replaced."""
+
+    @abstractmethod
+    def drop_note(self, name: str) -> None:
+        """Delete a small file that is not a blob; nothing happens when it is missing."""
+
+    @abstractmethod
     def entries(self) -> Iterator[Entry]:
-        """Yield every file, temporary ones left out."""
+        """Yield every file except those that `OWN_NAMES` stands for."""
 
     @abstractmethod
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds; returns how many."""
+
+    def is_same(self, name: str) -> bool:
+        """Say whether the place of another name is this one."""
+        return self.name == name
 
     def path(self, digest: str) -> str:
         """Return what messages call a blob."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from blake3 import blake3
@@ -21,12 +22,15 @@ class VerifyingReader(io.RawIOBase):
         What it should be.
     path : str
         What a message calls it.
+    on_damage : callable
+        Called with the digest before the read fails.
     """
 
-    def __init__(self, file: BinaryIO, digest: str, path: str) -> None:
+    def __init__(self, file: BinaryIO, digest: str, path: str, on_damage: Callable[[str], None]) -> None:
         self._file = file
         self._digest = digest
         self._path = path
+        self._on_damage = on_damage
         self._hasher = blake3()
 
     def readable(self) -> bool:
@@ -44,10 +48,16 @@ class VerifyingReader(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         data = self._file.read(len(view))
         if not data:
-            check_hash(self._digest, self._hasher.hexdigest(), self._path)
+            self._compare()
         self._hasher.update(data)
         view[: len(data)] = data
         return len(data)
+
+    def _compare(self) -> None:
+        found = self._hasher.hexdigest()
+        if found != self._digest:
+            self._on_damage(self._digest)
+        check_hash(self._digest, found, self._path)
 
     def close(self) -> None:
         """Close the blob."""

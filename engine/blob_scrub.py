@@ -1,4 +1,4 @@
-"""Reads blobs again and says which are missing, which are altered, and which files are none."""
+"""Reads blobs again and reports which are missing, which are altered, and which files are not blobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from .blob_place import CHUNK_BYTES, BlobPlace
 from .blob_uris import check_digest
-from .errors import UsageError
+from .errors import IntegrityError, UsageError
 from .parts import run_ahead
 
 _THREADS = 4
@@ -38,7 +38,9 @@ class ScrubFindings(msgspec.Struct):
     altered : list of str
         Digests of blobs whose bytes are others than their name says.
     stray : list of str
-        Names of files that are no blobs; nothing uses them.
+        Names of files that are not blobs; nothing uses them.
+    repaired : list of str
+        Digests of blobs that were missing or altered and have been stored again.
     """
 
     place: str
@@ -47,17 +49,26 @@ class ScrubFindings(msgspec.Struct):
     missing: list[str] = []
     altered: list[str] = []
     stray: list[str] = []
+    repaired: list[str] = []
 
     @property
     def is_sound(self) -> bool:
         """Nothing is missing or altered; stray files do no harm."""
         return not self.missing and not self.altered
 
+    def note_repaired(self, digests: Iterable[str]) -> None:
+        """Move blobs that were stored again from what is wrong to what is repaired."""
+        self.repaired = sorted(digests)
+        done = set(self.repaired)
+        self.missing = [digest for digest in self.missing if digest not in done]
+        self.altered = [digest for digest in self.altered if digest not in done]
+
     def __str__(self) -> str:
         """Return what was found, a line each."""
         lines = [f"{self.checked} blobs read, {self.size} bytes"]
         lines += [f"missing: blob {digest}" for digest in self.missing]
         lines += [f"altered: blob {digest}" for digest in self.altered]
+        lines += [f"repaired: blob {digest}" for digest in self.repaired]
         lines += [f"stray: {self.place}/{name}" for name in self.stray]
         return "\n".join(lines)
 
@@ -130,7 +141,7 @@ def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, Non
         waiting: deque[Future[Hashed]] = deque()
         try:
             for digest in digests:
-                waiting.append(pool.submit(_hash, place, digest))
+                waiting.append(pool.submit(read_blob, place, digest))
                 if len(waiting) > 2 * _THREADS:
                     yield waiting.popleft().result()
             while waiting:
@@ -140,7 +151,8 @@ def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, Non
                 future.cancel()
 
 
-def _hash(place: BlobPlace, digest: str) -> Hashed:
+def read_blob(place: BlobPlace, digest: str) -> Hashed:
+    """Read a blob and compare it with its digest; what is not a regular file has other bytes."""
     hasher, size = blake3(), 0
     try:
         with place.open(digest) as file:
@@ -149,4 +161,6 @@ def _hash(place: BlobPlace, digest: str) -> Hashed:
                 size += len(data)
     except FileNotFoundError:
         return digest, None, False
+    except IntegrityError:
+        return digest, 0, False
     return digest, size, hasher.hexdigest() == digest

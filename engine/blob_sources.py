@@ -29,7 +29,15 @@ class SourceError(FramelodeError):
 
 
 class Content(Protocol):
-    """A content that is being read."""
+    """A content that is being read.
+
+    Attributes
+    ----------
+    mode : int
+        Mode of the file that it is in; that of one for everybody where it is not in a file.
+    """
+
+    mode: int
 
     def read(self) -> bytes:
         """Return the next chunk, empty at the end."""
@@ -82,13 +90,14 @@ class FileSource(msgspec.Struct, gc=False):
 class FileContent:
     """A regular file that is being read, closed by a `with` block."""
 
-    __slots__ = ("_before", "_buffer", "_descriptor", "_left", "name")
+    __slots__ = ("_before", "_buffer", "_descriptor", "_left", "mode", "name")
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
         self._descriptor = descriptor
         self._before = os.fstat(descriptor)
         self._left = self._before.st_size
+        self.mode = self._before.st_mode
         self._buffer: tuple[io.FileIO, memoryview] | None = None
         if not stat.S_ISREG(self._before.st_mode):
             kind = "folder" if stat.S_ISDIR(self._before.st_mode) else "special file"
@@ -162,6 +171,8 @@ class StreamSource:
 
 
 class _StreamContent:
+    mode = 0o444
+
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name = name
         self._stream = stream
@@ -205,12 +216,16 @@ class BlobSource:
             file = self._place.open(self.name)
         except FileNotFoundError as error:
             raise SourceError(f"there is no blob {self.name} ({path})") from error
+        except IntegrityError as error:
+            raise SourceError(str(error)) from error
         with file:
             yield _BlobContent(file, self.name, path)
 
 
 class _BlobContent:
     """The content of a blob, hashed as it is read."""
+
+    mode = 0o444
 
     def __init__(self, file: BinaryIO, digest: str, path: str) -> None:
         self._file = file

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from .blob_marker import Marker
+
 Present = Callable[[Sequence[str]], Collection[str]]
 """Says which of some contents are in a store."""
 
@@ -28,6 +30,10 @@ class Vouching(Protocol):
         """Return what became of a content that is not in the store, None when that is not known."""
         ...
 
+    def join(self, marker: Marker, place: str) -> Marker:
+        """Return the marker that a store must have before it is written to; `UsageError` when it is another log's."""
+        ...
+
 
 class NothingKnown:
     """Relies on nothing: every content is written."""
@@ -47,3 +53,7 @@ class NothingKnown:
     def fate(self, digest: str) -> str | None:  # noqa: ARG002
         """Return None: nobody knows."""
         return None
+
+    def join(self, marker: Marker, place: str) -> Marker:  # noqa: ARG002
+        """Return the marker as it is."""
+        return marker

@@ -7,6 +7,7 @@ reader sees all of it or nothing, and what `put_files` reports as stored survive
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import time
@@ -15,21 +16,24 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import msgspec
-
+from .blob_damage import Damage
 from .blob_folder import LocalFolder
 from .blob_intake import Intake, Outcome
+from .blob_marker import Marker, join
 from .blob_objects import FsspecPlace
 from .blob_place import CHUNK_BYTES, BlobPlace, Entry
 from .blob_reader import VerifyingReader
+from .blob_reports import FileFailure, PutReport, StoredFile
 from .blob_scrub import ScrubFindings, scrub
 from .blob_sources import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource
 from .blob_uris import check_digest
-from .blob_vouching import NothingKnown, Vouching
-from .errors import NotFoundError, StorageError
+from .blob_vouching import NothingKnown, Present, Vouching
+from .errors import IntegrityError, NotFoundError, StorageError, UsageError
 from .files import from_home, temporary_name
 
 __all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile"]
+
+logger = logging.getLogger("framelode.blobs")
 
 RETRIES = 4
 """How often storage that refuses is asked again."""
@@ -39,52 +43,6 @@ LEFTOVER_SECONDS = 24 * 3600.0
 
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 30.0
-
-
-class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A content that is in the store, durable.
-
-    Attributes
-    ----------
-    source : str
-        The file it came from.
-    digest : str
-        blake3 of its bytes, 64 hex digits.
-    size : int
-        Bytes.
-    is_new : bool
-        It was written by this call; False for a content that was there or came twice.
-    """
-
-    source: str
-    digest: str
-    size: int
-    is_new: bool
-
-
-class FileFailure(msgspec.Struct, frozen=True, gc=False):
-    """A file that was not stored.
-
-    Attributes
-    ----------
-    source : str
-        The file.
-    error : str
-        Why.
-    kind : str
-        ``source``: it could not be read or changed meanwhile; ``storage``: the store refused it.
-    """
-
-    source: str
-    error: str
-    kind: str
-
-
-class PutReport(msgspec.Struct):
-    """What `BlobStore.put_files` stored, and what it could not; both in the order of the files."""
-
-    stored: list[StoredFile] = []
-    failures: list[FileFailure] = []
 
 
 Known = Callable[[str], bool] | Container[str]
@@ -125,6 +83,7 @@ class BlobStore:
         self.vouching = vouching or NothingKnown()
         self._waits = growing_waits(retries)
         self._sleep = sleep
+        self._is_joined = False
 
     @property
     def name(self) -> str:
@@ -133,6 +92,26 @@ class BlobStore:
 
     def __repr__(self) -> str:
         return f"BlobStore({self.name!r})"
+
+    def join(self) -> Marker:
+        """Return the marker of the store; it is made if the store is empty, and lists the log that uses this object.
+
+        Every method that writes calls this once.
+
+        Raises
+        ------
+        UsageError
+            Another log uses the store, or the place is not empty and not a blob store.
+        IntegrityError
+            The marker is damaged.
+        """
+        marker = join(self.place, lambda marker: self.vouching.join(marker, self.name))
+        self._is_joined = True
+        return marker
+
+    def _join_once(self) -> None:
+        if not self._is_joined:
+            self.join()
 
     def put_files(
         self,
@@ -172,7 +151,9 @@ class BlobStore:
                 on_done(outcome)
         return report
 
-    def copy_from(self, other: BlobStore, digests: Iterable[str]) -> Iterator[StoredFile | FileFailure]:
+    def copy_from(
+        self, other: BlobStore, digests: Iterable[str], *, known: Known | None = None
+    ) -> Iterator[StoredFile | FileFailure]:
         """Store blobs of another store, in parallel, each compared with its digest before it has its name here.
 
         Parameters
@@ -181,18 +162,33 @@ class BlobStore:
             Where they are.
         digests : iterable of str
             Which; consumed batch by batch.
+        known : callable or container, optional
+            As for `put_files`; an empty one stores all of them again.
 
         Yields
         ------
         StoredFile or FileFailure
             What became of each blob, in order: durable, or why it could not be taken.
         """
-        yield from self._put_all((BlobSource(other.place, digest) for digest in digests), None, self._waits)
+        yield from self._put_all((BlobSource(other.place, digest) for digest in digests), known, self._waits)
+
+    def repair(self, sources: Iterable[Source]) -> list[str]:
+        """Store contents again, whatever is in their place; returns the digests of those that are stored."""
+        outcomes = self._put_all(sources, (), self._waits)
+        stored = [outcome.digest for outcome in outcomes if isinstance(outcome, StoredFile)]
+        Damage(self.place).forget(stored)
+        return stored
 
     def _put_all(
         self, sources: Iterable[Source], known: Known | None, waits: Sequence[float]
     ) -> Iterator[StoredFile | FileFailure]:
         """Store sources and tell, batch by batch, what became of each."""
+        try:
+            self._join_once()
+        except StorageError as error:
+            for source in sources:
+                yield FileFailure(source.name, str(error), "storage")
+            return
         self.place.clean(LEFTOVER_SECONDS)
         with self._intake(known) as intake:
             for taken, outcomes in intake.take(sources):
@@ -206,6 +202,7 @@ class BlobStore:
         StorageError
             The store refused it, also when asked again; or the stream could not be read.
         """
+        self._join_once()
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._intake(known) as intake:
             source = StreamSource(stream)
@@ -215,12 +212,19 @@ class BlobStore:
         return outcome
 
     def _intake(self, known: Known | None) -> Intake:
+        damage = Damage(self.place)
         if known is None:
-            return Intake(self.place, self.vouching.known, self.vouching.knows_nothing, self.vouching.vouch)
-        knows = known if callable(known) else known.__contains__
-        return Intake(
-            self.place, lambda digests: set(filter(knows, digests)), lambda: False, self.vouching.vouch
-        )
+            knows, knows_nothing = self.vouching.known, self.vouching.knows_nothing
+        else:
+            contains = known if callable(known) else known.__contains__
+            knows, knows_nothing = (lambda digests: set(filter(contains, digests))), (lambda: False)
+
+        def vouch(digests: Sequence[str], present: Present) -> list[str]:
+            gone = self.vouching.vouch(digests, present)
+            damage.forget_stored(set(digests).difference(gone))
+            return gone
+
+        return Intake(self.place, lambda digests: damage.without(knows(digests)), knows_nothing, vouch)
 
     def _finish(
         self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
@@ -276,7 +280,7 @@ class BlobStore:
             raise self._missing(digest) from error
         if not verify:
             return file
-        reader = VerifyingReader(file, digest, self.place.path(digest))
+        reader = VerifyingReader(file, digest, self.place.path(digest), self.note_damaged)
         return cast("BinaryIO", io.BufferedReader(reader, CHUNK_BYTES))
 
     def read(self, digest: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -307,17 +311,19 @@ class BlobStore:
         return target
 
     def local_path(self, digest: str) -> str | None:
-        """Return the file of a blob where the store is a local folder, else None; it must not be changed.
+        """Return the file of a blob where the store is a local folder, else None; it is read-only.
 
         Raises
         ------
         NotFoundError
             The blob is not here.
+        IntegrityError
+            There is a FIFO, a socket, a device or a folder in its place.
         """
         if not isinstance(self.place, LocalFolder):
             return None
         if self.place.size(check_digest(digest)) is None:
-            raise self._missing(digest)
+            self.open(digest).close()  # raises: it is missing, or not a regular file
         return self.place.path(digest)
 
     def entries(self) -> Iterator[Entry]:
@@ -325,11 +331,13 @@ class BlobStore:
         return self.place.entries()
 
     def delete(self, digests: Sequence[str]) -> None:
-        """Delete blobs; nobody asks whether they are needed: `Engine.gc` does."""
+        """Delete blobs without asking whether they are needed: `Engine.gc` asks."""
+        self._join_once()
         self.place.delete([check_digest(digest) for digest in digests])
 
     def clean(self, older_than: float = LEFTOVER_SECONDS) -> int:
-        """Drop what killed processes left: temporary files that nothing was written to for some seconds."""
+        """Delete what killed processes left: temporary files that nothing was written to for some seconds."""
+        self._join_once()
         return self.place.clean(older_than)
 
     def scrub(
@@ -353,7 +361,19 @@ class BlobStore:
         executor : Executor, optional
             Where to read them; else here, in a few threads.
         """
-        return scrub(self.place, digests, progress, expected, executor)
+        found = scrub(self.place, digests, progress, expected, executor)
+        if found.altered:
+            self.note_damaged(*found.altered)
+        return found
+
+    def note_damaged(self, *digests: str) -> None:
+        """Remember that blobs were read with other bytes: the next upload of their contents stores them again."""
+        try:
+            self._join_once()
+            Damage(self.place).note(digests)
+        except (StorageError, UsageError, IntegrityError, FileNotFoundError) as error:
+            # A store that cannot be written to can be read and scrubbed all the same.
+            logger.warning("%s: damaged blobs cannot be noted: %s", self.name, error)
 
     def _missing(self, digest: str) -> NotFoundError:
         fate = self.vouching.fate(digest)

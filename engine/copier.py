@@ -22,12 +22,15 @@ class Taken(msgspec.Struct, gc=False):
         All of it, where it is small and not written yet.
     temporary : str
         Name of its copy, where it was written on the way.
+    mode : int
+        Mode of the file that was read; that of one for everybody where it was no file.
     """
 
     digest: str
     size: int
     content: bytes = b""
     temporary: str = ""
+    mode: int = 0o444
 
 
 def take(source: Source, scratch: Scratch) -> Taken:
@@ -37,7 +40,17 @@ def take(source: Source, scratch: Scratch) -> Taken:
         if len(first) >= CHUNK_BYTES:
             return _copied(content, first, scratch)
         content.check()
-    return Taken(blake3(first).hexdigest(), len(first), first)
+    return Taken(blake3(first).hexdigest(), len(first), first, mode=content.mode)
+
+
+def hash_of(source: Source) -> str:
+    """Return the blake3 of a content."""
+    hasher = blake3()
+    with source.open() as content:
+        while data := content.read():
+            hasher.update(data)
+        content.check()
+    return hasher.hexdigest()
 
 
 def copy(source: Source, scratch: Scratch) -> Taken:
@@ -57,4 +70,4 @@ def _copied(content: Content, first: bytes, scratch: Scratch) -> Taken:
     except BaseException:
         scratch.discard(sink.name)
         raise
-    return Taken(digest, size, temporary=sink.name)
+    return Taken(digest, size, temporary=sink.name, mode=content.mode)

@@ -6,14 +6,16 @@ import ctypes
 import errno
 import itertools
 import os
+import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from . import modes
 from .blob_place import PlaceError, Since, Sink
 
 FEW_FILES = 32
@@ -31,7 +33,10 @@ _RANGE_WRITE = 2
 _HERE = -100
 _NO_REPLACE = 1
 
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 _numbers = itertools.count()
+_TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}-\d+-\d+")
 _PERMANENT = {
     errno.ENOSPC: "it is full",
     errno.EDQUOT: "its quota is used up",
@@ -86,32 +91,37 @@ class TemporaryFiles:
         The folder.
     what : str
         How messages begin.
+    mode : int
+        Mode of the files, without what the umask takes away.
     """
 
-    def __init__(self, folder: str, what: str) -> None:
+    def __init__(self, folder: str, what: str, mode: int) -> None:
         self._folder = folder
         self._what = what
+        self._mode = mode
         self._token = uuid.uuid4().hex
 
     def create(self) -> Sink:
         """Begin a file."""
         name = self._name()
         with Translated(self._what):
-            return _FileSink(name, _create(self.path(name)), self._what)
+            return _FileSink(name, _create(self.path(name), self._mode), self._what)
 
     def make_folder(self) -> str:
         """Make a folder; returns its name."""
         name = self._name()
+        path = self.path(name)
         with Translated(self._what):
-            Path(self.path(name)).mkdir(parents=True)
+            modes.make_folder(path.rpartition("/")[0])
+            os.mkdir(path)  # noqa: PTH102
         return name
 
-    def write(self, data: bytes, name: str = "") -> str:
+    def write(self, data: bytes, name: str = "", mode: int | None = None) -> str:
         """Write a file at once; returns its name, a new one unless it is given. Nothing is left of it when that fails."""
         name = name or self._name()
         try:
             with Translated(self._what):
-                descriptor = _create(self.path(name))
+                descriptor = _create(self.path(name), self._mode if mode is None else mode)
                 try:
                     _write_all(descriptor, data)
                 finally:
@@ -136,29 +146,43 @@ class TemporaryFiles:
             os.unlink(self.path(temporary))  # noqa: PTH108 - a Path for each file costs more than the call
 
     def clean(self, older_than: float) -> int:
-        """Drop files that nothing was written to for some seconds, and empty folders; returns how many files."""
+        """Delete files that nothing was written to for some seconds, and empty folders; returns how many files.
+
+        Only what has a name of our form is touched, and no symbolic link is followed.
+        """
         removed = 0
-        for folder, folders, files in os.walk(self._folder, topdown=False):
-            for name in [*files, *folders]:
-                path = Path(folder, name)
-                with suppress(OSError):
-                    if time.time() - path.lstat().st_mtime <= older_than:
-                        continue
-                    if name in folders:
-                        path.rmdir()
-                    else:
-                        path.unlink()
-                        removed += 1
+        for path, is_folder in self._left():
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime <= older_than:
+                    continue
+                if is_folder:
+                    path.rmdir()
+                else:
+                    path.unlink()
+                    removed += 1
         return removed
 
+    def _left(self) -> Iterator[tuple[Path, bool]]:
+        """Yield the temporary files and folders, what is in a folder before the folder."""
+        for number in range(TEMPORARY_FOLDERS):
+            above = Path(self._folder, f"{number:x}")
+            if above.is_symlink() or above.parent.is_symlink():
+                continue
+            with suppress(OSError):
+                for path in filter(lambda path: _TEMPORARY_NAME.fullmatch(path.name), above.iterdir()):
+                    is_folder = not path.is_symlink() and path.is_dir()
+                    for inner in path.iterdir() if is_folder else ():
+                        yield inner, False
+                    yield path, is_folder
 
-def _create(path: str) -> int:
+
+def _create(path: str, mode: int) -> int:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o666)
+        return os.open(path, flags, mode)
     except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o666)
+        modes.make_folder(path.rpartition("/")[0])
+        return os.open(path, flags, mode)
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -193,7 +217,7 @@ class _FileSink(Sink):
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder and those above it, where they are missing."""
+    """Make a folder and those above it, where they are missing, with the modes that the umask leaves."""
     try:
         os.mkdir(folder)  # noqa: PTH102 - a Path for each file costs more than the call
     except FileExistsError:
@@ -284,6 +308,36 @@ def rename_to_new(source: str, target: str) -> bool:
     if number in {errno.ENOSYS, errno.EINVAL}:
         return False
     raise OSError(number, os.strerror(number), target)
+
+
+def take_name(temporary: str, path: str) -> bool:
+    """Give a temporary file its name; False when that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _move(temporary, path)
+    return True
+
+
+def _move(temporary: str, path: str) -> bool:
+    """Move a file where there are no links; where a move may overwrite, an empty file takes the name first."""
+    try:
+        if rename_to_new(temporary, path):
+            return True
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    except FileExistsError:
+        return False
+    try:
+        os.rename(temporary, path)  # noqa: PTH104
+    except OSError:
+        with suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+        raise
+    return True
 
 
 @cache

@@ -121,14 +121,54 @@ def gc(
 
 
 @upkeep.command()
-def scrub(context: typer.Context, on: On = None, workers: Workers = None, json: Json = False) -> None:
-    """Read every blob again: which are altered, which that frames name are missing, which files are none."""
+def share(
+    context: typer.Context,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENGINE", help="An engine that does not use the store any more; may be repeated."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Use the blob store of this engine together with the engines that use it already."""
+    with engine_of(context) as engine:
+        engine.share_blobs(forget or ())
+        used_by = [ref.engine for ref in engine.blobs.join().logs]
+        place = engine.blobs.name
+    if json:
+        print_json({"engine": engine.name, "place": place, "used_by": used_by})
+        return
+    say(
+        f"{place} is used by {len(used_by)} engines:"
+        if len(used_by) > 1
+        else f"{place} is used by one engine:"
+    )
+    for url in used_by:
+        say(url)
+
+
+@upkeep.command()
+def scrub(
+    context: typer.Context,
+    repair: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM",
+            help="Store what is altered or missing again, from an engine, a blob store, or a folder of files.",
+        ),
+    ] = None,
+    on: On = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Read every blob again: which are altered, which that frames name are missing, which files are not blobs."""
     with (
         engine_of(context) as engine,
         executor_of(on, workers) as executor,
         progress_bar("reading blobs") as advance,
     ):
-        found = engine.scrub(lambda done, _: advance(done, None), executor)
+        found = engine.scrub(lambda done, _: advance(done, None), executor, repair=repair)
     if json:
         print_json({"engine": engine.name, "scrub": found})
     else:
@@ -136,4 +176,7 @@ def scrub(context: typer.Context, on: On = None, workers: Workers = None, json: 
             say(line)
     if not found.is_sound:
         wrong = f"{len(found.missing):,} blobs are missing, {len(found.altered):,} altered"
-        raise IntegrityError(f"{found.place}: {wrong}", file=found.place)
+        raise IntegrityError(
+            f"{found.place}: {wrong}; store them again: upload their files, or run `framelode scrub --repair FROM`",
+            file=found.place,
+        )

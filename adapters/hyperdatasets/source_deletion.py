@@ -128,19 +128,15 @@ class SourceDeleter:
             result.failures += [{"uri": uri, "error": str(error)} for uri in uris]
 
     def _collect(self, by_digest: dict[str, list[str]], result: SourceDeletion) -> None:
-        engine = self._engine
-        referenced = engine.referenced_blobs()
-        engine.commands.condemn_blobs([digest for digest in by_digest if digest not in referenced])
-        referenced = engine.referenced_blobs()
-        named = [digest for digest in by_digest if digest in referenced]
-        engine.commands.restore_blobs(named, engine.blobs.present)
-        condemned = engine.commands.blob_ledger.condemned(by_digest)
-        doomed = {
-            digest: condemned[digest].position
-            for digest in by_digest
-            if digest in condemned and digest not in referenced
-        }
-        collected = set(engine.commands.collect_blobs(doomed, engine.blobs.delete))
+        with self._engine.blob_members() as members:
+            heads, referenced = members.positions(), members.referenced()
+            members.condemn([digest for digest in by_digest if digest not in referenced], heads)
+            condemned = members.condemned()
+            referenced = members.referenced()
+            members.restore([digest for digest in by_digest if digest in referenced])
+            positions = [{digest: when.position for digest, when in one.items()} for one in condemned]
+            doomed = [digest for digest in by_digest if digest not in referenced]
+            collected = set(members.collect(doomed, positions))
         for digest, uris in by_digest.items():
             (result.deleted if digest in collected else result.kept).extend(uris)
 

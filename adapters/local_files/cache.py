@@ -1,10 +1,11 @@
-"""Contents fetched from afar: one file each under its digest; those not used for longest are dropped."""
+"""Contents fetched from other machines: one file each under its digest; the least recently used are deleted."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import stat
 import time
 import uuid
 from collections.abc import Callable
@@ -17,9 +18,12 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.blob_place import CHUNK_BYTES
-from ...engine.errors import InvalidValueError, StorageError, UsageError
-from ...engine.files import from_home
+from ...engine.errors import IntegrityError, InvalidValueError, StorageError, UsageError
+from ...engine.files import from_home, temporary_name
+from ...engine.modes import create_file, make_folder
+from ...engine.regular_files import open_regular
 from .expectation import Expectation
+from .running_total import change_total
 
 FOLDER_VARIABLE = "FRAMELODE_CACHE"
 BYTES_VARIABLE = "FRAMELODE_CACHE_BYTES"
@@ -28,9 +32,23 @@ DEFAULT_BYTES = 10 * 1000**3
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
 
+MARKER = "CACHEDIR.TAG"
+"""The file that makes a folder our cache; programs for backups leave folders with such a file out."""
+
+_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# This folder is a cache of framelode: the files in it may be deleted.
+"""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
-_CONTENTS, _KNOWN, _TEMPORARY = "contents", "known", "tmp"
+_CONTENT = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9]{1,16})?")
+_TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
+_CONTENTS, _KNOWN, _TEMPORARY, _TOTAL = "contents", "known", "tmp", "total"
+_READ_ONLY = 0o444
+_MADE_ROOM = 0.9
+"""What is left of the limit after contents were deleted: not every fetch has to look at all contents."""
+
+_cleaned: set[Path] = set()
+"""Caches whose leftovers this process has looked for."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -76,17 +94,23 @@ class LocalCache:
         """Return the file of a content that is here, and count it as used; None when it is not."""
         path = self._path(digest, suffix)
         try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                return None
             # The time of change stays: it tells whether somebody wrote to it since it was verified.
-            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-        except OSError:  # most often it is not there; what belongs to somebody else can be read all the same
-            return path if path.is_file() else None
+            os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+        except FileNotFoundError:
+            return None
+        except OSError:  # a file of another user can be read all the same
+            return path
         return path
 
     def known(self, uri: str) -> Known | None:
         """Return what was found at a URI when it was last fetched."""
         try:
-            return msgspec.json.decode(self._note(uri).read_bytes(), type=Known)
-        except (OSError, msgspec.DecodeError):
+            with open_regular(str(self._note(uri))) as file:
+                return msgspec.json.decode(file.read(), type=Known)
+        except (OSError, IntegrityError, msgspec.DecodeError):
             return None
 
     def note(self, uri: str, known: Known) -> None:
@@ -106,18 +130,20 @@ class LocalCache:
         ------
         IntegrityError
             It is another content.
+        UsageError
+            The folder is not empty and not a cache of framelode.
         """
         with self._translated():
             temporary = self._temporary()
             try:
-                with FileIO(temporary, "xb") as copy:
+                with FileIO(temporary, "xb", opener=_create) as copy:
                     digest, size = self._copy(source, copy, expected)
                 path = self._path(digest, suffix)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-            self._make_room(path, size)
+            change_total(self.folder / _TOTAL, lambda total: self._grown(total, size, path))
         return digest, path
 
     def _copy(self, source: BinaryIO, copy: FileIO, expected: Expectation) -> tuple[str, int]:
@@ -129,40 +155,87 @@ class LocalCache:
         return check.digest, check.size
 
     def _write(self, copy: FileIO, data: memoryview) -> None:
-        """Write all of some data; where the disk is full, contents make room that were not used for longest."""
+        """Write all of some data; where the disk is full, the least recently used contents make room."""
+        oldest = None
         while data:
             try:
                 written = copy.write(data)
             except OSError as error:
-                oldest = min(self._held(), default=None)
-                if error.errno not in _FULL or oldest is None:
+                if error.errno not in _FULL:
                     raise
-                oldest[2].unlink(missing_ok=True)
+                oldest = oldest or iter(sorted(self._held()))
+                _, _, path = next(oldest, (0, 0, None))
+                if path is None:
+                    raise
+                path.unlink(missing_ok=True)
             else:
                 data = data[written or 0 :]
 
     def _held(self) -> list[tuple[float, int, Path]]:
         """Return the contents that are here: when each was used last, its size, and its file."""
         found: list[tuple[float, int, Path]] = []
-        for path in (self.folder / _CONTENTS).glob("*/*"):
-            with suppress(FileNotFoundError):
-                stat = path.stat()
-                found.append((stat.st_atime, stat.st_size, path))
+        for path in (self.folder / _CONTENTS).glob("[0-9a-f][0-9a-f]/*"):
+            if _CONTENT.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    held = path.lstat()
+                    if stat.S_ISREG(held.st_mode):
+                        found.append((held.st_atime, held.st_size, path))
         return found
 
-    def _make_room(self, newest: Path, size: int) -> None:
-        """Drop what killed processes left, and contents that were not used for longest until what is here fits."""
-        for path in (self.folder / _TEMPORARY).glob("*"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-                    path.unlink()
+    def _grown(self, total: int | None, size: int, newest: Path) -> int:
+        """Return the bytes of all contents after one came, and less where that is above the limit.
+
+        The total may be too large, where contents were replaced or deleted by others: then it is counted again.
+        """
+        if total is not None and total + size <= self.max_bytes:
+            return total + size
         found = [held for held in self._held() if held[2] != newest]
         total = size + sum(size for _, size, _ in found)
+        if total <= self.max_bytes:
+            return total
         for _, dropped, path in sorted(found):
-            if total <= self.max_bytes:
+            if total <= self.max_bytes * _MADE_ROOM:
                 break
             path.unlink(missing_ok=True)
             total -= dropped
+        return total
+
+    def _require_ours(self) -> None:
+        """Make the folder a cache if it is empty; `UsageError` if it holds anything else."""
+        marker = self.folder / MARKER
+        try:
+            with open_regular(str(marker)) as file:
+                is_ours = b"framelode" in file.read(1000)
+        except (FileNotFoundError, NotADirectoryError):
+            make_folder(self.folder)
+            names = {name for name in os.listdir(self.folder) if not name.startswith(f".{MARKER}.")}  # noqa: PTH208
+            is_ours = names <= {_CONTENTS, _KNOWN, _TEMPORARY, _TOTAL}
+            if is_ours:
+                self._write_marker(marker)
+        if not is_ours:
+            raise UsageError(
+                f"{self.folder} is not a cache of framelode and not empty: set {FOLDER_VARIABLE} to an empty or a new folder"
+            )
+        if self.folder not in _cleaned:
+            _cleaned.add(self.folder)
+            self._clean()
+
+    def _write_marker(self, marker: Path) -> None:
+        temporary = marker.with_name(temporary_name(marker))
+        try:
+            with FileIO(temporary, "xb", opener=_create) as file:
+                file.write(_TAG)
+            temporary.replace(marker)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _clean(self) -> None:
+        """Delete what killed processes left."""
+        for path in (self.folder / _TEMPORARY).glob("*"):
+            if _TEMPORARY_NAME.fullmatch(path.name):
+                with suppress(OSError):
+                    if time.time() - path.lstat().st_mtime > LEFTOVER_SECONDS:
+                        path.unlink()
 
     def _path(self, digest: str, suffix: str) -> Path:
         return self.folder / _CONTENTS / digest[:2] / f"{digest}{suffix}"
@@ -172,22 +245,28 @@ class LocalCache:
         return self.folder / _KNOWN / name[:2] / name
 
     def _temporary(self) -> Path:
+        self._require_ours()
         folder = self.folder / _TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         return folder / uuid.uuid4().hex
 
     def _replace(self, path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary = self._temporary()
         try:
-            with temporary.open("xb") as file:
+            with os.fdopen(create_file(temporary), "wb") as file:
                 write(file)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _translated(self) -> _Translated:
         return _Translated(self.folder)
+
+
+def _create(path: str, flags: int) -> int:
+    """Make a file that nobody writes to again."""
+    return os.open(path, flags, _READ_ONLY)
 
 
 def _default_folder() -> Path:

@@ -9,8 +9,10 @@ from functools import lru_cache
 
 from ...engine.blob_place import CHUNK_BYTES
 from ...engine.blob_uris import is_blob_uri, parse_blob_uri
+from ...engine.blobs import BlobStore
 from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
 from ...engine.given_hashes import HASH_PREFIX
+from ...engine.regular_files import open_regular
 from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file, shown
 from .cache import Known, LocalCache, suffix_of
 from .expectation import Expectation
@@ -106,19 +108,30 @@ def _fetch_blob(expected: Expectation) -> str:
     """Return the path of a blob: in the store where it is local, else in the cache."""
     digest = parse_blob_uri(expected.uri).digest
     with current_blobs() as store:
-        local = store.local_path(digest)
-    whole = Expectation(expected.uri, expected.size, HASH_PREFIX + digest)
+        try:
+            path = _sound_blob(store, digest, expected.uri)
+        except IntegrityError:
+            store.note_damaged(digest)
+            raise
+    with _readable(expected.uri):
+        identity = _identity(path)
+        if expected.size not in {None, identity[0]}:
+            raise expected.differs("size", identity[0], expected.size)
+        if expected.hash and expected.digest != digest:
+            _sum_of(expected, path, *identity)
+    return path
+
+
+def _sound_blob(store: BlobStore, digest: str, uri: str) -> str:
+    """Return the path of a blob whose bytes are those that its digest names."""
+    whole = Expectation(uri, None, HASH_PREFIX + digest)
+    local = store.local_path(digest)
     if local is None:
         cache = LocalCache.of_user()
-        path = _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
-    else:
-        path = local
-    with _readable(expected.uri):
-        if local is not None:
-            _sum_of(whole, path, *_identity(path))
-        if expected.hash and expected.digest != digest:
-            _sum_of(expected, path, *_identity(path))
-    return path
+        return _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
+    with _readable(uri):
+        _sum_of(whole, local, *_identity(local))
+    return local
 
 
 def _check_file(expected: Expectation) -> str:
@@ -147,7 +160,7 @@ def _readable(uri: str) -> Generator[None, None, None]:
 def _sum_of(expected: Expectation, path: str, *identity: int) -> None:  # noqa: ARG001 - a changed file is another one
     """Compare a local file with what is expected, once for each state of it."""
     check = expected.begin()
-    with open(path, "rb") as file:  # noqa: PTH123 - a path of text
+    with open_regular(path) as file:
         while data := file.read(CHUNK_BYTES):
             check.update(data)
     check.finish()

@@ -138,6 +138,10 @@ class Database(ABC):
     def opener(self) -> Callable[[], Database]:
         """Return what opens it in another process, and can be pickled; `UsageError` if nothing can."""
 
+    @abstractmethod
+    def identity(self) -> str:
+        """Return what tells this database from every other one, also from a copy, while its server runs."""
+
     @property
     def reads_while_writing(self) -> bool:
         """Whether other threads can read while one writes."""

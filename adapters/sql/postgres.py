@@ -255,6 +255,12 @@ class PostgresDatabase(Database):
         """Return what opens the schema in another process."""
         return partial(PostgresDatabase, self.place, durable=self._durable)
 
+    def identity(self) -> str:
+        """Return when the server started, the database's number there, and the schema."""
+        query = "SELECT concat(pg_postmaster_start_time(), ' ', oid) FROM pg_database WHERE datname = current_database()"
+        with self.read() as connection:
+            return f"{connection.exec_driver_sql(query).scalar()} {self.schema}"
+
     def table_names(self) -> set[str]:
         """Return the names of the tables in the schema."""
         query = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s"

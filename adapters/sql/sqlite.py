@@ -168,6 +168,14 @@ class SqliteDatabase(Database):
             raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
         return partial(_open_existing, self.path, durable=self._durable)
 
+    def identity(self) -> str:
+        """Return the device and number of the file."""
+        if self.path is None:
+            return f"memory {id(self)}"
+        with self._translated():
+            found = os.stat(self.path)  # noqa: PTH116
+        return f"{found.st_dev} {found.st_ino}"
+
     def table_names(self) -> set[str]:
         """Return the names of the tables that are there."""
         with self.read() as connection:

@@ -20,15 +20,18 @@ class BlobsDestination(Destination):
         The store.
     retries : int
         How often it is asked again when it refuses.
+    force : bool
+        Write also the contents that are known to be there.
     """
 
     root = SCHEME
     files_at_once = 10_000  # some batches of the store: one is read while the other is synced
     batches_itself = True
 
-    def __init__(self, store: BlobStore, retries: int) -> None:
+    def __init__(self, store: BlobStore, retries: int, *, force: bool) -> None:
         self._store = store
         self._retries = retries
+        self._known: tuple[()] | None = () if force else None
 
     def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
         """Store files: what is read is sent already."""
@@ -46,7 +49,8 @@ class BlobsDestination(Destination):
             else:
                 parcel.error = PlaceError(outcome.error, permanent=True)  # the store has tried again itself
 
-        self._store.put_files((parcel.path for parcel in parcels), on_done=settle, retries=self._retries)
+        paths = (parcel.path for parcel in parcels)
+        self._store.put_files(paths, known=self._known, on_done=settle, retries=self._retries)
         return len(parcels)
 
     def send(self, parcels: Sequence[Parcel]) -> None:

@@ -51,6 +51,8 @@ class Parcel(msgspec.Struct):
         Name of a copy that the destination keeps meanwhile; empty for none.
     content : bytes
         All that was read, where the destination keeps it in memory meanwhile.
+    mode : int
+        Mode of the local file, once it was read.
     since : Since or None
         A moment before the temporary copy was written; one of its own where none is given.
     """
@@ -66,6 +68,7 @@ class Parcel(msgspec.Struct):
     error: FramelodeError | None = None
     temporary: str = ""
     content: bytes = b""
+    mode: int = 0o444
     since: Since | None = None
 
     @property

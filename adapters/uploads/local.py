@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,8 +21,8 @@ from ...engine.local_files import (
     Watch,
     make_folder,
     place_error,
-    rename_to_new,
     sync_together,
+    take_name,
 )
 from ...engine.wire import path_or_uri
 from ...engine.workers import DISK_THREADS, Portion, Workers
@@ -34,10 +32,11 @@ from .new_folders import NewFolders
 TEMPORARY = ".framelode-tmp"
 """Folder of files that are still being written."""
 
+READ_ONLY = 0o444
+"""Files there are never written to again; each is readable by those who can read the file that it came from."""
+
 LEFTOVER_SECONDS = 24 * 3600.0
 """A temporary file that nothing was written to for so long belongs to nobody."""
-
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalDestination(Destination):
@@ -56,7 +55,7 @@ class LocalDestination(Destination):
         self._folder = folder.rstrip("/")
         self.root = _uri(self._folder or "/")
         self._what = f"destination {self.root}"
-        self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what)
+        self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what, READ_ONLY)
         self._workers = Workers(DISK_THREADS, "framelode-uploads")
         self._above: list[str] = []
 
@@ -182,24 +181,36 @@ class LocalDestination(Destination):
         parcel.error = None
         taken = take(FileSource(parcel.path), self._temporaries)
         parcel.digest, parcel.size = taken.digest, taken.size
-        parcel.temporary, parcel.content = taken.temporary, taken.content
+        parcel.temporary, parcel.content, parcel.mode = taken.temporary, taken.content, taken.mode
+        self._protect(parcel)
+
+    def _protect(self, parcel: Parcel) -> None:
+        """Let nobody read a copy who cannot read the file."""
+        if parcel.temporary and parcel.mode & READ_ONLY != READ_ONLY:
+            path = self._temporary(parcel)
+            os.chmod(path, os.stat(path).st_mode & (parcel.mode | stat.S_IRUSR))  # noqa: PTH101, PTH116
 
     def _stage(self, parcel: Parcel) -> None:
         """Write a file, into a folder that comes about whole if it can."""
         if isinstance(parcel.since, NewFolders) and parcel.content:
             name = parcel.since.name_for(self._path(parcel.name))
-            parcel.temporary, parcel.content = self._temporaries.write(parcel.content, name), b""
+            self._write_content(parcel, name)
         else:
             self._write(parcel)
 
     def _write(self, parcel: Parcel) -> None:
         if parcel.content:
-            parcel.temporary, parcel.content = self._temporaries.write(parcel.content), b""
+            self._write_content(parcel)
             return
         copied = copy(FileSource(parcel.path), self._temporaries)
-        parcel.temporary = copied.temporary
+        parcel.temporary, parcel.mode = copied.temporary, copied.mode
+        self._protect(parcel)
         if (copied.digest, copied.size) != (parcel.digest, parcel.size):
             raise changed(parcel)
+
+    def _write_content(self, parcel: Parcel, name: str = "") -> None:
+        mode = parcel.mode & READ_ONLY | stat.S_IRUSR
+        parcel.temporary, parcel.content = self._temporaries.write(parcel.content, name, mode), b""
 
     def _temporary(self, parcel: Parcel) -> str:
         return self._temporaries.path(parcel.temporary)
@@ -276,39 +287,10 @@ def _uri(path: str) -> str:
 def _link(temporary: str, path: str) -> bool:
     """Give a temporary file its name; False when that is taken."""
     try:
-        return _link_into_folder(temporary, path)
+        return take_name(temporary, path)
     except FileNotFoundError:
         make_folder(path.rpartition("/")[0])
-        return _link_into_folder(temporary, path)
-
-
-def _link_into_folder(temporary: str, path: str) -> bool:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return _move(temporary, path)
-    return True
-
-
-def _move(temporary: str, path: str) -> bool:
-    """Move a file where there are no links; where a move may overwrite, an empty file takes the name first."""
-    try:
-        if rename_to_new(temporary, path):
-            return True
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
-    except FileExistsError:
-        return False
-    try:
-        os.rename(temporary, path)  # noqa: PTH104
-    except OSError:
-        with suppress(OSError):
-            os.unlink(path)  # noqa: PTH108
-        raise
-    return True
+        return take_name(temporary, path)
 
 
 def _is_same(path: str, parcel: Parcel) -> bool:

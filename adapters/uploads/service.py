@@ -31,7 +31,7 @@ class UploadService:
 
     def to_target(self, target: UploadTarget, folder: str, *, force: bool, retries: int) -> Uploader:
         """Return what uploads every local file of a root folder to a folder of a destination."""
-        destination = self._open(target.destination, retries)
+        destination = self._open(target.destination, retries, force=force)
         below = "" if destination.root == SCHEME else folder
         name_of = names_below(target.root, below)
         return Uploader(destination, name_of, self._ledger, force=force, retries=retries)
@@ -41,7 +41,7 @@ class UploadService:
         uploaders: dict[str, Uploader] = {}
         for route in routes_of(mapping):
             uploader = Uploader(
-                self._open(route.destination, retries),
+                self._open(route.destination, retries, force=force),
                 route.names.__getitem__,
                 self._ledger,
                 force=force,
@@ -51,9 +51,9 @@ class UploadService:
             uploaders |= dict.fromkeys(route.names, uploader)
         return MappedUploader(uploaders)
 
-    def _open(self, destination: str, retries: int) -> Destination:
+    def _open(self, destination: str, retries: int, *, force: bool) -> Destination:
         if destination == SCHEME:
-            return BlobsDestination(self._blobs(), retries)
+            return BlobsDestination(self._blobs(), retries, force=force)
         return open_destination(destination)
 
 

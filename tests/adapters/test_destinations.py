@@ -106,7 +106,7 @@ class TestLocal:
         ],
     )
     def test_a_folder_that_cannot_be_written(self, place, parcels, monkeypatch, number, words):
-        def refuse(path):
+        def refuse(path, mode):
             raise OSError(number, os.strerror(number), path)
 
         place.destination.read(parcels)
@@ -272,7 +272,7 @@ class TestLocal:
             # Where a name can be taken by the move itself, no empty file is left when the process is killed.
             monkeypatch.setattr(local.os, "rename", refuse)
         else:
-            monkeypatch.setattr(local, "rename_to_new", lambda *_: False)
+            monkeypatch.setattr(local_files, "rename_to_new", lambda *_: False)
         assert_finished(place, parcels)
         Path(parcels[0].path).write_bytes(b"other")
         place.destination.read(parcels[:1])
@@ -290,11 +290,12 @@ class TestLocal:
     def test_temporary_files_of_killed_processes_are_dropped_by_age(self, place, parcels):
         folder = place.folder / local.TEMPORARY / "0"
         folder.mkdir(parents=True)
-        for name, age in (("old", 2 * local.LEFTOVER_SECONDS), ("young", 0)):
+        old, young, foreign = (f"{'0' * 32}-1-1", f"{'0' * 32}-1-2", "notes.txt")
+        for name, age in ((old, 2), (young, 0), (foreign, 2)):
             (folder / name).write_bytes(b"half")
-            os.utime(folder / name, (time.time() - age,) * 2)
+            os.utime(folder / name, (time.time() - age * local.LEFTOVER_SECONDS,) * 2)
         place.destination.read(parcels)
-        assert [path.name for path in place.leftovers()] == ["young"]
+        assert sorted(path.name for path in place.leftovers()) == [young, foreign]
 
     def test_the_folder_of_temporary_files_is_no_name(self, place, parcels):
         parcels[0].name = f"{local.TEMPORARY}/0/x"

@@ -203,13 +203,15 @@ def test_a_hash_that_is_no_digest_leads_nowhere(tmp_path, afar):
 
 def test_what_a_killed_process_left_in_the_cache_is_dropped(afar, cache):
     (cache.folder / "tmp").mkdir(parents=True)
-    left, at_work = cache.folder / "tmp/left", cache.folder / "tmp/at-work"
-    left.write_bytes(b"half")
-    at_work.write_bytes(b"half")
-    os.utime(left, (1, 1))
+    left, at_work, foreign = (cache.folder / "tmp" / name for name in ("0" * 32, "1" * 32, "notes.txt"))
+    for path in (left, at_work, foreign):
+        path.write_bytes(b"half")
+    for path in (left, foreign):
+        os.utime(path, (1, 1))
     SingleFrame(source=afar("a.jpg", b"picture")).get_local_source()
     assert not left.exists()
     assert at_work.exists()
+    assert foreign.exists()
 
 
 def test_previews_and_masks_are_fetched_anew_when_nobody_says_whether_they_changed(afar):
@@ -254,7 +256,7 @@ def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch
 def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(afar, cache, monkeypatch):
     class SmallDisk(FileIO):
         def write(self, data):
-            taken = sum(path.stat().st_size for path in cache.folder.rglob("*") if path.is_file())
+            taken = sum(path.stat().st_size for path in cache.folder.glob("[ct]*/**/*") if path.is_file())
             if taken >= 250:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(data[: 250 - taken])
@@ -282,7 +284,7 @@ def test_what_is_in_a_cache_of_somebody_else_is_read(afar, monkeypatch):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "utime", refuse)
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
     assert frame.get_local_source() == path
     with pytest.raises(StorageError, match="Operation not permitted: set FRAMELODE_CACHE to another folder"):
         SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source()
@@ -431,3 +433,92 @@ def test_without_the_library_of_a_scheme_the_extra_is_named(monkeypatch, tmp_pat
         with pytest.raises(UsageError, match=r"s3fs.*pip install 'framelode\[s3\]'"):
             engine.blobs.put(b"a")
         engine.close()
+
+
+class TestCacheFolder:
+    def test_the_marker(self, afar, cache):
+        SingleFrame(source=afar("a.bin", b"x")).get_local_source()
+        tag = (cache.folder / "CACHEDIR.TAG").read_text()
+        assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+        assert "framelode" in tag
+        assert cache.folder.stat().st_mode & 0o777 == 0o700
+
+    @pytest.mark.parametrize("name", ["notes.txt", "CACHEDIR.TAG", "contents.txt"])
+    def test_a_folder_that_is_not_ours_is_refused(self, afar, cache, name):
+        cache.folder.mkdir()
+        (cache.folder / name).write_text("Signature: of another program")
+        with pytest.raises(UsageError, match="is not a cache of framelode"):
+            SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source()
+        assert [path.name for path in cache.folder.iterdir()] == [name]
+
+    def test_one_made_before_is_adopted(self, afar, cache):
+        frame = SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x"))
+        path = frame.get_local_source()
+        for name in ("CACHEDIR.TAG", "total"):
+            (cache.folder / name).unlink()
+        assert frame.get_local_source() == path
+        SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source()
+        assert (cache.folder / "CACHEDIR.TAG").exists()
+        assert int((cache.folder / "total").read_text()) == 2
+
+    def test_files_of_others_are_not_evicted(self, afar, cache, monkeypatch):
+        monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "100")
+        SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source()
+        (cache.folder / "contents/ab").mkdir(exist_ok=True)
+        precious = [
+            cache.folder / "contents" / name for name in ("ab/notes.txt", f"ab/{'a' * 64}.tar.gz", "notes")
+        ]
+        for path in precious:
+            path.write_bytes(b"x" * 100)
+            os.utime(path, (1, 1))
+        for number in range(5):
+            data = bytes([number]) * 60
+            SingleFrame(source=afar(f"{number}.bin", data), hash=hash_of(data)).get_local_source()
+        assert all(path.exists() for path in precious)
+
+    def test_files_are_read_only(self, afar):
+        path = SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source()
+        assert Path(path).stat().st_mode & 0o777 == 0o444
+
+    def test_a_fifo_in_place_of_a_content_is_replaced(self, afar):
+        frame = SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x"))
+        path = Path(frame.get_local_source())
+        path.unlink()
+        os.mkfifo(path)
+        assert Path(frame.get_local_source()).read_bytes() == b"x"
+
+    @pytest.mark.parametrize("limit", [10**9, 1000])
+    def test_contents_are_looked_at_a_constant_number_of_times(self, afar, cache, monkeypatch, limit):
+        """Of 400 fetches of 20 bytes each, with room for all of them and for fifty."""
+        monkeypatch.setenv("FRAMELODE_CACHE_BYTES", str(limit))
+        looked_at = []
+        held = LocalCache._held
+        monkeypatch.setattr(LocalCache, "_held", lambda cache: looked_at.append(held(cache)) or looked_at[-1])
+        for number in range(400):
+            data = f"{number:020}".encode()
+            SingleFrame(source=afar(f"{number}.bin", data), hash=hash_of(data)).get_local_source()
+        assert sum(map(len, looked_at)) <= 400 * 12
+        assert sum(map(len, contents(cache))) <= limit
+
+    def test_processes_share_the_total(self, afar, cache, monkeypatch):
+        monkeypatch.setenv("FRAMELODE_CACHE_BYTES", "1000")
+        frames = []
+        for number in range(80):
+            data = f"{number:020}".encode()
+            frames.append(SingleFrame(source=afar(f"{number}.bin", data), hash=hash_of(data)))
+        children = []
+        for at in range(4):
+            child = os.fork()
+            if not child:
+                status = 1
+                try:
+                    for frame in frames[at::4]:
+                        frame.get_local_source()
+                    status = 0
+                finally:
+                    os._exit(status)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+        there = sum(map(len, contents(cache)))
+        assert there <= 1000
+        assert int((cache.folder / "total").read_text()) == there

@@ -132,6 +132,7 @@ def test_only_what_is_known_and_there_is_not_written_again(store, tmp_path):
 @pytest.mark.parametrize("data", [b"whole content", BIG], ids=len)
 def test_what_a_crash_left_is_replaced(store, data):
     name = digest(data)
+    store.join()
     overwrite(store, name, data[: len(data) // 2])
     assert store.put(data, known={name}).is_new
     overwrite(store, name, bytes(len(data)))

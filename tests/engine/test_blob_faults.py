@@ -78,7 +78,7 @@ def test_a_store_that_cannot_be_written_is_not_asked_again(tmp_path, files, monk
     waits = Waits()
     store = BlobStore(tmp_path / "blobs", sleep=waits)
 
-    def refuse(path):
+    def refuse(path, mode):
         raise OSError(number, os.strerror(number), path)
 
     monkeypatch.setattr(local_files, "_create", refuse)
@@ -144,6 +144,8 @@ def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, f
     monkeypatch.setattr(local_files, "_sync_file_system", lambda folder, descriptor: False)
     monkeypatch.setattr(local_files, "_sync", lambda path: synced.append(str(path)))
     store = quick_store(tmp_path / "blobs")
+    store.join()
+    synced.clear()
     report = store.put_files(files)
     temporary = [path for path in synced if "/tmp/" in path.removeprefix(str(tmp_path))]
     assert len(temporary) == len(files)

@@ -1,0 +1,62 @@
+"""Finds the contents of damaged and missing blobs elsewhere: in an engine, in a blob store, or among any files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from ..engine.blob_sources import BlobSource, FileSource, Source
+from ..engine.blobs import BlobStore
+from ..engine.copier import hash_of
+from ..engine.errors import FramelodeError, UsageError
+from ..engine.files import PathLike, from_home
+from . import location
+from .connection import Engine
+from .places import is_postgres
+
+
+def repair_from(store: BlobStore, digests: Collection[str], source: Engine | PathLike) -> list[str]:
+    """Store blobs again whose contents are found in another place; returns the digests of those; see `Engine.scrub`."""
+    if isinstance(source, Engine):
+        return _repair(store, digests, source.blobs)
+    url = os.fspath(source)
+    if _is_engine(url):
+        with closing(Engine(location.locate(url))) as engine:
+            return _repair(store, digests, engine.blobs)
+    if "://" not in url and not from_home(url).is_dir():
+        raise UsageError(
+            f"{url} is not a folder: repair from an engine, a folder or a URL such as s3://bucket/blobs"
+        )
+    done = _repair(store, digests, BlobStore(url))
+    left = set(digests).difference(done)
+    if left and "://" not in url:
+        done += store.repair(_among_files(from_home(url), left))
+    return done
+
+
+def _is_engine(url: str) -> bool:
+    if "://" in url and not is_postgres(url) and not url.startswith("sqlite:"):
+        return False
+    return location.exists(url)
+
+
+def _repair(store: BlobStore, digests: Collection[str], other: BlobStore) -> list[str]:
+    if other.place.is_same(store.name):
+        raise UsageError(f"{store.name} cannot be repaired from itself: name another engine, folder or URL")
+    return store.repair(BlobSource(other.place, digest) for digest in other.present(digests))
+
+
+def _among_files(folder: Path, digests: set[str]) -> Iterator[Source]:
+    """Yield a file for each of some digests that is found below a folder; files that cannot be read are left out."""
+    for above, _, names in os.walk(folder):
+        for name in names:
+            source = FileSource(os.path.join(above, name))  # noqa: PTH118
+            try:
+                digest = hash_of(source)
+            except FramelodeError:
+                continue
+            if digest in digests:
+                digests.discard(digest)
+                yield source
