@@ -105,9 +105,8 @@ def referenced(
     executor : Executor, optional
         Where to search; else in this thread.
     """
-    positions: U64 = np.empty(0, np.uint64)
-    for version_id in version_ids:
-        positions = np.union1d(positions, live_positions(states.current(version_id).settled()))
+    live = [live_positions(state.settled()) for state in states.parts(version_ids)]
+    positions: U64 = np.unique(np.concatenate([np.empty(0, np.uint64), *live]))
     if executor is None:
         return _named_at(lambda: nullcontext(log), positions)
     starts = range(0, len(positions), _POSITIONS_OF_A_PART)

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine import events as e
-from .columns import INT64
+from .columns import INT64, text_key
 from .pages import Page
 from .runner import FoldedProjection
 
@@ -83,7 +83,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
     """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
 
     name: ClassVar[str] = "catalog"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
 
     def define_tables(self) -> None:
         """Define the tables."""
@@ -91,17 +91,20 @@ class Catalog(FoldedProjection[CatalogChanges]):
             "dataset",
             sa.Column("dataset_id", sa.Text, primary_key=True),
             sa.Column("name", sa.Text, nullable=False),
+            sa.Column("name_key", sa.LargeBinary, nullable=False),
             sa.Column("project", sa.Text, nullable=False),
             sa.Column("description", sa.Text, nullable=False),
             sa.Column("tags", sa.Text, nullable=False),
             sa.Column("created_at", INT64, nullable=False),
             sa.Column("created_position", INT64, nullable=False),
+            sa.UniqueConstraint("name_key", "created_position"),
         )
         self.version = self.table(
             "version",
             sa.Column("version_id", sa.Text, primary_key=True),
             sa.Column("dataset_id", sa.Text, nullable=False),
             sa.Column("name", sa.Text, nullable=False),
+            sa.Column("name_key", sa.LargeBinary, nullable=False),
             sa.Column("parent_id", sa.Text),
             sa.Column("depth", sa.Integer, nullable=False),
             sa.Column("description", sa.Text, nullable=False),
@@ -114,6 +117,10 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("updated_position", INT64, nullable=False),
             sa.Column("published_position", INT64),
             sa.Column("fingerprint", sa.Text),
+            # Each begins an index; as named indexes they would keep their names when a rebuilt table replaces the live one.
+            sa.UniqueConstraint("dataset_id", "name_key", "created_position"),
+            sa.UniqueConstraint("dataset_id", "state", "depth", "created_position"),
+            sa.UniqueConstraint("dataset_id", "state", "published_position"),
         )
 
     def fold(self, page: Page) -> CatalogChanges:
@@ -169,6 +176,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
         values = {
             "dataset_id": event.originator_id,
             "name": event.name,
+            "name_key": text_key(event.name),
             "project": event.project,
             "description": event.description,
             "tags": _json(event.tags),
@@ -188,6 +196,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
             "version_id": event.originator_id,
             "dataset_id": event.dataset_id,
             "name": event.name,
+            "name_key": text_key(event.name),
             "parent_id": event.parent_id,
             "depth": depth,
             "description": event.description,
@@ -206,11 +215,12 @@ class Catalog(FoldedProjection[CatalogChanges]):
     ) -> list[DatasetRow]:
         """Return datasets, oldest created first."""
         column = self.dataset.c
-        query = sa.select(self.dataset).order_by(column.created_position)
+        query = sa.select(*(column[each] for each in DatasetRow.__struct_fields__))
+        query = query.order_by(column.created_position)
         if dataset_id is not None:
             query = query.where(column.dataset_id == dataset_id)
         if name is not None:
-            query = query.where(column.name == name)
+            query = query.where(column.name_key == text_key(name), column.name == name)
         return [_dataset_row(row) for row in connection.execute(query)]
 
     def versions(
@@ -226,21 +236,40 @@ class Catalog(FoldedProjection[CatalogChanges]):
     ) -> list[VersionRow]:
         """Return versions, newest created first; removed ones only when asked for."""
         column = self.version.c
-        query = sa.select(self.version).order_by(column.created_position.desc())
+        query = self._versions.order_by(column.created_position.desc())
         wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
-        for key, value in (wanted | {"name": name, "state": state}).items():
+        keys = {"name_key": None if name is None else text_key(name), "name": name, "state": state}
+        for key, value in (wanted | keys).items():
             if value is not None:
                 query = query.where(column[key] == value)
         if not removed:
             query = query.where(column.state != REMOVED)
         return [_version_row(row) for row in connection.execute(query)]
 
+    def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:
+        """Return the draft of a dataset farthest from the root, the newest of several; else the version published last."""
+        column = self.version.c
+        for state, order in (
+            (DRAFT, (column.depth.desc(), column.created_position.desc())),
+            (PUBLISHED, (column.published_position.desc(),)),
+        ):
+            of_state = self._versions.where(column.dataset_id == dataset_id, column.state == state)
+            row = connection.execute(of_state.order_by(*order).limit(1)).one_or_none()
+            if row is not None:
+                return _version_row(row)
+        return None
+
+    @property
+    def _versions(self) -> sa.Select[Any]:
+        return sa.select(*(self.version.c[each] for each in VersionRow.__struct_fields__))
+
 
 def _columns(event: e.Event) -> dict[str, Any]:
     """Return what an event says, as columns of the same names."""
     values = msgspec.structs.asdict(event)
     del values["originator_id"], values["originator_version"]
-    return {name: value if isinstance(value, str) else _json(value) for name, value in values.items()}
+    columns = {name: value if isinstance(value, str) else _json(value) for name, value in values.items()}
+    return columns | {"name_key": text_key(values["name"])} if "name" in values else columns
 
 
 def _json(value: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine.batch import FRAMES_SCHEMA
 from ..engine.frame_batch import decode_change
 from ..engine.frames import SingleFrame, decode_record
-from ..engine.keys import U64, frame_keys, key_columns
+from ..engine.keys import frame_keys, key_columns
 from ..engine.log import Log
 from .frames import read_records
 from .state import TOMBSTONE, live_positions
@@ -37,15 +37,10 @@ def uris_named_by(
 
 def named_among(log: Log, states: States, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
     """Return those of some URIs that any frame of some versions names; what versions share is read once."""
-    seen: U64 = np.empty(0, np.uint64)
     found: set[str] = set()
-    for version_id in version_ids:
-        state = states.current(version_id)
-        live = np.unique(live_positions(state.settled()))
-        positions = np.setdiff1d(live, seen, assume_unique=True)
-        for record in read_records(log, state, positions):
+    for state in states.parts(version_ids):
+        for record in read_records(log, state, np.unique(live_positions(state.settled()))):
             found.update(uri for uri in uris_of(record) if uri in uris)
-        seen = np.union1d(seen, positions)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -150,6 +150,21 @@ class States:
             for pages in gathered(self._log.stream_rows(ancestor, lte=position), _FOLD_EVENTS):
                 _fold(state, pages, position)
         return state
+
+    def parts(self, version_ids: Iterable[str]) -> Iterator[State]:
+        """Yield states that together hold the frames of some versions, at a cost of their events, not of what each holds.
+
+        What a version inherits is what its parent holds: when the parent is among them, only the version's own events
+        are folded.
+        """
+        among = dict.fromkeys(version_ids)
+        for version_id in among:
+            if self.parent_of(version_id) in among:
+                state = self._empty(-1)
+                self._catch_up(version_id, state)
+                yield state
+            else:
+                yield self.current(version_id)
 
     def before(self, version_id: str, position: int, version: int) -> State | None:
         """Return a state to fold the one at a position from, if one is at hand: of now, when it was the same, or older.

@@ -6,12 +6,12 @@ import msgspec
 
 from ...engine.errors import NotFoundError
 from ...engine.validation import printable
-from ...projections.catalog import VersionRow
+from ...projections.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from .address import Address
 from .logbook import Scope
 from .output import counted, print_renderable
-from .views import VersionView, list_datasets, view_version
+from .views import VersionView, by_dataset, version_view
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -31,17 +31,20 @@ class Graph(msgspec.Struct, frozen=True):
 def trees(engine: Engine, scope: Scope) -> list[Graph]:
     """Return the trees of the datasets that are looked at."""
     with engine.read_catalog() as connection:
-        versions = engine.catalog.versions(connection)
-    found: list[Graph] = []
-    for dataset in list_datasets(engine):
-        if scope.dataset_id in {None, dataset.id}:
-            rows = [row for row in versions if row.dataset_id == dataset.id]
-            found.append(Graph(dataset.address, _roots(engine, rows, scope.version_id)))
-    return found
+        datasets = engine.catalog.datasets(connection, dataset_id=scope.dataset_id)
+        versions = by_dataset(engine.catalog.versions(connection, dataset_id=scope.dataset_id))
+    totals = engine.version_totals()
+    return [
+        Graph(
+            str(Address(dataset.name, dataset.project)),
+            _roots(totals, dataset, versions[dataset.dataset_id], scope.version_id),
+        )
+        for dataset in datasets
+    ]
 
 
 def print_trees(graphs: list[Graph]) -> None:
-    """Draw trees."""
+    """Draw trees; an only child stands below its parent, so that a chain of versions needs no more width than one."""
     from rich.tree import Tree
 
     for graph in graphs:
@@ -49,15 +52,21 @@ def print_trees(graphs: list[Graph]) -> None:
         waiting = [(top, node) for node in reversed(graph.roots)]
         while waiting:
             above, node = waiting.pop()
-            below = above.add(_line(node.version))
+            chain = [node.version]
+            while len(node.children) == 1:
+                (node,) = node.children
+                chain.append(node.version)
+            below = above.add("\n".join(map(_line, chain)))
             waiting += [(below, child) for child in reversed(node.children)]
         print_renderable(top)
 
 
-def _roots(engine: Engine, rows: list[VersionRow], version_id: str | None) -> list[Node]:
+def _roots(
+    totals: dict[str, int], dataset: DatasetRow, rows: list[VersionRow], version_id: str | None
+) -> list[Node]:
     """Build nodes from the leaves up: the tree may be deep."""
     rows = sorted(rows, key=lambda row: row.created_position)
-    nodes = {row.version_id: Node(view_version(engine, row.version_id), []) for row in rows}
+    nodes = {row.version_id: Node(version_view(totals, row, dataset), []) for row in rows}
     roots: list[Node] = []
     for row in rows:
         parent = nodes.get(row.parent_id or "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -71,11 +73,16 @@ def list_datasets(engine: Engine) -> list[DatasetView]:
     with engine.read_catalog() as connection:
         datasets = engine.catalog.datasets(connection)
         versions = engine.catalog.versions(connection)
-    totals = engine.version_totals()
-    return [
-        _dataset_view(totals, row, [v for v in versions if v.dataset_id == row.dataset_id])
-        for row in datasets
-    ]
+    totals, of_dataset = engine.version_totals(), by_dataset(versions)
+    return [_dataset_view(totals, row, of_dataset[row.dataset_id]) for row in datasets]
+
+
+def by_dataset(versions: Iterable[VersionRow]) -> defaultdict[str, list[VersionRow]]:
+    """Return versions by the dataset that they belong to, in the order given."""
+    grouped: defaultdict[str, list[VersionRow]] = defaultdict(list)
+    for row in versions:
+        grouped[row.dataset_id].append(row)
+    return grouped
 
 
 def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
@@ -84,14 +91,14 @@ def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
         versions = engine.catalog.versions(connection, dataset_id=dataset.dataset_id)
     versions.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
     totals = engine.version_totals()
-    return [_version_view(totals, row, dataset) for row in versions]
+    return [version_view(totals, row, dataset) for row in versions]
 
 
 def view_version(engine: Engine, version_id: str) -> VersionView:
     """Return one version as it is now."""
     with engine.read_catalog() as connection:
         (row,) = engine.catalog.versions(connection, version_id=version_id, removed=True)
-    return _version_view(engine.version_totals(), row, find_dataset(engine, dataset_id=row.dataset_id))
+    return version_view(engine.version_totals(), row, find_dataset(engine, dataset_id=row.dataset_id))
 
 
 def view_stats(engine: Engine, row: VersionRow) -> StatsView:
@@ -206,7 +213,8 @@ def _dataset_view(totals: dict[str, int], row: DatasetRow, versions: list[Versio
     )
 
 
-def _version_view(totals: dict[str, int], row: VersionRow, dataset: DatasetRow) -> VersionView:
+def version_view(totals: dict[str, int], row: VersionRow, dataset: DatasetRow) -> VersionView:
+    """Return one version; `totals` holds the number of frames of each version."""
     return VersionView(
         address=str(Address(dataset.name, dataset.project, row.name)),
         id=row.version_id,

@@ -14,7 +14,7 @@ from ...engine.errors import NotFoundError
 from ...engine.frames import SingleFrame
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine
-from ..hyperdatasets.selection import current_of, find_dataset, find_version
+from ..hyperdatasets.selection import find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
 from ..hyperdatasets.writing import Upload, VersionWriter
 from ..uploads.target import UploadTarget
@@ -96,7 +96,7 @@ def find_target(engine: Engine, dataset: str, project: str | None, version: str 
         )
     with engine.read_catalog() as connection:
         versions = engine.catalog.versions(connection, dataset_id=row.dataset_id)
-    current = current_of(versions) if versions else None
+        current = engine.catalog.current(connection, row.dataset_id)
     if current is not None and current.state == DRAFT:
         return Target(current.version_id)
     draft = _new_draft(row, versions, current)

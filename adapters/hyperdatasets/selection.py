@@ -88,12 +88,14 @@ def find_version(
         return _version_by_id(engine, version_id, dataset_id, dataset_name, dataset_project)
     dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
     with engine.read_catalog() as connection:
-        found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
+        if version_name is None:
+            current = engine.catalog.current(connection, dataset.dataset_id)
+            found = [] if current is None else [current]
+        else:
+            found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
     if not found:
         which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
         raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{engine.when}")
-    if version_name is None:
-        return current_of(found)
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(row.version_id for row in found)
         raise ConflictError(
