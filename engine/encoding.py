@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
 from blake3 import blake3
 
 from .errors import FramelodeError, InvalidValueError
 from .frames import SingleFrame, screen
 from .groups import FrameGroup, frame_from_dict
+from .json_values import suspicious_floats
 from .keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
 from .links import Links
 from .wire import encode_record, path_or_uri, source_uri
@@ -26,7 +26,6 @@ AnyFrame = SingleFrame | FrameGroup
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """What one encoded frame may have."""
 
-_FLOAT64 = 0xCB
 _FRAMES_AT_ONCE = 500
 
 
@@ -240,20 +239,3 @@ def check_root(root: str | os.PathLike[str] | None) -> str | None:
     if path is None or not path.startswith("/"):
         raise InvalidValueError(f"local_dataset_root_path must be a folder of this machine, not {root!r}")
     return path
-
-
-def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:
-    """Return which payloads may hold a float that is not canonical: NaN, infinite or -0.0.
-
-    Looks for the bytes that such a float begins with, wherever they stand, so that there are false alarms.
-    """
-    values = np.frombuffer(b"".join(payloads), np.uint8)
-    at = np.flatnonzero(values[:-2] == _FLOAT64)
-    first, second = values[at + 1], values[at + 2]
-    endless = ((first & 0x7F) == 0x7F) & (second >= 0xF0)
-    negative_zero = (first == 0x80) & (second == 0)
-    found = at[endless | negative_zero]
-    if not len(found):
-        return []
-    ends = np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)))
-    return np.unique(np.searchsorted(ends, found, side="right")).tolist()

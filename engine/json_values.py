@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any
@@ -14,6 +14,12 @@ from .validation import refusal, text
 
 MAX_DEPTH = 100
 """Levels of nesting that metadata may have."""
+
+_LONG = 256
+"""A container of more items is copied in C when it holds plain values only."""
+
+_FLOAT64 = 0xCB
+"""What a float begins with in MessagePack."""
 
 _INTEGERS = range(-(2**63), 2**64)
 _LEAVES = frozenset({str, int, float, bool, NoneType})
@@ -54,7 +60,7 @@ def canonical_object(value: object, path: str) -> dict[str, Any]:
 
 def settle_object(held: dict[str, Any], path: str) -> None:
     """Bring a dict that users may have changed into canonical form, leaving it alone when it is."""
-    if not held:
+    if not held or _encoded(held, MAX_DEPTH) is not None:
         return
     canonical = canonical_object(held, path)
     # Users keep references into their metadata, so an unchanged tree must stay the same objects.
@@ -64,13 +70,13 @@ def settle_object(held: dict[str, Any], path: str) -> None:
     held.update(canonical)
 
 
-def is_plain_json(objects: list[dict[str, Any]]) -> bool:
+def is_plain_json(objects: list[dict[str, Any]], levels: int = MAX_DEPTH) -> bool:
     """Tell whether dicts consist of the exact plain types only, at C speed over all of them.
 
     It looks at types alone: the size of integers, NaN and surrogates show when the dicts are encoded.
     """
     dicts, lists = objects, list[list[Any]]()
-    for _ in range(MAX_DEPTH):
+    for _ in range(levels):
         if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))):
             return False
         values = list(chain(chain.from_iterable(map(dict.values, dicts)), chain.from_iterable(lists)))
@@ -80,8 +86,8 @@ def is_plain_json(objects: list[dict[str, Any]]) -> bool:
         if not kinds <= _VALUES:
             return False
         # By identity: a container reached by many ways must not be walked as many times.
-        dicts = list({id(item): item for item in values if type(item) is dict}.values())
-        lists = list({id(item): item for item in values if type(item) is list}.values())
+        dicts = list({id(item): item for item in values if type(item) is dict and item}.values())
+        lists = list({id(item): item for item in values if type(item) is list and item}.values())
     return False
 
 
@@ -111,9 +117,23 @@ def _canonical_number(value: int | float, path: _Path) -> int | float:  # noqa: 
 def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise refusal(_show(path), value, f"at most {MAX_DEPTH} levels, and nothing that contains itself")
+    if len(value) > _LONG and (data := _encoded(value, MAX_DEPTH - depth + 1)) is not None:
+        return msgspec.msgpack.decode(data)
     if isinstance(value, (dict, Mapping)):
         return {_key(key, path): _canonical(item, (path, key), depth) for key, item in value.items()}
     return [_canonical(item, (path, index), depth) for index, item in enumerate(value)]
+
+
+def _encoded(value: Any, levels: int) -> bytes | None:
+    """Return plain values encoded; None when some may not be canonical, or are nested more levels deep."""
+    # One level more for the dict around it.
+    if not is_plain_json([{"": value}], levels + 1):
+        return None
+    try:
+        data = msgspec.msgpack.encode(value)
+    except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+    return None if suspicious_floats([data]) else data
 
 
 def _key(key: object, path: _Path) -> str:
@@ -148,3 +168,22 @@ def _show(path: _Path) -> str:
         node = node[0]
     shown = node[1] + "".join(reversed(parts))
     return shown if len(shown) <= 200 else f"{shown[:100]}...{shown[-90:]}"
+
+
+def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:
+    """Return which payloads may hold a float that is not canonical: NaN, infinite or -0.0.
+
+    Looks for the bytes that such a float begins with, wherever they stand, so that there are false alarms.
+    """
+    import numpy as np
+
+    values = np.frombuffer(b"".join(payloads), np.uint8)
+    at = np.flatnonzero(values[:-2] == _FLOAT64)
+    first, second = values[at + 1], values[at + 2]
+    endless = ((first & 0x7F) == 0x7F) & (second >= 0xF0)
+    negative_zero = (first == 0x80) & (second == 0)
+    found = at[endless | negative_zero]
+    if not len(found):
+        return []
+    ends = np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)))
+    return np.unique(np.searchsorted(ends, found, side="right")).tolist()

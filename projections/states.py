@@ -22,6 +22,7 @@ from .state import NO_BATCHES, BatchIndex, State
 logger = logging.getLogger("framelode.states")
 
 _CACHED_STATES = 32
+_MARKED_STATES = 64
 _CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
 _BATCHES_AT_ONCE = 64
@@ -109,6 +110,7 @@ class States:
 
     def _renew(self) -> None:
         self._states: OrderedDict[str, State] = OrderedDict()
+        self._marks: dict[str, State] = {}
         self._fingerprints: dict[str, Fingerprint] = {}
         self._lock = threading.RLock()
 
@@ -252,6 +254,7 @@ class States:
     def forget(self) -> None:
         """Drop everything held in memory."""
         with self._lock:
+            self._marks.clear()
             for version_id in list(self._states):
                 self._forget(version_id)
 
@@ -277,17 +280,25 @@ class States:
     def _build(self, version_id: str) -> State:
         """Return a state to be caught up: a snapshot's, or a branch of the nearest ancestor's that is known.
 
-        A line of versions may be longer than the interpreter's stack is deep.
+        A line of versions may be longer than the interpreter's stack is deep. Of a long line the states at the distances
+        1, 2, 4, 8, ... are marked, so that whoever reads one version after the other, newest first, does not fold the
+        line from its beginning each time.
         """
         line = [version_id]
         state = self._load(version_id)
         while state is None and (parent := self.parent_of(line[-1])) is not None:
             line.append(parent)
-            state = self._states.get(parent) or self._load(parent)
-        state = state or self._empty(-1)
-        for ancestor in reversed(line[1:]):
-            self._keep_level(ancestor, state)
+            state = self._states.get(parent) or self._marks.get(parent) or self._load(parent)
+        state, marks = state or self._empty(-1), dict[str, State]()
+        for distance in range(len(line) - 1, 0, -1):
+            self._keep_level(line[distance], state)
+            if distance & (distance - 1) == 0 or distance == len(line) - 1:
+                marks[line[distance]] = state
             state = state.branch(-1)
+        if len(line) > _CACHED_STATES:
+            self._marks |= marks
+            while len(self._marks) > _MARKED_STATES:
+                del self._marks[next(iter(self._marks))]
         return state
 
     def _keep_level(self, version_id: str, state: State) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 import msgspec
 
 from ...engine.errors import NotFoundError
@@ -41,6 +44,26 @@ def trees(engine: Engine, scope: Scope) -> list[Graph]:
         )
         for dataset in datasets
     ]
+
+
+def print_trees_json(graphs: list[Graph]) -> None:
+    """Print trees as JSON, piece by piece: a chain of versions is nested deeper than an encoder can go."""
+    waiting: list[str | Graph | Node] = ["]}\n", *_listed(graphs), '{"datasets": [']
+    while waiting:
+        piece = waiting.pop()
+        if isinstance(piece, Graph):
+            start = f'{{"dataset": {json.dumps(piece.dataset)}, "roots": ['
+            waiting += ["]}", *_listed(piece.roots), start]
+        elif isinstance(piece, Node):
+            start = f'{{"version": {json.dumps(msgspec.to_builtins(piece.version))}, "children": ['
+            waiting += ["]}", *_listed(piece.children), start]
+        else:
+            print(piece, end="")
+
+
+def _listed(items: Sequence[Graph | Node]) -> list[str | Graph | Node]:
+    """Return items with commas between them, the last one first."""
+    return [piece for item in reversed(items) for piece in (", ", item)][1:]
 
 
 def print_trees(graphs: list[Graph]) -> None:

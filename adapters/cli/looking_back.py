@@ -42,7 +42,7 @@ def log(
 ) -> None:
     """List what was recorded, newest first: a line for each run of changes of one thing by one actor."""
     from . import logbook
-    from .graph import print_trees, trees
+    from .graph import print_trees, print_trees_json, trees
 
     asked = logbook.Asked(
         by=by,
@@ -60,7 +60,7 @@ def log(
         scope = logbook.scope_of(engine, address)
         if graph:
             found = trees(engine, scope)
-            print_json({"datasets": found}) if json else print_trees(found)
+            print_trees_json(found) if json else print_trees(found)
             return
         for entry in (
             logbook.follow(engine, scope, asked) if follow else logbook.entries(engine, scope, asked)

@@ -114,7 +114,7 @@ class TestLog:
         drawn = run("log", "--graph").stdout.splitlines()
         assert drawn[0] == "default/food"
         assert drawn[1].startswith("└── food@v1  published  3 frames  2026-01-01")
-        assert drawn[2].startswith("    └── food@v2  draft  3 frames")
+        assert drawn[2].startswith("    food@v2  draft  3 frames")
         assert drawn[3] == "p/other"
         (graph,) = run_json("log", "food", "--graph")["datasets"]
         assert graph["roots"][0]["children"][0]["version"]["name"] == "v2"

@@ -263,6 +263,7 @@ listed(
         "framelode ls DATASET": lambda w: w.cli("ls", "chain"),
         "framelode log": lambda w: w.cli("log"),
         "framelode log --graph": lambda w: w.cli("log", "--graph"),
+        "framelode log --graph --json": lambda w: w.cli("log", "--graph", "--json"),
         "framelode history": lambda w: w.cli("history"),
         "framelode diff": lambda w: w.cli("diff", "chain@v0", "chain"),
         "framelode stats, show": lambda w: (w.cli("stats", "chain"), w.cli("show", "chain")),
@@ -541,6 +542,13 @@ def update_pin(world: World, number: int) -> None:
     pins(world).update(f"p{number}")
 
 
+def read_manifest(world: World) -> None:
+    project = world.path("project")
+    project.mkdir()
+    (project / "dvc.yaml").write_text("vars: [" + "x," * (200 * world.n) + "]")
+    list(Datasets(project, engine=world.engine))
+
+
 listed(
     "pins",
     {
@@ -560,13 +568,6 @@ listed(
         "a manifest of n values, Datasets": read_manifest,
     },
 )
-
-
-def read_manifest(world: World) -> None:
-    project = world.path("project")
-    project.mkdir()
-    (project / "dvc.yaml").write_text("vars: [" + "x," * (200 * world.n) + "]")
-    list(Datasets(project, engine=world.engine))
 
 
 # n files to upload.
