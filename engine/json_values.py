@@ -86,8 +86,9 @@ def is_plain_json(objects: list[dict[str, Any]], levels: int = MAX_DEPTH) -> boo
         if not kinds <= _VALUES:
             return False
         # By identity: a container reached by many ways must not be walked as many times.
-        dicts = list({id(item): item for item in values if type(item) is dict and item}.values())
-        lists = list({id(item): item for item in values if type(item) is list and item}.values())
+        full = list(filter(None, values))
+        dicts = list({id(item): item for item in full if type(item) is dict}.values())
+        lists = list({id(item): item for item in full if type(item) is list}.values())
     return False
 
 
