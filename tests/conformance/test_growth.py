@@ -73,7 +73,7 @@ def counted():
         sa.event.remove(sa.pool.Pool, "checkin", given_back)
 
 
-SIZES = {"versions": (70, 140), "datasets": (60, 120)}
+SIZES = {"versions": (70, 140), "datasets": (150, 300)}
 
 
 @pytest.fixture(scope="module")
