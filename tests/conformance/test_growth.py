@@ -53,24 +53,21 @@ class Work:
 @contextmanager
 def counted():
     """Count the work of the block."""
-    work = Work()
+    work, connections = Work(), set()
 
-    def checked_out(connection, *_):
-        connection.set_progress_handler(work.step, STEP)
+    def watch(_, cursor, *__):
+        connections.add(cursor.connection)
+        cursor.connection.set_progress_handler(work.step, STEP)
 
-    def given_back(connection, *_):
-        if connection is not None:
-            connection.set_progress_handler(None, 0)
-
-    sa.event.listen(sa.pool.Pool, "checkout", checked_out)
-    sa.event.listen(sa.pool.Pool, "checkin", given_back)
+    sa.event.listen(sa.Engine, "before_cursor_execute", watch)
     sys.settrace(work.trace)
     try:
         yield work
     finally:
         sys.settrace(None)
-        sa.event.remove(sa.pool.Pool, "checkout", checked_out)
-        sa.event.remove(sa.pool.Pool, "checkin", given_back)
+        sa.event.remove(sa.Engine, "before_cursor_execute", watch)
+        for connection in connections:
+            connection.set_progress_handler(None, 0)
 
 
 SIZES = {"versions": (70, 140), "datasets": (150, 300)}
