@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.local_files.cache import LocalCache
     from .adapters.looks.pictures import draw
+    from .adapters.voc.importing import import_voc
     from .engine.annotation_base import Annotation
     from .engine.annotation_registry import register_annotation
     from .engine.annotations import (
@@ -95,6 +96,7 @@ __all__ = [
     "current_engine",
     "draw",
     "frame_from_dict",
+    "import_voc",
     "register_annotation",
 ]
 
@@ -109,6 +111,7 @@ _HOMES = {
     "adapters.hyperdatasets.version": ("DatasetVersion",),
     "adapters.local_files.cache": ("LocalCache",),
     "adapters.looks.pictures": ("draw",),
+    "adapters.voc.importing": ("import_voc",),
     "engine.annotation_base": ("Annotation",),
     "engine.annotation_registry": ("register_annotation",),
     "engine.annotations": (

@@ -12,7 +12,7 @@ from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
 from .. import location
 from .options import Actor, Json, Project, engine_of
-from .output import counted, note, print_json, progress_bar, say
+from .output import note, print_json, progress_bar, say
 from .process import SOME_REFUSED
 
 starting = typer.Typer()
@@ -101,29 +101,37 @@ def import_voc(
     copy: Annotated[
         bool, typer.Option("--copy", help="Store the images in the engine's blob store.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace also what was changed in the draft since the last import."),
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete the frames whose images are gone from the folder.")
+    ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder whose relative paths the ids of new frames depend on."),
+    ] = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
     """Record the frames of a Pascal VOC folder in a draft, by reference or with --copy, and list what is flawed."""
+    from ...engine.encoding import check_root
     from ..voc import VocFolder
-    from .voc import find_target, record_voc
+    from ..voc.importing import VocOptions, context_of, find_target, record_voc
+    from .views import view_version
+    from .voc import json_of, line_of, note_problems
 
-    with engine_of(context) as engine:
-        source = VocFolder(folder)
-        with acting(actor, {"import": "voc", "folder": str(source.path)}):
-            target = find_target(engine, dataset, project, version)
-            if target.made:
-                note(target.made)
-            with progress_bar(f"importing {dataset}") as advance:
-                done = record_voc(engine, source, target, advance, copy=copy)
-    for problem in done.problems:
-        note(f"{problem.file}: {problem.reason}")
-    if json:
-        print_json(done)
-    else:
-        say(
-            f"{done.version.address}: {counted(done.added, 'frame')} added, {done.updated:,} updated, {done.unchanged:,} unchanged, "
-            f"{done.refused:,} refused; {done.boxes:,} boxes; {counted(len(done.problems), 'problem')}"
-        )
+    source = VocFolder(folder)
+    options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
+    with engine_of(context) as engine, acting(actor, context_of(source, options)):
+        target = find_target(engine, dataset, project, version)
+        if target.made:
+            note(target.made)
+        with progress_bar(f"importing {dataset}") as advance:
+            done = record_voc(engine, source, target, advance, options)
+        shown, view = json_of(engine, done), view_version(engine, done.version_id)
+    note_problems(done)
+    print_json(shown) if json else say(line_of(view, done))
     if done.problems:
         raise typer.Exit(SOME_REFUSED)

@@ -21,6 +21,9 @@ Listed and not imported
     An annotation file that is not well-formed, declares a DOCTYPE, has more than 8 MB or no image, and the image of
     its name with it: without its annotations that image would claim to show nothing. Of several files about one image
     the one that bears its name counts, else the first; the others are listed.
+Links
+    Symbolic links are followed inside the folder. One that leads out of it is listed and not read, except into the
+    folders that `FRAMELODE_LINK_TARGETS` names.
 Sizes
     A missing size is accepted, and then boxes are not compared with it. A size that is not two positive whole numbers
     is listed and taken as missing.
@@ -37,7 +40,9 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from ...engine.errors import InvalidValueError, StorageError, UsageError
+from ...engine.files import from_home
 from ...engine.frames import SingleFrame
+from ...engine.root_folder import RootFolder
 from ...engine.validation import shorten
 from .document import FlawError, file_size, members, parse, read_bytes, text_of
 from .objects import Size, as_flag, box_of, details_of, label_of, objects_of, size_of
@@ -83,14 +88,18 @@ class VocFolder:
     Raises
     ------
     UsageError
-        If the path is no folder or holds no folder `Annotations`.
+        If the path is no folder or holds no folder `Annotations`, or one of its folders is a symbolic link that leads
+        out of it; `FRAMELODE_LINK_TARGETS` names folders that links may lead to.
     StorageError
         If the folder cannot be listed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = _checked(Path(path))
+        self.path = _checked(from_home(path))
         self.problems: list[Problem] = []
+        self._root = RootFolder(str(self.path))
+        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            self._root.check_links(folder)
         self._annotations, self._subfolders = _listed(self.path, "Annotations", {".xml"})
         self._images, image_folders = _listed(self.path, "JPEGImages", IMAGE_SUFFIXES)
         self._subfolders += image_folders
@@ -100,6 +109,16 @@ class VocFolder:
         self._splits: dict[str, tuple[str, ...]] = {}
         self._described: dict[str, str] = {}
         self._refused: set[str] = set()
+        self._flawed: set[str] = set()
+
+    @property
+    def images(self) -> list[str]:
+        """The sorted names of the files in `JPEGImages`."""
+        return self._images
+
+    def is_whole(self, image: str) -> bool:
+        """Say of an image that was read whether it has an annotation file and all objects in that could be read."""
+        return image in self._described and image not in self._flawed
 
     def __len__(self) -> int:
         """Return the number of frames to expect, at most: fewer come if there are problems."""
@@ -116,6 +135,7 @@ class VocFolder:
         self.problems.clear()
         self._described = {}
         self._refused = set()
+        self._flawed = set()
         for name in self._subfolders:
             self._list(name, "is a folder: only the files beside it are read")
         self._splits = self._read_splits()
@@ -132,7 +152,7 @@ class VocFolder:
     def _read_annotated(self, name: str) -> Iterator[SingleFrame]:
         file = f"Annotations/{name}"
         try:
-            root = parse(read_bytes(self.path / file))
+            root = parse(read_bytes(self._path(file)))
             image = self._image_of(root, name)
             metadata = _frame_metadata(root) | self._membership(Path(name).stem, image)
             size = self._size_of(root, file)
@@ -141,7 +161,8 @@ class VocFolder:
             self._list(file, error)
             self._refused.add(Path(name).stem)
             return
-        self._annotate(frame, root, size, file)
+        if not self._annotate(frame, root, size, file):
+            self._flawed.add(image)
         yield frame
 
     def _read_bare(self, image: str) -> Iterator[SingleFrame]:
@@ -191,8 +212,15 @@ class VocFolder:
                     + ", ".join(map(shorten, several))
                 )
 
+    def _path(self, file: str) -> Path:
+        try:
+            self._root.check_links(file)
+        except UsageError as error:
+            raise FlawError(str(error)) from error
+        return self.path / file
+
     def _frame(self, image: str, metadata: dict[str, Any], size: Size | None) -> SingleFrame:
-        path = self.path / "JPEGImages" / image
+        path = self._path(f"JPEGImages/{image}")
         try:
             byte_count = file_size(path)
         except FlawError as error:
@@ -214,7 +242,9 @@ class VocFolder:
             self._list(file, f"size: {error}; boxes are not compared with it")
             return None
 
-    def _annotate(self, frame: SingleFrame, root: Element, size: Size | None, file: str) -> None:
+    def _annotate(self, frame: SingleFrame, root: Element, size: Size | None, file: str) -> bool:
+        """Add the objects of an annotation file to a frame; says whether none was left out."""
+        before = len(self.problems)
         for item in objects_of(root):
             try:
                 frame.add_annotation(
@@ -224,6 +254,7 @@ class VocFolder:
                 )
             except (FlawError, InvalidValueError) as error:
                 self._list(file, f"{item.where}: {error}")
+        return len(self.problems) == before
 
     def _membership(self, *names: str) -> dict[str, list[str]]:
         keys = {*names, *(Path(name).stem for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)}
@@ -240,7 +271,7 @@ class VocFolder:
 
     def _split_names(self, file: str) -> Iterable[str]:
         try:
-            text = read_bytes(self.path / file, MAX_LIST_BYTES).decode("utf-8-sig")
+            text = read_bytes(self._path(file), MAX_LIST_BYTES).decode("utf-8-sig")
         except FlawError as error:
             self._list(file, error)
             return ()

@@ -1,0 +1,308 @@
+"""Import of a Pascal VOC folder into a draft: the first time, and again after the folder or the draft has changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from ...engine.blob_uris import SCHEME as BLOBS
+from ...engine.context import acting
+from ...engine.encoding import Refusal, check_root
+from ...engine.errors import NotFoundError, UsageError
+from ...engine.frames import SingleFrame
+from ...engine.groups import frame_from_dict
+from ...engine.root_folder import RootFolder
+from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ..connection import Engine, current_engine
+from ..hyperdatasets.selection import find_dataset, find_version
+from ..hyperdatasets.version import DatasetVersion
+from ..hyperdatasets.writing import Upload, VersionWriter
+from ..uploads.target import UploadTarget
+from .merging import merge_frame
+from .past import ImportedFrames, Place
+from .reader import Problem, VocFolder
+
+_BATCH = 250
+"""Frames of one record batch: reading the files is what takes long, so they are recorded early and often."""
+
+Advance = Callable[[int, int], object]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The draft that takes the frames; `made` says what had to be made to have it."""
+
+    version_id: str
+    dataset_created: bool = False
+    draft_created: bool = False
+    made: str = ""
+
+
+class VocOptions(msgspec.Struct, frozen=True):
+    """How a folder is imported; see `import_voc`."""
+
+    copy: bool = False
+    overwrite: bool = False
+    prune: bool = False
+    root: str | None = None
+
+
+class VocImport(msgspec.Struct, kw_only=True):
+    """What an import has done.
+
+    Attributes
+    ----------
+    version_id : str
+        The draft.
+    dataset_created, draft_created : bool
+        Whether it had to be made.
+    frames, boxes : int
+        What the folder gave.
+    added, updated, unchanged, refused : int
+        What became of the frames.
+    kept : int
+        Frames of which a change made since the last import was kept though the folder differs.
+    pruned : int
+        Frames that were deleted because their files are gone.
+    vanished : list of str
+        Images that an earlier import recorded and that are gone from the folder; their frames are kept.
+    problems : list of Problem
+        What was left out.
+    """
+
+    version_id: str
+    dataset_created: bool = False
+    draft_created: bool = False
+    frames: int = 0
+    boxes: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    kept: int = 0
+    pruned: int = 0
+    vanished: list[str] = []
+    problems: list[Problem] = []
+
+
+def import_voc(
+    folder: str | os.PathLike[str],
+    dataset: str,
+    *,
+    project: str | None = None,
+    version: str | None = None,
+    copy: bool = False,
+    overwrite: bool = False,
+    prune: bool = False,
+    root: str | os.PathLike[str] | None = None,
+    engine: Engine | None = None,
+    callback: Advance | None = None,
+) -> VocImport:
+    """Record the frames of a Pascal VOC folder in a draft.
+
+    Importing a folder again takes what has changed in it. What was changed in the draft since the last import is kept:
+    fields, annotations, metadata keys and deletions. What the folder does not give stays, too: a stored image remains
+    stored, and annotations whose file is gone or flawed stay.
+
+    Parameters
+    ----------
+    folder : str or path
+        Holds `Annotations` and `JPEGImages`, and perhaps `ImageSets/Main`.
+    dataset : str
+        Name of the dataset; created if missing.
+    project : str, optional
+        Its project; all are searched without it.
+    version : str, optional
+        Name of the draft; else the current one, made if there is none.
+    copy : bool
+        Store the images in the engine's blob store.
+    overwrite : bool
+        Take what the folder says also where the draft was changed since the last import.
+    prune : bool
+        Delete the frames whose images are gone from the folder; those changed since only with `overwrite`.
+    root : str or path, optional
+        A folder that holds `folder`, or is it: the ids of new frames depend on paths relative to it only, so that they
+        are the same on another machine. Without it they depend on absolute paths. A folder that was moved is
+        recognised without it, by the names and sizes of the images.
+    engine : Engine, optional
+        The current one by default.
+    callback : callable, optional
+        Told of the frames read, and of how many.
+
+    Returns
+    -------
+    VocImport
+        What was done, and what was left out and why.
+
+    Raises
+    ------
+    UsageError
+        It is no VOC folder, is not inside `root`, or `prune` is given for a folder without images.
+    NotFoundError
+        A version is named that does not exist.
+    PublishedError
+        The version takes no changes.
+    """
+    source = VocFolder(folder)
+    options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
+    with engine or current_engine() as opened, acting(context=context_of(source, options)):
+        target = find_target(opened, dataset, project, version)
+        return record_voc(opened, source, target, callback or (lambda *_: None), options)
+
+
+def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
+    """Return the context that an import is recorded with; later ones read it."""
+    context = {"import": "voc", "folder": str(folder.path)}
+    return context if options.root is None else context | {"root": options.root}
+
+
+def find_target(engine: Engine, dataset: str, project: str | None, version: str | None) -> Target:
+    """Return the draft to import into: the one named, or the current one, made if there is none.
+
+    A dataset that is missing is created, with its first draft. A dataset that has no draft gets one, the child of
+    the version published last.
+
+    Raises
+    ------
+    NotFoundError
+        A version is named that does not exist.
+    """
+    try:
+        row = find_dataset(engine, dataset_name=dataset, dataset_project=project)
+    except NotFoundError:
+        if version is not None:
+            raise
+        made = DatasetVersion.create_new_dataset(dataset, dataset_project=project)
+        said = f"there was no dataset {dataset!r}: created it in the project {made.project!r}"
+        return Target(find_version(engine, made.id).version_id, dataset_created=True, made=said)
+    if version is not None:
+        return Target(
+            find_version(engine, row.dataset_id, version_name=version, raise_on_multiple=True).version_id
+        )
+    with engine.read_catalog() as connection:
+        versions = engine.catalog.versions(connection, dataset_id=row.dataset_id)
+        current = engine.catalog.current(connection, row.dataset_id)
+    if current is not None and current.state == DRAFT:
+        return Target(current.version_id)
+    draft = _new_draft(row, versions, current)
+    of = f"the child of {current.name!r}" if current else "an empty one"
+    said = f"dataset {row.name!r} has no draft: created {draft.version_name!r}, {of}"
+    return Target(draft.version_id, draft_created=True, made=said)
+
+
+def _new_draft(dataset: DatasetRow, versions: list[VersionRow], parent: VersionRow | None) -> DatasetVersion:
+    names = {row.name for row in versions}
+    candidates = ("Current" if number == 1 else f"Current {number}" for number in count(1))
+    return DatasetVersion.create_version(
+        next(name for name in candidates if name not in names),
+        dataset_id=dataset.dataset_id,
+        parent_version_ids=[parent.version_id] if parent else None,
+    )
+
+
+NO_OPTIONS = VocOptions()
+
+
+def record_voc(
+    engine: Engine, folder: VocFolder, target: Target, advance: Advance, options: VocOptions = NO_OPTIONS
+) -> VocImport:
+    """Record the frames of a folder in a draft; see `import_voc`.
+
+    Parameters
+    ----------
+    advance : callable
+        Told of the frames read, and of how many.
+    options : VocOptions
+        How; the context of `context_of` must surround the call.
+    """
+    return _Import(engine, folder, target, options).run(advance)
+
+
+class _Import:
+    def __init__(self, engine: Engine, folder: VocFolder, target: Target, options: VocOptions) -> None:
+        path = str(folder.path)
+        root = options.root or path
+        if path != os.path.realpath(root) and RootFolder(root).below(path) is None:
+            raise UsageError(f"the folder {path} is not inside the root {root}")
+        if options.prune and not folder.images:
+            raise UsageError(f"{path} has no images in JPEGImages: with prune all frames would be deleted")
+        self._engine, self._folder, self._options = engine, folder, options
+        self._past = ImportedFrames(engine, target.version_id, Place(path, options.root))
+        self.done = VocImport(
+            version_id=target.version_id,
+            dataset_created=target.dataset_created,
+            draft_created=target.draft_created,
+        )
+
+    def run(self, advance: Advance) -> VocImport:
+        done, folder = self.done, self._folder
+        store = UploadTarget(BLOBS, str(folder.path))
+        upload = Upload(store, unregister_on_failure=False) if self._options.copy else None
+        writer = VersionWriter(self._engine, done.version_id)
+        report = writer.add(self._frames(advance), batch_size=_BATCH, upload=upload)
+        done.added, done.updated, done.unchanged = report.added, report.updated, report.unchanged
+        done.refused = len(report.refusals)
+        done.problems = [
+            *folder.problems,
+            *done.problems,
+            *(_refused(refusal, folder.path) for refusal in report.refusals),
+        ]
+        self._vanished(writer)
+        self._engine.version(done.version_id).commit_version()
+        return done
+
+    def _frames(self, advance: Advance) -> Iterator[SingleFrame]:
+        expected, frames = len(self._folder), self._folder.read()
+        while some := list(islice(frames, _BATCH)):
+            names = [Path(frame.source or "").name for frame in some]
+            found = self._past.match(names, [frame.size for frame in some])
+            for name, frame, (frame_id, current) in zip(names, some, found, strict=True):
+                self.done.frames += 1
+                self.done.boxes += len(frame.get_annotations())
+                advance(self.done.frames, expected)
+                frame.id = frame_id
+                if current is not None:
+                    yield self._merged(name, frame, current)
+                elif self._past.was_deleted(frame_id) and not self._options.overwrite:
+                    self.done.kept += 1
+                else:
+                    yield frame
+
+    def _merged(self, name: str, frame: SingleFrame, current: Any) -> Any:
+        """Return the frame of the draft with what has changed in the folder."""
+        merged = merge_frame(
+            self._past.imported(current),
+            current.to_dict(),
+            frame.to_dict(),
+            is_whole=self._folder.is_whole(name),
+            copy=self._options.copy,
+            overwrite=self._options.overwrite,
+        )
+        self.done.kept += merged.is_kept
+        self.done.problems += [Problem(f"JPEGImages/{name}", reason) for reason in merged.notes]
+        return frame_from_dict(merged.wire)
+
+    def _vanished(self, writer: VersionWriter) -> None:
+        """Tell of the frames whose images are gone, or delete them."""
+        gone = self._past.missing(self._folder.images)
+        pruned = [
+            frame.id
+            for frame, is_changed in gone
+            if self._options.prune and (self._options.overwrite or not is_changed)
+        ]
+        if pruned:
+            writer.delete(pruned)
+        self.done.pruned = len(pruned)
+        kept = [frame for frame, _ in gone if frame.id not in set(pruned)]
+        self.done.vanished = sorted(f"JPEGImages/{Path(unquote(frame.source or '')).name}" for frame in kept)
+
+
+def _refused(refusal: Refusal, root: Path) -> Problem:
+    source = Path(refusal.frame.source)
+    file = source.relative_to(root) if source.is_relative_to(root) else source
+    return Problem(str(file), f"the frame was refused: {refusal.error}")

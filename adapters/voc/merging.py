@@ -1,0 +1,122 @@
+"""A frame of the folder merged into the one that a draft holds: changes made since the import stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ...engine.validation import how_many
+
+Wire = dict[str, Any]
+
+_STORED = ("uri", "hash", "size", "content_type")
+"""Fields of a source that say which file it is."""
+
+
+class Merged(msgspec.Struct):
+    """A merged frame in wire form.
+
+    Attributes
+    ----------
+    is_kept : bool
+        The draft differs from the folder because it was changed since the import.
+    notes : list of str
+        What of the folder was not taken for another reason.
+    """
+
+    wire: Wire
+    is_kept: bool
+    notes: list[str]
+
+
+def merge_frame(
+    imported: Wire, current: Wire, given: Wire, *, is_whole: bool, copy: bool, overwrite: bool
+) -> Merged:
+    """Merge a frame of the folder into that of the draft.
+
+    Parameters
+    ----------
+    imported, current, given : dict
+        The frame as it was last imported (empty if never), as the draft holds it, and as the folder gives it.
+    is_whole : bool
+        All annotations of the frame could be read.
+    copy : bool
+        The image is to be stored.
+    overwrite : bool
+        Changes made since the import give way to what the folder gives.
+    """
+    notes: list[str] = []
+    base, mine, theirs = map(_by_name, (imported, current, given))
+    theirs["rois"] = theirs.get("rois", [])
+    read = len(theirs["rois"])
+    if not is_whole and not overwrite and read < len(mine.get("rois", ())):
+        del theirs["rois"]
+        if lost := max(0, len(base.get("rois", ())) - read):
+            what = how_many(lost, "annotation")
+            notes.append(f"{what} cannot be read from the folder any more: the frame keeps what it has")
+    for name, source in theirs["sources"].items():
+        held, before = mine["sources"].get(name, {}), base["sources"].get(name, {})
+        if str(held.get("uri", "file:///")).startswith("file:///"):
+            continue
+        if copy and (overwrite or held.get("uri") == before.get("uri")):
+            held.pop("hash", None)  # that of the file is taken when it is stored
+            continue
+        if held.get("size") not in {None, source.get("size")}:
+            notes.append(
+                f"has {source.get('size')} bytes, the stored image {held['size']}: import it with copy to store it again"
+            )
+        for field in _STORED:
+            source.pop(field, None)
+    taken = merge_values(mine, mine, theirs)
+    merged = taken if overwrite else merge_values(base, mine, theirs)
+    return Merged(_as_wire(merged), merged != taken, notes)
+
+
+def merge_values(base: Any, mine: Any, theirs: Any) -> Any:
+    """Merge JSON-like values: `theirs` where `mine` is still `base`; keys that `theirs` lacks stay."""
+    if not (isinstance(mine, dict) and isinstance(theirs, dict)):
+        return theirs if mine == base else mine
+    before = base if isinstance(base, dict) else {}
+    merged = dict(mine)
+    for key, value in theirs.items():
+        found = merge_values(before.get(key), mine.get(key), value)
+        if found is not None:
+            merged[key] = found
+    return merged
+
+
+def imported_wire(changes: Iterable[tuple[Wire | None, Wire | None]]) -> Wire:
+    """Return what imports have recorded of a frame, each value as last changed by one.
+
+    Parameters
+    ----------
+    changes : iterable of tuple
+        The frame before and after each change by an import, oldest first.
+    """
+    known: Any = {}
+    for before, after in changes:
+        known = _take_changes(known, _by_name(before or {}), _by_name(after or {}))
+    return _as_wire(known) if known else {}
+
+
+def _take_changes(known: Any, before: Any, after: Any) -> Any:
+    if not isinstance(after, dict):
+        return known if before == after else after
+    known, before = (each if isinstance(each, dict) else {} for each in (known, before))
+    return {key: _take_changes(known.get(key), before.get(key), value) for key, value in after.items()}
+
+
+def _by_name(wire: Wire) -> Wire:
+    """Return a frame with its sources by name, and without the context id that follows from the first."""
+    sources = {source["id"]: dict(source) for source in wire.get("sources", ())}
+    plain = {**wire, "sources": sources}
+    first = next(iter(sources.values()), {})
+    if plain.get("context_id") == first.get("uri"):
+        plain.pop("context_id", None)
+    return plain
+
+
+def _as_wire(merged: Wire) -> Wire:
+    return {**merged, "sources": list(merged["sources"].values())}

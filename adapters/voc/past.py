@@ -1,0 +1,164 @@
+"""What earlier imports of VOC folders have recorded in a version, and what was changed since."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ...engine.frames import SingleFrame
+from ...engine.keys import frame_key
+from ...projections.state import TOMBSTONE
+from ..connection import Engine
+from ..hyperdatasets.reading import FrameReader
+from ..hyperdatasets.selection import find_version
+from .merging import imported_wire
+
+_KINDS = ("added", "updated", "deleted")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a folder was imported from, and the root that ids were relative to."""
+
+    folder: str
+    root: str | None
+
+    def frame_id(self, image: str) -> str:
+        """Return the id of the frame of an image."""
+        made = SingleFrame(source=os.path.join(self.folder, "JPEGImages", image))  # noqa: PTH118
+        return made.derive_id(self.root) or ""
+
+
+class _Imported(msgspec.Struct):
+    """A frame that an import has recorded.
+
+    Attributes
+    ----------
+    place : Place
+        That of the last import.
+    is_changed : bool
+        It was changed by something else than an import, too.
+    deleted_by : str
+        ``import``, ``other``, or empty while it is there.
+    """
+
+    place: Place
+    is_changed: bool = False
+    deleted_by: str = ""
+
+
+class ImportedFrames:
+    """The frames of a version that imports have recorded, as they were when this was made.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+    version_id : str
+        The version.
+    place : Place
+        Where the folder is now.
+    """
+
+    def __init__(self, engine: Engine, version_id: str, place: Place) -> None:
+        self._engine = engine
+        self._row = find_version(engine, version_id=version_id)
+        self._known: dict[str, _Imported] = {}
+        self._places: dict[Place, None] = {}
+        for change in engine.version(version_id).history(kinds=_KINDS):
+            self._take_in(change)
+        self._here = dict.fromkeys([place, *(each for each in self._places if each.folder == place.folder)])
+        # A folder that is still there was copied, not moved: what it gave is another set.
+        self._moved = [each for each in self._places if not os.path.lexists(each.folder)]
+        self._matched: Counter[Place] = Counter()
+
+    def _take_in(self, change: Any) -> None:
+        place, known = _place_of(change), self._known.get(change.frame_id)
+        if place is not None:
+            self._places.setdefault(place)
+        if known is None:
+            if place is None:
+                return
+            known = self._known[change.frame_id] = _Imported(place)
+        known.place = place or known.place
+        known.is_changed |= place is None
+        known.deleted_by = "" if change.kind != "deleted" else "import" if place else "other"
+
+    def match(
+        self, images: Sequence[str], sizes: Sequence[int | None]
+    ) -> list[tuple[str, SingleFrame | None]]:
+        """Return the id of each image's frame, and that frame where the version holds it.
+
+        Parameters
+        ----------
+        images : sequence of str
+            Names in `JPEGImages`.
+        sizes : sequence of int
+            Their sizes: what makes an image that of a folder that was moved, beside its name.
+        """
+        candidates = [self._candidates(image) for image in images]
+        frames = self._read([frame_id for some in candidates for frame_id in some])
+        found: list[tuple[str, SingleFrame | None]] = []
+        for some, size in zip(candidates, sizes, strict=True):
+            fitting = (
+                frame_id
+                for frame_id, is_moved in some.items()
+                if (frame_id in frames or self.was_deleted(frame_id))
+                and not (is_moved and getattr(frames.get(frame_id), "size", size) != size)
+            )
+            chosen = next(fitting, next(iter(some)))
+            if some.get(chosen):
+                self._matched[self._known[chosen].place] += 1
+            found.append((chosen, frames.get(chosen)))
+        return found
+
+    def _candidates(self, image: str) -> dict[str, bool]:
+        """Return the ids that the frame of an image may have, each with whether its folder was moved since."""
+        here = {place.frame_id(image): False for place in self._here}
+        moved = {place.frame_id(image): True for place in self._moved}
+        return here | {
+            frame_id: True for frame_id in moved if frame_id not in here and frame_id in self._known
+        }
+
+    def _read(self, ids: Sequence[str]) -> dict[str, Any]:
+        state = self._engine.states.read(self._row.version_id)
+        held = [each for each in dict.fromkeys(ids) if 0 < state.find_one(frame_key(each)) < TOMBSTONE]
+        return {frame.id: frame for frame in FrameReader(self._engine, self._row).by_ids(held)}
+
+    def was_deleted(self, frame_id: str) -> bool:
+        """Say whether a frame was deleted since it was imported, by something else than an import."""
+        known = self._known.get(frame_id)
+        return known is not None and known.deleted_by == "other"
+
+    def imported(self, frame: Any) -> dict[str, Any]:
+        """Return what imports have recorded of a frame, each value as last changed by one; empty when none has."""
+        known = self._known.get(frame.id)
+        if known is None:
+            return {}
+        if not known.is_changed:
+            return frame.to_dict()
+        changes = self._engine.version(self._row.version_id).history(frame.id)
+        return imported_wire((change.before, change.after) for change in changes if _place_of(change))
+
+    def missing(self, images: Sequence[str]) -> list[tuple[Any, bool]]:
+        """Return the frames held that were imported from the folder and are of no image in it, and whether they were changed since."""
+        held = Counter(known.place for known in self._known.values() if not known.deleted_by)
+        # A few images of a folder that is gone may be found in any other one by chance.
+        places = {*self._here, *(each for each, found in self._matched.items() if 2 * found >= held[each])}
+        ids = {place.frame_id(image) for place in (*self._here, *self._moved) for image in images}
+        gone = [
+            frame_id
+            for frame_id, known in self._known.items()
+            if known.place in places and not known.deleted_by and frame_id not in ids
+        ]
+        return [(frame, self._known[frame_id].is_changed) for frame_id, frame in self._read(gone).items()]
+
+
+def _place_of(change: Any) -> Place | None:
+    """Return what the import that made a change was of; None for any other change."""
+    if change.context.get("import") != "voc" or "folder" not in change.context:
+        return None
+    return Place(str(change.context["folder"]), change.context.get("root"))
