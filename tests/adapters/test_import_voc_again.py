@@ -13,6 +13,8 @@ import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
 from framelode.adapters.cli.main import app
 
+BOTH = pytest.mark.parametrize("take", ["call", "command"], indirect=True)
+
 BOX = "<object><name>{}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>40</ymax></bndbox></object>"
 
 
@@ -45,7 +47,7 @@ def engine(tmp_path):
     engine.close()
 
 
-@pytest.fixture(params=["call", "command"])
+@pytest.fixture
 def take(request, engine, tmp_path):
     """Imports a folder into the dataset ``pets``, by the library and by the command line."""
 
@@ -63,7 +65,7 @@ def take(request, engine, tmp_path):
         assert done.exit_code == status, done.stderr
         return json.loads(done.stdout)
 
-    return {"call": call, "command": command}[request.param]
+    return {"call": call, "command": command}[getattr(request, "param", "call")]
 
 
 def draft():
@@ -91,6 +93,7 @@ def correct_labels(name, label, **metadata):
     draft().update_frames([frame])
 
 
+@BOTH
 def test_labels_corrected_since_are_kept(voc, take):
     take(voc)
     correct_labels("a", "fox", checked=True)
@@ -114,6 +117,7 @@ def test_what_both_changed_is_kept_and_what_only_the_folder_changed_is_taken(voc
     assert (labels_of("a"), frame_of("a").width) == (["fox", "fox"], 300)
 
 
+@BOTH
 def test_overwrite_takes_what_the_folder_says(voc, take):
     take(voc)
     correct_labels("a", "fox", checked=True)
@@ -143,6 +147,7 @@ def test_frames_of_other_origin_with_the_same_ids_are_kept(voc, take):
     assert labels_of("a") == ["cat", "dog"]
 
 
+@BOTH
 def test_stored_pictures_stay_stored(voc, take):
     take(voc, copy=True)
     before = {frame.id: frame.to_dict() for frame in draft()}
@@ -236,6 +241,7 @@ def test_another_folder_of_the_same_names_is_another_set(voc, take, tmp_path):
     assert take(third)["added"] == 3
 
 
+@BOTH
 def test_a_root_gives_ids_that_do_not_depend_on_the_place(voc, take, tmp_path):
     take(voc, root=voc)
     ids = {frame.id for frame in draft()}
@@ -261,6 +267,7 @@ def test_a_root_must_hold_the_folder(voc, engine, tmp_path):
         framelode.import_voc(voc, "pets", root=tmp_path / "engine")
 
 
+@BOTH
 def test_vanished_images_are_told_and_pruned_when_asked_for(voc, take):
     take(voc)
     for name in ("a", "b"):
