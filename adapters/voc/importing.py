@@ -100,10 +100,9 @@ def import_voc(
     overwrite: bool = False,
     prune: bool = False,
     root: str | os.PathLike[str] | None = None,
-    engine: Engine | None = None,
     callback: Advance | None = None,
 ) -> VocImport:
-    """Record the frames of a Pascal VOC folder in a draft.
+    """Record the frames of a Pascal VOC folder in a draft of the current engine.
 
     Importing a folder again takes what has changed in it. What was changed in the draft since the last import is kept:
     fields, annotations, metadata keys and deletions. What the folder does not give stays, too: a stored image remains
@@ -129,8 +128,6 @@ def import_voc(
         A folder that holds `folder`, or is it: the ids of new frames depend on paths relative to it only, so that they
         are the same on another machine. Without it they depend on absolute paths. A folder that was moved is
         recognised without it, by the names and sizes of the images.
-    engine : Engine, optional
-        The current one by default.
     callback : callable, optional
         Told of the frames read, and of how many.
 
@@ -150,9 +147,10 @@ def import_voc(
     """
     source = VocFolder(folder)
     options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
-    with engine or current_engine() as opened, acting(context=context_of(source, options)):
-        target = find_target(opened, dataset, project, version)
-        return record_voc(opened, source, target, callback or (lambda *_: None), options)
+    engine = current_engine()
+    with acting(context=context_of(source, options)):
+        target = find_target(engine, dataset, project, version)
+        return record_voc(engine, source, target, callback or (lambda *_: None), options)
 
 
 def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
