@@ -617,6 +617,8 @@ listed(
             lambda w, i: w.held.setdefault("read", list(draft_of(w).get_iterator()))[i].get_local_source()
         ),
         "Engine.scrub of blobs, blobs": lambda w: w.engine.scrub(),
+        "Engine.share_blobs": lambda w: w.engine.share_blobs(),
+        "framelode share": lambda w: w.cli("share"),
         "Engine.missing_blobs of blobs": lambda w: w.engine.missing_blobs(),
         "Engine.verify of blobs": lambda w: w.engine.verify(blobs=True),
         "Engine.copy_to with blobs": lambda w: w.engine.copy_to(w.path("copy")),
@@ -653,8 +655,15 @@ VALUES = [
 NOT_MEASURED = {
     **{f"Engine.{name}": "a value, or a part that is measured through others" for name in VALUES},
     **dict.fromkeys(
-        ("Engine.history_page", "Engine.pin_changes", "Engine.standing_pins", "Engine.read_catalog"),
-        "a part of what is measured: history, pins, lists",
+        (
+            "Engine.blob_members",
+            "Engine.blob_references",
+            "Engine.history_page",
+            "Engine.pin_changes",
+            "Engine.standing_pins",
+            "Engine.read_catalog",
+        ),
+        "a part of what is measured: history, pins, lists, gc",
     ),
     "Engine.close": "closes databases",
     "Engine.import_log": "framelode import log",
