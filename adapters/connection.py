@@ -287,9 +287,9 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         current.leave(self)
 
     def parent_of(self, version_id: str) -> str | None:
-        """Return the id of a version's parent, None for a root; removed ones included."""
+        """Return the id of a version's parent, None for a root; see `Aggregates.parent_of`."""
         if version_id not in self._parents:
-            self._parents[version_id] = self.aggregates.version(version_id).parent_id
+            self._parents[version_id] = self.aggregates.parent_of(version_id)
         return self._parents[version_id]
 
 

@@ -18,11 +18,14 @@ class Aggregate:
         The stream.
     version : int
         Version of the stream's last event, frame changes included.
+    first_position : int
+        Position of the first lifecycle event in the log; 0 before that is recorded.
     """
 
     def __init__(self, aggregate_id: str) -> None:
         self.id = aggregate_id
         self.version = 0
+        self.first_position = 0
         self._pending: list[Event] = []
 
     def trigger(self, event_class: type[Event], **values: Any) -> None:

@@ -10,7 +10,7 @@ from . import forks
 from .aggregate import Aggregate
 from .batch import EVENTS_SCHEMA
 from .datasets import Dataset
-from .errors import NotFoundError
+from .errors import NotFoundError, UnreadableError
 from .event_batch import read_events
 from .log import Log
 from .versions import Version
@@ -49,6 +49,7 @@ class Aggregates:
                 if not aggregate.apply_unopened(header.topics, header.last_version):
                     for event in read_events(self._log, header):
                         aggregate.apply(event)
+                aggregate.first_position = aggregate.first_position or header.first_position
                 position = header.last_position
             aggregate.version = max(version, aggregate.version)
             self._hold(aggregate.twin(), position)
@@ -82,3 +83,25 @@ class Aggregates:
         if not version.dataset_id:
             raise NotFoundError(f"there is no version with id {version_id!r}")
         return version
+
+    def parent_of(self, version_id: str) -> str | None:
+        """Return the id of a version's parent, None for a root; removed ones included.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such version.
+        UnreadableError
+            The parent was not created before it: whoever goes from parent to parent comes to an end.
+        """
+        version = self.version(version_id)
+        if version.parent_id is None:
+            return None
+        parent = self.load(Version, version.parent_id)
+        if not 0 < parent.first_position < version.first_position:
+            raise UnreadableError(
+                f"version {version_id} at position {version.first_position} has the parent {parent.id}, "
+                "which was not created before it",
+                position=version.first_position,
+            )
+        return version.parent_id

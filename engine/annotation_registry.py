@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar, Unpack
 
@@ -11,6 +12,7 @@ from msgspec import Struct, StructMeta, field
 
 from .annotation_base import Annotation, Common, MaskValue
 from .annotations import BuiltinAnnotation, Mask, colour
+from .decoding import guarded
 from .errors import ConflictError, InvalidValueError, UsageError
 from .json_values import canonical_object
 from .validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
@@ -185,15 +187,15 @@ def _is_plain(annotation: Annotation) -> bool:
 
 def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:
     """Return a stored annotation of any type, registered or not."""
-    cls = _types.get(_tag_decoder.decode(payload).type, UnknownAnnotation)
-    return msgspec.msgpack.decode(payload, type=cls)
+    cls = _types.get(_decode_tag(payload).type, UnknownAnnotation)
+    return guarded(partial(msgspec.msgpack.decode, type=cls))(payload)
 
 
 class _Tagged(Struct):
     type: str
 
 
-_tag_decoder = msgspec.msgpack.Decoder(_Tagged)
+_decode_tag = guarded(msgspec.msgpack.Decoder(_Tagged).decode)
 
 
 def _mask_from_dict(wire: object, cls: type[Annotation], path: str) -> MaskValue | None:

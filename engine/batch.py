@@ -17,7 +17,7 @@ import zstandard
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from .errors import IntegrityError
+from .errors import IntegrityError, InvalidValueError, UnreadableError
 
 CODEC = "zstd"
 FRAMES_SCHEMA = "frames.1"
@@ -32,6 +32,8 @@ CHECKSUM_BYTES = 16
 _COMPRESSION_LEVEL = 1
 # One event of 16 MB with its id fits; what claims more is damage and must not be given memory.
 _LARGEST_BLOCK = 64 * 1024 * 1024
+# A batch of frames has 16 MB and their ids; only lifecycle events of one append may come to more.
+_LARGEST_BODY = 128 * 1024 * 1024
 _DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
 _U32 = struct.Struct("<I")
 _header_encoder = msgspec.msgpack.Encoder()
@@ -101,6 +103,10 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def last_version(self) -> int:
         """Stream version of the last event of the batch."""
         return self.first_version + self.count - 1
+
+    def position_of(self, version: int) -> int:
+        """Return the position of the event at a stream version."""
+        return self.first_position + version - self.first_version
 
     def version_at(self, position: int) -> int:
         """Return the stream version of the event at a position."""
@@ -193,9 +199,16 @@ def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[b
     hasher = blake3()
     stored: list[bytes] = []
     entries: list[tuple[int, int, int]] = []
+    total = 0
     ends = None if blocks is None else np.cumsum([0, *blocks]).tolist()
     for start, stop in _block_bounds(lengths) if ends is None else pairwise(ends):
         raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *events[start:stop]))
+        total += len(raw)
+        if len(raw) > _LARGEST_BLOCK or total > _LARGEST_BODY:
+            raise InvalidValueError(
+                f"an event may have {_LARGEST_BLOCK >> 20} MB and all events of one batch {_LARGEST_BODY >> 20} MB: "
+                "record less at a time"
+            )
         hasher.update(raw)
         block = compressor.compress(raw)
         stored.append(block)
@@ -224,7 +237,7 @@ class Body:
         When a block cannot be opened or contradicts the directory.
     """
 
-    __slots__ = ("_codec", "_data", "_ends", "_offsets", "_raw", "first_position")
+    __slots__ = ("_codec", "_data", "_ends", "_offsets", "_raw", "first_position", "raw_bytes")
 
     def __init__(self, first_position: int, codec: str, data: bytes) -> None:
         self.first_position = first_position
@@ -236,6 +249,7 @@ class Body:
         first_block = _U32.size + directory.nbytes
         self._offsets = np.concatenate(([first_block], first_block + np.cumsum(stored)))
         self._raw = directory["raw"]
+        self.raw_bytes = int(self._raw.sum(dtype=np.int64))
         if self._offsets[-1] != len(data):
             raise self._damaged("its blocks do not fill it")
 
@@ -251,7 +265,7 @@ class Body:
 
     def _damaged(self, reason: str) -> IntegrityError:
         message = f"the body of the batch at position {self.first_position} is damaged: {reason}"
-        return IntegrityError(message, position=self.first_position)
+        return UnreadableError(message, position=self.first_position)
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -261,11 +275,6 @@ class Body:
     def blocks(self) -> int:
         """Number of blocks."""
         return len(self._ends)
-
-    @property
-    def raw_bytes(self) -> int:
-        """Number of bytes that all blocks have when they are open."""
-        return int(self._raw.sum(dtype=np.int64))
 
     @property
     def block_events(self) -> list[int]:
@@ -286,12 +295,14 @@ class Body:
         return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
 
     def open_block(self, block: int) -> Block:
-        """Decompress one block."""
+        """Decompress one block of a body that is not too large as a whole."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
         try:
             if size > _LARGEST_BLOCK or zstandard.frame_content_size(stored) != size:
                 raise self._damaged(f"block {block} contradicts the directory about its size")
+            if self.raw_bytes > _LARGEST_BODY:
+                raise self._damaged(f"it claims to hold {self.raw_bytes} bytes, the limit is {_LARGEST_BODY}")
             raw = _decompressor().decompress(stored, max_output_size=size)
         except zstandard.ZstdError as error:
             raise self._damaged(f"block {block} cannot be decompressed ({error})") from error

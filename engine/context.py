@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from .errors import InvalidValueError
+from .decoding import UNDECODABLE, guarded
+from .errors import InvalidValueError, UnreadableError
 from .validation import name
 
 # Where `getpass.getuser` looks first.
@@ -55,6 +56,18 @@ def _user_name(variables: tuple[str | None, ...]) -> str:  # noqa: ARG001 - what
 
 def _storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+_decode_context = guarded(msgspec.json.Decoder(dict[str, Any]).decode)
+
+
+def decode_context(encoded: str, position: int) -> dict[str, Any]:
+    """Return the context of a batch; `UnreadableError` with its position when it is no JSON object."""
+    try:
+        return _decode_context(encoded)
+    except UNDECODABLE as error:
+        message = f"the context of the batch at position {position} is damaged: {error}"
+        raise UnreadableError(message, position=position) from error
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class Dataset(Aggregate):
     def change(self, event: Event) -> None:
         """Take over what an event holds."""
         match event:
-            case DatasetCreated():
+            case DatasetCreated() if not self.name:
                 self.name, self.project = event.name, event.project
                 self.description, self.tags = event.description, list(event.tags)
             case DatasetRenamed():

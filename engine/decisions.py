@@ -11,8 +11,9 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from .decoding import UNDECODABLE, guarded
 from .encoding import EncodedFrames, Refusal
-from .errors import FramelodeError, InvalidValueError
+from .errors import FramelodeError, InvalidValueError, UnreadableError
 from .frame_batch import FrameChanges, changes_at
 from .groups import FrameGroup, frame_from_dict
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Operation
@@ -30,7 +31,8 @@ WIRE_FIELDS = ("context_id", "meta", "rois", "sources", "timestamp")
 _NOTHING = b"\x80"
 """The payload of a frame with nothing set."""
 
-_fields_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+_decode_fields = guarded(msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode)
+_decode_record = guarded(msgspec.msgpack.Decoder(dict[str, Any]).decode)
 
 
 class Decided(msgspec.Struct):
@@ -166,7 +168,10 @@ def _first_added(log: Log, state: VersionState, positions: U64) -> U64:
 
 def changed_fields(before: bytes, after: bytes) -> list[str]:
     """Return the names of the top-level fields in which two payloads differ, in order."""
-    old, new = _fields_decoder.decode(before), _fields_decoder.decode(after)
+    try:
+        old, new = _decode_fields(before), _decode_fields(after)
+    except UNDECODABLE as error:
+        raise UnreadableError(f"a stored frame cannot be read: {error}") from error
     names = sorted(old.keys() | new.keys())
     return [
         name for name in names if name not in old or name not in new or bytes(old[name]) != bytes(new[name])
@@ -213,8 +218,11 @@ def _keep_changes(changes: FrameChanges, keep: NDArray[np.bool_]) -> FrameChange
 
 
 def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[str], limit: int) -> bytes:
-    old: dict[str, Any] = msgspec.msgpack.decode(before)
-    new: dict[str, Any] = msgspec.msgpack.decode(sent)
+    new = _decode_record(sent)
+    try:
+        old = _decode_record(before)
+    except UNDECODABLE as error:
+        raise UnreadableError(f"the stored frame {frame_id!r} cannot be read: {error}") from error
     if "timestamp" in without_fields:
         _leave_timestamps(old, new)
     merged = old | {name: value for name, value in new.items() if name not in without_fields}

@@ -122,6 +122,10 @@ class IntegrityError(FramelodeError):
         self.problems = tuple(problems) or (message,)
 
 
+class UnreadableError(IntegrityError):
+    """Recorded bytes agree with their digests but are not what framelode writes: to read them again does not help."""
+
+
 class StorageError(FramelodeError):
     """A file system or database did not do its work; retried where that helps, then raised."""
 

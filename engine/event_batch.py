@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from .batch import EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
-from .errors import IntegrityError
+from .decoding import UNDECODABLE, guarded
+from .errors import UnreadableError
 from .events import Event, decode_event
 from .log import Log
 
@@ -20,14 +21,17 @@ def pack_states(stream_id: str, first_version: int, states: Sequence[tuple[str, 
     return pack_batch(stream_id, first_version, EVENTS_SCHEMA, topics, encoded)
 
 
+_decode = guarded(msgspec.msgpack.Decoder(tuple[int, bytes]).decode)
+
+
 def unpack_states(header: BatchHeader, body: Body) -> list[tuple[str, bytes]]:
     """Read the topics and encoded states of a batch back."""
     try:
-        decoded = [msgspec.msgpack.decode(event, type=tuple[int, bytes]) for event in body.events()]
+        decoded = list(map(_decode, body.events()))
         return [(header.topics[number], state) for number, state in decoded]
-    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
+    except (*UNDECODABLE, IndexError) as error:
         position = header.first_position
-        raise IntegrityError(
+        raise UnreadableError(
             f"the events at position {position} are damaged: {error}", position=position
         ) from error
 
@@ -36,6 +40,6 @@ def read_events(log: Log, header: BatchHeader) -> list[Event]:
     """Open a batch of lifecycle events and decode them."""
     (body,) = log.bodies([header.first_position])
     return [
-        decode_event(topic, header.stream_id, version, state)
+        decode_event(topic, header.stream_id, version, state, header.position_of(version))
         for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version)
     ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from .errors import IntegrityError
+from .decoding import LARGEST_INTEGER, UNDECODABLE, guarded
+from .errors import IntegrityError, UnreadableError
 from .event import Event
+from .json_values import is_plain_json
 from .keys import Operation
 from .pin_events import PIN_EVENTS
 from .store_events import STORE_EVENTS
@@ -155,7 +157,7 @@ class UploadedFile(msgspec.Struct, frozen=True, gc=False):
 
     uri: str
     digest: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
 class FilesUploaded(Event, frozen=True):
@@ -305,30 +307,49 @@ def encode_event(event: Event) -> tuple[str, bytes]:
     return type(event).__name__, _encoder.encode([type(event).schema_version, fields])
 
 
-def decode_event(topic: str, originator_id: str, originator_version: int, state: bytes) -> Event:
+_decode_state = guarded(msgspec.msgpack.Decoder(tuple[int, dict[str, Any]]).decode)
+
+
+def decode_event(
+    topic: str, originator_id: str, originator_version: int, state: bytes, position: int | None = None
+) -> Event:
     """Rebuild an event from its stored state, upcasting states of older schemas.
+
+    Parameters
+    ----------
+    position : int, optional
+        Position of the event in the log, for errors.
 
     Raises
     ------
     IntegrityError
-        The topic is unknown or the state is not that of such an event.
+        The topic is unknown, or a newer framelode wrote the event.
+    UnreadableError
+        The state is not that of such an event.
     """
     event = _EVENTS.get(topic)
     if event is None:
         raise IntegrityError(
-            f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode"
+            f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode",
+            position=position,
         )
     try:
-        schema_version, fields = msgspec.msgpack.decode(state, type=tuple[int, dict[str, Any]])
+        schema_version, fields = _decode_state(state)
         if schema_version > event.schema_version:
             raise IntegrityError(
                 f"event {originator_version} of {originator_id} ({topic}) has schema version {schema_version}, "
-                f"this framelode reads up to {event.schema_version}: install a newer framelode"
+                f"this framelode reads up to {event.schema_version}: install a newer framelode",
+                position=position,
             )
         for step in range(schema_version, event.schema_version):
             fields = getattr(event, f"upcast_v{step}_v{step + 1}")(fields)
+        if not issubclass(event, FrameEvent) and not is_plain_json(
+            [v for v in fields.values() if type(v) is dict]
+        ):
+            raise msgspec.ValidationError("it holds values that JSON does not have, or is nested too deeply")
         fields |= {"originator_id": originator_id, "originator_version": originator_version}
         return msgspec.convert(fields, event)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"event {originator_version} of {originator_id} ({topic}) is damaged: {error}"
-        raise IntegrityError(message) from error
+    except (*UNDECODABLE, AttributeError) as error:
+        where = "" if position is None else f" at position {position}"
+        message = f"event {originator_version} of {originator_id} ({topic}){where} is damaged: {error}"
+        raise UnreadableError(message, position=position) from error

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, Body, pack_batch
-from .errors import IntegrityError
+from .decoding import UNDECODABLE, Position, guarded
+from .errors import UnreadableError
 from .events import FRAME_TOPICS
 from .keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
 from .log import Log
@@ -30,8 +31,8 @@ class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False)
 
     record: msgspec.Raw
     id: str | None = None
-    previous: int = 0
-    saved: int = 0
+    previous: Position = 0
+    saved: Position = 0
     changed: list[str] = []
 
     @property
@@ -41,7 +42,7 @@ class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False)
         return b"" if data == NIL else data
 
 
-_change_decoder = msgspec.msgpack.Decoder(FrameChange)
+_decode_change = guarded(msgspec.msgpack.Decoder(FrameChange).decode)
 
 
 class FrameChanges(msgspec.Struct):
@@ -140,12 +141,29 @@ def _encode_change(
 
 
 def decode_change(event: bytes, position: int) -> FrameChange:
-    """Decode one event of a frame batch, its record left encoded."""
+    """Decode one event of a frame batch, its record left encoded.
+
+    Raises
+    ------
+    UnreadableError
+        It is no such event, or it replaces one that does not come before it: whoever follows `previous` ends.
+    """
     try:
-        return _change_decoder.decode(event)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        change = _decode_change(event)
+    except UNDECODABLE as error:
         message = f"the frame event at position {position} is damaged: {error}"
-        raise IntegrityError(message, position=position) from error
+        raise UnreadableError(message, position=position) from error
+    if change.previous >= position:
+        raise not_before(position, change.previous)
+    return change
+
+
+def not_before(position: int, previous: int) -> UnreadableError:
+    """Return the error for an event that does not come after the one that it replaces."""
+    message = (
+        f"the frame event at position {position} replaces position {previous}, which does not come before it"
+    )
+    return UnreadableError(message, position=position)
 
 
 def event_in(body: Body, index: int) -> bytes:
@@ -179,7 +197,7 @@ def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, 
         message = (
             f"the body of the batch at position {body.first_position} has no event at position {position}"
         )
-        raise IntegrityError(message, position=position)
+        raise UnreadableError(message, position=position)
     numbers = body.blocks_of(indices)
     for some in np.split(np.arange(len(indices)), np.flatnonzero(np.diff(numbers)) + 1):
         number = int(numbers[some[0]])

@@ -14,7 +14,8 @@ from msgspec import Struct, StructMeta
 from .annotated import AnnotatedRecord
 from .annotation_base import Annotation
 from .annotation_registry import check_type, known_annotations, own_annotations
-from .errors import InvalidValueError
+from .decoding import UNDECODABLE, guarded
+from .errors import InvalidValueError, UnreadableError
 from .json_values import canonical_object, is_plain_json, settle_object
 from .looks import html_of
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
@@ -286,20 +287,32 @@ class SingleFrame(AnnotatedRecord):
         return restore(encode_record(self), self.id)
 
 
-def decode_record(payload: bytes | memoryview) -> SingleFrame:
+def decode_record(payload: bytes | memoryview, position: int | None = None) -> SingleFrame:
     """Return the record of a canonical payload; see `groups.wrap` for the frame it stands for.
+
+    Parameters
+    ----------
+    position : int, optional
+        Position of its event in the log, for errors.
 
     Raises
     ------
-    IntegrityError
+    UnreadableError
         The bytes are no record.
     """
     try:
         return _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         record = blank_frame()
+    try:
         record.fill_from_payload(payload)
-        return record
+    except UnreadableError as error:
+        if position is None:
+            raise
+        raise UnreadableError(
+            f"the frame event at position {position}: {error}", position=position
+        ) from error
+    return record
 
 
 def record_from_dict(wire: Mapping[str, Any]) -> SingleFrame:
@@ -338,7 +351,7 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
     return is_plain_json([*map(_get_metadata, frames), *filter(None, map(_get_metadata, annotations))])
 
 
-_decode = msgspec.msgpack.Decoder(SingleFrame).decode
+_decode = guarded(msgspec.msgpack.Decoder(SingleFrame).decode)
 _get_annotations = attrgetter("_annotations")
 _get_labels = attrgetter("_labels")
 _get_metadata = attrgetter("_metadata")

@@ -5,6 +5,7 @@ Each event carries all that its key comes to, and the position of the event that
 
 from __future__ import annotations
 
+from .decoding import Position
 from .event import Event
 
 DEFAULT_COLLECTION = "execution_store"
@@ -36,7 +37,7 @@ class KeyEvent(StoreEvent, frozen=True, kw_only=True):
     """Base of the events of one key; `previous` is the position of the last event of the key, 0 where it was missing."""
 
     key: str
-    previous: int = 0
+    previous: Position = 0
 
 
 class StoreCreated(StoreEvent, frozen=True, kw_only=True):
@@ -63,22 +64,22 @@ class KeySet(KeyEvent, frozen=True, kw_only=True):
 
     value: bytes
     policy: str = PERSIST
-    expires_at: int | None = None
-    created_at: int = 0
+    expires_at: Position | None = None
+    created_at: Position = 0
 
 
 class KeyTtlChanged(KeyEvent, frozen=True, kw_only=True):
     """A key got another time to live, or none."""
 
     policy: str = PERSIST
-    expires_at: int | None = None
+    expires_at: Position | None = None
 
 
 class KeyPolicyChanged(KeyEvent, frozen=True, kw_only=True):
     """A key got another eviction policy."""
 
     policy: str = PERSIST
-    expires_at: int | None = None
+    expires_at: Position | None = None
 
 
 class KeyDeleted(KeyEvent, frozen=True, kw_only=True):

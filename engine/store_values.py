@@ -16,8 +16,9 @@ from uuid import UUID
 
 import msgspec
 
-from .errors import InvalidTypeError, InvalidValueError, UsageError
-from .json_values import MAX_DEPTH
+from .decoding import UNDECODABLE, guarded
+from .errors import InvalidTypeError, InvalidValueError, UnreadableError, UsageError
+from .json_values import MAX_DEPTH, is_plain_json
 from .validation import shorten
 
 MAX_VALUE_BYTES = 16 * 1024 * 1024
@@ -61,9 +62,30 @@ def encode_value(value: object) -> bytes:
     return encoded
 
 
-def decode_value(encoded: bytes) -> Any:
-    """Return the value that canonical msgpack stands for, a new object at each call."""
-    return _decode(encoded)
+def decode_value(encoded: bytes, position: int | None = None) -> Any:
+    """Return the value that canonical msgpack stands for, a new object at each call.
+
+    Parameters
+    ----------
+    position : int, optional
+        Position of its event in the log, for errors.
+
+    Raises
+    ------
+    UnreadableError
+        It is no value that `encode_value` makes.
+    """
+    try:
+        value = _decode(encoded)
+        # `is_plain_json` does not know the other types, and most values are plain.
+        if not is_plain_json([{"": value}]):
+            _plain(value, None, _Walk())
+    except (*UNDECODABLE, ValueError, UsageError) as error:
+        where = "" if position is None else f" at position {position}"
+        raise UnreadableError(
+            f"the stored value{where} cannot be read: {error}", position=position
+        ) from error
+    return value
 
 
 class _Walk(msgspec.Struct, frozen=True, gc=False):
@@ -240,4 +262,4 @@ def _extension(code: int, data: memoryview) -> Any:
     raise ValueError(f"extension {code} is unknown")
 
 
-_decode = msgspec.msgpack.Decoder(ext_hook=_extension).decode
+_decode = guarded(msgspec.msgpack.Decoder(ext_hook=_extension).decode)

@@ -143,7 +143,7 @@ class Version(Aggregate):
     def change(self, event: Event) -> None:
         """Take over what an event holds."""
         match event:
-            case VersionCreated():
+            case VersionCreated() if not self.dataset_id:
                 self.dataset_id, self.name, self.parent_id = event.dataset_id, event.name, event.parent_id
                 self.description, self.metadata = event.description, event.metadata
                 self.committed_version = event.originator_version

@@ -17,7 +17,8 @@ from .annotation_registry import annotation_from_dict, decode_annotation, plain_
 from .annotations import BuiltinAnnotation
 from .constructed import Constructed
 from .content_types import content_type_of
-from .errors import IntegrityError
+from .decoding import UNDECODABLE, guarded
+from .errors import UnreadableError
 from .json_values import canonical_object, encode_canonical
 from .root_folder import RootFolder
 from .validation import count, fields, identifier, items, name, refusal, text, whole
@@ -115,10 +116,10 @@ class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False
     def fill_from_payload(self, payload: bytes | memoryview) -> None:
         """Take over a stored record that has annotations of types that are not built in."""
         try:
-            loose = _loose_decoder.decode(payload)
+            loose = _decode_loosely(payload)
             annotations: list[Any] = [decode_annotation(raw) for raw in loose.rois]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise IntegrityError(f"a stored frame cannot be read: {error}") from error
+        except UNDECODABLE as error:
+            raise UnreadableError(f"a stored frame cannot be read: {error}") from error
         self._context_id, self._metadata = loose.context_id, loose.meta
         self._annotations, self._sources = annotations, loose.sources
 
@@ -175,7 +176,7 @@ class _LooseRecord(Struct):
     sources: tuple[Source, ...] = ()
 
 
-_loose_decoder = msgspec.msgpack.Decoder(_LooseRecord)
+_decode_loosely = guarded(msgspec.msgpack.Decoder(_LooseRecord).decode)
 
 
 def encode_record(record: Record) -> bytes:

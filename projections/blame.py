@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from ..engine.decoding import guarded
+from ..engine.errors import UnreadableError
 from .changes import FrameStep, Wire, payload_wire
 
 FIELD, METADATA, ANNOTATION, LABEL = "field", "metadata", "annotation", "label"
@@ -33,9 +35,9 @@ def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
     origins: dict[Part, FrameStep] = {}
     walk = iter(steps)
     newer = next(walk)
-    pending = take_apart(newer.stored.payload)
+    pending = take_apart(newer.stored.payload, newer.position)
     for step in walk:
-        before = take_apart(step.stored.payload)
+        before = take_apart(step.stored.payload, step.position)
         for part in [part for part, value in pending.items() if before.get(part) != value]:
             origins[part] = newer
             del pending[part]
@@ -45,9 +47,17 @@ def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
     return origins | dict.fromkeys(pending, newer)
 
 
-def take_apart(payload: bytes) -> Parts:
-    """Return the parts of a canonical payload; an empty one, of a delete, has none."""
-    wire = payload_wire(None, payload) or {}
+def take_apart(payload: bytes, position: int) -> Parts:
+    """Return the parts of a canonical payload recorded at a position; an empty one, of a delete, has none."""
+    wire = payload_wire(None, payload, position) or {}
+    try:
+        return guarded(_parts)(wire)
+    except (TypeError, msgspec.MsgspecError) as error:
+        message = f"the frame event at position {position} holds values that JSON does not have: {error}"
+        raise UnreadableError(message, position=position) from error
+
+
+def _parts(wire: Wire) -> Parts:
     parts: Parts = {(FIELD, name): _encode(value) for name, value in wire.items()}
     parts |= {(METADATA, name): _encode(value) for name, value in wire.get("meta", {}).items()}
     for identity, annotation in annotations_of(wire):

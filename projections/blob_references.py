@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ..engine.blob_uris import digests_in, digests_named
+from ..engine.errors import UnreadableError
 from ..engine.frame_batch import events_at
 from ..engine.keys import U64
 from ..engine.log import Log
@@ -48,12 +49,14 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         """Fold batches into the position that named each blob last."""
         named: dict[str, int] = {}
         for header in page.frame_batches():
-            for first, block in page.blocks(header):
-                # A block without any name is only searched.
-                if digests_named([block.raw]):
-                    for position, event in enumerate(block.events(), first):
-                        for digest in digests_in(event):
-                            named[digest] = position
+            # Of a batch that cannot be opened nothing is known; `referenced` raises while a version holds its frames.
+            with suppress(UnreadableError):
+                for first, block in page.blocks(header):
+                    # A block without any name is only searched.
+                    if digests_named([block.raw]):
+                        for position, event in enumerate(block.events(), first):
+                            for digest in digests_in(event):
+                                named[digest] = position
         return named
 
     def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:

@@ -183,22 +183,21 @@ class Catalog(FoldedProjection[CatalogChanges]):
             "created_at": at,
             "created_position": position,
         }
-        connection.execute(self.dataset.insert(), values)
+        _insert_once(connection, self.dataset, values)
 
     def _create_version(
         self, connection: sa.Connection, event: e.VersionCreated, at: int, position: int
     ) -> None:
-        depth = 0
-        if event.parent_id:
-            query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
-            depth = connection.execute(query).scalar_one() + 1
+        # Who reads these rows goes from parent to parent: an unknown one is left to those who read the log.
+        query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
+        above = connection.execute(query).scalar_one_or_none() if event.parent_id else None
         values = {
             "version_id": event.originator_id,
             "dataset_id": event.dataset_id,
             "name": event.name,
             "name_key": text_key(event.name),
-            "parent_id": event.parent_id,
-            "depth": depth,
+            "parent_id": None if above is None else event.parent_id,
+            "depth": 0 if above is None else above + 1,
             "description": event.description,
             "tags": _json([]),
             "metadata": _json(event.metadata),
@@ -208,7 +207,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
             "updated_at": at,
             "updated_position": position,
         }
-        connection.execute(self.version.insert(), values)
+        _insert_once(connection, self.version, values)
 
     def datasets(
         self, connection: sa.Connection, *, dataset_id: str | None = None, name: str | None = None
@@ -262,6 +261,14 @@ class Catalog(FoldedProjection[CatalogChanges]):
     @property
     def _versions(self) -> sa.Select[Any]:
         return sa.select(*(self.version.c[each] for each in VersionRow.__struct_fields__))
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
+    """Insert a row unless its key is there: in a stranger's log something may be created twice."""
+    (key,) = table.primary_key
+    new = sa.select(*(sa.literal(value, table.c[name].type) for name, value in values.items()))
+    new = new.where(~sa.exists().where(key == values[key.name]))
+    connection.execute(table.insert().from_select(list(values), new))
 
 
 def _columns(event: e.Event) -> dict[str, Any]:

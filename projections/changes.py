@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.batch import BatchHeader, Body
-from ..engine.errors import IntegrityError
+from ..engine.context import decode_context
+from ..engine.decoding import guarded
+from ..engine.errors import UnreadableError
 from ..engine.event_batch import unpack_states
-from ..engine.events import FRAME_TOPICS, Event, decode_event, is_known_topic, subject_and_kind
-from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_in
+from ..engine.events import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
+from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_in, not_before
 from ..engine.frames import decode_record
 from ..engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ..engine.log import Log
@@ -148,16 +150,16 @@ class _FrameImages(msgspec.Struct, frozen=True):
     frame_id: str
     stored: FrameChange
 
+    position: int
+
     def before(self) -> Wire | None:
         previous = self.stored.previous
-        return (
-            payload_wire(self.frame_id, changes_at(self.log, [previous])[previous].payload)
-            if previous
-            else None
-        )
+        if not previous:
+            return None
+        return payload_wire(self.frame_id, changes_at(self.log, [previous])[previous].payload, previous)
 
     def after(self) -> Wire | None:
-        return payload_wire(self.frame_id, self.stored.payload)
+        return payload_wire(self.frame_id, self.stored.payload, self.position)
 
 
 class _EventImages(msgspec.Struct, frozen=True):
@@ -170,8 +172,10 @@ class _EventImages(msgspec.Struct, frozen=True):
     said: Wire
 
     def before(self) -> Wire | None:
-        if self.said.get("previous"):
-            return _said_at(self.log, self.said["previous"])
+        if previous := self.said.get("previous"):
+            if previous >= self.header.position_of(self.version):
+                raise not_before(self.header.position_of(self.version), previous)
+            return _said_at(self.log, previous)
         if subject_and_kind(self.topic)[1] not in _REPLACING:
             return None
         earlier: Wire = {}
@@ -192,8 +196,8 @@ def _said_in(log: Log, header: BatchHeader) -> list[tuple[str, Wire]]:
     """Return the topics of a lifecycle batch, each with what it says; nothing of applications that are not ours."""
     (body,) = log.bodies([header.first_position])
     return [
-        (topic, _said(decode_event(topic, header.stream_id, version, state)) if is_known_topic(topic) else {})
-        for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version)
+        (topic, _said(header, topic, position, state) if is_known_topic(topic) else {})
+        for position, (topic, state) in enumerate(unpack_states(header, body), header.first_position)
     ]
 
 
@@ -202,15 +206,29 @@ def _said_at(log: Log, position: int) -> Wire:
     return _said_in(log, header)[position - header.first_position][1]
 
 
-def payload_wire(frame_id: str | None, payload: bytes) -> Wire | None:
-    """Return the wire form of a canonical payload; None for an empty one, of a delete."""
-    return decode_record(payload).to_wire(frame_id) if payload else None
+def payload_wire(frame_id: str | None, payload: bytes, position: int) -> Wire | None:
+    """Return the wire form of a canonical payload, recorded at a position; None for an empty one, of a delete.
+
+    Raises
+    ------
+    UnreadableError
+        It is no record, or holds what no wire form has.
+    """
+    if not payload:
+        return None
+    record = decode_record(payload, position)
+    try:
+        return guarded(record.to_wire)(frame_id)
+    except (TypeError, msgspec.MsgspecError) as error:
+        message = f"the frame event at position {position} holds values that JSON does not have: {error}"
+        raise UnreadableError(message, position=position) from error
 
 
-def _said(event: Event) -> Wire:
+def _said(header: BatchHeader, topic: str, position: int, state: bytes) -> Wire:
+    event = decode_event(topic, header.stream_id, header.version_at(position), state, position)
     plain = msgspec.structs.asdict(event)
     if isinstance(event, StoreCreated | KeySet):
-        plain["value"] = json_form(decode_value(event.value))
+        plain["value"] = json_form(decode_value(event.value, position))
     return {name: value for name, value in plain.items() if name not in _ORIGINATOR}
 
 
@@ -225,12 +243,9 @@ class _Origin(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, batch: BatchRow | BatchHeader, dataset_id: str | None, version_id: str | None) -> Self:
-        try:
-            context = msgspec.json.decode(batch.context, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
-            message = f"the context of the batch at position {batch.first_position} cannot be read: {error}"
-            raise IntegrityError(message, position=batch.first_position) from error
-        return cls(utc(batch.recorded_at), batch.actor, context, dataset_id, version_id)
+        position = batch.first_position
+        context = decode_context(batch.context, position)
+        return cls(utc(batch.recorded_at, position), batch.actor, context, dataset_id, version_id)
 
     def change(
         self, position: int, topic: str, frame_id: str | None, fields: Sequence[str], images: Images
@@ -275,12 +290,17 @@ def _frames_changed(log: Log, row: BatchRow, rows: Rows, body: Body, wanted: Wan
         position = row.first_position + index
         stored = decode_change(event, position)
         frame_id = hex_keys[index * _HEX : (index + 1) * _HEX] if stored.id is None else stored.id
-        images = _FrameImages(log, frame_id, stored)
+        images = _FrameImages(log, frame_id, stored, position)
         yield origin.change(position, topics[index], frame_id, stored.changed, images)
 
 
 def _are_wanted(row: BatchRow, rows: Rows, wanted: Wanted) -> NDArray[np.bool_]:
     keep = np.ones(len(rows), bool)
+    unknown = np.flatnonzero(~np.isin(rows["op"], list(Operation)))
+    if len(unknown):
+        position = row.first_position + int(unknown[0])
+        message = f"the frame event at position {position} has the unknown operation {rows['op'][unknown[0]]}"
+        raise UnreadableError(message, position=position)
     if wanted.since is not None:
         keep[: max(0, wanted.since - row.first_position)] = False
     if wanted.until is not None:
@@ -343,7 +363,7 @@ def frame_steps(log: Log, position: int) -> Iterator[FrameStep]:
 def step_change(log: Log, dataset_id: str | None, frame_id: str, step: FrameStep) -> Change:
     """Return the change that a frame's event stands for."""
     origin = _Origin.of(step.header, dataset_id, step.header.stream_id)
-    images = _FrameImages(log, frame_id, step.stored)
+    images = _FrameImages(log, frame_id, step.stored, step.position)
     return origin.change(step.position, step.topic, frame_id, step.stored.changed, images)
 
 

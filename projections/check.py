@@ -24,7 +24,9 @@ from .projection import FoldedProjection, Projection
 from .runner import Progress, Runner
 from .snapshots import Snapshots
 from .states import States
+from .stats import Stats
 from .store import Store
+from .tree_fold import lineage_problems
 
 _EVENTS_AT_ONCE = 50_000
 _EVENTS_AT_ONCE_ELSEWHERE = 100_000
@@ -84,6 +86,9 @@ def verify(
     if walk.run(progress, executor):
         _check_states(log, states, snapshots, walk, findings, progress, executor)
         _check_projections(runner, fresh, findings)
+        with scratch.read() as connection:
+            for stats in (each for each in fresh.projections if isinstance(each, Stats)):
+                findings.problems += stats.unreadable(connection)
     return findings
 
 
@@ -174,6 +179,7 @@ def _check_states(
     executor: Executor | None,
 ) -> None:
     """Fold every version afresh, and compare what is kept of it."""
+    findings.problems += lineage_problems(log, walk.created)
     checked = check_states(log, states, snapshots, walk.created, walk.published, walk.position, executor)
     with closing(checked):
         for folded, problems in checked:

@@ -10,7 +10,9 @@ from blake3 import blake3
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block
 from ..engine.collector import collector_paused
+from ..engine.decoding import UNDECODABLE, guarded
 from ..engine.errors import IntegrityError
+from ..engine.events import DatasetCreated, VersionCreated
 from ..engine.frame_batch import NIL, FrameChange, decode_change
 from ..engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, Rows, frame_key, read_rows
 from ..engine.log import Log
@@ -19,7 +21,7 @@ from .frames import unreadable
 from .pages import Page
 
 _NIL_DIGEST = np.frombuffer(blake3(NIL).digest(DIGEST_SIZE), np.uint8)
-_changes_decoder = msgspec.msgpack.Decoder(list[FrameChange])
+_decode_changes = guarded(msgspec.msgpack.Decoder(list[FrameChange]).decode)
 
 
 def key_problems(log: Log, headers: Sequence[BatchHeader]) -> tuple[dict[int, bytes], list[str]]:
@@ -62,7 +64,9 @@ def content_problems(log: Log, page: Page, keys: dict[int, bytes]) -> Iterator[s
 def _event_problems(log: Log, page: Page, header: BatchHeader) -> Iterator[str]:
     (body,) = log.bodies([header.first_position])
     yield from _body_problems(log, header, body.digest(), len(body))
-    page.events(header)
+    for position, event in page.events(header):
+        if isinstance(event, DatasetCreated | VersionCreated) and event.originator_version != 1:
+            yield problem(log, f"stream {header.stream_id} is created again", position)
 
 
 def _body_problems(log: Log, header: BatchHeader, digest: bytes, count: int) -> Iterator[str]:
@@ -114,7 +118,7 @@ def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[s
 
 def _decode(block: Block, position: int) -> list[FrameChange]:
     try:
-        return _changes_decoder.decode(block.as_array())
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _decode_changes(block.as_array())
+    except UNDECODABLE:
         # One by one, to say which.
         return [decode_change(event, position + index) for index, event in enumerate(block.events())]

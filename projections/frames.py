@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..engine.batch import Block, Body
 from ..engine.collector import collector_paused
-from ..engine.errors import IntegrityError
+from ..engine.decoding import UNDECODABLE, Position, guarded
+from ..engine.errors import IntegrityError, UnreadableError
 from ..engine.frame_batch import decode_change, event_in
 from ..engine.frames import SingleFrame, decode_record
 from ..engine.keys import KEY_SIZE, U64, key_bytes, read_rows
@@ -35,12 +36,12 @@ class StoredFrame(msgspec.Struct, array_like=True, gc=False):
 
     frame: SingleFrame | None
     id: str | None = None
-    previous: int = 0
-    saved: int = 0
+    previous: Position = 0
+    saved: Position = 0
 
 
-_block_decoder = msgspec.msgpack.Decoder(list[StoredFrame])
-_event_decoder = msgspec.msgpack.Decoder(StoredFrame)
+_decode_block = guarded(msgspec.msgpack.Decoder(list[StoredFrame]).decode)
+_decode_one = guarded(msgspec.msgpack.Decoder(StoredFrame).decode)
 _frame = attrgetter("frame")
 _own_id = attrgetter("id")
 
@@ -137,8 +138,8 @@ def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> li
         return [_decode_event(event, position + index) for index, event in events]
     try:
         with collector_paused():
-            decoded = _block_decoder.decode(block.as_array(start, stop))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+            decoded = _decode_block(block.as_array(start, stop))
+    except UNDECODABLE:
         between = enumerate(block.events_at(range(start, stop)), position + start)
         decoded = [_decode_event(event, at) for at, event in between]
     return decoded if len(wanted) == stop - start else [decoded[index - start] for index in wanted]
@@ -151,8 +152,8 @@ def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
     """
     try:
         with collector_paused():
-            _block_decoder.decode(block.as_array())
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+            _decode_block(block.as_array())
+    except UNDECODABLE:
         for index, event in enumerate(block.events()):
             try:
                 _decode_event(event, position + index)
@@ -162,13 +163,13 @@ def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
 
 def _decode_event(event: bytes, position: int) -> StoredFrame:
     try:
-        return _event_decoder.decode(event)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _decode_one(event)
+    except UNDECODABLE:
         # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
         change = decode_change(event, position)
         try:
             record = decode_record(change.payload) if change.payload else None
         except IntegrityError as error:
             message = f"the frame at position {position} cannot be read: {error.__cause__ or error}"
-            raise IntegrityError(message, position=position) from error.__cause__
+            raise UnreadableError(message, position=position) from error.__cause__
         return StoredFrame(record, change.id, change.previous, change.saved)

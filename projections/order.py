@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from ..engine.frame_batch import decode_change, events_at, row_id
+from ..engine.decoding import LARGEST_INTEGER, UNDECODABLE, guarded
+from ..engine.errors import UnreadableError
+from ..engine.frame_batch import FrameChange, decode_change, events_at, row_id
 from ..engine.keys import U64
 from ..engine.log import Log
 from .state import State
@@ -18,7 +21,7 @@ _WINDOW = 4096
 
 
 class _Source(msgspec.Struct, gc=False):
-    timestamp: int = 0
+    timestamp: Annotated[int, msgspec.Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)] = 0
     uri: str = ""
 
 
@@ -27,7 +30,7 @@ class _Record(msgspec.Struct, gc=False):
     sources: list[_Source] = []
 
 
-_decoder = msgspec.msgpack.Decoder(_Record)
+_decode = guarded(msgspec.msgpack.Decoder(_Record).decode)
 
 
 def context_order(log: Log, state: State, positions: U64) -> Iterator[U64]:
@@ -53,6 +56,14 @@ def _sort_keys(log: Log, state: State, positions: U64) -> Iterator[tuple[str, in
     rows = state.rows(positions)
     for index, (position, event) in enumerate(events_at(log, positions.tolist())):
         change = decode_change(event, position)
-        record = _decoder.decode(change.record)
+        record = _read(change, position)
         source = record.sources[0] if record.sources else _Source()
         yield record.context_id or source.uri, source.timestamp, row_id(change, rows, index), position
+
+
+def _read(change: FrameChange, position: int) -> _Record:
+    try:
+        return _decode(change.record)
+    except UNDECODABLE as error:
+        message = f"the frame at position {position} cannot be put in order: {error}"
+        raise UnreadableError(message, position=position) from error

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TypeVar, overload
 
 from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
-from ..engine.errors import IntegrityError
+from ..engine.errors import IntegrityError, UnreadableError
 from ..engine.event_batch import unpack_states
 from ..engine.events import Event, decode_event, is_known_topic
 from ..engine.keys import Rows, read_rows
@@ -44,7 +44,7 @@ class Page(Sequence[BatchHeader]):
         self._blocks: dict[int, list[Block]] = {}
         self._kept_bytes = 0
         self._ahead: dict[int, Body] = {}
-        self._events: dict[int, list[tuple[int, Event]]] = {}
+        self._events: dict[int, list[tuple[int, Event | UnreadableError]]] = {}
         self._rows: dict[int, Rows] = {}
 
     @overload
@@ -64,24 +64,41 @@ class Page(Sequence[BatchHeader]):
         return (header for header in self._headers if header.schema == FRAMES_SCHEMA)
 
     def lifecycle(self, *kinds: type[AnyEvent]) -> Iterator[tuple[BatchHeader, int, AnyEvent]]:
-        """Yield the lifecycle events of some kinds with their batch and position; all others are not looked at."""
+        """Yield the lifecycle events of some kinds with their batch and position; all others are not looked at.
+
+        Unreadable ones are left out: they concern their own stream, whose aggregate cannot be loaded with them.
+        """
         topics = {kind.__name__ for kind in kinds}
         for header in self._headers:
             if header.schema == EVENTS_SCHEMA and not topics.isdisjoint(header.topics):
-                for position, event in self.events(header):
+                for position, event in self._decoded(header):
                     if isinstance(event, kinds):
                         yield header, position, event
 
     def events(self, header: BatchHeader) -> list[tuple[int, Event]]:
         """Return the events of a lifecycle batch that are ours; other applications may have written beside them."""
-        if header.first_position not in self._events:
-            (body,) = self._log.bodies([header.first_position])
-            self._events[header.first_position] = [
-                (position, decode_event(topic, header.stream_id, header.version_at(position), state))
-                for position, (topic, state) in enumerate(unpack_states(header, body), header.first_position)
-                if is_known_topic(topic)
-            ]
-        return self._events[header.first_position]
+        events: list[tuple[int, Event]] = []
+        for position, event in self._decoded(header):
+            if isinstance(event, UnreadableError):
+                raise event
+            events.append((position, event))
+        return events
+
+    def _decoded(self, header: BatchHeader) -> list[tuple[int, Event | UnreadableError]]:
+        first = header.first_position
+        if first not in self._events:
+            (body,) = self._log.bodies([first])
+            try:
+                states = unpack_states(header, body)
+            except UnreadableError as error:
+                self._events[first] = [(first, error)]
+            else:
+                self._events[first] = [
+                    (position, readable_event(header, topic, position, state))
+                    for position, (topic, state) in enumerate(states, first)
+                    if is_known_topic(topic)
+                ]
+        return self._events[first]
 
     def rows(self, header: BatchHeader) -> Rows:
         """Return the key rows of a frame batch."""
@@ -127,6 +144,14 @@ class Page(Sequence[BatchHeader]):
                 bodies = list(self._log.bodies([position]))
             self._ahead = {body.first_position: body for body in bodies}
         return self._ahead.pop(position)
+
+
+def readable_event(header: BatchHeader, topic: str, position: int, state: bytes) -> Event | UnreadableError:
+    """Return an event of a lifecycle batch, or the error that says why it cannot be read."""
+    try:
+        return decode_event(topic, header.stream_id, header.version_at(position), state, position)
+    except UnreadableError as error:
+        return error
 
 
 def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> Iterator[Page]:

@@ -17,7 +17,7 @@ from .runner import Runner
 from .state import State
 from .states import ParentOf, States
 from .stats import Stats
-from .tally import Counts
+from .tally import Counts, require_readable
 
 _TRIES = 1000
 
@@ -87,7 +87,7 @@ class PastCounts:
         with self._lock:
             if version_id not in self._known:
                 self._known[version_id] = self._count(version_id)
-            return self._known[version_id]
+            return require_readable(self._known[version_id], version_id)
 
     def totals(self, version_ids: Iterable[str]) -> dict[str, int]:
         """Return the number of frames of each of some versions that held any."""
@@ -142,7 +142,7 @@ class PastCounts:
             self._runner.catch_up(self._stats)
             at = self._runner.position(self._stats)
             with self._runner.store.read() as connection:
-                counts = self._stats.version_counts(connection, version_id)
+                counts = self._stats.all_counts(connection, version_id)
             # Another process may have gone on in between, or have begun afresh.
             if self._runner.position(self._stats) == at >= self._log.position:
                 return at, counts

@@ -52,5 +52,5 @@ def uris_after(log: Log, position: int) -> set[str]:
         for place, event in enumerate(body.events(), header.first_position):
             payload = decode_change(event, place).payload
             if payload:
-                named.update(uris_of(decode_record(payload)))
+                named.update(uris_of(decode_record(payload, place)))
     return named

@@ -8,11 +8,24 @@ from typing import ClassVar
 import msgspec
 import sqlalchemy as sa
 
+from ..engine.errors import UnreadableError
 from ..engine.events import VersionCreated
 from .columns import text_key
 from .pages import Page
 from .runner import FoldedProjection
-from .tally import ANNOTATED, CONTENT_TYPE, LABEL, SOURCE, SOURCE_BYTES, TOTAL, Counts, Tally, tally_at
+from .tally import (
+    ANNOTATED,
+    CONTENT_TYPE,
+    LABEL,
+    SOURCE,
+    SOURCE_BYTES,
+    TOTAL,
+    UNREADABLE,
+    Counts,
+    Tally,
+    require_readable,
+    tally_at,
+)
 
 __all__ = ["ANNOTATED", "CONTENT_TYPE", "LABEL", "SOURCE", "SOURCE_BYTES", "TOTAL", "Counts", "Stats"]
 
@@ -76,14 +89,33 @@ class Stats(FoldedProjection[StatsChanges]):
         replaced: dict[str, list[int]] = {}
         for header in page.frame_batches():
             tally = tallies.setdefault(header.stream_id, Tally())
-            for position, block in page.blocks(header):
-                if previous := tally.add_block(block, position):
-                    replaced.setdefault(header.stream_id, []).extend(previous)
+            previous = replaced.setdefault(header.stream_id, [])
+            try:
+                for position, block in page.blocks(header):
+                    previous += tally.add_block(block, position)
+            except UnreadableError:
+                # This version alone has no statistics.
+                tally.unreadable[str(header.first_position)] += 1
         counts = {version_id: Counter(dict(tally.counts())) for version_id, tally in tallies.items()}
+        replaced = {version_id: positions for version_id, positions in replaced.items() if positions}
         if replaced:
-            for version_id, tally in tally_at(self.log, replaced).items():
+            for version_id, tally in self._replaced(replaced).items():
                 counts[version_id].subtract(dict(tally.counts()))
         return StatsChanges(counts, _children(page))
+
+    def _replaced(self, positions: dict[str, list[int]]) -> dict[str, Tally]:
+        try:
+            return tally_at(self.log, positions)
+        except UnreadableError as error:
+            if len(positions) == 1:
+                # It is taken off: less than none is found, too.
+                (version_id,) = positions
+                return {version_id: Tally(unreadable=Counter({str(error.position or 0): -1}))}
+        return {
+            one: tally
+            for version_id in positions
+            for one, tally in self._replaced({version_id: positions[version_id]}).items()
+        }
 
     def merge(self, earlier: StatsChanges, later: StatsChanges) -> StatsChanges:
         """Put the changes of two adjoining stretches together."""
@@ -103,9 +135,10 @@ class Stats(FoldedProjection[StatsChanges]):
             self._write(connection, version_id, counts)
 
     def _inherit(self, connection: sa.Connection, child: str, parent: str) -> None:
-        column = self.counts.c
+        # A stranger's log may create a version twice, or as its own parent.
+        column, known = self.counts.c, self.counts.alias()
         inherited = sa.select(sa.literal(child), column.key, column.kind, column.name, column.count).where(
-            column.version_id == parent
+            column.version_id == parent, ~sa.exists().where(known.c.version_id == child)
         )
         connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
 
@@ -150,7 +183,28 @@ class Stats(FoldedProjection[StatsChanges]):
         return {row[0]: row[1] for row in connection.execute(query)}
 
     def version_counts(self, connection: sa.Connection, version_id: str) -> Counts:
-        """Return the counts of one version."""
+        """Return the counts of one version; `IntegrityError` where they cannot be told."""
+        return require_readable(self.all_counts(connection, version_id), version_id)
+
+    def unreadable(self, connection: sa.Connection) -> list[str]:
+        """Say of each version that cannot be counted why."""
+        column = self.counts.c
+        query = (
+            sa.select(column.version_id)
+            .where(column.kind == UNREADABLE)
+            .distinct()
+            .order_by(column.version_id)
+        )
+        problems: list[str] = []
+        for version_id in connection.execute(query).scalars().all():
+            try:
+                self.version_counts(connection, version_id)
+            except UnreadableError as error:
+                problems.append(str(error))
+        return problems
+
+    def all_counts(self, connection: sa.Connection, version_id: str) -> Counts:
+        """Return the counts of one version, of unreadable events too."""
         return self._read(connection, version_id)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, ClassVar, TypeVar
@@ -11,15 +11,16 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ..engine.decoding import UNDECODABLE, guarded
+from ..engine.errors import UnreadableError
 from ..engine.event_batch import unpack_states
-from ..engine.events import decode_event
 from ..engine.prefix import LogPrefix
 from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
 from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
 from .bulk import BulkInsert
 from .columns import INT64, Bytes
-from .pages import Page, cut_pages
+from .pages import Page, cut_pages, readable_event
 from .projection import FoldedProjection
 from .store import Store
 from .tracking import Track, Tracking
@@ -67,7 +68,7 @@ class Stores(FoldedProjection[StoreChanges]):
             sa.Column("expires_at", INT64, nullable=False),
             sqlite_with_rowid=False,
         )
-        self._insert = BulkInsert(self.document), BulkInsert(self.expiring)
+        self._insert = BulkInsert(self.document, replace=True), BulkInsert(self.expiring, replace=True)
         self._delete = tuple(
             sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
         )
@@ -268,7 +269,7 @@ def _store_row(store: StoreId) -> dict[str, Any]:
     }
 
 
-def _fields_decoder(event: type[StoreEvent]) -> msgspec.msgpack.Decoder[Any]:
+def _fields_decoder(event: type[StoreEvent]) -> Callable[[Any], tuple[int, Any]]:
     """Return what decodes the state of an event without its place in the stream, which the batch says."""
     fields = [
         (field.name, field.type, field.default)
@@ -280,25 +281,32 @@ def _fields_decoder(event: type[StoreEvent]) -> msgspec.msgpack.Decoder[Any]:
     stored = msgspec.defstruct(
         event.__name__, fields, kw_only=True, frozen=True, gc=False, forbid_unknown_fields=True
     )
-    return msgspec.msgpack.Decoder(tuple[int, stored])
+    return guarded(msgspec.msgpack.Decoder(tuple[int, stored]).decode)
 
 
 _DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORE_EVENTS}
 
 
 def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
-    """Yield the events of a batch, or their fields alone, which is faster; None for what is of no store."""
-    for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version):
+    """Yield the events of a batch, or their fields alone, which is faster; None for what is of no store or unreadable."""
+    try:
+        states = unpack_states(header, body)
+    except UnreadableError:
+        return
+    for position, (topic, state) in enumerate(states, header.first_position):
         if topic not in _DECODERS:
             yield None
             continue
-        newest, decoder = _DECODERS[topic]
+        newest, decode = _DECODERS[topic]
         try:
-            schema, fields = decoder.decode(state)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            schema, fields = decode(state)
+        except UNDECODABLE:
             schema, fields = 0, None
-        # Another schema, or damage.
-        yield fields if schema == newest else decode_event(topic, header.stream_id, version, state)
+        if schema != newest:
+            # Of another schema, or unreadable: that concerns its store alone.
+            event = readable_event(header, topic, position, state)
+            fields = None if isinstance(event, UnreadableError) else event
+        yield fields
 
 
 def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:

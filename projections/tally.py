@@ -6,26 +6,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from ..engine.batch import Block
 from ..engine.collector import collector_paused
-from ..engine.errors import IntegrityError
+from ..engine.decoding import UNDECODABLE, Position, guarded
+from ..engine.errors import UnreadableError
 from ..engine.frame_batch import events_at
 from ..engine.log import Log
 
-TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES = (
+TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
     "total",
     "annotated",
     "label",
     "content_type",
     "source",
     "source_bytes",
+    "unreadable",
 )
 _UNKNOWN_TYPE = "unknown"
+_ARRAY, _ARRAY_OF_ONE = b"\xdd", b"\x91"
 _DECODED_AT_ONCE = 128
 _DECODED_BYTES = 1024 * 1024
 
@@ -53,10 +55,10 @@ class _Change(msgspec.Struct, array_like=True, gc=False):
 
     frame: _Frame | None
     id: str | None = None
-    previous: int = 0
+    previous: Position = 0
 
 
-_decoder = msgspec.msgpack.Decoder(list[_Change])
+_decode = guarded(msgspec.msgpack.Decoder(list[_Change]).decode)
 _frame = attrgetter("frame")
 _previous = attrgetter("previous")
 _labels = attrgetter("label")
@@ -68,7 +70,7 @@ _size = attrgetter("size")
 
 
 class Tally(msgspec.Struct):
-    """Counts of some frames, kind by kind."""
+    """Counts of some frames, kind by kind; `unreadable` counts the events by position of which nothing can be told."""
 
     frames: int = 0
     annotated: int = 0
@@ -76,20 +78,48 @@ class Tally(msgspec.Struct):
     content_types: Counter[str] = msgspec.field(default_factory=Counter[str])
     sources: Counter[str] = msgspec.field(default_factory=Counter[str])
     source_bytes: Counter[str] = msgspec.field(default_factory=Counter[str])
+    unreadable: Counter[str] = msgspec.field(default_factory=Counter[str])
 
     def add_block(self, block: Block, position: int) -> list[int]:
         """Count the frames of a block whose first event is at `position`; returns the positions they replace."""
-        return self._add(block.as_array(), position)
-
-    def add_events(self, events: Sequence[bytes], position: int) -> None:
-        """Count the frames of some encoded events, the first of them at `position`."""
-        self._add(b"\xdd" + len(events).to_bytes(4, "big") + b"".join(events), position)
-
-    def _add(self, array: bytes, position: int) -> list[int]:
-        with collector_paused():
-            changes = _decode(array, position)
-            self._count([frame for frame in map(_frame, changes) if frame is not None])
+        positions = range(position, position + block.count)
+        try:
+            changes = self._add(block.as_array())
+        except UNDECODABLE:
+            changes = self._add_each(block.events(), positions)
+        if max(map(_previous, changes), default=0) < position:
             return list(filter(None, map(_previous, changes)))
+        later = [at for at, change in zip(positions, changes, strict=False) if change.previous >= at]
+        self.unreadable.update(map(str, later))
+        return [
+            change.previous
+            for at, change in zip(positions, changes, strict=False)
+            if 0 < change.previous < at
+        ]
+
+    def add_events(self, events: Sequence[bytes], positions: Sequence[int]) -> None:
+        """Count the frames of some encoded events."""
+        try:
+            self._add(_ARRAY + len(events).to_bytes(4, "big") + b"".join(events))
+        except UNDECODABLE:
+            self._add_each(events, positions)
+
+    def _add(self, array: bytes) -> list[_Change]:
+        with collector_paused():
+            changes = _decode(array)
+            self._count([frame for frame in map(_frame, changes) if frame is not None])
+            return changes
+
+    def _add_each(self, events: Sequence[bytes], positions: Sequence[int]) -> list[_Change]:
+        """Count the events that can be read; an event that replaces an unreadable one takes that off again."""
+        changes: list[_Change] = []
+        for position, event in zip(positions, events, strict=True):
+            try:
+                changes += self._add(_ARRAY_OF_ONE + event)
+            except UNDECODABLE:
+                self.unreadable[str(position)] += 1
+                changes.append(_Change(None))
+        return changes
 
     def _count(self, frames: Sequence[_Frame]) -> None:
         rois = list(map(_rois, frames))
@@ -112,6 +142,7 @@ class Tally(msgspec.Struct):
             CONTENT_TYPE: self.content_types,
             SOURCE: self.sources,
             SOURCE_BYTES: self.source_bytes,
+            UNREADABLE: self.unreadable,
         }
         for kind, counter in named.items():
             for name, count in counter.items():
@@ -150,11 +181,11 @@ class _Waiting(msgspec.Struct):
     """Events of one owner that are counted together."""
 
     events: list[bytes] = []
+    positions: list[int] = []
     size: int = 0
-    position: int = 0
 
     def take(self, position: int, event: bytes, tally: Tally) -> None:
-        self.position = self.position if self.events else position
+        self.positions.append(position)
         self.events.append(event)
         self.size += len(event)
         if len(self.events) >= _DECODED_AT_ONCE or self.size >= _DECODED_BYTES:
@@ -162,13 +193,16 @@ class _Waiting(msgspec.Struct):
 
     def hand_over(self, tally: Tally) -> None:
         if self.events:
-            tally.add_events(self.events, self.position)
-        self.events, self.size = [], 0
+            tally.add_events(self.events, self.positions)
+        self.events, self.positions, self.size = [], [], 0
 
 
-def _decode(data: bytes, position: int) -> list[Any]:
-    try:
-        return _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"a frame event of the batch that holds position {position} is damaged: {error}"
-        raise IntegrityError(message, position=position) from error
+def require_readable(counts: Counts, version_id: str) -> Counts:
+    """Return counts that are complete; `IntegrityError` where an event of the version cannot be read."""
+    positions = [int(name) for (kind, name), count in counts.items() if kind == UNREADABLE and count]
+    if positions:
+        message = (
+            f"version {version_id} cannot be counted: the frame event at position {min(positions)} is damaged"
+        )
+        raise UnreadableError(message, position=min(positions))
+    return counts

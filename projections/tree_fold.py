@@ -8,6 +8,7 @@ import msgspec
 
 from ..engine.events import VersionCreated
 from ..engine.log import Log
+from .chain import problem
 from .fingerprint import Fingerprint
 from .state import NO_BATCHES, State
 from .states import KeyRows, advance
@@ -82,3 +83,24 @@ def _children(created: Sequence[VersionCreated]) -> dict[str | None, list[str]]:
     for siblings in children.values():
         siblings.sort(key=sizes.__getitem__, reverse=True)
     return children
+
+
+def lineage_problems(log: Log, created: Sequence[VersionCreated]) -> Iterator[str]:
+    """Yield what is wrong with the datasets and parents that versions name; `created` is in order of creation."""
+    known = set[str]()
+    datasets = {event.dataset_id for event in created}
+    unknown = {dataset_id for dataset_id in datasets if log.stream_version(dataset_id) is None}
+    for event in created:
+        what = f"version {event.originator_id} "
+        if event.dataset_id in unknown:
+            yield problem(
+                log, f"{what}is of dataset {event.dataset_id}, which is unknown", _begin(log, event)
+            )
+        if event.parent_id is not None and event.parent_id not in known:
+            what += f"has the parent {event.parent_id}, which was not created before it"
+            yield problem(log, what, _begin(log, event))
+        known.add(event.originator_id)
+
+
+def _begin(log: Log, event: VersionCreated) -> int:
+    return next(header.first_position for header in log.headers(stream_id=event.originator_id))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.context import decode_context
 from ...engine.events import subject_and_kind
 from ...engine.moments import Moment
 from ...engine.pins import is_pins_stream
@@ -209,7 +210,7 @@ def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
         last_position=last.last_position,
         at=iso_time(last.recorded_at),
         actor=last.actor,
-        context=json_text.loads(last.context) if last.context else {},
+        context=decode_context(last.context, last.first_position) if last.context else {},
         dataset=names.datasets.get(last.dataset_id or ""),
         version=names.versions.get(last.version_id or ""),
         stream=last.stream_id,

@@ -162,7 +162,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
     def get_value(self, store_name: str, key: str) -> Any:
         """Return the value of a key, None when it is missing."""
         found = self._alive(self._store(store_name), check_text(key, "key"))
-        return None if found is None else decode_value(found.value)
+        return None if found is None else decode_value(found.value, found.position)
 
     def has_key(self, store_name: str, key: str) -> bool:
         """Say whether a key exists."""
@@ -265,10 +265,15 @@ class EngineStoreRepo(ExecutionStoreRepo):
         )
 
     def _key_document(self, store: StoreId, key: str, document: Document) -> KeyDocument:
-        return KeyDocument(store.name, key, decode_value(document.value), **self._facts(store, key, document))
+        return KeyDocument(
+            store.name,
+            key,
+            decode_value(document.value, document.position),
+            **self._facts(store, key, document),
+        )
 
     def _store_document(self, store: StoreId, document: Document) -> StoreDocument:
-        value = decode_value(document.value)
+        value = decode_value(document.value, document.position)
         return StoreDocument(store.name, value=value, **self._facts(store, STORE_KEY, document))
 
     def _facts(self, store: StoreId, key: str, document: Document) -> dict[str, Any]:

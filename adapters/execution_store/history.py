@@ -39,7 +39,7 @@ class KeyState(msgspec.Struct, frozen=True):
     def of(cls, document: Document) -> KeyState:
         """Return what a document holds."""
         return cls(
-            decode_value(document.value),
+            decode_value(document.value, document.position),
             KeyPolicy(document.policy),
             utc(document.created_at),
             utc(document.updated_at),
@@ -134,7 +134,13 @@ def _opened(
             continue
         for index, (topic, state) in enumerate(unpack_states(header, body)):
             if topic in STORE_TOPICS:
-                event = decode_event(topic, header.stream_id, header.first_version + index, state)
+                event = decode_event(
+                    topic,
+                    header.stream_id,
+                    header.first_version + index,
+                    state,
+                    header.first_position + index,
+                )
                 if isinstance(event, StoreEvent):
                     yield header, header.first_position + index, event
 

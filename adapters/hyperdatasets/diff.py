@@ -117,11 +117,10 @@ class FrameDiffs(Sequence[FrameDiff]):
     def _read(self, part: Difference) -> Iterator[FrameDiff]:
         ids = self._ids(part)
         sides = [self._records(state, part) for state in (self._old, self._new)]
-        for frame_id, before, after in zip(ids, *sides, strict=True):
+        for frame_id, (old, before), (new, after) in zip(ids, *sides, strict=True):
+            wires = payload_wire(frame_id, before, old), payload_wire(frame_id, after, new)
             fields = changed_fields(before or _NO_FIELDS, after or _NO_FIELDS)
-            yield FrameDiff(
-                frame_id, tuple(fields), payload_wire(frame_id, before), payload_wire(frame_id, after)
-            )
+            yield FrameDiff(frame_id, tuple(fields), *wires)
 
     def of(self, outcome: Outcome) -> FrameDiffs:
         """Return the frames of one outcome."""
@@ -143,12 +142,12 @@ class FrameDiffs(Sequence[FrameDiff]):
             stored.id or keys[_HEX * place : _HEX * place + _HEX] for place, (_, stored) in enumerate(named)
         ]
 
-    def _records(self, state: State, part: Difference) -> list[bytes]:
-        """Return what a version holds of some frames, encoded; nothing of those that it does not hold."""
+    def _records(self, state: State, part: Difference) -> list[tuple[int, bytes]]:
+        """Return the positions of some frames in a version and what it holds, encoded; 0 and nothing where it holds none."""
         positions = state.find(part.hi, part.lo)
         positions[positions >= TOMBSTONE] = 0
         held = dict(self._events(positions[positions > 0].tolist()))
-        return [held[position].payload if position else b"" for position in positions.tolist()]
+        return [(at, held[at].payload if at else b"") for at in positions.tolist()]
 
 
 class DiffStats(msgspec.Struct, frozen=True):

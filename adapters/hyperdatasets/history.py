@@ -136,7 +136,7 @@ class FrameHistory(VersionHandle):
         position = _last_event(engine, row, key)
         steps = frame_steps(engine.log, position)
         last = next(steps)
-        wire = payload_wire(key, last.stored.payload)
+        wire = payload_wire(key, last.stored.payload, position)
         if wire is None:
             raise NotFoundError(
                 f"frame {shorten(frame_id)} was deleted from version {shorten(row.name)} at {position}"

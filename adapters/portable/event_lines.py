@@ -13,6 +13,7 @@ import numpy as np
 from blake3 import blake3
 
 from ...engine.batch import FRAMES_SCHEMA, BatchHeader
+from ...engine.decoding import guarded
 from ...engine.encoding import MAX_FRAME_BYTES
 from ...engine.errors import IntegrityError
 from ...engine.events import FRAME_TOPICS, decode_event, is_known_topic
@@ -25,9 +26,9 @@ _OPERATIONS = {topic: operation for operation, topic in FRAME_TOPICS.items()}
 _NO_RECORD = msgspec.Raw()
 _HEX_ROW = 2 * ROW.itemsize
 _to_json = msgspec.json.Encoder().encode
-_from_json = msgspec.json.Decoder().decode
+_from_json = guarded(msgspec.json.Decoder().decode)
 _to_msgpack = msgspec.msgpack.Encoder().encode
-_from_msgpack = msgspec.msgpack.Decoder().decode
+_from_msgpack = guarded(msgspec.msgpack.Decoder().decode)
 
 
 class FrameLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
@@ -53,12 +54,17 @@ class LifecycleLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 
 Events = Sequence[FrameLine] | Sequence[LifecycleLine]
 
-_frame_lines = msgspec.json.Decoder(list[FrameLine])
-_lifecycle_lines = msgspec.json.Decoder(list[LifecycleLine])
+_frame_lines = guarded(msgspec.json.Decoder(list[FrameLine]).decode)
+_lifecycle_lines = guarded(msgspec.json.Decoder(list[LifecycleLine]).decode)
 
 
-def event_lines(recorded: Recorded) -> Events:
+def event_lines(recorded: Recorded, *, readable: bool = True) -> Events:
     """Return the events of a batch as lines that are proven to come back as they were.
+
+    Parameters
+    ----------
+    readable : bool
+        As JSON where that is possible; otherwise in hex.
 
     Raises
     ------
@@ -68,8 +74,8 @@ def event_lines(recorded: Recorded) -> Events:
     header = recorded.header
     make = _frame_lines_of if header.schema == FRAMES_SCHEMA else _lifecycle_lines_of
     try:
-        for readable in (True, False):
-            lines = make(recorded, readable)
+        for as_json in (True, False) if readable else (False,):
+            lines = make(recorded, as_json)
             if lines is not None and rebuild(header.topics, lines) == (recorded.keys, recorded.events):
                 return lines
     except UNREADABLE as error:
@@ -141,7 +147,7 @@ def as_json(packed: bytes) -> msgspec.Raw | None:
 
 def decode_events(line: BatchLine) -> Events:
     """Read the events that a line carries."""
-    return (_frame_lines if line.schema == FRAMES_SCHEMA else _lifecycle_lines).decode(line.events)
+    return (_frame_lines if line.schema == FRAMES_SCHEMA else _lifecycle_lines)(line.events)
 
 
 def rebuild(topics: Sequence[str], lines: Events) -> tuple[bytes, list[bytes]]:
@@ -175,6 +181,8 @@ def _rebuild_frames(lines: Sequence[FrameLine]) -> tuple[bytes, list[bytes]]:
 def _payload_of(line: FrameLine) -> bytes:
     if line.payload is not None:
         return from_hex(line.payload)
+    if len(line.record) > MAX_FRAME_BYTES and bytes(line.record).count(b",") > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame has more values than {MAX_FRAME_BYTES} bytes hold")
     return _to_msgpack(_from_json(line.record)) if len(line.record) else b""
 
 
@@ -203,7 +211,7 @@ def check_events(recorded: Recorded) -> None:
     for version, event in enumerate(recorded.events, header.first_version):
         number, state = msgspec.msgpack.decode(event, type=tuple[int, bytes])
         if is_known_topic(header.topics[number]):
-            decode_event(header.topics[number], header.stream_id, version, state)
+            decode_event(header.topics[number], header.stream_id, version, state, header.position_of(version))
 
 
 def _check_payload(payload: bytes, operation: int) -> None:

@@ -15,7 +15,17 @@ from blake3 import blake3
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
 from ...engine.files import new_file
 from .event_lines import Events, decode_events, event_lines
-from .lines import UNREADABLE, BatchLine, Footer, Header, Recorded, check_version, describe
+from .lines import (
+    UNREADABLE,
+    BatchLine,
+    Footer,
+    Header,
+    Recorded,
+    check_version,
+    decode_line,
+    describe,
+    is_costly,
+)
 
 LARGEST_LINE = 128 * 1024 * 1024
 """Bytes of a line; a batch of 16 MB, all of it escaped, has fewer."""
@@ -48,8 +58,10 @@ def write_lines(path: Path, header: Header, batches: Iterable[Recorded]) -> None
         append_id, count, events = 0, 0, 0
         for recorded in batches:
             line = describe(recorded, with_append=recorded.append.append_id != append_id)
-            events_json = msgspec.Raw(_encode(event_lines(recorded)))
-            put(_encode(msgspec.structs.replace(line, events=events_json)))
+            events_json = _encode(event_lines(recorded))
+            if is_costly(events_json):
+                events_json = _encode(event_lines(recorded, readable=False))
+            put(_encode(msgspec.structs.replace(line, events=msgspec.Raw(events_json))))
             append_id = recorded.append.append_id
             count, events = count + 1, events + len(recorded.events)
         out.write(_encode(Footer(framelode="end", batches=count, events=events, digest=hasher.hexdigest())))
@@ -108,7 +120,7 @@ class LinesSource:
 
     def _decode(self, line: bytes) -> tuple[BatchLine, Events]:
         try:
-            batch = msgspec.json.decode(line, type=BatchLine)
+            batch = decode_line(line)
             return batch, decode_events(batch)
         except UNREADABLE as error:
             raise IntegrityError(f"{self.place()} is damaged: {error}", file=self._name) from error

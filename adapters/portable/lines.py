@@ -13,6 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.batch import DIGEST_BYTES, AppendHeader, BatchHeader
+from ...engine.decoding import guarded
 from ...engine.errors import IntegrityError, UsageError
 from ...engine.times import iso_time
 
@@ -99,6 +100,49 @@ class BatchLine(
     events: msgspec.Raw = _NO_EVENTS
 
 
+LARGEST_DESCRIPTION = 16 * 1024 * 1024
+"""Bytes of a line without its events."""
+
+_MOST_EVENTS = 256 * 1024
+_MOST_VALUES = 16 * 1024 * 1024
+"""A frame of 16 MB has fewer values, however they are written."""
+
+
+class _Events(msgspec.Struct):
+    events: msgspec.Raw = _NO_EVENTS
+
+
+_decode_line = guarded(msgspec.json.Decoder(BatchLine).decode)
+_decode_events = guarded(msgspec.json.Decoder(_Events).decode)
+
+
+def decode_line(line: bytes) -> BatchLine:
+    """Read the line of a batch, its events still encoded.
+
+    Raises
+    ------
+    ValueError, msgspec.DecodeError
+        It is no such line, or would take many times its size in memory.
+    """
+    if len(line) > LARGEST_DESCRIPTION:
+        events = _decode_events(line).events
+        if len(line) - len(events) > LARGEST_DESCRIPTION or is_costly(events):
+            raise ValueError("it holds more than a batch has")
+    return _decode_line(line)
+
+
+def is_costly(events: bytes | msgspec.Raw) -> bool:
+    """Say whether the events of a line may take many times its size in memory when they are decoded.
+
+    Each has a ``"topic"``, which may be written with escapes. Few lines have more than their events, and are not
+    written in this form.
+    """
+    data = bytes(events)
+    if len(data) <= LARGEST_DESCRIPTION:
+        return False
+    return data.count(b'"topic"') + data.count(b"\\u00") > _MOST_EVENTS or data.count(b",") > 2 * _MOST_VALUES
+
+
 class Recorded(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One batch, opened."""
 
@@ -118,7 +162,7 @@ def describe(recorded: Recorded, *, with_append: bool) -> BatchLine:
         version=header.first_version,
         schema=header.schema,
         topics=list(header.topics),
-        time=iso_time(header.recorded_at),
+        time=iso_time(header.recorded_at, header.first_position),
         actor=header.actor,
         context=_context_line(header.context),
         previous=header.previous_digest.hex(),

@@ -19,10 +19,12 @@ from .lines import (
     Recorded,
     check_version,
     context_of,
+    decode_line,
     describe,
     from_hex,
     microseconds,
 )
+from .parquet_pages import expanded_size
 
 try:
     import pyarrow as pa
@@ -32,7 +34,11 @@ except ImportError as error:
 
 _GROUP_ROWS = 16 * 1024
 _GROUP_BYTES = 32 * 1024 * 1024
-_LARGEST_GROUP = 1024 * 1024 * 1024
+_MOST_ROWS = 256 * 1024
+_MOST_VALUES = 4 * 1024 * 1024
+_LARGEST_GROUP = 256 * 1024 * 1024
+"""Bytes of a group of rows; memory of a few times as much is needed to read it."""
+
 _METADATA = b"framelode"
 _REPEATED = ["stream", "topic", "actor", "context"]
 _SCHEMA = pa.schema(
@@ -69,7 +75,13 @@ def write_parquet(path: Path, header: Header, batches: Iterable[Recorded]) -> No
         for recorded in batches:
             line = describe(recorded, with_append=recorded.append.append_id != append_id)
             append_id = recorded.append.append_id
-            size += _add_rows(columns, recorded, line)
+            added = _add_rows(columns, recorded, line)
+            if len(recorded.events) > _MOST_ROWS // 2 or added > _LARGEST_GROUP // 2:
+                raise UsageError(
+                    f"{path}: the batch at position {line.position} has {len(recorded.events)} events of {added} bytes, "
+                    "which is too much for Parquet: write JSON Lines instead"
+                )
+            size += added
             if len(columns["position"]) >= _GROUP_ROWS or size >= _GROUP_BYTES:
                 writer.write_table(pa.Table.from_pydict(columns, schema))
                 columns, size = _no_rows(), 0
@@ -82,7 +94,7 @@ def _no_rows() -> _Columns:
 
 
 def _add_rows(columns: _Columns, recorded: Recorded, line: BatchLine) -> int:
-    """Add the events of a batch and return about how many bytes they take."""
+    """Add the events of a batch and return about how many bytes they take in the file."""
     header, events = recorded.header, event_lines(recorded)
     count = len(events)
     same = {
@@ -100,7 +112,7 @@ def _add_rows(columns: _Columns, recorded: Recorded, line: BatchLine) -> int:
     own = [_frame_row(e) if isinstance(e, FrameLine) else _lifecycle_row(e) for e in events]
     for name, values in zip(_OWN, zip(*own, strict=True), strict=True):
         columns[name] += values
-    return sum(map(len, recorded.events))
+    return sum(len(row[1] or row[-1] or "") for row in own)
 
 
 _OWN = ("frame_id", "payload", "previous", "saved", "changed", "schema", "raw")
@@ -133,6 +145,7 @@ class ParquetSource:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._name = name
+        self._raw = file
         self._group = 0
         self._position = 0
         try:
@@ -141,6 +154,9 @@ class ParquetSource:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise IntegrityError(f"{name} is damaged or cut off: {error}", file=name) from error
         self.header = self._read_header(metadata)
+        # What is repeated stays a dictionary: as plain text it could take any amount of memory.
+        self._dictionaries = self._dictionary_columns()
+        self._file = pq.ParquetFile(file, metadata=self._file.metadata, read_dictionary=self._dictionaries)
 
     def _read_header(self, metadata: dict[bytes, bytes]) -> Header:
         if _METADATA not in metadata:
@@ -152,6 +168,21 @@ class ParquetSource:
             return msgspec.json.decode(metadata[_METADATA], type=Header)
         except UNREADABLE as error:
             raise IntegrityError(f"{self._name} is damaged: {error}", file=self._name) from error
+
+    def _dictionary_columns(self) -> list[str]:
+        """Return the columns of text that have dictionaries: other writers give them to more columns than this one."""
+        metadata = self._file.metadata
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        columns = (group.column(index) for group in groups for index in range(group.num_columns))
+        return sorted(
+            {
+                column.path_in_schema
+                for column in columns
+                if column.has_dictionary_page
+                and column.physical_type == "BYTE_ARRAY"
+                and "." not in column.path_in_schema
+            }
+        )
 
     def place(self) -> str:
         """Say where the batch is that was given last."""
@@ -176,20 +207,26 @@ class ParquetSource:
 
     def _read_group(self, group: int) -> _Columns:
         try:
-            claimed = self._file.metadata.row_group(group).total_byte_size
-            if not 0 <= claimed <= _LARGEST_GROUP:
-                raise self._damaged(f"it claims to hold {claimed} bytes")
+            self._check_size(self._file.metadata.row_group(group))
             table = self._file.read_row_group(group)
             table.validate(full=True)
-            times = table.column("time").cast(pa.int64())
-            columns = {name: table.column(name).to_pylist() for name in _SCHEMA.names if name != "time"}
-            return columns | {"time": times.to_pylist()}
-        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            return {name: _values(table.column(name)) for name in _SCHEMA.names}
+        except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
             raise self._damaged(str(error)) from error
+
+    def _check_size(self, group: Any) -> None:
+        """Raise `ValueError` for a group that is larger than this library writes, before it is given memory."""
+        columns = [group.column(index) for index in range(group.num_columns)]
+        values = max(column.num_values for column in columns)
+        if not 0 <= group.num_rows <= _MOST_ROWS or values > _MOST_VALUES:
+            raise ValueError(f"it claims to hold {group.num_rows} rows of {values} values")
+        size = sum(expanded_size(self._raw, column, self._dictionaries) for column in columns)
+        if size > _LARGEST_GROUP:
+            raise ValueError(f"it holds {size} bytes, the limit is {_LARGEST_GROUP}")
 
     def _read_batch(self, columns: _Columns, start: int, stop: int) -> tuple[BatchLine, Events]:
         try:
-            line = msgspec.json.decode(columns["batch"][start], type=BatchLine)
+            line = decode_line(columns["batch"][start].encode())
             self._position = line.position
             self._check_repeated(columns, line, start, stop)
             rows = zip(
@@ -218,6 +255,19 @@ class ParquetSource:
 
     def _damaged(self, reason: str) -> IntegrityError:
         return IntegrityError(f"{self.place()} is damaged: {reason}", file=self._name)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column; equal ones of a dictionary are one object."""
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.int64()).to_pylist()
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()
+    values: list[Any] = []
+    for chunk in column.chunks:
+        words = chunk.dictionary.to_pylist()
+        values += [None if index is None else words[index] for index in chunk.indices.to_pylist()]
+    return values
 
 
 def _frame_line(

@@ -39,7 +39,7 @@ _APPEND_COLUMNS = list(t.append.c)
 _HEADER_NAMES = [str(column.name) for column in _HEADER_COLUMNS]
 _APPEND_NAMES = [str(column.name) for column in _APPEND_COLUMNS]
 ROWS_COLUMNS = [
-    t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest")
+    t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest", "schema")
 ]
 
 _LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
@@ -279,7 +279,7 @@ class SqlLogReads(Log):
             raise self.damaged("the header of a batch is damaged", row.first_position)
         if (
             not isinstance(row.keys, bytes)
-            or len(row.keys) not in {0, row.count * ROW.itemsize}
+            or len(row.keys) != row.count * ROW.itemsize * (row.schema == FRAMES_SCHEMA)
             or blake3(row.keys).digest() != row.keys_digest
         ):
             raise self.damaged("the keys of a batch do not match their digest", row.first_position)

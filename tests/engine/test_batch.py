@@ -281,7 +281,7 @@ class TestFrameEvents:
             frame_id, _, previous, saved, names = changes[index]
             row = batch.keys[33 * index : 33 * index + 33]
             documented = reader.decode_change(event, index, row[:16], row[16], row[17:])
-            read = decode_change(event, index)
+            read = decode_change(event, 2**63 - 1)
             expected = (previous, saved if previous else 0, names if previous else [])
             assert (read.previous, read.saved, read.changed) == expected
             assert (documented.previous, documented.saved, documented.changed) == expected
