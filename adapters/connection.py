@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +16,6 @@ from ..engine import forks
 from ..engine.aggregates import Aggregates
 from ..engine.encoding import MAX_FRAME_BYTES
 from ..engine.errors import UsageError
-from ..engine.keys import is_plain_id
 from ..engine.log import Clock, Head, Log
 from ..engine.moments import Moment
 from ..engine.times import system_clock
@@ -35,8 +34,8 @@ from . import current, location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
 from .engine_stores import EngineStores
-from .places import PostgresPlace
 from .projection_store import open_projections
+from .remembering import checked_ids, completed, remember
 from .snapshot_shelf import open_shelf
 from .sql.log import SqlLog
 from .sql.opening import open_database
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
     from .moments import Moments
-    from .sql.database import Database
     from .uploads.service import UploadService
     from .write_side import WriteSide
 
@@ -90,26 +88,37 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         new_id: Callable[[], str] = random_id,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
-        self._begin(where, clock, _checked(new_id), max_frame_bytes)
+        self._begin(where, clock, checked_ids(new_id), max_frame_bytes)
         self._parents: dict[str, str | None] = {}
-        self._sql_log = SqlLog(open_database(where.log), clock, self.new_id)
-        self.log = self._sql_log
-        where.remember()
-        self.location = where = _settled(where, self._sql_log.database)
-        self._store = open_projections(where.projections)
+        with ExitStack() as opened:
+            must_exist = where.log_id is not None
+            self._sql_log = SqlLog(open_database(where.log), clock, self.new_id, must_exist=must_exist)
+            opened.callback(self._sql_log.close)
+            self.log = self._sql_log
+            where.check(self.log.uuid)
+            self.location = completed(where, self._sql_log.database)
+            self._store = open_projections(self.location.projections, is_ours=where.owns_projections)
+            opened.callback(self._store.close)
+            self._fold()
+            # Not before everything that the settings name is known to belong to this engine.
+            remember(where, self._sql_log)
+            opened.pop_all()
+        self.aggregates = Aggregates(self.log)
+        self._snapshots = Snapshots(open_shelf(self.location, self._store, self.log), self.log)
+        self.states = States(self.log, self.parent_of, self._snapshots)
+        self._write_side: WriteSide | None = None
+        self._moments: Moments | None = None
+        forks.renewed(self._renew)
+
+    def _fold(self) -> None:
+        """Make the projections and what keeps them level with the log."""
         self.catalog = Catalog(self.log)
         self.stats = Stats(self.log)
         self._names, self._uploads = BlobNames(self.log), Uploads(self.log)
         self._history, self._pins, self._stores = History(self.log), Pins(self.log), Stores(self.log)
         folds = (self._names, self._uploads, self._history, self._pins, self._stores)
         projections = (self.catalog, self.stats, *folds)
-        self.runner = Runner(self.log, self._store, projections)
-        self.aggregates = Aggregates(self.log)
-        self._snapshots = Snapshots(open_shelf(where, self._store, self.log), self.log)
-        self.states = States(self.log, self.parent_of, self._snapshots)
-        self._write_side: WriteSide | None = None
-        self._moments: Moments | None = None
-        forks.renewed(self._renew)
+        self.runner = Runner(self.log, self._store, projections, self.location.log_place)
 
     def _renew(self) -> None:
         self._making = threading.Lock()
@@ -300,6 +309,7 @@ def connect(
     blobs: str | os.PathLike[str] | None = None,
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
+    shared: bool | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
     as_of: Moment | None = None,
 ) -> Engine:
@@ -316,6 +326,9 @@ def connect(
         Another place for file contents: a folder, or an fsspec URL such as ``s3://bucket/blobs``; remembered. It is new
         or empty, or a blob store of this engine or one that it joins by `share_blobs`. An engine in PostgreSQL has none
         until it is told.
+    shared : bool, optional
+        True lets the group of the folder read and write everything that the engine makes in folders of this machine;
+        remembered. Without it only the owner can: folders have the mode 0700 and files 0600.
     clock : callable
         UTC microseconds; for exact tests.
     new_id : callable
@@ -333,19 +346,22 @@ def connect(
     Raises
     ------
     UsageError
-        The place cannot be used, or was written by a newer framelode.
+        The place cannot be used, belongs to another engine, or was written by a newer framelode.
     IntegrityError
-        The log is damaged.
+        The log is damaged, or is not the one that the folder belongs to.
     """
+    if shared is not None and not isinstance(shared, bool):
+        raise UsageError(f"shared must be True or False, not {shorten(shared)}")
     if not isinstance(max_frame_bytes, int) or not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
         raise UsageError(
             f"max_frame_bytes must be a whole number between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes!r}"
         )
     if as_of is not None:
         location.require(url)
-        if projections is not None or blobs is not None:
-            raise UsageError("as_of opens an engine read-only: leave projections= and blobs= out")
-    engine = Engine(location.locate(url, projections, blobs), clock, new_id, max_frame_bytes)
+        if projections is not None or blobs is not None or shared is not None:
+            raise UsageError("as_of opens an engine read-only: leave projections=, blobs= and shared= out")
+    where = location.locate(url, projections, blobs, shared=shared)
+    engine = Engine(where, clock, new_id, max_frame_bytes)
     if as_of is not None:
         from .moments import open_at
 
@@ -373,27 +389,6 @@ def current_engine(explicit: str | None = None) -> Engine:
         )
     location.require(url)
     return connect(url)
-
-
-def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
-    """Return a source of ids that refuses what is no id."""
-
-    def checked() -> str:
-        made = new_id()
-        if type(made) is str and is_plain_id(made):
-            return made
-        raise UsageError(f"new_id must return 32 lowercase hex digits, not {shorten(made)}")
-
-    return checked
-
-
-def _settled(where: location.Location, database: Database) -> location.Location:
-    """Return the whole location of an engine, which remembers what was given."""
-    if not isinstance(where.log, PostgresPlace):
-        return where
-    from .sql.settings import remembered
-
-    return where.completed(remembered(database, where.given))
 
 
 def _reopen(url: str) -> Engine:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import glob
 import os
-import tomllib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
-from ..engine.files import from_home
+from ..engine.files import from_home, replace_file
+from ..engine.modes import file_mode, is_shared, make_folder, share
 from ..engine.validation import shorten
 from .places import (
     LOG_SCHEMA,
@@ -25,27 +26,30 @@ from .places import (
     with_password_of,
     without_password,
 )
+from .settings_file import (
+    LOG_FILE,
+    PROJECTIONS_FILE,
+    SETTINGS_FILE,
+    Settings,
+    absolute,
+    check_log_id,
+    is_inside,
+    is_trusted,
+    read_settings,
+    relative,
+    require_own_places,
+    stat_of,
+    working_folder,
+    write_settings,
+)
 
-SETTINGS_FILE = "framelode.toml"
 HIDDEN_FOLDER = ".framelode"
-LOG_FILE = "log.db"
-PROJECTIONS_FILE = "projections.db"
-BLOBS_FOLDER = "blobs"
 IN_MEMORY = "sqlite://"
 ENVIRONMENT_URL = "FRAMELODE_URL"
 
+_IN_MEMORY = (IN_MEMORY, "sqlite:///:memory:")
 _MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
-_FORMAT = 1
-
-
-class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What `framelode.toml` remembers; paths are relative to its folder."""
-
-    format: int = _FORMAT
-    log: str = LOG_FILE
-    projections: str = PROJECTIONS_FILE
-    blobs: str = BLOBS_FOLDER
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -61,10 +65,10 @@ class Location(msgspec.Struct, frozen=True):
         The databases.
     blobs : str
         Folder or fsspec URL of the file contents.
-    settings : Settings or None
-        Settings that the folder does not hold yet.
-    given : dict of str to str
-        Settings that an engine without a folder does not remember yet.
+    given : dict of str to object
+        Settings that the caller has named; they are remembered once the log is known.
+    log_id : str or None
+        The identity of the log in the folder's settings when it was located; None without settings.
     """
 
     url: str
@@ -72,8 +76,8 @@ class Location(msgspec.Struct, frozen=True):
     log: Place = None
     projections: Place = None
     blobs: str = ""
-    settings: Settings | None = None
-    given: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    log_id: str | None = None
 
     @property
     def name(self) -> str:
@@ -95,10 +99,32 @@ class Location(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Location({self.name!r})"
 
-    def remember(self) -> None:
-        """Write the settings, once the log is known to be ours."""
-        if self.folder is not None and self.settings is not None:
-            _write_settings(self.folder, self.settings)
+    def check(self, log_id: str) -> None:
+        """Raise `IntegrityError` when the folder belongs to another log than the one that was found."""
+        if self.folder is not None:
+            check_log_id(self.folder, self.log, log_id)
+
+    def remember(self, log_id: str) -> None:
+        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds."""
+        if self.folder is None:
+            return
+        found = read_settings(self.folder)
+        wanted = msgspec.structs.replace(found or Settings(), log_id=log_id, **self.given)
+        if found != wanted:
+            write_settings(self.folder, wanted)
+
+    @property
+    def owns_projections(self) -> bool:
+        """Whether a damaged projections database is ours by its name: the default one, in a folder that knows its log."""
+        return bool(self.log_id and self.folder and self.projections == self.folder / PROJECTIONS_FILE)
+
+    @property
+    def log_place(self) -> str:
+        """Where the log is, as its projections know it: relative inside of one folder, which can be copied or moved."""
+        if not isinstance(self.log, Path) or self.folder is None:
+            return ""
+        inside = isinstance(self.projections, Path) and is_inside(self.projections, self.folder)
+        return relative(self.log, self.folder) if inside else str(self.log)
 
     def completed(self, remembered: Mapping[str, str]) -> Location:
         """Return the whole location of an engine without a folder, which remembers its settings beside its log."""
@@ -115,6 +141,8 @@ def locate(
     url: str | os.PathLike[str],
     projections: str | os.PathLike[str] | None = None,
     blobs: str | os.PathLike[str] | None = None,
+    *,
+    shared: bool | None = None,
 ) -> Location:
     """Return where the engine of a folder or URL is, making the folder if missing.
 
@@ -128,20 +156,24 @@ def locate(
         beside the log in PostgreSQL.
     blobs : str or path, optional
         Another place for file contents, a folder or an fsspec URL; remembered likewise.
+    shared : bool, optional
+        The group of the folder may read and write everything; remembered in the folder's settings.
 
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, the folder cannot be made, or its settings cannot be read.
+        The URL is of an unknown kind, the folder cannot be made, or its settings cannot be read or are not to be trusted.
     IntegrityError
-        The log that the settings name is gone.
+        The log that the settings name is gone or empty.
     """
     _check_place("the engine", url)
     for name, place in (("projections", projections), ("blobs", blobs)):
         if place is not None:
             _check_place(name, place)
     text = os.fspath(url)
-    if text in {IN_MEMORY, "sqlite:///:memory:"}:
+    if shared and (text in _IN_MEMORY or is_postgres(text)):
+        raise UsageError("shared=True is for an engine in a folder: leave it out")
+    if text in _IN_MEMORY:
         if projections is not None:
             raise UsageError("an engine in memory keeps its projections in memory: leave projections= out")
         # The in-memory filesystem is one for the whole process.
@@ -150,39 +182,75 @@ def locate(
     if is_postgres(text):
         return _locate_postgres(postgres_place(text), projections, blobs)
     folder, log_name = _folder_of(text)
-    folder = from_home(folder).absolute()
+    folder = absolute(from_home(folder))
     _make_folder(folder)
-    settings = _read_settings(folder)
-    wanted = Settings(
-        log=log_name or (settings.log if settings else LOG_FILE),
-        projections=settings.projections if settings else PROJECTIONS_FILE,
-        blobs=settings.blobs if settings else BLOBS_FOLDER,
-    )
-    if projections is not None:
-        wanted.projections = _projections_setting(os.fspath(projections), folder)
-    if blobs is not None:
-        wanted.blobs = _blobs_setting(os.fspath(blobs), folder)
+    given = {
+        "log": log_name,
+        "projections": None if projections is None else _projections_setting(os.fspath(projections), folder),
+        "blobs": None if blobs is None else _blobs_setting(os.fspath(blobs), folder),
+        "shared": shared,
+    }
+    return _locate_in(folder, {name: value for name, value in given.items() if value is not None})
+
+
+def _locate_in(folder: Path, given: dict[str, Any]) -> Location:
+    """Return the location of the engine in a folder, by its settings and those that the caller has named."""
+    settings = read_settings(folder)
+    if settings is not None:
+        require_own_places(folder, settings, given)
+        _require_log(folder, settings, given)
+    wanted = msgspec.structs.replace(settings or Settings(), **given)
     log = folder / wanted.log
-    if settings is not None and log_name in {None, settings.log} and not log.exists():
-        raise IntegrityError(
-            f"{log} is missing, yet {folder / SETTINGS_FILE} says that it was there: restore it from a copy, or delete "
-            f"{SETTINGS_FILE} to begin anew",
-            file=str(log),
-        )
-    return Location(
+    where = Location(
         url=str(folder) if wanted.log == LOG_FILE else f"{_SQLITE}{log}",
         folder=folder,
         log=log,
         projections=_database_place(wanted.projections, folder),
         blobs=wanted.blobs if "://" in wanted.blobs else str(folder / wanted.blobs),
-        settings=None if settings == wanted else wanted,
+        given=given,
+        log_id=settings.log_id if settings else None,
     )
+    if wanted.shared and not is_shared(folder):
+        share(_parts(where, folder))
+    return where
+
+
+def _require_log(folder: Path, settings: Settings, given: Mapping[str, Any]) -> None:
+    """Raise when the log that the settings name is gone, or when another one is to take its place."""
+    named = folder / settings.log
+    wanted = folder / given.get("log", settings.log)
+    found = stat_of(wanted)
+    if found and found.st_size:
+        return
+    if wanted != named and stat_of(named):
+        raise UsageError(
+            f"{folder} holds the engine of {named.name} already: give {wanted.name} a folder of its own"
+        )
+    state = "is empty" if found else "is missing"
+    raise IntegrityError(
+        f"{wanted} {state}, but {folder / SETTINGS_FILE} says that it holds a log: restore it from a copy; or, to begin "
+        f"anew, delete {SETTINGS_FILE} and {PROJECTIONS_FILE}",
+        file=str(wanted),
+    )
+
+
+def _parts(where: Location, folder: Path) -> Iterator[Path]:
+    """Yield the folder of an engine and what is in it of the engine."""
+    yield folder
+    for name in (SETTINGS_FILE, where.log, where.projections):
+        if not isinstance(name, PostgresPlace):
+            file = folder / str(name)
+            yield from file.parent.glob(f"{glob.escape(file.name)}*")
+    if "://" not in where.blobs:
+        for parent, _, files in os.walk(where.blobs):
+            yield Path(parent)
+            yield from (Path(parent, file) for file in files)
 
 
 def _locate_postgres(
     log: PostgresPlace, projections: str | os.PathLike[str] | None, blobs: str | os.PathLike[str] | None
 ) -> Location:
-    here = Path.cwd()
+    here = working_folder()
     given: dict[str, str] = {}
     if projections is not None:
         given["projections"] = _projections_setting(os.fspath(projections), Path(os.devnull))
@@ -202,7 +270,7 @@ def _projections_setting(place: str, folder: Path) -> str:
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
         raise UsageError(f"projections cannot be kept in {masked(place)!r}: give a file, or a PostgreSQL URL")
-    return _relative(from_home(place).absolute(), folder)
+    return relative(absolute(from_home(place)), folder)
 
 
 def _database_place(setting: str, folder: Path, log: Place = None) -> Place:
@@ -230,12 +298,22 @@ def find(explicit: str | None = None) -> str | None:
     from_environment = os.environ.get(ENVIRONMENT_URL)
     if from_environment:
         return from_environment
-    here = Path.cwd()
+    here = working_folder()
     for folder in (here, *here.parents):
         for candidate in (folder, folder / HIDDEN_FOLDER):
-            if (candidate / SETTINGS_FILE).is_file():
+            settings = candidate / SETTINGS_FILE
+            if stat_of(settings):
+                _require_trusted(settings)
                 return str(candidate)
     return None
+
+
+def _require_trusted(settings: Path) -> None:
+    if not is_trusted(settings):
+        raise UsageError(
+            f"found {settings}, which belongs to another user: to use that engine, name it with `framelode --engine "
+            f"{settings.parent}`, in {ENVIRONMENT_URL}, or in connect()"
+        )
 
 
 def exists(url: str | os.PathLike[str]) -> bool:
@@ -248,14 +326,14 @@ def exists(url: str | os.PathLike[str]) -> bool:
 
         return holds_log(postgres_place(text))
     folder, log_name = _folder_of(text)
-    return (from_home(folder) / (log_name or SETTINGS_FILE)).exists()
+    return stat_of(from_home(folder) / (log_name or SETTINGS_FILE)) is not None
 
 
 def home_of(url: str) -> str:
     """Return the `Location.home` of the engine at a URL, whether it exists or not."""
     if is_postgres(url):
         return without_password(postgres_place(url))
-    return url if "://" in url else str(from_home(url).absolute())
+    return url if "://" in url else str(absolute(from_home(url)))
 
 
 def require(url: str | os.PathLike[str]) -> None:
@@ -296,7 +374,7 @@ def _folder_of(text: str) -> tuple[Path, str | None]:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except FileExistsError as error:
         raise UsageError(f"{folder} is a file, not a folder: give another place for the engine") from error
     except OSError as error:
@@ -307,55 +385,15 @@ def _make_folder(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be written: permission denied; give a folder that can be written")
     if folder.name == HIDDEN_FOLDER and _in_git_tree(folder):
         ignore = folder / ".gitignore"
-        if not ignore.exists():
-            _write(ignore, "*\n")
+        if not os.path.lexists(ignore):
+            replace_file(ignore, b"*\n", mode=file_mode(folder))
 
 
 def _in_git_tree(folder: Path) -> bool:
-    return any((parent / ".git").exists() for parent in folder.parents)
-
-
-def _read_settings(folder: Path) -> Settings | None:
-    file = folder / SETTINGS_FILE
-    if not file.exists():
-        return None
-    try:
-        values = tomllib.loads(file.read_text("utf-8"))
-        if values.get("format", _FORMAT) > _FORMAT:
-            raise UsageError(
-                f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode"
-            )
-        return msgspec.convert(values, Settings)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, TypeError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}; mend it, or delete it to go back to the defaults"
-        ) from error
-
-
-def _write_settings(folder: Path, settings: Settings) -> None:
-    lines = ["# Where the parts of this framelode engine are; paths are relative to this folder."]
-    # A JSON string is a TOML basic string.
-    lines += [f"{name} = {json.dumps(value)}" for name, value in msgspec.structs.asdict(settings).items()]
-    _write(folder / SETTINGS_FILE, "\n".join(lines) + "\n")
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(
-            f"{file} cannot be written: {error.strerror}; give a folder that can be written"
-        ) from error
+    return any(os.path.lexists(parent / ".git") for parent in folder.parents)
 
 
 def _blobs_setting(place: str, folder: Path) -> str:
     if not place:
         raise UsageError("blobs must not be empty: give a folder or a URL such as 's3://bucket/blobs'")
-    return place if "://" in place else _relative(from_home(place).absolute(), folder)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    return place if "://" in place else relative(absolute(from_home(place)), folder)

@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
-import os
+import re
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from ..engine.errors import IntegrityError
+from ..engine.errors import FramelodeError, IntegrityError, UsageError
+from ..engine.files import reading, replace_file
+from ..engine.modes import file_mode
+from ..projections.tracking import TRACKING_TABLE
 from .places import Place, PostgresPlace
 from .sql.database import Database
 from .sql.opening import open_database
-from .sql.sqlite import SqliteDatabase
+from .sql.sqlite import LOCK_TIMEOUT_SECONDS, SqliteDatabase
+from .sql.sqlite_file import PROJECTIONS_MARK, mark_of
+from .sql.write_lock import WriteLock
 
 _NOTE = "-checked"
 """Ends the name of the file that says which state of the database was found sound."""
+
+_NOTE_BYTES = 1000
+_IS_NOTE = re.compile(r"((none|\d+ \d+ \d+ \d+)(, )?)*")
+_TRIES = 5
 
 _SETTLED_SECONDS = 2.0
 """File times are coarse: what changed so lately may change again without showing."""
 
 
-def open_projections(place: Place) -> Database:
-    """Open the database of the projections; a file that is damaged is made anew.
+def open_projections(place: Place, *, is_ours: bool = False) -> Database:
+    """Open the database of the projections; a damaged file of ours is made anew.
+
+    A file is ours when its header carries our application id.
 
     Parameters
     ----------
     place : Place
         Where it is, or is made.
+    is_ours : bool
+        The file is ours by its place, whatever its header.
+
+    Raises
+    ------
+    UsageError
+        There is a file that is not ours; it is left as it is.
     """
     if isinstance(place, PostgresPlace):
         return _open_schema(place)
-    try:
-        return _open_sound(place)
-    except IntegrityError:
-        for suffix in ("", "-wal", "-shm", _NOTE):
-            Path(f"{place}{suffix}").unlink(missing_ok=True)
-        return _open_sound(place)
+    for _ in range(_TRIES):
+        seen = _stat(place)
+        try:
+            return _open_sound(place)
+        except IntegrityError as error:
+            if place is None:
+                raise
+            _replace(place, seen, error, is_ours=is_ours)
+    return _open_sound(place)
+
+
+def _replace(path: Path, seen: object, error: IntegrityError, *, is_ours: bool) -> None:
+    """Delete a damaged file that is ours, unless another process has replaced it since it was `seen`."""
+    if not is_ours:
+        with reading(path):
+            mark = mark_of(path)
+        if mark != PROJECTIONS_MARK and _stat(path) == seen:
+            raise UsageError(
+                f"{path} is damaged, or it is a file of something else: it is left as it is. Delete it if it holds "
+                f"projections, which are rebuilt from the log; else give another place as projections= ({error})"
+            ) from error
+    with closing(WriteLock(f"{path}-lock", f"{path}-turn")) as lock:
+        lock.acquire(LOCK_TIMEOUT_SECONDS)
+        if _stat(path) == seen:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            _drop_note(path)
+
+
+def _stat(path: Path | None) -> tuple[int, ...] | None:
+    """Return what changes when a file is written or replaced, None where there is none."""
+    with reading(path):
+        try:
+            found = path.stat() if path else None
+        except FileNotFoundError:
+            return None
+    return found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _open_schema(place: PostgresPlace) -> Database:
@@ -56,20 +105,42 @@ def _open_sound(path: Path | None) -> Database:
     seen = _appearance(path) if path and path.exists() else ""
     store = SqliteDatabase(path, durable=False)
     try:
+        _require_ours(store)
         store.adopt()
         known = path is not None and seen != "" and _noted(path) == seen
-        problems = [] if known else store.integrity_report(quick=True)
-    except IntegrityError as error:
-        known, problems = False, [str(error)]
-    if problems:
+        if not known:
+            _require_sound(store)
+    except BaseException:
         store.close()
-        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
+        raise
     if path is not None:
-        store.remedy = "connect again, and it is rebuilt from the log"
+        store.remedy = "connect again, or run `framelode rebuild`, and it is rebuilt from the log"
         store.on_damage = partial(_drop_note, path)
         if seen and not known:
             _take_note(path, seen)
     return store
+
+
+def _require_sound(store: SqliteDatabase) -> None:
+    problems = store.integrity_report(quick=True)
+    if problems:
+        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
+
+
+def _require_ours(store: SqliteDatabase) -> None:
+    """Mark a new database as ours; raise `UsageError` for one of something else."""
+    with store.read() as connection:
+        mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+        names = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    if mark == PROJECTIONS_MARK:
+        return
+    if mark != 0 or (names and TRACKING_TABLE not in names):
+        held = ", ".join(sorted(names)[:5]) or f"the mark {mark}"
+        raise UsageError(
+            f"{store.name} is a database of something else: it holds {held}; give another file as projections="
+        )
+    with store.write() as connection:
+        store.prepare(connection)
 
 
 def _appearance(path: Path) -> str:
@@ -94,17 +165,26 @@ def _noted(path: Path) -> str:
         return ""
 
 
+def _owns_note(path: Path) -> bool:
+    """Say whether the name of the note is free, or what is there is a note."""
+    note = Path(f"{path}{_NOTE}")
+    try:
+        return not note.exists() or (
+            note.stat().st_size < _NOTE_BYTES and _IS_NOTE.fullmatch(note.read_text("utf-8")) is not None
+        )
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _drop_note(path: Path) -> None:
-    """See to it that the next process checks, though the files look as they did."""
+    """Make the next process check, even if the files seem unchanged."""
     with suppress(OSError):
-        Path(f"{path}{_NOTE}").unlink()
+        if _owns_note(path):
+            Path(f"{path}{_NOTE}").unlink(missing_ok=True)
 
 
 def _take_note(path: Path, seen: str) -> None:
-    temporary = Path(f"{path}{_NOTE}.{os.getpid()}")
     # Without the note the next process checks again; nothing else is lost.
-    with suppress(OSError):
-        temporary.write_text(seen, "utf-8")
-        temporary.replace(f"{path}{_NOTE}")
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
+    with suppress(FramelodeError):
+        if _owns_note(path):
+            replace_file(Path(f"{path}{_NOTE}"), seen.encode(), mode=file_mode(path.parent))

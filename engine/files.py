@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
@@ -12,6 +13,8 @@ from typing import BinaryIO
 
 from .errors import ConflictError, NotFoundError, StorageError, UsageError
 from .modes import create_file
+
+_BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
 PathLike = str | os.PathLike[str]
 
@@ -37,6 +40,24 @@ def from_home(path: PathLike) -> Path:
         ) from None
 
 
+def cannot_read(path: object, error: OSError) -> UsageError | StorageError:
+    """Return our error for one of the system that came up when a file was read."""
+    message = f"{path} cannot be read: {error.strerror or error}"
+    refused = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
+    if refused or error.errno in _BAD_NAMES:
+        return UsageError(message)
+    return StorageError(message)
+
+
+@contextmanager
+def reading(path: object) -> Generator[None, None, None]:
+    """Turn errors of the system inside, where a file is read, into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
 def read_small(path: Path, limit: int) -> bytes:
     """Return what a file of a few bytes holds.
 
@@ -45,15 +66,19 @@ def read_small(path: Path, limit: int) -> bytes:
     NotFoundError
         There is no such file.
     UsageError
-        It cannot be read, or is larger than `limit`.
+        It may not be read, or is larger than `limit`.
+    StorageError
+        The disk failed.
     """
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
     if len(data) > limit:
         raise UsageError(f"{path} is larger than {limit} bytes: it is not what was expected")
     return data

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine import events as e
-from .columns import INT64, text_key
+from .columns import INT64, from_json, text_key
 from .pages import Page
 from .runner import FoldedProjection
 
@@ -285,12 +285,12 @@ def _json(value: Any) -> str:
 
 def _dataset_row(row: Any) -> DatasetRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    values["tags"] = msgspec.json.decode(values["tags"], type=list[str])
+    values["tags"] = from_json(values["tags"], list[str])
     return DatasetRow(**values)
 
 
 def _version_row(row: Any) -> VersionRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    values["tags"] = msgspec.json.decode(values["tags"], type=list[str])
-    values["metadata"] = msgspec.json.decode(values["metadata"], type=dict[str, Any])
+    values["tags"] = from_json(values["tags"], list[str])
+    values["metadata"] = from_json(values["metadata"], dict[str, Any])
     return VersionRow(**values)

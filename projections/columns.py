@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
+import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
+
+from ..engine.errors import IntegrityError
+
+Value = TypeVar("Value")
+
+
+class BadValueError(IntegrityError):
+    """A database holds a value that its column cannot have."""
+
 
 INT64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Positions, times and counts: 64 bits, which SQLite's integers have anyway."""
@@ -17,6 +29,14 @@ class Bytes(sa.LargeBinary):
     def bind_processor(self, dialect: sa.Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
         """Return None: nothing is to be done."""
         return
+
+
+def from_json(text: str, kind: type[Value] | Any = Any) -> Value:
+    """Return what a column holds as JSON; `BadValueError` when it is not of that kind."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadValueError(f"a column of JSON holds {text[:40]!r}: {error}") from error
 
 
 def text_key(*texts: str) -> bytes:

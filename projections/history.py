@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.events import FRAME_TOPICS, DatasetCreated, VersionCreated
 from ..engine.keys import Operation
-from .columns import INT64, text_key
+from .columns import INT64, from_json, text_key
 from .pages import Page
 from .projection import FoldedProjection
 from .state import count_operations
@@ -240,6 +240,6 @@ def _operations(page: Page, header: BatchHeader) -> dict[str, int]:
 
 def _batch_row(row: Any) -> BatchRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    values["topics"] = msgspec.json.decode(values["topics"], type=list[str])
+    values["topics"] = from_json(values["topics"], list[str])
     del values["actor_key"]
     return BatchRow(**values)

@@ -14,7 +14,7 @@ from ..engine.batch import BatchHeader
 from ..engine.events import subject_and_kind
 from ..engine.pin_events import PIN_EVENTS, PinEvent
 from ..engine.times import utc
-from .columns import INT64
+from .columns import INT64, from_json
 from .pages import Page
 from .projection import FoldedProjection
 
@@ -163,5 +163,5 @@ def _row(header: BatchHeader, position: int, event: PinEvent) -> dict[str, Any]:
 def _change(row: Any) -> PinChange:
     values = {name: row._mapping[name] for name in PinChange.__struct_fields__}  # noqa: SLF001 - SQLAlchemy's public name for it
     for name in ("before", "after"):
-        values[name] = msgspec.json.decode(values[name])
+        values[name] = from_json(values[name])
     return PinChange(**values)

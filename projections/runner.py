@@ -38,14 +38,32 @@ class Runner:
 
     The tracking row (log, position, digest at that position) is written in the transaction that writes the
     projection's rows, so each event counts exactly once. When the log does not hold that digest at that
-    position it was restored or replaced, and the projection starts afresh.
+    position it was restored to an earlier state, and the projection is folded again from the start.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    store : Store
+        Where the tables are; they belong to this log alone.
+    projections : iterable of Projection
+        What to keep.
+    place : str
+        Where the log is, as seen from the store; see `Tracking`.
+
+    Raises
+    ------
+    UsageError
+        The store belongs to another engine.
+    IntegrityError
+        The log has been replaced by another one.
     """
 
-    def __init__(self, log: Log, store: Store, projections: Iterable[Projection]) -> None:
+    def __init__(self, log: Log, store: Store, projections: Iterable[Projection], place: str = "") -> None:
         self._log = log
         self.store = store
         self.projections = tuple(projections)
-        self._tracking = Tracking(log)
+        self._tracking = Tracking(log, store.name, place)
         forks.renewed(self._renew)
         with store.write() as connection:
             self._tracking.create(connection)

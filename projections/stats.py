@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..engine.errors import UnreadableError
 from ..engine.events import VersionCreated
-from .columns import text_key
+from .columns import BadValueError, text_key
 from .pages import Page
 from .runner import FoldedProjection
 from .tally import (
@@ -61,7 +61,12 @@ class _Whole(sa.TypeDecorator[int]):
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
         """Return the number that is stored."""
-        return None if value is None else int(value)
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError as error:
+            raise BadValueError(f"a column of whole numbers holds {value[:40]!r}") from error
 
 
 class Stats(FoldedProjection[StatsChanges]):

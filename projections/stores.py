@@ -19,7 +19,7 @@ from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
 from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
 from .bulk import BulkInsert
-from .columns import INT64, Bytes
+from .columns import INT64, BadValueError, Bytes
 from .pages import Page, cut_pages, readable_event
 from .projection import FoldedProjection
 from .store import Store
@@ -256,7 +256,10 @@ def _which(table: sa.Table) -> sa.ColumnElement[bool]:
 
 
 def _key(stands_for: bytes, long: str | None) -> str:
-    return bytes(stands_for).decode() if long is None else long
+    try:
+        return bytes(stands_for).decode() if long is None else long
+    except UnicodeDecodeError as error:
+        raise BadValueError(f"the key {bytes(stands_for)!r} is not UTF-8") from error
 
 
 def _store_row(store: StoreId) -> dict[str, Any]:

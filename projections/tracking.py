@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import sqlalchemy as sa
 
-from ..engine.errors import NotFoundError
+from ..engine.errors import IntegrityError, NotFoundError, UsageError
 from ..engine.log import Log
 from .columns import INT64
 from .projection import Projection
 
+TRACKING_TABLE = "projection_tracking_v1"
+
+_REMEDY = (
+    "give each engine projections of its own with projections=; or delete these, if no other engine uses them: they are "
+    "rebuilt from the log"
+)
+
 _metadata = sa.MetaData()
 _tracking = sa.Table(
-    "projection_tracking_v1",
+    TRACKING_TABLE,
     _metadata,
     sa.Column("projection", sa.Text, primary_key=True),
     sa.Column("shape", sa.Text, nullable=False),
@@ -21,6 +30,13 @@ _tracking = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
 _column = _tracking.c
+
+_owner = sa.Table(
+    "projection_owner_v1",
+    _metadata,
+    sa.Column("log_uuid", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),
+)
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -31,19 +47,63 @@ class Track(msgspec.Struct, frozen=True):
 
 
 class Tracking:
-    """Reads and writes the tracking rows of the projections of one log."""
+    """Reads and writes the tracking rows of the projections of one log, to which their database belongs.
 
-    def __init__(self, log: Log) -> None:
+    Parameters
+    ----------
+    log : Log
+        The log.
+    name : str
+        What messages call the database.
+    place : str
+        Where the log is, as seen from the database: one that is copied together with its log finds it there again.
+    """
+
+    def __init__(self, log: Log, name: str = "the database", place: str = "") -> None:
         self._log = log
+        self._name = name
+        self._place = place
+        self._is_owner = False
 
     def create(self, connection: sa.Connection) -> None:
-        """Make the table if it is missing."""
+        """Make the tables if they are missing; raise when they are those of another engine."""
         _metadata.create_all(connection)
+        self._check_owner(connection)
+
+    def _check_owner(self, connection: sa.Connection) -> None:
+        """Raise when the database belongs to another log, or to another copy of this one."""
+        found = connection.execute(sa.select(_owner)).first()
+        log_uuid, place = found or (connection.scalar(sa.select(_column.log_uuid).limit(1)), "")
+        if log_uuid is None:
+            return
+        where = f"{log_uuid}{place and f' at {place}'}"
+        if log_uuid != self._log.uuid:
+            message = f"{self._name} holds the projections of the log {where}, not of {self._log.name}, which is {self._log.uuid}"
+            if place and place == self._place:
+                raise IntegrityError(
+                    f"{message}: restore that log from a copy; or, to use the new log, delete these projections",
+                    file=self._log.name,
+                )
+            raise UsageError(f"{message}: {_REMEDY}")
+        if _is_elsewhere(place, self._place):
+            raise UsageError(
+                f"{self._name} holds the projections of the log {where}, and {self._log.name} is a copy of it: {_REMEDY}"
+            )
+        self._is_owner = found is not None and place == self._place
+
+    def _claim(self, connection: sa.Connection) -> None:
+        """Write that the database belongs to this log."""
+        self._check_owner(connection)
+        if not self._is_owner:
+            connection.execute(sa.delete(_owner))
+            connection.execute(_owner.insert(), {"log_uuid": self._log.uuid, "place": self._place})
 
     def read(self, connection: sa.Connection, projection: Projection) -> Track | None:
-        """Return how far a projection has come; None when its tables are of another log, or of another shape."""
+        """Return how far a projection has come; None when its tables are of another shape, or not of this log's past."""
         query = sa.select(_tracking).where(_column.projection == projection.full_name)
         row = connection.execute(query).one_or_none()
+        if row is not None and row.log_uuid != self._log.uuid:
+            self._check_owner(connection)
         ours = (projection.shape, self._log.uuid)
         if row is None or (row.shape, row.log_uuid) != ours or not self._fits(row.position, row.digest):
             return None
@@ -58,6 +118,8 @@ class Tracking:
 
     def write(self, connection: sa.Connection, projection: Projection, track: Track) -> None:
         """Note how far a projection has come."""
+        if not self._is_owner:
+            self._claim(connection)
         connection.execute(sa.delete(_tracking).where(_column.projection == projection.full_name))
         values = {
             "projection": projection.full_name,
@@ -83,3 +145,11 @@ class Tracking:
         connection.execute(sa.delete(_tracking).where(_column.projection == live.full_name))
         renamed = sa.update(_tracking).where(_column.projection == fresh.full_name)
         connection.execute(renamed.values(projection=live.full_name))
+
+
+def _is_elsewhere(place: str, ours: str) -> bool:
+    """Say whether there is a log at a place, by its absolute path, that is another file than ours."""
+    there, here = Path(place), Path(ours)
+    if place == ours or not there.is_absolute() or not there.exists():
+        return False
+    return not (here.exists() and there.samefile(here))

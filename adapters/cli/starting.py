@@ -29,6 +29,9 @@ def init(
             help="Its folder or PostgreSQL URL; else that of --engine, else .framelode here.",
         ),
     ] = None,
+    shared: Annotated[
+        bool | None, typer.Option("--shared", help="Let the group of the folder read and write the engine.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make an engine in a folder or a PostgreSQL database; one that is there already stays as it is."""
@@ -37,7 +40,7 @@ def init(
     here = "." if location.exists(".") else location.HIDDEN_FOLDER
     wanted = folder or context.obj or here
     created = not location.exists(wanted)
-    with closing(connect(wanted)) as engine:
+    with closing(connect(wanted, shared=shared)) as engine:
         if engine.location.is_in_memory:
             raise UsageError(f"{wanted} is in memory and would be gone when this command ends: give a folder")
         url = engine.name

@@ -15,6 +15,7 @@ from sqlalchemy import event, exc
 from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
 from ...engine.log import Watch
+from ...projections.columns import BadValueError
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before each new try."""
@@ -320,6 +321,8 @@ class Database(ABC):
     def _translated(self) -> Generator[None, None, None]:
         try:
             yield
+        except BadValueError as error:
+            raise self._damaged(error) from error
         except FramelodeError:
             raise
         except exc.DBAPIError as error:

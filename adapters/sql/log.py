@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 
@@ -16,12 +16,19 @@ from ...engine.batch import (
     genesis_digest,
 )
 from ...engine.errors import ConflictError, IntegrityError, StorageError, UsageError
-from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, StreamConflictError, Watch
+from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, Watch
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database
 from .log_reads import last_row
-from .log_writes import insert_append, insert_appends, insert_batch, insert_batches
+from .log_writes import (
+    check_follows,
+    check_guards,
+    insert_append,
+    insert_appends,
+    insert_batch,
+    insert_batches,
+)
 from .stored_batches import SqlStoredBatches
 
 _COMMANDS_AT_ONCE = 500
@@ -41,27 +48,37 @@ class SqlLog(SqlStoredBatches):
         UTC microseconds; a recorded time never runs backwards even if this does.
     new_id : callable
         Makes the log's identity.
+    must_exist : bool
+        The log was recorded before: in an empty database it is lost, and none is made.
+
+    Attributes
+    ----------
+    on_identity : callable
+        Told an empty text before an empty log takes over another identity, then that identity.
 
     Raises
     ------
     UsageError
         The log was written by a newer format than this code reads.
     IntegrityError
-        The last batch does not match its digest.
+        The last batch does not match its digest, or the tables are lost.
     """
 
-    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, new_id: Callable[[], str], *, must_exist: bool = False
+    ) -> None:
         self.database = database
+        self.on_identity: Callable[[str], object] = lambda _: None
         self.name = database.name
         self._clock = clock
         self._head: Head | None = None
         self._head_version: object = None
-        self._was_empty = True
-        self._uuid = self._open(new_id)
+        self._was_empty, self._adopts = True, False
+        self._uuid = self._open(new_id, must_exist)
         database.adopt()
         self._check_head()
 
-    def _open(self, new_id: Callable[[], str]) -> str:
+    def _open(self, new_id: Callable[[], str], must_exist: bool) -> str:
         names = self.database.table_names()
         if "log_info" not in names:
             if names:
@@ -69,6 +86,9 @@ class SqlLog(SqlStoredBatches):
                 raise UsageError(
                     f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}"
                 )
+            if must_exist:
+                message = f"{self.name} has lost all its tables: restore it from a copy"
+                raise IntegrityError(message, file=self.name)
             self._create(new_id)
         else:
             self._refuse_remains(names)
@@ -224,7 +244,7 @@ class SqlLog(SqlStoredBatches):
         last, part, heads = self.tail(connection, append.command_id, append.part, streams)
         if part:
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
-        _check_guards(append, heads)
+        check_guards(append, heads)
         position = last.last_position + 1 if last else 1
         header = AppendHeader(
             append_id=last.append_id + 1 if last else 1,
@@ -236,7 +256,7 @@ class SqlLog(SqlStoredBatches):
             last_position=position + sum(batch.count for batch in append.batches) - 1,
             result=append.result,
         )
-        _check_follows(append.batches, heads)
+        check_follows(append.batches, heads)
         previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
         with self.database.together(connection):
@@ -267,6 +287,9 @@ class SqlLog(SqlStoredBatches):
             self.database.retried(partial(self._restore, uuid, after, appends))
         finally:
             self._head, self._was_empty = None, True
+        if self._adopts:
+            self._adopts = False
+            self.on_identity(uuid)
 
     def _restore(self, uuid: str, after: Head, appends: Sequence[Restored], again: bool) -> None:
         with self.database.write() as connection:
@@ -320,6 +343,8 @@ class SqlLog(SqlStoredBatches):
     def _adopt(self, connection: sa.Connection, uuid: str) -> None:
         """Give an empty log another identity."""
         if self._identity(connection) != uuid:
+            self._adopts = True
+            self.on_identity("")
             with self.database.guards.lifted(connection):
                 connection.execute(t.log_info.update().values(uuid=uuid))
 
@@ -373,20 +398,3 @@ def _checked_time(now: object) -> int:
     if not isinstance(now, int) or now > LATEST:
         raise UsageError(f"the clock must return whole microseconds since 1970, not {now!r}")
     return int(now)
-
-
-def _check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
-    for stream_id, version in append.guards.items():
-        found = heads[stream_id] or 0
-        if found != version:
-            raise StreamConflictError(stream_id, version, found)
-
-
-def _check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) -> None:
-    """Raise unless each batch follows the head of its stream, which the batches before it have moved."""
-    reached = dict(heads)
-    for batch in batches:
-        found = reached[batch.stream_id]
-        if found is not None and batch.first_version != found + 1:
-            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
-        reached[batch.stream_id] = batch.first_version + batch.count - 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from ...engine.batch import AppendHeader, Batch, BatchHeader, body_checksum, chain_digest
+from ...engine.log import Append, StreamConflictError
 from . import tables as t
 from .direct import DirectInsert
 from .log_reads import encode_topics
@@ -58,3 +59,21 @@ def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
     """Return the row of a batch's body."""
     position = header.first_position
     return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
+
+
+def check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
+    """Raise unless the streams that an append depends on have the versions that it expects."""
+    for stream_id, version in append.guards.items():
+        found = heads[stream_id] or 0
+        if found != version:
+            raise StreamConflictError(stream_id, version, found)
+
+
+def check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) -> None:
+    """Raise unless each batch follows the head of its stream, which the batches before it have moved."""
+    reached = dict(heads)
+    for batch in batches:
+        found = reached[batch.stream_id]
+        if found is not None and batch.first_version != found + 1:
+            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
+        reached[batch.stream_id] = batch.first_version + batch.count - 1

@@ -17,25 +17,29 @@ _settings = sa.Table(
 )
 
 
-def remembered(database: Database, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings by name; those given are remembered from now on.
+def remembered(database: Database) -> dict[str, str]:
+    """Return the settings by name.
 
     Parameters
     ----------
     database : Database
         That of the log, which is there.
-    given : mapping of str to str
-        Settings that replace what was remembered.
     """
+    if _settings.name not in database.table_names():
+        return {}
+    with database.read() as connection:
+        return {row.name: row.value for row in connection.execute(sa.select(_settings))}
+
+
+def remember(database: Database, given: Mapping[str, str]) -> None:
+    """Remember settings from now on, in place of those of the same names."""
     if _settings.name not in database.table_names():
         with database.write() as connection:
             _metadata.create_all(connection)
-    with database.read() as connection:
-        known = {row.name: row.value for row in connection.execute(sa.select(_settings))}
+    known = remembered(database)
     changed = {name: value for name, value in given.items() if known.get(name) != value}
     if changed:
         with database.write() as connection:
             connection.execute(sa.delete(_settings).where(_settings.c.name.in_(list(changed))))
             rows = [{"name": name, "value": value} for name, value in changed.items()]
             connection.execute(_settings.insert(), rows)
-    return known | changed

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +16,12 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from ...engine import forks
 from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
+from ...engine.files import reading
+from ...engine.modes import create_file, make_folder
 from .database import Database, forget, keep_when_interrupted
+from .sqlite_file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
 from .sqlite_guards import SqliteGuards
+from .sqlite_types import check_values
 from .write_lock import WriteLock
 
 logger = logging.getLogger("framelode.sqlite")
@@ -76,11 +80,23 @@ class SqliteDatabase(Database):
         self._file_lock: WriteLock | None = None
         self._file: tuple[int, int] | None = None
         if path:
-            _check_file(path)
+            self._prepare_file(path)
             self._file_lock = self._make_lock()
         self._connected = 0
         super().__init__(str(path) if path else "in memory", shares_connection=path is None)
         forks.before_fork(self._leave)
+
+    def _prepare_file(self, path: Path) -> None:
+        """Check that a file can be opened, and make one that is missing: SQLite gives its mode to those beside it."""
+        with reading(path):
+            check_file(path, durable=self._durable)
+            try:
+                if not os.path.lexists(path):
+                    make_folder(path.parent)
+                    with suppress(FileExistsError):
+                        os.close(create_file(path))
+            except PermissionError as error:
+                raise UsageError(f"{path}: {error.strerror}: give a folder that can be written") from error
 
     def _make_lock(self) -> WriteLock:
         return WriteLock(f"{self.path}-lock", f"{self.path}-turn")
@@ -90,6 +106,9 @@ class SqliteDatabase(Database):
         pool = NullPool if self.path else StaticPool
         arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
         engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        if not self._durable:
+            # A log checks what it reads itself, and knows the position.
+            check_values(engine.dialect)
         # One in memory holds everything.
         keep_when_interrupted(engine)
         return engine
@@ -97,6 +116,10 @@ class SqliteDatabase(Database):
     def _connect(self) -> sa.Connection:
         if self.path and self._file:
             self._require_in_place(self.path)
+        elif self.path:
+            # Under the lock: no other process is writing the file meanwhile.
+            with reading(self.path):
+                check_size(self.path)
         connection = self._engine.connect()
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         self._file = self._file or _file_at(self.path)
@@ -154,7 +177,9 @@ class SqliteDatabase(Database):
         return raw is not None and raw.in_transaction
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Do nothing: tables need nothing else."""
+        """Mark the file as ours, in a transaction that is open."""
+        mark = LOG_MARK if self._durable else PROJECTIONS_MARK
+        connection.exec_driver_sql(f"PRAGMA application_id={mark}")
 
     def adopt(self) -> None:
         """Switch the file to a write-ahead log; it stays so."""
@@ -251,27 +276,6 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return (found.st_dev, found.st_ino) if found else None
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a database file")
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb") as file:
-        header = file.read(100)
-    if not header.startswith(b"SQLite format 3\0"):
-        raise IntegrityError(f"{path} is not a SQLite database: restore it from a copy", file=str(path))
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size:
-        return
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
-    if path.stat().st_size < expected:
-        message = (
-            f"{path} is cut off: it has {path.stat().st_size} bytes of {expected}; restore it from a copy"
-        )
-        raise IntegrityError(message, file=str(path))
 
 
 def _open_existing(path: Path, *, durable: bool) -> SqliteDatabase:

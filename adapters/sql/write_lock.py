@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
+from contextlib import suppress
 
 from filelock import lock_descriptor, unlock_descriptor
 
 from ...engine import forks
+from ...engine.modes import create_file
 
 _POLL_SECONDS = 0.001
 
@@ -23,7 +24,7 @@ class WriteLock:
     Parameters
     ----------
     path : str
-        The file, made if missing, as its folder is.
+        The file, made if missing.
     turn : str
         The file of the turn.
     """
@@ -103,8 +104,7 @@ class _LockFile:
 
     def _try(self) -> bool:
         if self._descriptor < 0:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._descriptor = self._open()
         self._is_held = lock_descriptor(self._descriptor, blocking=False)
         if not self._is_held:
             return False
@@ -113,3 +113,10 @@ class _LockFile:
         # The file was deleted: others lock a new one.
         self.close()
         return self._try()
+
+    def _open(self) -> int:
+        while True:
+            with suppress(FileNotFoundError):
+                return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            with suppress(FileExistsError):
+                return create_file(self._path)

@@ -619,6 +619,11 @@ class TestProjections:
             histories.play(engine, [("add", numbered(0, 3))])
         engine.close()
         shutil.copy(tmp_path / "other" / "projections.db", folder)
+        with pytest.raises(
+            IntegrityError, match="holds the projections of the log .*delete these projections"
+        ):
+            framelode.connect(folder)
+        (folder / "projections.db").unlink()
         assert examine(folder) == before
 
     def grow(self, folder, count):

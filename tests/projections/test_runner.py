@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from patience import PATIENCE
 
 import framelode
-from framelode import DatasetVersion, SingleFrame
+from framelode import DatasetVersion, SingleFrame, UsageError
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.projections import runner as runner_module
 from framelode.projections.runner import Projection, Runner
@@ -245,7 +245,7 @@ class TestRebuild:
             connection.execute(sa.delete(seen.batch))
         runner.rebuild(seen)
         assert seen.rows(store) == before == expected(engine)
-        assert tables(store) == {"projection_tracking_v1", "seen_batch_v1"}
+        assert tables(store) == {"projection_owner_v1", "projection_tracking_v1", "seen_batch_v1"}
         grow(draft, start=20)
         runner.catch_up(seen)
         assert seen.rows(store) == expected(engine)
@@ -325,7 +325,12 @@ class TestReleases:
         grow(draft, start=20)
         runner.catch_up(new)
         runner.catch_up(old)
-        assert tables(store) == {"projection_tracking_v1", "seen_batch_v1", "seen_batch_v2"}
+        assert tables(store) == {
+            "projection_owner_v1",
+            "projection_tracking_v1",
+            "seen_batch_v1",
+            "seen_batch_v2",
+        }
         assert old.rows(store) == expected(engine)
         assert len(new.rows(store)) == 2 * len(expected(engine))
         runner.rebuild(new)
@@ -362,13 +367,14 @@ class TestLogs:
         seen, there = self.follow(folder, store, *starts)
         assert seen == there
 
-    def test_another_log_is_folded_afresh(self, folder, store, tmp_path):
-        self.follow(folder, store)
+    def test_another_log_is_refused(self, folder, store, tmp_path):
+        seen, there = self.follow(folder, store)
         with framelode.connect(tmp_path / "other") as engine:
             DatasetVersion.create_new_dataset("d")
         engine.close()
-        seen, there = self.follow(tmp_path / "other", store, 0)
-        assert seen == there
+        with pytest.raises(UsageError, match="holds the projections of the log"):
+            self.follow(tmp_path / "other", store, 0)
+        assert self.follow(folder, store) == (seen, there)
 
     def test_a_changed_tracking_row_is_noticed(self, folder, store):
         self.follow(folder, store)
