@@ -43,11 +43,14 @@ class SqliteGuards(Guards):
 
     def missing(self, connection: sa.Connection) -> list[str]:
         """Return the names of the triggers that are missing or do something else."""
-        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        found = {(row.name, row.sql) for row in rows}
+        rows = connection.exec_driver_sql(
+            "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+        )
+        found = {tuple(row) for row in rows}
         # SQLite keeps the statement as it was given, but for this.
         expected = (statement.replace("IF NOT EXISTS ", "", 1) for statement in _statements())
-        return sorted(name for name, _ in {(text.split()[2], text) for text in expected} - found)
+        triggers = {(words[2], words[6], text) for text in expected for words in [text.split()]}
+        return sorted(name for name, *_ in triggers - found)
 
     @contextmanager
     def lifted(self, connection: sa.Connection) -> Generator[None, None, None]:
