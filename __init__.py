@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.diff import Diff, DiffStats, FrameDiff
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
+    from .adapters.hyperdatasets.writing import NotRecordedWarning
     from .adapters.local_files.cache import LocalCache
     from .adapters.looks.pictures import draw
     from .adapters.voc.importing import import_voc
@@ -83,6 +84,7 @@ __all__ = [
     "LocalCache",
     "Mask",
     "NotFoundError",
+    "NotRecordedWarning",
     "Polygon2D",
     "Polygon3D",
     "PublishedError",
@@ -109,6 +111,7 @@ _HOMES = {
     "adapters.hyperdatasets.diff": ("Diff", "DiffStats", "FrameDiff"),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
+    "adapters.hyperdatasets.writing": ("NotRecordedWarning",),
     "adapters.local_files.cache": ("LocalCache",),
     "adapters.looks.pictures": ("draw",),
     "adapters.voc.importing": ("import_voc",),

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
 from blake3 import blake3
 
 from .errors import FramelodeError, InvalidValueError
-from .frames import SingleFrame, screen
-from .groups import FrameGroup, frame_from_dict
+from .frames import SingleFrame, restore, screen, screen_one
+from .groups import FrameGroup, frame_from_dict, wrap
 from .json_values import suspicious_floats
 from .keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
 from .links import Links
 from .wire import encode_record, path_or_uri, source_uri
-
-AnyFrame = SingleFrame | FrameGroup
+from .yielded import AnyFrame, GivenIds, Yielded
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """What one encoded frame may have."""
 
 _FRAMES_AT_ONCE = 500
+_NOT_ENCODED = (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -77,6 +78,10 @@ class Encoder(Protocol):
         """Encode a batch; frames that cannot be recorded come back as refusals."""
         ...
 
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now; `encode` takes a batch of these, too."""
+        ...
+
 
 class FrameEncoder:
     """Encodes batches of frames and gives ids to those that have none.
@@ -100,9 +105,12 @@ class FrameEncoder:
         self._new_id = new_id
         self._root = check_root(root)
         self._limit = max_frame_bytes
+        self._given = GivenIds(self._make_id)
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         """Encode a batch; frames that cannot be recorded come back as refusals."""
+        if frames and isinstance(frames[0], Yielded):
+            return self._encode_yielded(frames)
         accepted: list[Any] = []
         ids: list[str] = []
         payloads: list[bytes] = []
@@ -123,6 +131,48 @@ class FrameEncoder:
                 if frame.id is None:
                     self.give_id(frame)
         return refusals
+
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now."""
+        try:
+            frame = self._frame_of(sent)
+            payload = self._encode_alone(frame)
+        except FramelodeError as error:
+            return Yielded(sent, error=str(error))
+        frame_id = self._given.take(frame) if frame is sent else frame.id or self._make_id(frame)
+        return Yielded(sent, frame, frame_id, payload)
+
+    def restored(self, some: Sequence[Any]) -> tuple[Sequence[Any], list[Refusal]]:
+        """Return the frames of a batch as they were when they were yielded: the objects themselves where they still are so."""
+        if not some or not isinstance(some[0], Yielded):
+            return some, []
+        frames = [self._restored(item) for item in some if item.frame is not None]
+        return frames, _refused(some)
+
+    def _restored(self, item: Yielded) -> AnyFrame:
+        frame = item.frame
+        if frame is not None and frame is item.sent and self._given.hand_back(frame, item.frame_id):
+            with suppress(FramelodeError):
+                if self._encode_alone(frame) == item.payload:
+                    return frame
+        return wrap(restore(item.payload, item.frame_id))
+
+    def _encode_yielded(self, some: Sequence[Yielded]) -> tuple[EncodedFrames, list[Refusal]]:
+        refusals = _refused(some)
+        ready = [item for item in some if item.frame is not None]
+        payloads = [item.payload for item in ready]
+        for index in reversed(suspicious_floats(payloads) if payloads else []):
+            try:
+                payloads[index] = self._encode_one(restore(payloads[index], ready[index].frame_id))
+            except FramelodeError as error:
+                refusals.append(Refusal(ready.pop(index).sent, str(error)))
+                del payloads[index]
+        for item in ready:
+            if item.frame is item.sent:
+                self._given.hand_back(item.sent, item.frame_id)
+        digests = [blake3(payload).digest(DIGEST_SIZE) for payload in payloads]
+        sent, ids = [item.sent for item in ready], [item.frame_id for item in ready]
+        return self._finish(sent, ids, payloads, digests), refusals
 
     def _encode_all(
         self, frames: Sequence[Any], refusals: list[Refusal]
@@ -148,9 +198,18 @@ class FrameEncoder:
             payloads = list(map(encode_record, frames))
             for index in suspicious_floats(payloads):
                 payloads[index] = self._encode_one(frames[index])
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError):
+        except _NOT_ENCODED:
             return None
         return payloads if max(map(len, payloads), default=0) <= self._limit else None
+
+    def _encode_alone(self, frame: Any) -> bytes:
+        """Encode one frame; NaN and -0.0 are left to a look at many payloads together."""
+        if type(frame) is SingleFrame and screen_one(frame):
+            with suppress(*_NOT_ENCODED):
+                payload = encode_record(frame)
+                if len(payload) <= self._limit:
+                    return payload
+        return self._encode_one(frame)
 
     def _encode_one_by_one(
         self, sent: Sequence[Any], frames: Sequence[Any], refusals: list[Refusal]
@@ -197,8 +256,15 @@ class FrameEncoder:
 
     def give_id(self, frame: AnyFrame) -> str:
         """Give a frame without an id the one that its sources give, or a new one."""
-        frame.id = frame.derive_id(self._root) or self._new_id()
+        frame.id = self._make_id(frame)
         return frame.id
+
+    def _make_id(self, frame: AnyFrame) -> str:
+        return frame.derive_id(self._root) or self._new_id()
+
+    def _frame_of(self, sent: Any) -> Any:
+        """Return the frame that something stands for."""
+        return sent
 
 
 class WireEncoder(FrameEncoder):
@@ -209,11 +275,18 @@ class WireEncoder(FrameEncoder):
         frames: list[AnyFrame] = []
         for wire in sent:
             try:
-                frames.append(frame_from_dict(wire))
+                frames.append(self._frame_of(wire))
                 readable.append(wire)
             except FramelodeError as error:
                 refusals.append(Refusal(wire, str(error)))
         return readable, frames
+
+    def _frame_of(self, sent: Any) -> AnyFrame:
+        return frame_from_dict(sent)
+
+
+def _refused(some: Sequence[Yielded]) -> list[Refusal]:
+    return [Refusal(item.sent, item.error) for item in some if item.error is not None]
 
 
 def _earlier(

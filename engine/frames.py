@@ -16,7 +16,7 @@ from .annotation_base import Annotation
 from .annotation_registry import check_type, known_annotations, own_annotations
 from .decoding import UNDECODABLE, guarded
 from .errors import InvalidValueError, UnreadableError
-from .json_values import canonical_object, is_plain_json, settle_object
+from .json_values import canonical_object, is_flat_json, is_plain_json, settle_object
 from .looks import html_of
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
 from .validation import About, count, dotted, identifier, name, refusal, shorten, whole
@@ -349,6 +349,18 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
     if not _TEXT.issuperset(map(type, chain.from_iterable(map(_get_labels, annotations)))):
         return False
     return is_plain_json([*map(_get_metadata, frames), *filter(None, map(_get_metadata, annotations))])
+
+
+def screen_one(frame: SingleFrame) -> bool:
+    """Tell the same of one frame; flat metadata, and annotations without any, take little time."""
+    metadata, annotations = _get_metadata(frame), _get_annotations(frame)
+    if not known_annotations().issuperset(map(type, annotations)):
+        return False
+    for annotation in annotations:
+        if _get_sources(annotation) or not _TEXT.issuperset(map(type, _get_labels(annotation))):
+            return False
+    plain = is_flat_json(metadata) and not any(map(_get_metadata, annotations))
+    return plain or is_plain_json([metadata, *filter(None, map(_get_metadata, annotations))])
 
 
 _decode = guarded(msgspec.msgpack.Decoder(SingleFrame).decode)

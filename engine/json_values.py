@@ -92,6 +92,11 @@ def is_plain_json(objects: list[dict[str, Any]], levels: int = MAX_DEPTH) -> boo
     return False
 
 
+def is_flat_json(held: dict[str, Any]) -> bool:
+    """Tell whether a dict consists of the exact plain types only, none of them a list or dict."""
+    return _LEAVES.issuperset(map(type, held.values())) and _TEXT.issuperset(map(type, held))
+
+
 def _canonical(value: Any, path: _Path, depth: int) -> Any:
     kind = type(value)
     if kind is str:

@@ -40,6 +40,17 @@ class Command(msgspec.Struct):
     draft_at: int = -1
     request_digest: bytes = b""
 
+    def holds(self, number: int) -> bool:
+        """Say whether a part was recorded before."""
+        return self.recorded is not None and number <= self.recorded.part
+
+    def apart(self, command_id: str) -> Command:
+        """Return a command of its own for frames of this one whose iterator raised.
+
+        A repetition of this command then finds them in the version and goes on with whole parts.
+        """
+        return msgspec.structs.replace(self, command_id=command_id, repeatable=False, recorded=None)
+
 
 class Packed(msgspec.Struct):
     """What a part comes to, decided where each key was last seen at `found`; None before the first decision."""

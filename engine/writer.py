@@ -108,7 +108,8 @@ class FrameWriter:
             encoded, refusals = encoder.encode(part)
             return WriteRequest(encoded, self._log), refusals
 
-        return self._run(version_id, frames, prepare, batch_size, command_id, on_part, append_batches)
+        items = _as_yielded(frames, encoder)
+        return self._run(version_id, items, prepare, batch_size, command_id, on_part, append_batches)
 
     def merge(
         self,
@@ -127,7 +128,8 @@ class FrameWriter:
             encoded, refusals = encoder.encode(part)
             return MergeRequest(encoded, without_fields, self._log), refusals
 
-        return self._run(version_id, frames, prepare, batch_size, command_id, on_part)
+        items = _as_yielded(frames, encoder)
+        return self._run(version_id, items, prepare, batch_size, command_id, on_part)
 
     def delete(
         self,
@@ -170,16 +172,24 @@ class FrameWriter:
         command = Command(command_id or self._new_id(), command_id is not None, recorded, size)
         if recorded is None:
             command.draft_at = self._draft_at(version_id)
+        cut: BaseException | None = None
         try:
-            for number, (part, is_last) in enumerate(_parts(items, append_batches * size)):
-                attempt = Attempt(version_id, partial(prepare, part), command, number, is_last=is_last)
-                report.include(self._write_whole(attempt))
-                report.refusals += attempt.refusals
-                if on_part:
-                    on_part(report)
+            for number, (part, is_last, cut) in enumerate(_parts(items, append_batches * size)):
+                if cut is None or not command.holds(number):
+                    own, place = (command, number) if cut is None else (command.apart(self._new_id()), 0)
+                    attempt = Attempt(version_id, partial(prepare, part), own, place, is_last=is_last)
+                    report.include(self._write_whole(attempt))
+                    report.refusals += attempt.refusals
+                    if on_part:
+                        on_part(report)
         except BaseException as error:
             _tell_of_refusals(error, report)
-            raise
+            if cut is None:
+                raise
+            raise error from cut
+        if cut is not None:
+            _tell_of_refusals(cut, report)
+            raise cut
         return report
 
     def _write_whole(self, attempt: Attempt) -> WriteReport:
@@ -194,8 +204,7 @@ class FrameWriter:
         return report
 
     def _write_part(self, attempt: Attempt) -> WriteReport:
-        recorded = attempt.command.recorded
-        if recorded is not None and attempt.number <= recorded.part:
+        if attempt.command.holds(attempt.number):
             return self._recorded_report(attempt)
         for tries in range(_TRIES):
             attempt.renew()
@@ -290,14 +299,31 @@ def _tell_of_refusals(error: BaseException, report: WriteReport) -> None:
         error.add_note(f"{failed}, the first, {shorten(refused[0].frame)}: {refused[0].error}")
 
 
-def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool]]:
-    """Cut items into parts; says of each whether it is the last, having looked at one item more."""
-    iterator = iter(items)
-    part = list(islice(iterator, size))
-    while part:
-        ahead = list(islice(iterator, 1))
-        yield part, not ahead
-        part = ahead + list(islice(iterator, size - 1)) if ahead else ahead
+def _as_yielded(frames: Iterable[Any], encoder: Encoder) -> Iterable[Any]:
+    """Keep what an iterator yields as it is then; what a list holds is there all the time, and is encoded together."""
+    return frames if isinstance(frames, list | tuple) else map(encoder.take, frames)
+
+
+def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool, BaseException | None]]:
+    """Cut items into parts; says of each whether it is the last, having asked for one item more, and what error came then.
+
+    What an iterator yielded before it raised comes as a part, too.
+    """
+    iterator, ahead = iter(items), list[Any]()
+    while True:
+        part, ahead = ahead, []
+        try:
+            part.extend(islice(iterator, size - len(part)))
+            ahead.extend(islice(iterator, 1))
+        except BaseException as error:
+            if not part:
+                raise
+            yield part, True, error
+            return
+        if part:
+            yield part, not ahead, None
+        if not ahead:
+            return
 
 
 def _check_batch_size(batch_size: int) -> int:

@@ -20,7 +20,7 @@ from .bulk import BulkContext
 from .callers import warn_caller
 from .handle import VersionHandle
 from .progress import Progress
-from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, failures_of, raise_if_refused
+from .writing import NO_OPTIONS, UPLOAD_RETRIES, Failure, Upload, raise_if_refused, warn_of_failures
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -54,6 +54,10 @@ class FrameWrites(VersionHandle):
         command_id: str | None = None,
     ) -> list[Failure]:
         """Add frames; an id that the version holds is overwritten, and `frame.id` is set where there was none.
+
+        What an iterator yields is recorded as it was when it was yielded. One object that it yields several times without
+        an id stands for several frames, and gets none. If the iterator raises, what it yielded before is recorded, then
+        its error goes on.
 
         With a destination, local files (sources, previews, masks) are uploaded first, and the frames, the objects
         passed included, then name the uploads. Content that was uploaded to the same destination before, for any
@@ -100,7 +104,8 @@ class FrameWrites(VersionHandle):
         Returns
         -------
         list of dict
-            One ``{"frame", "error", "error_type"}`` for each frame that failed; all others were added.
+            One ``{"frame", "error", "error_type"}`` for each frame that failed; all others were added. A
+            `NotRecordedWarning` counts them and shows the first.
 
         Raises
         ------
@@ -128,7 +133,7 @@ class FrameWrites(VersionHandle):
             on_part=Progress(callback, progress_report, failed_too=register_on_upload_failure),
         )
         self._refresh(refresh_version_stats, report)
-        return failures_of(report)
+        return warn_of_failures(report)
 
     def add_dicts(
         self,
@@ -155,7 +160,7 @@ class FrameWrites(VersionHandle):
         -------
         list of dict
             One ``{"frame", "error", "error_type"}`` for each dict that is no frame or was refused; all others were
-            added.
+            added. A `NotRecordedWarning` counts them and shows the first.
         """
         report = self._writer.add_dicts(
             frames,
@@ -165,7 +170,7 @@ class FrameWrites(VersionHandle):
             on_part=Progress(callback, progress_report),
         )
         self._refresh(refresh_version_stats, report)
-        return failures_of(report)
+        return warn_of_failures(report)
 
     def update_frames(
         self,

@@ -37,6 +37,10 @@ Failure = dict[str, Any]
 """``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
 
 
+class NotRecordedWarning(UserWarning):
+    """Something that was given was not recorded; the call that warns returns the details."""
+
+
 class UnknownFramesWarning(UserWarning):
     """Frames to be deleted that the version does not hold."""
 
@@ -316,6 +320,18 @@ def failures_of(report: WriteReport) -> list[Failure]:
         {"frame": refusal.frame, "error": refusal.error, "error_type": refusal.error_type}
         for refusal in report.refusals
     ]
+
+
+def warn_of_failures(report: WriteReport) -> list[Failure]:
+    """Return the refused frames, and warn of them: many callers do not look at what is returned."""
+    if report.refusals:
+        first = report.refusals[0]
+        message = (
+            f"{how_many(len(report.refusals), 'frame')} not recorded, the first, {shorten(first.frame)}: {first.error}; "
+            "the call returns all of them"
+        )
+        warn_caller(message, NotRecordedWarning)
+    return failures_of(report)
 
 
 def raise_if_refused(report: WriteReport) -> None:

@@ -20,6 +20,7 @@ from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
 from ...engine.validation import printable
 from ...engine.wire import Source, path_or_uri
 from ...engine.workers import DISK_THREADS, Workers
+from ...engine.yielded import Yielded
 from .service import MappedUploader
 from .uploader import Outcome, Uploader
 
@@ -126,9 +127,14 @@ class UploadingEncoder:
         """Ids of the frames whose last try failed."""
         return list(self._failed)
 
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now."""
+        return self._encoder.take(sent)
+
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
         """Upload and encode a batch; what is refused by either comes back as refusals."""
-        refusals = self._encoder.check(frames)
+        frames, unread = self._encoder.restored(frames)
+        refusals = unread + self._encoder.check(frames)
         refused = {id(refusal.frame) for refusal in refusals}
         # Before anything is looked up: what is deleted after that is noticed when the frames are appended.
         links = UploadLinks(self._sources, self._blobs)
