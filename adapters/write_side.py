@@ -10,7 +10,7 @@ from ..engine.commands import Commands
 from ..engine.log import Clock
 from ..engine.writer import FrameWriter
 from ..projections.blob_references import BlobNames
-from ..projections.catalog import Catalog
+from ..projections.catalog import PUBLISHED, Catalog
 from ..projections.runner import Runner
 from ..projections.states import States
 from ..projections.uploads import Uploads
@@ -50,7 +50,14 @@ class WriteSide:
         uploads: Uploads,
         join_blobs: Callable[[Marker, str], Marker],
     ) -> None:
-        self.commands = Commands(SqlFactory(log, new_id), log, aggregates, states, clock, new_id)
+        def versions_named(dataset_id: str, name: str) -> list[tuple[str, bool]]:
+            runner.catch_up(catalog)
+            with runner.store.read() as connection:
+                rows = catalog.versions(connection, dataset_id=dataset_id, name=name)
+            return [(row.version_id, row.state == PUBLISHED) for row in rows]
+
+        factory = SqlFactory(log, new_id)
+        self.commands = Commands(factory, log, aggregates, states, clock, new_id, versions_named)
         ledgers = self.commands.blob_ledger, self.commands.source_ledger
         self.writer = FrameWriter(log, states, aggregates.version, new_id, *ledgers)
         self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states, join_blobs)

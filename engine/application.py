@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ _TRIES = 1000
 
 Result = dict[str, Any]
 NewId = Callable[[], str]
+VersionsNamed = Callable[[str, str], Sequence[tuple[str, bool]]]
+"""Takes a dataset's id and a name; returns ids, and whether each version is published, without removed ones."""
 
 
 class LogApplication(Application[str]):
@@ -42,6 +44,8 @@ class LogApplication(Application[str]):
         The states of versions.
     clock, new_id : callable
         UTC microseconds; new ids of 32 hex digits.
+    versions_named : callable
+        Returns the versions that a dataset has under a name.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class LogApplication(Application[str]):
         states: VersionStates,
         clock: Clock,
         new_id: NewId,
+        versions_named: VersionsNamed,
     ) -> None:
         self._given_factory = factory
         self.record_log = log
@@ -59,6 +64,7 @@ class LogApplication(Application[str]):
         self.states = states
         self.clock = clock
         self.new_id = new_id
+        self.versions_named = versions_named
         super().__init__({})
 
     def __del__(self) -> None:
@@ -87,8 +93,16 @@ class LogApplication(Application[str]):
         request: list[Any],
         command_id: str | None,
         decide: Callable[[], tuple[Iterable[Aggregate], Result]],
+        *,
+        alone: bool = False,
     ) -> Result:
-        """Decide and save until no other writer gets in between; a command seen before is not run again."""
+        """Decide and save until no other writer gets in between; a command seen before is not run again.
+
+        Parameters
+        ----------
+        alone : bool
+            Keep other writers out from the first try on: the decision depends on streams that it does not write to.
+        """
         if command_id is not None:
             command_id = check_name(command_id, "command_id")
         digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
@@ -97,7 +111,7 @@ class LogApplication(Application[str]):
             if recorded is not None:
                 return _recorded_result(recorded, digest)
             try:
-                with patiently(self.record_log, number):
+                with patiently(self.record_log, _TRIES if alone else number):
                     aggregates, result = decide()
                     self.save(
                         *aggregates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from .aggregate import Aggregate
@@ -26,18 +27,20 @@ class VersionCommands(LogApplication):
         *,
         parent_id: str | None = None,
         description: str | None = None,
-        existing: Callable[[], str | None] = lambda: None,
+        raise_if_exists: bool = False,
         command_id: str | None = None,
     ) -> str:
-        """Create a draft: an empty root, or the child of a published version.
+        """Create a draft: an empty root, or the child of a published version; a draft of that name is returned instead.
 
         Parameters
         ----------
-        existing : callable
-            Looks for a version to return instead; asked again whenever the dataset's tree has changed.
+        raise_if_exists : bool
+            Refuse a name that a draft has, too.
 
         Raises
         ------
+        ConflictError
+            A version of the dataset has the name.
         UsageError
             The parent is a draft or belongs to another dataset.
         """
@@ -46,9 +49,10 @@ class VersionCommands(LogApplication):
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self.dataset(dataset_id)
-            found = existing()
-            if found is not None:
-                return [], {"version_id": found}
+            drafts = [other for other, published in self.versions_named(dataset.id, name) if not published]
+            if drafts and not raise_if_exists:
+                return [], {"version_id": drafts[0]}
+            self._require_free(dataset, name)
             metadata = self._parent(dataset, parent_id).metadata if parent_id else {}
             version = Version(self.new_id())
             dataset.attach(version.id, parent_id)
@@ -57,6 +61,21 @@ class VersionCommands(LogApplication):
 
         request = ["create_version", dataset_id, name, parent_id, description]
         return self.run(request, command_id, decide)["version_id"]
+
+    def _require_free(self, dataset: Dataset, name: str, own: str | None = None) -> None:
+        """Raise `ConflictError` when a version of the dataset other than `own` has a name."""
+        for version_id, published in self.versions_named(dataset.id, name):
+            if version_id != own:
+                state = "published" if published else "a draft"
+                raise ConflictError(
+                    f"dataset {shorten(dataset.name)} has a version named {shorten(name)} already, {state} (id:{version_id}): "
+                    "choose another name, or use that version by its id"
+                )
+
+    def _free_name(self, dataset: Dataset, name: str) -> str:
+        """Return a name that no version has: this one, or with a number behind it."""
+        numbered = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        return next(each for each in numbered if not self.versions_named(dataset.id, each))
 
     def _parent(self, dataset: Dataset, parent_id: str) -> Version:
         parent = self.version(parent_id)
@@ -141,6 +160,11 @@ class VersionCommands(LogApplication):
         -------
         str
             The child's id.
+
+        Raises
+        ------
+        ConflictError
+            A version of the dataset has one of the names, or both are equal.
         """
         publish_name = None if publish_name is None else check_name(publish_name, "publish name")
         child_name = None if child_name is None else check_name(child_name, "child name")
@@ -154,8 +178,12 @@ class VersionCommands(LogApplication):
             version.require_draft()
             dataset, child = self.dataset(version.dataset_id), Version(self.new_id())
             now = iso_time(self.clock())
+            wanted = publish_name or self._free_name(dataset, f"snapshot {now}")
             name = child_name or version.name
-            version.rename(publish_name or f"snapshot {now}")
+            self._require_free(dataset, wanted, own=version.id)
+            self._require_free(dataset, name, own=version.id)
+            _require_different(wanted, name)
+            version.rename(wanted)
             comment = f"published at {now} by {current_context().actor}"
             version.describe(comment if publish_comment is None else publish_comment)
             if for_publish is not None:
@@ -214,11 +242,24 @@ class VersionCommands(LogApplication):
         self.run(["set_metadata", version_id, checked], command_id, decide)
 
     def rename_version(self, version_id: str, name: str, *, command_id: str | None = None) -> None:
-        """Give a version another name, published or not: a name says nothing about the content."""
+        """Give a draft another name.
+
+        Raises
+        ------
+        PublishedError
+            The version is published: its name stays.
+        ConflictError
+            A version of the dataset has the name.
+        """
         name = check_name(name, "version name")
-        self._change_version(
-            ["rename_version", version_id, name], command_id, lambda version: version.rename(name)
-        )
+
+        def rename(version: Version) -> None:
+            version.require_draft()
+            self._require_free(self.dataset(version.dataset_id), name, own=version_id)
+            version.rename(name)
+
+        # A rename does not write to the dataset's stream, which keeps other changes of names apart.
+        self._change_version(["rename_version", version_id, name], command_id, rename, alone=True)
 
     def describe_version(self, version_id: str, description: str, *, command_id: str | None = None) -> None:
         """Replace the description of a version, published or not."""
@@ -235,7 +276,12 @@ class VersionCommands(LogApplication):
         )
 
     def _change_version(
-        self, request: list[Any], command_id: str | None, change: Callable[[Version], None]
+        self,
+        request: list[Any],
+        command_id: str | None,
+        change: Callable[[Version], None],
+        *,
+        alone: bool = False,
     ) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
             version = self.version(request[1])
@@ -243,4 +289,11 @@ class VersionCommands(LogApplication):
             change(version)
             return [version], {}
 
-        self.run(request, command_id, decide)
+        self.run(request, command_id, decide, alone=alone)
+
+
+def _require_different(published: str, child: str) -> None:
+    if published == child:
+        raise ConflictError(
+            f"the published version and its child would both be named {shorten(child)}: give one of them another name"
+        )

@@ -59,6 +59,16 @@ def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
     assert {number: printed.get(number) for number in promised} == promised
 
 
+def test_the_example_of_the_readme_runs_again_in_the_same_folder(tmp_path, monkeypatch, capsys):
+    program = examples((DOCS.parent / "README.md").read_text("utf-8"))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        names = {}
+        exec(compile(program, "README.md", "exec"), names)
+        names["engine"].close()
+    assert capsys.readouterr().out.count("{'camera': 'phone'}\n{}\n") == 3
+
+
 def test_there_are_pages_with_examples():
     assert {"pictures", "time-travel"} <= {page.stem for page in PAGES}
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...engine.context import acting
+from ...engine.errors import UsageError
+from ...engine.validation import shorten
 from .options import Actor, AddressText, DatasetText, Json, engine_of
 from .output import print_json
+
+if TYPE_CHECKING:
+    from ..connection import Engine
+    from .address import Address
 
 drafting = typer.Typer()
 
@@ -22,28 +28,48 @@ def draft(
     ],
     parent: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Published version to start from; else the draft is empty."),
+        typer.Option(metavar="ADDRESS", help="Published version to start from; else the current version."),
     ] = None,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Start without frames and without a parent.")
+    ] = False,
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Description of the draft.")] = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Create a draft: the child of a published version, or an empty one."""
+    """Create a draft: the child of the dataset's current version, with all its frames."""
     from ..hyperdatasets.version import DatasetVersion
-    from .address import Address, dataset_at, version_at
+    from .address import Address, dataset_at
     from .views import print_change, view_version
 
-    place, start = Address.parse_dataset(dataset), Address.parse(parent) if parent is not None else None
+    if empty and parent is not None:
+        raise UsageError("--empty and --parent exclude each other: give one of them")
+    place = Address.parse_dataset(dataset)
+    start = place if parent is None else Address.parse(parent)
     with engine_of(context) as engine, acting(actor):
         made = DatasetVersion.create_version(
             name,
             comment,
             dataset_id=dataset_at(engine, place).dataset_id,
-            parent_version_ids=None if start is None else [version_at(engine, start).version_id],
+            parent_version_ids=None if empty else [_parent_at(engine, start)],
             raise_if_exists=True,
         )
         shown = view_version(engine, made.version_id)
     print_json({"draft": shown}) if json else print_change("created", shown)
+
+
+def _parent_at(engine: Engine, start: Address) -> str:
+    """Return the id of the version to start from; `UsageError` when the dataset's current one is a draft."""
+    from ...projections.catalog import DRAFT
+    from .address import version_at
+
+    row = version_at(engine, start)
+    if start.version is None and start.version_id is None and row.state == DRAFT:
+        raise UsageError(
+            f"the current version of {start} is the draft {shorten(row.name)} (id:{row.version_id[:12]}), which no version can start from: "
+            "publish it first, or give --parent ADDRESS or --empty"
+        )
+    return row.version_id
 
 
 @drafting.command()

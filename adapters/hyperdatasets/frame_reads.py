@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Generator, Iterator, KeysView, Sequence
+from numbers import Real
+from typing import Any, TypeVar, overload
 
+from ...engine.errors import InvalidTypeError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup
 from ...engine.moments import Moment
+from ...engine.validation import identifier, shorten
 from .callers import warn_caller
 from .handle import VersionHandle, meant
 from .instance_or_class import instance_or_class
 from .reading import FrameReader
+
+Default = TypeVar("Default")
 
 
 class FrameReads(VersionHandle):
@@ -117,6 +122,68 @@ class FrameReads(VersionHandle):
     def __len__(self) -> int:
         """Return the number of frames."""
         return self._engine.states.current(self._row().version_id).total
+
+    def __getitem__(self, frame_id: str) -> SingleFrame | FrameGroup:
+        """Return the frame with an id; `NotFoundError` (a `KeyError`) when the version does not hold it."""
+        return FrameReader(self._engine, self._row()).one(_check_key(frame_id))
+
+    def __contains__(self, frame_id: object) -> bool:
+        """Say whether the version holds a frame with an id."""
+        return FrameReader(self._engine, self._row()).holds(_check_key(frame_id))
+
+    @overload
+    def get(self, frame_id: str) -> SingleFrame | FrameGroup | None: ...
+    @overload
+    def get(self, frame_id: str, default: Default) -> SingleFrame | FrameGroup | Default: ...
+    def get(self, frame_id: str, default: Any = None) -> Any:
+        """Return the frame with an id, `default` when the version does not hold it (ours).
+
+        Parameters
+        ----------
+        frame_id : str
+            Id of the frame; numbers become text.
+        default : any
+            What to return when there is no such frame.
+        """
+        reader, key = FrameReader(self._engine, self._row()), _check_key(frame_id)
+        return reader.one(key) if reader.holds(key) else default
+
+    def keys(self) -> KeysView[str]:
+        """Return the ids of all frames, in the order of iteration (ours)."""
+        return FrameIds(self)
+
+    __reversed__ = None  # a version has no places, only ids
+
+
+class FrameIds(KeysView[str]):
+    """The ids of a version's frames; iterating over the version itself gives frames."""
+
+    def __init__(self, version: FrameReads) -> None:
+        self._version = version
+
+    def __len__(self) -> int:
+        return len(self._version)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._version
+
+    def __iter__(self) -> Iterator[str]:
+        return (frame["id"] for frame in self._version.get_iterator(projection=["id"]))
+
+    def __repr__(self) -> str:
+        return f"FrameIds({self._version!r})"
+
+
+def _check_key(frame_id: object) -> str:
+    """Return an id; a slice or a frame is an `InvalidTypeError`, as a mapping would raise a TypeError."""
+    if isinstance(frame_id, slice):
+        raise InvalidTypeError(
+            f"a version is a mapping of frame ids and has no slices, such as {shorten(frame_id)}: "
+            "use itertools.islice(version, ...)"
+        )
+    if not isinstance(frame_id, str | Real):
+        raise InvalidTypeError(f"a frame id must be a string or a number, not {shorten(frame_id)}")
+    return identifier(frame_id, "frame_id")
 
 
 def _reader(

@@ -12,10 +12,11 @@ from ...engine.times import utc
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from ..uploads.target import UploadTarget
+from .callers import warn_caller
 from .masks import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .selection import find_dataset, find_version
 from .statistics import Statistics
-from .writing import VersionWriter
+from .writing import NotRecordedWarning, VersionWriter
 
 
 class VersionHandle:
@@ -86,7 +87,7 @@ class VersionHandle:
 
     @property
     def version_name(self) -> str:
-        """Name, not necessarily unique."""
+        """Name, unique in the dataset; logs of earlier releases may hold a name twice."""
         return self._row().name
 
     @property
@@ -134,7 +135,7 @@ class VersionHandle:
         return copy.deepcopy(self._row_in(self._engine.at(as_of)).metadata)
 
     def set_metadata(self, metadata: dict[str, Any]) -> bool:
-        """Replace the metadata as a whole; False for a published version.
+        """Replace the metadata as a whole; False, with a `NotRecordedWarning`, for a published version.
 
         Raises
         ------
@@ -143,12 +144,13 @@ class VersionHandle:
         """
         try:
             self._engine.commands.set_metadata(self._id, metadata)
-        except PublishedError:
+        except PublishedError as error:
+            warn_caller(f"the metadata was not changed: {error}", NotRecordedWarning)
             return False
         return True
 
     def set_masks_labels(self, mask_value_label_mapping: MasksLabels) -> bool:
-        """Store which labels the pixel values of masks stand for, in the metadata; False for a published version.
+        """Store which labels the pixel values of masks stand for, in the metadata; for a published version as `set_metadata`.
 
         Parameters
         ----------
@@ -173,7 +175,15 @@ class VersionHandle:
         return list(self._row().tags)
 
     def rename(self, name: str) -> None:
-        """Give the version another name, published or not: a name says nothing about the content (ours)."""
+        """Give a draft another name (ours).
+
+        Raises
+        ------
+        PublishedError
+            The version is published: its name stays.
+        ConflictError
+            Another version of the dataset has the name.
+        """
         self._engine.commands.rename_version(self._id, name)
 
     def describe(self, description: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from ...engine.encoding import check_root
-from ...engine.errors import ConflictError, UsageError
+from ...engine.errors import UsageError
 from ...engine.moments import Moment
 from ...engine.validation import items, shorten, text
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
@@ -201,11 +201,12 @@ class VersionLifecycle(VersionHandle):
         dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
         parent_id = _parent_id(engine, dataset, parent_version_ids, parent_version_names)
 
-        def existing() -> str | None:
-            return _existing_draft(engine, dataset, version_name, raise_if_exists=raise_if_exists)
-
         version_id = engine.commands.create_version(
-            dataset.dataset_id, version_name, parent_id=parent_id, description=description, existing=existing
+            dataset.dataset_id,
+            version_name,
+            parent_id=parent_id,
+            description=description,
+            raise_if_exists=raise_if_exists,
         )
         return cls.of(engine, version_id, target, root)
 
@@ -249,6 +250,8 @@ class VersionLifecycle(VersionHandle):
             The version is published already.
         FramesRejected
             Some frames that the bulk context had gathered were refused: all others are recorded, and nothing is published.
+        ConflictError
+            Another version of the dataset has one of the names, or both names are equal; nothing is published.
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
@@ -344,15 +347,3 @@ def _parents(given: list[str] | None) -> list[Any]:
     if len(parents) > 1:
         raise UsageError(f"a version has at most one parent, given in a list: {shorten(parents)}")
     return parents
-
-
-def _existing_draft(engine: Engine, dataset: DatasetRow, name: str, *, raise_if_exists: bool) -> str | None:
-    with engine.read_catalog() as connection:
-        found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=name)
-    drafts = [row for row in found if row.state == DRAFT]
-    if found and (raise_if_exists or not drafts):
-        state = "exists already" if raise_if_exists else "is published already"
-        raise ConflictError(
-            f"version {shorten(name)} of dataset {shorten(dataset.name)} {state}: choose another name"
-        )
-    return drafts[0].version_id if drafts else None

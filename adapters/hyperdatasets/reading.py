@@ -70,6 +70,10 @@ class FrameReader:
             f"version {shorten(self._version.name)} ({self._version.version_id}) has no frame {shorten(frame_id)}"
         )
 
+    def holds(self, frame_id: str) -> bool:
+        """Say whether the version holds a frame."""
+        return 0 < self._state().find_one(frame_key(frame_id)) < TOMBSTONE
+
     def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
         """Return the frames found, in the order asked; one warning counts those that are not there."""
         ids = _check_ids(frame_ids)

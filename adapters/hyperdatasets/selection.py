@@ -97,9 +97,9 @@ def find_version(
         which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
         raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{engine.when}")
     if len(found) > 1 and raise_on_multiple:
-        ids = ", ".join(row.version_id for row in found)
+        ids = ", ".join(f"id:{row.version_id}" for row in found)
         raise ConflictError(
-            f"dataset {shorten(dataset.name)} has {len(found)} versions named {shorten(version_name)}: choose one by its id, {ids}"
+            f"dataset {shorten(dataset.name)} has {len(found)} versions named {shorten(version_name)}: use one by its id, {ids}"
         )
     return found[0]
 

@@ -239,7 +239,7 @@ def test_a_version_by_id_or_the_first_digits_of_it(home):
 
 def test_ambiguous_ids_are_refused_and_listed(home):
     for number in range(20):
-        run("draft", "food", f"more {number}")
+        run("draft", "food", f"more {number}", "--empty")
     ids = [row["id"] for row in run_json("ls", "food")["versions"]]
     digit = next(digit for digit in "0123456789abcdef" if sum(i.startswith(digit) for i in ids) > 1)
     assert "versions have an id that begins with" in error_of(run("stats", f"id:{digit}", status=5))
@@ -315,17 +315,37 @@ def test_snapshot_of_a_published_version_is_a_conflict(home):
 def test_draft(home):
     child = run_json("draft", "food", "v3", "--parent", "food@v1", "--comment", "why")["draft"]
     assert (child["name"], child["description"], child["frames"], child["state"]) == ("v3", "why", 3, "draft")
-    empty = run_json("draft", "default/food", "bare")["draft"]
+    empty = run_json("draft", "default/food", "bare", "--empty")["draft"]
     assert (empty["frames"], empty["parent"]) == (0, None)
-    assert empty["id"] not in run("draft", "food", "third").stdout
+    assert empty["id"] not in run("draft", "food", "third", "--empty").stdout
+
+
+def test_draft_starts_from_the_current_version(home):
+    assert "the current version of food is the draft 'v2'" in error_of(run("draft", "food", "v3", status=2))
+    published = run_json("publish", "food@v2")["published"]
+    child = run_json("draft", "food", "v3")["draft"]
+    assert (child["parent"], child["frames"]) == (published["id"], published["frames"])
+    error = error_of(run("draft", "food", "v4", "--empty", "--parent", "food@v1", status=2))
+    assert "exclude each other" in error
+
+
+def test_a_taken_name_is_refused_at_every_door(home):
+    v1 = next(row["id"] for row in run_json("ls", "food")["versions"] if row["name"] == "v1")
+    for arguments in (
+        ("draft", "food", "v1", "--empty"),
+        ("snapshot", "food@v2", "--name", "v1"),
+        ("snapshot", "food@v2", "--name", "v3", "--child-name", "v1"),
+    ):
+        assert f"id:{v1}" in error_of(run(*arguments, status=5))
 
 
 def test_draft_refuses_a_taken_name_and_a_parent_that_can_move(home):
-    assert "choose another name" in error_of(run("draft", "food", "v2", status=5))
+    assert "choose another name" in error_of(run("draft", "food", "v2", "--empty", status=5))
     assert "is a draft: publish it first" in error_of(
         run("draft", "food", "v3", "--parent", "food@v2", status=2)
     )
     run("draft", "nope", "v3", status=4)
+    run("draft", "nope", "v3", "--empty", status=4)
 
 
 # upkeep

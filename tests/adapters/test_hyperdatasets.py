@@ -120,9 +120,11 @@ class TestSelection:
         side.publish_version()
         assert DatasetVersion.get_version(dataset_name="food") == side  # the one published last
 
-    def test_of_several_versions_with_a_name_the_newest(self, draft):
+    def test_of_several_versions_with_a_name_in_an_old_log_the_newest(self, draft, monkeypatch):
+        monkeypatch.setattr(draft._engine.commands, "versions_named", lambda *_: [])
         draft.add_frames([make(1)])
-        child = draft.create_snapshot(publish_name="same", child_name="same")
+        draft.rename("same")
+        child = DatasetVersion.create_version("same", dataset_name="food")
         assert DatasetVersion.get_version(dataset_name="food", version_name="same") == child
         with pytest.raises(ValueError, match="2 versions named 'same'"):
             DatasetVersion.get_version(dataset_name="food", version_name="same", raise_on_multiple=True)

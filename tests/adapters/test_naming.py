@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framelode import ConflictError, DatasetVersion, InvalidValueError, NotFoundError
+import framelode
+from framelode import ConflictError, DatasetVersion, InvalidValueError, NotFoundError, PublishedError
 from framelode.adapters.hyperdatasets.tags import TagFilter
 
 
@@ -59,11 +63,11 @@ class TestDatasets:
 
 
 class TestVersions:
-    def test_names_tags_and_descriptions_of_published_versions_may_change(self, dataset, engine):
+    def test_tags_and_descriptions_of_published_versions_may_change(self, dataset, engine):
         version = DatasetVersion.get_current(dataset_name="food")
+        version.rename("v1")
         version.publish_version()
         fingerprint = version.fingerprint
-        version.rename("v1")
         version.describe("the first")
         version.set_tags(["prod"])
         assert (version.version_name, version.comment, version.tags) == ("v1", "the first", ["prod"])
@@ -71,7 +75,13 @@ class TestVersions:
         topics = [
             topic for header in engine.log.headers(stream_id=version.version_id) for topic in header.topics
         ]
-        assert topics[-3:] == ["VersionRenamed", "VersionDescribed", "VersionTagged"]
+        assert topics[-3:] == ["VersionPublished", "VersionDescribed", "VersionTagged"]
+
+    def test_the_name_of_a_published_version_stays(self, dataset):
+        version = DatasetVersion.get_current(dataset_name="food")
+        version.publish_version()
+        with pytest.raises(PublishedError):
+            version.rename("v1")
 
     def test_removed_ones_are_not_found(self, dataset):
         version = DatasetVersion.create_version("v", dataset_name="food")
@@ -197,3 +207,87 @@ class TestTagFilter:
         assert [dataset.name for dataset in DatasetVersion.get_datasets()] == ["one", "two", "three"]
         assert [dataset.name for dataset in DatasetVersion.get_datasets(["a"])] == ["one", "three"]
         assert [dataset.name for dataset in DatasetVersion.get_datasets(["__$all", "a", "b"])] == ["three"]
+
+
+class TestNamesAreTakenOnce:
+    """A version's name is unique in its dataset."""
+
+    @pytest.fixture
+    def draft(self, dataset):
+        """A draft named Current beside a published version v1."""
+        return DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
+
+    @pytest.mark.parametrize(
+        "take",
+        [
+            lambda draft: draft.create_snapshot(publish_name="v1"),
+            lambda draft: draft.create_snapshot(publish_name="v2", child_name="v1"),
+            lambda draft: draft.create_snapshot(publish_name="Current"),
+            lambda draft: draft.create_snapshot(publish_name="v2", child_name="v2"),
+            lambda draft: draft.rename("v1"),
+            lambda _: DatasetVersion.create_version("v1", dataset_name="food"),
+            lambda _: DatasetVersion.create_version("Current", dataset_name="food", raise_if_exists=True),
+        ],
+    )
+    def test_a_second_one_is_refused_at_every_door(self, draft, engine, take):
+        head = engine.log.head().position
+        with pytest.raises(ConflictError, match="another name"):
+            take(draft)
+        assert engine.log.head().position == head
+
+    def test_the_error_says_how_to_name_the_version_that_has_it(self, draft):
+        v1 = DatasetVersion.get_version(dataset_name="food", version_name="v1")
+        with pytest.raises(ConflictError, match=f"named 'v1' already, published \\(id:{v1.version_id}\\)"):
+            draft.create_snapshot(publish_name="v1")
+
+    def test_names_of_removed_versions_and_of_other_datasets_are_free(self, draft):
+        DatasetVersion.create_new_dataset("other")
+        DatasetVersion.create_snapshot(dataset_name="other", publish_name="v1")
+        extra = DatasetVersion.create_version("extra", dataset_name="food")
+        DatasetVersion.remove_version(version_id=extra.version_id)
+        assert DatasetVersion.create_version("extra", dataset_name="food") != extra
+
+    def test_a_draft_may_keep_its_own_name(self, draft):
+        draft.rename("Current")
+        child = draft.create_snapshot(publish_name="Current", child_name="next")
+        assert (draft.version_name, child.version_name) == ("Current", "next")
+
+    def test_names_that_are_made_never_collide(self, draft, engine, monkeypatch):
+        monkeypatch.setattr(engine.commands, "clock", lambda: 1_800_000_000_000_000)
+        child = draft.create_snapshot()
+        child.create_snapshot()
+        assert child.version_name == f"{draft.version_name} (2)"
+
+    def test_a_log_that_holds_a_name_twice_opens_rebuilds_and_is_imported(self, tmp_path, ticks, monkeypatch):
+        with framelode.connect(tmp_path / "old", new_id=ticks.new_id) as old:
+            monkeypatch.setattr(old.commands, "versions_named", lambda *_: [])
+            DatasetVersion.create_new_dataset("food")
+            draft = DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
+            draft.create_snapshot(publish_name="v1")
+            old.rebuild()
+            old.verify()
+            old.export_log(tmp_path / "log.jsonl")
+        with framelode.connect(tmp_path / "new") as new:
+            new.import_log(tmp_path / "log.jsonl")
+            new.verify()
+            names = [version.version_name for version in DatasetVersion.get_versions("food")]
+            assert sorted(names) == ["Current", "v1", "v1"]
+            with pytest.raises(ConflictError, match="2 versions named 'v1': use one by its id, id:"):
+                DatasetVersion.get_version(dataset_name="food", version_name="v1", raise_on_multiple=True)
+            with pytest.raises(ConflictError, match="already, published"):
+                DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
+            for engine in (old, new):
+                engine.close()
+
+    def test_one_of_many_threads_gets_a_name(self, dataset, engine):
+        drafts = [DatasetVersion.create_version(f"d{number}", dataset_name="food") for number in range(4)]
+
+        def rename(draft):
+            with suppress(ConflictError):
+                draft.rename("wanted")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(rename, drafts))
+        taken = [draft.version_name for draft in drafts].count("wanted")
+        # In memory, where there is one connection, nobody can be kept out while a name is looked up.
+        assert taken == 1 if engine.log.reads_while_writing else taken >= 1
