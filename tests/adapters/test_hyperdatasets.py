@@ -172,10 +172,10 @@ class TestVersions:
         one = DatasetVersion.create_version("v", dataset_name="food", description="first")
         assert DatasetVersion.create_version("v", dataset_name="food") == one
         assert one.comment == "first"
-        with pytest.raises(ValueError, match="exists already"):
+        with pytest.raises(ValueError, match="named 'v' already, a draft"):
             DatasetVersion.create_version("v", dataset_name="food", raise_if_exists=True)
         one.publish_version()
-        with pytest.raises(ValueError, match="is published already"):
+        with pytest.raises(ValueError, match="named 'v' already, published"):
             DatasetVersion.create_version("v", dataset_name="food")
 
     def test_a_snapshot_keeps_the_id_and_returns_a_new_draft(self, draft):
