@@ -136,7 +136,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
 
     @property
     def url(self) -> str:
-        """What `connect` takes to find this engine again; with the password, if there is one."""
+        """What `connect` takes to find this engine again, without a password: another process finds its own."""
         return self.location.url
 
     @property

@@ -14,15 +14,17 @@ import msgspec
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.files import from_home, replace_file
 from ..engine.modes import file_mode, is_shared, make_folder, share
-from ..engine.validation import shorten
+from ..engine.secrets import redact_url
+from ..engine.validation import refuse_secret, shorten
 from .places import (
     LOG_SCHEMA,
     PROJECTIONS_SUFFIX,
     Place,
     PostgresPlace,
     is_postgres,
-    masked,
+    keep_password,
     postgres_place,
+    with_kept_password,
     with_password_of,
     without_password,
 )
@@ -50,6 +52,8 @@ ENVIRONMENT_URL = "FRAMELODE_URL"
 _IN_MEMORY = (IN_MEMORY, "sqlite:///:memory:")
 _MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
+_BLOBS_WAY_OUT = "leave it out, and give it to the library of the store by its environment, profile or role"
+_ENGINE_WAY_OUT = "give a folder, sqlite:///path/log.db or postgresql+psycopg://user@host/database"
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -58,7 +62,7 @@ class Location(msgspec.Struct, frozen=True):
     Attributes
     ----------
     url : str
-        What `connect` takes to find the engine again.
+        What `connect` takes to find the engine again, without a password.
     folder : Path or None
         The engine's folder; None in memory.
     log, projections : Place
@@ -82,7 +86,7 @@ class Location(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What messages call the engine: its URL without a password."""
-        return masked(self.url)
+        return self.log.name if isinstance(self.log, PostgresPlace) else self.url
 
     @property
     def is_in_memory(self) -> bool:
@@ -92,8 +96,6 @@ class Location(msgspec.Struct, frozen=True):
     @property
     def home(self) -> str:
         """What `connect` takes in another process to find the engine, without a password; empty in memory."""
-        if isinstance(self.log, PostgresPlace):
-            return without_password(self.log)
         return "" if self.is_in_memory else self.url
 
     def __repr__(self) -> str:
@@ -105,7 +107,12 @@ class Location(msgspec.Struct, frozen=True):
             check_log_id(self.folder, self.log, log_id)
 
     def remember(self, log_id: str) -> None:
-        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds."""
+        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds.
+
+        A password is kept in memory only.
+        """
+        if isinstance(self.log, PostgresPlace):
+            keep_password(self.log)
         if self.folder is None:
             return
         found = read_settings(self.folder)
@@ -170,6 +177,8 @@ def locate(
     for name, place in (("projections", projections), ("blobs", blobs)):
         if place is not None:
             _check_place(name, place)
+    if blobs is not None:
+        refuse_secret(os.fspath(blobs), "blobs", _BLOBS_WAY_OUT)
     text = os.fspath(url)
     if shared and (text in _IN_MEMORY or is_postgres(text)):
         raise UsageError("shared=True is for an engine in a folder: leave it out")
@@ -180,7 +189,8 @@ def locate(
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     if is_postgres(text):
-        return _locate_postgres(postgres_place(text), projections, blobs)
+        return _locate_postgres(postgres_place(with_kept_password(text)), projections, blobs)
+    refuse_secret(text, "the engine", _ENGINE_WAY_OUT)
     folder, log_name = _folder_of(text)
     folder = absolute(from_home(folder))
     _make_folder(folder)
@@ -260,16 +270,19 @@ def _locate_postgres(
             if "://" not in os.fspath(blobs)
             else os.fspath(blobs)
         )
-    return Location(url=log.full_url, log=log, given=given)
+    return Location(url=without_password(log), log=log, given=given)
 
 
 def _projections_setting(place: str, folder: Path) -> str:
     """Return where projections are as settings keep it: without a password."""
     if is_postgres(place):
         return without_password(postgres_place(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
+    refuse_secret(place, "projections", _ENGINE_WAY_OUT)
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
-        raise UsageError(f"projections cannot be kept in {masked(place)!r}: give a file, or a PostgreSQL URL")
+        raise UsageError(
+            f"projections cannot be kept in {redact_url(place)!r}: give a file, or a PostgreSQL URL"
+        )
     return relative(absolute(from_home(place)), folder)
 
 
@@ -340,7 +353,7 @@ def require(url: str | os.PathLike[str]) -> None:
     """Raise `UsageError` when there is no engine yet."""
     _check_place("the engine", url)
     if not exists(url):
-        name = masked(os.fspath(url))
+        name = redact_url(os.fspath(url))
         if Path(url).is_file():
             raise UsageError(f"{name} is a file: give the folder of an engine")
         raise UsageError(f"there is no engine at {name}: run `framelode init {name}`")
@@ -364,7 +377,7 @@ def _folder_of(text: str) -> tuple[Path, str | None]:
         return path.parent, path.name
     if "://" in text:
         raise UsageError(
-            f"{masked(text)} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, "
+            f"{redact_url(text)} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, "
             f"postgresql+psycopg://user@host/database, or {IN_MEMORY}"
         )
     if not text:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from ..engine.errors import UsageError
+from ..engine.secrets import redact_url, without_secrets
 
 LOG_SCHEMA = "framelode"
 PROJECTIONS_SUFFIX = "_projections"
@@ -17,9 +18,8 @@ PROJECTIONS_SUFFIX = "_projections"
 _POSTGRES = "postgresql+psycopg://"
 _SPELLINGS = (_POSTGRES, "postgresql://", "postgres://")
 _OTHER_DRIVER = re.compile(r"postgres(ql)?\+(\w+)://")
+_with_password: dict[str, str] = {}
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
-_PASSWORD = re.compile(r"^([^:/?#]+://[^:@/?]*):.*@", re.DOTALL)
-_SECRETS = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 class PostgresPlace(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class PostgresPlace(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What messages call it: the URL without the password."""
-        return masked(self.full_url)
+        return redact_url(self.full_url)
 
     def beside(self) -> PostgresPlace:
         """Return the schema of the projections of a log that is here."""
@@ -62,11 +62,6 @@ Place: TypeAlias = Path | PostgresPlace | None
 """Where a database is: a SQLite file, a PostgreSQL schema, or in memory."""
 
 
-def masked(text: str) -> str:
-    """Return a URL without its password, to be shown; any other text as it is."""
-    return _SECRETS.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
-
-
 def is_postgres(text: str) -> bool:
     """Say whether a text is the URL of a PostgreSQL database.
 
@@ -77,7 +72,7 @@ def is_postgres(text: str) -> bool:
     """
     other = _OTHER_DRIVER.match(text)
     if other and other[2] != "psycopg":
-        raise UsageError(f"{masked(text)} asks for the driver {other[2]}: write {_POSTGRES}…")
+        raise UsageError(f"{redact_url(text)} asks for the driver {other[2]}: write {_POSTGRES}…")
     return text.startswith(_SPELLINGS)
 
 
@@ -94,16 +89,16 @@ def postgres_place(text: str, schema: str = LOG_SCHEMA) -> PostgresPlace:
         _ = "," in parts.netloc or parts.port
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise UsageError(f"{masked(text)} is no URL of a database") from error
+        raise UsageError(f"{redact_url(text)} is no URL of a database") from error
     schemas = [value for name, value in given if name == "schema"]
     for value in schemas:
         if not _SCHEMA.fullmatch(value) or value.startswith("pg_"):
-            raise UsageError(f"{masked(text)}: a schema has up to 48 of a-z, 0-9 and _, not {value!r}")
+            raise UsageError(f"{redact_url(text)}: a schema has up to 48 of a-z, 0-9 and _, not {value!r}")
     if parts.fragment:
-        raise UsageError(f"{masked(text)}: write # in a URL as %23")
+        raise UsageError(f"{redact_url(text)}: write # in a URL as %23")
     rest = [(name, value) for name, value in given if name != "schema"]
     if not parts.path.strip("/") and "dbname" not in dict(rest):
-        raise UsageError(f"{masked(text)} names no database: write {_POSTGRES}user@host/database")
+        raise UsageError(f"{redact_url(text)} names no database: write {_POSTGRES}user@host/database")
     return PostgresPlace(
         urlunsplit(parts._replace(query=urlencode(rest, safe="/:,", quote_via=quote))),
         (schemas or [schema])[-1],
@@ -112,7 +107,17 @@ def postgres_place(text: str, schema: str = LOG_SCHEMA) -> PostgresPlace:
 
 def without_password(place: PostgresPlace) -> str:
     """Return the URL of a schema as settings keep it."""
-    return _PASSWORD.sub(r"\1@", _SECRETS.sub("", place.full_url))
+    return without_secrets(place.full_url)
+
+
+def keep_password(place: PostgresPlace) -> None:
+    """Keep the password of a place in memory, for this process to open the same place again."""
+    _with_password[without_password(place)] = place.full_url
+
+
+def with_kept_password(url: str) -> str:
+    """Return a URL with the password that the same place was opened with in this process, if any."""
+    return _with_password.get(url, url)
 
 
 def with_password_of(other: PostgresPlace, place: PostgresPlace) -> PostgresPlace:

@@ -13,6 +13,7 @@ from ..engine.blobs import BlobStore
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
 from ..engine.filesystems import ending_options, open_filesystem
 from ..engine.object_errors import way_out
+from ..engine.secrets import find_secret
 from ..engine.validation import shorten
 from ..engine.wire import path_or_uri
 from .connection import current_engine
@@ -48,16 +49,22 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{shown(uri)} cannot be read: {_told(error)}{way_out(uri, error)}") from error
-    except Exception as error:
+        message = f"{shown(uri)} cannot be read: {_told(error)}{way_out(uri, error)}"
+        raise UsageError(message) from cause_of(uri, error)
+    except Exception as error:  # noqa: BLE001 - it is raised again
         # Each filesystem has errors of its own.
-        raise StorageError(f"{shown(uri)} cannot be read: {_told(error)}") from error
+        raise StorageError(f"{shown(uri)} cannot be read: {_told(error)}") from cause_of(uri, error)
 
 
 def shown(uri: str) -> str:
     """Return how messages name what is at a URI: whole, unless it holds its content itself, as ``data:`` does."""
     place = path_or_uri(uri) or uri
     return repr(place) if len(place) <= _SHOWN else shorten(place)
+
+
+def cause_of(uri: str, error: Exception) -> Exception | None:
+    """Return what a message about a URI may name as its cause: nothing that could quote a secret of the URI."""
+    return None if find_secret(uri) else error
 
 
 def _told(error: Exception) -> str:

@@ -79,7 +79,7 @@ class FsspecPlace(BlobPlace):
 
     def opener(self) -> Callable[[], BlobPlace]:
         """Return what opens this place in another process."""
-        return partial(FsspecPlace, self.name, self.objects.given)
+        return partial(FsspecPlace, self.objects.url, self.objects.given)
 
     def create(self) -> Sink:
         """Begin a temporary file."""

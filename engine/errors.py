@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
+def _shown(message: str) -> str:
+    """Return a message without secrets of URLs, whatever it is made of."""
+    from .secrets import redact
+
+    return redact(message)
+
+
 class FramelodeError(Exception):
     """Base of every error that framelode raises on purpose.
 
@@ -19,6 +26,9 @@ class FramelodeError(Exception):
 
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_shown(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:
         """Return the message itself (`KeyError` would show its repr)."""
@@ -118,8 +128,8 @@ class IntegrityError(FramelodeError):
     ) -> None:
         super().__init__(message)
         self.position = position
-        self.file = file
-        self.problems = tuple(problems) or (message,)
+        self.file = None if file is None else _shown(file)
+        self.problems = tuple(map(_shown, problems or (message,)))
 
 
 class UnreadableError(IntegrityError):

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from .errors import ConflictError, NotFoundError, StorageError, UsageError
 from .modes import create_file
+from .validation import refuse_secret
 
 _BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
@@ -27,6 +28,7 @@ def path_of(path: object, what: str) -> Path:
         os.fsencode(path)
     except (ValueError, UnicodeEncodeError) as error:
         raise UsageError(f"{what} must be the path of a file, not {path!r}") from error
+    refuse_secret(os.fsdecode(path), what, "give the path of a file")
     return from_home(path)
 
 

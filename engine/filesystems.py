@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import UsageError
 from .object_errors import way_out
+from .secrets import find_secret
 
 PROTOCOLS_VARIABLE = "FRAMELODE_PROTOCOLS"
 """Names of further protocols that URLs may use, separated by commas."""
@@ -77,7 +78,9 @@ def open_filesystem(url: str, name: str, **options: Any) -> tuple[Any, str]:
         options = kind._get_kwargs_from_urls(url) | options  # noqa: SLF001 - what `url_to_fs` does
         return fsspec.filesystem(protocols[0], **options), kind._strip_protocol(url)  # noqa: SLF001
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{name} cannot be opened: {error}{way_out(url, error)}") from error
+        raise UsageError(f"{name} cannot be opened: {error}{way_out(url, error)}") from (
+            None if find_secret(url) else error
+        )
 
 
 def _protocols(url: str) -> list[str]:

@@ -20,7 +20,7 @@ from .json_values import canonical_object, is_flat_json, is_plain_json, settle_o
 from .looks import html_of
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
 from .validation import About, count, dotted, identifier, name, refusal, shorten, whole
-from .wire import Source, derive_id, encode_record, path_or_uri
+from .wire import Source, context_name, derive_id, encode_record, path_or_uri
 
 
 @final
@@ -108,7 +108,7 @@ class SingleFrame(AnnotatedRecord):
             if annotations is not None:
                 self._annotations = own_annotations(annotations, "annotations")
             if context_id is not None:
-                self._context_id = name(context_id, "context_id")
+                self._context_id = context_name(context_id, "context_id")
                 self.settle_context()
 
     @property
@@ -172,7 +172,7 @@ class SingleFrame(AnnotatedRecord):
     @context_id.setter
     def context_id(self, value: str | None) -> None:
         with About("frame", self.id):
-            self._context_id = None if value is None else name(value, "context_id")
+            self._context_id = None if value is None else context_name(value, "context_id")
         self.settle_context()
 
     def with_parts(self, sources: tuple[Source, ...], annotations: list[Any]) -> SingleFrame:

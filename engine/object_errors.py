@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 from typing import Any
 
+from .secrets import redact
+
 _TAKEN = {"PreconditionFailed", "ConditionNotMet", "BlobAlreadyExists", "412"}
 _PERMANENT_ERRNOS = {errno.EPERM, errno.EACCES, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOSPC, errno.EROFS}
 _WAITING_CODES = {"RequestTimeout", "SlowDown", "ServerBusy", "OperationTimedOut"}
@@ -49,7 +51,7 @@ def has_timed_out(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """Return what went wrong, for a message."""
     # Azure's texts go on with the whole answer.
-    text = next(iter(str(error).splitlines()), "")
+    text = redact(next(iter(str(error).splitlines()), ""))
     if any(isinstance(each, PermissionError) or _status(each) in {401, 403} for each in _chain(error)):
         return f"permission denied: {text}"
     if isinstance(error, FileNotFoundError):

@@ -14,6 +14,7 @@ from .blob_place import PlaceError
 from .errors import UsageError
 from .filesystems import asked_once, ending_options, open_filesystem
 from .object_errors import has_timed_out, is_permanent, is_taken, reason
+from .secrets import redact_url
 
 logger = logging.getLogger("framelode.objects")
 
@@ -62,7 +63,8 @@ class Objects:
         what: str = "blob store",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.name = url.rstrip("/")
+        self.url = url.rstrip("/")
+        self.name = redact_url(self.url)
         self._what = what
         self.given = filesystem
         self._sleep = sleep
@@ -103,12 +105,12 @@ class Objects:
 
     def _connect(self) -> tuple[Any, str]:
         if self.given is not None:
-            return self.given, self.given._strip_protocol(self.name)  # noqa: SLF001 - fsspec's own way to say it
-        filesystem, root = open_filesystem(self.name, f"the {self._what} {self.name}", **self._options())
+            return self.given, self.given._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to say it
+        filesystem, root = open_filesystem(self.url, f"the {self._what} {self.name}", **self._options())
         return asked_once(filesystem), root.rstrip("/")
 
     def _options(self) -> dict[str, Any]:
-        scheme = scheme_of(self.name)
+        scheme = scheme_of(self.url)
         # Others write into the same bucket: a listing that is kept says too little.
         own = {"use_listings_cache": False} if scheme in OBJECT_STORES else {}
         return own | ending_options(scheme)

@@ -10,10 +10,23 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from .errors import InvalidValueError
+from .secrets import find_secret, redact, redact_url
 
 _SIGNED = range(-(2**63), 2**63)
 
-_repr = reprlib.Repr()
+
+class _Repr(reprlib.Repr):
+    """Hides secrets of URLs before it cuts text: a part of a URL does not show what it is."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redact_url(x), level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        shown = redact(repr(x))
+        return shown if len(shown) <= self.maxother else self.repr_str(shown, level)[1:-1]
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
 _repr.maxlevel = 3
 
@@ -62,14 +75,22 @@ def shorten(value: object) -> str:
     return _repr.repr(value)
 
 
+def refuse_secret(url: str, what: str, way_out: str) -> None:
+    """Raise `InvalidValueError` for a URL that holds a password, token or signature; the message does not show it."""
+    found = find_secret(url)
+    if found is not None:
+        raise InvalidValueError(f"{what}: {shorten(url)} holds {found}, which would be stored: {way_out}")
+
+
 def how_many(number: int, noun: str) -> str:
     """Return a number and what is counted: ``1 frame``, ``2,000 frames``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: object) -> str:
-    """Return text with control characters escaped: a name can neither break a line nor drive a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    """Return text to be shown: without secrets of URLs, and with control characters escaped."""
+    shown = redact(str(text))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def text(value: object, path: str) -> str:

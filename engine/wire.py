@@ -21,12 +21,14 @@ from .decoding import UNDECODABLE, guarded
 from .errors import UnreadableError
 from .json_values import canonical_object, encode_canonical
 from .root_folder import RootFolder
-from .validation import count, fields, identifier, items, name, refusal, text, whole
+from .secrets import without_signature
+from .validation import count, fields, identifier, items, name, refusal, refuse_secret, text, whole
 
 DEFAULT_SOURCE = "default"
 """Name of the source of a frame that is no group."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_MAY_HOLD_SECRET = re.compile(r"(?!data:)[^?#@]*[?#@]", re.IGNORECASE)
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
 """What is read of a frame and never written."""
@@ -108,7 +110,7 @@ class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False
         self._metadata = canonical_object(found.get("meta"), "meta")
         self._sources = _sources_from_wire(found.get("sources", ()), found.get("timestamp"))
         if "context_id" in found:
-            self._context_id = name(found["context_id"], "context_id")
+            self._context_id = context_name(found["context_id"], "context_id")
         self.settle_context()
         if "rois" in found:
             self._annotations = _annotations_from_wire(found["rois"], self._sources)
@@ -197,7 +199,8 @@ def source_uri(value: object, path: str) -> str:
     """Return the URI of a source given as a path or URI.
 
     A path (a `Path`, or text that does not begin with a scheme of two letters or more) becomes the absolute
-    ``file://`` URI, a ``~`` at its beginning the home folder; other URIs stay as they are.
+    ``file://`` URI, a ``~`` at its beginning the home folder; other URIs stay as they are, but for a signature, which is
+    left out. One that holds another secret is refused.
     """
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str) or not given:
@@ -206,8 +209,23 @@ def source_uri(value: object, path: str) -> str:
         return _file_uri(given, path)
     local = _LOCAL.match(given)
     if local is None:
-        return text(given, path)
+        return _without_secret(text(given, path), path)
     return _file_uri(os.fsdecode(unquote_to_bytes(text(given[local.end() :], path))), path)
+
+
+def context_name(value: object, path: str) -> str:
+    """Return a context id; one that is a URL is stored as a source would be."""
+    return _without_secret(name(value, path), path)
+
+
+def _without_secret(uri: str, path: str) -> str:
+    if "://" not in uri or not _MAY_HOLD_SECRET.match(uri):
+        return uri
+    uri = without_signature(uri)
+    refuse_secret(
+        uri, path, "leave it out, and let the library of the store find it in its environment or profile"
+    )
+    return uri
 
 
 def path_or_uri(uri: str | None) -> str | None:

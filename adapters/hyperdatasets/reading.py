@@ -16,6 +16,7 @@ from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.frames import SingleFrame
 from ...engine.groups import FrameGroup, wrap, wrap_all
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
+from ...engine.secrets import without_signature
 from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
 from ...engine.wire import source_uri
@@ -172,10 +173,14 @@ def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
         pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)
     if "*" not in pattern and pattern.endswith("/"):
         pattern += "*"
-    pieces = pattern.split("*")
+    # Sources are stored without a signature; older logs hold some with it.
+    either = [each.split("*") for each in {pattern, without_signature(pattern)}]
+
+    def fits(uri: str) -> bool:
+        return any(_fits(uri, pieces) for pieces in either)
 
     def matches(uri: str) -> bool:
-        return _fits(uri, pieces) or (uri.startswith(_FILE) and "%" in uri and _fits(unquote(uri), pieces))
+        return fits(uri) or (uri.startswith(_FILE) and "%" in uri and fits(unquote(uri)))
 
     return matches
 

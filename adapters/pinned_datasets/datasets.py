@@ -24,7 +24,7 @@ from ...engine.validation import shorten
 from ...projections.pins import PinChange, WantedPins
 from .engines import ProjectEngine
 from .errors import DatasetNotFoundError
-from .families import OPTIONS, Dataset, assemble, build_dataset, check_options
+from .families import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of
 from .files import PinFiles, Stamp
 from .ledger import Ledger, state_of
 from .project import MANIFEST, Project
@@ -337,6 +337,7 @@ class Datasets(Mapping[str, Dataset]):
         self, dataset: Dataset, old: Dataset | None = None, *, added: bool = False, follow: bool = True
     ) -> bool:
         """Write a dataset and record it; False when somebody has changed what it came from."""
+        refuse_secret_of(dataset.spec)
         manifest = self._project.manifest(dataset.manifest_path)
         ledger = self._ledger()
         with self._project.writing(manifest):

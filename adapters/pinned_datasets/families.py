@@ -7,9 +7,10 @@ from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 from ...engine.errors import InvalidValueError
+from ...engine.validation import refuse_secret
 from .catalogs import check_version, find_version, name_and_version
 from .git_source import resolve_commit
-from .reach import reach_of
+from .reach import Reach, reach_of
 from .records import (
     DatachainDatasetLock,
     DatasetSpec,
@@ -23,6 +24,8 @@ from .records import (
 )
 from .sameness import is_same, rests_on_times, without_times
 from .url_source import read_url
+
+_WAY_OUT = "leave it out, and give it by a credential helper of git or an SSH key, or by the environment or profile of the store"
 
 OPTIONS = {"dvc": ("path", "rev"), "dc": ("version", "record"), "url": ()}
 """What can be given of each type, beside name and URL."""
@@ -67,7 +70,7 @@ class DVCDataset(_Family):
         rev : str, optional
             Another branch, tag or commit from now on.
         """
-        reach = reach_of(repo, _rest("dvc", kwargs))
+        reach = _reach(repo, self.spec, kwargs)
         spec = _with_rev(self.spec, rev) if rev else self.spec
         commit = resolve_commit(spec.url, spec.rev, spec.path, reach.root, reach.timeout)
         return replace(self, spec=spec, lock=DVCDatasetLock.from_dict({**spec.to_dict(), "rev_lock": commit}))
@@ -114,7 +117,7 @@ class DatachainDataset(_Family):
         version : int, optional
             Which version, from 1.
         """
-        reach = reach_of(repo, _rest("dc", kwargs))
+        reach = _reach(repo, self.spec, kwargs)
         found = find_version(self.spec.url, record, check_version(version), reach)
         lock = DatachainDatasetLock(
             name=self.spec.name,
@@ -153,7 +156,7 @@ class URLDataset(_Family):
         repo : Datasets, path or object with a root_dir
             The project.
         """
-        reach = reach_of(repo, _rest("url", kwargs))
+        reach = _reach(repo, self.spec, kwargs)
         held = self.lock
         times = held is not None and rests_on_times(held)
         meta, files = read_url(self.spec.url, reach, times=times)
@@ -195,10 +198,16 @@ def check_options(kind: str, given: Mapping[str, Any], allowed: tuple[str, ...])
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _rest(kind: str, kwargs: dict[str, Any]) -> Any:
+def refuse_secret_of(spec: Spec) -> None:
+    """Raise `InvalidValueError` for a URL that holds a secret: it is written into files that are committed."""
+    refuse_secret(spec.url, "url", _WAY_OUT)
+
+
+def _reach(repo: Any, spec: Spec, kwargs: dict[str, Any]) -> Reach:
     callback = kwargs.pop("callback", None)
-    check_options(kind, kwargs, ())
-    return callback
+    check_options(spec.type, kwargs, ())
+    refuse_secret_of(spec)
+    return reach_of(repo, callback)
 
 
 def _with_rev(spec: DVCDatasetSpec, rev: str) -> DVCDatasetSpec:

@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 from ...engine.errors import InvalidValueError, NotFoundError, StorageError, UsageError
 from ...engine.files import from_home
 from ...engine.validation import shorten
-from ..uploads.target import without_account
 from .document import parse_mapping
 from .yaml_tree import to_python
 
@@ -84,7 +83,7 @@ def resolve_commit(url: str, rev: str | None, path: str, root: Path, timeout: fl
     wanted = _checked_path(path)
     folder = _local_folder(url, root)
     if folder is not None:
-        return _resolve(_Git(folder, timeout, without_account(url), is_ours=False), rev, wanted, remote=False)
+        return _resolve(_Git(folder, timeout, url, is_ours=False), rev, wanted, remote=False)
     with _fetched(url, rev, timeout) as (git, found):
         return _resolve(git, found, wanted, remote=True, shown=rev)
 
@@ -168,9 +167,8 @@ def _leads_to(out: str, parts: Sequence[str]) -> bool:
 @contextmanager
 def _fetched(url: str, rev: str | None, timeout: float) -> Generator[tuple[_Git, str], None, None]:
     """Give a bare repository that holds a revision of a remote one, and what the revision is called there."""
-    shown = without_account(url)
     with tempfile.TemporaryDirectory(prefix="framelode-git-", ignore_cleanup_errors=True) as folder:
-        git = _Git(Path(folder), timeout, shown, is_ours=True)
+        git = _Git(Path(folder), timeout, url, is_ours=True)
         git.run("init", "--quiet", "--bare", ".")
         git.run("config", "remote.origin.url", url)
         wanted = _advertised(git, rev)
@@ -310,8 +308,8 @@ _ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
 def _reason(said: bytes) -> str:
-    """Return the line of git's words that says what went wrong, passwords left out."""
+    """Return the line of git's output that says what went wrong, without secrets."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))] or lines
     words = telling[0] if telling else "it failed without a word"
-    return shorten(re.sub(r"(\w+://)[^/\s@]*@", r"\1", words)).strip("'\"")
+    return shorten(words).strip("'\"")

@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from ...engine.pin_events import PinAdded, PinEvent, PinLocked, PinUpdated
 from ...engine.pins import PinKey, PinState
+from ...engine.secrets import redact_url
 from .families import Dataset
 from .records import URLDatasetLock
 
@@ -24,12 +25,18 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 def state_of(dataset: Dataset) -> PinState:
     """Return a dataset as events tell of it."""
-    state: PinState = {"spec": dataset.spec.to_dict()}
+    state: PinState = {"spec": _shown(dataset.spec.to_dict())}
     if dataset.lock is not None:
-        state["lock"] = dataset.lock.to_dict() if not _is_long(dataset) else _shortened(dataset, state)
+        lock = dataset.lock.to_dict() if not _is_long(dataset) else _shortened(dataset, state)
+        state["lock"] = _shown(lock)
     if dataset._invalidated:  # noqa: SLF001 - of this package
         state["invalidated"] = True
     return state
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec or lock without a secret that somebody wrote into a file."""
+    return fields | {"url": redact_url(fields["url"])} if "url" in fields else fields
 
 
 def _is_long(dataset: Dataset) -> bool:

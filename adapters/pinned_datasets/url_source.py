@@ -17,7 +17,6 @@ from ...engine.object_errors import reason, way_out
 from ...engine.validation import shorten
 from ..sources import missing
 from ..storage_urls import fsspec_url
-from ..uploads.target import without_account
 from .local_contents import local_files, local_meta
 from .reach import Reach
 from .records import FileInfo, Meta
@@ -57,7 +56,7 @@ def read_url(url: str, reach: Reach, *, times: bool = False) -> tuple[Meta, list
             return _read_local(path, reach, beat, times=times)
         return _read_remote(url, scheme, reach, beat)
 
-    return watched(read, shorten(without_account(url)), reach.timeout)
+    return watched(read, shorten(url), reach.timeout)
 
 
 def _parts(url: str, root: Path) -> tuple[str, str]:
@@ -90,7 +89,7 @@ def _read_local(path: str, reach: Reach, beat: Beat, *, times: bool) -> tuple[Me
 
 
 def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta, list[FileInfo]]:
-    shown = shorten(without_account(url))
+    shown = shorten(url)
     try:
         filesystem, path = _filesystem(url, scheme, reach.filesystems)
         store = _Store(filesystem, scheme, beat)
@@ -114,12 +113,8 @@ def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta,
 
 
 def _missing(url: str, error: FileNotFoundError) -> FramelodeError:
-    found = missing(without_account(url), error)
-    return (
-        NotFoundError(f"there is nothing at {shorten(without_account(url))}")
-        if isinstance(found, NotFoundError)
-        else found
-    )
+    found = missing(url, error)
+    return NotFoundError(f"there is nothing at {shorten(url)}") if isinstance(found, NotFoundError) else found
 
 
 def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tuple[Any, str]:
@@ -132,7 +127,7 @@ def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tupl
     options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
     if scheme in _OBJECTS | _WEB:
         options |= {"skip_instance_cache": True, "use_listings_cache": False}
-    filesystem, path = open_filesystem(fsspec_url(url), shorten(without_account(url)), **options)
+    filesystem, path = open_filesystem(fsspec_url(url), shorten(url), **options)
     if "::" not in url:  # one of a chain is for this URL alone
         held[key] = filesystem
     return filesystem, path

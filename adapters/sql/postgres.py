@@ -21,7 +21,8 @@ from sqlalchemy.pool import NullPool
 from ...engine import forks
 from ...engine.errors import FramelodeError, StorageError, UsageError
 from ...engine.log import Watch
-from ..places import PostgresPlace, masked
+from ...engine.secrets import redact
+from ..places import PostgresPlace
 from .database import Database, RetryableError
 from .postgres_checks import index_problems
 from .postgres_guards import PostgresGuards
@@ -120,6 +121,7 @@ class PostgresDatabase(Database):
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             use_native_hstore=False,
+            hide_parameters=True,
         )
         engine.dialect.type_compiler_instance = _Types(engine.dialect)
         return engine
@@ -321,7 +323,7 @@ def _parameters(place: PostgresPlace) -> dict[str, Any]:
         given = conninfo_to_dict(place.url)
     except psycopg.ProgrammingError as error:
         # libpq quotes the URL, and the password with it.
-        why = masked(str(error).strip()).replace(place.url, place.name)
+        why = redact(str(error).strip().replace(place.url, place.name))
         raise UsageError(f"{place.name} is no URL that PostgreSQL's library reads: {why}") from None
     if "PGCONNECT_TIMEOUT" not in os.environ:
         given.setdefault("connect_timeout", _CONNECT_SECONDS)

@@ -32,13 +32,7 @@ class HttpDestination(RemoteDestination):
     ----------
     root : str
         The URL, normalised and without credentials: it is recorded with the frames.
-    account : tuple of str, optional
-        User and password.
     """
-
-    def __init__(self, root: str, account: tuple[str, str] | None = None) -> None:
-        super().__init__(root)
-        self._account = account
 
     def _renew(self) -> None:
         super()._renew()
@@ -51,7 +45,6 @@ class HttpDestination(RemoteDestination):
         with self._opening:
             if self._opened is None:
                 session = requests.Session()
-                session.auth = self._account
                 # A session is shared by threads, and cookies are what they would share.
                 session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
                 for scheme in ("http://", "https://"):

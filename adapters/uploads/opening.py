@@ -9,11 +9,13 @@ from typing import Any
 
 from ...engine.errors import UsageError
 from ...engine.files import from_home
+from ...engine.secrets import redact_url
+from ...engine.validation import refuse_secret
 from ...engine.wire import path_or_uri, source_uri
 from ..storage_urls import fsspec_url
 from .destination import Destination
 from .local import LocalDestination
-from .target import without_account
+from .target import WAY_OUT
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 _FORBIDDEN = re.compile(r"[?#*\x00-\x1f\x7f]|::")
@@ -41,9 +43,10 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
     Raises
     ------
     UsageError
-        The URL is of an unknown kind or names no place, or its library is not installed.
+        The URL is of an unknown kind, names no place or holds a secret, or its library is not installed.
     """
     given = os.fspath(url)
+    refuse_secret(given, "the destination", WAY_OUT)
     matched = _URL.fullmatch(given) if given is url else None
     scheme = matched[1].lower() if matched else "file"
     if scheme == "file":
@@ -52,7 +55,7 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
     if scheme in {"http", "https"}:
         return _http(scheme, rest)
     if scheme not in _OBJECTS:
-        raise UsageError(f"{without_account(given)} is no destination for uploads: the schemes are {_KNOWN}")
+        raise UsageError(f"{redact_url(given)} is no destination for uploads: the schemes are {_KNOWN}")
     return _objects(scheme, rest)
 
 
@@ -77,7 +80,7 @@ def _objects(scheme: str, rest: str) -> Destination:
         raise UsageError(f"{scheme}:{rest} names no bucket: write {scheme}://bucket/folder")
     if scheme in {"s3", "gs", "gcs"} and "@" in place.partition("/")[0]:
         raise UsageError(
-            f"{without_account(f'{scheme}:{rest}')}: no bucket has an @ in its name; keys and secrets are taken from where "
+            f"{redact_url(f'{scheme}:{rest}')}: no bucket has an @ in its name; keys and secrets are taken from where "
             "the library of the store looks for them: environment, configuration files, roles"
         )
     _need(library, extra, scheme)
@@ -103,18 +106,16 @@ def _parts(shown: str, path: str) -> list[str]:
 
 
 def _http(scheme: str, rest: str) -> Destination:
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import urlsplit
 
-    shown = without_account(f"{scheme}:{rest}")
+    shown = redact_url(f"{scheme}:{rest}")
     parts = _parts(shown, rest.removeprefix("//").partition("/")[2])
     try:
         url = urlsplit(f"{scheme}:{rest}")
         host, port = url.hostname, url.port
     except ValueError:
         # What Python says, and what is left of the URL, may be parts of a password with a slash in it.
-        raise UsageError(
-            f"the {scheme} destination is no URL: write {scheme}://server:port/folder, a user and a password percent-encoded"
-        ) from None
+        raise UsageError(f"the {scheme} destination is no URL: write {scheme}://server:port/folder") from None
     if not host or not rest.startswith("//") or url.query or url.fragment:
         raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
     _need("requests", "http", scheme)
@@ -123,8 +124,7 @@ def _http(scheme: str, rest: str) -> Destination:
     host = f"[{host}]" if ":" in host else host
     if port not in {None, {"http": 80, "https": 443}[scheme]}:
         host = f"{host}:{port}"
-    account = (unquote(url.username), unquote(url.password or "")) if url.username else None
-    return HttpDestination("/".join((f"{scheme}://{host}", *parts)), account)
+    return HttpDestination("/".join((f"{scheme}://{host}", *parts)))
 
 
 def _need(library: str, extra: str, scheme: str) -> None:

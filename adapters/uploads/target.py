@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
@@ -15,11 +14,16 @@ from ...engine.encoding import check_root
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.files import from_home
 from ...engine.root_folder import RootFolder
-from ...engine.validation import shorten
+from ...engine.secrets import redact_url
+from ...engine.validation import refuse_secret, shorten
 from ...engine.wire import path_or_uri, source_uri
 from .destination import NAME_BYTES, is_plain, shortened
 
-_ACCOUNT = re.compile(r"//.*@", re.DOTALL)
+WAY_OUT = (
+    "leave it out, and let the library of the store find it in its environment, profile or role; that of a web server "
+    "in ~/.netrc"
+)
+"""How a secret of a destination is given."""
 
 PathLike = str | os.PathLike[str]
 NameOf = Callable[[str], str]
@@ -122,11 +126,6 @@ def encoded_part(part: str) -> str:
     return quote(os.fsencode(part), safe="")
 
 
-def without_account(url: str) -> str:
-    """Return a URL without what is before an ``@``, which may be a password: it must not get into messages."""
-    return _ACCOUNT.sub("//", url)
-
-
 def check_mapping(mapping: object) -> dict[str, str] | None:
     """Return what local paths are mapped to, from ``src_to_dst_mapping``.
 
@@ -147,18 +146,19 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
         path = path_or_uri(source_uri(source, "src_to_dst_mapping")) or ""
         if not path.startswith("/"):
             raise InvalidValueError(
-                f"src_to_dst_mapping: {shorten(without_account(path))} is not on this machine: only local files are uploaded"
+                f"src_to_dst_mapping: {shorten(redact_url(path))} is not on this machine: only local files are uploaded"
             )
         if not isinstance(target, str | os.PathLike) or not os.fspath(target):
             raise InvalidValueError(f"src_to_dst_mapping[{shorten(source)}] is no URL: {shorten(target)}")
+        refuse_secret(os.fspath(target), "src_to_dst_mapping", WAY_OUT)
         url = _target_url(path, str(os.fspath(target)))
         if taken.setdefault(url, path) != path and url != SCHEME:
             raise InvalidValueError(
-                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {without_account(url)}"
+                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {redact_url(url)}"
             )
         if checked.setdefault(path, url) != url:
             raise InvalidValueError(
-                f"src_to_dst_mapping sends {path} to two places, {without_account(checked[path])} and {without_account(url)}"
+                f"src_to_dst_mapping sends {path} to two places, {redact_url(checked[path])} and {redact_url(url)}"
             )
     return checked
 
@@ -174,7 +174,7 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
             scheme, _, rest = url.partition("://")
             place, _, name = rest.lstrip("/").partition("/")
             if not place or not name:
-                raise InvalidValueError(f"src_to_dst_mapping: {without_account(url)} names no object")
+                raise InvalidValueError(f"src_to_dst_mapping: {redact_url(url)} names no object")
             routes.setdefault(f"{scheme}://{place}", {})[path] = name
     for folder, targets in _folders_of({path: _local_path(url) for path, url in local.items()}):
         names = {path: encoded(os.path.relpath(target, folder)) for path, target in targets.items()}

@@ -269,16 +269,17 @@ class TestGit:
 
     def test_a_server_that_hangs(self, project):
         with silent_server() as host, Datasets(project, timeout=0.3) as datasets:
-            for place in ("git://", "http://user:secret@"):
-                with pytest.raises(StorageError, match=r"did not answer within 0\.3 seconds") as caught:
+            for place in ("git://", "http://"):
+                with pytest.raises(StorageError, match=r"did not answer within 0\.3 seconds"):
                     datasets.add("g", f"{place}{host}/x", "dvc")
-                assert "secret" not in str(caught.value)
         assert left_behind() == []
 
     def test_a_server_that_is_not_there_and_passwords(self, datasets):
-        with pytest.raises(StorageError, match="cannot be read") as caught:
-            datasets.add("g", "http://user:secret@127.0.0.1:9/x.git", "dvc")
-        assert "secret" not in str(caught.value)
+        with pytest.raises(StorageError, match="cannot be read"):
+            datasets.add("g", "http://user@127.0.0.1:9/x.git", "dvc")
+        with pytest.raises(InvalidValueError, match="holds a password") as caught:
+            datasets.add("g", "http://user:s3cr3t@127.0.0.1:9/x.git", "dvc")
+        assert "s3cr3t" not in str(caught.value)
 
     def test_status_when_the_source_is_gone(self, datasets, tmp_path):
         moving = GitRepository(tmp_path / "moving")
@@ -328,12 +329,12 @@ class TestWeb:
                 datasets.add("u", f"{url}/broken", "url")
 
     def test_a_server_that_hangs(self, project):
-        with silent_server() as host, Datasets(project, timeout=0.3) as datasets:
-            with pytest.raises(
-                StorageError, match=r"did not answer within 0\.3 seconds: try again"
-            ) as caught:
-                datasets.add("u", f"http://user:secret@{host}/x", "url")
-            assert "secret" not in str(caught.value)
+        with (
+            silent_server() as host,
+            Datasets(project, timeout=0.3) as datasets,
+            pytest.raises(StorageError, match=r"did not answer within 0\.3 seconds: try again"),
+        ):
+            datasets.add("u", f"http://{host}/x", "url")
         assert not (project / "dvc.yaml").exists()
 
 

@@ -508,19 +508,19 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("postgresql+asyncpg://me:secret@h/d", "asks for the driver asyncpg"),
-            ("postgresql://me:secret@h", "names no database"),
-            ("postgresql://me:secret@h/d?schema=pg_x", "a schema has up to 48"),
-            ("postgresql://me:secret@h/d?schema=a-b", "a schema has up to 48"),
-            ("postgresql://me:secret@h/d?nonsense=1", "is no URL that PostgreSQL's library reads"),
-            ("postgresql://me:secret@h:port/d", "is no URL|invalid"),
-            ("mysql://me:secret@h/d", "no engine that this framelode opens"),
+            ("postgresql+asyncpg://me:s3cr3t@h/d", "asks for the driver asyncpg"),
+            ("postgresql://me:s3cr3t@h", "names no database"),
+            ("postgresql://me:s3cr3t@h/d?schema=pg_x", "a schema has up to 48"),
+            ("postgresql://me:s3cr3t@h/d?schema=a-b", "a schema has up to 48"),
+            ("postgresql://me:s3cr3t@h/d?nonsense=1", "is no URL that PostgreSQL's library reads"),
+            ("postgresql://me:s3cr3t@h:port/d", "is no URL|invalid"),
+            ("mysql://me:s3cr3t@h/d", "no engine that this framelode opens"),
         ],
     )
     def test_one_that_cannot_be_used(self, url, message):
         with pytest.raises(UsageError, match=message) as caught:
             framelode.connect(url)
-        assert "secret" not in "".join(traceback.format_exception(caught.value))
+        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
 
     def test_a_missing_database_or_engine_is_a_usage_error(self, postgres_url):
         parts = urlsplit(postgres_url)
@@ -539,14 +539,14 @@ class TestUrls:
             assert one.log.uuid != other.log.uuid
 
     def test_a_password_is_not_written_into_settings(self, postgres_url, server, tmp_path):
-        elsewhere = postgres_url.replace("://postgres@", "://postgres:secret@") + "&schema=p"
+        elsewhere = postgres_url.replace("://postgres@", "://postgres:s3cr3t@") + "&schema=p"
         with closing(framelode.connect(postgres_url, projections=elsewhere)) as engine:
             engine.verify()
         with closing(framelode.connect(tmp_path / "folder", projections=elsewhere)) as engine:
             engine.verify()
-        assert "secret" not in str(server.execute("SELECT * FROM settings").fetchall())
+        assert "s3cr3t" not in str(server.execute("SELECT * FROM settings").fetchall())
         assert "schema=p" in (tmp_path / "folder/framelode.toml").read_text()
-        assert "secret" not in (tmp_path / "folder/framelode.toml").read_text()
+        assert "s3cr3t" not in (tmp_path / "folder/framelode.toml").read_text()
 
     def test_the_password_of_the_log_serves_for_projections_on_the_same_server(self):
         log = postgres_place("postgresql://me:pw@h/d")
@@ -656,7 +656,7 @@ def test_a_missing_driver_is_told_of(monkeypatch):
 
 
 def test_on_the_command_line(postgres_url, monkeypatch):
-    url = postgres_url.replace("://postgres@", "://postgres:secret@")
+    url = postgres_url.replace("://postgres@", "://postgres:s3cr3t@")
     printed = [run("init", url)]
     assert "made an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
     with closing(framelode.connect(url)) as engine:
@@ -665,4 +665,4 @@ def test_on_the_command_line(postgres_url, monkeypatch):
     printed += [run("init"), run("ls"), run("verify", "--json"), run("rebuild"), run("log")]
     assert "stays as it is" in printed[1].stdout
     assert "meals" in printed[2].stdout
-    assert "secret" not in "".join(done.stdout + done.stderr for done in printed)
+    assert "s3cr3t" not in "".join(done.stdout + done.stderr for done in printed)

@@ -1,0 +1,137 @@
+"""Secrets in URLs: passwords, tokens and signatures are found, removed, and left out of what is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+_NAME = re.compile(
+    r".*(?:password|passwd|passphrase|secret).*|.*(?:token|signature|credentials?|apikey|accesskey|accesskeyid|accountkey"
+    r"|privatekey|sharedkey|subscriptionkey|authkey|sessionkey)|pwd|pass|key|sig|sas|auth|authorization|bearer|jwt"
+)
+"""Names of parameters that hold a secret, in small letters without punctuation."""
+
+_SIGNATURES = (
+    ("xamz(?:signature|credential|securitytoken)", "xamz.*"),
+    ("xgoog(?:signature|credential)", "xgoog.*"),
+    ("x?oss(?:signature|credential|securitytoken|accesskeyid)", "x?oss.*|expires|signature|securitytoken"),
+    (
+        "signature|awsaccesskeyid|googleaccessid|keypairid",
+        "signature|awsaccesskeyid|googleaccessid|keypairid|policy|expires|xamzsecuritytoken",
+    ),
+    (
+        "sig",
+        "sig|sv|ss|srt|sr|sp|st|se|spr|sip|si|ses|sdd|scid|saoid|suoid|skoid|sktid|skt|ske|sks|skv|sduoid|skdutid",
+    ),
+)
+"""The parameters that each kind of signature is known by, and all that belong to it."""
+
+# The lengths are limited, so that long text without a URL is searched in linear time.
+# In fsspec's `github://owner:repository@branch` nothing is a password.
+_SCHEME = r"(?<![A-Za-z0-9+.\-])(?!(?i:github):)[A-Za-z][A-Za-z0-9+.\-]{0,30}:/+"
+# A number before a slash is a port; an address in brackets has colons of its own.
+_USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?!@|\d{{1,5}}(?:[/?#\s]|$))"
+_PASSWORD = re.compile(rf"^{_USER}.*@", re.DOTALL)
+_PASSWORD_IN_TEXT = re.compile(rf"{_USER}[^\s'\"]{{0,2000}}@")
+_TOKEN_USER = re.compile(
+    r"(https?:/+)(?=[^\s/?#:@]{1,500}:?@)(?:gh[a-z]_|github_pat_|glpat-|hf_|(?=[^@]*\d)[A-Za-z0-9_\-]{32})[^\s/?#:@]*:?@"
+)
+_KEYWORD = re.compile(
+    r"(?<![/\w])((?:ssl)?password|passwd|pwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.){0,1000}'|[^\s&;#'\")*]+)",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(r"([?&;#]|%3[FfBb]|%26|%23)([A-Za-z0-9_.\-%\[\]+]{1,200})(=|%3[Dd])([^\s&;#'\"<>]*)")
+_SEPARATORS = re.compile(r"([?#&;])")
+_CONNECTION = re.compile(r"(?:^|\s)(?:ssl)?password\s*=", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Return text, which may hold URLs, with `***` in the place of each secret of a URL in it."""
+    if "://" not in text and "=" not in text and ":/" not in text:
+        return text
+    text = _PASSWORD_IN_TEXT.sub(rf"\1:{HIDDEN}@", text)
+    text = _TOKEN_USER.sub(rf"\1{HIDDEN}@", text)
+    text = _PARAMETER.sub(_hidden, text)
+    return _KEYWORD.sub(rf"\1\2{HIDDEN}", text)
+
+
+def redact_url(url: str) -> str:
+    """Return one URL as `redact` does; its password may also hold spaces."""
+    return redact(_PASSWORD.sub(rf"\1:{HIDDEN}@", url))
+
+
+def find_secret(url: str) -> str | None:
+    """Return what the secret in a URL is called, such as ``the parameter 'token'``; None for a URL without one.
+
+    Paths of files, and ``data:`` URLs, hold none.
+    """
+    if _CONNECTION.search(url):
+        return "a password"
+    if not re.match(_SCHEME, url) and "::" not in url:
+        return None
+    if _PASSWORD.search(url) or _PASSWORD_IN_TEXT.search(url):
+        return "a password"
+    if _TOKEN_USER.search(url):
+        return "an access token"
+    named = next((piece for _, piece in _pieces(url)[1] if _is_secret(piece)), None)
+    return None if named is None else f"the parameter {unquote(named.partition('=')[0])!r}"
+
+
+def without_signature(url: str) -> str:
+    """Return a URL without the parameters of a signature for a limited time; all others stay."""
+    _, pieces = _pieces(url)
+    names = {_plain(piece) for _, piece in pieces}
+    theirs = [whole for mark, whole in _SIGNATURES if any(re.fullmatch(mark, name) for name in names)]
+    if not theirs:
+        return url
+    return without_parameters(url, lambda name: re.fullmatch("|".join(theirs), name) is not None)
+
+
+def without_parameters(url: str, is_dropped: Callable[[str], bool]) -> str:
+    """Return a URL without the parameters of some names; a function is given each name in small letters."""
+    kept, pieces = _pieces(url)
+    waiting = ""
+    for separator, piece in pieces:
+        waiting = separator if separator in "?#" or not waiting else waiting
+        if not is_dropped(_plain(piece)):
+            kept += waiting + piece
+            waiting = ""
+    return kept
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL of a database without its passwords."""
+    bare = _PASSWORD.sub(r"\1@", url)
+    return without_parameters(bare, lambda name: "password" in name or "secret" in name)
+
+
+def _pieces(url: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return what is before the query or fragment, and each separator with the parameter that follows it."""
+    found = re.search(r"[?#]", url)
+    if found is None:
+        return url, []
+    parts = _SEPARATORS.split(url[found.start() :])
+    return url[: found.start()], list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _plain(piece: str) -> str:
+    """Return the name of a parameter in small letters, its percent-encoding undone, without punctuation."""
+    name = piece.partition("=")[0]
+    for _ in range(3):
+        name = unquote(name)
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _is_secret(piece: str) -> bool:
+    _, given, value = piece.partition("=")
+    return bool(given and value) and _NAME.fullmatch(_plain(piece)) is not None
+
+
+def _hidden(found: re.Match[str]) -> str:
+    before, name, given, value = found.groups()
+    if not value or not _NAME.fullmatch(_plain(name)):
+        return found[0]
+    return f"{before}{name}{given}{HIDDEN}"
