@@ -22,7 +22,6 @@ from .places import (
     Place,
     PostgresPlace,
     is_postgres,
-    keep_password,
     postgres_place,
     with_kept_password,
     with_password_of,
@@ -52,8 +51,7 @@ ENVIRONMENT_URL = "FRAMELODE_URL"
 _IN_MEMORY = (IN_MEMORY, "sqlite:///:memory:")
 _MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
-_BLOBS_WAY_OUT = "leave it out, and give it to the library of the store by its environment, profile or role"
-_ENGINE_WAY_OUT = "give a folder, sqlite:///path/log.db or postgresql+psycopg://user@host/database"
+_WAY_OUT = "leave it out, and give it to the library of the store by its environment, profile or role"
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -107,12 +105,7 @@ class Location(msgspec.Struct, frozen=True):
             check_log_id(self.folder, self.log, log_id)
 
     def remember(self, log_id: str) -> None:
-        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds.
-
-        A password is kept in memory only.
-        """
-        if isinstance(self.log, PostgresPlace):
-            keep_password(self.log)
+        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds."""
         if self.folder is None:
             return
         found = read_settings(self.folder)
@@ -177,8 +170,6 @@ def locate(
     for name, place in (("projections", projections), ("blobs", blobs)):
         if place is not None:
             _check_place(name, place)
-    if blobs is not None:
-        refuse_secret(os.fspath(blobs), "blobs", _BLOBS_WAY_OUT)
     text = os.fspath(url)
     if shared and (text in _IN_MEMORY or is_postgres(text)):
         raise UsageError("shared=True is for an engine in a folder: leave it out")
@@ -190,7 +181,6 @@ def locate(
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     if is_postgres(text):
         return _locate_postgres(postgres_place(with_kept_password(text)), projections, blobs)
-    refuse_secret(text, "the engine", _ENGINE_WAY_OUT)
     folder, log_name = _folder_of(text)
     folder = absolute(from_home(folder))
     _make_folder(folder)
@@ -277,12 +267,9 @@ def _projections_setting(place: str, folder: Path) -> str:
     """Return where projections are as settings keep it: without a password."""
     if is_postgres(place):
         return without_password(postgres_place(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
-    refuse_secret(place, "projections", _ENGINE_WAY_OUT)
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
-        raise UsageError(
-            f"projections cannot be kept in {redact_url(place)!r}: give a file, or a PostgreSQL URL"
-        )
+        raise UsageError(f"projections cannot be kept in {place!r}: give a file, or a PostgreSQL URL")
     return relative(absolute(from_home(place)), folder)
 
 
@@ -302,14 +289,15 @@ def _check_place(name: str, place: object) -> None:
         os.fsencode(given)
     except UnicodeEncodeError as error:
         raise UsageError(f"the place of {name} is no path of this system: {shorten(place)}") from error
+    if name == "blobs" or not is_postgres(given):
+        refuse_secret(given, f"the place of {name}", _WAY_OUT)
 
 
 def find(explicit: str | None = None) -> str | None:
     """Return the URL of the engine meant: explicit, `FRAMELODE_URL`, or the nearest settings file upwards."""
     if explicit:
         return explicit
-    from_environment = os.environ.get(ENVIRONMENT_URL)
-    if from_environment:
+    if from_environment := os.environ.get(ENVIRONMENT_URL):
         return from_environment
     here = working_folder()
     for folder in (here, *here.parents):

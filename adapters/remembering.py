@@ -9,7 +9,7 @@ from ..engine.errors import UsageError
 from ..engine.keys import is_plain_id
 from ..engine.validation import shorten
 from .location import Location
-from .places import PostgresPlace
+from .places import PostgresPlace, keep_password
 
 if TYPE_CHECKING:
     from .sql.database import Database
@@ -31,6 +31,7 @@ def remember(where: Location, log: SqlLog) -> None:
         from .sql.settings import remember as remember_beside
 
         remember_beside(log.database, where.given)
+        keep_password(where.log)
     else:
         where.remember(log.uuid)
         log.on_identity = where.remember

@@ -33,7 +33,7 @@ _SIGNATURES = (
 # In fsspec's `github://owner:repository@branch` nothing is a password.
 _SCHEME = r"(?<![A-Za-z0-9+.\-])(?!(?i:github):)[A-Za-z][A-Za-z0-9+.\-]{0,30}:/+"
 # A number before a slash is a port; an address in brackets has colons of its own.
-_USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?!@|\d{{1,5}}(?:[/?#\s]|$))"
+_USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?![@:]|\d{{1,5}}(?:[/?#\s]|$))"
 _PASSWORD = re.compile(rf"^{_USER}.*@", re.DOTALL)
 _PASSWORD_IN_TEXT = re.compile(rf"{_USER}[^\s'\"]{{0,2000}}@")
 _TOKEN_USER = re.compile(

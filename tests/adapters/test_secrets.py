@@ -159,6 +159,8 @@ CASES = {
     "LocalCache.folder": lambda w, u: LocalCache(u),
     "LocalCache.known.uri": lambda w, u: w.cache().known(u),
     "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.local_files.cache.Known("0" * 64, "1")),
+    "import_voc.folder": lambda w, u: framelode.import_voc(u, "voc"),
+    "import_voc.root": lambda w, u: framelode.import_voc(w.folder, "voc", root=u),
     "Datasets.repo": lambda w, u: Datasets(u),
     "Datasets.add.url": lambda w, u: [w.noted(lambda kind=kind: w.pins.add("p", u, kind)) for kind in ("url", "dvc", "dc")],
     "Datasets.add.manifest_path": lambda w, u: w.pins.add("p", w.file, "url", manifest_path=u),
