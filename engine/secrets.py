@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote
 
 HIDDEN = "***"
+_NAMES_KEPT = 1024
 
 _NAME = re.compile(
     r".*(?:password|passwd|passphrase|secret).*|.*(?:token|signature|credentials?|apikey|accesskey|accesskeyid|accountkey"
@@ -83,11 +85,15 @@ def find_secret(url: str) -> str | None:
 def without_signature(url: str) -> str:
     """Return a URL without the parameters of a signature for a limited time; all others stay."""
     _, pieces = _pieces(url)
-    names = {_plain(piece) for _, piece in pieces}
+    theirs = _signature_of(frozenset(_plain(piece) for _, piece in pieces))
+    return url if theirs is None else without_parameters(url, lambda name: theirs.fullmatch(name) is not None)
+
+
+@lru_cache(_NAMES_KEPT)
+def _signature_of(names: frozenset[str]) -> re.Pattern[str] | None:
+    """Return the names of all parameters of the signatures that some names belong to; None without a signature."""
     theirs = [whole for mark, whole in _SIGNATURES if any(re.fullmatch(mark, name) for name in names)]
-    if not theirs:
-        return url
-    return without_parameters(url, lambda name: re.fullmatch("|".join(theirs), name) is not None)
+    return re.compile("|".join(theirs)) if theirs else None
 
 
 def without_parameters(url: str, is_dropped: Callable[[str], bool]) -> str:
@@ -119,7 +125,11 @@ def _pieces(url: str) -> tuple[str, list[tuple[str, str]]]:
 
 def _plain(piece: str) -> str:
     """Return the name of a parameter in small letters, its percent-encoding undone, without punctuation."""
-    name = piece.partition("=")[0]
+    return _plain_name(piece.partition("=")[0])
+
+
+@lru_cache(_NAMES_KEPT)
+def _plain_name(name: str) -> str:
     for _ in range(3):
         name = unquote(name)
     return re.sub(r"[^a-z0-9]", "", name.lower())
