@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .adapters.local_files.cache import LocalCache
     from .adapters.looks.pictures import draw
     from .adapters.voc.importing import import_voc
-    from .engine.annotation_base import Annotation
-    from .engine.annotation_registry import register_annotation
-    from .engine.annotations import (
+    from .engine.annotations.base import Annotation
+    from .engine.annotations.registry import register_annotation
+    from .engine.annotations.types import (
         BoundingBox2D,
         BoundingBox3D,
         ComplexPolygon2D,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
         Polygon2D,
         Polygon3D,
     )
-    from .engine.checkpoints import Checkpoint
-    from .engine.context import acting
     from .engine.errors import (
         ConcurrencyError,
         ConflictError,
@@ -46,8 +44,10 @@ if TYPE_CHECKING:
         StorageError,
         UsageError,
     )
-    from .engine.frames import SingleFrame
-    from .engine.groups import FrameGroup, frame_from_dict
+    from .engine.frames.frame_group import FrameGroup, frame_from_dict
+    from .engine.frames.single_frame import SingleFrame
+    from .engine.log.checkpoint import Checkpoint
+    from .engine.log.context import acting
     from .projections.changes import Change
 
 __version__ = "0.1.0"
@@ -115,9 +115,9 @@ _HOMES = {
     "adapters.local_files.cache": ("LocalCache",),
     "adapters.looks.pictures": ("draw",),
     "adapters.voc.importing": ("import_voc",),
-    "engine.annotation_base": ("Annotation",),
-    "engine.annotation_registry": ("register_annotation",),
-    "engine.annotations": (
+    "engine.annotations.base": ("Annotation",),
+    "engine.annotations.registry": ("register_annotation",),
+    "engine.annotations.types": (
         "BoundingBox2D",
         "BoundingBox3D",
         "ComplexPolygon2D",
@@ -130,8 +130,8 @@ _HOMES = {
         "Polygon2D",
         "Polygon3D",
     ),
-    "engine.checkpoints": ("Checkpoint",),
-    "engine.context": ("acting",),
+    "engine.log.checkpoint": ("Checkpoint",),
+    "engine.log.context": ("acting",),
     "engine.errors": (
         "ConcurrencyError",
         "ConflictError",
@@ -145,8 +145,8 @@ _HOMES = {
         "StorageError",
         "UsageError",
     ),
-    "engine.frames": ("SingleFrame",),
-    "engine.groups": ("FrameGroup", "frame_from_dict"),
+    "engine.frames.single_frame": ("SingleFrame",),
+    "engine.frames.frame_group": ("FrameGroup", "frame_from_dict"),
     "projections.changes": ("Change",),
 }
 """Which module brings which names: each is loaded when one of them is first used."""

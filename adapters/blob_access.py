@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 
 from ..engine import forks
-from ..engine.blob_commands import BlobCommands
-from ..engine.blob_marker import Marker
-from ..engine.blob_vouching import Present
-from ..engine.blobs import BlobStore, ScrubFindings
+from ..engine.blobs.commands import BlobCommands
+from ..engine.blobs.marker import Marker
+from ..engine.blobs.presence import Present
+from ..engine.blobs.scrub import ScrubFindings
+from ..engine.blobs.store import BlobStore
 from ..engine.errors import UsageError
-from ..engine.moments import describe_moment
+from ..engine.log.moments import describe_moment
 from ..projections.blob_references import BlobNames, referenced
 from ..projections.catalog import Catalog
 from ..projections.runner import Runner

@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ..engine.blob_sources import BlobSource, FileSource, Source
-from ..engine.blobs import BlobStore
-from ..engine.copier import hash_of
+from ..engine.blobs.content import BlobSource, FileSource, Source, hash_of
+from ..engine.blobs.store import BlobStore
 from ..engine.errors import FramelodeError, UsageError
-from ..engine.files import PathLike, from_home
+from ..engine.storage.atomic_files import PathLike, from_home
 from . import location
 from .connection import Engine
 from .places import is_postgres

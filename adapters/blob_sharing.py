@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from ..engine.blob_marker import LogRef, Marker, read_marker, write_marker
-from ..engine.blob_members import Member, Members
+from ..engine.blobs.marker import LogRef, Marker, read_marker, write_marker
+from ..engine.blobs.members import Member, Members
 from ..engine.errors import FramelodeError, IntegrityError, UsageError
 from . import location
 from .places import PostgresPlace, is_postgres, postgres_place, with_password_of
 
 if TYPE_CHECKING:
-    from ..engine.blobs import BlobStore
+    from ..engine.blobs.store import BlobStore
     from .connection import Engine
     from .sql.log import SqlLog
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from ..engine import forks
-from ..engine.aggregates import Aggregates
-from ..engine.encoding import MAX_FRAME_BYTES
+from ..engine.datasets.repository import Aggregates
 from ..engine.errors import UsageError
-from ..engine.log import Clock, Head, Log
-from ..engine.moments import Moment
+from ..engine.log.contract import Clock, Head, Log
+from ..engine.log.moments import Moment
 from ..engine.times import system_clock
 from ..engine.validation import shorten
+from ..engine.writes.encoder import MAX_FRAME_BYTES
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import Catalog, VersionRow
 from ..projections.history import History
@@ -27,8 +27,9 @@ from ..projections.pins import Pins
 from ..projections.runner import Runner
 from ..projections.snapshots import Snapshots
 from ..projections.states import States
-from ..projections.stats import Counts, Stats
+from ..projections.stats import Stats
 from ..projections.stores import Stores
+from ..projections.tally import Counts
 from ..projections.uploads import Uploads
 from . import current, location
 from .engine_care import EngineCare
@@ -42,7 +43,7 @@ from .sql.opening import open_database
 
 if TYPE_CHECKING:
     from ..engine.commands import Commands
-    from ..engine.writer import FrameWriter
+    from ..engine.writes.writer import FrameWriter
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
     from .moments import Moments
@@ -232,7 +233,8 @@ class Engine(EngineHistory, EngineCare, EngineStores):
 
     def dataset(self, name: str, project: str | None = None) -> Dataset:
         """Return a dataset by name; `NotFoundError` when there is none, `ConflictError` when several projects have it."""
-        from .hyperdatasets.dataset import Dataset, find_dataset
+        from .hyperdatasets.dataset import Dataset
+        from .hyperdatasets.selection import find_dataset
 
         return Dataset(self, find_dataset(self, dataset_name=name, dataset_project=project).dataset_id)
 

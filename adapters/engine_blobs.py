@@ -8,17 +8,18 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from ..engine.blob_ledger import GRACE, YOUNG
+from ..engine.blobs.ledger import GRACE, YOUNG
 from .jobs.adopting import adopted
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from ..engine.blob_gc import GcReport
-    from ..engine.blob_members import Members, References
-    from ..engine.blobs import BlobStore, ScrubFindings
-    from ..engine.files import PathLike
-    from ..engine.log import Clock
+    from ..engine.blobs.gc import GcReport
+    from ..engine.blobs.members import Members, References
+    from ..engine.blobs.scrub import ScrubFindings
+    from ..engine.blobs.store import BlobStore
+    from ..engine.log.contract import Clock
+    from ..engine.storage.atomic_files import PathLike
     from .blob_access import BlobAccess
     from .connection import Engine
     from .write_side import WriteSide
@@ -111,7 +112,7 @@ class EngineBlobs:
         ConcurrencyError
             An engine joined or left the store meanwhile: call again.
         """
-        from ..engine.blob_gc import GarbageCollection
+        from ..engine.blobs.gc import GarbageCollection
 
         commands = self._writes().commands
         with self.blob_members(join=not dry_run) as members:

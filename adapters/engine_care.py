@@ -13,9 +13,9 @@ from .sql.sqlite import SqliteDatabase
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from ..engine.checkpoints import Checkpoint
-    from ..engine.files import PathLike
-    from ..engine.log import Log
+    from ..engine.log.checkpoint import Checkpoint
+    from ..engine.log.contract import Log
+    from ..engine.storage.atomic_files import PathLike
     from ..projections.check import Findings
     from ..projections.runner import Progress, Runner
     from ..projections.snapshots import Snapshots
@@ -78,8 +78,8 @@ class EngineCare(EngineBlobs):
         key : path, optional
             Private Ed25519 key to sign it with (extra `sign`): PEM, OpenSSH, or 64 hex digits.
         """
-        from ..engine.checkpoints import checkpoint_of
-        from ..engine.signing import SigningKey
+        from ..engine.log.checkpoint import checkpoint_of
+        from ..engine.log.signing import SigningKey
 
         self.require_present()
         checkpoint = checkpoint_of(self.log, self.clock())
@@ -156,8 +156,8 @@ class EngineCare(EngineBlobs):
                     "a public key checks the signature of a checkpoint: give that, too, as against="
                 )
             return []
-        from ..engine.checkpoints import Checkpoint
-        from ..engine.signing import VerifyingKey
+        from ..engine.log.checkpoint import Checkpoint
+        from ..engine.log.signing import VerifyingKey
 
         key = None if public_key is None else VerifyingKey.load(public_key)
         checkpoint = against if isinstance(against, Checkpoint) else Checkpoint.read(against)

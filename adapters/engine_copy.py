@@ -8,15 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.blob_ledger import BlobLedger
-from ..engine.blob_marker import LogRef, Marker, read_marker
-from ..engine.blob_vouching import NothingKnown
-from ..engine.blobs import BlobStore, FileFailure
+from ..engine.blobs.ledger import BlobLedger
+from ..engine.blobs.marker import LogRef, Marker, read_marker
+from ..engine.blobs.presence import NothingKnown
+from ..engine.blobs.reports import FileFailure
+from ..engine.blobs.store import BlobStore
 from ..engine.errors import StorageError, UsageError
-from ..engine.files import PathLike
-from ..engine.log import Head
-from ..engine.log_copy import copied_head, copy_appends
-from ..engine.prefix import LogPrefix
+from ..engine.log.contract import Head
+from ..engine.log.copy import copied_head, copy_appends
+from ..engine.log.prefix import LogPrefix
+from ..engine.storage.atomic_files import PathLike
 from ..projections.blob_references import BlobNames
 from ..projections.runner import Runner
 from . import location

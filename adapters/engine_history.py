@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from ..engine.moments import Moment
+    from ..engine.log.moments import Moment
     from ..projections.changes import Change
     from ..projections.history import BatchRow, History, Wanted
     from ..projections.pins import PinChange, Pins, WantedPins

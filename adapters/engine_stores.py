@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..engine.log import Clock, Log
-    from ..engine.store_writer import StoreWriter
+    from ..engine.log.contract import Clock, Log
+    from ..engine.stores.writer import StoreWriter
     from ..projections.runner import Runner
     from ..projections.stores import Stores
     from .execution_store.reading import StoreReader
@@ -48,7 +48,7 @@ class EngineStores:
     @property
     def store_writer(self) -> StoreWriter:
         """What writes to execution stores."""
-        from ..engine.store_writer import StoreWriter
+        from ..engine.stores.writer import StoreWriter
 
         self.require_present()
         reader = self.store_reader

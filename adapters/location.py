@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from ..engine.errors import IntegrityError, UsageError
-from ..engine.files import from_home, replace_file
-from ..engine.modes import file_mode, is_shared, make_folder, share
 from ..engine.secrets import redact_url
+from ..engine.storage.atomic_files import from_home, replace_file
+from ..engine.storage.modes import file_mode, is_shared, make_folder, share
 from ..engine.validation import refuse_secret, shorten
 from .places import (
     LOG_SCHEMA,

@@ -14,21 +14,21 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine import forks
-from ..engine.aggregates import Aggregates
-from ..engine.moments import Moment, position_at
-from ..engine.prefix import LogPrefix
+from ..engine.datasets.repository import Aggregates
+from ..engine.log.moments import Moment, position_at
+from ..engine.log.prefix import LogPrefix
 from ..engine.times import microseconds, utc
 from ..projections.catalog import Catalog
 from ..projections.past import PastCounts, PastStates
 from ..projections.past_catalog import fold_catalog
 from ..projections.runner import Runner
-from ..projections.stats import Counts
+from ..projections.tally import Counts
 from .connection import Engine
 from .execution_store.past import PastStores
 from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from ..engine.blobs import BlobStore
+    from ..engine.blobs.store import BlobStore
     from ..projections.history import BatchRow, Wanted
     from ..projections.pins import PinChange, WantedPins
     from .execution_store.reading import StoreReader
@@ -163,7 +163,7 @@ class EngineAt(Engine):
     @property
     def blobs(self) -> BlobStore:
         """The store of file contents, to read from; what was deleted since the moment says so."""
-        from ..engine.past_blobs import PastBlobs
+        from ..engine.blobs.read_only import PastBlobs
 
         return PastBlobs(self.origin.blobs, self.prefix.refusal)
 

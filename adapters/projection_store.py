@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ..engine.errors import FramelodeError, IntegrityError, UsageError
-from ..engine.files import reading, replace_file
-from ..engine.modes import file_mode
+from ..engine.storage.atomic_files import reading, replace_file
+from ..engine.storage.modes import file_mode
 from ..projections.tracking import TRACKING_TABLE
 from .places import Place, PostgresPlace
 from .sql.database import Database

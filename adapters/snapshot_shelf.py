@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine.log import Log
+from ..engine.log.contract import Log
+from ..engine.storage.urls import is_object_store
 from ..projections.snapshot_table import SnapshotTable
 from ..projections.snapshots import SnapshotShelf
 from ..projections.store import Store
 from .location import Location
 from .places import PostgresPlace
-from .storage_urls import is_object_store
 
 if TYPE_CHECKING:
-    from ..engine.objects import Objects
+    from ..engine.storage.objects import Objects
 
 
 def open_shelf(where: Location, store: Store, log: Log) -> SnapshotShelf:
@@ -30,6 +30,6 @@ def open_shelf(where: Location, store: Store, log: Log) -> SnapshotShelf:
 
 
 def _objects(url: str) -> Objects:
-    from ..engine.objects import Objects
+    from ..engine.storage.objects import Objects
 
     return Objects(url, what="store of snapshots")

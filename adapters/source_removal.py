@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.errors import StorageError
-from ..engine.source_uris import canonical_uri, spellings
-from ..engine.workers import Workers
+from ..engine.parallel import Workers
+from ..engine.storage.urls import canonical_uri, spellings
 from ..projections.sources import named_among, uris_after
 from .uploads.opening import open_destination
 

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..engine.blob_uris import is_blob_uri, parse_blob_uri
-from ..engine.blobs import BlobStore
+from ..engine.blobs.store import BlobStore
+from ..engine.blobs.uris import is_blob_uri, parse_blob_uri
 from ..engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
-from ..engine.filesystems import ending_options, open_filesystem
-from ..engine.object_errors import way_out
+from ..engine.frames.source import path_or_uri
 from ..engine.secrets import find_secret
+from ..engine.storage.object_errors import way_out
+from ..engine.storage.objects import ending_options, open_filesystem
+from ..engine.storage.urls import fsspec_url
 from ..engine.validation import shorten
-from ..engine.wire import path_or_uri
 from .connection import current_engine
-from .storage_urls import fsspec_url
 
 IN_PROCESS = ("memory", "data")
 """Schemes of contents that are on no machine but this."""

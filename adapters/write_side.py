@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..engine.aggregates import Aggregates
-from ..engine.blob_marker import Marker
+from ..engine.blobs.marker import Marker
 from ..engine.commands import Commands
-from ..engine.log import Clock
-from ..engine.writer import FrameWriter
+from ..engine.datasets.repository import Aggregates
+from ..engine.log.contract import Clock
+from ..engine.writes.writer import FrameWriter
 from ..projections.blob_references import BlobNames
 from ..projections.catalog import PUBLISHED, Catalog
 from ..projections.runner import Runner

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .blob_commands import BlobCommands
-from .dataset_commands import DatasetCommands
+from .blobs.commands import BlobCommands
+from .datasets.dataset_commands import DatasetCommands
+from .datasets.version_commands import VersionCommands
 from .pins import PinCommands
-from .source_commands import SourceCommands
-from .upload_commands import UploadCommands
-from .version_commands import VersionCommands
+from .sources.deletions import SourceCommands
+from .sources.uploads import UploadCommands
 
 
 class Commands(DatasetCommands, VersionCommands, BlobCommands, UploadCommands, SourceCommands, PinCommands):

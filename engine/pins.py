@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .aggregate import Aggregate
-from .application import LogApplication, Result
-from .event import Event
-from .pin_events import PinEvent, PinInvalidated, PinObserved
+from .datasets.aggregate import Aggregate
+from .datasets.application import LogApplication, Result
+from .events.base import Event
+from .events.pins import PinEvent, PinInvalidated, PinObserved
 
 PinKey = tuple[str, str]
 """Manifest and name."""

@@ -27,7 +27,9 @@ class _Repr(reprlib.Repr):
 
 
 _repr = _Repr()
+
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
+
 _repr.maxlevel = 3
 
 
@@ -227,3 +229,34 @@ def _integral(value: object) -> int | None:
         return int(value)
     plain = float(value)
     return int(plain) if plain.is_integer() else None
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a name; `InvalidValueError` when it is empty, no string, or cannot be stored."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidValueError(f"{what} must be a string that is not empty, not {shorten(name)}")
+    # A NUL parts project and name where a dataset's name is claimed.
+    if "\0" in name:
+        raise InvalidValueError(f"{what} {shorten(name)} holds a NUL character, which names must not")
+    return check_text(name, what)
+
+
+def check_text(text: object, what: str) -> str:
+    """Return a plain text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
+    if not isinstance(text, str):
+        raise InvalidValueError(f"{what} must be a string, not {shorten(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{what} {shorten(text)} holds a lone surrogate, which cannot be stored"
+        raise InvalidValueError(message) from error
+    return str.__str__(text)  # a subclass, such as numpy's, cannot be stored
+
+
+def check_tags(tags: Iterable[str] | None) -> list[str]:
+    """Return tags as a list, each once; `InvalidValueError` for one that is no string."""
+    if tags is None:
+        return []
+    if not is_series(tags):
+        raise InvalidValueError(f"tags must be a list of strings, not {shorten(tags)}")
+    return list(dict.fromkeys(check_name(tag, "a tag") for tag in tags))

@@ -11,17 +11,17 @@ from typing import ClassVar
 import numpy as np
 import sqlalchemy as sa
 
-from ..engine.blob_uris import digests_in, digests_named
+from ..engine.blobs.uris import digests_in, digests_named
 from ..engine.errors import UnreadableError
-from ..engine.frame_batch import events_at
 from ..engine.keys import U64
-from ..engine.log import Log
-from ..engine.parts import run_ahead
-from ..engine.same_log import same_log
+from ..engine.log.contract import Log
+from ..engine.log.frame_batch import events_at
+from ..engine.log.worker_log import same_log
+from ..engine.parallel import run_ahead
 from .columns import INT64
 from .folding import OpenLog
 from .pages import Page
-from .runner import FoldedProjection
+from .projection import FoldedProjection
 from .state import live_positions
 from .states import States
 

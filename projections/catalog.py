@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import msgspec
 import sqlalchemy as sa
 
-from ..engine import events as e
+from ..engine.events import domain as e
 from .columns import INT64, from_json, text_key
 from .pages import Page
-from .runner import FoldedProjection
+from .projection import FoldedProjection
 
 DRAFT, PUBLISHED, REMOVED = "draft", "published", "removed"
 

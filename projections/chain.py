@@ -7,10 +7,10 @@ from itertools import chain
 
 import msgspec
 
-from ..engine.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
 from ..engine.errors import IntegrityError, NotFoundError
-from ..engine.events import FRAME_TOPICS, is_known_topic
-from ..engine.log import Log
+from ..engine.events.registry import FRAME_TOPICS, is_known_topic
+from ..engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
+from ..engine.log.contract import Log
 
 BEFORE_ALL = -(1 << 63) - 1
 """Less than any stored number: rows that lie before the first position are looked at, too."""

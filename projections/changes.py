@@ -10,18 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.batch import BatchHeader, Body
-from ..engine.context import decode_context
 from ..engine.decoding import guarded
 from ..engine.errors import UnreadableError
-from ..engine.event_batch import unpack_states
-from ..engine.events import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
-from ..engine.frame_batch import FrameChange, changes_at, decode_change, event_in, not_before
-from ..engine.frames import decode_record
+from ..engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
+from ..engine.events.stores import KeySet, StoreCreated
+from ..engine.frames.single_frame import decode_record
 from ..engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
-from ..engine.log import Log
-from ..engine.store_events import KeySet, StoreCreated
-from ..engine.store_values import decode_value, json_form
+from ..engine.log.batch import BatchHeader, Body
+from ..engine.log.context import decode_context
+from ..engine.log.contract import Log
+from ..engine.log.event_batch import unpack_states
+from ..engine.log.frame_batch import FrameChange, changes_at, decode_change, event_in, not_before
+from ..engine.stores.values import decode_value, json_form
 from ..engine.times import utc
 from ..engine.validation import printable
 from .history import BatchRow, Wanted

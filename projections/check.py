@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ..engine.events import VersionCreated, VersionPublished
-from ..engine.log import Log
-from ..engine.parts import run_ahead
-from ..engine.same_log import require_read, same_log
+from ..engine.events.domain import VersionCreated, VersionPublished
+from ..engine.log.contract import Log
+from ..engine.log.worker_log import require_read, same_log
+from ..engine.parallel import run_ahead
 from .chain import BEFORE_ALL, Chain, ChainPart
 from .check_states import check_states
 from .examine import Examined, examine

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from ..engine.events import VersionCreated, VersionPublished
-from ..engine.log import Log
-from ..engine.parts import run_ahead
-from ..engine.same_log import same_log
+from ..engine.events.domain import VersionCreated, VersionPublished
+from ..engine.log.contract import Log
+from ..engine.log.worker_log import same_log
+from ..engine.parallel import run_ahead
 from .chain import problem
 from .fingerprint import fingerprint
 from .folding import OpenLog

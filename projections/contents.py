@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block
-from ..engine.collector import collector_paused
 from ..engine.decoding import UNDECODABLE, guarded
 from ..engine.errors import IntegrityError
-from ..engine.events import DatasetCreated, VersionCreated
-from ..engine.frame_batch import NIL, FrameChange, decode_change
+from ..engine.events.domain import DatasetCreated, VersionCreated
 from ..engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, Rows, frame_key, read_rows
-from ..engine.log import Log
+from ..engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block
+from ..engine.log.contract import Log
+from ..engine.log.decoding import collector_paused
+from ..engine.log.frame_batch import NIL, FrameChange, decode_change
 from .chain import problem
 from .frames import unreadable
 from .pages import Page

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ..engine.errors import IntegrityError
-from ..engine.events import VersionCreated, VersionPublished
-from ..engine.log import Log
+from ..engine.events.domain import VersionCreated, VersionPublished
+from ..engine.log.contract import Log
 from .chain import ChainPart, ChainWalk
 from .contents import content_problems, key_problems
 from .folding import OpenLog, Stretch, fold_page

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ..engine.log import Log
-from ..engine.parts import run_ahead
+from ..engine.log.contract import Log
+from ..engine.parallel import run_ahead
 from .pages import Page, read_pages
 from .projection import FoldedProjection
 

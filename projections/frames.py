@@ -11,15 +11,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.batch import Block, Body
-from ..engine.collector import collector_paused
 from ..engine.decoding import UNDECODABLE, Position, guarded
 from ..engine.errors import IntegrityError, UnreadableError
-from ..engine.frame_batch import decode_change, event_in
-from ..engine.frames import SingleFrame, decode_record
+from ..engine.frames.record import put_id
+from ..engine.frames.single_frame import SingleFrame, decode_record
 from ..engine.keys import KEY_SIZE, U64, key_bytes, read_rows
-from ..engine.log import Log
-from ..engine.wire import put_id
+from ..engine.log.batch import Block, Body
+from ..engine.log.contract import Log
+from ..engine.log.decoding import collector_paused
+from ..engine.log.frame_batch import decode_change, event_in
 from .state import State
 
 _BATCHES_AT_ONCE = 8

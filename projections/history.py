@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import msgspec
 import sqlalchemy as sa
 
-from ..engine.batch import FRAMES_SCHEMA, BatchHeader
-from ..engine.events import FRAME_TOPICS, DatasetCreated, VersionCreated
+from ..engine.events.domain import DatasetCreated, VersionCreated
+from ..engine.events.registry import FRAME_TOPICS
 from ..engine.keys import Operation
+from ..engine.log.batch import FRAMES_SCHEMA, BatchHeader
 from .columns import INT64, from_json, text_key
 from .pages import Page
 from .projection import FoldedProjection

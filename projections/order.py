@@ -11,9 +11,9 @@ import numpy as np
 
 from ..engine.decoding import LARGEST_INTEGER, UNDECODABLE, guarded
 from ..engine.errors import UnreadableError
-from ..engine.frame_batch import FrameChange, decode_change, events_at, row_id
 from ..engine.keys import U64
-from ..engine.log import Log
+from ..engine.log.contract import Log
+from ..engine.log.frame_batch import FrameChange, decode_change, events_at, row_id
 from .state import State
 
 _POSITIONS_AT_ONCE = 1 << 14

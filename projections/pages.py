@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TypeVar, overload
 
-from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
 from ..engine.errors import IntegrityError, UnreadableError
-from ..engine.event_batch import unpack_states
-from ..engine.events import Event, decode_event, is_known_topic
+from ..engine.events.base import Event
+from ..engine.events.registry import decode_event, is_known_topic
 from ..engine.keys import Rows, read_rows
-from ..engine.log import Log, StreamRows
+from ..engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block, Body
+from ..engine.log.contract import Log, StreamRows
+from ..engine.log.event_batch import unpack_states
 
 PAGE_EVENTS = 50_000
 _KEPT_BYTES = 64 * 1024 * 1024

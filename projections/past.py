@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..engine import forks
-from ..engine.batch import FRAMES_SCHEMA, BatchHeader
 from ..engine.errors import StorageError
-from ..engine.log import Log
-from ..engine.prefix import LogPrefix
+from ..engine.log.batch import FRAMES_SCHEMA, BatchHeader
+from ..engine.log.contract import Log
+from ..engine.log.prefix import LogPrefix
 from .fingerprint import Fingerprint
 from .pages import Page, gathered
 from .runner import Runner

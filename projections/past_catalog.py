@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
-from ..engine.prefix import LogPrefix
+from ..engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
+from ..engine.log.prefix import LogPrefix
 from .catalog import CATALOG_TOPICS, Catalog, CatalogChanges, VersionRow
 from .pages import Page
 from .store import Store

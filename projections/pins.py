@@ -10,9 +10,9 @@ import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 
-from ..engine.batch import BatchHeader
-from ..engine.events import subject_and_kind
-from ..engine.pin_events import PIN_EVENTS, PinEvent
+from ..engine.events.pins import PIN_EVENTS, PinEvent
+from ..engine.events.registry import subject_and_kind
+from ..engine.log.batch import BatchHeader
 from ..engine.times import utc
 from .columns import INT64, from_json
 from .pages import Page

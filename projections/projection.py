@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from blake3 import blake3
 
 from ..engine.errors import UsageError
-from ..engine.log import Log
+from ..engine.log.contract import Log
 from .pages import Page
 
 _BESIDE = "_rebuild"

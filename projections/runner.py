@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from ..engine import forks
 from ..engine.errors import IntegrityError, UsageError
-from ..engine.log import Head, Log
-from ..engine.same_log import require_read, same_log
+from ..engine.log.contract import Head, Log
+from ..engine.log.worker_log import require_read, same_log
 from .pages import Page, read_pages
 from .projection import FoldedProjection, Projection
 from .store import Store

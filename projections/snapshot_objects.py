@@ -10,9 +10,10 @@ from urllib.parse import quote, unquote
 import msgspec
 from blake3 import blake3
 
-from ..engine.blob_place import DERIVED, PlaceError
-from ..engine.log import Log
-from ..engine.objects import Objects
+from ..engine.blobs.backend import DERIVED
+from ..engine.log.contract import Log
+from ..engine.storage.base import PlaceError
+from ..engine.storage.objects import Objects
 from .snapshots import MINIMUM_EVENTS, Kept, Snapshot, SnapshotShelf
 
 logger = logging.getLogger("framelode.states")

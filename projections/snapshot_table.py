@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..engine.log import Log
+from ..engine.log.contract import Log
 from .columns import INT64
 from .snapshots import Kept, Snapshot, SnapshotShelf
 from .store import Store

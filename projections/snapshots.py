@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..engine.errors import NotFoundError
 from ..engine.keys import U64
-from ..engine.log import Log
+from ..engine.log.contract import Log
 from .state import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
 
 logger = logging.getLogger("framelode.states")

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
-from ..engine.batch import FRAMES_SCHEMA
-from ..engine.frame_batch import decode_change
-from ..engine.frames import SingleFrame, decode_record
+from ..engine.frames.single_frame import SingleFrame, decode_record
 from ..engine.keys import frame_keys, key_columns
-from ..engine.log import Log
+from ..engine.log.batch import FRAMES_SCHEMA
+from ..engine.log.contract import Log
+from ..engine.log.frame_batch import decode_change
 from .frames import read_records
 from .state import TOMBSTONE, live_positions
 from .states import States

@@ -13,7 +13,7 @@ import numpy as np
 from ..engine import forks
 from ..engine.errors import NotFoundError, StorageError, UsageError
 from ..engine.keys import ROW, U64, Rows, read_rows
-from ..engine.log import Log, StreamRows
+from ..engine.log.contract import Log, StreamRows
 from .fingerprint import Fingerprint, fingerprint
 from .pages import gathered
 from .snapshots import Snapshots

@@ -9,10 +9,10 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine.errors import UnreadableError
-from ..engine.events import VersionCreated
+from ..engine.events.domain import VersionCreated
 from .columns import BadValueError, text_key
 from .pages import Page
-from .runner import FoldedProjection
+from .projection import FoldedProjection
 from .tally import (
     ANNOTATED,
     CONTENT_TYPE,

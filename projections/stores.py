@@ -10,14 +10,14 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from ..engine.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ..engine.decoding import UNDECODABLE, guarded
 from ..engine.errors import UnreadableError
-from ..engine.event_batch import unpack_states
-from ..engine.prefix import LogPrefix
-from ..engine.store_events import STORE_EVENTS, STORE_TOPICS, StoreEvent
-from ..engine.store_names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
-from ..engine.store_state import Document, Key, Patch, StoreChange, StoreChanges
+from ..engine.events.stores import STORE_EVENTS, STORE_TOPICS, StoreEvent
+from ..engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ..engine.log.event_batch import unpack_states
+from ..engine.log.prefix import LogPrefix
+from ..engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
+from ..engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
 from .bulk import BulkInsert
 from .columns import INT64, BadValueError, Bytes
 from .pages import Page, cut_pages, readable_event

@@ -10,12 +10,12 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from ..engine.batch import Block
-from ..engine.collector import collector_paused
 from ..engine.decoding import UNDECODABLE, Position, guarded
 from ..engine.errors import UnreadableError
-from ..engine.frame_batch import events_at
-from ..engine.log import Log
+from ..engine.log.batch import Block
+from ..engine.log.contract import Log
+from ..engine.log.decoding import collector_paused
+from ..engine.log.frame_batch import events_at
 
 TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
     "total",

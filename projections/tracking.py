@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine.errors import IntegrityError, NotFoundError, UsageError
-from ..engine.log import Log
+from ..engine.log.contract import Log
 from .columns import INT64
 from .projection import Projection
 

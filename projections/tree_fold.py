@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from ..engine.events import VersionCreated
-from ..engine.log import Log
+from ..engine.events.domain import VersionCreated
+from ..engine.log.contract import Log
 from .chain import problem
 from .fingerprint import Fingerprint
 from .state import NO_BATCHES, State

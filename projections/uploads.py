@@ -8,14 +8,14 @@ from typing import ClassVar, TypeVar
 
 import sqlalchemy as sa
 
-from ..engine.events import (
+from ..engine.events.domain import (
     FilesUploaded,
     SourcesCondemned,
     SourcesDeleted,
     SourcesRestored,
     UploadedFile,
 )
-from ..engine.source_uris import spellings
+from ..engine.storage.urls import spellings
 from .bulk import BulkInsert
 from .columns import INT64, text_key
 from .pages import Page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from framelode.engine.events import _EVENTS
+from framelode.engine.events.registry import _EVENTS
 
 
 def test_every_event_is_described():

@@ -13,7 +13,7 @@ from .options import Json, engine_of
 from .output import print_json, say
 
 if TYPE_CHECKING:
-    from ...engine.checkpoints import Checkpoint
+    from ...engine.log.checkpoint import Checkpoint
 
 checkpoints = typer.Typer(no_args_is_help=True)
 

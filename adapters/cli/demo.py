@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.errors import IntegrityError, PublishedError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from ..connection import Engine, connect
 from ..hyperdatasets.selection import find_version
 from ..hyperdatasets.version import DatasetVersion

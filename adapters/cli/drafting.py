@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...engine.context import acting
 from ...engine.errors import UsageError
+from ...engine.log.context import acting
 from ...engine.validation import shorten
 from .options import Actor, AddressText, DatasetText, Json, engine_of
 from .output import print_json

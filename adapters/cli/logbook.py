@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from ...engine.context import decode_context
-from ...engine.events import subject_and_kind
-from ...engine.moments import Moment
+from ...engine.events.registry import subject_and_kind
+from ...engine.log.context import decode_context
+from ...engine.log.moments import Moment
 from ...engine.pins import is_pins_stream
-from ...engine.store_names import STREAM_PREFIX, StoreId
+from ...engine.stores.names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
 from ...projections.changes import Change
 from ...projections.history import BatchRow

@@ -14,7 +14,7 @@ from ...engine.errors import UsageError
 from .. import location
 
 if TYPE_CHECKING:
-    from ...engine.moments import Moment
+    from ...engine.log.moments import Moment
     from ..connection import Engine
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d+)?)([smhdw])")
@@ -88,7 +88,7 @@ def moment_of(text: str | None) -> Moment | None:
     """Return the moment that an option gives."""
     if text is None:
         return None
-    from ...engine.moments import parse_moment
+    from ...engine.log.moments import parse_moment
 
     return parse_moment(text)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...engine.errors import ConflictError, UsageError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from ..looks.pictures import draw
 
 

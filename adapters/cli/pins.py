@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.context import acting
 from ...engine.errors import NotFoundError, StorageError
+from ...engine.log.context import acting
 from .. import location
 from .options import Actor, AsOf, By, Json, Since, Until, moment_of
 from .output import counted, note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
-    from ..pinned_datasets import Dataset, Datasets
+    from ..pinned_datasets.datasets import Datasets
+    from ..pinned_datasets.families import Dataset
 
 pins = typer.Typer(no_args_is_help=True)
 
@@ -225,7 +226,7 @@ def _project(
 ) -> Generator[Datasets, None, None]:
     """Give the datasets of the project meant, recorded in the engine meant; else in the project's own."""
     from ..connection import current_engine
-    from ..pinned_datasets import Datasets
+    from ..pinned_datasets.datasets import Datasets
 
     url = location.find(context.obj)
     with ExitStack() as opened, acting(actor):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...engine.context import acting
+from ...engine.log.context import acting
 from .options import Actor, Json, engine_of
 from .output import note, print_json, progress_bar, say
 

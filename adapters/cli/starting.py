@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ...engine.context import acting
 from ...engine.errors import IntegrityError, UsageError
+from ...engine.log.context import acting
 from .. import location
 from .options import Actor, Json, Project, engine_of
 from .output import note, print_json, progress_bar, say
@@ -119,9 +119,9 @@ def import_voc(
     json: Json = False,
 ) -> None:
     """Record the frames of a Pascal VOC folder in a draft, by reference or with --copy, and list what is flawed."""
-    from ...engine.encoding import check_root
-    from ..voc import VocFolder
+    from ...engine.writes.encoder import check_root
     from ..voc.importing import VocOptions, context_of, find_target, record_voc
+    from ..voc.reader import VocFolder
     from .views import view_version
     from .voc import json_of, line_of, note_problems
 

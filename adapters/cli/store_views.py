@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ...engine.errors import NotFoundError
-from ...engine.store_values import json_form
+from ...engine.stores.values import json_form
 from ..connection import Engine
 from ..execution_store.documents import KeyDocument, StoreDocument
 from ..execution_store.engine_repo import EngineStoreRepo

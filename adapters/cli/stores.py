@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.context import acting
 from ...engine.errors import InvalidValueError, NotFoundError
+from ...engine.log.context import acting
 from .options import Actor, AsOf, Json, engine_of, span_of
 from .output import print_json, say
 
@@ -148,7 +148,7 @@ def history(
 
 
 def _parse(text: str) -> Any:
-    from ...engine.store_values import from_json_form
+    from ...engine.stores.values import from_json_form
 
     try:
         return from_json_form(json_text.loads(text))

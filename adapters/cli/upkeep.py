@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ...engine.context import acting
 from ...engine.errors import IntegrityError
+from ...engine.log.context import acting
 from ..jobs.adopting import executor_of
 from .options import Actor, Json, On, Workers, engine_of, span_of
 from .output import note, print_json, print_table, progress_bar, say

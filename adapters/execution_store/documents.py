@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any, Self
 
 from ...engine.errors import InvalidTypeError, InvalidValueError
-from ...engine.store_events import EVICT, PERSIST, STORE_KEY
-from ...engine.store_names import check_ttl, expiry
+from ...engine.events.stores import EVICT, PERSIST, STORE_KEY
+from ...engine.stores.names import check_ttl, expiry
 from ...engine.times import microseconds, utc
 from ...engine.validation import shorten
 

@@ -8,8 +8,8 @@ from typing import Any
 from blake3 import blake3
 
 from ...engine.errors import InvalidTypeError, InvalidValueError
-from ...engine.store_events import DEFAULT_COLLECTION, STORE_KEY
-from ...engine.store_names import (
+from ...engine.events.stores import DEFAULT_COLLECTION, STORE_KEY
+from ...engine.stores.names import (
     StoreId,
     check_dataset_id,
     check_name,
@@ -19,8 +19,8 @@ from ...engine.store_names import (
     check_user_key,
     store_id,
 )
-from ...engine.store_state import Document
-from ...engine.store_values import decode_value, encode_value
+from ...engine.stores.state import Document
+from ...engine.stores.values import decode_value, encode_value
 from ...engine.times import utc
 from ...engine.validation import shorten
 from ..connection import Engine, current_engine

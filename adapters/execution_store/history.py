@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from ...engine.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.errors import UsageError
-from ...engine.event import Event
-from ...engine.event_batch import unpack_states
-from ...engine.events import decode_event, subject_and_kind
-from ...engine.log import Log
-from ...engine.store_events import STORE_KEY, STORE_TOPICS, StoreCreated, StoreDeleted, StoreEvent
-from ...engine.store_names import StoreId, check_name, check_text, store_id
-from ...engine.store_state import Document, StoreChanges
-from ...engine.store_values import decode_value
+from ...engine.events.base import Event
+from ...engine.events.registry import decode_event, subject_and_kind
+from ...engine.events.stores import STORE_KEY, STORE_TOPICS, StoreCreated, StoreDeleted, StoreEvent
+from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ...engine.log.contract import Log
+from ...engine.log.event_batch import unpack_states
+from ...engine.stores.names import StoreId, check_name, check_text, store_id
+from ...engine.stores.state import Document, StoreChanges
+from ...engine.stores.values import decode_value
 from ...engine.times import utc
 from .documents import KeyPolicy
 from .engine_repo import EngineStoreRepo

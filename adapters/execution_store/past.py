@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from ...engine import forks
-from ...engine.prefix import LogPrefix
+from ...engine.log.prefix import LogPrefix
 from ...projections.runner import Runner
 from ...projections.stores import Stores, fold_prefix
 from .reading import StoreReader

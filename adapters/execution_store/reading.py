@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...engine import forks
-from ...engine.batch import AppendHeader
-from ...engine.event import Event
-from ...engine.log import Log
-from ...engine.store_names import StoreId, key_id
-from ...engine.store_state import Change, Document, Key, Patch, StoreChanges
+from ...engine.events.base import Event
+from ...engine.log.batch import AppendHeader
+from ...engine.log.contract import Log
+from ...engine.stores.names import StoreId, key_id
+from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
 from ...projections.pages import read_pages
 from ...projections.runner import Runner
 from ...projections.store import Store

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import InvalidValueError
-from ...engine.store_events import PERSIST
-from ...engine.store_names import check_dataset_id
+from ...engine.events.stores import PERSIST
+from ...engine.stores.names import check_dataset_id
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .engine_repo import EngineStoreRepo
 from .repo import ExecutionStoreRepo

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import FramelodeError
-from ...engine.store_events import PERSIST
-from ...engine.store_names import check_name
+from ...engine.events.stores import PERSIST
+from ...engine.stores.names import check_name
 from .documents import KeyPolicy, policy_of
 from .engine_repo import EngineStoreRepo
 from .service import ExecutionStoreService

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ...engine import forks
-from ...engine.encoding import check_root
 from ...engine.errors import FramesRejected, InvalidValueError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least, how_many, shorten
+from ...engine.writes.encoder import check_root
 from .gathered import GatheredChange
 from .writing import failures_of, logger
 

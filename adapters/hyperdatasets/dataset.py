@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ...engine.datasets import check_name
-from ...engine.moments import Moment
+from ...engine.log.moments import Moment
 from ...engine.times import utc
+from ...engine.validation import check_name
 from ...projections.catalog import DatasetRow
 from ..connection import Engine
 from .selection import find_dataset, latest_updated

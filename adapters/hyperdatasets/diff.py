@@ -10,11 +10,11 @@ from typing import Any, overload
 import msgspec
 import numpy as np
 
-from ...engine.decisions import changed_fields
-from ...engine.frame_batch import FrameChange, decode_change, events_of
 from ...engine.keys import KEY_SIZE, U64
-from ...engine.log import Log
+from ...engine.log.contract import Log
+from ...engine.log.frame_batch import FrameChange, decode_change, events_of
 from ...engine.validation import how_many, printable, shorten
+from ...engine.writes.decisions import changed_fields
 from ...projections.changes import Wire, payload_wire
 from ...projections.diff import Difference, Outcome
 from ...projections.state import TOMBSTONE, State

@@ -8,9 +8,9 @@ from numbers import Real
 from typing import Any, TypeVar, overload
 
 from ...engine.errors import InvalidTypeError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
-from ...engine.moments import Moment
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.log.moments import Moment
 from ...engine.validation import identifier, shorten
 from .callers import warn_caller
 from .handle import VersionHandle, meant

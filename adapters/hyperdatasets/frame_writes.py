@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...engine.blob_uris import SCHEME
+from ...engine.blobs.uris import SCHEME
 from ...engine.errors import NotFoundError, PublishedError, UsageError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least
-from ...engine.write_report import WriteReport
+from ...engine.writes.report import WriteReport
 from ..uploads.target import PathLike, check_mapping, check_target
 from .bulk import BulkContext
 from .callers import warn_caller

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from ...engine.errors import FramelodeError
-from ...engine.frames import SingleFrame, restore, screen
-from ...engine.groups import FrameGroup
-from ...engine.relocation import put_back, sources_of
-from ...engine.wire import Source, encode_record
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.record import encode_record
+from ...engine.frames.single_frame import SingleFrame, restore, screen
+from ...engine.frames.source import Source
+from ...engine.sources.relocation import put_back, sources_of
 
 GiveId = Callable[[Any, "str | None"], object]
 

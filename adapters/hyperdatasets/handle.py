@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ...engine.errors import PublishedError, UsageError
-from ...engine.moments import Moment
+from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine

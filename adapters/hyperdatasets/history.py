@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, overload
 import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
-from ...engine.events import TOPICS, subject_and_kind
+from ...engine.events.registry import TOPICS, subject_and_kind
 from ...engine.keys import frame_key
-from ...engine.log import Log
-from ...engine.moments import Moment
+from ...engine.log.contract import Log
+from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import identifier, shorten, text
 from ...projections.catalog import VersionRow

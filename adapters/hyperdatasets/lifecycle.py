@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from ...engine.encoding import check_root
 from ...engine.errors import UsageError
-from ...engine.moments import Moment
+from ...engine.log.moments import Moment
 from ...engine.validation import items, shorten, text
+from ...engine.writes.encoder import check_root
 from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
 from ..uploads.target import PathLike, check_target

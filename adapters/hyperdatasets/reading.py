@@ -13,13 +13,13 @@ from urllib.parse import unquote
 import numpy as np
 
 from ...engine.errors import InvalidValueError, NotFoundError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup, wrap, wrap_all
+from ...engine.frames.frame_group import FrameGroup, wrap, wrap_all
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.frames.source import source_uri
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.secrets import without_signature
 from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
-from ...engine.wire import source_uri
 from ...projections.catalog import VersionRow
 from ...projections.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
 from ...projections.order import context_order

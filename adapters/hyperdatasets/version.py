@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from .frame_reads import FrameReads
 from .frame_writes import FrameWrites
 from .history import FrameHistory

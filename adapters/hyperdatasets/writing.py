@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from ...engine.decisions import check_without_fields
-from ...engine.encoding import FrameEncoder, Refusal, WireEncoder
 from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least, how_many, identifier, is_series, shorten
-from ...engine.write_report import WriteReport
-from ...engine.writer import APPEND_BATCHES
+from ...engine.writes.decisions import check_without_fields
+from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
+from ...engine.writes.report import WriteReport
+from ...engine.writes.writer import APPEND_BATCHES
 from ..connection import Engine
 from ..uploads.target import UploadTarget, version_folder
 from .callers import warn_caller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...engine.local_paths import register_fetch
+from ...engine.frames.hooks import register_fetch
 
 
 @register_fetch

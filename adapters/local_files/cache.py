@@ -17,11 +17,11 @@ from typing import BinaryIO
 import msgspec
 from blake3 import blake3
 
-from ...engine.blob_place import CHUNK_BYTES
 from ...engine.errors import IntegrityError, InvalidValueError, StorageError, UsageError
-from ...engine.files import from_home, temporary_name
-from ...engine.modes import create_file, make_folder
-from ...engine.regular_files import open_regular
+from ...engine.storage.atomic_files import from_home, temporary_name
+from ...engine.storage.base import CHUNK_BYTES
+from ...engine.storage.modes import create_file, make_folder
+from ...engine.storage.regular_files import open_regular
 from .expectation import Expectation
 from .running_total import change_total
 

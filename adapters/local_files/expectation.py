@@ -8,8 +8,8 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.errors import IntegrityError
-from ...engine.given_hashes import HASH_PREFIX, other_hasher
-from ...engine.wire import path_or_uri
+from ...engine.frames.source import path_or_uri
+from ...engine.sources.hashes import HASH_PREFIX, other_hasher
 from ..sources import shown
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

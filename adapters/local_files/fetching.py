@@ -7,12 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
-from ...engine.blob_place import CHUNK_BYTES
-from ...engine.blob_uris import is_blob_uri, parse_blob_uri
-from ...engine.blobs import BlobStore
+from ...engine.blobs.store import BlobStore
+from ...engine.blobs.uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import FramelodeError, IntegrityError, NotFoundError, StorageError
-from ...engine.given_hashes import HASH_PREFIX
-from ...engine.regular_files import open_regular
+from ...engine.sources.hashes import HASH_PREFIX
+from ...engine.storage.base import CHUNK_BYTES
+from ...engine.storage.regular_files import open_regular
 from ..sources import IN_PROCESS, current_blobs, filesystem_of, missing, open_source, plain_file, shown
 from .cache import Known, LocalCache, suffix_of
 from .expectation import Expectation

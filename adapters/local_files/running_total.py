@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ...engine.modes import create_file
+from ...engine.storage.modes import create_file
 
 _DIGITS = 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engine.looks import register_look
+from ...engine.frames.hooks import register_look
 
 
 @register_look

@@ -6,7 +6,7 @@ import colorsys
 
 from blake3 import blake3
 
-from ...engine.annotation_base import Annotation
+from ...engine.annotations.base import Annotation
 
 Colour = tuple[int, int, int]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)

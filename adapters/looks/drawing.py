@@ -7,22 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...engine.annotation_base import Annotation
-from ...engine.annotations import ImageAnnotation
+from ...engine.annotations.base import Annotation
+from ...engine.annotations.types import ImageAnnotation
 from ...engine.validation import printable
 from .colours import BLACK, Colour, annotation_colour, text_colour
 from .fonts import font_for
-from .outlines import (
-    Outline,
-    Point,
-    Ring,
-    View,
-    is_within,
-    outline_of,
-    overlaps,
-    seen_area,
-    seen_segments,
-)
+from .outlines import Outline, Point, Ring, View, is_within, outline_of, overlaps, seen_area, seen_segments
 
 if TYPE_CHECKING:
     from PIL.Image import Image

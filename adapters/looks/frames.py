@@ -6,10 +6,10 @@ import base64
 import io
 from collections.abc import Iterator
 
-from ...engine.annotation_base import Annotation
+from ...engine.annotations.base import Annotation
 from ...engine.errors import FramelodeError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup, wrap
+from ...engine.frames.frame_group import FrameGroup, wrap
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import shorten
 from .colours import annotation_colour, css
 from .markup import Cell, Markup, card, pairs, plain, remark, swatch, table, title

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ...engine.annotation_base import Annotation
-from ...engine.annotations import BoundingBox2D, BoundingBox3D, Ellipse2D, KeyPoints2D, KeyPoints3D
-from ...engine.geometry import Points, Rings, turned
+from ...engine.annotations.base import Annotation
+from ...engine.annotations.shapes import Points, Rings, turned
+from ...engine.annotations.types import BoundingBox2D, BoundingBox3D, Ellipse2D, KeyPoints2D, KeyPoints3D
 
 Point = tuple[float, float]
 Ring = list[Point]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from ...engine.annotation_base import Annotation
+from ...engine.annotations.base import Annotation
 from ...engine.errors import InvalidValueError, UsageError
-from ...engine.frames import SingleFrame
-from ...engine.groups import FrameGroup, wrap
+from ...engine.frames.frame_group import FrameGroup, wrap
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least, shorten
 from .drawing import draw_annotations
 from .sources import read_source

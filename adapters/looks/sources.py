@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...engine.blob_uris import is_blob_uri
+from ...engine.blobs.uris import is_blob_uri
 from ...engine.errors import InvalidValueError, UsageError
 from ..connection import current_engine
 from ..sources import IN_PROCESS, open_source

@@ -18,7 +18,7 @@ from ...engine.errors import (
     NotFoundError,
     UsageError,
 )
-from ...engine.moments import Moment
+from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import shorten
 from ...projections.pins import PinChange, WantedPins
@@ -395,6 +395,6 @@ def _bounds(which: str, moment: Moment | None) -> dict[str, Any]:
 
 
 def _checked_name(name: object) -> str:
-    from ...engine.datasets import check_name
+    from ...engine.validation import check_name
 
     return check_name(name, "name")

@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from ...engine.files import replace_file
+from ...engine.storage.atomic_files import replace_file
 from .families import Dataset, build_dataset
 from .lock_file import LockFile
 from .manifest import Manifest

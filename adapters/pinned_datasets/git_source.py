@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from ...engine.errors import InvalidValueError, NotFoundError, StorageError, UsageError
-from ...engine.files import from_home
+from ...engine.storage.atomic_files import from_home
 from ...engine.validation import shorten
 from .document import parse_mapping
 from .yaml_tree import to_python

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from blake3 import blake3
 
-from ...engine.pin_events import PinAdded, PinEvent, PinLocked, PinUpdated
+from ...engine.events.pins import PinAdded, PinEvent, PinLocked, PinUpdated
 from ...engine.pins import PinKey, PinState
 from ...engine.secrets import redact_url
 from .families import Dataset

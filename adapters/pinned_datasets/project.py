@@ -13,7 +13,7 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from ...engine.errors import InvalidValueError, StorageError, UsageError
-from ...engine.files import from_home, replace_file
+from ...engine.storage.atomic_files import from_home, replace_file
 from ...engine.validation import shorten
 from ..location import HIDDEN_FOLDER
 

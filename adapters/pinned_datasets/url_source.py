@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
-from ...engine.files import from_home
-from ...engine.filesystems import open_filesystem
-from ...engine.object_errors import reason, way_out
+from ...engine.storage.atomic_files import from_home
+from ...engine.storage.object_errors import reason, way_out
+from ...engine.storage.objects import open_filesystem
+from ...engine.storage.urls import fsspec_url
 from ...engine.validation import shorten
 from ..sources import missing
-from ..storage_urls import fsspec_url
 from .local_contents import local_files, local_meta
 from .reach import Reach
 from .records import FileInfo, Meta

@@ -12,14 +12,14 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from ...engine.batch import FRAMES_SCHEMA, BatchHeader
 from ...engine.decoding import guarded
-from ...engine.encoding import MAX_FRAME_BYTES
 from ...engine.errors import IntegrityError
-from ...engine.events import FRAME_TOPICS, decode_event, is_known_topic
-from ...engine.frame_batch import FrameChanges, decode_change, encode_changes
-from ...engine.frames import decode_record
+from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic
+from ...engine.frames.single_frame import decode_record
 from ...engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, frame_keys, make_rows, read_rows
+from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
+from ...engine.log.frame_batch import FrameChanges, decode_change, encode_changes
+from ...engine.writes.encoder import MAX_FRAME_BYTES
 from .lines import UNREADABLE, BatchLine, Count, Recorded, from_hex
 
 _OPERATIONS = {topic: operation for operation, topic in FRAME_TOPICS.items()}

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import msgspec
 
-from ...engine.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest, pack_batch
 from ...engine.errors import ConflictError, IntegrityError
-from ...engine.log import Head, Log, Restored
+from ...engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest, pack_batch
+from ...engine.log.contract import Head, Log, Restored
 from .event_lines import Events, check_events, rebuild
 from .lines import UNREADABLE, BatchLine, Header, Recorded, append_of, header_of
 

@@ -13,7 +13,7 @@ import zstandard
 from blake3 import blake3
 
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
-from ...engine.files import new_file
+from ...engine.storage.atomic_files import new_file
 from .event_lines import Events, decode_events, event_lines
 from .lines import (
     UNREADABLE,

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from blake3 import blake3
 
-from ...engine.batch import DIGEST_BYTES, AppendHeader, BatchHeader
 from ...engine.decoding import guarded
 from ...engine.errors import IntegrityError, UsageError
+from ...engine.log.batch import DIGEST_BYTES, AppendHeader, BatchHeader
 from ...engine.times import iso_time
 
 PORTABLE_VERSION = 1

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ...engine.batch import FRAMES_SCHEMA
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
-from ...engine.files import new_file
+from ...engine.log.batch import FRAMES_SCHEMA
+from ...engine.storage.atomic_files import new_file
 from .event_lines import Events, FrameLine, LifecycleLine, event_lines
 from .lines import (
     UNREADABLE,

@@ -8,24 +8,18 @@ from typing import Any
 
 import msgspec
 
-from ...engine.batch import (
-    FRAMES_SCHEMA,
-    AppendHeader,
-    Batch,
-    BatchHeader,
-    chain_digest,
-    pack_batch,
-)
-from ...engine.blob_ledger import BLOBS_STREAM
-from ...engine.context import current_context
+from ...engine.blobs.ledger import BLOBS_STREAM
+from ...engine.canonical import digest_of
 from ...engine.errors import IntegrityError
-from ...engine.event_batch import pack_states
-from ...engine.events import LogImported, encode_event
-from ...engine.log import Append, Head, Log
+from ...engine.events.domain import LogImported
+from ...engine.events.registry import encode_event
+from ...engine.log.batch import FRAMES_SCHEMA, AppendHeader, Batch, BatchHeader, chain_digest, pack_batch
+from ...engine.log.context import current_context
+from ...engine.log.contract import Append, Head, Log
+from ...engine.log.event_batch import pack_states
 from ...engine.pins import is_pins_stream
-from ...engine.requests import digest_of
-from ...engine.source_ledger import SOURCES_STREAM
-from ...engine.upload_commands import UPLOADS_STREAM
+from ...engine.sources.ledger import SOURCES_STREAM
+from ...engine.sources.uploads import UPLOADS_STREAM
 from .importing import Chain, LogImport, Progress, Proven, Recording, Source, read_proven
 from .lines import Recorded
 

@@ -8,11 +8,11 @@ from itertools import islice
 import msgspec
 from blake3 import blake3
 
-from ...engine.batch import EVENTS_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
 from ...engine.errors import IntegrityError
-from ...engine.event_batch import read_events
-from ...engine.events import NameClaimed, NameReleased, VersionAttached
-from ...engine.log import Head, Log
+from ...engine.events.domain import NameClaimed, NameReleased, VersionAttached
+from ...engine.log.batch import EVENTS_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
+from ...engine.log.contract import Head, Log
+from ...engine.log.event_batch import read_events
 from .lines import DatasetLine, Recorded
 
 _BATCHES_AT_ONCE = 8

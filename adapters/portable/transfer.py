@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
-from ...engine.files import PathLike, path_of
+from ...engine.storage.atomic_files import PathLike, path_of
 from .importing import LogImport, Progress, Source, import_whole
 from .lines import PORTABLE_VERSION, DatasetLine, Header, Recorded
 from .renumbering import import_dataset

@@ -14,7 +14,7 @@ from sqlalchemy import event, exc
 
 from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
-from ...engine.log import Watch
+from ...engine.log.contract import Watch
 from ...projections.columns import BadValueError
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)

@@ -8,15 +8,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from ...engine.batch import (
-    AppendHeader,
-    Batch,
-    BatchHeader,
-    chain_digest,
-    genesis_digest,
-)
 from ...engine.errors import ConflictError, IntegrityError, StorageError, UsageError
-from ...engine.log import Append, AppendExistsError, Clock, Head, Log, Restored, Watch
+from ...engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest
+from ...engine.log.contract import Append, AppendExistsError, Clock, Head, Log, Restored, Watch
 from ...engine.times import LATEST, system_clock
 from . import tables as t
 from .database import Database

@@ -10,17 +10,10 @@ import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 
-from ...engine.batch import (
-    FRAMES_SCHEMA,
-    AppendHeader,
-    BatchHeader,
-    Body,
-    body_checksum,
-    stored_hash,
-)
 from ...engine.errors import IntegrityError, NotFoundError
 from ...engine.keys import ROW
-from ...engine.log import Log, StreamRows
+from ...engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
+from ...engine.log.contract import Log, StreamRows
 from . import tables as t
 from .database import Database
 from .direct import DirectQuery

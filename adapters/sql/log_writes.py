@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ...engine.batch import AppendHeader, Batch, BatchHeader, body_checksum, chain_digest
-from ...engine.log import Append, StreamConflictError
+from ...engine.log.batch import AppendHeader, Batch, BatchHeader, body_checksum, chain_digest
+from ...engine.log.contract import Append, StreamConflictError
 from . import tables as t
 from .direct import DirectInsert
 from .log_reads import encode_topics

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from ...engine import forks
 from ...engine.errors import FramelodeError, StorageError, UsageError
-from ...engine.log import Watch
+from ...engine.log.contract import Watch
 from ...engine.secrets import redact
 from ..places import PostgresPlace
 from .database import Database, RetryableError

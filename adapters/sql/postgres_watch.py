@@ -11,7 +11,7 @@ import psycopg
 
 from ...engine import forks
 from ...engine.errors import StorageError
-from ...engine.log import Watch
+from ...engine.log.contract import Watch
 
 _SLICE_SECONDS = 0.1
 """How soon an end is noticed; the server is not asked for that."""

@@ -23,11 +23,11 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from ...engine.batch import EVENTS_SCHEMA, BatchHeader
-from ...engine.context import current_context
 from ...engine.errors import UsageError
-from ...engine.log import Append, StreamConflictError
-from ...engine.stored_events import (
+from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader
+from ...engine.log.context import current_context
+from ...engine.log.contract import Append, StreamConflictError
+from ...engine.log.stored_events import (
     frame_stored_events,
     pack_stored_events,
     stream_id_of,

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, StoredEvent
 
-from ...engine.stored_events import stream_id_of
+from ...engine.log.stored_events import stream_id_of
 from ...projections.columns import INT64
 from .database import Database
 

@@ -16,8 +16,8 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from ...engine import forks
 from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
-from ...engine.files import reading
-from ...engine.modes import create_file, make_folder
+from ...engine.storage.atomic_files import reading
+from ...engine.storage.modes import create_file, make_folder
 from .database import Database, forget, keep_when_interrupted
 from .sqlite_file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
 from .sqlite_guards import SqliteGuards

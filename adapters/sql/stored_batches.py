@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...engine.batch import Batch, BatchHeader
+from ...engine.log.batch import Batch, BatchHeader
 from . import tables as t
 from .log_reads import PAGE_BYTES, PAGE_ROWS, ROWS_COLUMNS, SqlLogReads
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from filelock import lock_descriptor, unlock_descriptor
 
 from ...engine import forks
-from ...engine.modes import create_file
+from ...engine.storage.modes import create_file
 
 _POLL_SECONDS = 0.001
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...engine.blob_place import PlaceError
-from ...engine.blob_sources import SourceError
-from ...engine.blob_uris import SCHEME, parse_blob_uri
-from ...engine.blobs import BlobStore, FileFailure, StoredFile
+from ...engine.blobs.content import SourceError
+from ...engine.blobs.reports import FileFailure, StoredFile
+from ...engine.blobs.store import BlobStore
+from ...engine.blobs.uris import SCHEME, parse_blob_uri
+from ...engine.storage.base import PlaceError
 from .destination import Destination, Parcel, Wanted
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from ...engine.blob_place import PlaceError, Since
-from ...engine.blob_sources import SourceError
+from ...engine.blobs.content import SourceError
 from ...engine.errors import FramelodeError
+from ...engine.storage.base import PlaceError, Since
 
 NAME_BYTES = 255
 """What file systems take for one name, decoded."""

@@ -8,19 +8,26 @@ from typing import Any
 
 import msgspec
 
-from ...engine.blob_ledger import BlobLedger
-from ...engine.blob_uris import SCHEME
-from ...engine.encoding import AnyFrame, EncodedFrames, FrameEncoder, Refusal
+from ...engine.blobs.ledger import BlobLedger
+from ...engine.blobs.uris import SCHEME
 from ...engine.errors import FramelodeError
-from ...engine.events import UploadedFile
-from ...engine.given_hashes import hash_file
-from ...engine.relocation import check_sources, local_uris, other_hashes, put_back, relocate, sources_of
-from ...engine.source_ledger import SOURCES_STREAM, SourceLedger
-from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
+from ...engine.events.domain import UploadedFile
+from ...engine.frames.source import Source, path_or_uri
+from ...engine.frames.yielded import AnyFrame, Yielded
+from ...engine.parallel import DISK_THREADS, Workers
+from ...engine.sources.hashes import hash_file
+from ...engine.sources.ledger import SOURCES_STREAM, SourceLedger
+from ...engine.sources.relocation import (
+    check_sources,
+    local_uris,
+    other_hashes,
+    put_back,
+    relocate,
+    sources_of,
+)
+from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
 from ...engine.validation import printable
-from ...engine.wire import Source, path_or_uri
-from ...engine.workers import DISK_THREADS, Workers
-from ...engine.yielded import Yielded
+from ...engine.writes.encoder import EncodedFrames, FrameEncoder, Refusal
 from .service import MappedUploader
 from .uploader import Outcome, Uploader
 

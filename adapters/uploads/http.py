@@ -11,8 +11,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from ...engine.blob_place import CHUNK_BYTES, PlaceError
-from ...engine.content_types import content_type_of
+from ...engine.frames.content_types import content_type_of
+from ...engine.storage.base import CHUNK_BYTES, PlaceError
 from .remote import RemoteDestination
 
 _TIMEOUTS = (10.0, 60.0)

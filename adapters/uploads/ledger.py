@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...engine.commands import Commands
-from ...engine.events import UploadedFile
-from ...engine.source_ledger import SourceLedger
+from ...engine.events.domain import UploadedFile
+from ...engine.sources.ledger import SourceLedger
 from ...projections.runner import Runner
 from ...projections.uploads import Uploads
 

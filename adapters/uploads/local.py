@@ -11,21 +11,13 @@ from urllib.parse import quote
 
 from blake3 import blake3
 
-from ...engine.blob_intake import BATCH_BYTES, HELD_BYTES
-from ...engine.blob_place import PlaceError, Since
-from ...engine.blob_sources import FileSource, SourceError
-from ...engine.copier import copy, take
+from ...engine.blobs.content import FileSource, SourceError, copy, take
+from ...engine.blobs.ingest import BATCH_BYTES, HELD_BYTES
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.local_files import (
-    TemporaryFiles,
-    Watch,
-    make_folder,
-    place_error,
-    sync_together,
-    take_name,
-)
-from ...engine.wire import path_or_uri
-from ...engine.workers import DISK_THREADS, Portion, Workers
+from ...engine.frames.source import path_or_uri
+from ...engine.parallel import DISK_THREADS, Portion, Workers
+from ...engine.storage.base import PlaceError, Since
+from ...engine.storage.local import TemporaryFiles, Watch, make_folder, place_error, sync_together, take_name
 from .destination import Destination, Parcel, Wanted, changed, decoded_parts, is_plain, settle
 from .new_folders import NewFolders
 

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 
 from ...engine import forks
-from ...engine.local_files import TemporaryFiles, Watch, make_folder
+from ...engine.storage.local import TemporaryFiles, Watch, make_folder
 
 
 class NewFolders(Watch):

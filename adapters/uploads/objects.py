@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...engine import forks
-from ...engine.blob_place import PlaceError
-from ...engine.content_types import content_type_of
 from ...engine.errors import FramelodeError
-from ...engine.filesystems import asked_once, ending_options
-from ...engine.object_errors import is_permanent, is_taken, reason
+from ...engine.frames.content_types import content_type_of
+from ...engine.storage.base import PlaceError
+from ...engine.storage.object_errors import is_permanent, is_taken, reason
+from ...engine.storage.objects import asked_once, ending_options
 from .destination import Parcel
 from .remote import RemoteDestination
 

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...engine.errors import UsageError
-from ...engine.files import from_home
+from ...engine.frames.source import path_or_uri, source_uri
 from ...engine.secrets import redact_url
+from ...engine.storage.atomic_files import from_home
+from ...engine.storage.urls import fsspec_url
 from ...engine.validation import refuse_secret
-from ...engine.wire import path_or_uri, source_uri
-from ..storage_urls import fsspec_url
 from .destination import Destination
 from .local import LocalDestination
 from .target import WAY_OUT

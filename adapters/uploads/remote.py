@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from blake3 import blake3
 
 from ...engine import forks
-from ...engine.blob_intake import BATCH_BYTES
-from ...engine.blob_place import PlaceError
-from ...engine.blob_sources import Content, FileSource
-from ...engine.breaker import Breaker
+from ...engine.blobs.content import Content, FileSource
+from ...engine.blobs.ingest import BATCH_BYTES
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.workers import Portion, Workers
+from ...engine.parallel import Portion, Workers
+from ...engine.storage.base import PlaceError
+from ...engine.storage.circuit_breaker import Breaker
 from .destination import Destination, Parcel, Wanted, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024

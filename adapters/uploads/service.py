@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ...engine.blob_uris import SCHEME
-from ...engine.blobs import BlobStore
+from ...engine.blobs.store import BlobStore
+from ...engine.blobs.uris import SCHEME
 from .blobs import BlobsDestination
 from .destination import Destination
 from .ledger import UploadLedger

@@ -9,14 +9,14 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from ...engine.blob_uris import SCHEME
-from ...engine.encoding import check_root
+from ...engine.blobs.uris import SCHEME
 from ...engine.errors import InvalidValueError, UsageError
-from ...engine.files import from_home
-from ...engine.root_folder import RootFolder
+from ...engine.frames.source import path_or_uri, source_uri
 from ...engine.secrets import redact_url
+from ...engine.storage.atomic_files import from_home
+from ...engine.storage.root_folder import RootFolder
 from ...engine.validation import refuse_secret, shorten
-from ...engine.wire import path_or_uri, source_uri
+from ...engine.writes.encoder import check_root
 from .destination import NAME_BYTES, is_plain, shortened
 
 WAY_OUT = (
@@ -26,6 +26,7 @@ WAY_OUT = (
 """How a secret of a destination is given."""
 
 PathLike = str | os.PathLike[str]
+
 NameOf = Callable[[str], str]
 
 

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from ...engine import forks
-from ...engine.blob_intake import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
-from ...engine.blob_sources import SourceError
-from ...engine.blobs import growing_waits
+from ...engine.blobs.content import SourceError
+from ...engine.blobs.ingest import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
 from ...engine.errors import FramelodeError, InvalidValueError, StorageError
-from ...engine.events import UploadedFile
-from ...engine.root_folder import RootFolder
-from ...engine.source_uris import DELETABLE, canonical_uri, scheme_of
-from ...engine.wire import path_or_uri
+from ...engine.events.domain import UploadedFile
+from ...engine.frames.source import path_or_uri
+from ...engine.storage.base import growing_waits
+from ...engine.storage.root_folder import RootFolder
+from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
 from .destination import Destination, Parcel
 from .ledger import UploadLedger
 

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 import msgspec
 
-from ...engine.blob_uris import SCHEME as BLOBS
-from ...engine.context import acting
-from ...engine.encoding import Refusal, check_root
+from ...engine.blobs.uris import SCHEME as BLOBS
 from ...engine.errors import NotFoundError, UsageError
-from ...engine.frames import SingleFrame
-from ...engine.groups import frame_from_dict
-from ...engine.root_folder import RootFolder
+from ...engine.frames.frame_group import frame_from_dict
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.log.context import acting
+from ...engine.storage.root_folder import RootFolder
+from ...engine.writes.encoder import Refusal, check_root
 from ...projections.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from ..hyperdatasets.selection import find_dataset, find_version

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ...engine.frames import SingleFrame
+from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import frame_key
 from ...projections.state import TOMBSTONE
 from ..connection import Engine

@@ -40,9 +40,9 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from ...engine.errors import InvalidValueError, StorageError, UsageError
-from ...engine.files import from_home
-from ...engine.frames import SingleFrame
-from ...engine.root_folder import RootFolder
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.storage.atomic_files import from_home
+from ...engine.storage.root_folder import RootFolder
 from ...engine.validation import shorten
 from .document import FlawError, file_size, members, parse, read_bytes, text_of
 from .objects import Size, as_flag, box_of, details_of, label_of, objects_of, size_of

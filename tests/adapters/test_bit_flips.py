@@ -17,8 +17,8 @@ from raw_logs import TABLES, raw, unguarded
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.batch import body_checksum, stored_hash
 from framelode.engine.errors import FramelodeError, IntegrityError, UsageError
+from framelode.engine.log.batch import body_checksum, stored_hash
 
 TEXT = {"uuid", "command_id", "stream_id", "topics", "schema", "actor", "context", "codec"}
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in columns]

@@ -12,7 +12,7 @@ from command_line import run, run_json
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame, UsageError
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.store import BlobStore
 
 SMALL, LARGE = b"a picture", bytes(range(256)) * 8192
 

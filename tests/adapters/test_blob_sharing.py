@@ -13,9 +13,9 @@ from patience import join
 
 import framelode
 from framelode import ConcurrencyError, DatasetVersion, IntegrityError, NotFoundError, SingleFrame, UsageError
-from framelode.engine.blob_place import MARKER
-from framelode.engine.blob_uris import blob_uri
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.backend import MARKER
+from framelode.engine.blobs.store import BlobStore
+from framelode.engine.blobs.uris import blob_uri
 
 NOW = timedelta(0)
 

@@ -11,13 +11,13 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
-from framelode.engine import blob_scrub
-from framelode.engine.blob_guard import BlobGuard
-from framelode.engine.blob_ledger import BLOBS_STREAM
-from framelode.engine.blob_uris import BlobUri, blob_uri, digests_named, parse_blob_uri
+from framelode.engine.blobs import scrub as blob_scrub
+from framelode.engine.blobs.ledger import BLOBS_STREAM
+from framelode.engine.blobs.uris import BlobUri, blob_uri, digests_named, parse_blob_uri
 from framelode.engine.errors import InvalidValueError, NotFoundError
-from framelode.engine.events import BlobsCollected, BlobsCondemned, BlobsRestored
-from framelode.engine.log import Append, StreamConflictError
+from framelode.engine.events.domain import BlobsCollected, BlobsCondemned, BlobsRestored
+from framelode.engine.log.contract import Append, StreamConflictError
+from framelode.engine.writes.blob_guard import BlobGuard
 
 NOW = timedelta(0)
 
@@ -388,7 +388,7 @@ class TestGuards:
     def append(self, engine, guards):
         header = next(engine.log.headers())
         (body,) = engine.log.bodies([header.first_position])
-        from framelode.engine.batch import pack_batch
+        from framelode.engine.log.batch import pack_batch
 
         version = engine.log.stream_version(header.stream_id)
         batch = pack_batch(header.stream_id, version + 1, header.schema, header.topics, list(body.events()))

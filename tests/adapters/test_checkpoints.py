@@ -29,8 +29,8 @@ from framelode import (
     NotFoundError,
     UsageError,
 )
-from framelode.engine.checkpoints import Checkpoint
-from framelode.engine.signing import SigningKey, VerifyingKey
+from framelode.engine.log.checkpoint import Checkpoint
+from framelode.engine.log.signing import SigningKey, VerifyingKey
 
 NONE = forms.NoEncryption()
 SECRET = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -531,7 +531,7 @@ INTERRUPTED = """
 import signal
 from framelode.adapters.cli.main import main
 from framelode.adapters.sql.log import SqlLog
-from framelode.engine.batch import FRAMES_SCHEMA
+from framelode.engine.log.batch import FRAMES_SCHEMA
 
 append = SqlLog.append
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import framelode
 from framelode.adapters.cli.main import app
-from framelode.adapters.execution_store import ExecutionStore
+from framelode.adapters.execution_store.store import ExecutionStore
 
 
 @pytest.fixture(autouse=True)

@@ -25,10 +25,10 @@ import framelode
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
 from framelode.adapters.sql import database
 from framelode.adapters.sql.recorder import SqlTrackingRecorder
-from framelode.engine import log_copy
-from framelode.engine.batch import body_checksum, pack_batch
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.blob_uris import blob_uri, digests_named
+from framelode.engine.blobs.uris import blob_uri, digests_named
+from framelode.engine.log import copy as log_copy
+from framelode.engine.log.batch import body_checksum, pack_batch
+from framelode.engine.storage.base import PlaceError
 
 NOW = timedelta(0)
 PLACES = ("folder", "postgres")

@@ -21,18 +21,18 @@ from patience import PATIENCE
 from s3_server import BUCKET, s3_environment, s3_filesystem
 from web_server import WebServer
 
-from framelode.adapters.storage_urls import fsspec_url
 from framelode.adapters.uploads import local, objects, opening, remote
 from framelode.adapters.uploads.destination import Parcel, beside
 from framelode.adapters.uploads.local import LocalDestination
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.opening import open_destination
-from framelode.engine import local_files
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.blob_sources import SourceError
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.content import SourceError
+from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import UsageError
-from framelode.engine.filesystems import ANSWER_SECONDS
+from framelode.engine.storage import local as local_files
+from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.objects import ANSWER_SECONDS
+from framelode.engine.storage.urls import fsspec_url
 
 WORKER = Path(__file__).parents[1] / "support" / "destination_worker.py"
 

@@ -29,17 +29,13 @@ from patience import PATIENCE
 
 import framelode
 from framelode.adapters import execution_store
-from framelode.adapters.execution_store import (
-    EngineStoreRepo,
-    ExecutionStore,
-    ExecutionStoreRepo,
-    ExecutionStoreService,
-    KeyDocument,
-    KeyPolicy,
-    StoreDocument,
-)
+from framelode.adapters.execution_store.documents import KeyDocument, KeyPolicy, StoreDocument
+from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
+from framelode.adapters.execution_store.repo import ExecutionStoreRepo
+from framelode.adapters.execution_store.service import ExecutionStoreService
+from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.errors import ConflictError, InvalidTypeError, InvalidValueError, UsageError
-from framelode.engine.store_values import decode_value, encode_value
+from framelode.engine.stores.values import decode_value, encode_value
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000

@@ -20,7 +20,7 @@ from patience import PATIENCE, join
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import FramelodeError
-from framelode.engine.workers import Workers
+from framelode.engine.parallel import Workers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -263,7 +263,7 @@ class TestEnds:
     def test_a_process_ends_that_closes_nothing(self, engine, version):
         script = """
 import sys, framelode
-from framelode.engine.workers import Workers
+from framelode.engine.parallel import Workers
 engine = framelode.connect(sys.argv[1])
 subscription = engine.commands.recorder.subscribe()
 print(next(subscription).id)

@@ -131,7 +131,7 @@ class TestMerges:
         assert callback.value == 3
 
     def test_all_that_name_a_condemned_blob_are_refused(self, engine, draft, monkeypatch):
-        monkeypatch.setattr("framelode.engine.blob_ledger.BlobLedger.is_banned", lambda *_: True)
+        monkeypatch.setattr("framelode.engine.blobs.ledger.BlobLedger.is_banned", lambda *_: True)
         frames = [
             SingleFrame(id="a", metadata={"x": 1}),
             SingleFrame(id="a", source=f"blobs:{'0' * 64}/a.jpg"),

@@ -25,8 +25,8 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
-from framelode.engine.event_batch import pack_states
-from framelode.engine.log import Append
+from framelode.engine.log.contract import Append
+from framelode.engine.log.event_batch import pack_states
 
 ROOT = Path(__file__).parents[2]
 

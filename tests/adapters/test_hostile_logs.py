@@ -17,10 +17,10 @@ from command_line import run
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine import events as e
+from framelode.engine.canonical import MAX_DEPTH
 from framelode.engine.errors import FramelodeError, IntegrityError
-from framelode.engine.json_values import MAX_DEPTH
-from framelode.engine.store_events import KeySet
+from framelode.engine.events import domain as e
+from framelode.engine.events.stores import KeySet
 
 DEEP = 300_000
 FRAME = f"{1:032x}"

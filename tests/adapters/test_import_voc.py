@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import framelode
 from framelode.adapters.cli.main import app
-from framelode.adapters.voc import VocFolder
 from framelode.adapters.voc.importing import Target, record_voc
+from framelode.adapters.voc.reader import VocFolder
 
 FLAWS = {
     "Annotations/broken.xml",

@@ -30,8 +30,8 @@ from framelode.adapters.jobs import cluster as cluster_module
 from framelode.adapters.jobs.cluster import Cluster, connected
 from framelode.adapters.jobs.processes import Processes
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
-from framelode.engine.parts import run_ahead
-from framelode.engine.same_log import require_read, same_log
+from framelode.engine.log.worker_log import require_read, same_log
+from framelode.engine.parallel import run_ahead
 from framelode.projections import check
 from framelode.projections import runner as runner_module
 
@@ -272,7 +272,7 @@ sys.path.insert(0, {str(Path(worker_parts.__file__).parent)!r})
 import worker_parts
 from functools import partial
 from framelode.projections import runner
-from framelode.engine.parts import run_ahead
+from framelode.engine.parallel import run_ahead
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     def fold(executor, *_):

@@ -46,7 +46,7 @@ from framelode.adapters.hyperdatasets import cards
 from framelode.adapters.looks import pictures, sources
 from framelode.adapters.looks.colours import colour_of
 from framelode.adapters.looks.fonts import font_for
-from framelode.engine.blob_uris import blob_uri
+from framelode.engine.blobs.uris import blob_uri
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('x')</script>&\"\u202e\n"

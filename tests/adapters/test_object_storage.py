@@ -22,9 +22,9 @@ from s3_server import BUCKET, s3_filesystem, s3_prefix, s3_url
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, StorageError
 from framelode.adapters.snapshot_shelf import open_shelf
-from framelode.engine import objects
-from framelode.engine.blob_objects import FsspecPlace
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.fsspec import FsspecPlace
+from framelode.engine.blobs.store import BlobStore
+from framelode.engine.storage import objects
 from framelode.projections import snapshots
 from framelode.projections.snapshot_objects import SnapshotObjects
 from framelode.projections.snapshot_table import SnapshotTable
@@ -38,7 +38,7 @@ def waits(monkeypatch):
     """Waits that last no time, and how many there were."""
     waited = []
     monkeypatch.setattr(objects, "WAITS", (0.0,) * 5)
-    monkeypatch.setattr("framelode.engine.blobs.time.sleep", waited.append)
+    monkeypatch.setattr("framelode.engine.blobs.store.time.sleep", waited.append)
     return waited
 
 

@@ -12,7 +12,8 @@ from plain_web import web
 from ruamel.yaml import YAML
 
 import framelode
-from framelode.adapters.pinned_datasets import Datasets, DVCDatasetLock, Meta, URLDatasetLock
+from framelode.adapters.pinned_datasets.datasets import Datasets
+from framelode.adapters.pinned_datasets.records import DVCDatasetLock, Meta, URLDatasetLock
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from patience import PATIENCE
 from plain_web import web
 from s3_server import BUCKET, s3_environment, s3_filesystem
 
-from framelode.adapters.pinned_datasets import Datasets, FileInfo, Meta
+from framelode.adapters.pinned_datasets.datasets import Datasets
+from framelode.adapters.pinned_datasets.records import FileInfo, Meta
 from framelode.engine.errors import (
     FramelodeError,
     InvalidValueError,
@@ -472,7 +473,7 @@ MANY = """
 import re, sys
 from contextlib import suppress
 from pathlib import Path
-from framelode.adapters.pinned_datasets import Datasets
+from framelode.adapters.pinned_datasets.datasets import Datasets
 with Datasets(sys.argv[1]) as datasets:
     datasets.add("many", sys.argv[2], "url")
     assert datasets["many"].lock.meta.nfiles == int(sys.argv[3])

@@ -11,7 +11,7 @@ import pytest
 from patience import PATIENCE, join
 from ruamel.yaml import YAML
 
-from framelode.adapters.pinned_datasets import Datasets
+from framelode.adapters.pinned_datasets.datasets import Datasets
 
 
 @pytest.fixture

@@ -16,18 +16,16 @@ from git_repository import GitRepository
 
 import framelode
 from framelode.adapters import pinned_datasets
-from framelode.adapters.pinned_datasets import (
-    DatachainDataset,
+from framelode.adapters.pinned_datasets.datasets import Datasets
+from framelode.adapters.pinned_datasets.errors import DatasetNotFoundError
+from framelode.adapters.pinned_datasets.families import DatachainDataset, DVCDataset, URLDataset
+from framelode.adapters.pinned_datasets.records import (
     DatachainDatasetLock,
-    DatasetNotFoundError,
-    Datasets,
     DatasetSpec,
-    DVCDataset,
     DVCDatasetLock,
     DVCDatasetSpec,
     FileInfo,
     Meta,
-    URLDataset,
     URLDatasetLock,
 )
 from framelode.engine.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import framelode
-from framelode.adapters.pinned_datasets import Datasets
+from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.projections.pins import WantedPins
 
 

@@ -41,9 +41,9 @@ from framelode import (
 from framelode.adapters.portable import event_lines, importing, jsonl, lines, renumbering, transfer
 from framelode.adapters.portable.event_lines import as_json
 from framelode.adapters.sql.recorder import SqlApplicationRecorder
-from framelode.engine import batch as batches
-from framelode.engine.json_values import canonical_object, encode_canonical
-from framelode.engine.log import Head, Restored
+from framelode.engine.canonical import canonical_object, encode_canonical
+from framelode.engine.log import batch as batches
+from framelode.engine.log.contract import Head, Restored
 
 GOLDEN = Path(reader.__file__).parent
 EVENTS = json.loads((GOLDEN / "log.json").read_text("utf-8"))["head"]
@@ -328,7 +328,7 @@ class TestExactness:
                 assert payloads(made) == payloads(engine)
 
     def test_a_context_that_is_no_json(self, engine, tmp_path, monkeypatch):
-        from framelode.engine.context import ActingContext, _acting
+        from framelode.engine.log.context import ActingContext, _acting
 
         for context in ("", "text", '{"a":1', '{"a": 1}', '{"a":\n1}', '"text"', "[1]", "{}{}"):
             token = _acting.set(ActingContext("me", context))

@@ -38,8 +38,8 @@ from framelode.adapters.sql.postgres import PostgresDatabase
 from framelode.adapters.sql.recorder import SqlFactory
 from framelode.adapters.sql.tables import LOG_TABLES
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
-from framelode.engine.event_batch import pack_states
-from framelode.engine.log import Append, AppendExistsError
+from framelode.engine.log.contract import Append, AppendExistsError
+from framelode.engine.log.event_batch import pack_states
 from framelode.projections.columns import INT64
 
 

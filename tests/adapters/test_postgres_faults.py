@@ -18,9 +18,9 @@ import framelode
 from framelode import DatasetVersion
 from framelode.adapters.sql import database
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.engine.encoding import FrameEncoder
 from framelode.engine.errors import StorageError
 from framelode.engine.keys import Operation
+from framelode.engine.writes.encoder import FrameEncoder
 
 
 @pytest.fixture(autouse=True)

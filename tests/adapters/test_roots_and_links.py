@@ -6,7 +6,7 @@ import pytest
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.wire import derive_id
+from framelode.engine.frames.source import derive_id
 
 
 @pytest.fixture

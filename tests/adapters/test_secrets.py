@@ -20,7 +20,7 @@ import framelode
 from framelode import DatasetVersion, FrameGroup, LocalCache, SingleFrame
 from framelode.adapters.cli.main import app
 from framelode.adapters.pinned_datasets.datasets import Datasets
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import FramelodeError, InvalidValueError, UsageError
 from framelode.engine.secrets import find_secret, redact, without_secrets, without_signature
 

@@ -16,11 +16,11 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.source_removal import SourceRemoval
 from framelode.adapters.uploads.objects import ObjectDestination
-from framelode.engine import source_commands
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.events import SourcesRestored
-from framelode.engine.source_commands import SourceCommands
-from framelode.engine.writer import FrameWriter
+from framelode.engine.events.domain import SourcesRestored
+from framelode.engine.sources import deletions as source_commands
+from framelode.engine.sources.deletions import SourceCommands
+from framelode.engine.storage.base import PlaceError
+from framelode.engine.writes.writer import FrameWriter
 
 WORKER = Path(source_worker.__file__)
 

@@ -25,7 +25,6 @@ from framelode.adapters.sql.opening import open_database
 from framelode.adapters.sql.recorder import SqlFactory
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.adapters.sql.write_lock import WriteLock
-from framelode.engine.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.errors import (
     ConcurrencyError,
     ConflictError,
@@ -34,7 +33,8 @@ from framelode.engine.errors import (
     StorageError,
     UsageError,
 )
-from framelode.engine.log import Append, AppendExistsError, StreamConflictError
+from framelode.engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
+from framelode.engine.log.contract import Append, AppendExistsError, StreamConflictError
 
 commands = itertools.count()
 

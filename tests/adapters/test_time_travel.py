@@ -22,8 +22,8 @@ import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.keys import ROW
-from framelode.engine.moments import parse_moment
-from framelode.engine.prefix import LogPrefix
+from framelode.engine.log.moments import parse_moment
+from framelode.engine.log.prefix import LogPrefix
 from framelode.engine.times import utc
 from framelode.projections import snapshots
 from framelode.projections.catalog import Catalog

@@ -14,7 +14,7 @@ from s3_server import s3_environment, s3_filesystem, s3_prefix, s3_url
 import framelode
 from framelode import DatasetVersion, FrameGroup, SingleFrame
 from framelode.adapters.connection import current_engine
-from framelode.engine import local_files
+from framelode.engine.storage import local as local_files
 
 KINDS = ("blobs", "blobs on s3", "folder", "memory", "s3", "http")
 FAULTS = {
@@ -89,8 +89,8 @@ class Faulty:
 @pytest.fixture(params=KINDS)
 def faulty(request, tmp_path, monkeypatch):
     made = Faulty(request.param, tmp_path, monkeypatch)
-    monkeypatch.setattr("framelode.engine.objects.WAITS", ())
-    monkeypatch.setattr("framelode.engine.blobs.growing_waits", lambda retries: [0.0] * retries)
+    monkeypatch.setattr("framelode.engine.storage.base.WAITS", ())
+    monkeypatch.setattr("framelode.engine.storage.base.growing_waits", lambda retries: [0.0] * retries)
     monkeypatch.setattr("framelode.adapters.uploads.uploader.growing_waits", lambda retries: [0.0] * retries)
     yield made
     made.close()

@@ -32,9 +32,9 @@ from framelode import (
 from framelode.adapters.uploads import opening
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.event_batch import read_events
-from framelode.engine.wire import path_or_uri
+from framelode.engine.frames.source import path_or_uri
+from framelode.engine.log.event_batch import read_events
+from framelode.engine.storage.base import PlaceError
 
 KINDS = ("blobs", "folder", "memory", "s3", "http")
 
@@ -443,8 +443,8 @@ class TestBatches:
     def _small(self, monkeypatch):
         monkeypatch.setattr("framelode.adapters.uploads.uploader.WINDOW_FILES", 1)
         monkeypatch.setattr("framelode.adapters.uploads.uploader.BATCH_FILES", 3)
-        monkeypatch.setattr("framelode.engine.blob_intake.WINDOW_FILES", 1)
-        monkeypatch.setattr("framelode.engine.blob_intake.BATCH_FILES", 3)
+        monkeypatch.setattr("framelode.engine.blobs.ingest.WINDOW_FILES", 1)
+        monkeypatch.setattr("framelode.engine.blobs.ingest.BATCH_FILES", 3)
 
     def options(self, destination, root):
         return {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
@@ -453,7 +453,7 @@ class TestBatches:
     def test_a_content_that_comes_in_many_batches_is_sent_once(
         self, engine, draft, destination, root, monkeypatch, held
     ):
-        monkeypatch.setattr("framelode.engine.blob_intake.HELD_BYTES", held)
+        monkeypatch.setattr("framelode.engine.blobs.ingest.HELD_BYTES", held)
         monkeypatch.setattr("framelode.adapters.uploads.local.HELD_BYTES", held)
         data = {f"{n:02d}.jpg": b"content %d" % (n % 7 if n < 14 else n % 2) for n in range(20)}
         frames = [SingleFrame(source=file(root, name, content)) for name, content in data.items()]

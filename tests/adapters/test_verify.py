@@ -18,7 +18,7 @@ from raw_logs import forge, raw, unguarded
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import IntegrityError, UsageError
-from framelode.engine.events import VersionCreated
+from framelode.engine.events.domain import VersionCreated
 from framelode.engine.keys import ROW
 from framelode.projections import check, snapshots
 from framelode.projections.chain import ChainWalk

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.blob_uris import blob_uri
+from framelode.engine.blobs.uris import blob_uri
 
 SMALL_BYTES = 20_000
 FOLDERS = 50

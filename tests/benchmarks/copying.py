@@ -23,7 +23,7 @@ from postgres import database, postgres_server
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.blob_uris import blob_uri
+from framelode.engine.blobs.uris import blob_uri
 
 BLOBS, BLOB_BYTES = 2_000, 100_000
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, ExecutionStore, SingleFrame
-from framelode.adapters.pinned_datasets import Datasets
+from framelode.adapters.pinned_datasets.datasets import Datasets
 
 LIMIT = 2.3
 NOTICEABLE = 0.02

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import framelode
-from framelode.adapters.execution_store import ExecutionStore
+from framelode.adapters.execution_store.store import ExecutionStore
 
 SETS = 3000
 GETS = 20_000

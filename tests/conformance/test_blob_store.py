@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from patience import join
 
-from framelode.engine.blob_place import CHUNK_BYTES, TEMPORARY
 from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError
+from framelode.engine.storage.base import CHUNK_BYTES, TEMPORARY
 
 BIG = bytes(range(256)) * (CHUNK_BYTES // 256) + b"the rest"
 

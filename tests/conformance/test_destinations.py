@@ -14,10 +14,10 @@ from patience import PATIENCE, join
 
 from framelode.adapters.uploads import remote
 from framelode.adapters.uploads.destination import Parcel
-from framelode.engine import blob_sources
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.blob_sources import SourceError
+from framelode.engine.blobs import content as blob_sources
+from framelode.engine.blobs.content import SourceError
 from framelode.engine.errors import UsageError
+from framelode.engine.storage.base import PlaceError
 
 BIG = bytes(range(251)) * 12_000
 """More than is read at once."""

@@ -17,7 +17,7 @@ import typer
 import framelode
 from framelode import BulkContext, Dataset, DatasetVersion, Engine, ExecutionStore, SingleFrame
 from framelode.adapters.cli.main import app
-from framelode.adapters.pinned_datasets import Datasets
+from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.adapters.pinned_datasets.yaml_tree import parse_yaml
 from framelode.engine.errors import InvalidValueError
 

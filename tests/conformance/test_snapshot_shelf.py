@@ -14,7 +14,7 @@ from s3_server import s3_filesystem, s3_prefix
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.objects import Objects
+from framelode.engine.storage.objects import Objects
 from framelode.projections import snapshot_objects, snapshots
 from framelode.projections.snapshot_objects import SnapshotObjects
 from framelode.projections.snapshot_table import SnapshotTable

@@ -12,7 +12,7 @@ import restless
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql import log_reads
-from framelode.engine.encoding import FrameEncoder
+from framelode.engine.writes.encoder import FrameEncoder
 from framelode.projections import chain, check, check_states, examine, pages, snapshots
 
 

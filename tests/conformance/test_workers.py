@@ -42,7 +42,7 @@ def cut(patch, events):
     patch.setattr(runner_module, "_STRETCH_EVENTS", events)
     patch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", events)
     patch.setattr("framelode.projections.blob_references._POSITIONS_OF_A_PART", events)
-    patch.setattr("framelode.engine.blob_scrub._DIGESTS_OF_A_PART", events)
+    patch.setattr("framelode.engine.blobs.scrub._DIGESTS_OF_A_PART", events)
 
 
 def tables(engine):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framelode.engine.annotation_base import Annotation
-from framelode.engine.annotation_registry import UnknownAnnotation, annotation_from_dict, register_annotation
-from framelode.engine.annotations import (
+from framelode.engine.annotations.base import Annotation
+from framelode.engine.annotations.registry import UnknownAnnotation, annotation_from_dict, register_annotation
+from framelode.engine.annotations.types import (
     BoundingBox2D,
     BoundingBox3D,
     ComplexPolygon2D,
@@ -26,8 +26,8 @@ from framelode.engine.annotations import (
     Polygon3D,
 )
 from framelode.engine.errors import ConflictError, InvalidValueError, UsageError
-from framelode.engine.frames import SingleFrame, decode_record
-from framelode.engine.wire import encode_record
+from framelode.engine.frames.record import encode_record
+from framelode.engine.frames.single_frame import SingleFrame, decode_record
 
 COMMON = {
     "id": "7",
@@ -450,7 +450,7 @@ def read_rois(rois):
 def test_annotations_read_together_are_those_read_one_by_one(rois):
     fast = read_rois(rois)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("framelode.engine.wire.plain_annotations", lambda wires: None)
+        patch.setattr("framelode.engine.frames.record.plain_annotations", lambda wires: None)
         assert read_rois(rois) == fast
 
 

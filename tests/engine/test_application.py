@@ -19,10 +19,11 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
-from framelode.engine import events
-from framelode.engine.aggregates import Aggregates
-from framelode.engine.events import Event, decode_event, encode_event
-from framelode.engine.mapper import EventMapper
+from framelode.engine.datasets.repository import Aggregates
+from framelode.engine.events import domain as events
+from framelode.engine.events.base import Event
+from framelode.engine.events.registry import decode_event, encode_event
+from framelode.engine.log.mapper import EventMapper
 from framelode.engine.times import iso_time
 
 

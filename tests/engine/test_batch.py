@@ -12,7 +12,9 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framelode.engine.batch import (
+from framelode.engine.errors import IntegrityError
+from framelode.engine.keys import Operation, frame_keys
+from framelode.engine.log.batch import (
     BLOCK_BYTES,
     BLOCK_EVENTS,
     AppendHeader,
@@ -24,9 +26,7 @@ from framelode.engine.batch import (
     pack_batch,
     stored_hash,
 )
-from framelode.engine.errors import IntegrityError
-from framelode.engine.frame_batch import FrameChanges, decode_change, pack_frame_batch
-from framelode.engine.keys import Operation, frame_keys
+from framelode.engine.log.frame_batch import FrameChanges, decode_change, pack_frame_batch
 
 events = st.lists(st.binary(max_size=20), min_size=1, max_size=20) | st.lists(
     st.sampled_from([b"", b"\xc0", b"x" * 1000, bytes(range(256)) * 300]), min_size=1, max_size=300

@@ -16,10 +16,14 @@ from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
 from patience import PATIENCE
 
-from framelode.engine import blob_folder, blob_intake, blob_objects, blob_sources, local_files
-from framelode.engine.blob_place import CHUNK_BYTES
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs import content as blob_sources
+from framelode.engine.blobs import fsspec as blob_objects
+from framelode.engine.blobs import ingest as blob_intake
+from framelode.engine.blobs import local as blob_folder
+from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import StorageError, UsageError
+from framelode.engine.storage import local as local_files
+from framelode.engine.storage.base import CHUNK_BYTES
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framelode.engine.annotation_registry import UnknownAnnotation
-from framelode.engine.annotations import (
+from framelode.engine.annotations.registry import UnknownAnnotation
+from framelode.engine.annotations.types import (
     BoundingBox2D,
     BoundingBox3D,
     ComplexPolygon2D,
@@ -26,9 +26,9 @@ from framelode.engine.annotations import (
     Polygon3D,
 )
 from framelode.engine.errors import IntegrityError, InvalidValueError
-from framelode.engine.frames import SingleFrame, decode_record, screen
-from framelode.engine.groups import FrameGroup, frame_from_dict, wrap
-from framelode.engine.wire import encode_record
+from framelode.engine.frames.frame_group import FrameGroup, frame_from_dict, wrap
+from framelode.engine.frames.record import encode_record
+from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
 
 few = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from framelode import UsageError
-from framelode.engine.files import new_file, replace_file, temporary_name
-from framelode.engine.modes import create_file, make_folder, share
+from framelode.engine.storage.atomic_files import new_file, replace_file, temporary_name
+from framelode.engine.storage.modes import create_file, make_folder, share
 
 
 def mode(path):

@@ -9,7 +9,7 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.log import StreamConflictError
+from framelode.engine.log.contract import StreamConflictError
 
 
 @pytest.fixture

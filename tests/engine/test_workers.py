@@ -6,7 +6,7 @@ import time
 import pytest
 from patience import PATIENCE
 
-from framelode.engine.workers import Workers
+from framelode.engine.parallel import Workers
 
 
 @pytest.mark.parametrize("error", [OSError("broken"), KeyboardInterrupt()])

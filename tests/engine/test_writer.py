@@ -19,11 +19,11 @@ from patience import PATIENCE, join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.batch import BATCH_BYTES
-from framelode.engine.encoding import FrameEncoder
 from framelode.engine.errors import ConflictError, InvalidValueError, NotFoundError, PublishedError
-from framelode.engine.frame_batch import changes_at
 from framelode.engine.keys import Operation, frame_key, key_columns, read_rows
+from framelode.engine.log.batch import BATCH_BYTES
+from framelode.engine.log.frame_batch import changes_at
+from framelode.engine.writes.encoder import FrameEncoder
 
 
 def frames(count, start=0, **values):

@@ -34,11 +34,12 @@ from framelode import (
     Polygon3D,
     SingleFrame,
 )
-from framelode.adapters.execution_store import ExecutionStore
-from framelode.engine.event_batch import pack_states
-from framelode.engine.events import SourcesDeleted, UploadedFile, encode_event
-from framelode.engine.log import Append
-from framelode.engine.pin_events import PinAdded, PinLocked, PinUpdated
+from framelode.adapters.execution_store.store import ExecutionStore
+from framelode.engine.events.domain import SourcesDeleted, UploadedFile
+from framelode.engine.events.pins import PinAdded, PinLocked, PinUpdated
+from framelode.engine.events.registry import encode_event
+from framelode.engine.log.contract import Append
+from framelode.engine.log.event_batch import pack_states
 
 HERE = Path(__file__).parent
 

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from patience import PATIENCE
 
 import framelode
-from framelode.engine import batch, keys
+from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
+from framelode.engine.log import batch
 from framelode.projections import fingerprint
 from framelode.projections.pins import WantedPins
 
@@ -270,14 +271,15 @@ class TestDocument:
                 assert named == [(name, kind) for _, name, kind, *_ in columns]
 
     def test_a_newer_schema_of_an_event_asks_for_a_newer_framelode(self):
-        from framelode.engine.events import decode_event
+        from framelode.engine.events.registry import decode_event
 
         state = msgspec.msgpack.encode([2, {"name": "x"}])
         with pytest.raises(IntegrityError, match="schema version 2.*install a newer framelode"):
             decode_event("VersionRenamed", "v", 3, state)
 
     def test_older_schemas_are_upcast_step_by_step(self, monkeypatch):
-        from framelode.engine.events import VersionRenamed, decode_event
+        from framelode.engine.events.domain import VersionRenamed
+        from framelode.engine.events.registry import decode_event
 
         monkeypatch.setattr(VersionRenamed, "schema_version", 3)
         monkeypatch.setattr(

@@ -20,7 +20,8 @@ import framelode
 from framelode import DatasetVersion, SingleFrame, UsageError
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.projections import runner as runner_module
-from framelode.projections.runner import Projection, Runner
+from framelode.projections.projection import Projection
+from framelode.projections.runner import Runner
 
 
 class Seen(Projection):

@@ -8,10 +8,10 @@ import uuid
 from fsspec.implementations.memory import MemoryFileSystem
 from s3_server import s3_filesystem, s3_prefix
 
-from framelode.engine.blob_folder import LocalFolder
-from framelode.engine.blob_objects import FsspecPlace
-from framelode.engine.blob_place import PlaceError
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.fsspec import FsspecPlace
+from framelode.engine.blobs.local import LocalFolder
+from framelode.engine.blobs.store import BlobStore
+from framelode.engine.storage.base import PlaceError
 
 
 class StreamedMemory(MemoryFileSystem):

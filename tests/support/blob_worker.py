@@ -11,9 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-from framelode.engine import blob_intake
-from framelode.engine.blob_folder import LocalFolder
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs import ingest as blob_intake
+from framelode.engine.blobs.local import LocalFolder
+from framelode.engine.blobs.store import BlobStore
 
 
 class Deadly(LocalFolder):

@@ -13,7 +13,7 @@ from web_server import WebServer
 
 from framelode.adapters.uploads.local import TEMPORARY
 from framelode.adapters.uploads.opening import open_destination
-from framelode.engine.wire import path_or_uri
+from framelode.engine.frames.source import path_or_uri
 
 KINDS = ("folder", "memory", "s3", "http")
 

@@ -11,7 +11,9 @@ import zstandard
 from blake3 import blake3
 from raw_logs import insert, unguarded
 
-from framelode.engine.batch import (
+from framelode.engine.events.registry import encode_event
+from framelode.engine.keys import frame_keys
+from framelode.engine.log.batch import (
     CODEC,
     EVENTS_SCHEMA,
     FRAMES_SCHEMA,
@@ -24,9 +26,7 @@ from framelode.engine.batch import (
     pack_batch,
     stored_hash,
 )
-from framelode.engine.events import encode_event
-from framelode.engine.frame_batch import FrameChanges, pack_frame_batch
-from framelode.engine.keys import frame_keys
+from framelode.engine.log.frame_batch import FrameChanges, pack_frame_batch
 
 encode = msgspec.msgpack.encode
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from framelode.engine.blob_objects import FsspecPlace
-from framelode.engine.blobs import BlobStore
+from framelode.engine.blobs.fsspec import FsspecPlace
+from framelode.engine.blobs.store import BlobStore
 
 ACCOUNT = {"key": "test", "secret": "test"}
 

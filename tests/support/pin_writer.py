@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from framelode.adapters.pinned_datasets import Datasets
-from framelode.engine import files
+from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.engine.pins import PinCommands
+from framelode.engine.storage import atomic_files as files
 
 
 def stop_at(place):

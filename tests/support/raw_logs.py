@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from framelode.engine.batch import (
+from framelode.engine.log.batch import (
     AppendHeader,
     BatchHeader,
     Body,

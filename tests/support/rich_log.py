@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.execution_store import EngineStoreRepo, ExecutionStore, ExecutionStoreService
-from framelode.engine.blob_uris import blob_uri
-from framelode.engine.event_batch import pack_states
-from framelode.engine.events import UploadedFile
-from framelode.engine.log import Append
+from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
+from framelode.adapters.execution_store.service import ExecutionStoreService
+from framelode.adapters.execution_store.store import ExecutionStore
+from framelode.engine.blobs.uris import blob_uri
+from framelode.engine.events.domain import UploadedFile
+from framelode.engine.log.contract import Append
+from framelode.engine.log.event_batch import pack_states
 
 
 def frames(start, stop, label="cat", **values):

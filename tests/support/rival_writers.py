@@ -12,10 +12,10 @@ from patience import PATIENCE
 
 import framelode
 from framelode import SingleFrame
-from framelode.engine.batch import FRAMES_SCHEMA
-from framelode.engine.encoding import FrameEncoder
 from framelode.engine.errors import PublishedError
 from framelode.engine.keys import Operation, read_rows
+from framelode.engine.log.batch import FRAMES_SCHEMA
+from framelode.engine.writes.encoder import FrameEncoder
 
 _started = None
 

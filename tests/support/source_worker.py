@@ -16,8 +16,8 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.hyperdatasets.writing import VersionWriter
 from framelode.adapters.source_removal import SourceRemoval
-from framelode.engine.source_commands import SourceCommands
-from framelode.engine.writer import FrameWriter
+from framelode.engine.sources.deletions import SourceCommands
+from framelode.engine.writes.writer import FrameWriter
 
 STAGES = ("looked", "condemned", "scanned", "deleted", "recorded")
 

@@ -6,7 +6,7 @@ import json
 import sys
 
 import framelode
-from framelode.adapters.execution_store import ExecutionStore
+from framelode.adapters.execution_store.store import ExecutionStore
 
 MANY = {f"key {number}": number for number in range(25_000)}
 

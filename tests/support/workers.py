@@ -8,8 +8,8 @@ from pathlib import Path
 
 import framelode
 from framelode import SingleFrame
-from framelode.engine.encoding import FrameEncoder
 from framelode.engine.errors import PublishedError
+from framelode.engine.writes.encoder import FrameEncoder
 
 
 def numbered(start, stop, by):

@@ -1,0 +1,1 @@
+"""Annotation types and their registry."""

@@ -1,0 +1,89 @@
+"""Checks of coordinates, each returning flat tuples of finite floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..validation import dotted, items, number, refusal
+
+COORDINATES = "a sequence of finite numbers"
+"""What coordinates may be, for errors."""
+
+_NUMBERS = frozenset({int, float})
+
+
+def finite(values: Sequence[Any], path: str, names: Sequence[str] | None = None) -> tuple[float, ...]:
+    """Return numbers as floats, -0.0 as 0.0.
+
+    Parameters
+    ----------
+    values : sequence of number
+        Python or numpy numbers; booleans, NaN and infinities are refused.
+    path : str
+        Name of the field, for errors.
+    names : sequence of str, optional
+        Name of each number; without names they are shown by index.
+    """
+    if _NUMBERS.issuperset(map(type, values)):
+        try:
+            numbers = tuple(map(float, values))
+        except OverflowError:
+            numbers = (math.inf,)
+        # A sum is finite only if every term is; a sum that overflows is looked at term by term below.
+        if math.isfinite(sum(numbers)):
+            return tuple([n + 0.0 for n in numbers]) if 0.0 in numbers else numbers
+    return tuple([number(value, _place(path, index, names)) for index, value in enumerate(values)])
+
+
+def flatten(points: object, dimensions: int, path: str) -> tuple[float, ...]:
+    """Return points, given as ``(x, y), ...`` or as one flat sequence, as a flat tuple of floats.
+
+    Parameters
+    ----------
+    points : sequence
+        Shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+    dimensions : int
+        Numbers of a point, 2 or 3.
+    path : str
+        Name of the field, for errors.
+    """
+    given = items(points, path, COORDINATES)
+    if any(map(_is_sequence, given)):
+        given = [
+            n for index, point in enumerate(given) for n in _point(point, dimensions, f"{path}[{index}]")
+        ]
+    return whole_points(finite(given, path), dimensions, path)
+
+
+def whole_points(numbers: tuple[float, ...], dimensions: int, path: str) -> tuple[float, ...]:
+    """Return `numbers` if they make one or more points."""
+    if not numbers or len(numbers) % dimensions:
+        raise refusal(path, list(numbers), f"one or more points of {dimensions} numbers")
+    return numbers
+
+
+def is_rings(points: object, dimensions: int) -> bool:
+    """Tell whether points are given as several rings, each flat or a sequence of points."""
+    if isinstance(points, str) or not isinstance(points, Sequence) or not points:
+        return False
+    first = points[0]
+    return _is_sequence(first) and len(first) > 0 and (_is_sequence(first[0]) or len(first) > dimensions)
+
+
+def _is_sequence(value: object) -> bool:
+    return not isinstance(value, str) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
+
+
+def _point(point: object, dimensions: int, path: str) -> Sequence[Any]:
+    given = items(point, path, f"a point of {dimensions} numbers")
+    if len(given) != dimensions:
+        raise refusal(path, point, f"a point of {dimensions} numbers")
+    return given
+
+
+def _place(path: str, index: int, names: Sequence[str] | None) -> str:
+    if names is None:
+        return f"{path}[{index}]"
+    return dotted(path, names[index])

@@ -1,0 +1,210 @@
+"""Which types of annotations there are, those of your own included, and reading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar, Unpack
+
+import msgspec
+from msgspec import Struct, StructMeta, field
+
+from ..canonical import canonical_object
+from ..decoding import guarded
+from ..errors import ConflictError, InvalidValueError, UsageError
+from ..validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
+from .base import Annotation, Common, MaskValue
+from .types import BuiltinAnnotation, Mask, colour
+
+
+class UnknownAnnotation(Annotation, kw_only=False):
+    """An annotation of a type that is not registered in this process, kept as it is.
+
+    Parameters
+    ----------
+    type : str
+        Name of the type in stored data.
+    poly : sequence of float, optional
+        Flat geometry, of unknown meaning.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
+
+    _type: str = field(name="type", default="")
+
+    def __init__(self, type: str, poly: Iterable[Any] = (), **common: Unpack[Common]) -> None:  # noqa: A002 - as stored
+        Annotation.__init__(self, **common)
+        self._type = name(type, "type")
+        if self._type in _types:
+            raise refusal("type", type, f"{_types[self._type].__name__} for this type")
+        self.set_geometry(poly)
+
+    @property
+    def type(self) -> str:
+        """Name of the type in stored data."""
+        return self._type
+
+
+AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
+
+_types: dict[str, type[Annotation]] = {
+    str(cls.__struct_config__.tag): cls for cls in BuiltinAnnotation.__args__
+}
+_known: set[type] = {UnknownAnnotation, *_types.values()}
+_wire_fields = frozenset({"type", *Annotation.__struct_encode_fields__})
+_PLAIN_FIELDS = frozenset({"type", "label", "poly", "confidence"})
+
+
+def register_annotation(cls: AnnotationType) -> AnnotationType:
+    """Register an annotation type of your own, as a class decorator.
+
+    Stored annotations of its `tag` are then read as this class; without registration they are read as
+    `UnknownAnnotation`, and nothing is lost.
+
+    Parameters
+    ----------
+    cls : type
+        Subclass of `Annotation`: ``class Arrow(Annotation, tag="acme.arrow")``.
+
+    Raises
+    ------
+    UsageError
+        The class is no subclass, has no `tag`, or adds stored fields.
+    ConflictError
+        Another class has the tag.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
+        raise UsageError(
+            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with a tag of its own"
+        )
+    if cls.__struct_fields__ != Annotation.__struct_fields__:
+        raise UsageError(f"{cls.__name__} adds stored fields; keep its data in geometry or metadata")
+    tag = str(cls.__struct_config__.tag)
+    other = _types.setdefault(tag, cls)
+    if other is not cls:
+        raise ConflictError(f"the annotation type {tag!r} is {other.__name__} already; choose another tag")
+    _known.add(cls)
+    return cls
+
+
+def known_annotations() -> set[type]:
+    """Return the classes that annotations of a frame may have."""
+    return _known
+
+
+def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]:
+    """Return checked copies of annotations given by a user."""
+    if values is None:
+        return []
+    given = items(values, path, "a list of annotations")
+    if not _known.issuperset(map(type, given)):
+        for index, item in enumerate(given):
+            check_type(item, f"{path}[{index}]")
+    owned: list[Annotation] = []
+    try:
+        for item in given:
+            owned.append(item.duplicate())  # noqa: PERF401 - its length tells which one is refused
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path}[{len(owned)}].{error}") from None
+    return owned
+
+
+def check_type(value: object, path: str) -> Annotation:
+    """Return `value` if it is an annotation of a known type."""
+    if type(value) in _known and isinstance(value, Annotation):
+        return value
+    if isinstance(value, Annotation):
+        raise refusal(path, value, f"a type known to register_annotation; {type(value).__name__} is not")
+    raise refusal(path, value, "an annotation")
+
+
+def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
+    """Return the annotation of a wire form.
+
+    Parameters
+    ----------
+    wire : dict
+        `type` and any of `id, label, poly, confidence, meta, sources, mask`; an unknown type is kept.
+    path : str
+        Name of the field, for errors.
+
+    Raises
+    ------
+    InvalidValueError
+        A key is unknown or a value is not allowed.
+    """
+    found = fields(wire, _wire_fields, path)
+    tag = name(found.pop("type", None), f"{path}.type")
+    cls = _types.get(tag, UnknownAnnotation)
+    self: Annotation = (
+        StructMeta.__call__(cls, _type=tag) if cls is UnknownAnnotation else StructMeta.__call__(cls)
+    )
+    if "label" in found:
+        self._labels = label_list(found["label"], f"{path}.label")
+    if "meta" in found:
+        self._metadata = canonical_object(found["meta"], f"{path}.meta")
+    self._poly = self.check_geometry(items(found.get("poly", ()), f"{path}.poly", "a list of numbers"), path)
+    if "sources" in found:
+        given = items(found["sources"], f"{path}.sources", "a list of names")
+        self._sources = tuple(name(item, f"{path}.sources[{index}]") for index, item in enumerate(given))
+    if "id" in found:
+        self._id = identifier(found["id"], f"{path}.id")
+    if "confidence" in found:
+        self._confidence = fraction(found["confidence"], f"{path}.confidence")
+    self._mask = _mask_from_dict(found.get("mask"), cls, f"{path}.mask")
+    return self
+
+
+class _Rois(Struct, gc=False):
+    """What msgspec knows how to read without being told each time."""
+
+    rois: list[BuiltinAnnotation]
+
+
+def plain_annotations(wires: object) -> list[Annotation] | None:
+    """Return annotations whose wire forms hold only what most do, at C speed; None for a closer look."""
+    try:
+        if not _PLAIN_FIELDS.issuperset(chain.from_iterable(wires)):  # pyright: ignore[reportArgumentType]
+            return None
+        annotations: list[Any] = msgspec.convert({"rois": wires}, _Rois).rois
+        for annotation in annotations:
+            annotation.set_geometry(annotation.poly)
+    except (TypeError, UnicodeError, msgspec.ValidationError, InvalidValueError):
+        return None
+    return annotations if all(map(_is_plain, annotations)) else None
+
+
+def _is_plain(annotation: Annotation) -> bool:
+    """Tell whether nothing is left to be checked or brought into canonical form."""
+    confidence = annotation.confidence
+    return (
+        (confidence is None or 0 < confidence <= 1)
+        and "".join(annotation.labels).isascii()
+        and type(annotation) is not Mask
+    )
+
+
+def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:
+    """Return a stored annotation of any type, registered or not."""
+    cls = _types.get(_decode_tag(payload).type, UnknownAnnotation)
+    return guarded(partial(msgspec.msgpack.decode, type=cls))(payload)
+
+
+class _Tagged(Struct):
+    type: str
+
+
+_decode_tag = guarded(msgspec.msgpack.Decoder(_Tagged).decode)
+
+
+def _mask_from_dict(wire: object, cls: type[Annotation], path: str) -> MaskValue | None:
+    if wire is None:
+        if cls is Mask:
+            raise refusal(path, wire, "a dict of id and value")
+        return None
+    found = fields(wire, ("id", "value"), path)
+    return MaskValue(
+        name(found["id"], f"{path}.id") if "id" in found else None,
+        colour(found.get("value", ()), f"{path}.value"),
+    )

@@ -1,0 +1,168 @@
+"""Geometries that several types of annotations share: numbers with names, points and rings.
+
+Lengths are in pixels of the source, x to the right and y down; angles are in radians, from the x axis towards the y axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self, Unpack, overload
+
+from ..validation import dotted, items, refusal
+from .base import Annotation, Common
+from .coordinates import finite, flatten, whole_points
+
+
+class Shape(Annotation):
+    """A geometry of a fixed count of numbers, each with a name."""
+
+    _names: ClassVar[tuple[str, ...]] = ()
+    _sizes: ClassVar[tuple[int, ...]] = ()
+    _optional: ClassVar[int] = 0
+
+    @classmethod
+    def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
+        """Return the numbers in canonical form; see `Annotation.check_geometry`."""
+        if not 0 <= len(cls._names) - len(poly) <= cls._optional:
+            optional = " (the last may be left out)" if cls._optional else ""
+            raise refusal(dotted(path, "poly"), poly, f"the numbers {', '.join(cls._names)}{optional}")
+        numbers = finite(poly, path, cls._names)
+        for index in cls._sizes:
+            if numbers[index] < 0:
+                raise refusal(dotted(path, cls._names[index]), numbers[index], "a size that is not negative")
+        return numbers
+
+
+class Points(Annotation):
+    """A geometry of points.
+
+    Parameters
+    ----------
+    points : sequence of float, shape (n, dimensions) or (n * dimensions,)
+        One point or more.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
+
+    dimensions: ClassVar[int] = 2
+
+    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+        Annotation.__init__(self, **common)
+        self.points = points
+
+    @property
+    def points(self) -> list[tuple[float, ...]]:
+        """The points, each a tuple of `dimensions` numbers; set as shape ``(n, dimensions)`` or flat."""
+        return split(self._poly, self.dimensions)
+
+    @points.setter
+    def points(self, value: Iterable[Any]) -> None:
+        self._poly = flatten(value, self.dimensions, "points")
+
+    @classmethod
+    def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
+        """Return the flat points in canonical form; see `Annotation.check_geometry`."""
+        path = dotted(path, "poly")
+        return whole_points(finite(poly, path), cls.dimensions, path)
+
+    def get_bounding_box(self) -> list[float]:
+        """Return ``[left, top, width, height]`` around the points, seen along z."""
+        return extent(self._poly, self.dimensions)
+
+
+class Rings(Annotation):
+    """A geometry of several rings, stored as their count, the count of points of each, then all coordinates.
+
+    Parameters
+    ----------
+    rings : sequence
+        One ring or more, each of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
+
+    dimensions: ClassVar[int] = 2
+
+    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
+        Annotation.__init__(self, **common)
+        self.rings = rings
+
+    @property
+    def rings(self) -> list[list[tuple[float, ...]]]:
+        """The rings, each a list of points; set as a sequence of rings of shape ``(n, dimensions)`` or flat."""
+        total = int(self._poly[0])
+        points = iter(split(self._poly[1 + total :], self.dimensions))
+        return [[next(points) for _ in range(int(n))] for n in self._poly[1 : 1 + total]]
+
+    @rings.setter
+    def rings(self, value: Iterable[Any]) -> None:
+        given = items(value, "rings", "a sequence of rings")
+        flat = [flatten(ring, self.dimensions, f"rings[{index}]") for index, ring in enumerate(given)]
+        if not flat:
+            raise refusal("rings", value, "one or more rings")
+        lengths = [len(ring) // self.dimensions for ring in flat]
+        self._poly = finite([len(flat), *lengths, *(n for ring in flat for n in ring)], "rings")
+
+    @classmethod
+    def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
+        """Return the stored rings in canonical form; see `Annotation.check_geometry`."""
+        path = dotted(path, "poly")
+        numbers = finite(poly, path)
+        total = numbers[0] if numbers else 0.0
+        lengths = numbers[1 : 1 + int(total)]
+        fits = total >= 1 and len(lengths) == total and all(n >= 1 and n.is_integer() for n in lengths)
+        if not fits or len(numbers) != 1 + total + cls.dimensions * sum(lengths):
+            raise refusal(path, list(numbers), "count of rings, points of each ring, coordinates")
+        return numbers
+
+    def get_bounding_box(self) -> list[float]:
+        """Return ``[left, top, width, height]`` around all rings, seen along z."""
+        return extent(self._poly[1 + int(self._poly[0]) :], self.dimensions)
+
+
+class Coordinate:
+    """One number of a geometry as an attribute, checked when it is set."""
+
+    def __init__(self, index: int, doc: str) -> None:
+        self._index = index
+        self.__doc__ = doc
+
+    @overload
+    def __get__(self, annotation: None, owner: object = None) -> Self: ...
+    @overload
+    def __get__(self, annotation: Annotation, owner: object = None) -> float: ...
+    def __get__(self, annotation: Annotation | None, owner: object = None) -> Self | float:
+        return self if annotation is None else annotation.poly[self._index]
+
+    def __set__(self, annotation: Annotation, value: float) -> None:
+        numbers = list(annotation.poly)
+        numbers[self._index] = value
+        annotation.set_geometry(numbers)
+
+
+def split(numbers: Sequence[float], dimensions: int) -> list[tuple[float, ...]]:
+    """Return flat coordinates as a list of points."""
+    return [tuple(numbers[i : i + dimensions]) for i in range(0, len(numbers), dimensions)]
+
+
+def extent(numbers: Sequence[float], dimensions: int) -> list[float]:
+    """Return ``[left, top, width, height]`` around points, seen along z."""
+    return between(numbers[0::dimensions], numbers[1::dimensions])
+
+
+def between(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
+    """Return ``[left, top, width, height]`` around all `xs` and `ys`; zeros if there are none."""
+    if not xs:
+        return [0.0, 0.0, 0.0, 0.0]
+    left, top = min(xs), min(ys)
+    return [left, top, max(xs) - left, max(ys) - top]
+
+
+def centred(cx: float, cy: float, half_width: float, half_height: float) -> list[float]:
+    """Return ``[left, top, width, height]`` of a box given by its centre and half sizes."""
+    return [cx - half_width, cy - half_height, 2 * half_width, 2 * half_height]
+
+
+def turned(x: float, y: float, cosine: float, sine: float) -> tuple[float, float]:
+    """Return a vector turned by an angle, from the x axis towards the y axis."""
+    return (x * cosine - y * sine, x * sine + y * cosine)

@@ -1,0 +1,1 @@
+"""File contents, stored once under the hash of their bytes."""

@@ -1,0 +1,351 @@
+"""Files that are to be stored: read in chunks, and noticed when they change meanwhile."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Protocol, Self
+
+import msgspec
+from blake3 import blake3
+
+from ..errors import FramelodeError, IntegrityError
+from ..storage.base import CHUNK_BYTES, Scratch, Sink
+from .backend import BlobPlace
+from .verifying_reader import check_hash
+
+_BUFFER_BYTES = 256 * 1024
+"""Little enough to stay in the processor's cache from reading to writing."""
+
+PathLike = str | os.PathLike[str]
+
+
+class SourceError(FramelodeError):
+    """A source cannot be read, or changed while it was."""
+
+    code = "source"
+
+
+class Content(Protocol):
+    """A content that is being read.
+
+    Attributes
+    ----------
+    mode : int
+        Mode of the file that it is in; that of one for everybody where it is not in a file.
+    """
+
+    mode: int
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        ...
+
+    def read_on(self) -> bytes | memoryview:
+        """Return the next chunk, which may be overwritten by the one after it; empty at the end."""
+        ...
+
+    def check(self) -> None:
+        """Raise `SourceError` when what was read may be of two states."""
+        ...
+
+
+class Source(Protocol):
+    """What a content can be read from, more than once unless it says otherwise."""
+
+    name: str
+
+    def open(self) -> Any:
+        """Give the content inside a `with` block."""
+        ...
+
+
+class FileSource(msgspec.Struct, gc=False):
+    """A local file.
+
+    Attributes
+    ----------
+    name : str
+        Its path.
+    """
+
+    name: str
+
+    def open(self) -> FileContent:
+        """Give the file's content; anything but a regular file is refused."""
+        try:
+            # Without O_NONBLOCK a pipe without a writer would be waited for.
+            descriptor = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        try:
+            return FileContent(self.name, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+class FileContent:
+    """A regular file that is being read, closed by a `with` block."""
+
+    __slots__ = ("_before", "_buffer", "_descriptor", "_left", "mode", "name")
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._before = os.fstat(descriptor)
+        self._left = self._before.st_size
+        self.mode = self._before.st_mode
+        self._buffer: tuple[io.FileIO, memoryview] | None = None
+        if not stat.S_ISREG(self._before.st_mode):
+            kind = "folder" if stat.S_ISDIR(self._before.st_mode) else "special file"
+            raise SourceError(f"{name} is a {kind}: only regular files can be stored")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        if not self._left:
+            return b""
+        try:
+            data = os.read(self._descriptor, min(self._left, CHUNK_BYTES))
+        except OSError as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        self._left -= len(data)
+        return data
+
+    def read_on(self) -> memoryview:
+        """Return the next chunk in memory that is used again: new memory for each costs as much as reading it."""
+        if self._buffer is None:
+            view = memoryview(bytearray(_BUFFER_BYTES))
+            self._buffer = io.FileIO(self._descriptor, closefd=False), view
+        file, view = self._buffer
+        view = view[: self._left]
+        try:
+            count = file.readinto(view) if view else 0
+        except OSError as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+        self._left -= count or 0
+        return view[: count or 0]
+
+    def check(self) -> None:
+        """Raise `SourceError` when the file is not the one that was opened, or changed since."""
+        try:
+            after = os.stat(self.name)  # noqa: PTH116 - a Path for each file costs more than the call
+        except OSError as error:
+            raise SourceError(f"{self.name} went while it was read: {_reason(error)}") from error
+        if self._left or not _is_same(after, self._before):
+            raise SourceError(f"{self.name} changed while it was read: store it again when it is at rest")
+
+
+class StreamSource:
+    """A stream that is open already, or bytes.
+
+    Parameters
+    ----------
+    stream : binary file
+        Read from where it stands; one that cannot seek can be read once only.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.name = str(getattr(stream, "name", "a stream"))
+        self._stream = stream
+        self._start = stream.tell() if stream.seekable() else None
+        self._is_read = False
+
+    @contextmanager
+    def open(self) -> Generator[Content, None, None]:
+        """Give what the stream holds."""
+        if self._is_read and self._start is None:
+            raise SourceError(f"{self.name} cannot be read again: give a stream that can seek")
+        if self._is_read and self._start is not None:
+            self._stream.seek(self._start)
+        self._is_read = True
+        yield _StreamContent(self.name, self._stream)
+
+
+class _StreamContent:
+    mode = 0o444
+
+    def __init__(self, name: str, stream: BinaryIO) -> None:
+        self.name = name
+        self._stream = stream
+
+    def read(self) -> bytes:
+        try:
+            return self._stream.read(CHUNK_BYTES)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
+
+    def read_on(self) -> bytes:
+        """Return the next chunk."""
+        return self.read()
+
+    def check(self) -> None:
+        """Do nothing: a stream does not say whether what is behind it changed."""
+
+
+class BlobSource:
+    """A blob of another store.
+
+    Parameters
+    ----------
+    place : BlobPlace
+        Where it is.
+    digest : str
+        Its name, which the content must hash to.
+    """
+
+    __slots__ = ("_place", "name")
+
+    def __init__(self, place: BlobPlace, digest: str) -> None:
+        self.name = digest
+        self._place = place
+
+    @contextmanager
+    def open(self) -> Generator[Content, None, None]:
+        """Give what the blob holds."""
+        path = self._place.path(self.name)
+        try:
+            file = self._place.open(self.name)
+        except FileNotFoundError as error:
+            raise SourceError(f"there is no blob {self.name} ({path})") from error
+        except IntegrityError as error:
+            raise SourceError(str(error)) from error
+        with file:
+            yield _BlobContent(file, self.name, path)
+
+
+class _BlobContent:
+    """The content of a blob, hashed as it is read."""
+
+    mode = 0o444
+
+    def __init__(self, file: BinaryIO, digest: str, path: str) -> None:
+        self._file = file
+        self._digest = digest
+        self._path = path
+        self._hasher = blake3()
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        try:
+            data = self._file.read(CHUNK_BYTES)
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {_reason(error)}") from error
+        self._hasher.update(data)
+        return data
+
+    def read_on(self) -> bytes:
+        """Return the next chunk."""
+        return self.read()
+
+    def check(self) -> None:
+        """Raise `SourceError` when what was read is not what the name of the blob says."""
+        try:
+            check_hash(self._digest, self._hasher.hexdigest(), self._path)
+        except IntegrityError as error:
+            raise SourceError(str(error)) from error
+
+
+def first_chunk(content: Content) -> bytes:
+    """Return the first bytes of a content: all of them when they are fewer than `CHUNK_BYTES`."""
+    first = content.read()
+    while len(first) < CHUNK_BYTES and (more := content.read()):
+        first += more
+    return first
+
+
+def copy_content(content: Content, data: bytes | memoryview, sink: Sink) -> tuple[str, int]:
+    """Write a content, its first bytes given, chunk by chunk while it is hashed; returns its digest and size."""
+    hasher, size = blake3(), 0
+    while data:
+        hasher.update(data)
+        sink.write(data)
+        size += len(data)
+        data = content.read_on()
+    return hasher.hexdigest(), size
+
+
+def _is_same(after: os.stat_result, before: os.stat_result) -> bool:
+    return (
+        after.st_mtime_ns == before.st_mtime_ns
+        and after.st_size == before.st_size
+        and after.st_ino == before.st_ino
+        and after.st_dev == before.st_dev
+    )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class Taken(msgspec.Struct, gc=False):
+    """A content that was read.
+
+    Attributes
+    ----------
+    digest : str
+        blake3, 64 hex digits.
+    size : int
+        Bytes.
+    content : bytes
+        All of it, where it is small and not written yet.
+    temporary : str
+        Name of its copy, where it was written on the way.
+    mode : int
+        Mode of the file that was read; that of one for everybody where it was no file.
+    """
+
+    digest: str
+    size: int
+    content: bytes = b""
+    temporary: str = ""
+    mode: int = 0o444
+
+
+def take(source: Source, scratch: Scratch) -> Taken:
+    """Read a content: a small one into memory, any other is copied on the way."""
+    with source.open() as content:
+        first = first_chunk(content)
+        if len(first) >= CHUNK_BYTES:
+            return _copied(content, first, scratch)
+        content.check()
+    return Taken(blake3(first).hexdigest(), len(first), first, mode=content.mode)
+
+
+def hash_of(source: Source) -> str:
+    """Return the blake3 of a content."""
+    hasher = blake3()
+    with source.open() as content:
+        while data := content.read():
+            hasher.update(data)
+        content.check()
+    return hasher.hexdigest()
+
+
+def copy(source: Source, scratch: Scratch) -> Taken:
+    """Copy a content, whatever its size."""
+    with source.open() as content:
+        return _copied(content, first_chunk(content), scratch)
+
+
+def _copied(content: Content, first: bytes, scratch: Scratch) -> Taken:
+    sink = scratch.create()
+    try:
+        try:
+            digest, size = copy_content(content, first, sink)
+        finally:
+            sink.close()
+        content.check()
+    except BaseException:
+        scratch.discard(sink.name)
+        raise
+    return Taken(digest, size, temporary=sink.name, mode=content.mode)

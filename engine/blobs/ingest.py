@@ -1,0 +1,341 @@
+"""How many files enter a blob store at once: read and hashed in parallel, made durable together, then moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from ..errors import FramelodeError, StorageError
+from ..parallel import Portion, Workers
+from ..storage.base import PlaceError, Since
+from .backend import BlobPlace
+from .content import Source, SourceError, take
+from .presence import Present
+
+BATCH_FILES = 4096
+BATCH_BYTES = 512 * 1024 * 1024
+"""One sync makes so many files, or so many bytes, durable."""
+
+WINDOW_FILES = 512
+HELD_BYTES = 64 * 1024 * 1024
+"""So many files, or so much of small ones, are read before they are written: they are still in the processor's cache."""
+
+
+class Outcome(msgspec.Struct):
+    """What became of one source.
+
+    Attributes
+    ----------
+    digest, size
+        What was read.
+    is_new : bool
+        This source was written, by this call.
+    temporary : str
+        Name under which it was written first; empty when it was not.
+    content : bytes
+        All of it, where it is small and waits to be written.
+    error : FramelodeError or None
+        Why it is not stored.
+    """
+
+    digest: str = ""
+    size: int = 0
+    is_new: bool = False
+    temporary: str = ""
+    content: bytes = b""
+    error: FramelodeError | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """It was written and nothing went wrong so far."""
+        return self.is_new and self.error is None
+
+    @property
+    def may_try_again(self) -> bool:
+        """The store refused it, and perhaps not for good."""
+        if self.error is None or isinstance(self.error, SourceError):
+            return False
+        return not (isinstance(self.error, PlaceError) and self.error.permanent)
+
+
+class Intake:
+    """Takes sources into a place, batch by batch; a content that comes twice is written once.
+
+    Parameters
+    ----------
+    place : BlobPlace
+        Where to.
+    knows : callable
+        Says which of some digests need not be written.
+    knows_nothing : callable
+        Says whether all have to be.
+    vouch : callable
+        Told of the digests written and durable; returns those that are gone by now.
+    """
+
+    def __init__(
+        self,
+        place: BlobPlace,
+        knows: Callable[[Collection[str]], Collection[str]],
+        knows_nothing: Callable[[], bool],
+        vouch: Callable[[Sequence[str], Present], list[str]],
+    ) -> None:
+        self._place = place
+        self._knows = knows
+        self._knows_nothing = knows_nothing
+        self._vouch = vouch
+        self._done: set[str] = set()
+        self._claims: dict[str, Outcome] = {}
+        self._temporaries: set[str] = set()
+        self._gone: set[str] = set()
+        self._begun: set[Since] = set()
+        self._portion = Portion(BATCH_BYTES)
+        self._workers = Workers(place.threads, "framelode-blobs")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.close()
+        for temporary in list(self._temporaries):
+            self._discard(temporary)
+        for since in self._begun:
+            since.close()
+
+    def take(self, sources: Iterable[Source]) -> Iterator[tuple[Sequence[Source], list[Outcome]]]:
+        """Store sources batch by batch: one is made durable while the next is read.
+
+        Yields
+        ------
+        tuple of sequence of Source and list of Outcome
+            A batch, and what became of each source, durable unless it has an error.
+        """
+        coming = iter(sources)
+        waiting: list[Source] = []
+        before: _Batch | None = None
+        while True:
+            waiting.extend(islice(coming, BATCH_FILES - len(waiting)))
+            batch = self._stage_batch(waiting)
+            if before and before.publishing:
+                before.publishing.result()
+                yield before.sources, self._settle(before)
+            if not batch.staged:
+                return
+            batch.publishing = self._workers.begin(partial(self._publish, batch))
+            waiting, before = waiting[len(batch.staged) :], batch
+
+    def put(self, sources: Sequence[Source]) -> list[Outcome]:
+        """Store a few sources; returns an outcome for each, in order.
+
+        What a batch that is under way brings too is not waited for: it could not be settled meanwhile.
+        """
+        claims, self._claims = self._claims, {}
+        outcomes: list[Outcome] = []
+        try:
+            while len(outcomes) < len(sources):
+                batch = self._stage_batch(sources[len(outcomes) :])
+                self._publish(batch)
+                outcomes += self._settle(batch)
+        finally:
+            self._claims = claims
+        return outcomes
+
+    def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
+        """Read and write as many sources, from the first on, as are made durable at once."""
+        self._portion = Portion(BATCH_BYTES)
+        since = self._begin(sources)
+        staged: list[Outcome] = []
+        if sources and self._knows_nothing():
+            staged = self._stage_new(sources)
+        while len(staged) < len(sources) and not self._portion.is_full():
+            staged += self._stage_window(sources[len(staged) : len(staged) + WINDOW_FILES])
+        return _Batch(since, sources[: len(staged)], staged)
+
+    def _stage_window(self, sources: Sequence[Source]) -> list[Outcome]:
+        held = Portion(HELD_BYTES)
+
+        def read_one(source: Source) -> Outcome:
+            outcome = self._read(source)
+            held.add(len(outcome.content))
+            return outcome
+
+        read = self._workers.map(read_one, sources, lambda: self._portion.is_full() or held.is_full())
+        first = [outcome for outcome in read if self._is_first(outcome)]
+        known = self._knows([outcome.digest for outcome in first]) if first else ()
+        self._workers.map(lambda one: self._noted(one, self._write, one.digest in known), first)
+        for outcome in read:
+            outcome.content = b""
+        return read
+
+    def _stage_new(self, sources: Sequence[Source]) -> list[Outcome]:
+        """Read and write sources one by one, where no content is known: it is still in the processor's cache then."""
+
+        def stage(source: Source) -> Outcome:
+            outcome = self._read(source)
+            if self._is_first(outcome):
+                self._noted(outcome, self._write, False)
+            outcome.content = b""
+            return outcome
+
+        return self._workers.map(stage, sources, self._portion.is_full)
+
+    def _begin(self, sources: Sequence[Source]) -> Since:
+        since = self._place.begin() if sources else Since()
+        self._begun.add(since)
+        return since
+
+    def _discard(self, temporary: str) -> None:
+        self._place.discard(temporary)
+        self._temporaries.discard(temporary)
+
+    def _read(self, source: Source) -> Outcome:
+        outcome = Outcome()
+        self._noted(outcome, self._take, source)
+        self._portion.add(outcome.size)
+        return outcome
+
+    def _take(self, outcome: Outcome, source: Source) -> None:
+        taken = take(source, self._place)
+        outcome.digest, outcome.size, outcome.content = taken.digest, taken.size, taken.content
+        if taken.temporary:
+            self._wrote(outcome, taken.temporary)
+
+    def _wrote(self, outcome: Outcome, temporary: str) -> None:
+        outcome.temporary = temporary
+        self._temporaries.add(temporary)
+
+    def _is_first(self, outcome: Outcome) -> bool:
+        """Say whether a content that was read was not stored yet, and comes for the first time."""
+        return (
+            outcome.error is None
+            and outcome.digest not in self._done
+            and self._claims.setdefault(outcome.digest, outcome) is outcome
+        )
+
+    def _write(self, outcome: Outcome, is_known: bool) -> None:
+        """Write a content that was read, unless somebody relies on it already."""
+        if is_known and outcome.digest not in self._gone and self._place.size(outcome.digest) == outcome.size:
+            self._done.add(outcome.digest)
+            return
+        outcome.is_new = True
+        if outcome.temporary:
+            return
+        if outcome.digest in self._gone or not self._place.put_whole(outcome.content, outcome.digest):
+            self._wrote(outcome, self._place.write(outcome.content))
+
+    def _noted(self, outcome: Outcome, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            work(outcome, *arguments)
+        except FramelodeError as error:
+            outcome.error = error
+        except OSError as error:
+            outcome.error = StorageError(f"blob store {self._place.name}: {error}")
+
+    def _publish(self, batch: _Batch) -> None:
+        """Make contents durable, give them their names, and make those durable."""
+        written = [outcome for outcome in batch.staged if outcome.temporary and outcome.is_kept]
+        names = [outcome.temporary for outcome in written]
+        self._together(lambda: self._place.sync_written(names, batch.since), written)
+        kept = [outcome for outcome in written if outcome.is_kept and outcome.digest not in self._gone]
+        self._give_names(kept, batch.since)
+        batch.since.close()
+        self._begun.discard(batch.since)
+
+    def _together(self, sync: Callable[[], None], outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        try:
+            sync()
+        except (OSError, StorageError) as error:
+            for outcome in outcomes:
+                outcome.error = StorageError(f"blob store {self._place.name}: {error}")
+
+    def _give_names(self, written: Sequence[Outcome], since: Since) -> None:
+        self._workers.map(lambda outcome: self._noted(outcome, self._move), written)
+        moved = [outcome for outcome in written if outcome.is_kept]
+        digests = [outcome.digest for outcome in moved]
+        self._together(lambda: self._place.sync_moved(digests, since), moved)
+
+    def _move(self, outcome: Outcome) -> None:
+        self._place.move(outcome.temporary, outcome.digest)
+        self._temporaries.discard(outcome.temporary)
+
+    def _settle(self, batch: _Batch) -> list[Outcome]:
+        """Vouch for what is relied on; where garbage collection took some of it, all is stored again.
+
+        Whoever brought the same content shares its fate.
+        """
+        outcomes = batch.staged
+        is_whole = self._rely_on(outcomes)
+        failed = {outcome.digest: outcome.error for outcome in outcomes if outcome.digest and outcome.error}
+        for outcome in outcomes:
+            if self._claims.get(outcome.digest) is outcome:
+                del self._claims[outcome.digest]
+            if outcome.temporary in self._temporaries:
+                self._discard(outcome.temporary)
+                outcome.is_new = False
+            if outcome.digest not in self._done:
+                outcome.error = outcome.error or failed.get(outcome.digest)
+        again = [
+            at
+            for at, one in enumerate(outcomes)
+            if one.error is None and not (is_whole and one.digest in self._done)
+        ]
+        for at, outcome in zip(again, self.put([batch.sources[at] for at in again]), strict=True):
+            outcomes[at] = outcome
+        return outcomes
+
+    def _rely_on(self, outcomes: Sequence[Outcome]) -> bool:
+        """Take contents off the list of those to be deleted, and say whether all are there to stay.
+
+        If not, all get their names while the log is held the next time: one after the other they would go again. One that
+        is off the list then was stored by somebody else meanwhile, and is there.
+        """
+        relied: dict[str, Outcome] = {}
+        for outcome in outcomes:
+            if outcome.is_kept or (outcome.error is None and outcome.digest in self._done):
+                relied.setdefault(outcome.digest, outcome)
+        gone = self._vouch(list(relied), lambda digests: self._present([relied[one] for one in digests]))
+        self._gone = set(relied) if gone else set()
+        is_whole = all(relied[digest].error for digest in gone)
+        there = {digest for digest, outcome in relied.items() if outcome.error is None}.difference(gone)
+        self._done = (self._done - self._gone) | there if is_whole else self._done - self._gone
+        return is_whole
+
+    def _present(self, written: Sequence[Outcome]) -> set[str]:
+        """Give contents their names that have none yet; returns which are there. All other writers wait."""
+        late = [outcome for outcome in written if outcome.temporary in self._temporaries]
+        if late:
+            with closing(self._place.begin()) as since:
+                self._give_names(late, since)
+        there, named = set[str](), {outcome.digest for outcome in late}
+
+        def look(outcome: Outcome) -> None:
+            if self._place.size(outcome.digest) is not None:
+                there.add(outcome.digest)
+            elif outcome.digest in named:
+                what = f"blob store {self._place.name}: blob {outcome.digest}"
+                raise StorageError(f"{what} was written and is not there")
+
+        self._workers.map(lambda one: self._noted(one, look), [one for one in written if one.is_kept])
+        return there
+
+
+@dataclass
+class _Batch:
+    """Sources that are made durable together, beginning with a moment before they were written."""
+
+    since: Since
+    sources: Sequence[Source]
+    staged: list[Outcome]
+    publishing: Future[None] | None = None

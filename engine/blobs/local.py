@@ -1,0 +1,171 @@
+"""Blobs in a local folder: durable with one sync for many files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from ..parallel import DISK_THREADS
+from ..storage.base import TEMPORARY, Since, Sink
+from ..storage.local import TemporaryFiles, Translated, Watch, sync_together, take_name
+from ..storage.modes import make_folder
+from ..storage.regular_files import open_regular
+from .backend import BLOB_MODE, OWN_NAMES, BlobPlace, Entry, blob_name, digest_of
+
+
+class LocalFolder(BlobPlace):
+    """A folder of a local file system, made when something is first written.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.name = str(self.folder)
+        self.threads = DISK_THREADS
+        self._root = os.fspath(self.folder)
+        self._translated = Translated(f"blob store {self.name}")
+        self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}", BLOB_MODE)
+
+    def opener(self) -> Callable[[], BlobPlace]:
+        """Return what opens this folder in another process."""
+        return partial(LocalFolder, self.folder)
+
+    def begin(self) -> Since:
+        """Tell that files will be written."""
+        with suppress(OSError):  # writing says what is wrong
+            make_folder(self._root)
+        return Watch(self._root)
+
+    def create(self) -> Sink:
+        """Begin a temporary file."""
+        return self._temporaries.create()
+
+    def write(self, data: bytes) -> str:
+        """Write a small content to a temporary file."""
+        return self._temporaries.write(data)
+
+    def discard(self, temporary: str) -> None:
+        """Drop a temporary file."""
+        self._temporaries.discard(temporary)
+
+    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
+        """Wait until the contents of temporary files are durable."""
+        with self._translated:
+            sync_together(self._root, map(self._temporaries.path, temporaries), len(temporaries), since)
+
+    def move(self, temporary: str, digest: str) -> None:
+        """Give a temporary file its final name."""
+        source, target = self._temporaries.path(temporary), self.path(digest)
+        with self._translated:
+            try:
+                os.rename(source, target)  # noqa: PTH104 - as above
+            except FileNotFoundError:
+                make_folder(target.rpartition("/")[0])
+                os.rename(source, target)  # noqa: PTH104
+
+    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
+        """Wait until final names are durable: those of the files and of the folders that lead to them."""
+        with self._translated:
+            folders = {f"{self._root}/{digest[:2]}" for digest in digests}
+            paths = (*folders, self._root, os.fspath(self.folder.parent))
+            sync_together(self._root, paths, len(digests), since)
+
+    def size(self, digest: str) -> int | None:
+        """Return the bytes of a blob, None when it is not here."""
+        with self._translated:
+            try:
+                found = os.stat(self.path(digest))  # noqa: PTH116 - as above
+            except FileNotFoundError:
+                return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def read_range(self, digest: str, start: int, stop: int | None) -> bytes:
+        """Return a range of a blob's bytes."""
+        with self.open(digest) as file, self._translated:
+            file.seek(start)
+            return file.read(-1 if stop is None else max(0, stop - start))
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading."""
+        with self._translated:
+            return open_regular(self.path(digest))
+
+    def delete(self, digests: Sequence[str]) -> None:
+        """Delete blobs; the folders stay, since a blob may be on its way into them."""
+        with self._translated:
+            for digest in digests:
+                with suppress(FileNotFoundError):
+                    os.unlink(self.path(digest))  # noqa: PTH108
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names in the folder or in one of its folders."""
+        with self._translated, suppress(FileNotFoundError):
+            return sorted(os.listdir(self.folder / folder))  # noqa: PTH208
+        return []
+
+    def read_note(self, name: str) -> bytes | None:
+        """Return a small file, None when it is missing."""
+        with self._translated, suppress(FileNotFoundError), open_regular(f"{self._root}/{name}") as file:
+            return file.read()
+        return None
+
+    def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
+        """Write a small file: linked to its name, so that it is never seen half and only one writer wins."""
+        target = f"{self._root}/{name}"
+        temporary = self._temporaries.write(data)
+        try:
+            with self._translated:
+                source = self._temporaries.path(temporary)
+                sync_together(self._root, [source], 1)
+                make_folder(target.rpartition("/")[0])
+                if replace:
+                    os.rename(source, target)  # noqa: PTH104
+                elif not take_name(source, target):
+                    return False
+                sync_together(self._root, [self._root], 1)
+                return True
+        finally:
+            self._temporaries.discard(temporary)
+
+    def drop_note(self, name: str) -> None:
+        """Delete a small file."""
+        with self._translated, suppress(FileNotFoundError):
+            os.unlink(f"{self._root}/{name}")  # noqa: PTH108
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every file, folder by folder."""
+        with self._translated:
+            for folder, folders, files in os.walk(self._root):
+                own = OWN_NAMES if folder == self._root else ()
+                folders[:] = sorted(name for name in folders if name not in own)
+                yield from self._entries_of(folder, sorted(name for name in files if name not in own))
+
+    def _entries_of(self, folder: str, files: list[str]) -> Iterator[Entry]:
+        for file in files:
+            path = f"{folder}/{file}"
+            name = os.path.relpath(path, self._root)
+            with suppress(FileNotFoundError):
+                found = os.lstat(path)
+                digest = digest_of(name) if stat.S_ISREG(found.st_mode) else None
+                yield Entry(name, digest, found.st_size, found.st_mtime)
+
+    def clean(self, older_than: float) -> int:
+        """Drop temporary files that nothing was written to for some seconds."""
+        return self._temporaries.clean(older_than)
+
+    def is_same(self, name: str) -> bool:
+        """Say whether another path leads to this folder."""
+        return os.path.realpath(name) == os.path.realpath(self.folder)
+
+    def path(self, digest: str) -> str:
+        """Return the path of a blob."""
+        return f"{self._root}/{blob_name(digest)}"

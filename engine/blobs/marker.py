@@ -1,0 +1,124 @@
+"""The marker of a blob store: the file that makes a folder or prefix ours, and names the logs that use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from ..errors import IntegrityError, UsageError
+from .backend import MARKER, OWN_NAMES, BlobPlace, digest_of
+from .scrub import read_blob
+
+FORMAT = 1
+_FOLDER = re.compile(r"[0-9a-f]{2}")
+_SAMPLES = 3
+
+
+class LogRef(msgspec.Struct, frozen=True, order=True):
+    """A log that uses a blob store.
+
+    Attributes
+    ----------
+    log : str
+        Its uuid.
+    engine : str
+        What `connect` takes to open it, without a password; empty for an engine in memory.
+    """
+
+    log: str
+    engine: str
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """What the marker of a blob store says.
+
+    Attributes
+    ----------
+    format : int
+        Version of this format.
+    logs : tuple of LogRef
+        The logs whose frames name blobs of the store.
+    """
+
+    format: int = FORMAT
+    logs: tuple[LogRef, ...] = ()
+
+
+def read_marker(place: BlobPlace) -> Marker | None:
+    """Return the marker of a store, None when there is none.
+
+    Raises
+    ------
+    IntegrityError
+        The file cannot be decoded.
+    UsageError
+        A newer framelode wrote it.
+    """
+    data = place.read_note(MARKER)
+    if data is None:
+        return None
+    path = f"{place.name}/{MARKER}"
+    try:
+        marker = msgspec.json.decode(data, type=Marker)
+    except msgspec.DecodeError as error:
+        raise IntegrityError(f"{path} is not a marker of a blob store: {error}", file=path) from error
+    if marker.format > FORMAT:
+        raise UsageError(
+            f"{path} has format {marker.format}, this framelode reads up to {FORMAT}: install a newer framelode"
+        )
+    return marker
+
+
+def write_marker(place: BlobPlace, marker: Marker, *, replace: bool) -> bool:
+    """Write the marker; False when there is one and it is not to be replaced."""
+    data = msgspec.json.format(msgspec.json.encode(marker)) + b"\n"
+    return place.write_note(MARKER, data, replace=replace)
+
+
+def join(place: BlobPlace, joined: Callable[[Marker], Marker]) -> Marker:
+    """Return the marker of a store that a log may write to; see `BlobStore.join`.
+
+    Parameters
+    ----------
+    joined : callable
+        Returns the marker that lists the log, given the one that the store has.
+    """
+    marker = read_marker(place)
+    if marker is None:
+        _require_ours(place)
+        marker = joined(Marker())
+        if write_marker(place, marker, replace=False):
+            return marker
+        marker = read_marker(place) or Marker()
+    wanted = joined(marker)
+    if wanted != marker:
+        write_marker(place, wanted, replace=True)
+    return wanted
+
+
+def _require_ours(place: BlobPlace) -> None:
+    """Raise `UsageError` unless a place without a marker is empty, or a blob store made before there were markers."""
+    names = [name for name in place.names() if name not in OWN_NAMES]
+    foreign = [name for name in names if not _FOLDER.fullmatch(name)]
+    if not foreign and (not names or _holds_blobs(place, names)):
+        return
+    message = (
+        f"{place.name} is not a blob store: it holds {(foreign or names)[0]!r} and no file {MARKER}; give an empty folder "
+        f"or prefix as blobs=, or write {{}} to that file if framelode may add and delete files there"
+    )
+    raise UsageError(message)
+
+
+def _holds_blobs(place: BlobPlace, folders: list[str]) -> bool:
+    """Say whether the first files of some folders are blobs: one of them hashes to its name, and no name is foreign."""
+    digests: list[str] = []
+    for folder in folders:
+        found = [digest_of(f"{folder}/{name}") for name in place.names(folder)]
+        digests += [digest for digest in found if digest]
+        if None in found:
+            return False
+        if len(digests) >= _SAMPLES:
+            break
+    return not digests or any(read_blob(place, digest)[2] for digest in digests[:_SAMPLES])

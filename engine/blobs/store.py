@@ -1,0 +1,388 @@
+"""The blob store: contents kept once under the hash of their bytes, on any filesystem.
+
+A blob is written under a temporary name while it is hashed, made durable, and then moved to its own name. So a
+reader sees all of it or nothing, and what `put_files` reports as stored survives a crash.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ..errors import IntegrityError, NotFoundError, StorageError, UsageError
+from ..storage.atomic_files import from_home, temporary_name
+from ..storage.base import CHUNK_BYTES, growing_waits
+from .backend import BlobPlace, Entry
+from .content import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource
+from .damage import Damage
+from .fsspec import FsspecPlace
+from .ingest import Intake, Outcome
+from .local import LocalFolder
+from .marker import Marker, join
+from .presence import NothingKnown, Present, Vouching
+from .reports import FileFailure, PutReport, StoredFile
+from .scrub import ScrubFindings, scrub
+from .uris import check_digest
+from .verifying_reader import VerifyingReader
+
+__all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile"]
+
+logger = logging.getLogger("framelode.blobs")
+
+RETRIES = 4
+"""How often storage that refuses is asked again."""
+
+LEFTOVER_SECONDS = 24 * 3600.0
+"""A temporary file that nothing was written to for so long belongs to nobody."""
+
+
+Known = Callable[[str], bool] | Container[str]
+
+
+class BlobStore:
+    """Contents under the hash of their bytes.
+
+    Parameters
+    ----------
+    url : str, path or BlobPlace
+        A local folder, made when something is first written, or an fsspec URL such as ``s3://bucket/blobs``.
+    filesystem : fsspec filesystem, optional
+        One made already; `url` is then a path on it.
+    vouching : Vouching, optional
+        Says which contents need not be written again; nothing is taken for known without it.
+    retries : int
+        How often storage that refuses is asked again, with growing waits.
+    sleep : callable
+        Waits for some seconds; injected in tests.
+
+    Raises
+    ------
+    UsageError
+        The URL is of an unknown kind, or its library is not installed.
+    """
+
+    def __init__(
+        self,
+        url: PathLike | BlobPlace,
+        *,
+        filesystem: Any = None,
+        vouching: Vouching | None = None,
+        retries: int = RETRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.place = url if isinstance(url, BlobPlace) else _place_of(os.fspath(url), filesystem)
+        self.vouching = vouching or NothingKnown()
+        self._waits = growing_waits(retries)
+        self._sleep = sleep
+        self._is_joined = False
+
+    @property
+    def name(self) -> str:
+        """The folder or URL of the store."""
+        return self.place.name
+
+    def __repr__(self) -> str:
+        return f"BlobStore({self.name!r})"
+
+    def join(self) -> Marker:
+        """Return the marker of the store; it is made if the store is empty, and lists the log that uses this object.
+
+        Every method that writes calls this once.
+
+        Raises
+        ------
+        UsageError
+            Another log uses the store, or the place is not empty and not a blob store.
+        IntegrityError
+            The marker is damaged.
+        """
+        marker = join(self.place, lambda marker: self.vouching.join(marker, self.name))
+        self._is_joined = True
+        return marker
+
+    def _join_once(self) -> None:
+        if not self._is_joined:
+            self.join()
+
+    def put_files(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        known: Known | None = None,
+        on_done: Callable[[StoredFile | FileFailure], None] | None = None,
+        retries: int | None = None,
+    ) -> PutReport:
+        """Store local files, in parallel, with one sync for a batch of them.
+
+        A content is written again unless it is known to be here: a file of its name may be what a crash left.
+
+        Parameters
+        ----------
+        paths : iterable of str or path
+            Consumed batch by batch.
+        known : callable or container, optional
+            Which digests are stored whole and relied on by somebody; what the store's `vouching` says by default.
+        on_done : callable, optional
+            Called for each file once it is durable or has failed, in this thread.
+        retries : int, optional
+            How often storage that refuses is asked again; what the store was made with by default.
+
+        Returns
+        -------
+        PutReport
+            What was stored, and a failure for each file that was not: nothing is raised for a single file.
+        """
+        report = PutReport()
+        waits = self._waits if retries is None else growing_waits(retries)
+        sources = (FileSource(os.path.expanduser(path)) for path in paths)  # noqa: PTH111 - faster than a Path
+        for outcome in self._put_all(sources, known, waits):
+            kept: list[Any] = report.stored if isinstance(outcome, StoredFile) else report.failures
+            kept.append(outcome)
+            if on_done:
+                on_done(outcome)
+        return report
+
+    def copy_from(
+        self, other: BlobStore, digests: Iterable[str], *, known: Known | None = None
+    ) -> Iterator[StoredFile | FileFailure]:
+        """Store blobs of another store, in parallel, each compared with its digest before it has its name here.
+
+        Parameters
+        ----------
+        other : BlobStore
+            Where they are.
+        digests : iterable of str
+            Which; consumed batch by batch.
+        known : callable or container, optional
+            As for `put_files`; an empty one stores all of them again.
+
+        Yields
+        ------
+        StoredFile or FileFailure
+            What became of each blob, in order: durable, or why it could not be taken.
+        """
+        yield from self._put_all((BlobSource(other.place, digest) for digest in digests), known, self._waits)
+
+    def repair(self, sources: Iterable[Source]) -> list[str]:
+        """Store contents again, whatever is in their place; returns the digests of those that are stored."""
+        outcomes = self._put_all(sources, (), self._waits)
+        stored = [outcome.digest for outcome in outcomes if isinstance(outcome, StoredFile)]
+        Damage(self.place).forget(stored)
+        return stored
+
+    def _put_all(
+        self, sources: Iterable[Source], known: Known | None, waits: Sequence[float]
+    ) -> Iterator[StoredFile | FileFailure]:
+        """Store sources and tell, batch by batch, what became of each."""
+        try:
+            self._join_once()
+        except StorageError as error:
+            for source in sources:
+                yield FileFailure(source.name, str(error), "storage")
+            return
+        self.place.clean(LEFTOVER_SECONDS)
+        with self._intake(known) as intake:
+            for taken, outcomes in intake.take(sources):
+                yield from self._finish(intake, taken, outcomes, waits)
+
+    def put(self, content: BinaryIO | bytes, *, known: Known | None = None) -> StoredFile:
+        """Store one content from a stream or from memory, durable when this returns.
+
+        Raises
+        ------
+        StorageError
+            The store refused it, also when asked again; or the stream could not be read.
+        """
+        self._join_once()
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        with self._intake(known) as intake:
+            source = StreamSource(stream)
+            (outcome,) = self._finish(intake, [source], intake.put([source]), self._waits)
+        if isinstance(outcome, FileFailure):
+            raise StorageError(outcome.error)
+        return outcome
+
+    def _intake(self, known: Known | None) -> Intake:
+        damage = Damage(self.place)
+        if known is None:
+            knows, knows_nothing = self.vouching.known, self.vouching.knows_nothing
+        else:
+            contains = known if callable(known) else known.__contains__
+            knows, knows_nothing = (lambda digests: set(filter(contains, digests))), (lambda: False)
+
+        def vouch(digests: Sequence[str], present: Present) -> list[str]:
+            gone = self.vouching.vouch(digests, present)
+            damage.forget_stored(set(digests).difference(gone))
+            return gone
+
+        return Intake(self.place, lambda digests: damage.without(knows(digests)), knows_nothing, vouch)
+
+    def _finish(
+        self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
+    ) -> Iterator[StoredFile | FileFailure]:
+        """Try again what the store refused, and tell what became of each source."""
+        for wait in waits:
+            again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
+            if not again:
+                break
+            self._sleep(wait)
+            for at, outcome in zip(again, intake.put([sources[at] for at in again]), strict=True):
+                outcomes[at] = outcome
+        for source, outcome in zip(sources, outcomes, strict=True):
+            if outcome.error is None:
+                yield StoredFile(source.name, outcome.digest, outcome.size, outcome.is_new)
+            else:
+                kind = "source" if isinstance(outcome.error, SourceError) else "storage"
+                yield FileFailure(source.name, str(outcome.error), kind)
+
+    def size(self, digest: str) -> int:
+        """Return the bytes of a blob; `NotFoundError` when it is not here."""
+        size = self.place.size(check_digest(digest))
+        if size is None:
+            raise self._missing(digest)
+        return size
+
+    def __contains__(self, digest: object) -> bool:
+        return self.place.size(check_digest(digest)) is not None
+
+    def present(self, digests: Iterable[str]) -> list[str]:
+        """Return those of some blobs that are here."""
+        return [digest for digest in digests if digest in self]
+
+    def open(self, digest: str, *, verify: bool = False) -> BinaryIO:
+        """Open a blob for reading.
+
+        Parameters
+        ----------
+        digest : str
+            64 hex digits.
+        verify : bool
+            Hash while reading: the end of other bytes than the digest names is an `IntegrityError`. Such a reader
+            cannot seek.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        """
+        try:
+            file = self.place.open(check_digest(digest))
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+        if not verify:
+            return file
+        reader = VerifyingReader(file, digest, self.place.path(digest), self.note_damaged)
+        return cast("BinaryIO", io.BufferedReader(reader, CHUNK_BYTES))
+
+    def read(self, digest: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Return a range of a blob's bytes, all by default; fewer when it ends before `stop`."""
+        try:
+            return self.place.read_range(check_digest(digest), start, stop)
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+
+    def fetch(self, digest: str, path: PathLike) -> Path:
+        """Copy a blob into a local file, verified; the file appears whole or not at all.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        IntegrityError
+            Its bytes are not those that the digest names.
+        """
+        target = from_home(path)
+        temporary = target.with_name(temporary_name(target))
+        try:
+            with self.open(digest, verify=True) as source, temporary.open("xb") as copy:
+                shutil.copyfileobj(source, copy, CHUNK_BYTES)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    def local_path(self, digest: str) -> str | None:
+        """Return the file of a blob where the store is a local folder, else None; it is read-only.
+
+        Raises
+        ------
+        NotFoundError
+            The blob is not here.
+        IntegrityError
+            There is a FIFO, a socket, a device or a folder in its place.
+        """
+        if not isinstance(self.place, LocalFolder):
+            return None
+        if self.place.size(check_digest(digest)) is None:
+            self.open(digest).close()  # raises: it is missing, or not a regular file
+        return self.place.path(digest)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every file of the store, also those that do not belong in it."""
+        return self.place.entries()
+
+    def delete(self, digests: Sequence[str]) -> None:
+        """Delete blobs without asking whether they are needed: `Engine.gc` asks."""
+        self._join_once()
+        self.place.delete([check_digest(digest) for digest in digests])
+
+    def clean(self, older_than: float = LEFTOVER_SECONDS) -> int:
+        """Delete what killed processes left: temporary files that nothing was written to for some seconds."""
+        self._join_once()
+        return self.place.clean(older_than)
+
+    def scrub(
+        self,
+        digests: Iterable[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        expected: Iterable[str] = (),
+        executor: Executor | None = None,
+    ) -> ScrubFindings:
+        """Read blobs again and compare them with their names.
+
+        Parameters
+        ----------
+        digests : iterable of str, optional
+            Which; everything in the store by default.
+        progress : callable, optional
+            Called with the blobs read so far and their bytes.
+        expected : iterable of str
+            Blobs that must be here when everything is read.
+        executor : Executor, optional
+            Where to read them; else here, in a few threads.
+        """
+        found = scrub(self.place, digests, progress, expected, executor)
+        if found.altered:
+            self.note_damaged(*found.altered)
+        return found
+
+    def note_damaged(self, *digests: str) -> None:
+        """Remember that blobs were read with other bytes: the next upload of their contents stores them again."""
+        try:
+            self._join_once()
+            Damage(self.place).note(digests)
+        except (StorageError, UsageError, IntegrityError, FileNotFoundError) as error:
+            # A store that cannot be written to can be read and scrubbed all the same.
+            logger.warning("%s: damaged blobs cannot be noted: %s", self.name, error)
+
+    def _missing(self, digest: str) -> NotFoundError:
+        fate = self.vouching.fate(digest)
+        return NotFoundError(
+            f"there is no blob {digest} ({self.place.path(digest)}){f': {fate}' if fate else ''}"
+        )
+
+
+def _place_of(url: str, filesystem: Any) -> BlobPlace:
+    if filesystem is not None:
+        return FsspecPlace(url, filesystem)
+    if url.startswith("file://"):
+        return LocalFolder(Path(url.removeprefix("file://")))
+    return FsspecPlace(url) if "://" in url else LocalFolder(from_home(url))

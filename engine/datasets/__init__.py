@@ -1,0 +1,1 @@
+"""Datasets and versions: their events, state and commands."""

@@ -1,0 +1,129 @@
+"""Commands on datasets: create, name, describe, tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ConflictError
+from ..validation import check_name, check_tags, check_text, shorten
+from .aggregate import Aggregate
+from .application import LogApplication, Result
+from .dataset import DEFAULT_PROJECT, Dataset, DatasetName, name_stream
+from .version import Version
+
+FIRST_VERSION_NAME = "Current"
+
+
+class DatasetCommands(LogApplication):
+    """Commands on datasets."""
+
+    def create_dataset(
+        self,
+        name: str,
+        *,
+        project: str | None = None,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        raise_if_exists: bool = False,
+        command_id: str | None = None,
+    ) -> str:
+        """Create a dataset with an empty draft named ``Current``, or add tags to the one of that name.
+
+        Returns
+        -------
+        str
+            The dataset's id.
+
+        Raises
+        ------
+        InvalidValueError
+            A name or tag is no string or empty.
+        ConflictError
+            The name is taken and `raise_if_exists` is set.
+        """
+        name = check_name(name, "dataset name")
+        project = check_name(DEFAULT_PROJECT if project is None else project, "dataset project")
+        checked_tags = check_tags(tags)
+        description = None if description is None else check_text(description, "description")
+
+        def decide() -> tuple[list[Aggregate], Result]:
+            held = self.aggregates.load(DatasetName, name_stream(project, name))
+            if held.dataset_id is not None:
+                if raise_if_exists:
+                    raise ConflictError(
+                        f"dataset {shorten(name)} exists already in project {shorten(project)}"
+                    )
+                dataset = self.dataset(held.dataset_id)
+                dataset.add_tags(checked_tags)
+                return [dataset], {"dataset_id": dataset.id}
+            dataset, version = Dataset(self.new_id()), Version(self.new_id())
+            held.claim(dataset.id)
+            dataset.create(name, project, description or "", checked_tags)
+            dataset.attach(version.id, None)
+            version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
+            return [held, dataset, version], {"dataset_id": dataset.id}
+
+        request = ["create_dataset", name, project, description, checked_tags, bool(raise_if_exists)]
+        return self.run(request, command_id, decide)["dataset_id"]
+
+    def rename_dataset(
+        self,
+        dataset_id: str,
+        *,
+        name: str | None = None,
+        project: str | None = None,
+        command_id: str | None = None,
+    ) -> None:
+        """Give a dataset another name, move it to another project, or both; the old name is free again.
+
+        Raises
+        ------
+        ConflictError
+            The name is taken in that project.
+        """
+        if name is not None:
+            name = check_name(name, "dataset name")
+        if project is not None:
+            project = check_name(project, "dataset project")
+
+        def decide() -> tuple[list[Aggregate], Result]:
+            dataset = self.dataset(dataset_id)
+            wanted = (project or dataset.project, name or dataset.name)
+            if wanted == (dataset.project, dataset.name):
+                return [], {}
+            held = self.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
+            target = self.aggregates.load(DatasetName, name_stream(*wanted))
+            if target.dataset_id is not None:
+                raise ConflictError(
+                    f"dataset {shorten(wanted[1])} exists already in project {shorten(wanted[0])}"
+                )
+            held.release()
+            target.claim(dataset_id)
+            dataset.rename(*wanted)
+            return [held, target, dataset], {}
+
+        self.run(["rename_dataset", dataset_id, name, project], command_id, decide)
+
+    def describe_dataset(self, dataset_id: str, description: str, *, command_id: str | None = None) -> None:
+        """Replace the description of a dataset."""
+        text = check_text(description, "description")
+        request = ["describe_dataset", dataset_id, text]
+        self._change_dataset(request, command_id, lambda dataset: dataset.describe(text))
+
+    def tag_dataset(self, dataset_id: str, tags: list[str], *, command_id: str | None = None) -> None:
+        """Replace the tags of a dataset."""
+        checked = check_tags(tags)
+        self._change_dataset(
+            ["tag_dataset", dataset_id, checked], command_id, lambda dataset: dataset.tag(checked)
+        )
+
+    def _change_dataset(
+        self, request: list[Any], command_id: str | None, change: Callable[[Dataset], None]
+    ) -> None:
+        def decide() -> tuple[list[Aggregate], Result]:
+            dataset = self.dataset(request[1])
+            change(dataset)
+            return [dataset], {}
+
+        self.run(request, command_id, decide)

@@ -1,0 +1,1 @@
+"""Event classes and their registry."""

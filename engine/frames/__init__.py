@@ -1,0 +1,1 @@
+"""Frames: records, groups and their wire form."""

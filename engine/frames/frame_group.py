@@ -1,0 +1,321 @@
+"""Groups of frames: several sources at one moment."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import chain
+from operator import attrgetter
+from typing import Any, final
+
+import msgspec
+
+from ..canonical import canonical_object
+from ..errors import InvalidValueError
+from ..validation import About, name, refusal, shorten
+from .annotated import Coordinates, Labels
+from .hooks import html_of
+from .record import encode_record
+from .single_frame import SingleFrame, blank_frame, record_from_dict, restore
+from .source import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, source_name
+from .source_fields import SourceLike
+
+_SINGLE = frozenset({DEFAULT_SOURCE})
+
+_sources = attrgetter("_sources")
+
+_source_name = attrgetter("id")
+
+
+@final
+class FrameGroup(MutableMapping[str, SingleFrame]):
+    """Several frames of one moment, by name: ``group["left"]``.
+
+    The frames keep no id and no context of their own: the group has both. What is changed on a frame that was put
+    in is changed in the group. Groups are equal if ids, contents and order of frames are.
+
+    Parameters
+    ----------
+    id : str or number, optional
+        Id; numbers become text. Without one, the group gets an id when it is added.
+    metadata : dict, optional
+        JSON-like values; keys must not be names of frames.
+    context_id : str, optional
+        What the group belongs to; the first source's URI if not given.
+    frames : mapping of str to SingleFrame, optional
+        The frames by name.
+
+    Raises
+    ------
+    InvalidValueError
+        For a value that is not allowed.
+    """
+
+    __slots__ = ("_frames", "_shared")
+
+    def __init__(
+        self,
+        id: str | float | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
+        context_id: str | None = None,
+        frames: Mapping[str, SingleFrame] | None = None,
+    ) -> None:
+        self._shared = SingleFrame(id=id, metadata=metadata, context_id=context_id)
+        self._frames: dict[str, SingleFrame] = {}
+        if frames is not None:
+            if not isinstance(frames, Mapping):
+                with About("frame", self.id):
+                    raise refusal("frames", frames, "a dict of SingleFrames by name")
+            self.update(frames)
+
+    def __getitem__(self, key: str) -> SingleFrame:
+        return self._frames[key]
+
+    def __setitem__(self, key: str, frame: SingleFrame) -> None:
+        with About("frame", self.id):
+            if not isinstance(frame, SingleFrame) or frame.is_group():
+                raise refusal(f"frames[{shorten(key)}]", frame, "a SingleFrame")
+            plain = name(key, "frames")
+            if plain in self.metadata:
+                raise _clash(plain)
+            self._frames[plain] = frame
+
+    def __delitem__(self, key: str) -> None:
+        del self._frames[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def id(self) -> str | None:
+        """Id of the group; None until it has one."""
+        return self._shared.id
+
+    @id.setter  # noqa: A003 - the builtin is not meant
+    def id(self, value: str | float | None) -> None:
+        self._shared.id = value
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """JSON-like values; the dict may be changed in place."""
+        return self._shared.metadata
+
+    @metadata.setter
+    def metadata(self, value: Mapping[str, Any] | None) -> None:
+        with About("frame", self.id):
+            metadata = canonical_object(value, "metadata")
+            for key in metadata.keys() & self._frames.keys():
+                raise _clash(key)
+        self._shared.metadata = metadata
+
+    @property
+    def context_id(self) -> str | None:
+        """What the group belongs to; the first source's URI unless set otherwise."""
+        return self._shared.context_id or next((frame.first_uri() for frame in self.values()), None)
+
+    @context_id.setter
+    def context_id(self, value: str | None) -> None:
+        self._shared.context_id = value
+
+    @property
+    def global_annotations(self) -> list[Any]:
+        """Annotations of the group as a whole, or of several of its frames; the list may be changed in place."""
+        return self._shared.annotations
+
+    def add_global_annotation(
+        self,
+        poly2d_xy: Coordinates | None = None,
+        poly3d_xyz: Coordinates | None = None,
+        points2d_xy: Coordinates | None = None,
+        points3d_xyz: Coordinates | None = None,
+        box2d_xywh: Coordinates | None = None,
+        box3d_xyzwhxyzwh: Coordinates | None = None,
+        ellipse2d_xyrrt: Coordinates | None = None,
+        mask_rgb: Iterable[int] | None = None,
+        frame_class: Labels | None = None,
+        id: str | float | None = None,  # noqa: A002
+        labels: Labels | None = None,
+        confidence: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """Add annotations of the whole group; see `SingleFrame.add_annotation`."""
+        return self._shared.add_annotation(
+            poly2d_xy=poly2d_xy,
+            poly3d_xyz=poly3d_xyz,
+            points2d_xy=points2d_xy,
+            points3d_xyz=points3d_xyz,
+            box2d_xywh=box2d_xywh,
+            box3d_xyzwhxyzwh=box3d_xyzwhxyzwh,
+            ellipse2d_xyrrt=ellipse2d_xyrrt,
+            mask_rgb=mask_rgb,
+            frame_class=frame_class,
+            id=id,
+            labels=labels,
+            confidence=confidence,
+            metadata=metadata,
+        )
+
+    def remove_global_annotation(self, index: int | None = None, id: str | float | None = None) -> Any:  # noqa: A002
+        """Remove and return one annotation of the whole group; see `SingleFrame.remove_annotation`."""
+        return self._shared.remove_annotation(index, id)
+
+    def record(self) -> SingleFrame:
+        """Return the record that is stored; it shares labels and metadata with this group.
+
+        Raises
+        ------
+        InvalidValueError
+            The group is empty, its one frame is called ``default``, or its parts contradict each other.
+        """
+        with About("frame", self.id):
+            _refuse_contradictions(self)
+            record = self._join()
+            if not record.is_group():
+                raise refusal("frames", list(self), f"one or more names, not {DEFAULT_SOURCE!r} alone")
+        return record
+
+    @classmethod
+    def from_record(cls, record: SingleFrame) -> FrameGroup:
+        """Return the group of a stored record, taking over its parts."""
+        group = cls()
+        group._frames = {source.id: _member(source) for source in record.sources}
+        group._shared = record.with_parts((), [])
+        for annotation in record.annotations:
+            if len(annotation.sources) == 1:
+                group[annotation.sources[0]].annotations.append(annotation.with_sources(()))
+            else:
+                group.global_annotations.append(annotation)
+        return group
+
+    def derive_id(self, root: SourceLike | None = None) -> str | None:
+        """Return the id that the sources give; see `SingleFrame.derive_id`."""
+        return derive_id(self._join().sources, root)
+
+    def validated(self) -> None:
+        """Check everything again and bring what was changed in place into canonical form.
+
+        Raises
+        ------
+        InvalidValueError
+            A value is not allowed; the message names the group, the place, the value and what is allowed.
+        """
+        self._check()
+        self.record()
+
+    def copy(self) -> FrameGroup:
+        """Return an equal group with a new random id; it shares nothing with this one."""
+        return _restore_group(self._payload(), uuid.uuid4().hex)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the wire form; see `SingleFrame.from_dict`."""
+        self._check()
+        return self._join().to_wire(self.id)
+
+    @classmethod
+    def from_dict(cls, wire: Mapping[str, Any]) -> FrameGroup:
+        """Return the group of a wire form; see `SingleFrame.from_dict`."""
+        record = record_from_dict(wire)
+        with About("frame", record.id):
+            if record.sources and not record.is_group():
+                raise InvalidValueError("sources: this is a single frame; read it with SingleFrame.from_dict")
+            group = cls.from_record(record)
+            _refuse_contradictions(group)
+        return group
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FrameGroup):
+            return NotImplemented
+        return self._join() == other._join()
+
+    __hash__ = None  # type: ignore[assignment]  # groups can be changed
+
+    def __repr__(self) -> str:
+        return f"FrameGroup(id={self.id!r}, frames={shorten(list(self))}, metadata={shorten(self.metadata)})"
+
+    def _repr_html_(self) -> str | None:  # pyright: ignore[reportUnusedFunction] - notebooks call it
+        return html_of(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore_group, (self._payload(), self.id))
+
+    def __copy__(self) -> FrameGroup:
+        return _restore_group(self._payload(), self.id)
+
+    def _check(self) -> None:
+        with About("frame", self.id):
+            self._shared.check(known=frozenset(self))
+            for key, frame in self.items():
+                frame.check(f"frames[{shorten(key)}]")
+            _refuse_contradictions(self)
+
+    def _payload(self) -> bytes:
+        self._check()
+        return encode_record(self._join())
+
+    def _join(self) -> SingleFrame:
+        """Return the record of this group, empty or not."""
+        annotations = [
+            annotation.with_sources((key,)) for key, frame in self.items() for annotation in frame.annotations
+        ]
+        sources = tuple(_source_of(key, frame) for key, frame in self.items())
+        return self._shared.with_parts(sources, [*annotations, *self.global_annotations])
+
+
+def wrap(record: SingleFrame) -> SingleFrame | FrameGroup:
+    """Return the frame that a stored record stands for: itself, or the group made of its parts."""
+    return FrameGroup.from_record(record) if record.is_group() else record
+
+
+def wrap_all(records: list[SingleFrame]) -> list[SingleFrame] | list[SingleFrame | FrameGroup]:
+    """Return the frames that stored records stand for; most often there is no group among them."""
+    # Of several sources one has another name than the default, so that their names tell groups.
+    names = set(map(_source_name, chain.from_iterable(map(_sources, records))))
+    return records if names <= _SINGLE else list(map(wrap, records))
+
+
+def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:
+    """Return the frame of a wire form: a single one if it has at most one source, called ``default``.
+
+    Raises
+    ------
+    InvalidValueError
+        A key is unknown or a value is not allowed.
+    """
+    record = record_from_dict(wire)
+    return FrameGroup.from_dict(wire) if record.is_group() else record
+
+
+def _restore_group(payload: bytes, frame_id: str | None) -> FrameGroup:
+    return FrameGroup.from_record(restore(payload, frame_id))
+
+
+def _refuse_contradictions(group: FrameGroup) -> None:
+    for key, frame in group.items():
+        if key in group.metadata:
+            raise _clash(key)
+        if frame.context_id != frame.first_uri():
+            allowed = "none: the context is that of the group"
+            raise refusal(f"frames[{shorten(key)}].context_id", frame.context_id, allowed)
+
+
+def _clash(key: str) -> InvalidValueError:
+    return InvalidValueError(f"metadata: the key {shorten(key)} is the name of a frame; choose another")
+
+
+def _source_of(key: str, frame: SingleFrame) -> Source:
+    source = frame.sources[0] if frame.sources else NO_SOURCE
+    metadata = {**source.metadata, **frame.metadata} if source.metadata else frame.metadata
+    return msgspec.structs.replace(source, id=source_name(key, "frames"), metadata=metadata)
+
+
+def _member(source: Source) -> SingleFrame:
+    frame = blank_frame()
+    frame.metadata = source.metadata
+    frame.put_source(**{key: getattr(source, key) for key in _MEMBER_FIELDS})
+    return frame
+
+
+_MEMBER_FIELDS = tuple(key for key in Source.__struct_fields__ if key not in {"id", "metadata"})

@@ -1,0 +1,141 @@
+"""The stored record of a frame: sources, metadata and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from ..annotations.registry import decode_annotation
+from ..annotations.types import BuiltinAnnotation
+from ..canonical import canonical_object, encode_canonical
+from ..decoding import UNDECODABLE, guarded
+from ..errors import UnreadableError
+from ..structs import Constructed
+from ..validation import fields, identifier
+from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name
+from .wire import annotations_from_wire, source_to_wire, sources_from_wire
+
+READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
+"""What is read of a frame and never written."""
+
+_FRAME_FIELDS = frozenset({"id", "context_id", "timestamp", "sources", "rois", "meta", *READ_ONLY_FIELDS})
+
+
+class IdSlot:
+    """Keeps the frame's id on the object and out of its encoded record."""
+
+    __slots__ = ("_id",)
+
+    _id: str | None
+
+
+put_id: Callable[[Any, str], None] = IdSlot.__dict__["_id"].__set__
+"""Sets the id of a record that was read, without the check of the property."""
+
+
+class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False):
+    """What is stored of a frame, all but its id; its deterministic msgpack is the canonical payload."""
+
+    _context_id: str | None = field(name="context_id", default=None)
+    _metadata: dict[str, Any] = field(name="meta", default_factory=dict)
+    _annotations: list[BuiltinAnnotation] = field(name="rois", default_factory=list)
+    _sources: tuple[Source, ...] = field(name="sources", default=())
+
+    def to_wire(self, frame_id: str | None) -> dict[str, Any]:
+        """Return the wire form; what is unset is left out."""
+        wire: dict[str, Any] = {} if frame_id is None else {"id": frame_id}
+        context_id = self._context_id or self.first_uri()
+        if context_id is not None:
+            wire["context_id"] = context_id
+        if self._sources:
+            wire["timestamp"] = self._sources[0].timestamp
+            wire["sources"] = [source_to_wire(source) for source in self._sources]
+        if self._annotations:
+            wire["rois"] = [annotation.to_dict() for annotation in self._annotations]
+        if self._metadata:
+            wire["meta"] = msgspec.to_builtins(self._metadata)
+        return wire
+
+    def fill_from_wire(self, wire: object) -> None:
+        """Take over everything of a wire form but its id; InvalidValueError names what is refused."""
+        found = fields(wire, _FRAME_FIELDS, "")
+        self._metadata = canonical_object(found.get("meta"), "meta")
+        self._sources = sources_from_wire(found.get("sources", ()), found.get("timestamp"))
+        if "context_id" in found:
+            self._context_id = context_name(found["context_id"], "context_id")
+        self.settle_context()
+        if "rois" in found:
+            self._annotations = annotations_from_wire(found["rois"], self._sources)
+
+    def fill_from_payload(self, payload: bytes | memoryview) -> None:
+        """Take over a stored record that has annotations of types that are not built in."""
+        try:
+            loose = _decode_loosely(payload)
+            annotations: list[Any] = [decode_annotation(raw) for raw in loose.rois]
+        except UNDECODABLE as error:
+            raise UnreadableError(f"a stored frame cannot be read: {error}") from error
+        self._context_id, self._metadata = loose.context_id, loose.meta
+        self._annotations, self._sources = annotations, loose.sources
+
+    @property
+    def id(self) -> str | None:
+        """Id of the frame; None until it has one."""
+        return getattr(self, "_id", None)
+
+    @id.setter  # noqa: A003 - the builtin is not meant
+    def id(self, value: str | float | None) -> None:
+        self._id = None if value is None else identifier(value)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources as they are stored."""
+        return self._sources
+
+    def first_uri(self) -> str | None:
+        """Return the URI of the first source."""
+        return self._sources[0].uri if self._sources else None
+
+    def put_source(self, **values: Any) -> None:
+        """Replace checked fields of the first source; see `Source`."""
+        self.keep_source(msgspec.structs.replace(self._sources[0] if self._sources else NO_SOURCE, **values))
+        self.settle_context()
+
+    def keep_source(self, source: Source) -> None:
+        """Store the first source, unless it says nothing: equal frames must have equal payloads."""
+        rest = self._sources[1:]
+        self._sources = (source, *rest) if source.uri or source != NO_SOURCE else rest
+
+    def change_sources(self, change: Callable[[Source], Source]) -> None:
+        """Replace each source by what a function makes of it."""
+        self._sources = tuple(map(change, self._sources))
+        self.settle_context()
+
+    def settle_context(self) -> None:
+        """Store the context id only where it differs from its default, the first source's URI."""
+        if self._context_id == self.first_uri():
+            self._context_id = None
+
+    def is_group(self) -> bool:
+        """Tell whether this is the record of a frame group."""
+        sources = self._sources
+        return len(sources) > 1 or (len(sources) == 1 and sources[0].id != DEFAULT_SOURCE)
+
+
+class _LooseRecord(Struct):
+    """A record whose annotations are looked at one by one."""
+
+    context_id: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    rois: list[msgspec.Raw] = field(default_factory=list)
+    sources: tuple[Source, ...] = ()
+
+
+_decode_loosely = guarded(msgspec.msgpack.Decoder(_LooseRecord).decode)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the canonical payload of a record that is in canonical form."""
+    return encode_canonical(record)

@@ -1,0 +1,372 @@
+"""Frames: one moment of one source."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any, final
+
+import msgspec
+from msgspec import Struct, StructMeta
+
+from ..annotations.base import Annotation
+from ..annotations.registry import check_type, known_annotations, own_annotations
+from ..canonical import canonical_object, is_flat_json, is_plain_json, settle_object
+from ..decoding import UNDECODABLE, guarded
+from ..errors import InvalidValueError, UnreadableError
+from ..validation import About, count, dotted, identifier, name, refusal, shorten, whole
+from .annotated import AnnotatedRecord
+from .hooks import html_of
+from .record import encode_record
+from .source import Source, context_name, derive_id, path_or_uri
+from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
+
+
+@final
+class SingleFrame(AnnotatedRecord):
+    """One frame: a source file (or a moment of it) with its annotations and metadata.
+
+    Parameters
+    ----------
+    id : str or number, optional
+        Id; numbers become text. Without one, the frame gets an id when it is added.
+    source : str or path, optional
+        Path or URI of the file. A path is kept as an absolute ``file://`` URI and given back as a path.
+    width, height : int, optional
+        Size in pixels.
+    timestamp : int, optional
+        Moment within the source in ms; 0 if not given.
+    size : int, optional
+        Size of the file in bytes.
+    hash : str, optional
+        Hash of the file's content, ``blake3:<hex>`` or with another prefix.
+    preview_uri : str or path, optional
+        Path or URI of a preview.
+    preview_uri_timestamp : int, optional
+        Timestamp of the preview in ms.
+    metadata : dict, optional
+        JSON-like values; a copy is kept.
+    annotations : sequence of Annotation, optional
+        Copies are kept.
+    mask_source : str, path, dict or sequence, optional
+        Masks: one (its id is ``00``), id -> path or URI, or several numbered ``00``, ``01``, ...
+    context_id : str, optional
+        What the frame belongs to, such as its video; the source's URI if not given.
+
+    Raises
+    ------
+    InvalidValueError
+        For a value that is not allowed, naming frame, field and value; every property refuses the same ones.
+    """
+
+    content_type = SourceField[str | None]("content_type", name, None, "Content type of the source.")
+    width = SourceField[int | None]("width", count, None, "Width in pixels.")
+    height = SourceField[int | None]("height", count, None, "Height in pixels.")
+    timestamp = SourceField[int]("timestamp", whole, 0, "Moment within the source in ms.")
+    size = SourceField[int | None]("size", count, None, "Size of the file in bytes.")
+    hash = SourceField[str | None]("hash", name, None, "Hash of the file's content with its prefix.")
+
+    def __init__(
+        self,
+        id: str | float | None = None,  # noqa: A002 - names of the API that is followed
+        source: SourceLike | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        timestamp: int | None = None,
+        size: int | None = None,
+        hash: str | None = None,  # noqa: A002
+        preview_uri: SourceLike | None = None,
+        preview_uri_timestamp: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        annotations: Iterable[Annotation] | None = None,
+        mask_source: MaskLike | None = None,
+        context_id: str | None = None,
+    ) -> None:
+        self._id = None if id is None else identifier(id)
+        with About("frame", self._id):
+            given = (
+                ("width", count, width),
+                ("height", count, height),
+                ("timestamp", whole, timestamp),
+                ("size", count, size),
+                ("hash", name, hash),
+            )
+            values: dict[str, Any] = {
+                key: check(value, key) for key, check, value in given if value is not None
+            }
+            if source is not None:
+                values.update(source_location(source))
+            if preview_uri is not None or preview_uri_timestamp is not None:
+                values["preview"] = source_preview(preview_uri, preview_uri_timestamp)
+            if mask_source is not None:
+                values["masks"] = source_masks(mask_source)
+            if values:
+                self.keep_source(Source(**values))
+            if metadata is not None:
+                self._metadata = canonical_object(metadata, "metadata")
+            if annotations is not None:
+                self._annotations = own_annotations(annotations, "annotations")
+            if context_id is not None:
+                self._context_id = context_name(context_id, "context_id")
+                self.settle_context()
+
+    @property
+    def source(self) -> str | None:
+        """Path of a local source, URI of any other."""
+        return path_or_uri(self.first_uri())
+
+    @source.setter
+    def source(self, value: SourceLike | None) -> None:
+        with About("frame", self.id):
+            self.put_source(**source_location(value))
+
+    @property
+    def preview_uri(self) -> str | None:
+        """Path of a local preview, URI of any other."""
+        preview = self._sources[0].preview if self._sources else None
+        return path_or_uri(preview.uri) if preview else None
+
+    @preview_uri.setter
+    def preview_uri(self, value: SourceLike | None) -> None:
+        with About("frame", self.id):
+            self.put_source(preview=source_preview(value, self.preview_uri_timestamp))
+
+    @property
+    def preview_uri_timestamp(self) -> int | None:
+        """Timestamp of the preview in ms."""
+        preview = self._sources[0].preview if self._sources else None
+        return preview.timestamp if preview else None
+
+    @preview_uri_timestamp.setter
+    def preview_uri_timestamp(self, value: int | None) -> None:
+        with About("frame", self.id):
+            self.put_source(preview=source_preview(self.preview_uri, value))
+
+    @property
+    def mask_source(self) -> dict[str, str | None] | None:
+        """Masks as id -> path or URI; None without masks. Set it as a whole, in any form the constructor takes."""
+        masks = self._sources[0].masks if self._sources else ()
+        return {mask.id: path_or_uri(mask.uri) for mask in masks} or None
+
+    @mask_source.setter
+    def mask_source(self, value: MaskLike | None) -> None:
+        with About("frame", self.id):
+            self.put_source(masks=source_masks(value))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """JSON-like values; the dict may be changed in place."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: Mapping[str, Any] | None) -> None:
+        with About("frame", self.id):
+            self._metadata = canonical_object(value, "metadata")
+
+    @property
+    def context_id(self) -> str | None:
+        """What the frame belongs to, such as its video; the source's URI unless set otherwise."""
+        return self._context_id or self.first_uri()
+
+    @context_id.setter
+    def context_id(self, value: str | None) -> None:
+        with About("frame", self.id):
+            self._context_id = None if value is None else context_name(value, "context_id")
+        self.settle_context()
+
+    def with_parts(self, sources: tuple[Source, ...], annotations: list[Any]) -> SingleFrame:
+        """Return a record with other sources and annotations; it shares the metadata with this one."""
+        record = msgspec.structs.replace(self, _sources=sources, _annotations=annotations)
+        record.id = self.id
+        record.settle_context()
+        return record
+
+    def derive_id(self, root: SourceLike | None = None) -> str | None:
+        """Return the id that the source gives: 32 lowercase hex digits, or None without a source.
+
+        Parameters
+        ----------
+        root : str or path, optional
+            Folder that the paths of local sources are taken relative to, so that machines agree.
+        """
+        return derive_id(self._sources, root)
+
+    def validated(self) -> None:
+        """Check everything again and bring what was changed in place into canonical form.
+
+        Raises
+        ------
+        InvalidValueError
+            A value is not allowed; the message names the frame, the place, the value and what is allowed.
+        """
+        with About("frame", self.id):
+            self.check()
+
+    def check(self, path: str = "", known: frozenset[str] | None = None) -> None:
+        """Do what `validated` does for a part called `path` of a frame.
+
+        Parameters
+        ----------
+        path : str
+            Name of the part, for errors.
+        known : frozenset of str, optional
+            Names of sources that annotations may mean; a frame on its own has none.
+        """
+        names = known if known is not None else frozenset(s.id for s in self._sources if self.is_group())
+        settle_object(self._metadata, dotted(path, "metadata"))
+        for source in self._sources:
+            settle_object(source.metadata, dotted(path, f"sources[{source.id}].meta"))
+        for index, annotation in enumerate(self._annotations):
+            place = dotted(path, f"annotations[{index}]")
+            check_type(annotation, place).validate(place)
+            if not names.issuperset(annotation.sources):
+                allowed = f"names of sources: {', '.join(sorted(names)) or 'none'}"
+                raise refusal(f"{place}.sources", annotation.sources, allowed)
+
+    def copy(self) -> SingleFrame:
+        """Return an equal frame with a new random id; it shares nothing with this one."""
+        self.validated()
+        return restore(encode_record(self), uuid.uuid4().hex)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the wire form; see `from_dict`."""
+        self.validated()
+        return self.to_wire(self.id)
+
+    @classmethod
+    def from_dict(cls, wire: Mapping[str, Any]) -> SingleFrame:
+        """Return the frame of a wire form.
+
+        Parameters
+        ----------
+        wire : dict
+            Any of `id, context_id, timestamp, sources, rois, meta`; what is read-only there is ignored.
+
+        Raises
+        ------
+        InvalidValueError
+            A key is unknown, a value is not allowed, or it is the form of a frame group.
+        """
+        record = record_from_dict(wire)
+        if record.is_group():
+            with About("frame", record.id):
+                raise InvalidValueError(
+                    "sources: this is a group of frames; read it with FrameGroup.from_dict"
+                )
+        return record
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SingleFrame):
+            return NotImplemented
+        return self.id == other.id and Struct.__eq__(self, other)
+
+    __hash__ = None  # type: ignore[assignment]  # frames can be changed
+
+    def __repr__(self) -> str:
+        return f"SingleFrame({', '.join(f'{key}={shorten(value)}' for key, value in self.__rich_repr__())})"
+
+    def _repr_html_(self) -> str | None:  # pyright: ignore[reportUnusedFunction] - notebooks call it
+        return html_of(self)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        counts = {
+            "sources": len(self._sources) if self.is_group() else 0,
+            "annotations": len(self._annotations),
+        }
+        shown = {"width": self.width, "height": self.height, "timestamp": self.timestamp, **counts}
+        given = [(key, value) for key, value in {**shown, "metadata": self._metadata}.items() if value]
+        return [("id", self.id), ("source", self.source), *given]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.validated()
+        return (restore, (encode_record(self), self.id))
+
+    def __copy__(self) -> SingleFrame:
+        self.validated()
+        return restore(encode_record(self), self.id)
+
+
+def decode_record(payload: bytes | memoryview, position: int | None = None) -> SingleFrame:
+    """Return the record of a canonical payload; see `groups.wrap` for the frame it stands for.
+
+    Parameters
+    ----------
+    position : int, optional
+        Position of its event in the log, for errors.
+
+    Raises
+    ------
+    UnreadableError
+        The bytes are no record.
+    """
+    try:
+        return _decode(payload)
+    except UNDECODABLE:
+        record = blank_frame()
+    try:
+        record.fill_from_payload(payload)
+    except UnreadableError as error:
+        if position is None:
+            raise
+        raise UnreadableError(
+            f"the frame event at position {position}: {error}", position=position
+        ) from error
+    return record
+
+
+def record_from_dict(wire: Mapping[str, Any]) -> SingleFrame:
+    """Return the record of a wire form, of a single frame or of a group."""
+    record = blank_frame()
+    given = wire.get("id") if isinstance(wire, Mapping) else None
+    record.id = given
+    with About("frame", given):
+        record.fill_from_wire(wire)
+    return record
+
+
+def blank_frame() -> SingleFrame:
+    """Return a frame with nothing set, past its constructor."""
+    return StructMeta.__call__(SingleFrame)
+
+
+def restore(payload: bytes, frame_id: str | None) -> SingleFrame:
+    """Return the record of a canonical payload with its id."""
+    frame = decode_record(payload)
+    frame.id = frame_id
+    return frame
+
+
+def screen(frames: Sequence[SingleFrame]) -> bool:
+    """Tell whether what users can change in place has the exact plain types in all frames, at C speed.
+
+    False means that each frame must be `validated`, not that one is wrong. Types alone are looked at: NaN, -0.0,
+    lone surrogates and integers beyond 64 bits show when the frames are encoded.
+    """
+    annotations: list[Any] = list(chain.from_iterable(map(_get_annotations, frames)))
+    if not known_annotations().issuperset(map(type, annotations)) or any(map(_get_sources, annotations)):
+        return False
+    if not _TEXT.issuperset(map(type, chain.from_iterable(map(_get_labels, annotations)))):
+        return False
+    return is_plain_json([*map(_get_metadata, frames), *filter(None, map(_get_metadata, annotations))])
+
+
+def screen_one(frame: SingleFrame) -> bool:
+    """Tell the same of one frame; flat metadata, and annotations without any, take little time."""
+    metadata, annotations = _get_metadata(frame), _get_annotations(frame)
+    if not known_annotations().issuperset(map(type, annotations)):
+        return False
+    for annotation in annotations:
+        if _get_sources(annotation) or not _TEXT.issuperset(map(type, _get_labels(annotation))):
+            return False
+    plain = is_flat_json(metadata) and not any(map(_get_metadata, annotations))
+    return plain or is_plain_json([metadata, *filter(None, map(_get_metadata, annotations))])
+
+
+_decode = guarded(msgspec.msgpack.Decoder(SingleFrame).decode)
+_get_annotations = attrgetter("_annotations")
+_get_labels = attrgetter("_labels")
+_get_metadata = attrgetter("_metadata")
+_get_sources = attrgetter("_sources")
+_TEXT = frozenset({str})

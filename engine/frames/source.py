@@ -1,0 +1,164 @@
+"""Sources of a frame: their files, masks and previews, and the ids that derive from them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from blake3 import blake3
+from msgspec import Struct, field
+
+from ..canonical import encode_canonical
+from ..secrets import without_signature
+from ..storage.root_folder import RootFolder
+from ..validation import name, refusal, refuse_secret, text
+
+DEFAULT_SOURCE = "default"
+"""Name of the source of a frame that is no group."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+_MAY_HOLD_SECRET = re.compile(r"(?!data:)[^?#@]*[?#@]", re.IGNORECASE)
+
+_LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
+
+
+class MaskSource(Struct, omit_defaults=True, gc=False, frozen=True):
+    """A mask file: its id among the frame's masks, and its URI."""
+
+    id: str
+    uri: str
+
+
+class Preview(Struct, omit_defaults=True, gc=False, frozen=True):
+    """A preview of a source: its timestamp in ms, and its URI."""
+
+    timestamp: int | None = None
+    uri: str | None = None
+
+
+class Source(Struct, omit_defaults=True, gc=False, frozen=True):
+    """One source of a frame; fields as in the wire form."""
+
+    content_type: str | None = None
+    hash: str | None = None
+    height: int | None = None
+    id: str = DEFAULT_SOURCE
+    masks: tuple[MaskSource, ...] = ()
+    metadata: dict[str, Any] = field(name="meta", default_factory=dict)
+    preview: Preview | None = None
+    size: int | None = None
+    timestamp: int = 0
+    uri: str | None = None
+    width: int | None = None
+
+
+NO_SOURCE = Source()
+"""A source that says nothing; it is not stored."""
+
+
+def source_name(value: object, path: str) -> str:
+    """Return the name of a source; the default one is always the same object.
+
+    The encoder leaves a default out by identity, so an equal text of its own would change the payload.
+    """
+    plain = name(value, path)
+    return DEFAULT_SOURCE if plain == DEFAULT_SOURCE else plain
+
+
+def source_uri(value: object, path: str) -> str:
+    """Return the URI of a source given as a path or URI.
+
+    A path (a `Path`, or text that does not begin with a scheme of two letters or more) becomes the absolute
+    ``file://`` URI, a ``~`` at its beginning the home folder; other URIs stay as they are, but for a signature, which is
+    left out. One that holds another secret is refused.
+    """
+    given = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(given, str) or not given:
+        raise refusal(path, value, "a path or a URI")
+    if given is not value or not _SCHEME.match(given):
+        return _file_uri(given, path)
+    local = _LOCAL.match(given)
+    if local is None:
+        return _without_secret(text(given, path), path)
+    return _file_uri(os.fsdecode(unquote_to_bytes(text(given[local.end() :], path))), path)
+
+
+def context_name(value: object, path: str) -> str:
+    """Return a context id; one that is a URL is stored as a source would be."""
+    return _without_secret(name(value, path), path)
+
+
+def _without_secret(uri: str, path: str) -> str:
+    if "://" not in uri or not _MAY_HOLD_SECRET.match(uri):
+        return uri
+    uri = without_signature(uri)
+    refuse_secret(
+        uri, path, "leave it out, and let the library of the store find it in its environment or profile"
+    )
+    return uri
+
+
+def path_or_uri(uri: str | None) -> str | None:
+    """Return the local path of a ``file:///`` URI, and any other URI as it is."""
+    if uri is None or not uri.startswith("file:///"):
+        return uri
+    path = uri[7:]
+    return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
+
+
+def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) -> str | None:
+    """Return the id that sources give a frame: 32 lowercase hex digits, or None without any URI.
+
+    It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted
+    by name. The URI of a local file inside the folder `root`, by whatever symbolic links either is reached, is its
+    posix path relative to that.
+    """
+    if root is not None and not isinstance(root, str | os.PathLike):
+        raise refusal("root", root, "a path")
+    folder = None if root is None else _folder_uri(os.fspath(root))
+    named = sorted(
+        (source.id, _relative(source.uri, folder), source.timestamp) for source in sources if source.uri
+    )
+    return blake3(encode_canonical(named)).digest(16).hex() if named else None
+
+
+def _folder_uri(root: str) -> str:
+    return _absolute_folder_uri(root) if os.path.isabs(root) else _file_uri(root, "root")  # noqa: PTH117
+
+
+@lru_cache(maxsize=16)
+def _absolute_folder_uri(root: str) -> str:
+    return _file_uri(root, "root")
+
+
+def _relative(uri: str, folder: str | None) -> str:
+    if folder is None or not uri.startswith("file:///"):
+        return uri
+    prefix = folder.rstrip("/") + "/"
+    if uri.startswith(prefix):
+        inside = uri[len(prefix) :]
+    else:
+        below = RootFolder(path_or_uri(folder) or "").below(path_or_uri(uri) or "")
+        if below is None:
+            return uri
+        inside = quote(os.fsencode(below))
+    try:
+        return unquote_to_bytes(inside).decode()
+    except UnicodeDecodeError:  # a name that is no UTF-8 stays percent-encoded
+        return inside
+
+
+def _file_uri(local: str, path: str) -> str:
+    if local.startswith("~"):
+        local = os.path.expanduser(local)  # noqa: PTH111 - a name such as "~1.jpg" stays
+    if local == "~" or local.startswith("~/"):
+        raise refusal(path, local, "an absolute path: this user has no home folder")
+    try:
+        return "file://" + quote(os.fsencode(os.path.abspath(local)))  # noqa: PTH100 - symbolic links stay
+    except UnicodeEncodeError:
+        raise refusal(path, local, "text without lone surrogates") from None

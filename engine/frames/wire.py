@@ -1,0 +1,111 @@
+"""Conversion of frame records to and from their wire form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ..annotations.registry import annotation_from_dict, plain_annotations
+from ..canonical import canonical_object
+from ..validation import count, fields, items, name, refusal, whole
+from .content_types import content_type_of
+from .source import DEFAULT_SOURCE, NO_SOURCE, MaskSource, Preview, Source, source_name, source_uri
+
+
+def source_to_wire(source: Source) -> dict[str, Any]:
+    """Return the wire form of a source."""
+    plain: dict[str, Any] = {**msgspec.to_builtins(source), "id": source.id, "timestamp": source.timestamp}
+    if source.masks:
+        plain["masks"] = list(plain["masks"])
+    return {key: plain[key] for key in _SOURCE_FIELDS if key in plain}
+
+
+def sources_from_wire(given: object, timestamp: object) -> tuple[Source, ...]:
+    """Return the sources of a frame in wire form."""
+    wires = items(given, "sources", "a list of dicts")
+    sources = [_source_from_wire(wire, f"sources[{index}]") for index, wire in enumerate(wires)]
+    names = set[str]()
+    for index, source in enumerate(sources):
+        if source.id in names:
+            raise refusal(f"sources[{index}].id", source.id, "names that differ")
+        names.add(source.id)
+    if timestamp is not None:
+        _settle_timestamp(sources, whole(timestamp, "timestamp"), wires)
+    return () if sources == [NO_SOURCE] else tuple(sources)
+
+
+def _settle_timestamp(sources: list[Source], timestamp: int, wires: Sequence[Any]) -> None:
+    """Give the first source the frame's timestamp, unless it has one of its own."""
+    if not sources:
+        sources.append(Source(timestamp=timestamp))
+    elif wires[0].get("timestamp") is None:
+        sources[0] = msgspec.structs.replace(sources[0], timestamp=timestamp)
+    elif sources[0].timestamp != timestamp:
+        raise refusal("timestamp", timestamp, f"that of the first source, {sources[0].timestamp}")
+
+
+def _source_from_wire(wire: object, path: str) -> Source:
+    found = fields(wire, _SOURCE_FIELDS, path)
+    values: dict[str, Any] = {
+        key: check(found[key], f"{path}.{key}") for key, check in _SOURCE_CHECKS.items() if key in found
+    }
+    if "content_type" not in found and "uri" in values:
+        values["content_type"] = content_type_of(values["uri"])
+    return Source(metadata=values.pop("meta", {}), **values)
+
+
+def _masks_from_wire(given: object, path: str) -> tuple[MaskSource, ...]:
+    masks: dict[str, str] = {}
+    for index, wire in enumerate(items(given, path, "a list of dicts of id and uri")):
+        found = fields(wire, ("id", "uri"), f"{path}[{index}]")
+        mask_id = name(found.get("id"), f"{path}[{index}].id")
+        if mask_id in masks:
+            raise refusal(f"{path}[{index}].id", mask_id, "ids that differ")
+        masks[mask_id] = source_uri(found.get("uri"), f"{path}[{index}].uri")
+    return tuple(MaskSource(mask_id, uri) for mask_id, uri in masks.items())
+
+
+def _preview_from_wire(given: object, path: str) -> Preview | None:
+    found = fields(given, ("timestamp", "uri"), path)
+    timestamp = whole(found["timestamp"], f"{path}.timestamp") if "timestamp" in found else None
+    uri = source_uri(found["uri"], f"{path}.uri") if "uri" in found else None
+    return Preview(timestamp, uri) if found else None
+
+
+def annotations_from_wire(given: object, sources: Sequence[Source]) -> list[Any]:
+    """Return the annotations of a frame in wire form."""
+    plain = plain_annotations(given)
+    if plain is not None:
+        return plain
+    known = {source.id for source in sources} or {DEFAULT_SOURCE}
+    rois = items(given, "rois", "a list of dicts")
+    return [_roi_from_wire(roi, known, f"rois[{index}]") for index, roi in enumerate(rois)]
+
+
+def _roi_from_wire(wire: object, known: set[str], path: str) -> Any:
+    annotation = annotation_from_dict(wire, path)
+    for index, source in enumerate(annotation.sources):
+        if source not in known:
+            raise refusal(f"{path}.sources[{index}]", source, f"the sources {', '.join(sorted(known))}")
+    if annotation.sources == (DEFAULT_SOURCE,) and known == {DEFAULT_SOURCE}:
+        return annotation.with_sources(())
+    return annotation
+
+
+_SOURCE_CHECKS: dict[str, Callable[[object, str], Any]] = {
+    "id": source_name,
+    "uri": source_uri,
+    "content_type": name,
+    "width": count,
+    "height": count,
+    "timestamp": whole,
+    "size": count,
+    "hash": name,
+    "masks": _masks_from_wire,
+    "preview": _preview_from_wire,
+    "meta": canonical_object,
+}
+
+_SOURCE_FIELDS = tuple(_SOURCE_CHECKS)

@@ -1,0 +1,1 @@
+"""The log: record batches, the log contract and checkpoints."""

@@ -1,0 +1,381 @@
+"""Record batches: many events packed as one physical record; codec and digests.
+
+`docs/format.md` writes this layout down byte by byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import zstandard
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from ..errors import IntegrityError, InvalidValueError, UnreadableError
+
+CODEC = "zstd"
+FRAMES_SCHEMA = "frames.1"
+EVENTS_SCHEMA = "events.1"
+BLOCK_EVENTS = 128
+BLOCK_BYTES = 256 * 1024
+BATCH_EVENTS = 10_000
+BATCH_BYTES = 8 * 1024 * 1024
+DIGEST_BYTES = 32
+CHECKSUM_BYTES = 16
+
+_COMPRESSION_LEVEL = 1
+# One event of 16 MB with its id fits; what claims more is damage and must not be given memory.
+_LARGEST_BLOCK = 64 * 1024 * 1024
+# A batch of frames has 16 MB and their ids; only lifecycle events of one append may come to more.
+_LARGEST_BODY = 128 * 1024 * 1024
+_DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
+_U32 = struct.Struct("<I")
+_header_encoder = msgspec.msgpack.Encoder()
+_local = threading.local()
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+"""Positions and the ids of appends begin at 1; a stored value below is damage."""
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One record batch, ready to be appended: no position, time or chain digest yet.
+
+    Neither `keys` nor the body hold a version, so that a batch can be renumbered after a conflict by
+    replacing `first_version` alone.
+    """
+
+    stream_id: str
+    first_version: int
+    count: int
+    schema: str
+    topics: tuple[str, ...]
+    keys: bytes
+    keys_digest: bytes
+    codec: str
+    body: bytes
+    body_digest: bytes
+    stored_hash: bytes
+
+
+class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What is recorded once for each append (one transaction of one command)."""
+
+    append_id: Positive
+    command_id: str
+    part: int
+    is_last: bool
+    request_digest: bytes
+    first_position: Positive
+    last_position: Positive
+    result: bytes
+
+
+class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The header of a recorded batch; `digest` chains it to everything before."""
+
+    first_position: Positive
+    count: Positive
+    append_id: Positive
+    stream_id: str
+    first_version: int
+    topics: tuple[str, ...]
+    schema: str
+    recorded_at: int
+    actor: str
+    context: str
+    previous_digest: bytes
+    keys_digest: bytes
+    body_digest: bytes
+    digest: bytes = b""
+
+    @property
+    def last_position(self) -> int:
+        """Position of the last event of the batch."""
+        return self.first_position + self.count - 1
+
+    @property
+    def last_version(self) -> int:
+        """Stream version of the last event of the batch."""
+        return self.first_version + self.count - 1
+
+    def position_of(self, version: int) -> int:
+        """Return the position of the event at a stream version."""
+        return self.first_position + version - self.first_version
+
+    def version_at(self, position: int) -> int:
+        """Return the stream version of the event at a position."""
+        return self.first_version + position - self.first_position
+
+
+def chain_digest(header: BatchHeader, append: AppendHeader) -> bytes:
+    """Return the 32-byte digest that chains a batch: header, predecessor, keys and body."""
+    canonical = _header_encoder.encode(
+        [
+            header.first_position,
+            header.count,
+            header.stream_id,
+            header.first_version,
+            header.topics,
+            header.schema,
+            header.recorded_at,
+            header.actor,
+            header.context,
+            append.append_id,
+            append.command_id,
+            append.part,
+            append.is_last,
+            append.request_digest,
+            append.first_position,
+            append.last_position,
+            append.result,
+        ]
+    )
+    hasher = blake3(_U32.pack(len(canonical)))
+    hasher.update(canonical)
+    hasher.update(header.previous_digest)
+    hasher.update(header.keys_digest)
+    hasher.update(header.body_digest)
+    return hasher.digest()
+
+
+def genesis_digest(log_uuid: str) -> bytes:
+    """Return the `previous_digest` of a log's first batch."""
+    return blake3(b"framelode log 1 " + log_uuid.encode()).digest()
+
+
+def pack_batch(
+    stream_id: str,
+    first_version: int,
+    schema: str,
+    topics: Sequence[str],
+    events: Sequence[bytes],
+    keys: bytes = b"",
+    blocks: Sequence[int] | None = None,
+) -> Batch:
+    """Pack encoded events into a batch: blocks, compression and digests.
+
+    Parameters
+    ----------
+    blocks : sequence of int, optional
+        Events of each block where these are given: block limits enter the digest.
+    """
+    body, body_digest = _pack_body(events, blocks)
+    return Batch(
+        stream_id=stream_id,
+        first_version=first_version,
+        count=len(events),
+        schema=schema,
+        topics=tuple(topics),
+        keys=keys,
+        keys_digest=blake3(keys).digest(),
+        codec=CODEC,
+        body=body,
+        body_digest=body_digest,
+        stored_hash=stored_hash(CODEC, body),
+    )
+
+
+def stored_hash(codec: str, body: bytes) -> bytes:
+    """Return the 32-byte hash of a body as it is stored; computed before the log is locked."""
+    hasher = blake3(codec.encode() + b"\0")
+    hasher.update(body)
+    return hasher.digest()
+
+
+def body_checksum(first_position: int, hashed: bytes) -> bytes:
+    """Return the 16-byte checksum that guards a stored body and ties it to its place."""
+    return blake3(first_position.to_bytes(8, "little") + hashed).digest(length=CHECKSUM_BYTES)
+
+
+def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[bytes, bytes]:
+    lengths = np.fromiter(map(len, events), "<u4", len(events))
+    compressor = _compressor()
+    hasher = blake3()
+    stored: list[bytes] = []
+    entries: list[tuple[int, int, int]] = []
+    total = 0
+    ends = None if blocks is None else np.cumsum([0, *blocks]).tolist()
+    for start, stop in _block_bounds(lengths) if ends is None else pairwise(ends):
+        raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *events[start:stop]))
+        total += len(raw)
+        if len(raw) > _LARGEST_BLOCK or total > _LARGEST_BODY:
+            raise InvalidValueError(
+                f"an event may have {_LARGEST_BLOCK >> 20} MB and all events of one batch {_LARGEST_BODY >> 20} MB: "
+                "record less at a time"
+            )
+        hasher.update(raw)
+        block = compressor.compress(raw)
+        stored.append(block)
+        entries.append((stop - start, len(block), len(raw)))
+    directory = np.array(entries, _DIRECTORY_ENTRY).tobytes()
+    return b"".join((_U32.pack(len(entries)), directory, *stored)), hasher.digest()
+
+
+def _block_bounds(lengths: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
+    ends = np.cumsum(lengths, dtype=np.int64)
+    start, count = 0, len(lengths)
+    while start < count:
+        before = int(ends[start - 1]) if start else 0
+        by_bytes = int(np.searchsorted(ends, before + BLOCK_BYTES, side="right"))
+        stop = min(count, start + BLOCK_EVENTS, max(by_bytes, start + 1))
+        yield start, stop
+        start = stop
+
+
+class Body:
+    """A stored body: finds blocks and events in it without opening the others.
+
+    Raises
+    ------
+    IntegrityError
+        When a block cannot be opened or contradicts the directory.
+    """
+
+    __slots__ = ("_codec", "_data", "_ends", "_offsets", "_raw", "first_position", "raw_bytes")
+
+    def __init__(self, first_position: int, codec: str, data: bytes) -> None:
+        self.first_position = first_position
+        self._codec = codec
+        self._data = memoryview(data)
+        directory = self._read_directory(data)
+        self._ends = np.cumsum(directory["events"], dtype=np.int64)
+        stored = directory["stored"].astype(np.int64)
+        first_block = _U32.size + directory.nbytes
+        self._offsets = np.concatenate(([first_block], first_block + np.cumsum(stored)))
+        self._raw = directory["raw"]
+        self.raw_bytes = int(self._raw.sum(dtype=np.int64))
+        if self._offsets[-1] != len(data):
+            raise self._damaged("its blocks do not fill it")
+
+    def _read_directory(self, data: bytes) -> np.ndarray[Any, Any]:
+        if self._codec != CODEC:
+            raise self._damaged(f"its codec {self._codec!r} is unknown")
+        if len(data) < _U32.size:
+            raise self._damaged("it is empty")
+        (blocks,) = _U32.unpack_from(data)
+        if len(data) < _U32.size + blocks * _DIRECTORY_ENTRY.itemsize:
+            raise self._damaged("its directory is cut off")
+        return np.frombuffer(data, _DIRECTORY_ENTRY, blocks, _U32.size)
+
+    def _damaged(self, reason: str) -> IntegrityError:
+        message = f"the body of the batch at position {self.first_position} is damaged: {reason}"
+        return UnreadableError(message, position=self.first_position)
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self._ends)
+
+    @property
+    def block_events(self) -> list[int]:
+        """Number of events of each block."""
+        return np.diff(self._ends, prepend=0).tolist()
+
+    def block_of(self, index: int) -> tuple[int, int]:
+        """Return the block that holds event `index`, and the index of the block's first event."""
+        block = int(np.searchsorted(self._ends, index, side="right"))
+        return block, int(self._ends[block - 1]) if block else 0
+
+    def blocks_of(self, indices: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the block that holds each event index."""
+        return np.searchsorted(self._ends, indices, side="right")
+
+    def bounds(self, block: int) -> tuple[int, int]:
+        """Return the range of event indices that a block holds."""
+        return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
+
+    def open_block(self, block: int) -> Block:
+        """Decompress one block of a body that is not too large as a whole."""
+        stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
+        size = int(self._raw[block])
+        try:
+            if size > _LARGEST_BLOCK or zstandard.frame_content_size(stored) != size:
+                raise self._damaged(f"block {block} contradicts the directory about its size")
+            if self.raw_bytes > _LARGEST_BODY:
+                raise self._damaged(f"it claims to hold {self.raw_bytes} bytes, the limit is {_LARGEST_BODY}")
+            raw = _decompressor().decompress(stored, max_output_size=size)
+        except zstandard.ZstdError as error:
+            raise self._damaged(f"block {block} cannot be decompressed ({error})") from error
+        start, stop = self.bounds(block)
+        count = stop - start
+        head = _U32.size * (count + 1)
+        if len(raw) != size or size < head or _U32.unpack_from(raw)[0] != count:
+            raise self._damaged(f"block {block} contradicts the directory")
+        opened = Block(raw, count)
+        if opened.end != size:
+            raise self._damaged(f"the events of block {block} do not fill it")
+        return opened
+
+    def events(self) -> Iterator[bytes]:
+        """Yield every encoded event in order."""
+        for block in range(self.blocks):
+            yield from self.open_block(block).events()
+
+    def digest(self) -> bytes:
+        """Return the digest of the uncompressed body."""
+        hasher = blake3()
+        for block in range(self.blocks):
+            hasher.update(self.open_block(block).raw)
+        return hasher.digest()
+
+
+class Block:
+    """A decompressed block: event lengths, then the events."""
+
+    __slots__ = ("_offsets", "count", "raw")
+
+    def __init__(self, raw: bytes, count: int) -> None:
+        self.raw = raw
+        self.count = count
+        # The count and the lengths stand before the events: summed up they say where each begins.
+        self._offsets = np.frombuffer(raw, "<u4", count + 1).astype(np.int64)
+        self._offsets[0] = _U32.size * (count + 1)
+        np.add.accumulate(self._offsets, out=self._offsets)
+
+    @property
+    def end(self) -> int:
+        """Where the last event ends."""
+        return int(self._offsets[-1])
+
+    def event(self, index: int) -> bytes:
+        """Return one encoded event of the block."""
+        offsets = self._offsets
+        return self.raw[int(offsets[index]) : int(offsets[index + 1])]
+
+    def events_at(self, indices: Sequence[int]) -> list[bytes]:
+        """Return some encoded events of the block."""
+        offsets = self._offsets.tolist()
+        return [self.raw[offsets[index] : offsets[index + 1]] for index in indices]
+
+    def events(self) -> list[bytes]:
+        """Return every encoded event of the block."""
+        offsets = self._offsets.tolist()
+        return [self.raw[a:b] for a, b in pairwise(offsets)]
+
+    def as_array(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the events, or those from `start` to `stop`, as one msgpack array, to be decoded in a single call."""
+        end = self.count if stop is None else stop
+        offsets = self._offsets
+        return b"\xdd" + (end - start).to_bytes(4, "big") + self.raw[int(offsets[start]) : int(offsets[end])]
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_local, "compressor"):
+        _local.compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
+    return _local.compressor
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor()
+    return _local.decompressor

@@ -1,0 +1,61 @@
+"""Lifecycle events as record batches: how they are packed, and how they are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ..decoding import UNDECODABLE, guarded
+from ..errors import UnreadableError
+from ..events.base import Event
+from ..events.registry import decode_event, encode_event
+from .batch import BATCH_BYTES, BATCH_EVENTS, EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .contract import Log
+
+
+def pack_states(stream_id: str, first_version: int, states: Sequence[tuple[str, bytes]]) -> Batch:
+    """Pack topics and encoded states of consecutive events of one stream into a record batch."""
+    topics = list(dict.fromkeys(topic for topic, _ in states))
+    numbers = {topic: number for number, topic in enumerate(topics)}
+    encoded = [msgspec.msgpack.encode((numbers[topic], state)) for topic, state in states]
+    return pack_batch(stream_id, first_version, EVENTS_SCHEMA, topics, encoded)
+
+
+_decode = guarded(msgspec.msgpack.Decoder(tuple[int, bytes]).decode)
+
+
+def unpack_states(header: BatchHeader, body: Body) -> list[tuple[str, bytes]]:
+    """Read the topics and encoded states of a batch back."""
+    try:
+        decoded = list(map(_decode, body.events()))
+        return [(header.topics[number], state) for number, state in decoded]
+    except (*UNDECODABLE, IndexError) as error:
+        position = header.first_position
+        raise UnreadableError(
+            f"the events at position {position} are damaged: {error}", position=position
+        ) from error
+
+
+def read_events(log: Log, header: BatchHeader) -> list[Event]:
+    """Open a batch of lifecycle events and decode them."""
+    (body,) = log.bodies([header.first_position])
+    return [
+        decode_event(topic, header.stream_id, version, state, header.position_of(version))
+        for version, (topic, state) in enumerate(unpack_states(header, body), header.first_version)
+    ]
+
+
+def batches_of(stream: str, first_version: int, events: Sequence[Event]) -> Iterator[Batch]:
+    """Pack events of one stream, as many batches as it takes."""
+    states: list[tuple[str, bytes]] = []
+    size = 0
+    for event in events:
+        topic, state = encode_event(event)
+        if states and (len(states) == BATCH_EVENTS or size + len(state) > BATCH_BYTES):
+            yield pack_states(stream, first_version, states)
+            first_version += len(states)
+            states, size = [], 0
+        states.append((topic, state))
+        size += len(state)
+    yield pack_states(stream, first_version, states)

@@ -1,0 +1,218 @@
+"""Frame changes as record batches: how one change is encoded, and how it is read back.
+
+`docs/format.md` writes this layout down byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..decoding import UNDECODABLE, Position, guarded
+from ..errors import UnreadableError
+from ..events.registry import FRAME_TOPICS
+from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
+from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, Body, pack_batch
+from .contract import Log
+
+NIL = b"\xc0"
+"""The record of a delete."""
+
+_ARRAY_OF_ONE = b"\x91"
+_encoder = msgspec.msgpack.Encoder()
+
+
+class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
+    """One event of a frame batch, its record still encoded."""
+
+    record: msgspec.Raw
+    id: str | None = None
+    previous: Position = 0
+    saved: Position = 0
+    changed: list[str] = []
+
+    @property
+    def payload(self) -> bytes:
+        """The canonical payload; empty for a delete."""
+        data = bytes(self.record)
+        return b"" if data == NIL else data
+
+
+_decode_change = guarded(msgspec.msgpack.Decoder(FrameChange).decode)
+
+
+class FrameChanges(msgspec.Struct):
+    """Changes of many frames, column by column, in the order they are recorded.
+
+    Attributes
+    ----------
+    ids : list of str
+        Frame ids.
+    plain : bool
+        Every id is known to be 32 lowercase hex digits; such ids are not stored beside their keys.
+    keys, digests : bytes
+        Joined keys and joined payload digests, 16 bytes a frame each.
+    operations : ndarray of uint8, shape (n,)
+        `Operation` of each change.
+    payloads : list of bytes
+        Canonical payloads; empty for deletes.
+    previous, saved : ndarray of uint64, shape (n,)
+        Positions, 0 for none.
+    changed : dict of int to list of str
+        Names of changed fields, by index, where there are any.
+    """
+
+    ids: list[str]
+    plain: bool
+    keys: bytes
+    digests: bytes
+    operations: NDArray[np.uint8]
+    payloads: list[bytes]
+    previous: U64
+    saved: U64
+    changed: dict[int, list[str]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of changes."""
+        return len(self.ids)
+
+    def cut(self, size: int) -> Iterator[FrameChanges]:
+        """Cut the changes where a record batch closes: at `size` events or 8 MB."""
+        ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, len(self)))
+        start = 0
+        while start < len(self):
+            before = int(ends[start - 1]) if start else 0
+            by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
+            stop = min(len(self), start + size, max(by_bytes, start + 1))
+            yield self if stop - start == len(self) else self._slice(start, stop)
+            start = stop
+
+    def _slice(self, start: int, stop: int) -> FrameChanges:
+        return FrameChanges(
+            ids=self.ids[start:stop],
+            plain=self.plain,
+            keys=self.keys[start * KEY_SIZE : stop * KEY_SIZE],
+            digests=self.digests[start * DIGEST_SIZE : stop * DIGEST_SIZE],
+            operations=self.operations[start:stop],
+            payloads=self.payloads[start:stop],
+            previous=self.previous[start:stop],
+            saved=self.saved[start:stop],
+            changed={index - start: names for index, names in self.changed.items() if start <= index < stop},
+        )
+
+
+def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) -> tuple[Batch, Rows]:
+    """Pack changes into a record batch; returns it with its key rows."""
+    rows = make_rows(changes.keys, changes.operations, changes.digests)
+    topics = [FRAME_TOPICS[operation] for operation in sorted(set(changes.operations.tolist()))]
+    return pack_batch(
+        stream_id, first_version, FRAMES_SCHEMA, topics, encode_changes(changes), rows.tobytes()
+    ), rows
+
+
+def encode_changes(changes: FrameChanges) -> list[bytes]:
+    """Encode each change as the event that a body holds."""
+    if changes.plain and not changes.previous.any():
+        return [_ARRAY_OF_ONE + payload for payload in changes.payloads]
+    previous, saved = changes.previous.tolist(), changes.saved.tolist()
+    return [
+        _encode_change(
+            payload,
+            None if changes.plain or is_plain_id(changes.ids[index]) else changes.ids[index],
+            previous[index],
+            saved[index],
+            changes.changed.get(index, []),
+        )
+        for index, payload in enumerate(changes.payloads)
+    ]
+
+
+def _encode_change(
+    payload: bytes, frame_id: str | None, previous: int, saved: int, changed: list[str]
+) -> bytes:
+    fields: list[Any] = [msgspec.Raw(payload or NIL), frame_id, previous, saved, changed]
+    while len(fields) > 1 and not fields[-1]:
+        fields.pop()
+    return _encoder.encode(fields)
+
+
+def decode_change(event: bytes, position: int) -> FrameChange:
+    """Decode one event of a frame batch, its record left encoded.
+
+    Raises
+    ------
+    UnreadableError
+        It is no such event, or it replaces one that does not come before it: whoever follows `previous` ends.
+    """
+    try:
+        change = _decode_change(event)
+    except UNDECODABLE as error:
+        message = f"the frame event at position {position} is damaged: {error}"
+        raise UnreadableError(message, position=position) from error
+    if change.previous >= position:
+        raise not_before(position, change.previous)
+    return change
+
+
+def not_before(position: int, previous: int) -> UnreadableError:
+    """Return the error for an event that does not come after the one that it replaces."""
+    message = (
+        f"the frame event at position {position} replaces position {previous}, which does not come before it"
+    )
+    return UnreadableError(message, position=position)
+
+
+def event_in(body: Body, index: int) -> bytes:
+    """Return one encoded event of a body; only its block is opened."""
+    number, start = body.block_of(index)
+    (event,) = body.open_block(number).events_at([index - start])
+    return event
+
+
+def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(position, encoded event)`` at positions, ascending, each once; only the blocks that hold them are opened."""
+    batches = log.first_positions(sorted(set(positions)))
+    return events_of(log, positions, np.array([first for first, _ in batches], np.uint64))
+
+
+def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Iterator[tuple[int, bytes]]:
+    """Yield what `events_at` does, where the first positions of the batches, and of others, are known."""
+    wanted = np.unique(np.array(positions, np.int64))
+    starts = first_positions.astype(np.int64)
+    of_batch = np.searchsorted(starts, wanted, side="right") - 1
+    groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
+    bodies = log.bodies(starts[np.unique(of_batch)].tolist())
+    for body, group in zip(bodies, groups, strict=len(wanted) > 0):
+        yield from _events_in(body, group)
+
+
+def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+    indices = positions - body.first_position
+    if indices[-1] >= len(body):
+        position = int(positions[-1])
+        message = (
+            f"the body of the batch at position {body.first_position} has no event at position {position}"
+        )
+        raise UnreadableError(message, position=position)
+    numbers = body.blocks_of(indices)
+    for some in np.split(np.arange(len(indices)), np.flatnonzero(np.diff(numbers)) + 1):
+        number = int(numbers[some[0]])
+        wanted = indices[some] - body.bounds(number)[0]
+        events = body.open_block(number).events_at(wanted.tolist())
+        yield from zip(positions[some].tolist(), events, strict=True)
+
+
+def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:
+    """Return the changes recorded at some positions, their records left encoded."""
+    return {position: decode_change(event, position) for position, event in events_at(log, positions)}
+
+
+def row_id(change: FrameChange, rows: Rows, index: int) -> str:
+    """Return the frame id of a change: its own, or its key in hex."""
+    if change.id is not None:
+        return change.id
+    return rows[index : index + 1].tobytes()[:KEY_SIZE].hex()

@@ -1,0 +1,212 @@
+"""Work that is cut into parts: an executor does some of them ahead, and the results come in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from . import forks
+from .errors import StorageError
+
+_AHEAD = 16
+
+_AHEAD_OF_EACH = 3
+
+_TRIES = 3
+
+Result = TypeVar("Result")
+
+
+class _Part(msgspec.Struct, Generic[Result]):
+    """A part that was handed over, and how often."""
+
+    bound: tuple[Any, ...]
+    future: Future[Result]
+    tries: int = 1
+
+
+def run_ahead(
+    executor: Executor, work: Callable[..., Result], bounds: Iterable[tuple[Any, ...]]
+) -> Iterator[Result]:
+    """Yield the results of some work for each part, in order; a few are done ahead.
+
+    A part whose worker died is handed over again, a few times. What was begun when the caller stops is cancelled.
+
+    Parameters
+    ----------
+    executor : Executor
+        Where it is done. How many workers it has it may say by an attribute ``slots``.
+    work : callable
+        Called with the bounds of a part; with them and its result it can be pickled where the workers are processes.
+    bounds : iterable of tuple
+        The parts.
+
+    Raises
+    ------
+    StorageError
+        Workers died again and again.
+    """
+    ahead = max(_AHEAD, _AHEAD_OF_EACH * getattr(executor, "slots", 1))
+    waiting = iter(bounds)
+    running: deque[_Part[Result]] = deque()
+    try:
+        while True:
+            for bound in islice(waiting, ahead - len(running)):
+                running.append(_Part(bound, executor.submit(work, *bound)))
+            if not running:
+                return
+            yield _result_of_first(executor, work, running)
+    except BrokenExecutor as error:
+        raise StorageError(f"the workers have died: {error}: call again, with a new executor") from error
+    finally:
+        for part in running:
+            part.future.cancel()
+
+
+def _result_of_first(
+    executor: Executor, work: Callable[..., Result], running: deque[_Part[Result]]
+) -> Result:
+    """Wait for the first part and take it off."""
+    while True:
+        first = running[0]
+        try:
+            result = first.future.result()
+        except BrokenExecutor as error:
+            if first.tries == _TRIES:
+                raise StorageError(
+                    f"workers died {_TRIES} times at the same part of the work ({str(error).rstrip('.')}): has each enough "
+                    'memory, and does a script that starts them do so below `if __name__ == "__main__":`?'
+                ) from error
+            _hand_over_again(executor, work, running)
+        else:
+            running.popleft()
+            return result
+
+
+def _hand_over_again(
+    executor: Executor, work: Callable[..., Result], running: Iterable[_Part[Result]]
+) -> None:
+    """Hand over all parts that were lost together: only of the first it is certain that it was begun."""
+    for number, part in enumerate(running):
+        if part.future.done() and isinstance(part.future.exception(), BrokenExecutor):
+            part.future = executor.submit(work, *part.bound)
+            part.tries += number == 0
+
+
+DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
+"""How many work on files of a local disk: more than there are processors wait for each other."""
+
+Item = TypeVar("Item")
+
+
+def _never() -> bool:
+    return False
+
+
+class Portion:
+    """How much of a number of files was read; several threads count without waiting, so a little more may get in.
+
+    Parameters
+    ----------
+    most : int
+        Bytes, after which it is full.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count a file."""
+        self._bytes += size
+
+    def is_full(self) -> bool:
+        """Say whether no more is to be read."""
+        return self._bytes >= self._most
+
+
+class Workers:
+    """Threads, started when they are first needed; a forked child starts its own.
+
+    Parameters
+    ----------
+    threads : int
+        How many work through items at once.
+    name : str
+        What the threads are called.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._threads = threads
+        self._name = name
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._is_closed = False
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], enough: Callable[[], bool] = _never
+    ) -> list[Result]:
+        """Do some work for each item; results in order.
+
+        An error, or an interrupt of this thread, is raised once what was begun is over; nothing more is begun then.
+
+        Parameters
+        ----------
+        work : callable
+            Called with each item.
+        items : sequence
+            The items.
+        enough : callable, optional
+            Asked before each item; once it says yes none is begun any more, and fewer results are returned.
+        """
+        if len(items) < 2:
+            return [work(item) for item in items]
+        numbers = iter(range(len(items)))
+        results: list[Any] = [None] * len(items)
+        done = [0] * min(self._threads, len(items))
+        stopped: list[bool] = []
+
+        def pull(thread: int) -> None:
+            # Handing over each item, or a slice that may hold all the large ones, would take longer.
+            try:
+                while not (stopped or self._is_closed or enough()):
+                    if (number := next(numbers, None)) is None:
+                        break
+                    results[number] = work(items[number])
+                    done[thread] = number + 1
+            except BaseException:
+                stopped.append(True)
+                raise
+
+        futures = [self.begin(lambda thread=thread: pull(thread)) for thread in range(len(done))]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stopped.append(True)
+            wait(futures)
+            raise
+        return results[: max(done)]
+
+    def begin(self, work: Callable[[], Result]) -> Future[Result]:
+        """Do something in a thread of its own; it may itself `map`."""
+        if self._pool is None:
+            # Room for two maps at a time and for what called one of them.
+            self._pool = ThreadPoolExecutor(2 * self._threads + 1, self._name)
+        return self._pool.submit(work)
+
+    def close(self) -> None:
+        """Stop the threads; what was not begun is not done any more."""
+        self._is_closed = True
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        self._is_closed = False

@@ -1,0 +1,1 @@
+"""Files that frames refer to: uploads, deletions and relocation."""

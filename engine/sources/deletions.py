@@ -1,0 +1,83 @@
+"""Commands on files that frames name where they are: keep what is named after all, delete the rest.
+
+The same order as for blobs: files are condemned by the very append that deletes their frames. From then on uploads do
+not link to them: appends of frames that do carry the version of the stream as a guard. What nobody names then is
+deleted while the log is held, and recorded. Whoever dies in between leaves condemned files, which the next one finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+
+from ..datasets.application import LogApplication
+from ..events.base import Event
+from ..events.domain import SourcesDeleted, SourcesRestored
+from .ledger import URIS_OF_AN_EVENT, SourceLedger, parts
+
+DELETED_AT_ONCE = 64
+"""Nobody can write while so many are deleted."""
+
+
+class SourceCommands(LogApplication):
+    """Commands on files that frames name where they are."""
+
+    @cached_property
+    def source_ledger(self) -> SourceLedger:
+        """What the stream ``sources`` says."""
+        return SourceLedger(self.record_log)
+
+    def restore_sources(self, condemned: Mapping[str, int]) -> None:
+        """Record that condemned files stay, since frames name them.
+
+        Parameters
+        ----------
+        condemned : mapping of str to int
+            URIs, and the position at which each was condemned. One that was settled since is left alone.
+        """
+        for part in parts(list(condemned), URIS_OF_AN_EVENT):
+            with self.record_log.exclusive():
+                self._record_sources(SourcesRestored, self._still(condemned, part))
+
+    def delete_sources(
+        self,
+        condemned: Mapping[str, int],
+        named_since: Callable[[], Collection[str]],
+        delete: Callable[[Sequence[str]], Collection[str]],
+    ) -> set[str]:
+        """Delete condemned files, and record that.
+
+        Parameters
+        ----------
+        condemned : mapping of str to int
+            URIs, and the position at which each was condemned.
+        named_since : callable
+            Returns what frames name that were written since somebody looked who names the files; nobody can write more.
+        delete : callable
+            Deletes files, and returns those that are gone.
+
+        Returns
+        -------
+        set of str
+            Those that frames name by now: they are left alone, still condemned.
+        """
+        late: set[str] = set()
+        for part in parts(list(condemned), DELETED_AT_ONCE):
+            with self.record_log.exclusive():
+                still = self._still(condemned, part)
+                named = set(named_since()).intersection(still) if still else set[str]()
+                late |= named
+                doomed = [uri for uri in still if uri not in named]
+                gone = set(delete(doomed)) if doomed else set[str]()
+                self._record_sources(SourcesDeleted, [uri for uri in doomed if uri in gone])
+        return late
+
+    def _still(self, condemned: Mapping[str, int], part: Sequence[str]) -> list[str]:
+        now = self.source_ledger.condemned()
+        return [uri for uri in part if now.get(uri) == condemned[uri]]
+
+    def _record_sources(self, event: type[Event], uris: list[str]) -> None:
+        if uris:
+            stream = self.source_ledger.stream()
+            stream.trigger(event, uris=uris)
+            self.save(stream, command_id=self.new_id())

@@ -1,0 +1,94 @@
+"""Which files are to be deleted where they are: what the stream ``sources`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from ..datasets.stream_view import StreamLedger
+from ..events.base import Event
+from ..events.domain import SourcesCondemned, SourcesDeleted, SourcesRestored
+from ..events.registry import encode_event
+from ..log.batch import Batch
+from ..log.event_batch import pack_states
+
+SOURCES_STREAM = "sources"
+
+URIS_OF_AN_EVENT = 1024
+
+Outcome = type[SourcesCondemned | SourcesRestored | SourcesDeleted]
+
+
+class SourceMark(msgspec.Struct, frozen=True, gc=False):
+    """How far the stream ``sources`` was read: version and position of its last event."""
+
+    version: int = 0
+    position: int = 0
+
+
+class SourceLedger(StreamLedger):
+    """What the stream ``sources`` says, read as it grows; URIs are canonical.
+
+    A file that was condemned is deleted as soon as nobody names it, so uploads neither link to it nor take its name.
+    Only those that wait are held in memory.
+    """
+
+    stream_id: ClassVar[str] = SOURCES_STREAM
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._condemned: dict[str, int] = {}
+
+    def condemned(self) -> Mapping[str, int]:
+        """Return the files that are to be deleted, each with the position at which that was recorded last."""
+        return self.look()[1]
+
+    def look(self) -> tuple[SourceMark, Mapping[str, int]]:
+        """Return how far the stream is read, and what is condemned there."""
+        self._catch_up()
+        with self._lock:
+            return SourceMark(self._version, self._position), dict(self._condemned)
+
+    def since(self, mark: SourceMark) -> tuple[SourceMark, dict[str, Outcome]]:
+        """Return how far the stream is now, and what became last of the files that events after a mark are about."""
+        if (self._log.stream_version(SOURCES_STREAM) or 0) <= mark.version:
+            return mark, {}
+        outcomes: dict[str, Outcome] = {}
+        for header, events in self._read_after(mark.position):
+            for event in events:
+                outcomes.update(_outcomes(event))
+            mark = SourceMark(header.last_version, header.last_position)
+        return mark, outcomes
+
+    def _apply(self, event: Event, recorded_at: int, position: int) -> None:  # noqa: ARG002 - the base has it for others
+        for uri, outcome in _outcomes(event).items():
+            if outcome is SourcesCondemned:
+                self._condemned[uri] = position
+            else:
+                self._condemned.pop(uri, None)
+
+
+def _outcomes(event: Event) -> dict[str, Outcome]:
+    if isinstance(event, SourcesCondemned | SourcesRestored | SourcesDeleted):
+        return dict.fromkeys(event.uris, type(event))
+    return {}
+
+
+def condemnation(uris: Sequence[str], after_version: int) -> Batch:
+    """Return the batch that condemns files, to be appended with the deletion of the frames that named them."""
+    states = [
+        encode_event(
+            SourcesCondemned(
+                originator_id=SOURCES_STREAM, originator_version=after_version + number, uris=list(part)
+            )
+        )
+        for number, part in enumerate(parts(uris, URIS_OF_AN_EVENT), 1)
+    ]
+    return pack_states(SOURCES_STREAM, after_version + 1, states)
+
+
+def parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut URIs into lists of at most some."""
+    return (uris[at : at + size] for at in range(0, len(uris), size))

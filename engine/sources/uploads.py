@@ -1,0 +1,47 @@
+"""Commands that record what was uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..datasets.aggregate import Aggregate
+from ..datasets.application import LogApplication, Result
+from ..events.domain import FilesUploaded, UploadedFile
+
+UPLOADS_STREAM = "uploads"
+_FILES_AT_ONCE = 4096
+
+
+class UploadStream(Aggregate):
+    """Makes the next event of the stream ``uploads``; what its events say is in a projection."""
+
+
+class UploadCommands(LogApplication):
+    """Commands on uploaded files."""
+
+    def uploads_version(self) -> int:
+        """Return the version of the stream of uploads, 0 when it is empty."""
+        return self.record_log.stream_version(UPLOADS_STREAM) or 0
+
+    def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> int:
+        """Record files that are at a destination by now; a content that comes again counts from now on.
+
+        Returns
+        -------
+        int
+            How many events that took.
+        """
+        starts = range(0, len(files), _FILES_AT_ONCE)
+        for at in starts:
+            part = list(files[at : at + _FILES_AT_ONCE])
+            self._record_files(destination, part)
+        return len(starts)
+
+    def _record_files(self, destination: str, files: list[UploadedFile]) -> None:
+        def decide() -> tuple[list[Aggregate], Result]:
+            stream = UploadStream(UPLOADS_STREAM)
+            stream.version = self.uploads_version()
+            stream.trigger(FilesUploaded, destination=destination, files=files)
+            return [stream], {}
+
+        self.run(["record_uploads"], None, decide)

@@ -1,0 +1,194 @@
+"""Files that appear under their name whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ConflictError, NotFoundError, StorageError, UsageError
+from ..validation import refuse_secret
+from .modes import create_file
+
+_BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+
+PathLike = str | os.PathLike[str]
+
+
+def path_of(path: object, what: str) -> Path:
+    """Return the path of a file; `UsageError` when the value is none."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise UsageError(f"{what} must be the path of a file, not {path!r}")
+    try:
+        os.fsencode(path)
+    except (ValueError, UnicodeEncodeError) as error:
+        raise UsageError(f"{what} must be the path of a file, not {path!r}") from error
+    refuse_secret(os.fsdecode(path), what, "give the path of a file")
+    return from_home(path)
+
+
+def from_home(path: PathLike) -> Path:
+    """Return a path, with the folder that a ``~`` at its beginning stands for; `UsageError` when there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{os.fspath(path)!r} names the home folder of a user who is not known here"
+        ) from None
+
+
+def cannot_read(path: object, error: OSError) -> UsageError | StorageError:
+    """Return our error for one of the system that came up when a file was read."""
+    message = f"{path} cannot be read: {error.strerror or error}"
+    refused = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
+    if refused or error.errno in _BAD_NAMES:
+        return UsageError(message)
+    return StorageError(message)
+
+
+@contextmanager
+def reading(path: object) -> Generator[None, None, None]:
+    """Turn errors of the system inside, where a file is read, into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Return what a file of a few bytes holds.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such file.
+    UsageError
+        It may not be read, or is larger than `limit`.
+    StorageError
+        The disk failed.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if len(data) > limit:
+        raise UsageError(f"{path} is larger than {limit} bytes: it is not what was expected")
+    return data
+
+
+def temporary_name(path: Path) -> str:
+    """Return a name for a temporary file that becomes `path`; no thread, process or machine gets the same one."""
+    # A name has at most 255 bytes.
+    return f".{os.fsdecode(os.fsencode(path.name)[:100])}.{uuid.uuid4().hex}"
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[BinaryIO, None, None]:
+    """Give a file to write that takes its name when the block ends well, and leaves nothing when it does not.
+
+    Its mode is 0600, or 0660 in a shared folder.
+
+    Raises
+    ------
+    ConflictError
+        The name is taken; nothing is overwritten.
+    UsageError
+        The folder is missing or cannot be written.
+    StorageError
+        The disk did not take it.
+    """
+    if path.exists():
+        raise _taken(path)
+    temporary = path.with_name(temporary_name(path))
+    try:
+        file = os.fdopen(create_file(temporary), "wb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _take_name(temporary, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except OSError:
+        # Some file systems have no second names: the name is claimed by an empty file.
+        try:
+            os.close(create_file(path))
+        except FileExistsError:
+            raise _taken(path) from None
+        temporary.rename(path)
+    _sync_folder(path.parent)
+
+
+def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None, mode: int | None = None) -> None:
+    """Put another content under a name; whoever reads finds the old one or the new one, whole.
+
+    Parameters
+    ----------
+    by_way_of : Path, optional
+        The folder in which it is made, on the same file system; else that of the file.
+    mode : int, optional
+        The mode of a new file; else what the umask leaves. A file that exists keeps its mode.
+
+    Raises
+    ------
+    UsageError
+        The folder is missing or cannot be written.
+    StorageError
+        The disk did not take it; the old content stays.
+    """
+    temporary = (by_way_of or path.parent) / temporary_name(path)
+    try:
+        file = temporary.open("xb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error
+    try:
+        with file:
+            if path.exists():
+                mode = stat.S_IMODE(path.stat().st_mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> ConflictError:
+    return ConflictError(f"{path} is there already: give another name, or move it away")

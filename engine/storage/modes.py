@@ -1,0 +1,87 @@
+"""The modes of the folders and files that framelode makes: for their owner alone, or for a group as well.
+
+A folder is shared when its group may write to it and new files get that group (``chmod g+ws``). What is made in a shared
+folder can be read and written by the group; everything else by its owner alone, whatever the umask is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import UsageError
+
+_SHARED = stat.S_ISGID | stat.S_IWGRP
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+
+
+def is_shared(folder: str | os.PathLike[str]) -> bool:
+    """Say whether a folder is shared with its group; one that is missing is not."""
+    try:
+        mode = os.stat(folder).st_mode  # noqa: PTH116 - asked for many files
+    except FileNotFoundError:
+        return False
+    return mode & _SHARED == _SHARED
+
+
+def file_mode(folder: str | os.PathLike[str]) -> int:
+    """Return the mode of a new file in a folder: 0660 in a shared one, else 0600."""
+    return 0o660 if is_shared(folder) else 0o600
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing: mode 2770 in a shared one, else 0700.
+
+    The modes of folders that exist stay as they are.
+    """
+    try:
+        os.mkdir(folder, 0o700)  # noqa: PTH102 - a Path for each file costs more than the call
+    except FileExistsError:
+        if not os.path.isdir(folder):  # noqa: PTH112
+            raise
+        return
+    except FileNotFoundError:
+        parent = Path(folder).parent
+        if parent.is_dir():
+            raise
+        make_folder(parent)
+        make_folder(folder)
+        return
+    if is_shared(Path(folder).parent):
+        os.chmod(folder, 0o2770)  # noqa: S103, PTH101
+
+
+def create_file(path: str | os.PathLike[str]) -> int:
+    """Make a new file with the mode of its folder and return a descriptor; an existing name is an error.
+
+    A symbolic link in its place is not followed.
+    """
+    mode = file_mode(os.path.dirname(path) or ".")  # noqa: PTH120
+    descriptor = os.open(path, _NEW_FILE, 0o600)
+    if mode != 0o600:
+        os.fchmod(descriptor, mode)
+    return descriptor
+
+
+def share(paths: Iterable[Path]) -> None:
+    """Share folders and files, which we made, with their group: it may do what the owner may.
+
+    Raises
+    ------
+    UsageError
+        The mode cannot be set: the path is another user's, or its group is none of this user's groups.
+    """
+    for path in paths:
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                continue
+            path.chmod(stat.S_IMODE(mode) | (mode & stat.S_IRWXU) >> 3 | stat.S_ISDIR(mode) * stat.S_ISGID)
+            if stat.S_ISDIR(mode) and not is_shared(path):
+                raise UsageError(
+                    f"{path} cannot be shared with its group, of which you are not a member: run `chgrp GROUP {path}`"
+                )
+        except OSError as error:
+            raise UsageError(f"{path} cannot be shared with its group: {error.strerror}") from error

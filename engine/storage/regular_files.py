@@ -1,0 +1,38 @@
+"""Opens regular files: a FIFO, a socket or a device in place of one is an error, and is not waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+from ..errors import IntegrityError
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading; anything else is an `IntegrityError`, and is neither read nor waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise _not_regular(path, os.stat(path).st_mode) from None  # noqa: PTH116
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise _not_regular(path, mode)
+
+
+def _not_regular(path: str, mode: int) -> IntegrityError:
+    kind = _KINDS.get(stat.S_IFMT(mode), "a special file")
+    return IntegrityError(f"{path} is {kind}, not a regular file: delete it", file=path)

@@ -1,0 +1,1 @@
+"""Frame writes: encode, decide, pack and append."""

@@ -1,0 +1,337 @@
+"""From frames to canonical payloads, keys and digests, a whole batch at a time.
+
+Objects are checked where they are made and set, so a batch is only screened here: its types by iteration in C,
+its numbers on the encoded bytes. Where the screen finds anything, the frames are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgspec
+from blake3 import blake3
+
+from ..canonical import suspicious_floats
+from ..errors import FramelodeError, InvalidValueError
+from ..frames.frame_group import FrameGroup, frame_from_dict, wrap
+from ..frames.record import encode_record
+from ..frames.single_frame import SingleFrame, restore, screen, screen_one
+from ..frames.source import path_or_uri, source_uri
+from ..frames.yielded import AnyFrame, GivenIds, Yielded
+from ..keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""What one encoded frame may have."""
+
+_FRAMES_AT_ONCE = 500
+
+_NOT_ENCODED = (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One frame that was not recorded, and why."""
+
+    frame: Any
+    error: str
+    error_type: str = "validation"
+
+
+class EncodedFrames(msgspec.Struct):
+    """Frames ready to be decided on: each key once, at the place of its last frame in the call.
+
+    Attributes
+    ----------
+    frames : list
+        What was sent.
+    limit : int
+        What one encoded frame may have.
+    duplicates : int
+        Frames whose key came again later.
+    earlier : dict of int to list of (bytes, frame)
+        Those frames and their payloads in the order sent, by the index of the last one.
+    links : Links or None
+        What they were made to name that others may delete.
+    """
+
+    ids: list[str]
+    plain: bool
+    keys: bytes
+    payloads: list[bytes]
+    digests: bytes
+    frames: list[Any]
+    limit: int
+    duplicates: int = 0
+    earlier: dict[int, list[tuple[bytes, Any]]] = {}
+    links: Links | None = None
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.ids)
+
+
+class Encoder(Protocol):
+    """Makes frames ready to be decided on."""
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch; frames that cannot be recorded come back as refusals."""
+        ...
+
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now; `encode` takes a batch of these, too."""
+        ...
+
+
+class FrameEncoder:
+    """Encodes batches of frames and gives ids to those that have none.
+
+    Parameters
+    ----------
+    new_id : callable
+        Makes ids for frames without a source.
+    root : path, optional
+        Folder that derived ids take local sources relative to.
+    max_frame_bytes : int
+        Limit of one encoded frame.
+    """
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        root: str | os.PathLike[str] | None = None,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        self._new_id = new_id
+        self._root = check_root(root)
+        self._limit = max_frame_bytes
+        self._given = GivenIds(self._make_id)
+
+    def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch; frames that cannot be recorded come back as refusals."""
+        if frames and isinstance(frames[0], Yielded):
+            return self._encode_yielded(frames)
+        accepted: list[Any] = []
+        ids: list[str] = []
+        payloads: list[bytes] = []
+        digests: list[bytes] = []
+        refusals: list[Refusal] = []
+        for sent, some, encoded in self._encode_all(frames, refusals):
+            accepted += sent
+            ids += [frame.id or self.give_id(frame) for frame in some]
+            payloads += encoded
+            digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
+        return self._finish(accepted, ids, payloads, digests), refusals
+
+    def check(self, frames: Sequence[Any]) -> list[Refusal]:
+        """Return the frames that cannot be recorded; all others get ids."""
+        refusals: list[Refusal] = []
+        for _, some, _ in self._encode_all(frames, refusals):
+            for frame in some:
+                if frame.id is None:
+                    self.give_id(frame)
+        return refusals
+
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now."""
+        try:
+            frame = self._frame_of(sent)
+            payload = self._encode_alone(frame)
+        except FramelodeError as error:
+            return Yielded(sent, error=str(error))
+        frame_id = self._given.take(frame) if frame is sent else frame.id or self._make_id(frame)
+        return Yielded(sent, frame, frame_id, payload)
+
+    def restored(self, some: Sequence[Any]) -> tuple[Sequence[Any], list[Refusal]]:
+        """Return the frames of a batch as they were when they were yielded: the objects themselves where they still are so."""
+        if not some or not isinstance(some[0], Yielded):
+            return some, []
+        frames = [self._restored(item) for item in some if item.frame is not None]
+        return frames, _refused(some)
+
+    def _restored(self, item: Yielded) -> AnyFrame:
+        frame = item.frame
+        if frame is not None and frame is item.sent and self._given.hand_back(frame, item.frame_id):
+            with suppress(FramelodeError):
+                if self._encode_alone(frame) == item.payload:
+                    return frame
+        return wrap(restore(item.payload, item.frame_id))
+
+    def _encode_yielded(self, some: Sequence[Yielded]) -> tuple[EncodedFrames, list[Refusal]]:
+        refusals = _refused(some)
+        ready = [item for item in some if item.frame is not None]
+        payloads = [item.payload for item in ready]
+        for index in reversed(suspicious_floats(payloads) if payloads else []):
+            try:
+                payloads[index] = self._encode_one(restore(payloads[index], ready[index].frame_id))
+            except FramelodeError as error:
+                refusals.append(Refusal(ready.pop(index).sent, str(error)))
+                del payloads[index]
+        for item in ready:
+            if item.frame is item.sent:
+                self._given.hand_back(item.sent, item.frame_id)
+        digests = [blake3(payload).digest(DIGEST_SIZE) for payload in payloads]
+        sent, ids = [item.sent for item in ready], [item.frame_id for item in ready]
+        return self._finish(sent, ids, payloads, digests), refusals
+
+    def _encode_all(
+        self, frames: Sequence[Any], refusals: list[Refusal]
+    ) -> Iterator[tuple[Sequence[Any], Sequence[Any], list[bytes]]]:
+        """Yield what was sent, the frames that it stands for, and their payloads, some at a time."""
+        # What the screen has touched is still in the processor's cache when it is encoded and hashed.
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            sent, some = self._read(frames[start : start + _FRAMES_AT_ONCE], refusals)
+            encoded = self._encode_together(some)
+            if encoded is None:
+                sent, some, encoded = self._encode_one_by_one(sent, some, refusals)
+            yield sent, some, encoded
+
+    def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:  # noqa: ARG002 - for those that override it
+        """Return what was sent and can be read, and the frames that it stands for."""
+        return sent, sent
+
+    def _encode_together(self, frames: Sequence[Any]) -> list[bytes] | None:
+        """Encode frames that need no second look; None when some do."""
+        if not set(map(type, frames)) <= {SingleFrame} or not screen(frames):
+            return None
+        try:
+            payloads = list(map(encode_record, frames))
+            for index in suspicious_floats(payloads):
+                payloads[index] = self._encode_one(frames[index])
+        except _NOT_ENCODED:
+            return None
+        return payloads if max(map(len, payloads), default=0) <= self._limit else None
+
+    def _encode_alone(self, frame: Any) -> bytes:
+        """Encode one frame; NaN and -0.0 are left to a look at many payloads together."""
+        if type(frame) is SingleFrame and screen_one(frame):
+            with suppress(*_NOT_ENCODED):
+                payload = encode_record(frame)
+                if len(payload) <= self._limit:
+                    return payload
+        return self._encode_one(frame)
+
+    def _encode_one_by_one(
+        self, sent: Sequence[Any], frames: Sequence[Any], refusals: list[Refusal]
+    ) -> tuple[list[Any], list[AnyFrame], list[bytes]]:
+        accepted: list[Any] = []
+        taken: list[AnyFrame] = []
+        payloads: list[bytes] = []
+        for given, frame in zip(sent, frames, strict=True):
+            try:
+                payloads.append(self._encode_one(frame))
+                accepted.append(given)
+                taken.append(frame)
+            except FramelodeError as error:
+                refusals.append(Refusal(given, str(error)))
+        return accepted, taken, payloads
+
+    def _encode_one(self, frame: Any) -> bytes:
+        if not isinstance(frame, SingleFrame | FrameGroup):
+            raise InvalidValueError(
+                f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects"
+            )
+        frame.validated()
+        payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
+        if len(payload) > self._limit:
+            raise InvalidValueError(
+                f"frame {frame.id!r} has {len(payload)} bytes encoded, the limit is {self._limit}: "
+                "keep large arrays in files of their own and name them by URI"
+            )
+        return payload
+
+    def _finish(
+        self, frames: list[Any], ids: list[str], payloads: list[bytes], digests: list[bytes]
+    ) -> EncodedFrames:
+        last = last_places(ids)
+        earlier: dict[int, list[tuple[bytes, Any]]] = {}
+        duplicates = len(ids) - len(last)
+        if duplicates:
+            earlier = _earlier(ids, last, list(zip(payloads, frames, strict=True)))
+            ids, frames = [ids[index] for index in last], [frames[index] for index in last]
+            payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
+        keys, plain = frame_keys(ids)
+        joined = b"".join(digests)
+        return EncodedFrames(ids, plain, keys, payloads, joined, frames, self._limit, duplicates, earlier)
+
+    def give_id(self, frame: AnyFrame) -> str:
+        """Give a frame without an id the one that its sources give, or a new one."""
+        frame.id = self._make_id(frame)
+        return frame.id
+
+    def _make_id(self, frame: AnyFrame) -> str:
+        return frame.derive_id(self._root) or self._new_id()
+
+    def _frame_of(self, sent: Any) -> Any:
+        """Return the frame that something stands for."""
+        return sent
+
+
+class WireEncoder(FrameEncoder):
+    """Encodes frames given in wire form; what it refuses, and hands on as sent, are those dicts."""
+
+    def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:
+        readable: list[Any] = []
+        frames: list[AnyFrame] = []
+        for wire in sent:
+            try:
+                frames.append(self._frame_of(wire))
+                readable.append(wire)
+            except FramelodeError as error:
+                refusals.append(Refusal(wire, str(error)))
+        return readable, frames
+
+    def _frame_of(self, sent: Any) -> AnyFrame:
+        return frame_from_dict(sent)
+
+
+def _refused(some: Sequence[Yielded]) -> list[Refusal]:
+    return [Refusal(item.sent, item.error) for item in some if item.error is not None]
+
+
+def _earlier(
+    ids: Sequence[str], last: Sequence[int], sent: Sequence[tuple[bytes, Any]]
+) -> dict[int, list[tuple[bytes, Any]]]:
+    """Return what was sent before the last frame of each key, by the index of that key among the last places."""
+    keys, _ = frame_keys(ids)
+    names = [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
+    index_of = {names[place]: index for index, place in enumerate(last)}
+    found: dict[int, list[tuple[bytes, Any]]] = {}
+    for place in sorted(set(range(len(ids))).difference(last)):
+        found.setdefault(index_of[names[place]], []).append(sent[place])
+    return found
+
+
+def check_root(root: str | os.PathLike[str] | None) -> str | None:
+    """Return the absolute path of the folder that derived ids are relative to; `InvalidValueError` when it is none."""
+    if root is None:
+        return None
+    if not (root and isinstance(root, str | os.PathLike)):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {root!r}")
+    path = path_or_uri(source_uri(root, "local_dataset_root_path"))
+    if path is None or not path.startswith("/"):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder of this machine, not {root!r}")
+    return path
+
+
+class Links(Protocol):
+    """The files that frames were made to name while they were encoded."""
+
+    @property
+    def guards(self) -> Mapping[str, int]:
+        """Streams that must not move until the frames are appended, and their versions."""
+        ...
+
+    @property
+    def blobs(self) -> Collection[str]:
+        """Digests of those that are in the blob store."""
+        ...
+
+    def hold(self) -> bool:
+        """Say whether none of the files was touched so far; if so, the guards are what they have to be now."""
+        ...
+
+    def undo(self, frames: Iterable[Any] | None = None) -> None:
+        """Put frames back as they were, all by default, so that they can be encoded again."""
+        ...
