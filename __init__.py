@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .engine.frames.single_frame import SingleFrame
     from .engine.log.checkpoint import Checkpoint
     from .engine.log.context import acting
-    from .projections.changes import Change
+    from .projections.history.changes import Change
 
 __version__ = "0.1.0"
 
@@ -147,7 +147,7 @@ _HOMES = {
     ),
     "engine.frames.single_frame": ("SingleFrame",),
     "engine.frames.frame_group": ("FrameGroup", "frame_from_dict"),
-    "projections.changes": ("Change",),
+    "projections.history.changes": ("Change",),
 }
 """Which module brings which names: each is loaded when one of them is first used."""
 

@@ -14,10 +14,10 @@ from ..engine.blobs.scrub import ScrubFindings
 from ..engine.blobs.store import BlobStore
 from ..engine.errors import UsageError
 from ..engine.log.moments import describe_moment
-from ..projections.blob_references import BlobNames, referenced
-from ..projections.catalog import Catalog
 from ..projections.runner import Runner
-from ..projections.states import States
+from ..projections.states.cache import States
+from ..projections.tables.blob_references import BlobNames, referenced
+from ..projections.tables.catalog import Catalog
 
 
 class BlobAccess:

@@ -20,17 +20,17 @@ from ..engine.log.moments import Moment
 from ..engine.times import system_clock
 from ..engine.validation import shorten
 from ..engine.writes.encoder import MAX_FRAME_BYTES
-from ..projections.blob_references import BlobNames
-from ..projections.catalog import Catalog, VersionRow
-from ..projections.history import History
-from ..projections.pins import Pins
+from ..projections.history.table import History
 from ..projections.runner import Runner
-from ..projections.snapshots import Snapshots
-from ..projections.states import States
-from ..projections.stats import Stats
-from ..projections.stores import Stores
-from ..projections.tally import Counts
-from ..projections.uploads import Uploads
+from ..projections.states.cache import States
+from ..projections.states.snapshots import Snapshots
+from ..projections.tables.blob_references import BlobNames
+from ..projections.tables.catalog import Catalog, VersionRow
+from ..projections.tables.frame_counts import Counts
+from ..projections.tables.pins import Pins
+from ..projections.tables.stats import Stats
+from ..projections.tables.stores import Stores
+from ..projections.tables.uploads import Uploads
 from . import current, location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ..engine.log.checkpoint import Checkpoint
     from ..engine.log.contract import Log
     from ..engine.storage.atomic_files import PathLike
-    from ..projections.check import Findings
     from ..projections.runner import Progress, Runner
-    from ..projections.snapshots import Snapshots
-    from ..projections.states import States
+    from ..projections.states.cache import States
+    from ..projections.states.snapshots import Snapshots
+    from ..projections.verify.verify import Findings
     from .connection import Engine
     from .engine_copy import EngineCopy
     from .hyperdatasets.dataset import Dataset
@@ -140,7 +140,7 @@ class EngineCare(EngineBlobs):
         return findings
 
     def _findings(self, progress: Progress | None, executor: Executor | None, *, quick: bool) -> Findings:
-        from ..projections.check import verify, verify_chain
+        from ..projections.verify.verify import verify, verify_chain
 
         if quick:
             return verify_chain(self.log, progress, executor)

@@ -18,8 +18,8 @@ from ..engine.log.contract import Head
 from ..engine.log.copy import copied_head, copy_appends
 from ..engine.log.prefix import LogPrefix
 from ..engine.storage.atomic_files import PathLike
-from ..projections.blob_references import BlobNames
 from ..projections.runner import Runner
+from ..projections.tables.blob_references import BlobNames
 from . import location
 from .blob_sharing import joined, keep_listed, own_ref, share
 from .connection import Engine

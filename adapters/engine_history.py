@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from ..engine.log.moments import Moment
-    from ..projections.changes import Change
-    from ..projections.history import BatchRow, History, Wanted
-    from ..projections.pins import PinChange, Pins, WantedPins
+    from ..projections.history.changes import Change
+    from ..projections.history.table import BatchRow, History, Wanted
     from ..projections.runner import Runner
+    from ..projections.tables.pins import PinChange, Pins, WantedPins
     from .connection import Engine
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion

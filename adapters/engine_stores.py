@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from ..engine.log.contract import Clock, Log
     from ..engine.stores.writer import StoreWriter
     from ..projections.runner import Runner
-    from ..projections.stores import Stores
-    from .execution_store.reading import StoreReader
+    from ..projections.tables.store_reader import StoreReader
+    from ..projections.tables.stores import Stores
 
 
 class EngineStores:
@@ -38,7 +38,7 @@ class EngineStores:
     @property
     def store_reader(self) -> StoreReader:
         """What reads the documents of execution stores."""
-        from .execution_store.reading import StoreReader
+        from ..projections.tables.store_reader import StoreReader
 
         with self._making:
             if self._store_reader is None:

@@ -18,20 +18,20 @@ from ..engine.datasets.repository import Aggregates
 from ..engine.log.moments import Moment, position_at
 from ..engine.log.prefix import LogPrefix
 from ..engine.times import microseconds, utc
-from ..projections.catalog import Catalog
-from ..projections.past import PastCounts, PastStates
-from ..projections.past_catalog import fold_catalog
 from ..projections.runner import Runner
-from ..projections.tally import Counts
+from ..projections.states.past import PastStates
+from ..projections.tables.catalog import Catalog, fold_catalog
+from ..projections.tables.frame_counts import Counts
+from ..projections.tables.past_counts import PastCounts
+from ..projections.tables.store_reader import PastStores
 from .connection import Engine
-from .execution_store.past import PastStores
 from .sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from ..engine.blobs.store import BlobStore
-    from ..projections.history import BatchRow, Wanted
-    from ..projections.pins import PinChange, WantedPins
-    from .execution_store.reading import StoreReader
+    from ..projections.history.table import BatchRow, Wanted
+    from ..projections.tables.pins import PinChange, WantedPins
+    from ..projections.tables.store_reader import StoreReader
 
 _HELD_MOMENTS = 8
 _HELD_TIMES = 256

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..engine.log.contract import Log
 from ..engine.storage.urls import is_object_store
-from ..projections.snapshot_table import SnapshotTable
-from ..projections.snapshots import SnapshotShelf
-from ..projections.store import Store
+from ..projections.projection import Store
+from ..projections.states.snapshot_table import SnapshotTable
+from ..projections.states.snapshots import SnapshotShelf
 from .location import Location
 from .places import PostgresPlace
 
@@ -24,7 +24,7 @@ def open_shelf(where: Location, store: Store, log: Log) -> SnapshotShelf:
     """
     if not isinstance(where.log, PostgresPlace) or not is_object_store(where.blobs):
         return SnapshotTable(store, log)
-    from ..projections.snapshot_objects import SnapshotObjects
+    from ..projections.states.snapshot_objects import SnapshotObjects
 
     return SnapshotObjects(lambda: _objects(where.blobs), log)
 

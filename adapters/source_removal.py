@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..engine.errors import StorageError
 from ..engine.parallel import Workers
 from ..engine.storage.urls import canonical_uri, spellings
-from ..projections.sources import named_among, uris_after
+from ..projections.states.source_uris import named_among, uris_after
 from .uploads.opening import open_destination
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from ..engine.commands import Commands
 from ..engine.datasets.repository import Aggregates
 from ..engine.log.contract import Clock
 from ..engine.writes.writer import FrameWriter
-from ..projections.blob_references import BlobNames
-from ..projections.catalog import PUBLISHED, Catalog
 from ..projections.runner import Runner
-from ..projections.states import States
-from ..projections.uploads import Uploads
+from ..projections.states.cache import States
+from ..projections.tables.blob_references import BlobNames
+from ..projections.tables.catalog import PUBLISHED, Catalog
+from ..projections.tables.uploads import Uploads
 from .blob_access import BlobAccess
 from .sql.log import SqlLog
 from .sql.recorder import SqlFactory

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 from blake3 import blake3
@@ -14,6 +16,7 @@ from ..engine.log.contract import Log
 from .pages import Page
 
 _BESIDE = "_rebuild"
+
 _LONGEST_NAME = 63 - len(_BESIDE)
 """PostgreSQL cuts longer names off without a word."""
 
@@ -99,3 +102,21 @@ class FoldedProjection(Projection, Generic[Folded]):
     def apply(self, connection: sa.Connection, batches: Page) -> None:
         """Fold the next batches and write what they change."""
         self.write(connection, self.fold(batches))
+
+
+class Store(Protocol):
+    """The database of the projections; it can be deleted and is rebuilt from the log."""
+
+    name: str
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """Give a connection for reading."""
+        ...
+
+    def write(self) -> AbstractContextManager[sa.Connection]:
+        """Give a connection inside a transaction that excludes other writers."""
+        ...
+
+    def snapshot(self, tables: Sequence[str]) -> AbstractContextManager[sa.Connection]:
+        """Give a connection for reading that sees some tables as they are now, whatever others commit meanwhile."""
+        ...

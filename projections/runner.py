@@ -14,14 +14,13 @@ from ..engine.errors import IntegrityError, UsageError
 from ..engine.log.contract import Head, Log
 from ..engine.log.worker_log import require_read, same_log
 from .pages import Page, read_pages
-from .projection import FoldedProjection, Projection
-from .store import Store
+from .projection import FoldedProjection, Projection, Store
 from .tracking import Track, Tracking
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from .folding import Stretch
+    from .stretches import Stretch
 
 __all__ = ["FoldedProjection", "Page", "Progress", "Projection", "Runner"]
 
@@ -220,7 +219,7 @@ class Runner:
         self, executor: Executor, projections: Sequence[Projection], head: Head, progress: Progress | None
     ) -> None:
         """Fold stretches on an executor and write them in order, for those projections whose fold needs no tables."""
-        from .folding import fold_stretches
+        from .stretches import fold_stretches
 
         together = [each for each in projections if isinstance(each, FoldedProjection)]
         with self.store.write() as connection:

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
-from ...projections.catalog import DatasetRow, VersionRow
+from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from ..hyperdatasets.selection import find_dataset, find_version
 

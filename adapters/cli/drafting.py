@@ -60,7 +60,7 @@ def draft(
 
 def _parent_at(engine: Engine, start: Address) -> str:
     """Return the id of the version to start from; `UsageError` when the dataset's current one is a draft."""
-    from ...projections.catalog import DRAFT
+    from ...projections.tables.catalog import DRAFT
     from .address import version_at
 
     row = version_at(engine, start)

@@ -9,7 +9,7 @@ import msgspec
 
 from ...engine.errors import NotFoundError
 from ...engine.validation import printable
-from ...projections.catalog import DatasetRow, VersionRow
+from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from .address import Address
 from .logbook import Scope

@@ -15,9 +15,9 @@ from ...engine.log.moments import Moment
 from ...engine.pins import is_pins_stream
 from ...engine.stores.names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
-from ...projections.changes import Change
-from ...projections.history import BatchRow
-from ...projections.pins import PinChange, WantedPins
+from ...projections.history.changes import Change
+from ...projections.history.table import BatchRow
+from ...projections.tables.pins import PinChange, WantedPins
 from ..connection import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ...engine.times import iso_time
-from ...projections.catalog import DatasetRow, VersionRow
+from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from ..hyperdatasets.selection import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ...engine.validation import how_many, printable
-from ...projections.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
-from ...projections.changes import Change, FrameStep, Wire
+from ...projections.history.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
+from ...projections.history.changes import Change, FrameStep, Wire
 
 
 class BlamedAnnotation(msgspec.Struct, frozen=True):

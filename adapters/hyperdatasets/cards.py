@@ -9,7 +9,7 @@ from itertools import islice
 from ...engine.errors import FramelodeError, NotFoundError
 from ...engine.times import utc
 from ...engine.validation import shorten
-from ...projections.catalog import DatasetRow, VersionRow
+from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from ..looks.markup import Markup, bar, byte_size, card, pairs, plain, remark, table, title
 from .selection import find_dataset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...engine.validation import check_name
-from ...projections.catalog import DatasetRow
+from ...projections.tables.catalog import DatasetRow
 from ..connection import Engine
 from .selection import find_dataset, latest_updated
 

@@ -15,9 +15,9 @@ from ...engine.log.contract import Log
 from ...engine.log.frame_batch import FrameChange, decode_change, events_of
 from ...engine.validation import how_many, printable, shorten
 from ...engine.writes.decisions import changed_fields
-from ...projections.changes import Wire, payload_wire
-from ...projections.diff import Difference, Outcome
-from ...projections.state import TOMBSTONE, State
+from ...projections.history.changes import Wire, payload_wire
+from ...projections.states.diff import Difference, Outcome
+from ...projections.states.fold import TOMBSTONE, State
 from .statistics import Statistics
 
 _FRAMES_AT_ONCE = 512

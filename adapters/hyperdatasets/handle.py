@@ -9,7 +9,7 @@ from typing import Any, Self
 from ...engine.errors import PublishedError, UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from ..uploads.target import UploadTarget
 from .callers import warn_caller

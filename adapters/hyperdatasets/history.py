@@ -17,12 +17,19 @@ from ...engine.log.contract import Log
 from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import identifier, shorten, text
-from ...projections.catalog import VersionRow
-from ...projections.changes import Change, FrameStep, frame_steps, payload_wire, step_change, stream_changes
-from ...projections.diff import compare
-from ...projections.fingerprint import Fingerprint, fingerprint
-from ...projections.history import Wanted
-from ...projections.state import POSITION
+from ...projections.history.changes import (
+    Change,
+    FrameStep,
+    frame_steps,
+    payload_wire,
+    step_change,
+    stream_changes,
+)
+from ...projections.history.table import Wanted
+from ...projections.states.diff import compare
+from ...projections.states.fingerprint import Fingerprint, fingerprint
+from ...projections.states.fold import POSITION
+from ...projections.tables.catalog import VersionRow
 from ..connection import Engine
 from .blame import Blame, build_blame
 from .diff import Diff, FrameDiffs

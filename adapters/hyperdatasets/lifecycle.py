@@ -8,7 +8,7 @@ from ...engine.errors import UsageError
 from ...engine.log.moments import Moment
 from ...engine.validation import items, shorten, text
 from ...engine.writes.encoder import check_root
-from ...projections.catalog import DRAFT, PUBLISHED, DatasetRow
+from ...projections.tables.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
 from ..uploads.target import PathLike, check_target
 from .dataset import Dataset

@@ -20,10 +20,10 @@ from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.secrets import without_signature
 from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
-from ...projections.catalog import VersionRow
-from ...projections.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
-from ...projections.order import context_order
-from ...projections.state import TOMBSTONE, State, live_positions
+from ...projections.states.context_order import context_order
+from ...projections.states.fold import TOMBSTONE, State, live_positions
+from ...projections.states.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
+from ...projections.tables.catalog import VersionRow
 from ..connection import Engine
 from .callers import warn_caller
 from .paths import Paths

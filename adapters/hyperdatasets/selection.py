@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.validation import shorten, text
-from ...projections.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
+from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..connection import Engine
 
 

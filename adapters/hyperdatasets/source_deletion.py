@@ -11,7 +11,7 @@ from ...engine.blobs.uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import StorageError, UsageError
 from ...engine.events.domain import SourcesDeleted
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
-from ...projections.sources import uris_named_by
+from ...projections.states.source_uris import uris_named_by
 from ..connection import Engine
 from ..source_removal import SourceRemoval, open_stores
 

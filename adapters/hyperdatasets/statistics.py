@@ -7,7 +7,15 @@ from typing import Any
 import msgspec
 
 from ...engine.validation import shorten
-from ...projections.tally import ANNOTATED, CONTENT_TYPE, LABEL, SOURCE, SOURCE_BYTES, TOTAL, Counts
+from ...projections.tables.frame_counts import (
+    ANNOTATED,
+    CONTENT_TYPE,
+    LABEL,
+    SOURCE,
+    SOURCE_BYTES,
+    TOTAL,
+    Counts,
+)
 
 _SHOWN_LABELS = 3
 

@@ -19,12 +19,12 @@ from ...engine.errors import (
 )
 from ...engine.times import utc
 from ...engine.validation import shorten
-from ...projections.catalog import REMOVED
+from ...projections.tables.catalog import REMOVED
 from .reach import Reach
 from .watched import watched
 
 if TYPE_CHECKING:
-    from ...projections.catalog import VersionRow
+    from ...projections.tables.catalog import VersionRow
     from ..connection import Engine
 
 _OURS = "framelode://"

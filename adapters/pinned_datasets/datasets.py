@@ -21,7 +21,7 @@ from ...engine.errors import (
 from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import shorten
-from ...projections.pins import PinChange, WantedPins
+from ...projections.tables.pins import PinChange, WantedPins
 from .engines import ProjectEngine
 from .errors import DatasetNotFoundError
 from .families import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of

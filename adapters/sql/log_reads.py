@@ -14,9 +14,9 @@ from ...engine.errors import IntegrityError, NotFoundError
 from ...engine.keys import ROW
 from ...engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
 from ...engine.log.contract import Log, StreamRows
+from ...projections.statements import DirectQuery
 from . import tables as t
 from .database import Database
-from .direct import DirectQuery
 
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ROWS = 2000

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ...engine.log.batch import AppendHeader, Batch, BatchHeader, body_checksum, chain_digest
 from ...engine.log.contract import Append, StreamConflictError
+from ...projections.statements import DirectInsert
 from . import tables as t
-from .direct import DirectInsert
 from .log_reads import encode_topics
 
 _insert_append = DirectInsert(t.append)

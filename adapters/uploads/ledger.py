@@ -8,7 +8,7 @@ from ...engine.commands import Commands
 from ...engine.events.domain import UploadedFile
 from ...engine.sources.ledger import SourceLedger
 from ...projections.runner import Runner
-from ...projections.uploads import Uploads
+from ...projections.tables.uploads import Uploads
 
 
 class UploadLedger:

@@ -18,7 +18,7 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.log.context import acting
 from ...engine.storage.root_folder import RootFolder
 from ...engine.writes.encoder import Refusal, check_root
-from ...projections.catalog import DRAFT, DatasetRow, VersionRow
+from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
 from ..hyperdatasets.selection import find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion

@@ -11,7 +11,7 @@ import msgspec
 
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import frame_key
-from ...projections.state import TOMBSTONE
+from ...projections.states.fold import TOMBSTONE
 from ..connection import Engine
 from ..hyperdatasets.reading import FrameReader
 from ..hyperdatasets.selection import find_version

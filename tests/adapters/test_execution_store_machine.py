@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import framelode
-from framelode.adapters.execution_store import reading
 from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
+from framelode.projections.tables import store_reader as reading
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND

@@ -32,8 +32,8 @@ from framelode.adapters.jobs.processes import Processes
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.worker_log import require_read, same_log
 from framelode.engine.parallel import run_ahead
-from framelode.projections import check
 from framelode.projections import runner as runner_module
+from framelode.projections.verify import verify as check
 
 PARTS = 3
 
@@ -277,8 +277,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     def fold(executor, *_):
         yield from run_ahead(executor, worker_parts.wait_until_dropped, [({str(mark)!r},)])
-    import framelode.projections.folding
-    framelode.projections.folding.fold_stretches = fold
+    import framelode.projections.stretches
+    framelode.projections.stretches.fold_stretches = fold
     from framelode.adapters.cli.main import main
     main()
 """

@@ -25,10 +25,10 @@ from framelode.adapters.snapshot_shelf import open_shelf
 from framelode.engine.blobs.fsspec import FsspecPlace
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.storage import objects
-from framelode.projections import snapshots
-from framelode.projections.snapshot_objects import SnapshotObjects
-from framelode.projections.snapshot_table import SnapshotTable
-from framelode.projections.states import States
+from framelode.projections.states import snapshots
+from framelode.projections.states.cache import States
+from framelode.projections.states.snapshot_objects import SnapshotObjects
+from framelode.projections.states.snapshot_table import SnapshotTable
 
 NO_TIME = timedelta(0)
 

@@ -35,7 +35,7 @@ from framelode.engine.errors import (
     NotFoundError,
     UsageError,
 )
-from framelode.projections.pins import WantedPins
+from framelode.projections.tables.pins import WantedPins
 
 ROWS = [
     [cell.strip() for cell in line.split("|", 2)]

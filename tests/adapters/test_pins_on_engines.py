@@ -6,7 +6,7 @@ import pytest
 
 import framelode
 from framelode.adapters.pinned_datasets.datasets import Datasets
-from framelode.projections.pins import WantedPins
+from framelode.projections.tables.pins import WantedPins
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from framelode.adapters.sql import postgres_guards
 from framelode.adapters.sql.postgres import PostgresDatabase
 from framelode.engine.errors import StorageError
 from framelode.projections.runner import Runner
-from framelode.projections.stats import Stats
+from framelode.projections.tables.stats import Stats
 
 AT_ONCE = "SET lock_timeout TO '100ms'"
 """Whoever would have to wait for a lock is refused it."""

@@ -25,10 +25,10 @@ from framelode.engine.keys import ROW
 from framelode.engine.log.moments import parse_moment
 from framelode.engine.log.prefix import LogPrefix
 from framelode.engine.times import utc
-from framelode.projections import snapshots
-from framelode.projections.catalog import Catalog
 from framelode.projections.runner import Runner
-from framelode.projections.stats import Stats
+from framelode.projections.states import snapshots
+from framelode.projections.tables.catalog import Catalog
+from framelode.projections.tables.stats import Stats
 
 FIELDS = ["id", "meta", "sources", "rois", "context_id", "dataset", "saved", "saved_in_version"]
 FIELDS += ["updated", "updated_in_version"]

@@ -20,9 +20,10 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import IntegrityError, UsageError
 from framelode.engine.events.domain import VersionCreated
 from framelode.engine.keys import ROW
-from framelode.projections import check, snapshots
-from framelode.projections.chain import ChainWalk
-from framelode.projections.tree_fold import fold_tree
+from framelode.projections.states import snapshots
+from framelode.projections.states.tree import fold_tree
+from framelode.projections.verify import verify as check
+from framelode.projections.verify.chain import ChainWalk
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from main_job import records
 
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, Engine, SingleFrame
-from framelode.projections.state import live_positions
+from framelode.projections.states.fold import live_positions
 
 CHANGES = 1000
 UPDATES = 20

@@ -25,7 +25,7 @@ from framelode.adapters.connection import Engine
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
-from framelode.projections.states import States
+from framelode.projections.states.cache import States
 
 AIMS = {"state": 3e6, "all projections": 3e5, "rebuild": 3e5, "verify the chain": 2e6}
 BATCH = 1000

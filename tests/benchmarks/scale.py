@@ -19,10 +19,10 @@ from rebuild import make_log
 
 import framelode
 from framelode.adapters.connection import Engine
-from framelode.projections.fingerprint import fingerprint
-from framelode.projections.snapshots import Snapshots
-from framelode.projections.state import State
-from framelode.projections.states import States
+from framelode.projections.states.cache import States
+from framelode.projections.states.fingerprint import fingerprint
+from framelode.projections.states.fold import State
+from framelode.projections.states.snapshots import Snapshots
 
 MILLION = 1_000_000
 

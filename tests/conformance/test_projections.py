@@ -24,9 +24,9 @@ from framelode.adapters.projection_store import open_projections
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
-from framelode.projections.folding import fold_stretch, fold_stretches
 from framelode.projections.projection import FoldedProjection
 from framelode.projections.runner import Runner
+from framelode.projections.stretches import fold_stretch, fold_stretches
 
 with framelode.connect("sqlite://") as _engine:
     PROJECTIONS = [type(projection) for projection in _engine.runner.projections]

@@ -18,7 +18,7 @@ from framelode import DatasetVersion
 from framelode.adapters.hyperdatasets.dataset import Dataset
 from framelode.engine.errors import FramelodeError
 from framelode.engine.times import iso_time
-from framelode.projections.fingerprint import fingerprint
+from framelode.projections.states.fingerprint import fingerprint
 
 places = itertools.count()
 

@@ -15,11 +15,11 @@ from s3_server import s3_filesystem, s3_prefix
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.storage.objects import Objects
-from framelode.projections import snapshot_objects, snapshots
-from framelode.projections.snapshot_objects import SnapshotObjects
-from framelode.projections.snapshot_table import SnapshotTable
-from framelode.projections.snapshots import Kept, Snapshot, Snapshots
-from framelode.projections.states import States
+from framelode.projections.states import snapshot_objects, snapshots
+from framelode.projections.states.cache import States
+from framelode.projections.states.snapshot_objects import SnapshotObjects
+from framelode.projections.states.snapshot_table import SnapshotTable
+from framelode.projections.states.snapshots import Kept, Snapshot, Snapshots
 
 KINDS = ("table", "memory", "s3")
 

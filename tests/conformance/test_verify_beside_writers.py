@@ -13,7 +13,12 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql import log_reads
 from framelode.engine.writes.encoder import FrameEncoder
-from framelode.projections import chain, check, check_states, examine, pages, snapshots
+from framelode.projections import pages
+from framelode.projections.states import snapshots
+from framelode.projections.verify import chain
+from framelode.projections.verify import states as check_states
+from framelode.projections.verify import stretch as examine
+from framelode.projections.verify import verify as check
 
 
 @pytest.fixture(params=["file", "postgres"])

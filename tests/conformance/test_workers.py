@@ -18,8 +18,8 @@ from hypothesis import given, settings
 import framelode
 from framelode.adapters.jobs.cluster import connected
 from framelode.adapters.jobs.processes import Processes
-from framelode.projections import check
 from framelode.projections import runner as runner_module
+from framelode.projections.verify import verify as check
 
 FEW_EVENTS, MORE_EVENTS = 3, 15
 """In a part of a short log, and of a longer one."""
@@ -41,7 +41,7 @@ def cut(patch, events):
     """Let parts be of so many events, so that a short log has many."""
     patch.setattr(runner_module, "_STRETCH_EVENTS", events)
     patch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", events)
-    patch.setattr("framelode.projections.blob_references._POSITIONS_OF_A_PART", events)
+    patch.setattr("framelode.projections.tables.blob_references._POSITIONS_OF_A_PART", events)
     patch.setattr("framelode.engine.blobs.scrub._DIGESTS_OF_A_PART", events)
 
 

@@ -26,8 +26,8 @@ import framelode
 from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
 from framelode.engine.log import batch
-from framelode.projections import fingerprint
-from framelode.projections.pins import WantedPins
+from framelode.projections.states import fingerprint
+from framelode.projections.tables.pins import WantedPins
 
 HERE = Path(__file__).parent
 FORMAT = (HERE.parents[1] / "docs" / "format.md").read_text("utf-8")
@@ -126,8 +126,8 @@ def version_summary(engine, row):
 
 
 def frames_of(engine, state):
-    from framelode.projections.frames import read_stored
-    from framelode.projections.state import live_positions
+    from framelode.projections.states.fold import live_positions
+    from framelode.projections.states.frames import read_stored
 
     positions = live_positions(state.settled())
     positions.sort()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.keys import key_bytes
-from framelode.projections.diff import Outcome, compare
-from framelode.projections.fingerprint import fingerprint
-from framelode.projections.state import live_positions
+from framelode.projections.states.diff import Outcome, compare
+from framelode.projections.states.fingerprint import fingerprint
+from framelode.projections.states.fold import live_positions
 
 
 def content(state):

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 import framelode
 from framelode import DatasetVersion
 from framelode.engine.errors import ConflictError, NotFoundError, PublishedError
-from framelode.projections import snapshots
+from framelode.projections.states import snapshots
 
 FRAMES_AT_ONCE = 4
 """Of a record batch; a part of a call has eight batches, so that lists here are one part."""

@@ -15,7 +15,7 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.keys import Operation
 from framelode.projections import runner as runner_module
-from framelode.projections.history import History, Wanted
+from framelode.projections.history.table import History, Wanted
 from framelode.projections.runner import Runner
 
 

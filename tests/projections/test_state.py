@@ -15,8 +15,9 @@ from patience import join
 
 from framelode.engine.errors import IntegrityError
 from framelode.engine.keys import ROW, Operation, key_columns, mix
-from framelode.projections.fingerprint import bucket_bits, fingerprint
-from framelode.projections.state import (
+from framelode.projections.states.cache import KeyRows
+from framelode.projections.states.fingerprint import bucket_bits, fingerprint
+from framelode.projections.states.fold import (
     EMPTY,
     NO_BATCHES,
     POSITION,
@@ -31,7 +32,6 @@ from framelode.projections.state import (
     settle,
     stable_order,
 )
-from framelode.projections.states import KeyRows
 
 MASK = (1 << 64) - 1
 KEYS = [

@@ -18,12 +18,12 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.sqlite import SqliteDatabase
 from framelode.engine.errors import NotFoundError, StorageError, UsageError
 from framelode.engine.keys import KEY_SIZE, ROW, frame_key
-from framelode.projections import snapshots
-from framelode.projections.fingerprint import fingerprint
-from framelode.projections.snapshot_table import SnapshotTable
-from framelode.projections.snapshots import Snapshots
-from framelode.projections.state import TOMBSTONE, live_positions, reference_fold
-from framelode.projections.states import States
+from framelode.projections.states import snapshots
+from framelode.projections.states.cache import States
+from framelode.projections.states.fingerprint import fingerprint
+from framelode.projections.states.fold import TOMBSTONE, live_positions, reference_fold
+from framelode.projections.states.snapshot_table import SnapshotTable
+from framelode.projections.states.snapshots import Snapshots
 
 
 def parent_of(engine):

@@ -8,9 +8,9 @@ from contextlib import closing
 
 import framelode
 from framelode.adapters.sql.database import Database
-from framelode.adapters.sql.direct import DirectInsert
 from framelode.engine.blobs.local import LocalFolder
 from framelode.engine.log import copy as log_copy
+from framelode.projections.statements import DirectInsert
 
 
 class Steps:

@@ -1,0 +1,84 @@
+"""Since when each part of a frame has been there without interruption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from ...engine.decoding import guarded
+from ...engine.errors import UnreadableError
+from .changes import FrameStep, Wire, payload_wire
+
+FIELD, METADATA, ANNOTATION, LABEL = "field", "metadata", "annotation", "label"
+"""Kinds of parts. A field or metadata key goes by its name, an annotation by what it is, a label by both."""
+
+Part = tuple[Any, ...]
+Parts = dict[Part, bytes]
+"""Parts with their values, as bytes; an annotation or label is there or not."""
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_SAID_OF_IT = ("id", "label", "confidence", "meta")
+"""Fields of an annotation that say something of what it is drawn around."""
+
+
+def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
+    """Find the events since which the parts of a frame are as they are now.
+
+    Parameters
+    ----------
+    steps : iterable of FrameStep
+        The frame's events, newest first; read no further back than needed.
+    """
+    origins: dict[Part, FrameStep] = {}
+    walk = iter(steps)
+    newer = next(walk)
+    pending = take_apart(newer.stored.payload, newer.position)
+    for step in walk:
+        before = take_apart(step.stored.payload, step.position)
+        for part in [part for part, value in pending.items() if before.get(part) != value]:
+            origins[part] = newer
+            del pending[part]
+        newer = step
+        if not pending:
+            break
+    return origins | dict.fromkeys(pending, newer)
+
+
+def take_apart(payload: bytes, position: int) -> Parts:
+    """Return the parts of a canonical payload recorded at a position; an empty one, of a delete, has none."""
+    wire = payload_wire(None, payload, position) or {}
+    try:
+        return guarded(_parts)(wire)
+    except (TypeError, msgspec.MsgspecError) as error:
+        message = f"the frame event at position {position} holds values that JSON does not have: {error}"
+        raise UnreadableError(message, position=position) from error
+
+
+def _parts(wire: Wire) -> Parts:
+    parts: Parts = {(FIELD, name): _encode(value) for name, value in wire.items()}
+    parts |= {(METADATA, name): _encode(value) for name, value in wire.get("meta", {}).items()}
+    for identity, annotation in annotations_of(wire):
+        parts[ANNOTATION, identity] = b""
+        parts |= {(LABEL, identity, label): b"" for label in annotation.get("label", ())}
+    return parts
+
+
+def annotations_of(wire: Wire) -> Iterator[tuple[Part, Wire]]:
+    """Yield the annotations of a frame in order, each with what makes it the same one in another state of the frame.
+
+    That is its id; without one, what it is drawn around, and its number among those alike.
+    """
+    seen: Counter[bytes] = Counter()
+    for annotation in wire.get("rois", ()):
+        alike = _identity(annotation)
+        yield (alike, seen[alike]), annotation
+        seen[alike] += 1
+
+
+def _identity(annotation: Wire) -> bytes:
+    if annotation.get("id") is not None:
+        return b"id " + str(annotation["id"]).encode()
+    return _encode({name: value for name, value in annotation.items() if name not in _SAID_OF_IT})

@@ -1,0 +1,139 @@
+"""Statements that are run past SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+
+class DirectStatement:
+    """A hot statement: compiled once by SQLAlchemy, whose execution would take longer than the database's.
+
+    Parameters
+    ----------
+    statement : Select or Insert
+        A statement without type conversions.
+    names : sequence of str
+        Its bind parameters, in the order in which `execute` gets their values.
+    """
+
+    def __init__(self, statement: Any, names: Sequence[str]) -> None:
+        self._statement = statement
+        self._names = tuple(names)
+        self._compiled: dict[str, _Compiled] = {}
+
+    def execute(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
+        """Execute the statement for some values; returns the driver's cursor."""
+        compiled = self._compiled_for(connection)
+        raw: Any = connection.connection.driver_connection
+        return raw.execute(compiled.text, self._given(compiled, values))
+
+    def execute_many(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute the statement for the values of each row, without waiting for the answers one by one."""
+        compiled = self._compiled_for(connection)
+        raw: Any = connection.connection.driver_connection
+        with closing(raw.cursor()) as cursor:
+            cursor.executemany(compiled.text, [self._given(compiled, values) for values in rows])
+
+    def _given(self, compiled: _Compiled, values: Sequence[Any]) -> Any:
+        values = (*values, *compiled.constants.values())
+        if compiled.places is None:
+            return dict(zip((*self._names, *compiled.constants), values, strict=True))
+        return [values[place] for place in compiled.places]
+
+    def _compiled_for(self, connection: sa.Connection) -> _Compiled:
+        dialect = connection.dialect.name
+        if dialect not in self._compiled:
+            self._compiled[dialect] = self._compile(connection.dialect)
+        return self._compiled[dialect]
+
+    def _compile(self, dialect: sa.Dialect) -> _Compiled:
+        compiled: Any = self._statement.compile(dialect=dialect)
+        # Limits are parameters, too.
+        constants = {name: value for name, value in compiled.params.items() if name not in self._names}
+        names = (*self._names, *constants)
+        places = tuple(map(names.index, compiled.positiontup)) if compiled.positional else None
+        return _Compiled(str(compiled), constants, places)
+
+
+class _Compiled(NamedTuple):
+    """The text, values that are always the same, and which value stands at which place; None where they go by name."""
+
+    text: str
+    constants: dict[str, Any]
+    places: tuple[int, ...] | None
+
+
+class DirectQuery(DirectStatement):
+    """A hot query; its bind parameters are named in the order in which `rows` gets their values."""
+
+    def __init__(self, statement: Any, names: Sequence[str]) -> None:
+        super().__init__(statement, names)
+        columns = [column.name for column in statement.selected_columns]
+        # The names come with the query.
+        self._row: Any = namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
+
+    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
+        """Return the rows for some values, their columns by name."""
+        return list(map(self._row, self.execute(connection, values)))
+
+    def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
+        """Return the first row for some values, its columns by name; None when there is none."""
+        return self.first(self.execute(connection, values))
+
+    def first(self, cursor: Any) -> Any:
+        """Return the first row that `execute` has found, its columns by name; None when there is none."""
+        found = cursor.fetchone()
+        return None if found is None else self._row(found)
+
+
+class DirectInsert(DirectStatement):
+    """A hot insert of one row; `execute` gets the values of all columns of the table, in their order."""
+
+    def __init__(self, table: sa.Table) -> None:
+        names = [str(column.name) for column in table.columns]
+        super().__init__(table.insert().values({name: sa.bindparam(name) for name in names}), names)
+
+
+class BulkInsert:
+    """An insert of many rows, compiled once.
+
+    Parameters
+    ----------
+    table : Table
+        A table whose columns need no conversion of values.
+    replace : bool
+        A row takes the place of the one that has its primary key.
+    """
+
+    def __init__(self, table: sa.Table, *, replace: bool = False) -> None:
+        self._names = [str(column.name) for column in table.columns]
+        self._statement = table.insert().values({name: sa.bindparam(name) for name in self._names})
+        self._replaced = table if replace else None
+
+    def execute(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, each with the values of all columns in their order."""
+        compiled: Any = self._statement.compile(dialect=connection.dialect)
+        ending = "" if self._replaced is None else _replacing(self._replaced, connection)
+        given: Any = rows
+        if not compiled.positional:
+            given = [dict(zip(self._names, row, strict=True)) for row in rows]
+        raw: Any = connection.connection.driver_connection
+        cursor = raw.cursor()
+        try:
+            cursor.executemany(f"{compiled}{ending}", given)
+        finally:
+            cursor.close()
+
+
+def _replacing(table: sa.Table, connection: sa.Connection) -> str:
+    """Return the end of an insert that replaces rows: SQLite and PostgreSQL spell it alike."""
+    quote = connection.dialect.identifier_preparer.quote
+    keys = ", ".join(quote(column.name) for column in table.primary_key)
+    others = [quote(column.name) for column in table.columns if not column.primary_key]
+    values = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return f" ON CONFLICT ({keys}) DO UPDATE SET {values}"

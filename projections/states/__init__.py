@@ -1,0 +1,1 @@
+"""Version states, snapshots and fingerprints."""

@@ -1,0 +1,341 @@
+"""The states of all versions: built from the log, kept in memory, helped by snapshots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ...engine import forks
+from ...engine.errors import NotFoundError, StorageError, UsageError
+from ...engine.keys import ROW, U64, Rows, read_rows
+from ...engine.log.contract import Log, StreamRows
+from ..pages import gathered
+from .fingerprint import Fingerprint, fingerprint
+from .fold import NO_BATCHES, BatchIndex, State
+from .snapshots import Snapshots
+
+logger = logging.getLogger("framelode.states")
+
+_CACHED_STATES = 32
+_MARKED_STATES = 64
+_CACHED_ROWS_BYTES = 64 * 1024 * 1024
+_FOLD_EVENTS = 1 << 20
+_BATCHES_AT_ONCE = 64
+_RAW_ROW = np.dtype((np.void, ROW.itemsize))
+"""numpy moves plain bytes ten times as fast as fields."""
+
+ParentOf = Callable[[str], "str | None"]
+
+
+class KeyRows:
+    """Reads key rows by position, through a small cache of batches."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._cache: OrderedDict[int, Rows] = OrderedDict()
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
+        """Return the rows of the events at `positions`, in that order."""
+        if not len(positions):
+            return np.empty(0, ROW)
+        if len(positions) == 1:
+            batch, place = batches.locate_one(int(positions[0]))
+            return self._read([batch])[0][1][place : place + 1]
+        first, index = batches.locate(positions)
+        if (first == first[0]).all():
+            return self._read([int(first[0])])[0][1].view(_RAW_ROW)[index].view(ROW)
+        found = np.empty(len(positions), _RAW_ROW)
+        order = np.argsort(first, kind="stable")
+        starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1]))
+        wanted = first[order[starts]].tolist()
+        bounds = np.append(starts, len(order))
+        for at in range(0, len(wanted), _BATCHES_AT_ONCE):
+            some = [rows.view(_RAW_ROW) for _, rows in self._read(wanted[at : at + _BATCHES_AT_ONCE])]
+            ends = bounds[at : at + len(some) + 1]
+            asked = order[ends[0] : ends[-1]]
+            # Rows of several batches are taken at once: batches may be small and many.
+            offsets = np.cumsum([0, *map(len, some[:-1])])
+            found[asked] = np.concatenate(some)[index[asked] + np.repeat(offsets, np.diff(ends))]
+        return found.view(ROW)
+
+    def _read(self, first_positions: list[int]) -> list[tuple[int, Rows]]:
+        with self._lock:
+            known = {first: self._cache[first] for first in first_positions if first in self._cache}
+        missing = [first for first in first_positions if first not in known]
+        if missing:
+            read = {first: read_rows(keys) for first, keys in self._log.rows_at(missing).items()}
+            self._remember(read)
+            known |= read
+        return [(first, known[first]) for first in first_positions]
+
+    def _remember(self, read: dict[int, Rows]) -> None:
+        with self._lock:
+            for first, rows in read.items():
+                if first not in self._cache:
+                    self._cache[first] = rows
+                    self._cached_bytes += rows.nbytes
+            while self._cached_bytes > _CACHED_ROWS_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+
+class States:
+    """Gives the state of any version, caught up with the log.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    parent_of : callable
+        Gives a version's parent id, or None; `NotFoundError` for an unknown version.
+    snapshots : Snapshots, optional
+        Where folded states are kept between processes.
+    """
+
+    def __init__(self, log: Log, parent_of: ParentOf, snapshots: Snapshots | None = None) -> None:
+        self._log = log
+        self.parent_of = parent_of
+        self._snapshots = snapshots
+        self.rows = KeyRows(log)
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._states: OrderedDict[str, State] = OrderedDict()
+        self._marks: dict[str, State] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
+        self._lock = threading.RLock()
+
+    def current(self, version_id: str) -> State:
+        """Return the state of a version at the head of the log.
+
+        Raises
+        ------
+        NotFoundError
+            The version was never created.
+        """
+        with self._lock:
+            state = self._states.get(version_id)
+            if state is None:
+                state = self._build(version_id)
+            self._keep_level(version_id, state)
+            return state
+
+    def read(self, version_id: str) -> State:
+        """Return the current state for reading; what took long to fold is left as a snapshot for the next process.
+
+        Appends take `current`: they never wait for derived data to be written.
+        """
+        with self._lock:
+            state = self.current(version_id)
+            if self._snapshots is not None and self._snapshots.may_be_due(state.unsaved):
+                state.unsaved = 0
+                self._save(self._snapshots, version_id, state)
+            return state
+
+    def at(self, version_id: str, position: int) -> State:
+        """Return the state of a version as it was at a position, folded from the start."""
+        line = [version_id]
+        while (parent := self.parent_of(line[-1])) is not None:
+            line.append(parent)
+        state = self._empty(position)
+        for ancestor in reversed(line):
+            state = state.branch(position)
+            for pages in gathered(self._log.stream_rows(ancestor, lte=position), _FOLD_EVENTS):
+                _fold(state, pages, position)
+        return state
+
+    def parts(self, version_ids: Iterable[str]) -> Iterator[State]:
+        """Yield states that together hold the frames of some versions, at a cost of their events, not of what each holds.
+
+        What a version inherits is what its parent holds: when the parent is among them, only the version's own events
+        are folded.
+        """
+        among = dict.fromkeys(version_ids)
+        for version_id in among:
+            if self.parent_of(version_id) in among:
+                state = self._empty(-1)
+                self._catch_up(version_id, state)
+                yield state
+            else:
+                yield self.current(version_id)
+
+    def before(self, version_id: str, position: int, version: int) -> State | None:
+        """Return a state to fold the one at a position from, if one is at hand: of now, when it was the same, or older.
+
+        Parameters
+        ----------
+        version_id : str
+            The version.
+        position : int
+            The position.
+        version : int
+            Version of the stream at that position.
+        """
+        with self._lock:
+            if not self._has_frames_after(version_id, version):
+                now = self.read(version_id)
+                if now.last_position <= position:
+                    state = now.branch(position)
+                    state.version = version
+                    return state
+            return self._snapshots.load(version_id, self.rows, lte=position) if self._snapshots else None
+
+    def fingerprint_before(self, version_id: str, position: int, version: int) -> Fingerprint | None:
+        """Return the fingerprint of now, if it was the same at a position; see `before`."""
+        with self._lock:
+            if self._has_frames_after(version_id, version):
+                return None
+            computed = self.fingerprint(version_id)
+            return computed if computed.position <= position else None
+
+    def _has_frames_after(self, version_id: str, version: int) -> bool:
+        if self._log.stream_version(version_id) == version:
+            return False
+        return next(self._log.stream_rows(version_id, after=version), None) is not None
+
+    def recorded(self, version_id: str, rows: Rows, first_position: int, first_version: int) -> None:
+        """Fold a batch that this process has just appended, when the state stood right before it."""
+        with self._lock:
+            state = self._states.get(version_id)
+            if state is None or state.version != first_version - 1:
+                return
+            count = len(rows)
+            with self._dropped_when_interrupted(version_id):
+                state.advance(rows, np.array([first_position], np.uint64), np.array([count], np.uint64))
+                state.version += count
+                if state.position == first_position - 1:
+                    state.position += count
+
+    def held(self, version_id: str) -> State | None:
+        """Return a copy of the state of a version that is kept in memory, level with the log; None when none is."""
+        with self._lock:
+            # Other threads go on to advance the state itself.
+            return self.current(version_id).branch(-1) if version_id in self._states else None
+
+    def held_ids(self) -> set[str]:
+        """Return the versions whose state is kept in memory."""
+        with self._lock:
+            return set(self._states)
+
+    def fingerprint(self, version_id: str) -> Fingerprint:
+        """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
+        with self._lock:
+            state = self.current(version_id)
+            known = self._fingerprints.get(version_id)
+            parent = self.parent_of(version_id) if known is None else None
+            computed = fingerprint(state, known or (self._fingerprints.get(parent) if parent else None))
+            self._fingerprints[version_id] = computed
+            return computed
+
+    def save_snapshot(self, version_id: str) -> bool:
+        """Write a snapshot of a version's state if enough has come since the last one."""
+        if self._snapshots is None:
+            return False
+        with self._lock:
+            return self._save(self._snapshots, version_id, self.current(version_id))
+
+    def _save(self, snapshots: Snapshots, version_id: str, state: State) -> bool:
+        try:
+            return snapshots.save(version_id, state, self.parent_of)
+        except (StorageError, UsageError) as error:
+            # What is derived can be folded again; whoever reads or commits need not be able to write it.
+            logger.info("no snapshot of version %s is left behind: %s", version_id, error)
+            return False
+
+    def forget(self) -> None:
+        """Drop everything held in memory."""
+        with self._lock:
+            self._marks.clear()
+            for version_id in list(self._states):
+                self._forget(version_id)
+
+    def _forget(self, version_id: str) -> None:
+        self._states.pop(version_id, None)
+        self._fingerprints.pop(version_id, None)
+
+    @contextmanager
+    def _dropped_when_interrupted(self, version_id: str) -> Generator[None, None, None]:
+        """Drop a state that an interrupt may have left half advanced; the log still holds it all."""
+        try:
+            yield
+        except BaseException:
+            self._forget(version_id)
+            raise
+
+    def _empty(self, position: int) -> State:
+        return State((), NO_BATCHES, 0, position, 0, self.rows)
+
+    def _load(self, version_id: str) -> State | None:
+        return self._snapshots.load(version_id, self.rows) if self._snapshots else None
+
+    def _build(self, version_id: str) -> State:
+        """Return a state to be caught up: a snapshot's, or a branch of the nearest ancestor's that is known.
+
+        A line of versions may be longer than the interpreter's stack is deep. Of a long line the states at the distances
+        1, 2, 4, 8, ... are marked, so that whoever reads one version after the other, newest first, does not fold the
+        line from its beginning each time.
+        """
+        line = [version_id]
+        state = self._load(version_id)
+        while state is None and (parent := self.parent_of(line[-1])) is not None:
+            line.append(parent)
+            state = self._states.get(parent) or self._marks.get(parent) or self._load(parent)
+        state, marks = state or self._empty(-1), dict[str, State]()
+        for distance in range(len(line) - 1, 0, -1):
+            self._keep_level(line[distance], state)
+            if distance & (distance - 1) == 0 or distance == len(line) - 1:
+                marks[line[distance]] = state
+            state = state.branch(-1)
+        if len(line) > _CACHED_STATES:
+            self._marks |= marks
+            while len(self._marks) > _MARKED_STATES:
+                del self._marks[next(iter(self._marks))]
+        return state
+
+    def _keep_level(self, version_id: str, state: State) -> None:
+        """Keep a state in memory, level with the log."""
+        head = self._log.head().position
+        self._states[version_id] = state
+        self._states.move_to_end(version_id)
+        while len(self._states) > _CACHED_STATES:
+            self._forget(next(iter(self._states)))
+        if state.position != head:
+            with self._dropped_when_interrupted(version_id):
+                self._catch_up(version_id, state)
+                state.position = max(state.position, head)
+
+    def _catch_up(self, version_id: str, state: State) -> None:
+        version = self._log.stream_version(version_id)
+        if version is None:
+            raise NotFoundError(f"there is no version {version_id}")
+        if version > state.version:
+            for pages in gathered(self._log.stream_rows(version_id, after=state.version), _FOLD_EVENTS):
+                _fold(state, pages, None)
+                state.version = pages[-1].first_version + pages[-1].count - 1
+        state.version = max(state.version, version)
+
+
+def advance(log: Log, version_id: str, state: State, lte: int) -> None:
+    """Fold those events of a version's own stream, up to a position, that its state does not hold."""
+    for pages in gathered(log.stream_rows(version_id, after=state.version, lte=lte), _FOLD_EVENTS):
+        _fold(state, pages, lte)
+        state.version = pages[-1].first_version + pages[-1].count - 1
+
+
+def _fold(state: State, pages: list[StreamRows], lte: int | None) -> None:
+    first = np.fromiter((page.first_position for page in pages), np.uint64, len(pages))
+    counts = np.fromiter((page.count for page in pages), np.uint64, len(pages))
+    rows = read_rows(b"".join([page.keys for page in pages]))
+    if lte is not None and int(first[-1] + counts[-1]) - 1 > lte:
+        counts[-1] = lte + 1 - int(first[-1])
+        rows = rows[: int(counts.sum())]
+    state.advance(rows, first, counts)

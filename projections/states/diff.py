@@ -1,0 +1,213 @@
+"""What leads from one state to another: frames added, removed and changed, told by key rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.keys import U64, Operation, Rows
+from .fingerprint import Fingerprint, buckets_of
+from .fold import POSITION, TOMBSTONE, BatchIndex, State, event_positions
+
+ReadFingerprint = Callable[[], Fingerprint]
+
+
+class Outcome(IntEnum):
+    """What became of a frame."""
+
+    ADDED = 1
+    REMOVED = 2
+    CHANGED = 3
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Frames that two states do not hold alike, column by column, in log order.
+
+    Attributes
+    ----------
+    hi, lo : ndarray of uint64
+        Halves of the frame keys.
+    outcomes : ndarray of uint8
+        `Outcome` of each.
+    positions : ndarray of uint64
+        Position of an event of each frame, in the line of one of the two states.
+    """
+
+    hi: U64
+    lo: U64
+    outcomes: NDArray[np.uint8]
+    positions: U64
+
+    def of(self, outcome: Outcome) -> Difference:
+        """Return the part of one outcome."""
+        return self.take(np.flatnonzero(self.outcomes == outcome))
+
+    def take(self, at: slice | NDArray[np.intp]) -> Difference:
+        """Return the part at some places."""
+        return Difference(self.hi[at], self.lo[at], self.outcomes[at], self.positions[at])
+
+    def keys(self) -> bytes:
+        """Return the joined keys."""
+        halves = np.empty((len(self), 2), ">u8")
+        halves[:, 0], halves[:, 1] = self.hi, self.lo
+        return halves.tobytes()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.hi)
+
+
+def compare(
+    old: State, new: State, old_fingerprint: ReadFingerprint, new_fingerprint: ReadFingerprint
+) -> Difference:
+    """Compare two states of one log.
+
+    What both hold from a common past is not looked at, so that the cost grows with what has happened since. States
+    that share nothing, or next to nothing, are compared by the buckets of their fingerprints.
+    """
+    boundary = _last_shared(old.batches, new.batches)
+    tails = [_positions_after(state.batches, boundary) for state in (old, new)]
+    if boundary and sum(map(len, tails)) <= old.total + new.total:
+        return _compare_tails(old, new, tails)
+    return _compare_wholes(old, new, old_fingerprint, new_fingerprint)
+
+
+def _last_shared(old: BatchIndex, new: BatchIndex) -> int:
+    """Return the position of the last event of the past that two lines of batches share, 0 for none."""
+    length = min(len(old.counts), len(new.counts))
+    same = old.first_positions[:length] == new.first_positions[:length]
+    shared = length if same.all() else int(np.argmin(same))
+    if not shared:
+        return 0
+    # A state of an earlier moment may end within a batch.
+    last = shared - 1
+    return int(old.first_positions[last] + min(old.counts[last], new.counts[last])) - 1
+
+
+def _positions_after(batches: BatchIndex, boundary: int) -> U64:
+    start = max(0, int(np.searchsorted(batches.first_positions, boundary, side="right")) - 1)
+    positions = event_positions(batches.first_positions[start:], batches.counts[start:])
+    return positions[positions > boundary]
+
+
+class _Side(msgspec.Struct, frozen=True):
+    """What the events since the common past did to each key, on one side; `count` 0 where there are none."""
+
+    count: NDArray[np.int64]
+    first_op: NDArray[np.uint8]
+    last_op: NDArray[np.uint8]
+    digests: NDArray[np.uint64]
+    positions: U64
+
+    @property
+    def touched(self) -> NDArray[np.bool_]:
+        """Which keys have events."""
+        return self.count > 0
+
+    def live(self, before: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Say which keys are there, given which were there in the common past."""
+        return np.where(self.touched, self.last_op != Operation.DELETE, before)
+
+
+def _compare_tails(old: State, new: State, tails: list[U64]) -> Difference:
+    rows = [state.rows(positions) for state, positions in zip((old, new), tails, strict=True)]
+    hi, lo, numbers = _number_keys(rows)
+    of_old = len(rows[0])
+    sides = [
+        _fold_side(rows[0], tails[0], numbers[:of_old], len(hi)),
+        _fold_side(rows[1], tails[1], numbers[of_old:], len(hi)),
+    ]
+    one, other = sides
+    # An add is of a key that was not there; whoever touched it first found it as it was.
+    before = np.where(one.touched, one.first_op, other.first_op) != Operation.ADD
+    was, is_now = one.live(before), other.live(before)
+    both = was & is_now
+    both[both] = ~_same_content(old, new, sides, hi, lo, np.flatnonzero(both))
+    outcomes = np.select(
+        [is_now & ~was, was & ~is_now, both], [Outcome.ADDED, Outcome.REMOVED, Outcome.CHANGED], 0
+    ).astype(np.uint8)
+    positions = np.where(other.touched, other.positions, one.positions)
+    return _in_log_order(Difference(hi, lo, outcomes, positions))
+
+
+def _number_keys(rows: list[Rows]) -> tuple[U64, U64, NDArray[np.intp]]:
+    """Return the distinct keys of both sides' events, and the number of each event's key."""
+    hi = np.concatenate([part["hi"].astype(np.uint64) for part in rows])
+    lo = np.concatenate([part["lo"].astype(np.uint64) for part in rows])
+    order = np.lexsort((lo, hi))
+    hi, lo = hi[order], lo[order]
+    is_new = np.append(np.ones(min(1, len(hi)), bool), (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]))
+    numbers = np.empty(len(order), np.intp)
+    numbers[order] = np.cumsum(is_new) - 1
+    return hi[is_new], lo[is_new], numbers
+
+
+def _fold_side(rows: Rows, positions: U64, numbers: NDArray[np.intp], keys: int) -> _Side:
+    first_op, last_op = np.zeros(keys, np.uint8), np.zeros(keys, np.uint8)
+    last_positions = np.zeros(keys, np.uint64)
+    digests = np.zeros((keys, 2), np.uint64)
+    # Events come in order, and of several assignments to one place the last one stays.
+    last_op[numbers], last_positions[numbers] = rows["op"], positions
+    first_op[numbers[::-1]] = rows["op"][::-1]
+    digests[numbers, 0], digests[numbers, 1] = rows["digest_hi"], rows["digest_lo"]
+    return _Side(np.bincount(numbers, minlength=keys), first_op, last_op, digests, last_positions)
+
+
+def _same_content(
+    old: State, new: State, sides: list[_Side], hi: U64, lo: U64, at: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Say which of the keys at some places, live in both states, have the same payload there."""
+    digests = [side.digests[at] for side in sides]
+    for state, side, found in zip((old, new), sides, digests, strict=True):
+        # A single event that keeps a frame changes it, or it would not have been recorded.
+        unknown = ~side.touched[at]
+        others = sides[1] if side is sides[0] else sides[0]
+        wanted = np.flatnonzero(unknown & (others.count[at] > 1))
+        found[wanted] = _digests(state, hi[at[wanted]], lo[at[wanted]])
+    return (digests[0] == digests[1]).all(axis=1)
+
+
+def _digests(state: State, hi: U64, lo: U64) -> NDArray[np.uint64]:
+    rows = state.rows(state.find(hi, lo) & POSITION)
+    return np.column_stack((rows["digest_hi"].astype(np.uint64), rows["digest_lo"].astype(np.uint64)))
+
+
+def _compare_wholes(
+    old: State, new: State, old_fingerprint: ReadFingerprint, new_fingerprint: ReadFingerprint
+) -> Difference:
+    """Compare the frames of the buckets that differ; all of them when the trees are of different sizes."""
+    trees = old_fingerprint(), new_fingerprint()
+    differing = None
+    if trees[0].bits == trees[1].bits:
+        differing = (trees[0].buckets != trees[1].buckets).any(axis=1)
+    positions = [_live_in(state, trees[0].bits, differing) for state in (old, new)]
+    rows = [state.rows(found) for state, found in zip((old, new), positions, strict=True)]
+    hi, lo, numbers = _number_keys(rows)
+    of_old = len(rows[0])
+    one = _fold_side(rows[0], positions[0], numbers[:of_old], len(hi))
+    other = _fold_side(rows[1], positions[1], numbers[of_old:], len(hi))
+    both = one.touched & other.touched & (one.digests != other.digests).any(axis=1)
+    outcomes = np.select(
+        [~one.touched, ~other.touched, both], [Outcome.ADDED, Outcome.REMOVED, Outcome.CHANGED], 0
+    ).astype(np.uint8)
+    return _in_log_order(
+        Difference(hi, lo, outcomes, np.where(other.touched, other.positions, one.positions))
+    )
+
+
+def _live_in(state: State, bits: int, buckets: NDArray[np.bool_] | None) -> U64:
+    """Return the positions of the frames in some buckets, of all frames without."""
+    run = state.settled()
+    keep = run.positions < TOMBSTONE
+    if buckets is not None:
+        keep &= buckets[buckets_of(run.mixed, bits)]
+    return run.positions[keep]
+
+
+def _in_log_order(difference: Difference) -> Difference:
+    differs = np.flatnonzero(difference.outcomes)
+    return difference.take(differs[np.argsort(difference.positions[differs], kind="stable")])

@@ -1,0 +1,111 @@
+"""A version's fingerprint: a tree of digests that commits to its content, whatever its history.
+
+`docs/format.md` writes the tree down.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from ...engine.keys import KEY_AND_DIGEST, U64
+from .fold import POSITION, TOMBSTONE, State
+
+BUCKET_FRAMES = 256
+FAN_OUT = 256
+_DIGEST_BYTES = 32
+_ROOT = struct.Struct("<QB")
+
+
+class Fingerprint(msgspec.Struct, frozen=True, gc=False):
+    """The fingerprint of one state.
+
+    Attributes
+    ----------
+    root : str
+        64 hex digits.
+    total : int
+        Number of frames.
+    buckets : ndarray of uint8, shape (2**bits, 32)
+        Digest of each bucket.
+    position : int
+        Position of the last event that it covers; events of a child all come later.
+    """
+
+    root: str
+    total: int
+    bits: int
+    buckets: NDArray[np.uint8]
+    position: int
+
+
+def bucket_bits(total: int) -> int:
+    """Return k, the number of bits of the mixed key that choose a bucket: it depends on the number of frames alone."""
+    return max(0, -(-total // BUCKET_FRAMES) - 1).bit_length()
+
+
+def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
+    """Compute a state's fingerprint; with a `known` older one only the buckets touched since."""
+    run = state.settled()
+    live = run.positions < TOMBSTONE
+    mixed, positions = run.mixed[live], run.positions[live]
+    total = len(positions)
+    bits = bucket_bits(total)
+    bounds = np.searchsorted(mixed, _bucket_starts(bits), side="left")
+    bounds = np.append(bounds, total)
+    if known is not None and known.bits == bits and known.position <= state.last_position:
+        buckets = known.buckets.copy()
+        newer = (run.positions & POSITION) > np.uint64(known.position)
+        touched = np.unique(buckets_of(run.mixed[newer], bits))
+    else:
+        buckets = np.empty((1 << bits, _DIGEST_BYTES), np.uint8)
+        touched = np.arange(1 << bits)
+    _digest_buckets(state, positions, bounds, touched, buckets)
+    return Fingerprint(_root(buckets, total, bits), total, bits, buckets, state.last_position)
+
+
+def _bucket_starts(bits: int) -> U64:
+    return np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
+
+
+def buckets_of(mixed: U64, bits: int) -> NDArray[Any]:
+    """Return the bucket of each mixed key."""
+    return (mixed >> np.uint64(64 - bits)).astype(np.intp) if bits else np.zeros(len(mixed), np.intp)
+
+
+def _digest_buckets(
+    state: State,
+    positions: U64,
+    bounds: NDArray[Any],
+    touched: NDArray[Any],
+    buckets: NDArray[np.uint8],
+) -> None:
+    starts, stops = bounds[touched], bounds[touched + 1]
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    at = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+    entries = _entries(state, positions[at])
+    for bucket, start, stop in zip(touched.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
+        digest = blake3(entries[start:stop].tobytes()).digest()
+        buckets[bucket] = np.frombuffer(digest, np.uint8)
+
+
+def _entries(state: State, positions: U64) -> NDArray[np.void]:
+    rows = state.rows(positions)
+    entries = np.empty(len(rows), KEY_AND_DIGEST)
+    for name in KEY_AND_DIGEST.names or ():
+        entries[name] = rows[name]
+    return entries
+
+
+def _root(buckets: NDArray[np.uint8], total: int, bits: int) -> str:
+    level = buckets.tobytes()
+    step = FAN_OUT * _DIGEST_BYTES
+    while len(level) > _DIGEST_BYTES:
+        level = b"".join(blake3(level[start : start + step]).digest() for start in range(0, len(level), step))
+    return blake3(b"framelode fingerprint 1" + _ROOT.pack(total, bits) + level).hexdigest()

@@ -1,0 +1,332 @@
+"""Which frames a version holds: the reference fold, the vectorised fold, and lookups in the result.
+
+A folded state is sorted mixed keys beside positions, 16 bytes a frame. Mixed keys are 64 bits of a 128-bit
+key, so that two frames may share one: whatever depends on it is settled by the full keys, read from the log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine import forks
+from ...engine.errors import IntegrityError
+from ...engine.keys import KEY_SIZE, U64, Operation, Rows, key_columns, mix, mix_one
+
+TOMBSTONE = np.uint64(1 << 63)
+"""Marks the position of a delete."""
+
+POSITION = np.uint64((1 << 63) - 1)
+
+_FEW_EQUAL = 4
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """A fold of some stretch of events: mixed keys in order, and the marked position of each one's last event.
+
+    In a run made by `merge` an older event of a key may still stand before its newer one.
+    """
+
+    mixed: U64
+    positions: U64
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self.mixed)
+
+
+EMPTY = Run(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+
+def reference_fold(
+    events: Iterable[tuple[int, bytes, int]], state: dict[bytes, int] | None = None
+) -> dict[bytes, int]:
+    """Fold events ``(position, key, operation)``: the last of each key wins, deletes drop out.
+
+    The oracle that every other fold is compared with.
+    """
+    folded = dict(state or {})
+    for position, key, operation in events:
+        if operation == Operation.DELETE:
+            folded.pop(key, None)
+        else:
+            folded[key] = position
+    return folded
+
+
+def fold_rows(rows: Rows, positions: U64) -> Run:
+    """Fold key rows at ascending positions, vectorised."""
+    hi, lo = rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)
+    marked = np.where(rows["op"] == Operation.DELETE, positions | TOMBSTONE, positions)
+    mixed = mix(hi, lo)
+    order = stable_order(mixed)
+    mixed = mixed[order]
+    same = mixed[1:] == mixed[:-1]
+    if not same.any():
+        return Run(mixed, marked[order])
+    hi, lo = hi[order], lo[order]
+    if ((hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]))[same].any():
+        again = np.lexsort((positions[order], lo, hi, mixed))
+        order, mixed, hi, lo = order[again], mixed[again], hi[again], lo[again]
+    last = np.append((mixed[1:] != mixed[:-1]) | (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]), True)
+    return Run(mixed[last], marked[order][last])
+
+
+def stable_order(numbers: U64) -> NDArray[np.intp]:
+    """Return the order that sorts numbers, equal ones as they stand; fast where few are equal.
+
+    The processor sorts in any order several times faster than a stable sort does.
+    """
+    order = np.argsort(numbers)
+    ordered = numbers[order]
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
+        return order
+    meeting = np.append(same, False)
+    meeting[1:] |= same
+    at = np.flatnonzero(meeting)
+    if _FEW_EQUAL * len(at) > len(numbers):
+        return np.argsort(numbers, kind="stable")
+    order[at] = order[at][np.lexsort((order[at], ordered[at]))]
+    return order
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Merge runs by mixed key, then position; nothing is dropped yet."""
+    runs = [run for run in runs if len(run)]
+    if len(runs) < 2:
+        return runs[0] if runs else EMPTY
+    mixed = np.concatenate([run.mixed for run in runs])
+    positions = np.concatenate([run.positions for run in runs])
+    # Runs come in order of position, so a stable sort keeps older before newer.
+    order = np.argsort(mixed, kind="stable")
+    return Run(mixed[order], positions[order])
+
+
+def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
+    """Keep the newest event of each key of a merged run, in key order; full keys are read only where mixed keys meet."""
+    same = run.mixed[1:] == run.mixed[:-1]
+    if not same.any():
+        return run
+    meeting = np.zeros(len(run), bool)
+    meeting[1:] |= same
+    meeting[:-1] |= same
+    at = np.flatnonzero(meeting)
+    rows = read_rows(run.positions[at] & POSITION)
+    hi, lo = rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)
+    order = np.lexsort((run.positions[at] & POSITION, lo, hi, run.mixed[at]))
+    hi, lo, mixed = hi[order], lo[order], run.mixed[at][order]
+    keep = np.ones(len(run), bool)
+    keep[at] = np.append((mixed[1:] != mixed[:-1]) | (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]), True)
+    positions = run.positions.copy()
+    positions[at] = positions[at][order]
+    return Run(run.mixed[keep], positions[keep])
+
+
+def live_positions(run: Run) -> U64:
+    """Return the positions of a settled run's frames, deletes left out, in key order."""
+    return run.positions[run.positions < TOMBSTONE]
+
+
+class State:
+    """The state of one version, grown event batch by event batch.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Folded stretches, oldest first; runs of a parent are shared, never changed.
+    batches : BatchIndex
+        Where the record batches of the version and its ancestors begin.
+    total : int
+        Number of frames they hold.
+    position, version : int
+        The log position and the version of the own stream up to which they are folded.
+    unsaved : int
+        Number of events folded since a snapshot was loaded or asked for.
+    read_keys : callable
+        Reads full keys from the log.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        batches: BatchIndex,
+        total: int,
+        position: int,
+        version: int,
+        read_rows: ReadRows,
+    ) -> None:
+        self._runs = tuple(run for run in runs if len(run))
+        self.batches = batches
+        self.total = total
+        self.position = position
+        self.version = version
+        self._read_rows = read_rows
+        self.unsaved = 0
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._settled: Run | None = None
+        # One thread may settle the state for reading while another advances it.
+        self._lock = threading.Lock()
+
+    @property
+    def entries(self) -> int:
+        """Number of entries in all runs."""
+        return sum(map(len, self._runs))
+
+    @property
+    def last_position(self) -> int:
+        """Position of the last event folded, 0 for none."""
+        batches = self.batches
+        return int(batches.first_positions[-1] + batches.counts[-1]) - 1 if len(batches.counts) else 0
+
+    def advance(self, rows: Rows, first_positions: U64, counts: U64) -> None:
+        """Fold the next batches of the version's stream into the state."""
+        newest = fold_rows(rows, event_positions(first_positions, counts))
+        with self._lock:
+            # Before the runs, so that whoever finds an event there can locate it.
+            self.batches = self.batches.extended(first_positions, counts)
+            runs = [*self._runs, newest]
+            # Equal neighbours are merged, so that there are at most log2(n) runs and each event moves as often.
+            while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
+                runs[-2:] = [merge(runs[-2:])]
+            self._runs = tuple(runs)
+            self._settled = None
+            self.total += _balance(rows)
+            self.unsaved += len(rows)
+
+    def find(self, hi: U64, lo: U64) -> U64:
+        """Return the marked position of each key's last event, 0 for a key never seen."""
+        mixed = mix(hi, lo)
+        found = np.zeros(len(mixed), np.uint64)
+        for run in self._runs:
+            at = np.searchsorted(run.mixed, mixed, side="right") - 1
+            hit = np.flatnonzero((run.mixed[np.maximum(at, 0)] == mixed) & (at >= 0))
+            # Later runs hold later events, so the last hit wins.
+            found[hit] = run.positions[at[hit]]
+        self._verify(found, mixed, hi, lo)
+        return found
+
+    def find_one(self, key: bytes) -> int:
+        """Return what `find` does for one key, faster than columns of length one."""
+        mixed = mix_one(key)
+        for run in reversed(self._runs):
+            at = int(run.mixed.searchsorted(np.uint64(mixed), side="right")) - 1
+            if at >= 0 and int(run.mixed[at]) == mixed:
+                marked = int(run.positions[at])
+                stored = self.rows(np.array([marked & int(POSITION)], np.uint64))
+                if stored.tobytes()[:KEY_SIZE] == key:
+                    return marked
+                # Several frames share the mixed key.
+                return int(self.find(*key_columns(key))[0])
+        return 0
+
+    def _verify(self, found: U64, mixed: U64, hi: U64, lo: U64) -> None:
+        hits = np.flatnonzero(found)
+        if not len(hits):
+            return
+        stored = self.rows(found[hits] & POSITION)
+        for index in hits[(stored["hi"] != hi[hits]) | (stored["lo"] != lo[hits])].tolist():
+            found[index] = self._find_among_equal(mixed[index], hi[index], lo[index])
+
+    def _find_among_equal(self, mixed: Any, hi: Any, lo: Any) -> np.uint64:
+        """Look through all entries of one mixed key that several frames share."""
+        spans: list[U64] = []
+        for run in self._runs:
+            start, stop = (
+                np.searchsorted(run.mixed, mixed, "left"),
+                np.searchsorted(run.mixed, mixed, "right"),
+            )
+            spans.append(run.positions[int(start) : int(stop)])
+        candidates = np.concatenate(spans)
+        stored = self.rows(candidates & POSITION)
+        own = candidates[(stored["hi"] == hi) & (stored["lo"] == lo)]
+        return own[np.argmax(own & POSITION)] if len(own) else np.uint64(0)
+
+    def rows(self, positions: U64) -> Rows:
+        """Return the key rows of the events at some positions of the version or its ancestors."""
+        return self._read_rows(self.batches, positions)
+
+    def settled(self) -> Run:
+        """Return the state as one run with one entry for each key, deletes included."""
+        with self._lock:
+            if self._settled is None:
+                self._settled = settle(merge(self._runs), self.rows)
+                self._runs = (self._settled,) if len(self._settled) else ()
+            return self._settled
+
+    def branch(self, position: int) -> State:
+        """Return the state of a new child: what this one holds, shared."""
+        with self._lock:
+            child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
+            child._settled, child.unsaved = self._settled, self.unsaved
+        return child
+
+
+class BatchIndex(msgspec.Struct, frozen=True, gc=False):
+    """First positions and counts of record batches, ascending."""
+
+    first_positions: U64
+    counts: U64
+
+    def extended(self, first_positions: U64, counts: U64) -> BatchIndex:
+        """Return the index with later batches added."""
+        return BatchIndex(
+            np.concatenate((self.first_positions, first_positions)), np.concatenate((self.counts, counts))
+        )
+
+    def locate_one(self, position: int) -> tuple[int, int]:
+        """Return what `locate` does for one position."""
+        at = int(self.first_positions.searchsorted(np.uint64(position), side="right")) - 1
+        if at < 0 or position - int(self.first_positions[at]) >= int(self.counts[at]):
+            raise IntegrityError(f"no batch holds position {position}", position=position)
+        first = int(self.first_positions[at])
+        return first, position - first
+
+    def locate(self, positions: U64) -> tuple[U64, NDArray[np.intp]]:
+        """Return the first position of each position's batch, and the event's index within it.
+
+        Raises
+        ------
+        IntegrityError
+            A position lies in none of the batches.
+        """
+        at = np.searchsorted(self.first_positions, positions, side="right") - 1
+        if len(positions) and (at.min(initial=0) < 0 or not len(self.first_positions)):
+            raise IntegrityError(f"no batch holds position {positions.min()}", position=int(positions.min()))
+        first = self.first_positions[at]
+        index = (positions - first).astype(np.intp)
+        outside = index >= self.counts[at]
+        if outside.any():
+            position = int(positions[outside][0])
+            raise IntegrityError(f"no batch holds position {position}", position=position)
+        return first, index
+
+
+NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+ReadRows = Callable[[BatchIndex, U64], Rows]
+"""Gives the key rows of the events at some positions, read from the log."""
+
+
+def event_positions(first_positions: U64, counts: U64) -> U64:
+    """Return the position of every event of some batches."""
+    ends = np.cumsum(counts)
+    offsets = np.repeat(first_positions - (ends - counts), counts.astype(np.intp))
+    return offsets + np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.uint64)
+
+
+def _balance(rows: Rows) -> int:
+    counts = count_operations(rows)
+    return int(counts[Operation.ADD] - counts[Operation.DELETE])
+
+
+def count_operations(rows: Rows) -> NDArray[Any]:
+    """Return how many adds, updates and deletes key rows hold, indexed by `Operation`."""
+    return np.bincount(rows["op"], minlength=Operation.DELETE + 1)

@@ -1,0 +1,175 @@
+"""Reads the frames that a state points at: streamed in log order, blocks opened once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.decoding import UNDECODABLE, Position, guarded
+from ...engine.errors import IntegrityError, UnreadableError
+from ...engine.frames.record import put_id
+from ...engine.frames.single_frame import SingleFrame, decode_record
+from ...engine.keys import KEY_SIZE, U64, key_bytes, read_rows
+from ...engine.log.batch import Block, Body
+from ...engine.log.contract import Log
+from ...engine.log.decoding import collector_paused
+from ...engine.log.frame_batch import decode_change, event_in
+from .fold import State
+
+_BATCHES_AT_ONCE = 8
+_POSITIONS_AT_ONCE = 1 << 16
+_EVENTS_AT_ONCE = 48
+"""So few that the collector does not run for the objects of one decoding, which are freed before the next but one."""
+
+_TOGETHER = 4
+"""Events are decoded together when at least one in this many is wanted."""
+
+
+class StoredFrame(msgspec.Struct, array_like=True, gc=False):
+    """What readers need of an event of a frame batch, its record decoded; the record of a delete is None."""
+
+    frame: SingleFrame | None
+    id: str | None = None
+    previous: Position = 0
+    saved: Position = 0
+
+
+_decode_block = guarded(msgspec.msgpack.Decoder(list[StoredFrame]).decode)
+_decode_one = guarded(msgspec.msgpack.Decoder(StoredFrame).decode)
+_frame = attrgetter("frame")
+_own_id = attrgetter("id")
+
+
+class _Part(msgspec.Struct, gc=False):
+    """What is wanted of some stretch of a block: positions, events, and the hex of their keys."""
+
+    positions: NDArray[np.int64]
+    events: list[StoredFrame]
+    keys: list[str]
+
+    def records(self) -> list[SingleFrame]:
+        """Return the records, their ids set; the work on each is done in C."""
+        records = list(map(_frame, self.events))
+        own = list(map(_own_id, self.events))
+        ids = [mine or key for mine, key in zip(own, self.keys, strict=True)] if any(own) else self.keys
+        deque(map(put_id, records, ids), maxlen=0)
+        return records
+
+
+def read_records(log: Log, state: State, positions: U64) -> Iterator[SingleFrame]:
+    """Yield the records at ascending positions, ids set; nothing but a few batches is held in memory."""
+    return chain.from_iterable(record_blocks(log, state, positions))
+
+
+def record_blocks(log: Log, state: State, positions: U64) -> Iterator[list[SingleFrame]]:
+    """Yield what `read_records` does in short lists."""
+    for part in _read_blocks(log, state, positions):
+        yield part.records()
+
+
+def read_record(log: Log, state: State, position: int, key: bytes) -> SingleFrame:
+    """Return the record at one position, its id set."""
+    first, index = state.batches.locate_one(position)
+    (body,) = log.bodies([first])
+    stored = _decode_event(event_in(body, index), position)
+    put_id(stored.frame, stored.id or key.hex())
+    return stored.frame  # type: ignore[return-value]  # a state points at no delete
+
+
+def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, StoredFrame]]:
+    """Yield ``(position, event)`` at ascending positions, the records' ids set."""
+    for part in _read_blocks(log, state, positions):
+        part.records()
+        yield from zip(part.positions.tolist(), part.events, strict=True)
+
+
+def _read_blocks(log: Log, state: State, positions: U64) -> Iterator[_Part]:
+    for start in range(0, len(positions), _POSITIONS_AT_ONCE):
+        first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
+        starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+        yield from _read_batches(log, state, first[starts].tolist(), np.split(index, starts[1:]))
+
+
+def _read_batches(
+    log: Log, state: State, first_positions: list[int], groups: list[NDArray[np.intp]]
+) -> Iterator[_Part]:
+    for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
+        chunk = first_positions[at : at + _BATCHES_AT_ONCE]
+        # A single batch is most often asked for again, by other point reads; a stream is not kept.
+        rows = log.rows_at(chunk) if len(chunk) > 1 else {}
+        for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
+            first = body.first_position
+            wanted = read_rows(rows[first])[indices] if rows else state.rows(_positions(first, indices))
+            yield from _read_body(body, indices, key_bytes(wanted).hex(" ", KEY_SIZE).split(" "))
+
+
+def _positions(first: int, indices: NDArray[np.intp]) -> U64:
+    return indices.astype(np.uint64) + np.uint64(first)
+
+
+def _read_body(body: Body, indices: NDArray[np.intp], keys: list[str]) -> Iterator[_Part]:
+    at = 0
+    while at < len(indices):
+        number, first = body.block_of(int(indices[at]))
+        block = body.open_block(number)
+        end = body.bounds(number)[1]
+        while at < len(indices) and (start := int(indices[at])) < end:
+            stop = at + int(
+                indices[at : at + _EVENTS_AT_ONCE].searchsorted(min(start + _EVENTS_AT_ONCE, end))
+            )
+            within = indices[at:stop]
+            events = _decode_events(block, within - first, body.first_position + first)
+            yield _Part(within + body.first_position, events, keys[at:stop])
+            at = stop
+
+
+def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> list[StoredFrame]:
+    """Decode some events of a block, ascending: together, with those between them, or one by one."""
+    wanted = indices.tolist()
+    start, stop = wanted[0], wanted[-1] + 1
+    if len(wanted) * _TOGETHER < stop - start:
+        events = zip(wanted, block.events_at(wanted), strict=True)
+        return [_decode_event(event, position + index) for index, event in events]
+    try:
+        with collector_paused():
+            decoded = _decode_block(block.as_array(start, stop))
+    except UNDECODABLE:
+        between = enumerate(block.events_at(range(start, stop)), position + start)
+        decoded = [_decode_event(event, at) for at, event in between]
+    return decoded if len(wanted) == stop - start else [decoded[index - start] for index in wanted]
+
+
+def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
+    """Yield why readers cannot decode events of a block that begins at a position, and which.
+
+    The events themselves are sound, but for their records.
+    """
+    try:
+        with collector_paused():
+            _decode_block(block.as_array())
+    except UNDECODABLE:
+        for index, event in enumerate(block.events()):
+            try:
+                _decode_event(event, position + index)
+            except IntegrityError as error:
+                yield f"a payload cannot be read: {error.__cause__ or error}", index
+
+
+def _decode_event(event: bytes, position: int) -> StoredFrame:
+    try:
+        return _decode_one(event)
+    except UNDECODABLE:
+        # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
+        change = decode_change(event, position)
+        try:
+            record = decode_record(change.payload) if change.payload else None
+        except IntegrityError as error:
+            message = f"the frame at position {position} cannot be read: {error.__cause__ or error}"
+            raise UnreadableError(message, position=position) from error.__cause__
+        return StoredFrame(record, change.id, change.previous, change.saved)

@@ -1,0 +1,43 @@
+"""What versions held at a moment of the past: folded from what is known of now, where that is the shorter way."""
+
+from __future__ import annotations
+
+from ...engine.log.prefix import LogPrefix
+from .cache import ParentOf, States
+from .fingerprint import Fingerprint
+from .fold import State
+
+_TRIES = 1000
+
+
+class PastStates(States):
+    """The states of versions over a prefix of the log.
+
+    A version without later changes shares the memory of its present state; another one is folded from a snapshot
+    that is old enough, or from its parent's.
+
+    Parameters
+    ----------
+    log : LogPrefix
+        The log up to the moment.
+    parent_of : callable
+        Gives a version's parent id, or None.
+    present : States
+        The states of the whole log.
+    """
+
+    def __init__(self, log: LogPrefix, parent_of: ParentOf, present: States) -> None:
+        super().__init__(log, parent_of)
+        self._position = log.position
+        self._present = present
+        self.rows = present.rows
+
+    def fingerprint(self, version_id: str) -> Fingerprint:
+        """Return the fingerprint of a version's content at the moment."""
+        version = self._log.stream_version(version_id)
+        same = version and self._present.fingerprint_before(version_id, self._position, version)
+        return same or super().fingerprint(version_id)
+
+    def _load(self, version_id: str) -> State | None:
+        version = self._log.stream_version(version_id)
+        return None if version is None else self._present.before(version_id, self._position, version)

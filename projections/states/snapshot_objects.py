@@ -1,0 +1,144 @@
+"""State snapshots as objects of a store that many machines share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
+from urllib.parse import quote, unquote
+
+import msgspec
+from blake3 import blake3
+
+from ...engine.blobs.backend import DERIVED
+from ...engine.log.contract import Log
+from ...engine.storage.base import PlaceError
+from ...engine.storage.objects import Objects
+from .snapshots import MINIMUM_EVENTS, Kept, Snapshot, SnapshotShelf
+
+logger = logging.getLogger("framelode.states")
+
+_MAGIC = b"framelode state 1\n"
+_DIGEST_SIZE = 32
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+class SnapshotObjects(SnapshotShelf):
+    """One object for each snapshot: ``snapshots/<log>/<version>/<position>-<entries>-<digest>``.
+
+    An object is put whole, on the condition that there is none of its name, and never changes. What is listed is kept
+    until as many events have come as a snapshot needs, since a long line of versions is asked for one by one. A
+    store that cannot be listed counts as empty for so long: states are folded then.
+
+    Parameters
+    ----------
+    open_objects : callable
+        Opens the place; called at first use.
+    log : Log
+        The log.
+    """
+
+    def __init__(self, open_objects: Callable[[], Objects], log: Log) -> None:
+        self._open = open_objects
+        self._log = log
+        self._listed: tuple[int, list[Kept]] | None = None
+
+    @cached_property
+    def _objects(self) -> Objects:
+        return self._open()
+
+    @property
+    def _folder(self) -> str:
+        return f"{DERIVED}/{self._log.uuid}"
+
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:
+        """Return what is kept of some versions, of all by default."""
+        found = self._list() if fresh else self._known()
+        return (
+            found if version_ids is None else [name for name in found if name.version_id in set(version_ids)]
+        )
+
+    def _known(self) -> list[Kept]:
+        head = self._log.head().position
+        if self._listed is None or head >= self._listed[0] + MINIMUM_EVENTS:
+            try:
+                self._list()
+            except PlaceError as error:
+                logger.warning("states are folded, not loaded: %s", error)
+                self._listed = head, []
+        return self._listed[1] if self._listed else []
+
+    def _list(self) -> list[Kept]:
+        head = self._log.head().position
+        names = map(_kept_of, self._objects.find(self._folder))
+        self._listed = head, [name for name in names if name is not None]
+        return self._listed[1]
+
+    def read(self, name: Kept) -> Snapshot | None:
+        """Return a snapshot; None when it is gone, damaged, or cannot be had."""
+        path = self._path(name)
+        try:
+            data = self._objects.read(path)
+        except FileNotFoundError:
+            # Another process has replaced it: the next look is a new one.
+            self._listed = None
+            return None
+        except PlaceError as error:
+            logger.warning("the state of version %s is folded, not loaded: %s", name.version_id, error)
+            return None
+        found = _decode(data)
+        if found is None or found.name != name or found.log_uuid != self._log.uuid:
+            logger.warning("%s/%s is damaged: the state is folded", self._objects.name, path)
+            return None
+        return found
+
+    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+        """Keep a snapshot, then remove those that it replaces; whoever reads one of them still reads it whole."""
+        path = self._path(snapshot.name)
+        self._objects.insist(lambda: self._objects.keep(path, _encode(snapshot)))
+        self._listed = None
+        self._remove(outdated)
+
+    def drop(self) -> None:
+        """Remove all of them, those of unknown names too."""
+        self._listed = None
+        self._objects.delete([f"{self._folder}/{name}" for name in self._objects.find(self._folder)])
+
+    def _remove(self, names: Iterable[Kept]) -> None:
+        try:
+            self._objects.delete([self._path(name) for name in names])
+        except PlaceError as error:
+            # They are still listed, so that the next snapshot removes them.
+            logger.info("old snapshots stay for now: %s", error)
+
+    def _path(self, name: Kept) -> str:
+        file = f"{name.position:016d}-{name.entries}-{name.digest.hex()}"
+        return f"{self._folder}/{quote(name.version_id, safe='')}/{file}"
+
+
+def _kept_of(name: str) -> Kept | None:
+    """Return what a name below the folder of a log says; None for anything else that lies there."""
+    version_id, _, file = name.partition("/")
+    try:
+        position, entries, digest = file.split("-")
+        return Kept(unquote(version_id), int(position), bytes.fromhex(digest), int(entries))
+    except ValueError:
+        return None
+
+
+def _encode(snapshot: Snapshot) -> bytes:
+    body = _encoder.encode(snapshot)
+    return b"".join((_MAGIC, blake3(body).digest(), body))
+
+
+def _decode(data: bytes) -> Snapshot | None:
+    head = len(_MAGIC) + _DIGEST_SIZE
+    body = memoryview(data)[head:]
+    if data[: len(_MAGIC)] != _MAGIC or blake3(body).digest() != data[len(_MAGIC) : head]:
+        return None
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,117 @@
+"""State snapshots in a table of the projections' database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...engine.log.contract import Log
+from ..columns import INT64
+from ..projection import Store
+from .snapshots import Kept, Snapshot, SnapshotShelf
+
+logger = logging.getLogger("framelode.states")
+
+_VERSIONS_AT_ONCE = 500
+
+_tables = sa.MetaData()
+_snapshot = sa.Table(
+    "state_snapshot_v1",
+    _tables,
+    sa.Column("version_id", sa.Text, primary_key=True),
+    sa.Column("log_uuid", sa.Text, nullable=False),
+    sa.Column("position", INT64, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("version", INT64, nullable=False),
+    sa.Column("total", INT64, nullable=False),
+    sa.Column("entries", INT64, nullable=False),
+    sa.Column("checksum", sa.LargeBinary, nullable=False),
+    sa.Column("mixed", sa.LargeBinary, nullable=False),
+    sa.Column("positions", sa.LargeBinary, nullable=False),
+    sa.Column("batches", sa.LargeBinary, nullable=False),
+)
+_column = _snapshot.c
+
+
+class SnapshotTable(SnapshotShelf):
+    """One row for each version that has a snapshot.
+
+    Parameters
+    ----------
+    store : Store
+        The database of the projections.
+    log : Log
+        The log.
+    """
+
+    def __init__(self, store: Store, log: Log) -> None:
+        self._store = store
+        self._log = log
+        with store.write() as connection:
+            _tables.create_all(connection)
+
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:  # noqa: ARG002 - it always is
+        """Return what is kept of some versions, of all by default."""
+        names = (_column.version_id, _column.position, _column.digest, _column.entries)
+        query = sa.select(*names).where(_column.log_uuid == self._log.uuid)
+        found: list[Any] = []
+        with self._store.read() as connection:
+            if version_ids is None:
+                found += connection.execute(query).all()
+            asked = list(version_ids or ())
+            for at in range(0, len(asked), _VERSIONS_AT_ONCE):
+                some = _column.version_id.in_(asked[at : at + _VERSIONS_AT_ONCE])
+                found += connection.execute(query.where(some)).all()
+        return [Kept(*row) for row in found]
+
+    def read(self, name: Kept) -> Snapshot | None:
+        """Return a snapshot; None when it is gone or damaged."""
+        query = sa.select(_snapshot).where(_column.version_id == name.version_id)
+        with self._store.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        found = Snapshot(
+            Kept(row.version_id, row.position, row.digest, row.entries),
+            row.log_uuid,
+            row.version,
+            row.total,
+            row.mixed,
+            row.positions,
+            row.batches,
+        )
+        if found.name != name or found.checksum() != row.checksum:
+            logger.warning(
+                "the snapshot of version %s is not what was written: it is folded", name.version_id
+            )
+            return None
+        return found
+
+    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+        """Keep a snapshot, and remove those that it replaces, in one transaction."""
+        name = snapshot.name
+        values = {
+            "version_id": name.version_id,
+            "log_uuid": snapshot.log_uuid,
+            "position": name.position,
+            "digest": name.digest,
+            "version": snapshot.version,
+            "total": snapshot.total,
+            "entries": name.entries,
+            "checksum": snapshot.checksum(),
+            "mixed": snapshot.mixed,
+            "positions": snapshot.positions,
+            "batches": snapshot.batches,
+        }
+        replaced = {name.version_id, *(other.version_id for other in outdated)}
+        with self._store.write() as connection:
+            connection.execute(sa.delete(_snapshot).where(_column.version_id.in_(replaced)))
+            connection.execute(_snapshot.insert(), values)
+
+    def drop(self) -> None:
+        """Remove all of them."""
+        with self._store.write() as connection:
+            connection.execute(sa.delete(_snapshot))

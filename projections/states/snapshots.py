@@ -1,0 +1,243 @@
+"""Snapshots of folded states: derived data, kept on a shelf beside the other projections, checked when read."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import msgspec
+import numpy as np
+import zstandard
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from ...engine.errors import NotFoundError
+from ...engine.keys import U64
+from ...engine.log.contract import Log
+from .fold import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
+
+logger = logging.getLogger("framelode.states")
+
+MINIMUM_EVENTS = 65_536
+
+_TOMBSTONE_BIT = np.uint64(63)
+_ROTATED_AT_ONCE = 1 << 14
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A snapshot on a shelf.
+
+    Attributes
+    ----------
+    version_id : str
+        The version.
+    position : int
+        The last position of the last batch in it.
+    digest : bytes
+        The log's digest there.
+    entries : int
+        Frames and tombstones.
+    """
+
+    version_id: str
+    position: int
+    digest: bytes
+    entries: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A state as it is kept.
+
+    Attributes
+    ----------
+    name : Kept
+        What it is a snapshot of.
+    log_uuid : str
+        The log.
+    version, total : int
+        Version of the stream there; frames.
+    mixed, positions, batches : bytes
+        Packed columns.
+    """
+
+    name: Kept
+    log_uuid: str
+    version: int
+    total: int
+    mixed: bytes
+    positions: bytes
+    batches: bytes
+
+    def checksum(self) -> bytes:
+        """Return what finds damage of the columns."""
+        hasher = blake3()
+        for part in (self.mixed, self.positions, self.batches):
+            hasher.update(blake3(part).digest())
+        return hasher.digest(length=16)
+
+
+class SnapshotShelf(ABC):
+    """Keeps snapshots of the states of one log: disposable, and written and removed beside readers."""
+
+    @abstractmethod
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:
+        """Return what is kept of some versions, of all by default.
+
+        Parameters
+        ----------
+        fresh : bool
+            As it is now; otherwise what was known a while ago will do.
+        """
+
+    @abstractmethod
+    def read(self, name: Kept) -> Snapshot | None:
+        """Return a snapshot; None when it is gone or damaged."""
+
+    @abstractmethod
+    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+        """Keep a snapshot, whole or not at all, then remove those that it replaces."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Remove all of them."""
+
+
+class Snapshots:
+    """Keeps one snapshot for each chain of versions, the newest.
+
+    Parameters
+    ----------
+    shelf : SnapshotShelf
+        Where they are.
+    log : Log
+        The log that the snapshots were folded from.
+    """
+
+    def __init__(self, shelf: SnapshotShelf, log: Log) -> None:
+        self._shelf = shelf
+        self._log = log
+        self._useless: set[Kept] = set()
+
+    def load(self, version_id: str, read_rows: ReadRows, *, lte: int | None = None) -> State | None:
+        """Return the state that a snapshot up to position `lte` holds, or None when there is none that fits the log."""
+        tried: list[Kept] = []
+        # Whoever replaces a snapshot removes it while others read: what came in its place is found by another look.
+        while (found := self._usable([version_id], lte)) and found != tried:
+            for name in found:
+                snapshot = self._shelf.read(name)
+                if snapshot is not None:
+                    return _state_of(snapshot, read_rows)
+                self._useless.add(name)
+            tried = found
+        return None
+
+    def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[Kept]:
+        """Return the snapshots that can be begun with, the newest first."""
+        kept = self._shelf.kept(version_ids, fresh=False)
+        fitting = (name for name in kept if (lte is None or name.position <= lte) and self._fits(name))
+        return sorted(fitting, key=lambda name: -name.position)
+
+    def _fits(self, name: Kept) -> bool:
+        """Say whether a snapshot is of this log; one that was restored or replaced is another."""
+        if name in self._useless:
+            return False
+        try:
+            batch = self._log.batch_at(name.position)
+        except NotFoundError:
+            return False
+        return batch.digest == name.digest and batch.last_position == name.position
+
+    def may_be_due(self, events: int) -> bool:
+        """Say whether so many events that no snapshot holds are enough to ask for one."""
+        return events >= MINIMUM_EVENTS
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every version's newest snapshot."""
+        return {name.version_id: name.position for name in reversed(self._usable(None))}
+
+    def drop(self) -> None:
+        """Delete all snapshots; they come again."""
+        self._shelf.drop()
+
+    def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
+        """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
+        chain = _chain(version_id, parent_of)
+        # What was known a while ago mostly says already that it is too early.
+        if not self._is_due(state, self._shelf.kept(chain, fresh=False)):
+            return False
+        kept = self._shelf.kept(chain)
+        if not self._is_due(state, kept):
+            return False
+        snapshot = self._snapshot_of(version_id, state)
+        outdated = [
+            name for name in kept if name != snapshot.name and name.position <= snapshot.name.position
+        ]
+        self._shelf.write(snapshot, outdated)
+        self._useless.discard(snapshot.name)
+        return True
+
+    def _is_due(self, state: State, kept: Iterable[Kept]) -> bool:
+        usable = (name for name in kept if name not in self._useless)
+        newest = max(usable, key=lambda name: name.position, default=None)
+        after = newest.position if newest else 0
+        since = int(state.batches.counts[state.batches.first_positions > after].sum())
+        return since >= MINIMUM_EVENTS and since >= (newest.entries if newest else 0) // 2
+
+    def _snapshot_of(self, version_id: str, state: State) -> Snapshot:
+        run = state.settled()
+        deleted = (run.positions >= TOMBSTONE).astype(np.uint64)
+        first = np.diff(state.batches.first_positions, prepend=np.uint64(0))
+        last = self._log.batch_at(int(state.batches.first_positions[-1]))
+        return Snapshot(
+            Kept(version_id, last.last_position, last.digest, len(run)),
+            self._log.uuid,
+            # A snapshot may be of a state in which an inherited batch is the last one.
+            last.last_version if last.stream_id == version_id else 0,
+            state.total,
+            _pack(np.diff(run.mixed, prepend=np.uint64(0))),
+            _pack(((run.positions & POSITION) << np.uint64(1)) | deleted),
+            _pack(np.concatenate((first, state.batches.counts))),
+        )
+
+
+def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
+    mixed = _unpack(snapshot.mixed)
+    np.cumsum(mixed, out=mixed)
+    positions = _unpack(snapshot.positions)
+    # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
+    for start in range(0, len(positions), _ROTATED_AT_ONCE):
+        some = positions[start : start + _ROTATED_AT_ONCE]
+        some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
+    first, counts = np.split(_unpack(snapshot.batches), 2)
+    batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
+    # Position -1: whoever asks for the current state folds what has come since.
+    return State([Run(mixed, positions)], batches, snapshot.total, -1, snapshot.version, read_rows)
+
+
+def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]:
+    chain: list[str] = []
+    current: str | None = version_id
+    while current is not None:
+        chain.append(current)
+        current = parent_of(current)
+    return chain
+
+
+def _pack(numbers: U64) -> bytes:
+    """Store numbers as byte planes of the width that the largest needs, compressed."""
+    largest = int(numbers.max()) if len(numbers) else 0
+    width = max(1, -(-largest.bit_length() // 8))
+    planes = np.ascontiguousarray(numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T)
+    return bytes([width]) + zstandard.ZstdCompressor(level=3).compress(planes.tobytes())
+
+
+def _unpack(data: bytes) -> U64:
+    width = data[0]
+    planes: NDArray[np.uint8] = np.frombuffer(
+        zstandard.ZstdDecompressor().decompress(memoryview(data)[1:]), np.uint8
+    )
+    numbers = np.zeros((len(planes) // width, 8), np.uint8)
+    for place, plane in enumerate(planes.reshape(width, -1)):
+        numbers[:, place] = plane
+    return numbers.view("<u8").reshape(-1).astype(np.uint64, copy=False)

@@ -1,0 +1,56 @@
+"""Which URIs the frames of versions name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+
+from ...engine.frames.single_frame import SingleFrame, decode_record
+from ...engine.keys import frame_keys, key_columns
+from ...engine.log.batch import FRAMES_SCHEMA
+from ...engine.log.contract import Log
+from ...engine.log.frame_batch import decode_change
+from .cache import States
+from .fold import TOMBSTONE, live_positions
+from .frames import read_records
+
+
+def uris_of(record: SingleFrame) -> Iterator[str]:
+    """Yield the URIs of a record's sources, previews and masks."""
+    for source in record.sources:
+        preview = source.preview.uri if source.preview else None
+        yield from (uri for uri in (source.uri, preview, *(mask.uri for mask in source.masks)) if uri)
+
+
+def uris_named_by(
+    log: Log, states: States, version_id: str, frame_ids: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the URIs that some frames of a version name, by frame id in log order; others are passed over."""
+    if not frame_ids:
+        return {}
+    state = states.current(version_id)
+    positions = state.find(*key_columns(frame_keys(list(frame_ids))[0]))
+    positions = np.unique(positions[(positions > 0) & (positions < TOMBSTONE)])
+    return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
+
+
+def named_among(log: Log, states: States, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
+    """Return those of some URIs that any frame of some versions names; what versions share is read once."""
+    found: set[str] = set()
+    for state in states.parts(version_ids):
+        for record in read_records(log, state, np.unique(live_positions(state.settled()))):
+            found.update(uri for uri in uris_of(record) if uri in uris)
+    return found
+
+
+def uris_after(log: Log, position: int) -> set[str]:
+    """Return the URIs that frame events after a position name, of whatever version."""
+    named: set[str] = set()
+    for header in log.headers(gt=position, schema=FRAMES_SCHEMA):
+        (body,) = log.bodies([header.first_position])
+        for place, event in enumerate(body.events(), header.first_position):
+            payload = decode_change(event, place).payload
+            if payload:
+                named.update(uris_of(decode_record(payload, place)))
+    return named

@@ -1,0 +1,127 @@
+"""Which blobs frames name: ever, in a projection; and now, by a scan over the states of versions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from concurrent.futures import Executor
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import sqlalchemy as sa
+
+from ...engine.blobs.uris import digests_in, digests_named
+from ...engine.errors import UnreadableError
+from ...engine.keys import U64
+from ...engine.log.contract import Log
+from ...engine.log.frame_batch import events_at
+from ...engine.log.worker_log import same_log
+from ...engine.parallel import run_ahead
+from ..columns import INT64
+from ..pages import Page
+from ..projection import FoldedProjection
+from ..states.cache import States
+from ..states.fold import live_positions
+from ..stretches import OpenLog
+
+_DIGESTS_AT_ONCE = 500
+_POSITIONS_AT_ONCE = 1 << 14
+_POSITIONS_OF_A_PART = 100_000
+
+
+class BlobNames(FoldedProjection[dict[str, int]]):
+    """A table of the blobs that any frame ever named, each with the position of the last event that did."""
+
+    name: ClassVar[str] = "blob_names"
+    code_version: ClassVar[int] = 1
+
+    def define_tables(self) -> None:
+        """Define the table."""
+        self.blob = self.table(
+            "blob",
+            sa.Column("digest", sa.Text, primary_key=True),
+            sa.Column("position", INT64, nullable=False),
+            sqlite_with_rowid=False,
+        )
+
+    def fold(self, page: Page) -> dict[str, int]:
+        """Fold batches into the position that named each blob last."""
+        named: dict[str, int] = {}
+        for header in page.frame_batches():
+            # Of a batch that cannot be opened nothing is known; `referenced` raises while a version holds its frames.
+            with suppress(UnreadableError):
+                for first, block in page.blocks(header):
+                    # A block without any name is only searched.
+                    if digests_named([block.raw]):
+                        for position, event in enumerate(block.events(), first):
+                            for digest in digests_in(event):
+                                named[digest] = position
+        return named
+
+    def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
+        """Put the names of two adjoining stretches together."""
+        return earlier | later
+
+    def write(self, connection: sa.Connection, folded: dict[str, int]) -> None:
+        """Replace the rows of the blobs named."""
+        # In order of the key, so that neighbours go to the same page: names are random, and there may be one for each frame.
+        rows = [{"digest": digest, "position": folded[digest]} for digest in sorted(folded)]
+        for at in range(0, len(rows), _DIGESTS_AT_ONCE):
+            part = rows[at : at + _DIGESTS_AT_ONCE]
+            known = self.blob.c.digest.in_([row["digest"] for row in part])
+            connection.execute(sa.delete(self.blob).where(known))
+            connection.execute(self.blob.insert(), part)
+
+    def is_empty(self, connection: sa.Connection) -> bool:
+        """Say whether no frame ever named a blob."""
+        return connection.execute(sa.select(self.blob.c.digest).limit(1)).first() is None
+
+    def named(self, connection: sa.Connection, digests: Collection[str]) -> set[str]:
+        """Return those of some blobs that a frame ever named."""
+        found = set[str]()
+        asked = [] if self.is_empty(connection) else list(digests)
+        for at in range(0, len(asked), _DIGESTS_AT_ONCE):
+            part = asked[at : at + _DIGESTS_AT_ONCE]
+            query = sa.select(self.blob.c.digest).where(self.blob.c.digest.in_(part))
+            found.update(connection.execute(query).scalars())
+        return found
+
+    def named_after(self, connection: sa.Connection, position: int) -> dict[str, int]:
+        """Return the blobs that an event after a position names, each with the last such position."""
+        query = sa.select(self.blob.c.digest, self.blob.c.position).where(self.blob.c.position > position)
+        return {row.digest: row.position for row in connection.execute(query)}
+
+
+def referenced(
+    log: Log, states: States, version_ids: Iterable[str], executor: Executor | None = None
+) -> set[str]:
+    """Return the blobs that frames of some versions name, as they are at the head of the log.
+
+    A name anywhere in a frame counts: of sources, previews and masks, and also in metadata. What versions share is
+    read once.
+
+    Parameters
+    ----------
+    version_ids : iterable of str
+        The versions.
+    executor : Executor, optional
+        Where to search; else in this thread.
+    """
+    live = [live_positions(state.settled()) for state in states.parts(version_ids)]
+    positions: U64 = np.unique(np.concatenate([np.empty(0, np.uint64), *live]))
+    if executor is None:
+        return _named_at(lambda: nullcontext(log), positions)
+    starts = range(0, len(positions), _POSITIONS_OF_A_PART)
+    parts = ((positions[start : start + _POSITIONS_OF_A_PART],) for start in starts)
+    return set[str]().union(*run_ahead(executor, partial(_named_at, same_log(log)), parts))
+
+
+def _named_at(open_log: OpenLog, positions: U64) -> set[str]:
+    """Return the blobs that the frames recorded at some positions name."""
+    found: set[str] = set()
+    with open_log() as log:
+        for at in range(0, len(positions), _POSITIONS_AT_ONCE):
+            events = events_at(log, positions[at : at + _POSITIONS_AT_ONCE].tolist())
+            found |= digests_named([event for _, event in events])
+    return found

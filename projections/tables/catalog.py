@@ -1,0 +1,341 @@
+"""The catalog of a moment: folded from lifecycle events, frames looked at only where they changed something since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ...engine.events import domain as e
+from ...engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
+from ...engine.log.prefix import LogPrefix
+from ..columns import INT64, from_json, text_key
+from ..pages import Page
+from ..projection import FoldedProjection, Store
+from ..tracking import Track, Tracking
+
+
+def fold_catalog(log: LogPrefix, store: Store, catalog: Catalog, now: Iterable[VersionRow]) -> None:
+    """Fill the tables of a catalog, level with the end of a prefix.
+
+    A log may have a million small batches. Those of frames only tell when a version was last updated, and where that
+    was before the moment, the catalog of now knows it.
+
+    Parameters
+    ----------
+    log : LogPrefix
+        The log up to the moment.
+    store : Store
+        Where the tables are made.
+    catalog : Catalog
+        The catalog.
+    now : iterable of VersionRow
+        All versions in the catalog of now, removed ones included.
+    """
+    headers = log.headers(schema=EVENTS_SCHEMA, topics=CATALOG_TOPICS)
+    changes = catalog.fold(Page(log, list(headers)))
+    _add_last_updates(log, changes, now)
+    tracking, head = Tracking(log), log.head()
+    with store.write() as connection:
+        tracking.reset(connection, catalog)
+        catalog.write(connection, changes)
+        tracking.write(connection, catalog, Track(head.position, head.digest))
+
+
+def _add_last_updates(log: LogPrefix, changes: CatalogChanges, now: Iterable[VersionRow]) -> None:
+    for row in now:
+        if row.created_position > log.position or row.created_position == row.updated_position:
+            continue
+        if row.updated_position <= log.position:
+            changes.last[row.version_id] = row.updated_at, row.updated_position
+            continue
+        last = log.last_batch(row.version_id, lte=log.position, schema=FRAMES_SCHEMA)
+        if last is not None:
+            changes.last[row.version_id] = last.recorded_at, last.last_position
+
+
+DRAFT, PUBLISHED, REMOVED = "draft", "published", "removed"
+
+
+class DatasetRow(msgspec.Struct, frozen=True):
+    """One dataset; times are UTC microseconds since 1970."""
+
+    dataset_id: str
+    name: str
+    project: str
+    description: str
+    tags: list[str]
+    created_at: int
+    created_position: int
+
+
+class VersionRow(msgspec.Struct, frozen=True):
+    """One version; times are UTC microseconds since 1970."""
+
+    version_id: str
+    dataset_id: str
+    name: str
+    parent_id: str | None
+    depth: int
+    description: str
+    tags: list[str]
+    metadata: dict[str, Any]
+    state: str
+    created_at: int
+    created_position: int
+    updated_at: int
+    updated_position: int
+    published_position: int | None
+    fingerprint: str | None
+
+
+_EVENTS = (
+    e.DatasetCreated,
+    e.DatasetRenamed,
+    e.DatasetDescribed,
+    e.DatasetTagged,
+    e.VersionCreated,
+    e.VersionRenamed,
+    e.VersionDescribed,
+    e.VersionTagged,
+    e.VersionMetadataSet,
+    e.VersionPublished,
+    e.VersionRemoved,
+)
+
+CATALOG_TOPICS = frozenset(event.__name__ for event in _EVENTS)
+"""Topics of the lifecycle events that the catalog is folded from."""
+
+
+class CatalogChanges(msgspec.Struct):
+    """What some stretch of the log does to the catalog.
+
+    Attributes
+    ----------
+    events : list of (Event, int, int)
+        Lifecycle events, each with its time and position.
+    last : dict of str to (int, int)
+        Time and position of the last frame event of each version.
+    """
+
+    events: list[tuple[e.Event, int, int]]
+    last: dict[str, tuple[int, int]]
+
+
+class Catalog(FoldedProjection[CatalogChanges]):
+    """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
+
+    name: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 2
+
+    def define_tables(self) -> None:
+        """Define the tables."""
+        self.dataset = self.table(
+            "dataset",
+            sa.Column("dataset_id", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("name_key", sa.LargeBinary, nullable=False),
+            sa.Column("project", sa.Text, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("tags", sa.Text, nullable=False),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("created_position", INT64, nullable=False),
+            sa.UniqueConstraint("name_key", "created_position"),
+        )
+        self.version = self.table(
+            "version",
+            sa.Column("version_id", sa.Text, primary_key=True),
+            sa.Column("dataset_id", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("name_key", sa.LargeBinary, nullable=False),
+            sa.Column("parent_id", sa.Text),
+            sa.Column("depth", sa.Integer, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("tags", sa.Text, nullable=False),
+            sa.Column("metadata", sa.Text, nullable=False),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("created_position", INT64, nullable=False),
+            sa.Column("updated_at", INT64, nullable=False),
+            sa.Column("updated_position", INT64, nullable=False),
+            sa.Column("published_position", INT64),
+            sa.Column("fingerprint", sa.Text),
+            # Each begins an index; as named indexes they would keep their names when a rebuilt table replaces the live one.
+            sa.UniqueConstraint("dataset_id", "name_key", "created_position"),
+            sa.UniqueConstraint("dataset_id", "state", "depth", "created_position"),
+            sa.UniqueConstraint("dataset_id", "state", "published_position"),
+        )
+
+    def fold(self, page: Page) -> CatalogChanges:
+        """Fold batches: lifecycle events one by one, of frame batches only the time of the last."""
+        events: list[tuple[e.Event, int, int]] = [
+            (event, header.recorded_at, position) for header, position, event in page.lifecycle(*_EVENTS)
+        ]
+        last = {
+            header.stream_id: (header.recorded_at, header.last_position) for header in page.frame_batches()
+        }
+        return CatalogChanges(events, last)
+
+    def merge(self, earlier: CatalogChanges, later: CatalogChanges) -> CatalogChanges:
+        """Put the changes of two adjoining stretches together."""
+        return CatalogChanges(earlier.events + later.events, earlier.last | later.last)
+
+    def write(self, connection: sa.Connection, folded: CatalogChanges) -> None:
+        """Apply changes to the tables."""
+        for event, at, position in folded.events:
+            self._apply_event(connection, event, at, position)
+        for version_id, (at, position) in folded.last.items():
+            self._change(connection, version_id, updated_at=at, updated_position=position)
+
+    def _apply_event(self, connection: sa.Connection, event: e.Event, at: int, position: int) -> None:
+        match event:
+            case e.DatasetCreated():
+                self._create_dataset(connection, event, at, position)
+            case e.VersionCreated():
+                self._create_version(connection, event, at, position)
+            case e.VersionPublished():
+                values = {"published_position": position, "fingerprint": event.fingerprint}
+                self._change(connection, event.originator_id, state=PUBLISHED, **values)
+            case e.VersionRemoved():
+                self._change(connection, event.originator_id, state=REMOVED)
+            case e.DatasetRenamed() | e.DatasetDescribed() | e.DatasetTagged():
+                self._change_dataset(connection, event.originator_id, **_columns(event))
+            case e.VersionRenamed() | e.VersionDescribed() | e.VersionTagged() | e.VersionMetadataSet():
+                self._change(connection, event.originator_id, **_columns(event))
+            case _:
+                pass
+
+    def _change_dataset(self, connection: sa.Connection, dataset_id: str, **values: Any) -> None:
+        update = sa.update(self.dataset).where(self.dataset.c.dataset_id == dataset_id)
+        connection.execute(update.values(**values))
+
+    def _change(self, connection: sa.Connection, version_id: str, **values: Any) -> None:
+        update = sa.update(self.version).where(self.version.c.version_id == version_id)
+        connection.execute(update.values(**values))
+
+    def _create_dataset(
+        self, connection: sa.Connection, event: e.DatasetCreated, at: int, position: int
+    ) -> None:
+        values = {
+            "dataset_id": event.originator_id,
+            "name": event.name,
+            "name_key": text_key(event.name),
+            "project": event.project,
+            "description": event.description,
+            "tags": _json(event.tags),
+            "created_at": at,
+            "created_position": position,
+        }
+        _insert_once(connection, self.dataset, values)
+
+    def _create_version(
+        self, connection: sa.Connection, event: e.VersionCreated, at: int, position: int
+    ) -> None:
+        # Who reads these rows goes from parent to parent: an unknown one is left to those who read the log.
+        query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
+        above = connection.execute(query).scalar_one_or_none() if event.parent_id else None
+        values = {
+            "version_id": event.originator_id,
+            "dataset_id": event.dataset_id,
+            "name": event.name,
+            "name_key": text_key(event.name),
+            "parent_id": None if above is None else event.parent_id,
+            "depth": 0 if above is None else above + 1,
+            "description": event.description,
+            "tags": _json([]),
+            "metadata": _json(event.metadata),
+            "state": DRAFT,
+            "created_at": at,
+            "created_position": position,
+            "updated_at": at,
+            "updated_position": position,
+        }
+        _insert_once(connection, self.version, values)
+
+    def datasets(
+        self, connection: sa.Connection, *, dataset_id: str | None = None, name: str | None = None
+    ) -> list[DatasetRow]:
+        """Return datasets, oldest created first."""
+        column = self.dataset.c
+        query = sa.select(*(column[each] for each in DatasetRow.__struct_fields__))
+        query = query.order_by(column.created_position)
+        if dataset_id is not None:
+            query = query.where(column.dataset_id == dataset_id)
+        if name is not None:
+            query = query.where(column.name_key == text_key(name), column.name == name)
+        return [_dataset_row(row) for row in connection.execute(query)]
+
+    def versions(
+        self,
+        connection: sa.Connection,
+        *,
+        dataset_id: str | None = None,
+        version_id: str | None = None,
+        parent_id: str | None = None,
+        name: str | None = None,
+        state: str | None = None,
+        removed: bool = False,
+    ) -> list[VersionRow]:
+        """Return versions, newest created first; removed ones only when asked for."""
+        column = self.version.c
+        query = self._versions.order_by(column.created_position.desc())
+        wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
+        keys = {"name_key": None if name is None else text_key(name), "name": name, "state": state}
+        for key, value in (wanted | keys).items():
+            if value is not None:
+                query = query.where(column[key] == value)
+        if not removed:
+            query = query.where(column.state != REMOVED)
+        return [_version_row(row) for row in connection.execute(query)]
+
+    def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:
+        """Return the draft of a dataset farthest from the root, the newest of several; else the version published last."""
+        column = self.version.c
+        for state, order in (
+            (DRAFT, (column.depth.desc(), column.created_position.desc())),
+            (PUBLISHED, (column.published_position.desc(),)),
+        ):
+            of_state = self._versions.where(column.dataset_id == dataset_id, column.state == state)
+            row = connection.execute(of_state.order_by(*order).limit(1)).one_or_none()
+            if row is not None:
+                return _version_row(row)
+        return None
+
+    @property
+    def _versions(self) -> sa.Select[Any]:
+        return sa.select(*(self.version.c[each] for each in VersionRow.__struct_fields__))
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
+    """Insert a row unless its key is there: in a stranger's log something may be created twice."""
+    (key,) = table.primary_key
+    new = sa.select(*(sa.literal(value, table.c[name].type) for name, value in values.items()))
+    new = new.where(~sa.exists().where(key == values[key.name]))
+    connection.execute(table.insert().from_select(list(values), new))
+
+
+def _columns(event: e.Event) -> dict[str, Any]:
+    """Return what an event says, as columns of the same names."""
+    values = msgspec.structs.asdict(event)
+    del values["originator_id"], values["originator_version"]
+    columns = {name: value if isinstance(value, str) else _json(value) for name, value in values.items()}
+    return columns | {"name_key": text_key(values["name"])} if "name" in values else columns
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _dataset_row(row: Any) -> DatasetRow:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["tags"] = from_json(values["tags"], list[str])
+    return DatasetRow(**values)
+
+
+def _version_row(row: Any) -> VersionRow:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values["tags"] = from_json(values["tags"], list[str])
+    values["metadata"] = from_json(values["metadata"], dict[str, Any])
+    return VersionRow(**values)

@@ -1,0 +1,208 @@
+"""Counts of frames: what statistics keep of each, decoded and counted a block at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
+
+import msgspec
+import numpy as np
+
+from ...engine.decoding import UNDECODABLE, Position, guarded
+from ...engine.errors import UnreadableError
+from ...engine.log.batch import Block
+from ...engine.log.contract import Log
+from ...engine.log.decoding import collector_paused
+from ...engine.log.frame_batch import events_at
+
+TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
+    "total",
+    "annotated",
+    "label",
+    "content_type",
+    "source",
+    "source_bytes",
+    "unreadable",
+)
+_UNKNOWN_TYPE = "unknown"
+_ARRAY, _ARRAY_OF_ONE = b"\xdd", b"\x91"
+_DECODED_AT_ONCE = 128
+_DECODED_BYTES = 1024 * 1024
+
+Counts = Counter[tuple[str, str]]
+"""Counts by kind and name."""
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    label: list[str] = []
+
+
+class _Source(msgspec.Struct, gc=False):
+    id: str = "default"
+    content_type: str = _UNKNOWN_TYPE
+    size: int = 0
+
+
+class _Frame(msgspec.Struct, gc=False):
+    rois: list[_Annotation] = []
+    sources: list[_Source] = []
+
+
+class _Change(msgspec.Struct, array_like=True, gc=False):
+    """Of an event of a frame batch just what is counted."""
+
+    frame: _Frame | None
+    id: str | None = None
+    previous: Position = 0
+
+
+_decode = guarded(msgspec.msgpack.Decoder(list[_Change]).decode)
+_frame = attrgetter("frame")
+_previous = attrgetter("previous")
+_labels = attrgetter("label")
+_rois = attrgetter("rois")
+_sources = attrgetter("sources")
+_content_type = attrgetter("content_type")
+_source_id = attrgetter("id")
+_size = attrgetter("size")
+
+
+class Tally(msgspec.Struct):
+    """Counts of some frames, kind by kind; `unreadable` counts the events by position of which nothing can be told."""
+
+    frames: int = 0
+    annotated: int = 0
+    labels: Counter[str] = msgspec.field(default_factory=Counter[str])
+    content_types: Counter[str] = msgspec.field(default_factory=Counter[str])
+    sources: Counter[str] = msgspec.field(default_factory=Counter[str])
+    source_bytes: Counter[str] = msgspec.field(default_factory=Counter[str])
+    unreadable: Counter[str] = msgspec.field(default_factory=Counter[str])
+
+    def add_block(self, block: Block, position: int) -> list[int]:
+        """Count the frames of a block whose first event is at `position`; returns the positions they replace."""
+        positions = range(position, position + block.count)
+        try:
+            changes = self._add(block.as_array())
+        except UNDECODABLE:
+            changes = self._add_each(block.events(), positions)
+        if max(map(_previous, changes), default=0) < position:
+            return list(filter(None, map(_previous, changes)))
+        later = [at for at, change in zip(positions, changes, strict=False) if change.previous >= at]
+        self.unreadable.update(map(str, later))
+        return [
+            change.previous
+            for at, change in zip(positions, changes, strict=False)
+            if 0 < change.previous < at
+        ]
+
+    def add_events(self, events: Sequence[bytes], positions: Sequence[int]) -> None:
+        """Count the frames of some encoded events."""
+        try:
+            self._add(_ARRAY + len(events).to_bytes(4, "big") + b"".join(events))
+        except UNDECODABLE:
+            self._add_each(events, positions)
+
+    def _add(self, array: bytes) -> list[_Change]:
+        with collector_paused():
+            changes = _decode(array)
+            self._count([frame for frame in map(_frame, changes) if frame is not None])
+            return changes
+
+    def _add_each(self, events: Sequence[bytes], positions: Sequence[int]) -> list[_Change]:
+        """Count the events that can be read; an event that replaces an unreadable one takes that off again."""
+        changes: list[_Change] = []
+        for position, event in zip(positions, events, strict=True):
+            try:
+                changes += self._add(_ARRAY_OF_ONE + event)
+            except UNDECODABLE:
+                self.unreadable[str(position)] += 1
+                changes.append(_Change(None))
+        return changes
+
+    def _count(self, frames: Sequence[_Frame]) -> None:
+        rois = list(map(_rois, frames))
+        sources = list(chain.from_iterable(map(_sources, frames)))
+        self.frames += len(frames)
+        self.annotated += sum(map(bool, rois))
+        self.labels.update(chain.from_iterable(map(_labels, chain.from_iterable(rois))))
+        self.content_types.update(map(_content_type, sources))
+        self.sources.update(map(_source_id, sources))
+        if any(map(_size, sources)):
+            for source in sources:
+                self.source_bytes[source.id] += source.size
+
+    def counts(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """Yield every count with its kind and name."""
+        yield (TOTAL, ""), self.frames
+        yield (ANNOTATED, ""), self.annotated
+        named = {
+            LABEL: self.labels,
+            CONTENT_TYPE: self.content_types,
+            SOURCE: self.sources,
+            SOURCE_BYTES: self.source_bytes,
+            UNREADABLE: self.unreadable,
+        }
+        for kind, counter in named.items():
+            for name, count in counter.items():
+                yield (kind, name), count
+
+
+def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, Tally]:
+    """Count the frames recorded at some positions for each of several owners, in one pass over the log."""
+    owners = list(positions)
+    wanted = np.concatenate([np.array(positions[owner], np.int64) for owner in owners])
+    of_owner = np.repeat(np.arange(len(owners)), [len(positions[owner]) for owner in owners])
+    order = np.argsort(wanted, kind="stable")
+    asked = zip(wanted[order].tolist(), of_owner[order].tolist(), strict=True)
+    tallies = {owner: Tally() for owner in owners}
+    waiting = {owner: _Waiting() for owner in owners}
+    for number, (position, event) in _each(events_at(log, wanted.tolist()), asked):
+        waiting[owners[number]].take(position, event, tallies[owners[number]])
+    for owner, events in waiting.items():
+        events.hand_over(tallies[owner])
+    return tallies
+
+
+def _each(
+    events: Iterable[tuple[int, bytes]], asked: Iterable[tuple[int, int]]
+) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    """Yield ``(owner, event)``: an event comes once, though several may have asked for it."""
+    found = iter(events)
+    event = (0, b"")
+    for position, owner in asked:
+        if position != event[0]:
+            event = next(found)
+        yield owner, event
+
+
+class _Waiting(msgspec.Struct):
+    """Events of one owner that are counted together."""
+
+    events: list[bytes] = []
+    positions: list[int] = []
+    size: int = 0
+
+    def take(self, position: int, event: bytes, tally: Tally) -> None:
+        self.positions.append(position)
+        self.events.append(event)
+        self.size += len(event)
+        if len(self.events) >= _DECODED_AT_ONCE or self.size >= _DECODED_BYTES:
+            self.hand_over(tally)
+
+    def hand_over(self, tally: Tally) -> None:
+        if self.events:
+            tally.add_events(self.events, self.positions)
+        self.events, self.positions, self.size = [], [], 0
+
+
+def require_readable(counts: Counts, version_id: str) -> Counts:
+    """Return counts that are complete; `IntegrityError` where an event of the version cannot be read."""
+    positions = [int(name) for (kind, name), count in counts.items() if kind == UNREADABLE and count]
+    if positions:
+        message = (
+            f"version {version_id} cannot be counted: the frame event at position {min(positions)} is damaged"
+        )
+        raise UnreadableError(message, position=min(positions))
+    return counts

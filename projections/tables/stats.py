@@ -1,0 +1,218 @@
+"""Statistics of every version: frames, annotated frames, labels, content types, sources and their bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ...engine.errors import UnreadableError
+from ...engine.events.domain import VersionCreated
+from ..columns import BadValueError, text_key
+from ..pages import Page
+from ..projection import FoldedProjection
+from .frame_counts import (
+    ANNOTATED,
+    CONTENT_TYPE,
+    LABEL,
+    SOURCE,
+    SOURCE_BYTES,
+    TOTAL,
+    UNREADABLE,
+    Counts,
+    Tally,
+    require_readable,
+    tally_at,
+)
+
+__all__ = ["ANNOTATED", "CONTENT_TYPE", "LABEL", "SOURCE", "SOURCE_BYTES", "TOTAL", "Counts", "Stats"]
+
+_KEYS_AT_ONCE = 500
+"""A statement takes only so many parameters, and a page of frames may have a label each."""
+
+
+class StatsChanges(msgspec.Struct):
+    """What some stretch of the log does to the counts.
+
+    Attributes
+    ----------
+    counts : dict of str to Counts
+        What is added to the counts of each version; less than 0 for what is taken off.
+    children : list of (str, str)
+        Versions created with the parents whose counts they start with, in order. A parent is published before, so that
+        all its changes come before its children.
+    """
+
+    counts: dict[str, Counts]
+    children: list[tuple[str, str]]
+
+
+class _Whole(sa.TypeDecorator[int]):
+    """A whole number of any size: two sizes of 63 bits are together more than a database's integer holds."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the number as it is stored."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
+        """Return the number that is stored."""
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError as error:
+            raise BadValueError(f"a column of whole numbers holds {value[:40]!r}") from error
+
+
+class Stats(FoldedProjection[StatsChanges]):
+    """Counts of each version, its inherited frames included; a child starts with its parent's."""
+
+    name: ClassVar[str] = "stats"
+    code_version: ClassVar[int] = 3
+
+    def define_tables(self) -> None:
+        """Define the table."""
+        self.counts = self.table(
+            "count",
+            sa.Column("version_id", sa.Text, primary_key=True),
+            sa.Column("key", sa.LargeBinary, primary_key=True),
+            sa.Column("kind", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("count", _Whole, nullable=False),
+        )
+        key = self.counts.primary_key.columns
+        self._delete = sa.delete(self.counts).where(*(column == sa.bindparam(column.name) for column in key))
+
+    def fold(self, page: Page) -> StatsChanges:
+        """Fold batches: after-images are added to the counts, the before-images they replace taken off."""
+        tallies: dict[str, Tally] = {}
+        replaced: dict[str, list[int]] = {}
+        for header in page.frame_batches():
+            tally = tallies.setdefault(header.stream_id, Tally())
+            previous = replaced.setdefault(header.stream_id, [])
+            try:
+                for position, block in page.blocks(header):
+                    previous += tally.add_block(block, position)
+            except UnreadableError:
+                # This version alone has no statistics.
+                tally.unreadable[str(header.first_position)] += 1
+        counts = {version_id: Counter(dict(tally.counts())) for version_id, tally in tallies.items()}
+        replaced = {version_id: positions for version_id, positions in replaced.items() if positions}
+        if replaced:
+            for version_id, tally in self._replaced(replaced).items():
+                counts[version_id].subtract(dict(tally.counts()))
+        return StatsChanges(counts, _children(page))
+
+    def _replaced(self, positions: dict[str, list[int]]) -> dict[str, Tally]:
+        try:
+            return tally_at(self.log, positions)
+        except UnreadableError as error:
+            if len(positions) == 1:
+                # It is taken off: less than none is found, too.
+                (version_id,) = positions
+                return {version_id: Tally(unreadable=Counter({str(error.position or 0): -1}))}
+        return {
+            one: tally
+            for version_id in positions
+            for one, tally in self._replaced({version_id: positions[version_id]}).items()
+        }
+
+    def merge(self, earlier: StatsChanges, later: StatsChanges) -> StatsChanges:
+        """Put the changes of two adjoining stretches together."""
+        counts = earlier.counts
+        for version_id, changes in later.counts.items():
+            counts.setdefault(version_id, Counter()).update(changes)
+        return StatsChanges(counts, earlier.children + later.children)
+
+    def write(self, connection: sa.Connection, folded: StatsChanges) -> None:
+        """Add changes to the table."""
+        pending = dict(folded.counts)
+        for child, parent in folded.children:
+            if parent in pending:
+                self._write(connection, parent, pending.pop(parent))
+            self._inherit(connection, child, parent)
+        for version_id, counts in pending.items():
+            self._write(connection, version_id, counts)
+
+    def _inherit(self, connection: sa.Connection, child: str, parent: str) -> None:
+        # A stranger's log may create a version twice, or as its own parent.
+        column, known = self.counts.c, self.counts.alias()
+        inherited = sa.select(sa.literal(child), column.key, column.kind, column.name, column.count).where(
+            column.version_id == parent, ~sa.exists().where(known.c.version_id == child)
+        )
+        connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
+
+    def _write(self, connection: sa.Connection, version_id: str, counts: Counts) -> None:
+        changed = sorted(key for key, count in counts.items() if count)
+        for at in range(0, len(changed), _KEYS_AT_ONCE):
+            some = {key: counts[key] for key in changed[at : at + _KEYS_AT_ONCE]}
+            self._add(connection, version_id, some)
+
+    def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
+        """Add to some of a version's counts; none is kept that is 0."""
+        column = self.counts.c
+        keys = {names: text_key(*names) for names in changes}
+        known = self._read(connection, version_id, column.key.in_(list(keys.values())))
+        rows = [
+            {
+                "version_id": version_id,
+                "key": keys[kind, name],
+                "kind": kind,
+                "name": name,
+                "count": known[kind, name] + change,
+            }
+            for (kind, name), change in changes.items()
+        ]
+        if known:
+            connection.execute(self._delete, rows)
+        rows = [row for row in rows if row["count"]]
+        if rows:
+            connection.execute(sa.insert(self.counts), rows)
+
+    def _read(self, connection: sa.Connection, version_id: str, *which: sa.ColumnElement[bool]) -> Counts:
+        column = self.counts.c
+        query = sa.select(column.kind, column.name, column.count).where(
+            column.version_id == version_id, *which
+        )
+        return Counter({(row.kind, row.name): row.count for row in connection.execute(query)})
+
+    def totals(self, connection: sa.Connection) -> dict[str, int]:
+        """Return the number of frames of each version that holds any."""
+        column = self.counts.c
+        query = sa.select(column.version_id, column.count).where(column.kind == TOTAL)
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+    def version_counts(self, connection: sa.Connection, version_id: str) -> Counts:
+        """Return the counts of one version; `IntegrityError` where they cannot be told."""
+        return require_readable(self.all_counts(connection, version_id), version_id)
+
+    def unreadable(self, connection: sa.Connection) -> list[str]:
+        """Say of each version that cannot be counted why."""
+        column = self.counts.c
+        query = (
+            sa.select(column.version_id)
+            .where(column.kind == UNREADABLE)
+            .distinct()
+            .order_by(column.version_id)
+        )
+        problems: list[str] = []
+        for version_id in connection.execute(query).scalars().all():
+            try:
+                self.version_counts(connection, version_id)
+            except UnreadableError as error:
+                problems.append(str(error))
+        return problems
+
+    def all_counts(self, connection: sa.Connection, version_id: str) -> Counts:
+        """Return the counts of one version, of unreadable events too."""
+        return self._read(connection, version_id)
+
+
+def _children(page: Page) -> list[tuple[str, str]]:
+    created = (event for _, _, event in page.lifecycle(VersionCreated))
+    return [(event.originator_id, event.parent_id) for event in created if event.parent_id]

@@ -1,0 +1,231 @@
+"""The documents of execution stores as they are now: the tables, and in memory what came since they were written.
+
+A write is one append; the tables follow when they are listed, or when much has come since. Single documents are read
+from both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...engine import forks
+from ...engine.events.base import Event
+from ...engine.log.batch import AppendHeader
+from ...engine.log.contract import Log
+from ...engine.log.prefix import LogPrefix
+from ...engine.stores.names import StoreId, key_id
+from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
+from ..pages import read_pages
+from ..projection import Store
+from ..runner import Runner
+from ..statements import DirectQuery
+from .stores import Stores, fold_prefix
+
+_MOST_EVENTS = 20_000
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+_NEAR_EVENTS = 2_000
+"""So many events of others are folded in memory; more go into the tables at once."""
+
+
+class StoreReader:
+    """The documents of all execution stores of one engine.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    runner : Runner
+        Keeps the tables level.
+    stores : Stores
+        The tables.
+    """
+
+    def __init__(self, log: Log, runner: Runner, stores: Stores) -> None:
+        self._log = log
+        self._runner = runner
+        self._database: Store = runner.store
+        self.tables = stores
+        forks.renewed(self._renew)
+        column = stores.document.c
+        self._one = DirectQuery(
+            sa.select(*(column[name] for name in Document.__struct_fields__)).where(
+                column.store == sa.bindparam("in_store"), column.id == sa.bindparam("with_id")
+            ),
+            ("in_store", "with_id"),
+        )
+
+    def _renew(self) -> None:
+        # A listing catches up, which may come upon a reader of the same thread.
+        self._lock = threading.RLock()
+        self._position = -1
+        self._start()
+
+    def _start(self) -> None:
+        """Forget what is in memory: the tables hold it."""
+        self._tail = StoreChanges()
+        self._versions: dict[str, int] = {}
+        self._events = self._bytes = 0
+
+    def _sync(self) -> None:
+        """Take over what was recorded since; microseconds when that is nothing."""
+        position = self._log.head().position
+        news = position - self._position
+        if news == 0 and not self._is_full():
+            return
+        if self._position < 0 or not 0 < news <= _NEAR_EVENTS or self._is_full():
+            self._catch_up()
+            return
+        for page in read_pages(self._log, self._position, position):
+            self._tail.follow(self.tables.fold(page))
+            for header in page:
+                self._versions[header.stream_id] = header.last_version
+            self._position = page[-1].last_position
+            self._events += sum(header.count for header in page)
+
+    def _is_full(self) -> bool:
+        return self._events > _MOST_EVENTS or self._bytes > _MOST_BYTES
+
+    def _catch_up(self) -> None:
+        self._runner.catch_up(self.tables)
+        position = self._runner.position(self.tables)
+        if position != self._position or self._events:
+            self._position = position
+            self._start()
+
+    def level(self, streams: Sequence[str]) -> dict[str, int]:
+        """Take over what was recorded; return the version up to which each stream is known then."""
+        with self._lock:
+            while True:
+                # Versions are read first: what comes after makes an append conflict, and never goes unseen.
+                read = {
+                    stream: self._log.stream_version(stream) or 0
+                    for stream in streams
+                    if stream not in self._versions
+                }
+                self._sync()
+                self._versions = read | self._versions
+                if all(stream in self._versions for stream in streams):
+                    return {stream: self._versions[stream] for stream in streams}
+
+    def forget(self, stream: str) -> None:
+        """Forget the version of a stream, which has proved wrong."""
+        with self._lock:
+            self._versions.pop(stream, None)
+
+    def recorded(self, events: Sequence[Event], header: AppendHeader) -> int:
+        """Take over what was appended; return the time at which it was recorded."""
+        head = self._log.head()
+        last = header.last_position
+        recorded_at = (head if head.position == last else self._log.batch_at(last)).recorded_at
+        with self._lock:
+            if self._position == header.first_position - 1:
+                for position, event in enumerate(events, header.first_position):
+                    self._tail.add(event, position, recorded_at)
+                    self._bytes += len(getattr(event, "value", b""))
+                    if event.originator_id in self._versions:
+                        self._versions[event.originator_id] += 1
+                self._position = last
+                self._events += len(events)
+        return recorded_at
+
+    def get(self, store: StoreId, key: str) -> Document | None:
+        """Return a document, an expired one too."""
+        with self._lock:
+            self._sync()
+            return self._get(store, key)
+
+    def _get(self, store: StoreId, key: str) -> Document | None:
+        change = self._tail.stores.get(store.digest)
+        made: Change = None
+        if change is not None:
+            made = change.keys.get(key)
+            if change.is_emptied or (key in change.keys and not isinstance(made, Patch)):
+                return made if isinstance(made, Document) else None
+        with self._database.read() as connection:
+            row = self._one.row(connection, (store.digest, key_id(key)))
+        found = None if row is None else Document(*row)
+        return found.patched(made) if found is not None and isinstance(made, Patch) else found
+
+    def find(self, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
+        """Return those of some documents that are there, expired ones too."""
+        with self._lock:
+            wanted = list(keys)
+            if len(wanted) == 1:
+                one = self._get(store, wanted[0])
+                return {} if one is None else {wanted[0]: one}
+            changes = self._tail.of(store)
+            found: dict[str, Document] = {}
+            if not changes.is_emptied:
+                asked = [key for key in wanted if not isinstance(changes.keys.get(key), Document)]
+                with self._database.read() as connection:
+                    found = self.tables.find(connection, store, asked)
+            if changes.keys:
+                for key in wanted:
+                    _overlay(found, key, changes.keys)
+            return found
+
+    def keys(self, store: StoreId) -> list[Key]:
+        """Return all keys of a store, expired ones and the store's own too."""
+        # What others recorded meanwhile is seen here: an append to the version of before will conflict.
+        with self.listing() as connection:
+            return self.tables.keys(connection, store)
+
+    @contextmanager
+    def listing(self) -> Generator[sa.Connection, None, None]:
+        """Give a connection to the tables, level with the log."""
+        with self._lock:
+            self._catch_up()
+        with self._database.read() as connection:
+            yield connection
+
+
+def _overlay(found: dict[str, Document], key: str, changes: dict[str, Any]) -> None:
+    """Put what came since over what the tables hold of a key."""
+    if key not in changes:
+        return
+    made: Change = changes[key]
+    if isinstance(made, Document):
+        found[key] = made
+    elif isinstance(made, Patch):
+        if key in found:
+            found[key] = found[key].patched(made)
+    else:
+        found.pop(key, None)
+
+
+class PastStores:
+    """The documents over a prefix of a log, folded when one is first asked for.
+
+    Parameters
+    ----------
+    log : LogPrefix
+        The log up to the moment.
+    runner : Runner
+        Of the database in which they are folded.
+    """
+
+    def __init__(self, log: LogPrefix, runner: Runner) -> None:
+        self._log = log
+        self._runner = runner
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        self._reader: StoreReader | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def reader(self) -> StoreReader:
+        """What reads the documents."""
+        with self._lock:
+            if self._reader is None:
+                stores = Stores(self._log)
+                fold_prefix(self._log, self._runner.store, stores)
+                self._reader = StoreReader(self._log, self._runner, stores)
+            return self._reader

@@ -1,0 +1,317 @@
+"""The documents of execution stores, a row each, found by store and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ...engine.decoding import UNDECODABLE, guarded
+from ...engine.errors import UnreadableError
+from ...engine.events.stores import STORE_EVENTS, STORE_TOPICS, StoreEvent
+from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ...engine.log.event_batch import unpack_states
+from ...engine.log.prefix import LogPrefix
+from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
+from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
+from ..columns import INT64, BadValueError, Bytes
+from ..pages import Page, cut_pages, readable_event
+from ..projection import FoldedProjection, Store
+from ..statements import BulkInsert
+from ..tracking import Track, Tracking
+
+_ROWS_AT_ONCE = 500
+
+Item = TypeVar("Item")
+
+
+class Stores(FoldedProjection[StoreChanges]):
+    """A table of documents, and one of all stores that ever were."""
+
+    name: ClassVar[str] = "stores"
+    code_version: ClassVar[int] = 1
+
+    def define_tables(self) -> None:
+        """Define the tables."""
+        self.store = self.table(
+            "store",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("context", Bytes(ID_SIZE), nullable=False),
+            sa.Column("collection", sa.Text, nullable=False),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("dataset_id", sa.Text),
+            sa.UniqueConstraint("context", "store"),
+        )
+        self.document = self.table(
+            "document",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("id", Bytes, primary_key=True),
+            sa.Column("long_key", sa.Text),
+            sa.Column("value", Bytes, nullable=False),
+            sa.Column("created_at", INT64, nullable=False),
+            sa.Column("updated_at", INT64, nullable=False),
+            sa.Column("expires_at", INT64),
+            sa.Column("policy", sa.Text, nullable=False),
+            sa.Column("position", INT64, nullable=False),
+            # A row lies where it is found; only large values are apart.
+            sqlite_with_rowid=False,
+        )
+        self.expiring = self.table(
+            "expiring",
+            sa.Column("store", Bytes(ID_SIZE), primary_key=True),
+            sa.Column("id", Bytes, primary_key=True),
+            sa.Column("expires_at", INT64, nullable=False),
+            sqlite_with_rowid=False,
+        )
+        self._insert = BulkInsert(self.document, replace=True), BulkInsert(self.expiring, replace=True)
+        self._delete = tuple(
+            sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
+        )
+        self._patch = (
+            sa.update(self.document)
+            .where(_which(self.document))
+            .values({name: sa.bindparam(f"to_{name}") for name in Patch.__struct_fields__})
+        )
+
+    def fold(self, page: Page) -> StoreChanges:
+        """Fold the events of stores; other batches are not looked at."""
+        changes = StoreChanges()
+        headers = [
+            header
+            for header in page
+            if header.schema == EVENTS_SCHEMA and not STORE_TOPICS.isdisjoint(header.topics)
+        ]
+        bodies = self.log.bodies([header.first_position for header in headers])
+        for header, body in zip(headers, bodies, strict=True):
+            for position, event in enumerate(_events(header, body), header.first_position):
+                if event is not None:
+                    changes.add(event, position, header.recorded_at)
+        return changes
+
+    def merge(self, earlier: StoreChanges, later: StoreChanges) -> StoreChanges:
+        """Put the changes of two adjoining stretches together."""
+        earlier.follow(later)
+        return earlier
+
+    def write(self, connection: sa.Connection, folded: StoreChanges) -> None:
+        """Apply changes to the tables."""
+        self._write_stores(connection, [change.store for change in folded.stores.values()])
+        for change in folded.stores.values():
+            self._write_documents(connection, change)
+
+    def _write_stores(self, connection: sa.Connection, stores: Sequence[StoreId]) -> None:
+        column = self.store.c.store
+        for part in _parts(stores):
+            known = set(
+                connection.execute(sa.select(column).where(column.in_([s.digest for s in part]))).scalars()
+            )
+            rows = [_store_row(store) for store in part if store.digest not in known]
+            if rows:
+                connection.execute(self.store.insert(), rows)
+
+    def _write_documents(self, connection: sa.Connection, change: StoreChange) -> None:
+        digest = change.store.digest
+        if change.is_emptied:
+            for table in (self.document, self.expiring):
+                connection.execute(sa.delete(table).where(table.c.store == digest))
+        # In the order of the tables, so that their pages are visited once.
+        made = sorted(
+            ((key_id(key), key, made) for key, made in change.keys.items() if made is not None),
+            key=itemgetter(0),
+        )
+        documents = [
+            (digest, at, key if short_key(at) is None else None, *msgspec.structs.astuple(document))
+            for at, key, document in made
+            if isinstance(document, Document)
+        ]
+        patches = [
+            {"in_store": digest, "with_id": at}
+            | {f"to_{name}": value for name, value in msgspec.structs.asdict(patch).items()}
+            for at, _, patch in made
+            if isinstance(patch, Patch)
+        ]
+        expiring = [(digest, at, one.expires_at) for at, _, one in made if one.expires_at is not None]
+        changed = [{"in_store": digest, "with_id": key_id(key)} for key in change.replaced]
+        gone = [
+            which
+            for which, key in zip(changed, change.replaced, strict=True)
+            if not isinstance(change.keys[key], Patch)
+        ]
+        for statement, values in (
+            (self._delete[0], gone),
+            (self._delete[1], changed),
+            (self._patch, patches),
+        ):
+            if values:
+                connection.execute(statement, values)
+        for insert, rows in zip(self._insert, (documents, expiring), strict=True):
+            if rows:
+                insert.execute(connection, rows)
+
+    def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
+        """Return those of some documents that are there, expired ones too."""
+        column = self.document.c
+        query = sa.select(column.id, *(column[name] for name in Document.__struct_fields__))
+        found: dict[str, Document] = {}
+        for part in _parts(keys):
+            asked = {key_id(key): key for key in part}
+            rows = connection.execute(query.where(column.store == store.digest, column.id.in_(list(asked))))
+            found |= {asked[bytes(row[0])]: Document(*tuple(row)[1:]) for row in rows}
+        return found
+
+    def keys(self, connection: sa.Connection, store: StoreId) -> list[Key]:
+        """Return all keys of a store, expired ones too, in one order in every database: events are recorded in it."""
+        column = self.document.c
+        query = sa.select(column.id, column.long_key, column.expires_at, column.policy, column.position)
+        rows = connection.execute(query.where(column.store == store.digest).order_by(column.id))
+        return [Key(_key(row[0], row[1]), *tuple(row)[2:]) for row in rows]
+
+    def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
+        """Return the keys of a store that are alive, its own too, oldest first."""
+        column = self.document.c
+        query = sa.select(column.created_at, column.id, column.long_key)
+        rows = connection.execute(query.where(column.store == store.digest, self._alive(now)))
+        # Sorted here: databases differ about the order of texts.
+        return [key for _, key in sorted((at, _key(stands_for, long)) for at, stands_for, long in rows)]
+
+    def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
+        """Return the number of documents of a store that are alive, its own too."""
+        there = sa.select(sa.func.count()).where(self.document.c.store == store.digest)
+        expiring = self.expiring.c
+        expired = sa.select(sa.func.count()).where(expiring.store == store.digest, expiring.expires_at <= now)
+        return connection.execute(there).scalar_one() - connection.execute(expired).scalar_one()
+
+    def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
+        """Return when the oldest document of a store that is alive was created; None when there is none."""
+        column = self.document.c
+        query = sa.select(sa.func.min(column.created_at))
+        return connection.execute(
+            query.where(column.store == store.digest, self._alive(now))
+        ).scalar_one_or_none()
+
+    def stores(
+        self,
+        connection: sa.Connection,
+        collection: str,
+        *,
+        dataset_id: str | None = None,
+        everywhere: bool = False,
+        name: str | None = None,
+        now: int | None = None,
+    ) -> list[StoreId]:
+        """Return stores, by name and dataset: those of a context, or of all of them.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only those of a name.
+        now : int, optional
+            Only those that exist at a time.
+        """
+        column = self.store.c
+        query = sa.select(column.collection, column.name, column.dataset_id)
+        if everywhere:
+            query = query.where(column.collection == collection)
+        else:
+            query = query.where(column.context == context_digest(collection, dataset_id))
+        if name is not None:
+            query = query.where(column.name == name)
+        if now is not None:
+            mine = self.document.c.store == column.store
+            query = query.where(sa.exists().where(mine, self._alive(now)))
+        return sorted(
+            (store_id(*row) for row in connection.execute(query)),
+            key=lambda store: (store.name, store.dataset_id or ""),
+        )
+
+    def names(self, connection: sa.Connection) -> dict[str, StoreId]:
+        """Return all stores that ever were, by stream."""
+        column = self.store.c
+        rows = connection.execute(sa.select(column.collection, column.name, column.dataset_id))
+        return {store.stream: store for store in (store_id(*row) for row in rows)}
+
+    def _alive(self, now: int) -> sa.ColumnElement[bool]:
+        expires_at = self.document.c.expires_at
+        return expires_at.is_(None) | (expires_at > now)
+
+
+def fold_prefix(log: LogPrefix, store: Store, stores: Stores) -> None:
+    """Fill the tables, level with the end of a prefix; what is of no store is not read."""
+    headers = log.headers(schema=EVENTS_SCHEMA, topics=STORE_TOPICS)
+    tracking, head = Tracking(log), log.head()
+    with store.write() as connection:
+        tracking.reset(connection, stores)
+        for page in cut_pages(log, headers):
+            stores.apply(connection, page)
+        tracking.write(connection, stores, Track(head.position, head.digest))
+
+
+def _which(table: sa.Table) -> sa.ColumnElement[bool]:
+    return (table.c.store == sa.bindparam("in_store")) & (table.c.id == sa.bindparam("with_id"))
+
+
+def _key(stands_for: bytes, long: str | None) -> str:
+    try:
+        return bytes(stands_for).decode() if long is None else long
+    except UnicodeDecodeError as error:
+        raise BadValueError(f"the key {bytes(stands_for)!r} is not UTF-8") from error
+
+
+def _store_row(store: StoreId) -> dict[str, Any]:
+    return {
+        "store": store.digest,
+        "context": context_digest(store.collection, store.dataset_id),
+        "collection": store.collection,
+        "name": store.name,
+        "dataset_id": store.dataset_id,
+    }
+
+
+def _fields_decoder(event: type[StoreEvent]) -> Callable[[Any], tuple[int, Any]]:
+    """Return what decodes the state of an event without its place in the stream, which the batch says."""
+    fields = [
+        (field.name, field.type, field.default)
+        if field.default is not msgspec.NODEFAULT
+        else (field.name, field.type)
+        for field in msgspec.structs.fields(event)
+        if field.name not in {"originator_id", "originator_version"}
+    ]
+    stored = msgspec.defstruct(
+        event.__name__, fields, kw_only=True, frozen=True, gc=False, forbid_unknown_fields=True
+    )
+    return guarded(msgspec.msgpack.Decoder(tuple[int, stored]).decode)
+
+
+_DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORE_EVENTS}
+
+
+def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
+    """Yield the events of a batch, or their fields alone, which is faster; None for what is of no store or unreadable."""
+    try:
+        states = unpack_states(header, body)
+    except UnreadableError:
+        return
+    for position, (topic, state) in enumerate(states, header.first_position):
+        if topic not in _DECODERS:
+            yield None
+            continue
+        newest, decode = _DECODERS[topic]
+        try:
+            schema, fields = decode(state)
+        except UNDECODABLE:
+            schema, fields = 0, None
+        if schema != newest:
+            # Of another schema, or unreadable: that concerns its store alone.
+            event = readable_event(header, topic, position, state)
+            fields = None if isinstance(event, UnreadableError) else event
+        yield fields
+
+
+def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, _ROWS_AT_ONCE)):
+        yield part

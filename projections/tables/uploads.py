@@ -1,0 +1,107 @@
+"""Which contents are at which destination, so that they are linked and not sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import ClassVar, TypeVar
+
+import sqlalchemy as sa
+
+from ...engine.events.domain import (
+    FilesUploaded,
+    SourcesCondemned,
+    SourcesDeleted,
+    SourcesRestored,
+    UploadedFile,
+)
+from ...engine.storage.urls import spellings
+from ..columns import INT64, text_key
+from ..pages import Page
+from ..projection import FoldedProjection
+from ..statements import BulkInsert
+
+_ROWS_AT_ONCE = 500
+
+Item = TypeVar("Item")
+
+Change = FilesUploaded | SourcesCondemned | SourcesRestored | SourcesDeleted
+
+
+class Uploads(FoldedProjection[list[Change]]):
+    """A table of the contents at each destination, each with the URI that it was given last.
+
+    What is condemned is not found, unless it stays after all.
+    """
+
+    name: ClassVar[str] = "uploads"
+    code_version: ClassVar[int] = 4
+
+    def define_tables(self) -> None:
+        """Define the table."""
+        self.upload = self.table(
+            "upload",
+            sa.Column("destination_key", sa.LargeBinary, primary_key=True),
+            sa.Column("digest", sa.Text, primary_key=True),
+            sa.Column("destination", sa.Text, nullable=False),
+            sa.Column("uri", sa.Text, nullable=False),
+            sa.Column("size", INT64, nullable=False),
+            sa.Column("condemned", sa.Boolean, nullable=False),
+        )
+        self._put = BulkInsert(self.upload, replace=True)
+
+    def fold(self, page: Page) -> list[Change]:
+        """Pick out the events that count."""
+        kinds = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
+        return [event for _, _, event in page.lifecycle(*kinds)]
+
+    def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
+        """Put the events of two adjoining stretches together."""
+        return earlier + later
+
+    def write(self, connection: sa.Connection, folded: list[Change]) -> None:
+        """Apply events to the table, in order."""
+        for event in folded:
+            match event:
+                case FilesUploaded():
+                    self._insert(connection, event)
+                case SourcesDeleted():
+                    self._apply(connection, sa.delete(self.upload), event.uris)
+                case _:
+                    condemned = isinstance(event, SourcesCondemned)
+                    self._apply(connection, sa.update(self.upload).values(condemned=condemned), event.uris)
+
+    def _insert(self, connection: sa.Connection, event: FilesUploaded) -> None:
+        key, where = text_key(event.destination), event.destination
+        rows = [(key, file.digest, where, file.uri, file.size, False) for file in event.files]
+        self._put.execute(connection, rows)
+
+    def _apply(self, connection: sa.Connection, change: sa.Update | sa.Delete, uris: Iterable[str]) -> None:
+        for part in _parts(other for uri in uris for other in spellings(uri)):
+            connection.execute(change.where(self.upload.c.uri.in_(part)))
+
+    def is_empty(self, connection: sa.Connection, destination: str) -> bool:
+        """Say whether no content is at a destination, condemned ones included."""
+        column = self.upload.c
+        query = sa.select(column.digest).where(column.destination_key == text_key(destination)).limit(1)
+        return connection.execute(query).first() is None
+
+    def find(
+        self, connection: sa.Connection, destination: str, digests: Iterable[str]
+    ) -> dict[str, UploadedFile]:
+        """Return those of some contents that are at a destination, by digest."""
+        column = self.upload.c
+        query = sa.select(column.uri, column.digest, column.size).where(
+            column.destination_key == text_key(destination), column.condemned.is_(False)
+        )
+        found: dict[str, UploadedFile] = {}
+        for part in _parts(digests):
+            for uri, digest, size in connection.execute(query.where(column.digest.in_(part))):
+                found[digest] = UploadedFile(uri, digest, size)
+        return found
+
+
+def _parts(items: Iterable[Item]) -> Iterable[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, _ROWS_AT_ONCE)):
+        yield part

@@ -1,0 +1,224 @@
+"""Proves that nothing was altered: the chain, what the batches hold, and everything derived against a fresh fold."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, nullcontext
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ...engine.events.domain import VersionCreated, VersionPublished
+from ...engine.log.contract import Log
+from ...engine.log.worker_log import require_read, same_log
+from ...engine.parallel import run_ahead
+from ..projection import FoldedProjection, Projection, Store
+from ..runner import Progress, Runner
+from ..states.cache import States
+from ..states.snapshots import Snapshots
+from ..stretches import MOST_STRETCHES
+from ..tables.stats import Stats
+from .chain import BEFORE_ALL, Chain, ChainPart
+from .states import check_states, lineage_problems
+from .stretch import Examined, examine
+
+_EVENTS_AT_ONCE = 50_000
+_EVENTS_AT_ONCE_ELSEWHERE = 100_000
+
+
+class Findings(msgspec.Struct):
+    """What `verify` checked, and what is wrong.
+
+    Attributes
+    ----------
+    events, batches : int
+        What the log holds, each batch checked against the chain and its keys against their digest.
+    contents : bool
+        Whether bodies were opened, and each payload compared with its digest.
+    versions, fingerprints, snapshots, projections : int
+        Versions folded afresh, published fingerprints reproduced, snapshots and projections compared.
+    blobs : int
+        Blobs read, when that was asked for.
+    problems : list of str
+        Each says what is wrong and where; empty when all is well. What is derived from a damaged log is not looked at.
+    """
+
+    events: int = 0
+    batches: int = 0
+    contents: bool = False
+    versions: int = 0
+    fingerprints: int = 0
+    snapshots: int = 0
+    projections: int = 0
+    blobs: int = 0
+    problems: list[str] = []
+
+
+def verify(
+    log: Log,
+    states: States,
+    snapshots: Snapshots,
+    runner: Runner,
+    scratch: Store,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Findings:
+    """Check the log from the first batch to the head, then everything derived from it.
+
+    Parameters
+    ----------
+    scratch : Store
+        An empty database in which projections are folded afresh.
+    progress : callable, optional
+        Called for each phase in turn with what is done and how much there is: positions, then versions.
+    executor : Executor, optional
+        Where stretches of the log are examined; else in this thread.
+    """
+    findings = Findings(problems=log.check_tables(), contents=True)
+    fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
+    walk = _Walk(log, fresh, findings)
+    if walk.run(progress, executor):
+        _check_states(log, states, snapshots, walk, findings, progress, executor)
+        _check_projections(runner, fresh, findings)
+        with scratch.read() as connection:
+            for stats in (each for each in fresh.projections if isinstance(each, Stats)):
+                findings.problems += stats.unreadable(connection)
+    return findings
+
+
+def verify_chain(log: Log, progress: Progress | None = None, executor: Executor | None = None) -> Findings:
+    """Check the database, the chain of digests and the keys; bodies stay closed, and what is derived is not looked at."""
+    findings = Findings(problems=log.check_tables())
+    _Walk(log, None, findings).run(progress, executor)
+    return findings
+
+
+class _Walk:
+    """The walk from the first batch to the head, stretch by stretch; with a runner projections are folded on the way."""
+
+    def __init__(self, log: Log, fresh: Runner | None, findings: Findings) -> None:
+        self._log = log
+        self._fresh = fresh
+        self._findings = findings
+        self._chain = Chain(log)
+        self.created: list[VersionCreated] = []
+        self.published: dict[str, tuple[int, VersionPublished]] = {}
+
+    @property
+    def position(self) -> int:
+        """Position of the last event that was checked."""
+        return self._chain.last.position
+
+    def run(self, progress: Progress | None, executor: Executor | None) -> bool:
+        """Walk; says whether the log is sound."""
+        head = self._log.head().position
+        problems: list[str] = []
+        stretches = self._examined(head, executor)
+        with closing(stretches):
+            for examined in stretches:
+                if executor is not None:
+                    self._require_own(examined.chain)
+                problems += self._chain.join(examined.chain)
+                if examined.not_folded and not problems:
+                    problems.append(examined.not_folded)
+                self._take_over(examined, sound=not problems)
+                if progress:
+                    progress(min(self.position, head), head)
+        problems += self._chain.finish()
+        self._findings.problems += problems
+        return not problems
+
+    def _examined(self, head: int, executor: Executor | None) -> Generator[Examined, None, None]:
+        folded = self._folded()
+        kinds = [type(projection) for projection in folded]
+        events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
+        # A damaged position may be any number.
+        cuts = range(0, max(head, 1), max(events, head // MOST_STRETCHES))[1:]
+        # The first and the last stretch are open: whatever lies before position 1 or beyond the head is looked at, too.
+        starts, stops = [BEFORE_ALL, *cuts], [*cuts, None]
+        bounds = zip(starts, stops, strict=True)
+        if executor is not None:
+            work = partial(examine, same_log(self._log), kinds, self._findings.contents)
+            yield from run_ahead(executor, work, bounds)
+            return
+        work = partial(examine, lambda: nullcontext(self._log), kinds, self._findings.contents)
+        for bound in bounds:
+            yield work(*bound)
+
+    def _require_own(self, part: ChainPart) -> None:
+        """See to it that a sound part, which somebody else has read, is one of this log."""
+        if part.last is not None and not part.problems:
+            require_read(self._log, part.last.position, part.last.digest)
+
+    def _folded(self) -> list[FoldedProjection[Any]]:
+        projections = self._fresh.projections if self._fresh else ()
+        return [projection for projection in projections if isinstance(projection, FoldedProjection)]
+
+    def _take_over(self, examined: Examined, *, sound: bool) -> None:
+        self._findings.batches += examined.chain.batches
+        self._findings.events += examined.chain.events
+        self.created += examined.created
+        self.published |= {event.originator_id: (at, event) for at, event in examined.published}
+        if sound and self._fresh is not None and examined.stretch is not None:
+            self._fresh.write_folded(self._folded(), examined.stretch)
+
+
+def _check_states(
+    log: Log,
+    states: States,
+    snapshots: Snapshots,
+    walk: _Walk,
+    findings: Findings,
+    progress: Progress | None,
+    executor: Executor | None,
+) -> None:
+    """Fold every version afresh, and compare what is kept of it."""
+    findings.problems += lineage_problems(log, walk.created)
+    checked = check_states(log, states, snapshots, walk.created, walk.published, walk.position, executor)
+    with closing(checked):
+        for folded, problems in checked:
+            findings.problems += problems
+            findings.versions += folded.complete
+            findings.snapshots += not folded.complete
+            findings.fingerprints += folded.fingerprint is not None
+            if progress and folded.complete:
+                progress(findings.versions, len(walk.created))
+
+
+def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:
+    """Compare the live tables, as one transaction left them, with a fold up to the same positions."""
+    findings.projections = len(runner.projections)
+    # Little is left to fold while the snapshot is open.
+    fresh.catch_up_all()
+    with runner.snapshot() as connection, fresh.store.read() as scratch:
+        fresh.fold_to([runner.position_in(connection, kept) for kept in runner.projections])
+        findings.problems += [
+            f"projection {kept.name}: {difference}"
+            for kept, folded in zip(runner.projections, fresh.projections, strict=True)
+            for difference in _differences(connection, scratch, kept, folded)
+        ]
+
+
+def _differences(
+    connection: sa.Connection, scratch: sa.Connection, kept: Projection, folded: Projection
+) -> Iterator[str]:
+    pairs = zip(kept.metadata.sorted_tables, folded.metadata.sorted_tables, strict=True)
+    for one, other in pairs:
+        for row, expected in zip_longest(_rows(connection, one), _rows(scratch, other)):
+            if row != expected:
+                key = (row or expected)[: len(one.primary_key.columns)]
+                shown = ", ".join(part.hex() if isinstance(part, bytes) else str(part) for part in key)
+                yield f"table {one.name} differs from a fresh fold at {shown}: rebuild it"
+                break
+
+
+def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
+    """Yield the rows of a table in order of its key, which comes first in each."""
+    key = list(table.primary_key.columns)
+    others = [column for column in table.columns if column not in key]
+    for row in connection.execute(sa.select(*key, *others).order_by(*key)):
+        yield tuple(row)
