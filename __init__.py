@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters.connection import Engine, connect, current_engine
+    from .adapters.display.pictures import draw
     from .adapters.execution_store.store import ExecutionStore
+    from .adapters.files.cache import LocalCache
     from .adapters.hyperdatasets.blame import Blame
     from .adapters.hyperdatasets.bulk import BulkContext
     from .adapters.hyperdatasets.dataset import Dataset
     from .adapters.hyperdatasets.diff import Diff, DiffStats, FrameDiff
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
-    from .adapters.hyperdatasets.writing import NotRecordedWarning
-    from .adapters.local_files.cache import LocalCache
-    from .adapters.looks.pictures import draw
+    from .adapters.hyperdatasets.version_writer import NotRecordedWarning
     from .adapters.voc.importing import import_voc
     from .engine.annotations.base import Annotation
     from .engine.annotations.registry import register_annotation
@@ -111,9 +111,9 @@ _HOMES = {
     "adapters.hyperdatasets.diff": ("Diff", "DiffStats", "FrameDiff"),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
-    "adapters.hyperdatasets.writing": ("NotRecordedWarning",),
-    "adapters.local_files.cache": ("LocalCache",),
-    "adapters.looks.pictures": ("draw",),
+    "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
+    "adapters.files.cache": ("LocalCache",),
+    "adapters.display.pictures": ("draw",),
     "adapters.voc.importing": ("import_voc",),
     "engine.annotations.base": ("Annotation",),
     "engine.annotations.registry": ("register_annotation",),
@@ -152,8 +152,8 @@ _HOMES = {
 """Which module brings which names: each is loaded when one of them is first used."""
 
 # Frames that no engine has seen are shown in notebooks, and give their files.
-import_module(".adapters.looks", __name__)
-import_module(".adapters.local_files", __name__)
+import_module(".adapters.display", __name__)
+import_module(".adapters.files", __name__)
 
 if not TYPE_CHECKING:  # a checker would take any name for known
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

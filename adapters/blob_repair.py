@@ -13,7 +13,7 @@ from ..engine.errors import FramelodeError, UsageError
 from ..engine.storage.atomic_files import PathLike, from_home
 from . import location
 from .connection import Engine
-from .places import is_postgres
+from .sql.urls import is_postgres
 
 
 def repair_from(store: BlobStore, digests: Collection[str], source: Engine | PathLike) -> list[str]:

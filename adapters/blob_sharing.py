@@ -12,12 +12,12 @@ from ..engine.blobs.marker import LogRef, Marker, read_marker, write_marker
 from ..engine.blobs.members import Member, Members
 from ..engine.errors import FramelodeError, IntegrityError, UsageError
 from . import location
-from .places import PostgresPlace, is_postgres, postgres_place, with_password_of
+from .sql.urls import PostgresPlace, is_postgres, postgres_place, with_password_of
 
 if TYPE_CHECKING:
     from ..engine.blobs.store import BlobStore
     from .connection import Engine
-    from .sql.log import SqlLog
+    from .sql.log.log import SqlLog
 
 
 def own_ref(engine: Engine) -> LogRef:

@@ -35,11 +35,11 @@ from . import current, location
 from .engine_care import EngineCare
 from .engine_history import EngineHistory
 from .engine_stores import EngineStores
-from .projection_store import open_projections
 from .remembering import checked_ids, completed, remember
 from .snapshot_shelf import open_shelf
-from .sql.log import SqlLog
-from .sql.opening import open_database
+from .sql.log.log import SqlLog
+from .sql.open import open_database
+from .sql.projections import open_projections
 
 if TYPE_CHECKING:
     from ..engine.commands import Commands
@@ -234,7 +234,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
     def dataset(self, name: str, project: str | None = None) -> Dataset:
         """Return a dataset by name; `NotFoundError` when there is none, `ConflictError` when several projects have it."""
         from .hyperdatasets.dataset import Dataset
-        from .hyperdatasets.selection import find_dataset
+        from .hyperdatasets.selectors import find_dataset
 
         return Dataset(self, find_dataset(self, dataset_name=name, dataset_project=project).dataset_id)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from ..engine.blobs.ledger import GRACE, YOUNG
-from .jobs.adopting import adopted
+from .executors.resolve import adopted
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

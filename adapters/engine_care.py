@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from ..engine.errors import IntegrityError, UsageError
 from .engine_blobs import EngineBlobs
-from .jobs.adopting import adopted
-from .sql.sqlite import SqliteDatabase
+from .executors.resolve import adopted
+from .sql.sqlite.database import SqliteDatabase
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -24,8 +24,8 @@ from . import location
 from .blob_sharing import joined, keep_listed, own_ref, share
 from .connection import Engine
 from .moments import EngineAt
-from .places import Place, PostgresPlace, without_password
-from .sql.sqlite import SqliteDatabase
+from .sql.sqlite.database import SqliteDatabase
+from .sql.urls import Place, PostgresPlace, without_password
 
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is: blobs, then positions."""

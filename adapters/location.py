@@ -16,17 +16,6 @@ from ..engine.secrets import redact_url
 from ..engine.storage.atomic_files import from_home, replace_file
 from ..engine.storage.modes import file_mode, is_shared, make_folder, share
 from ..engine.validation import refuse_secret, shorten
-from .places import (
-    LOG_SCHEMA,
-    PROJECTIONS_SUFFIX,
-    Place,
-    PostgresPlace,
-    is_postgres,
-    postgres_place,
-    with_kept_password,
-    with_password_of,
-    without_password,
-)
 from .settings_file import (
     LOG_FILE,
     PROJECTIONS_FILE,
@@ -42,6 +31,17 @@ from .settings_file import (
     stat_of,
     working_folder,
     write_settings,
+)
+from .sql.urls import (
+    LOG_SCHEMA,
+    PROJECTIONS_SUFFIX,
+    Place,
+    PostgresPlace,
+    is_postgres,
+    postgres_place,
+    with_kept_password,
+    with_password_of,
+    without_password,
 )
 
 HIDDEN_FOLDER = ".framelode"
@@ -323,7 +323,7 @@ def exists(url: str | os.PathLike[str]) -> bool:
     if text == IN_MEMORY:
         return False
     if is_postgres(text):
-        from .sql.opening import holds_log
+        from .sql.open import holds_log
 
         return holds_log(postgres_place(text))
     folder, log_name = _folder_of(text)

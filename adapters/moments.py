@@ -25,7 +25,7 @@ from ..projections.tables.frame_counts import Counts
 from ..projections.tables.past_counts import PastCounts
 from ..projections.tables.store_reader import PastStores
 from .connection import Engine
-from .sql.sqlite import SqliteDatabase
+from .sql.sqlite.database import SqliteDatabase
 
 if TYPE_CHECKING:
     from ..engine.blobs.store import BlobStore

@@ -9,11 +9,11 @@ from ..engine.errors import UsageError
 from ..engine.keys import is_plain_id
 from ..engine.validation import shorten
 from .location import Location
-from .places import PostgresPlace, keep_password
+from .sql.urls import PostgresPlace, keep_password
 
 if TYPE_CHECKING:
     from .sql.database import Database
-    from .sql.log import SqlLog
+    from .sql.log.log import SqlLog
 
 
 def completed(where: Location, database: Database) -> Location:

@@ -10,7 +10,7 @@ from ..projections.projection import Store
 from ..projections.states.snapshot_table import SnapshotTable
 from ..projections.states.snapshots import SnapshotShelf
 from .location import Location
-from .places import PostgresPlace
+from .sql.urls import PostgresPlace
 
 if TYPE_CHECKING:
     from ..engine.storage.objects import Objects

@@ -9,7 +9,7 @@ from ..engine.errors import StorageError
 from ..engine.parallel import Workers
 from ..engine.storage.urls import canonical_uri, spellings
 from ..projections.states.source_uris import named_among, uris_after
-from .uploads.opening import open_destination
+from .uploads.open import open_destination
 
 if TYPE_CHECKING:
     from .connection import Engine

@@ -15,9 +15,9 @@ from ..projections.tables.blob_references import BlobNames
 from ..projections.tables.catalog import PUBLISHED, Catalog
 from ..projections.tables.uploads import Uploads
 from .blob_access import BlobAccess
-from .sql.log import SqlLog
+from .sql.log.log import SqlLog
 from .sql.recorder import SqlFactory
-from .uploads.ledger import UploadLedger
+from .uploads.index import UploadLedger
 from .uploads.service import UploadService
 
 

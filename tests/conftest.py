@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import framelode
 from framelode.adapters import current
-from framelode.adapters.places import postgres_place
+from framelode.adapters.sql.urls import postgres_place
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")

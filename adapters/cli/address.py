@@ -16,7 +16,7 @@ import msgspec
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
-from ..hyperdatasets.selection import find_dataset, find_version
+from ..hyperdatasets.selectors import find_dataset, find_version
 
 _BY_ID = "id:"
 _ID_DIGITS = 32

@@ -12,10 +12,10 @@ from ...engine.errors import IntegrityError, PublishedError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ..connection import Engine, connect
-from ..hyperdatasets.selection import find_version
+from ..hyperdatasets.selectors import find_version
 from ..hyperdatasets.version import DatasetVersion
+from .dataset_views import print_stats, view_stats
 from .output import say
-from .views import print_stats, view_stats
 
 FRAMES, ADDED, UPDATED, DELETED = 300, 25, 40, 15
 DATASET = "street"

@@ -12,9 +12,9 @@ from ...engine.validation import printable
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..connection import Engine
 from .address import Address
-from .logbook import Scope
+from .dataset_views import VersionView, by_dataset, version_view
+from .history_views import Scope
 from .output import counted, print_renderable
-from .views import VersionView, by_dataset, version_view
 
 
 class Node(msgspec.Struct, frozen=True):

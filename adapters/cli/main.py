@@ -7,18 +7,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import location
-from . import copying, portable
+from . import transfer as copying
+from . import transfer as portable
 from .checkpoint import checkpoints
-from .completing import completing
-from .drafting import drafting
-from .listing import listing
-from .looking_back import looking_back
+from .completion import completing
+from .history import looking_back
+from .init import imports, starting
+from .ls import listing
+from .maintenance import upkeep
 from .output import say
 from .pins import pins
 from .process import Commands, run
-from .starting import imports, starting
 from .stores import stores
-from .upkeep import upkeep
+from .versions import drafting
 
 SUMMARY = (
     "Version frames and their annotations: every change is an event in a log, every reading a fold of it."

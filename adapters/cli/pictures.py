@@ -7,7 +7,7 @@ from pathlib import Path
 from ...engine.errors import ConflictError, UsageError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
-from ..looks.pictures import draw
+from ..display.pictures import draw
 
 
 def draw_frame(frame: SingleFrame | FrameGroup, file: Path) -> None:

@@ -19,8 +19,8 @@ from .output import counted, note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
+    from ..pinned_datasets.dataset_types import Dataset
     from ..pinned_datasets.datasets import Datasets
-    from ..pinned_datasets.families import Dataset
 
 pins = typer.Typer(no_args_is_help=True)
 

@@ -8,8 +8,8 @@ import msgspec
 
 from ..connection import Engine
 from ..voc.importing import VocImport
+from .dataset_views import VersionView, view_version
 from .output import counted, note
-from .views import VersionView, view_version
 
 
 def json_of(engine: Engine, done: VocImport) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class ExecutionStore:
         return f"ExecutionStore({self.store_name!r}{shown}, default_policy={self._default_policy.value!r})"
 
     def _repr_html_(self) -> str:
-        from ..looks.markup import card, pairs, plain, remark, table, title
+        from ..display.html import card, pairs, plain, remark, table, title
 
         try:
             names = self.list_keys()

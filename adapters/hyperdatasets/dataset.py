@@ -10,7 +10,7 @@ from ...engine.times import utc
 from ...engine.validation import check_name
 from ...projections.tables.catalog import DatasetRow
 from ..connection import Engine
-from .selection import find_dataset, latest_updated
+from .selectors import find_dataset, latest_updated
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
@@ -111,11 +111,11 @@ class Dataset:
         return hash(self._id)
 
     def __repr__(self) -> str:
-        from .cards import dataset_text
+        from .html import dataset_text
 
         return dataset_text(self._engine, self._id)
 
     def _repr_html_(self) -> str:
-        from .cards import dataset_card
+        from .html import dataset_card
 
         return dataset_card(self._engine, self._id)

@@ -33,9 +33,9 @@ from ...projections.tables.catalog import VersionRow
 from ..connection import Engine
 from .blame import Blame, build_blame
 from .diff import Diff, FrameDiffs
-from .handle import VersionHandle
-from .selection import exclusive, find_dataset
+from .selectors import exclusive, find_dataset
 from .statistics import Statistics
+from .version_base import VersionHandle
 
 if TYPE_CHECKING:
     from .dataset import Dataset

@@ -11,11 +11,11 @@ from ...engine.writes.encoder import check_root
 from ...projections.tables.catalog import DRAFT, PUBLISHED, DatasetRow
 from ..connection import Engine, current_engine
 from ..uploads.target import PathLike, check_target
+from .api_helpers import instance_or_class
 from .dataset import Dataset
-from .handle import VersionHandle, meant
-from .instance_or_class import instance_or_class
-from .selection import exclusive, find_dataset, find_version, latest_updated
-from .tags import TagFilter
+from .selectors import exclusive, find_dataset, find_version, latest_updated
+from .tag_filter import TagFilter
+from .version_base import VersionHandle, meant
 
 if TYPE_CHECKING:
     from .version import DatasetVersion

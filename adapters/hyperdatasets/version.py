@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
-from .frame_reads import FrameReads
-from .frame_writes import FrameWrites
 from .history import FrameHistory
 from .lifecycle import VersionLifecycle
+from .reading import FrameReads
+from .writing import FrameWrites
 
 
 class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):

@@ -1,360 +1,390 @@
-"""Writing frames through a version object: what the caller passes, and what comes back."""
+"""Writing frames through a version object, and committing what was written."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
-from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
+from ...engine.blobs.uris import SCHEME
+from ...engine.errors import NotFoundError, PublishedError, UsageError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
-from ...engine.validation import at_least, how_many, identifier, is_series, shorten
-from ...engine.writes.decisions import check_without_fields
-from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
+from ...engine.validation import at_least
 from ...engine.writes.report import WriteReport
-from ...engine.writes.writer import APPEND_BATCHES
-from ..connection import Engine
-from ..uploads.target import UploadTarget, version_folder
-from .callers import warn_caller
-from .selection import find_version
+from ..uploads.target import PathLike, check_mapping, check_target
+from .api_helpers import warn_caller
+from .bulk import BulkContext
+from .version_base import VersionHandle
+from .version_writer import (
+    NO_OPTIONS,
+    UPLOAD_RETRIES,
+    Failure,
+    Progress,
+    Upload,
+    raise_if_refused,
+    warn_of_failures,
+)
 
 if TYPE_CHECKING:
-    from ..uploads.encoder import UploadingEncoder
+    from fsspec.callbacks import Callback
+
     from .source_deletion import SourceDeletion
 
-logger = logging.getLogger("framelode.hyperdatasets")
-
-UPLOAD_RETRIES = 5
-DEFAULT_BATCH_SIZE = 1000
-
-Failure = dict[str, Any]
-"""``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
+Frames = Iterable[SingleFrame | FrameGroup]
 
 
-class NotRecordedWarning(UserWarning):
-    """Something that was given was not recorded; the call that warns returns the details."""
+class FrameWrites(VersionHandle):
+    """The methods that write frames, commit and publish."""
 
+    _bulk: BulkContext | None = None
 
-class UnknownFramesWarning(UserWarning):
-    """Frames to be deleted that the version does not hold."""
-
-
-class SourcesNotDeletedWarning(UserWarning):
-    """Sources of deleted frames that are still there."""
-
-
-class DuplicateFramesWarning(UserWarning):
-    """Frames with ids that were already added through the same object."""
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """What becomes of the local files of frames that are written.
-
-    Attributes
-    ----------
-    target : UploadTarget or None
-        Where all of them go.
-    mapping : dict of str to str, optional
-        Where each one goes, by local path; instead of a target.
-    force : bool
-        Send also contents that are there already.
-    retries : int
-        How often a destination that refuses is asked again.
-    register_on_failure : bool
-        Register frames that failed, too, with their local URIs.
-    unregister_on_failure : bool
-        Delete frames that failed, if the version holds them.
-    """
-
-    target: UploadTarget | None = None
-    mapping: dict[str, str] | None = None
-    force: bool = False
-    retries: int = UPLOAD_RETRIES
-    register_on_failure: bool = False
-    unregister_on_failure: bool = True
-
-
-NO_OPTIONS = Upload()
-
-
-class VersionWriter:
-    """Writes into one draft for one `DatasetVersion` object, and remembers what that object has added.
-
-    Parameters
-    ----------
-    engine : Engine
-        The engine.
-    version_id : str
-        The draft.
-    root : str, optional
-        Folder that derived ids take local sources relative to where a call names none.
-    """
-
-    def __init__(self, engine: Engine, version_id: str, root: str | None = None) -> None:
-        self._engine = engine
-        self._version_id = version_id
-        self._root = root
-        self._added: list[tuple[int, int]] = []
-
-    def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
-        """Give a frame the id that it would get when it is added, unless it has one."""
-        if frame.id is None:
-            FrameEncoder(self._engine.new_id, self._root_of(root)).give_id(frame)
-
-    def add(
+    def add_frames(
         self,
-        frames: Iterable[Any],
-        *,
+        frames: Frames,
+        warn_on_duplicate_frames: bool = False,
         batch_size: int = 1000,
-        warn_on_duplicates: bool = False,
-        root: str | os.PathLike[str] | None = None,
-        upload: Upload | None = None,
+        refresh_version_stats: bool = True,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: str | Path | None = None,
+        force_upload: bool = False,
+        progress_report: int | None = 1,
+        register_on_upload_failure: bool = False,
+        upload_retries: int = UPLOAD_RETRIES,
+        src_to_dst_mapping: Mapping[str, str] | None = None,
+        unregister_on_upload_fail: bool = True,
+        *,
+        callback: Callback | None = None,
         command_id: str | None = None,
-        on_part: Callable[[WriteReport], None] | None = None,
-    ) -> WriteReport:
-        """Add frames and return the report."""
-        encoder = self._encoder(root, upload)
-        report = self._engine.writer.add(
-            self._version_id,
-            _as_iterable(frames),
-            encoder,
-            batch_size=batch_size,
-            append_batches=_append_batches(encoder, batch_size),
-            command_id=command_id,
-            on_part=on_part,
+    ) -> list[Failure]:
+        """Add frames; an id that the version holds is overwritten, and `frame.id` is set where there was none.
+
+        What an iterator yields is recorded as it was when it was yielded. One object that it yields several times without
+        an id stands for several frames, and gets none. If the iterator raises, what it yielded before is recorded, then
+        its error goes on.
+
+        With a destination, local files (sources, previews, masks) are uploaded first, and the frames, the objects
+        passed included, then name the uploads. Content that was uploaded to the same destination before, for any
+        dataset, is linked and not sent again; nothing there is ever overwritten.
+
+        Parameters
+        ----------
+        frames : iterable of SingleFrame or FrameGroup
+            Consumed batch by batch; a generator will do.
+        warn_on_duplicate_frames : bool
+            Warn of ids that were already added through this object.
+        batch_size : int
+            Frames in one record batch, at most 10,000; an append takes eight, or as many as suit the
+            destination while files are uploaded; of batches below 1,000 one.
+        refresh_version_stats : bool
+            Commit once at the end.
+        auto_upload_destination : str, optional
+            URL that local files are uploaded to, as ``<destination>/<dataset_id>/<version_name>.<version_id>/<path
+            relative to local_dataset_root_path>``: ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
+            ``file``, ``memory`` or a folder; or ``blobs:``, the engine's own store.
+        local_dataset_root_path : path, optional
+            Folder that holds all local files; required with `auto_upload_destination`, unless this object was made
+            with one, which counts for all that it writes. Ids derived from local sources are relative to it, so that machines agree.
+        force_upload : bool
+            Upload also content that is at the destination already, under a name of its own.
+        progress_report : int, optional
+            Log after every that many frames, as soon as the append is done that holds them; never with 0 or None.
+        register_on_upload_failure : bool
+            Register frames whose upload failed with their local URIs.
+        upload_retries : int
+            How often a destination that refuses is asked again, with growing waits.
+        src_to_dst_mapping : dict of str to str, optional
+            URL for each source (path or URI) that is to be uploaded; a URL that ends in a slash is a folder. Instead
+            of `auto_upload_destination`.
+        unregister_on_upload_fail : bool
+            Delete frames whose upload failed, if the version holds them.
+        callback : fsspec.callbacks.Callback, optional
+            Told of the frames done (ours).
+        command_id : str, optional
+            Repeated with the same frames the call does nothing twice and finishes what was left (ours). Frames whose
+            upload failed the first time and not the second make it another call, as does `force_upload`: a
+            `ConflictError`.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each frame that failed; all others were added. A
+            `NotRecordedWarning` counts them and shows the first.
+
+        Raises
+        ------
+        PublishedError
+            The version takes no changes. Where this or another error cuts a call off, a note of it tells what failed before.
+        UsageError
+            `auto_upload_destination` and `src_to_dst_mapping` are both given, or `local_dataset_root_path` is
+            missing, or the destination is of an unknown kind or needs a library that is not installed.
+        """
+        options = Upload(
+            mapping=check_mapping(src_to_dst_mapping),
+            force=force_upload,
+            retries=at_least(upload_retries, "upload_retries", 0),
+            register_on_failure=register_on_upload_failure,
+            unregister_on_failure=unregister_on_upload_fail,
         )
-        self._unregister(encoder, upload, batch_size, report)
-        if warn_on_duplicates:
-            self._warn_of_duplicates(report)
-        self._remember(report)
-        return report
+        upload = self._upload(auto_upload_destination, local_dataset_root_path, options)
+        report = self._writer.add(
+            frames,
+            batch_size=batch_size,
+            warn_on_duplicates=warn_on_duplicate_frames,
+            root=local_dataset_root_path,
+            upload=upload,
+            command_id=command_id,
+            on_part=Progress(callback, progress_report, failed_too=register_on_upload_failure),
+        )
+        self._refresh(refresh_version_stats, report)
+        return warn_of_failures(report)
 
     def add_dicts(
         self,
-        wires: Iterable[Any],
-        *,
+        frames: Iterable[Mapping[str, Any]],
         batch_size: int = 1000,
-        root: str | os.PathLike[str] | None = None,
+        refresh_version_stats: bool = True,
+        *,
+        local_dataset_root_path: str | Path | None = None,
+        progress_report: int | None = 1,
+        callback: Callback | None = None,
         command_id: str | None = None,
-        on_part: Callable[[WriteReport], None] | None = None,
-    ) -> WriteReport:
-        """Add frames in wire form and return the report."""
-        report = self._engine.writer.add(
-            self._version_id,
-            _as_iterable(wires),
-            WireEncoder(self._engine.new_id, self._root_of(root), self._engine.max_frame_bytes),
+    ) -> list[Failure]:
+        """Add frames in wire form, as `to_dict` and `get_iterator` with a projection give it (ours).
+
+        Nothing is uploaded, also where this object was made with a destination: use `add_frames` for that.
+
+        Parameters
+        ----------
+        frames : iterable of dict
+            Any of ``id, context_id, timestamp, sources, rois, meta`` each; the dicts stay as they are. The rest is as in
+            `add_frames`.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each dict that is no frame or was refused; all others were
+            added. A `NotRecordedWarning` counts them and shows the first.
+        """
+        report = self._writer.add_dicts(
+            frames,
             batch_size=batch_size,
+            root=local_dataset_root_path,
             command_id=command_id,
-            on_part=on_part,
+            on_part=Progress(callback, progress_report),
         )
-        self._remember(report)
-        return report
+        self._refresh(refresh_version_stats, report)
+        return warn_of_failures(report)
 
-    def update(
+    def update_frames(
         self,
-        frames: Iterable[Any],
-        *,
+        frames: Frames,
         batch_size: int = 1000,
-        without_fields: Any = None,
-        root: str | os.PathLike[str] | None = None,
-        upload: Upload | None = None,
-        command_id: str | None = None,
-        on_part: Callable[[WriteReport], None] | None = None,
-    ) -> WriteReport:
-        """Replace frames, or merge into them when `without_fields` is not None; those that fail stay as they were."""
-        if upload is not None:
-            upload = msgspec.structs.replace(upload, unregister_on_failure=False)
-        if without_fields is None:
-            return self.add(
-                frames,
-                batch_size=batch_size,
-                root=root,
-                upload=upload,
-                command_id=command_id,
-                on_part=on_part,
-            )
-        fields = check_without_fields(without_fields)
-        upload = None if "sources" in fields else upload
-        encoder = self._encoder(root, upload)
-        report = self._engine.writer.merge(
-            self._version_id,
-            _as_iterable(frames),
-            encoder,
-            fields,
-            batch_size=batch_size,
-            command_id=command_id,
-            on_part=on_part,
-        )
-        self._remember(report)
-        return report
-
-    def delete(
-        self,
-        frames: Iterable[Any],
+        refresh_version_stats: bool = True,
+        without_fields: Collection[str] | bool | None = None,
         *,
-        sources: Mapping[str, Sequence[str]] | None = None,
-        batch_size: int = 1000,
+        callback: Callback | None = None,
         command_id: str | None = None,
-        on_part: Callable[[WriteReport], None] | None = None,
-    ) -> WriteReport:
-        """Delete frames given by id, object or dict; ids that the version does not hold are warned of once."""
-        refusals: list[Refusal] = []
-        report = self._engine.writer.delete(
-            self._version_id,
-            _ids_of(_as_iterable(frames), refusals),
-            sources=sources,
-            batch_size=batch_size,
-            command_id=command_id,
-            on_part=on_part,
-        )
-        report.refusals += refusals
-        if report.unknown:
-            message = f"{how_many(report.unknown, 'frame')} to be deleted not found in the version"
-            warn_caller(message, UnknownFramesWarning)
-        return report
-
-    def delete_with_sources(
-        self,
-        frames: Iterable[Any],
-        *,
-        batch_size: int = 1000,
-        command_id: str | None = None,
-        on_part: Callable[[WriteReport], None] | None = None,
-    ) -> tuple[WriteReport, SourceDeletion]:
-        """Delete frames, and then the sources that no frame of an existing version names any more."""
-        from .source_deletion import SourceDeleter
-
-        given = list(_as_iterable(frames))
-        if command_id is None:  # one that is repeated may have been recorded before the version was published
-            self._engine.commands.version(self._version_id).require_draft()
-        sources = SourceDeleter(self._engine, self._version_id)
-        named = sources.look(list(_ids_of(given, [])))
-        report = self.delete(
-            given, sources=named, batch_size=batch_size, command_id=command_id, on_part=on_part
-        )
-        result = sources.finish()
-        if result.failures:
-            first = result.failures[0]
-            message = f"{how_many(len(result.failures), 'source')} could not be deleted, the first: {first['uri']}: {first['error']}"
-            warn_caller(message, SourcesNotDeletedWarning)
-        return report, result
-
-    def _encoder(
-        self, root: str | os.PathLike[str] | None, upload: Upload | None
-    ) -> FrameEncoder | UploadingEncoder:
-        root = self._root_of(root)
-        if upload is None:
-            return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
-        from ..uploads.encoder import UploadingEncoder
-
-        uploads = self._engine.uploads
-        if upload.target is not None:
-            root = upload.target.root
-            row = find_version(self._engine, version_id=self._version_id)
-            folder = version_folder(row.dataset_id, row.name, row.version_id)
-            uploader = uploads.to_target(upload.target, folder, force=upload.force, retries=upload.retries)
-        else:
-            mapping = upload.mapping or {}
-            uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
-        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
-        ledgers = self._engine.commands.source_ledger, self._engine.commands.blob_ledger
-        return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
-
-    def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-        return self._root if given is None else given
-
-    def _unregister(
-        self,
-        encoder: FrameEncoder | UploadingEncoder,
-        upload: Upload | None,
-        batch_size: int,
-        report: WriteReport,
     ) -> None:
-        """Delete the frames whose upload failed, those that the version holds."""
-        if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
+        """Replace frames by id, or merge into them; frames without an id or with an unknown one are created.
+
+        Parameters
+        ----------
+        frames : iterable of SingleFrame or FrameGroup
+            Consumed batch by batch. What is not told here is as in `add_frames`.
+        without_fields : list of str, optional
+            None replaces the whole frame. Anything else merges: the fields named are not sent, ``meta`` is merged
+            key by key and deep, others are replaced as a whole; nothing can be removed.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames were refused, or their upload failed: the version holds what it held of them; all others were
+            written.
+        PublishedError
+            The version takes no changes.
+        """
+        report = self._writer.update(
+            frames,
+            batch_size=batch_size,
+            without_fields=without_fields,
+            upload=self._upload(),
+            command_id=command_id,
+            on_part=Progress(callback),
+        )
+        self._refresh(refresh_version_stats, report)
+        raise_if_refused(report)
+
+    def delete_frames(
+        self,
+        frames: Iterable[Any],
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        delete_sources: bool = False,
+        *,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> SourceDeletion | None:
+        """Delete frames given by id, frame or dict; one warning counts the ids that are not there.
+
+        Parameters
+        ----------
+        frames : iterable of str, SingleFrame, FrameGroup or dict
+            Of frames and dicts the ids count. What is not told here is as in `add_frames`.
+        delete_sources : bool
+            Delete the files, too, that the frames name and no frame of any existing version names any more: objects
+            on s3, gs and azure, and contents in ``blobs:``. Every store is asked for all of them first; a failure
+            there leaves everything as it is.
+
+        Returns
+        -------
+        SourceDeletion or None
+            With `delete_sources` what was deleted, what was kept, and what could not be deleted, which is warned of.
+
+        Raises
+        ------
+        FramesRejected
+            Some entries name no frame; all others were deleted.
+        PublishedError
+            The version takes no changes.
+        UsageError
+            `delete_sources`, and a source is of another kind; nothing was deleted.
+        StorageError
+            `delete_sources`, and a store cannot be asked; nothing was deleted.
+        """
+        progress = Progress(callback)
+        if delete_sources:
+            report, sources = self._writer.delete_with_sources(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
+        else:
+            sources = None
+            report = self._writer.delete(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
+        self._refresh(refresh_version_stats, report)
+        raise_if_refused(report)
+        return sources
+
+    def get_bulk_context(
+        self,
+        flush_threshold: int | None = None,
+        log: Any = None,
+        refresh_version_stats: bool = True,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: str | Path | None = None,
+        allow_update: bool = False,
+    ) -> BulkContext:
+        """Return the context that gathers changes made one at a time; there is one for each object.
+
+        A second call returns the same context, and warns when its arguments differ. Local files are uploaded with
+        each flush; see `add_frames`. The arguments are those of `BulkContext`.
+
+        Raises
+        ------
+        PublishedError
+            The version takes no changes.
+        """
+        context = BulkContext(
+            self,
+            flush_threshold,
+            log,
+            refresh_version_stats,
+            auto_upload_destination,
+            local_dataset_root_path,
+            allow_update,
+        )
+        if self._bulk is None:
+            self._bulk = context
+        elif not self._bulk.is_like(context):
+            warn_caller("this version has a bulk context already; its arguments stay", UserWarning)
+        return self._bulk
+
+    def flush(self, refresh_version_stats: bool = True) -> None:
+        """Record what the bulk context has gathered, if there is one, and commit if `refresh_version_stats` is set."""
+        if self._bulk is not None:
+            self._bulk.finish(commit=refresh_version_stats)
+
+    def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - the API that is followed takes any
+        """Bring the statistics up to date and record the counts of the changes since the last commit.
+
+        What the bulk context has gathered is recorded first.
+
+        Returns
+        -------
+        dict
+            ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (0 here) and ``errors`` (empty).
+
+        Raises
+        ------
+        FramesRejected
+            Some frames that the bulk context had gathered were refused; all others are committed.
+        """
+        if self._bulk is None:
+            return self._commit()
+        self._bulk.record()
+        counts = self._commit()
+        self._bulk.raise_refused()
+        return counts
+
+    def _commit(self) -> dict[str, Any]:
+        counts = self._engine.commands.commit_version(self._id)
+        self._engine.catch_up()
+        self._engine.states.save_snapshot(self._id)
+        return {**counts, "failed": 0, "errors": []}
+
+    def publish_version(self) -> bool:
+        """Commit what is left and freeze the version; False when it is published already.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames that the bulk context had gathered were refused: all others are recorded, and the version stays a
+            draft.
+        """
+        self._settle()
+        published = self._engine.commands.publish_version(self._id)
+        self._engine.catch_up()
+        self._engine.states.save_snapshot(self._id)
+        return published
+
+    def _settle(self) -> None:
+        self.flush(refresh_version_stats=False)
+
+    def _require_draft(self) -> None:
+        self._engine.commands.version(self._id).require_draft()
+
+    def _upload(
+        self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
+    ) -> Upload | None:
+        """Return what the arguments of a call say of uploads; what they leave open is what this object was made with."""
+        if destination is not None and options.mapping is not None:
+            raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
+        if options.mapping is not None:
+            return options
+        if destination is None and self._target is not None:
+            destination = self._target.destination
+        target = check_target(destination, self._root if root is None else root)
+        if target is None:
+            return None
+        if target.destination == SCHEME:
+            _ = self._engine.blobs  # an engine without a store says so here, not when a bulk context is full
+        return msgspec.structs.replace(options, target=target)
+
+    def _refresh(self, wanted: bool, report: WriteReport) -> None:
+        """Commit what a call has written; a repeated command only where its first time was cut off before that."""
+        if not wanted or (report.repeated and not report.spans and self._holds_commit_of(report.repeated)):
             return
-        # A command that was recorded before does nothing: what came after it counts.
-        is_repeated = report.repeated and not report.spans
-        if isinstance(encoder, FrameEncoder) or not encoder.failed_ids or is_repeated:
-            return
-        # Of a version that was published or removed meanwhile nothing is deleted, and the failures are not lost.
+        self._commit_written()
+
+    def _commit_written(self) -> None:
+        # Whoever published the version meanwhile has committed all; a removed one needs no commit.
         with suppress(PublishedError, NotFoundError):
-            self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
+            self._commit()
 
-    def _remember(self, report: WriteReport) -> None:
-        for first, last in report.spans:
-            if self._added and self._added[-1][1] == first - 1:
-                self._added[-1] = (self._added[-1][0], last)
-            else:
-                self._added.append((first, last))
-
-    def _warn_of_duplicates(self, report: WriteReport) -> None:
-        count = report.duplicates
-        overwritten = np.concatenate(report.overwritten) if report.overwritten else np.empty(0, np.uint64)
-        for first, last in [*self._added, *report.spans]:
-            count += int(((overwritten >= first) & (overwritten <= last)).sum())
-        if count:
-            frames = how_many(count, "frame")
-            message = f"{frames} with an id that was added before through this object: the last one counts"
-            warn_caller(message, DuplicateFramesWarning)
-
-
-def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -> int:
-    """Return how many batches share an append: with uploads so many as the destination takes well at once."""
-    if isinstance(encoder, FrameEncoder):
-        return APPEND_BATCHES
-    if at_least(batch_size, "batch_size", 1) < DEFAULT_BATCH_SIZE:
-        return 1  # whoever asks for small batches wants to see them registered
-    return max(1, encoder.frames_at_once // batch_size)
-
-
-def failures_of(report: WriteReport) -> list[Failure]:
-    """Return the refused frames in the form of the API."""
-    return [
-        {"frame": refusal.frame, "error": refusal.error, "error_type": refusal.error_type}
-        for refusal in report.refusals
-    ]
-
-
-def warn_of_failures(report: WriteReport) -> list[Failure]:
-    """Return the refused frames, and warn of them: many callers do not look at what is returned."""
-    if report.refusals:
-        first = report.refusals[0]
-        message = (
-            f"{how_many(len(report.refusals), 'frame')} not recorded, the first, {shorten(first.frame)}: {first.error}; "
-            "the call returns all of them"
-        )
-        warn_caller(message, NotRecordedWarning)
-    return failures_of(report)
-
-
-def raise_if_refused(report: WriteReport) -> None:
-    """Raise `FramesRejected` with the refused frames, if there are any."""
-    if report.refusals:
-        raise FramesRejected(failures_of(report))
-
-
-def _as_iterable(frames: Any) -> Iterable[Any]:
-    if isinstance(frames, SingleFrame | FrameGroup | str | dict):
-        return [frames]
-    if not is_series(frames):
-        raise InvalidValueError(
-            f"frames must be frames in a list or another iterable, not {type(frames).__name__}"
-        )
-    return frames
-
-
-def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
-    for frame in frames:
-        frame_id = frame.get("id") if isinstance(frame, dict) else getattr(frame, "id", frame)
-        try:
-            yield identifier(frame_id)
-        except InvalidValueError:
-            allowed = "pass an id, a frame that has one, or a dict with 'id'"
-            refusals.append(Refusal(frame, f"{shorten(frame)} names no frame: {allowed}"))
+    def _holds_commit_of(self, position: int) -> bool:
+        version = self._engine.commands.version(self._id)
+        return self._engine.log.batch_at(position).last_version <= version.committed_version

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .dataset_types import DatachainDataset, Dataset, DVCDataset, URLDataset
 from .datasets import Datasets
-from .errors import DatasetNotFoundError
-from .families import DatachainDataset, Dataset, DVCDataset, URLDataset
 from .records import (
     DatachainDatasetLock,
+    DatasetNotFoundError,
     DatasetSpec,
     DVCDatasetLock,
     DVCDatasetSpec,

@@ -22,14 +22,13 @@ from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import shorten
 from ...projections.tables.pins import PinChange, WantedPins
-from .engines import ProjectEngine
-from .errors import DatasetNotFoundError
-from .families import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of
-from .files import PinFiles, Stamp
-from .ledger import Ledger, state_of
+from .dataset_types import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of
+from .pin_files import PinFiles, Stamp
 from .project import MANIFEST, Project
-from .reach import TIMEOUT, Progress, Reach, root_of
-from .records import lock_of, spec_of
+from .project_engine import ProjectEngine
+from .recording import Ledger, state_of
+from .records import DatasetNotFoundError, lock_of, spec_of
+from .resolver import TIMEOUT, Progress, Reach, root_of
 from .status import Status, status_of
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlsplit
 from ...engine.errors import InvalidValueError, NotFoundError, StorageError, UsageError
 from ...engine.storage.atomic_files import from_home
 from ...engine.validation import shorten
-from .document import parse_mapping
-from .yaml_tree import to_python
+from .yaml.document import parse_mapping
+from .yaml.tree import to_python
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,64}")

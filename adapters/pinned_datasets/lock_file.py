@@ -14,12 +14,12 @@ from typing import Any, Self
 import msgspec
 
 from ...engine.errors import InvalidValueError
-from .document import Document, parse_mapping, read_text, split_mark
 from .records import DatasetSpec, FileInfo, Lock, Meta, URLDatasetLock, lock_of
-from .splicing import add_entry, replace_entry
-from .yaml_text import scalar
-from .yaml_tree import Alias, Mapping, Node, Scalar, parse_yaml, refuse, resolves_to_text, to_python
-from .yaml_tree import Sequence as List
+from .yaml.document import Document, parse_mapping, read_text, split_mark
+from .yaml.edit import add_entry, replace_entry
+from .yaml.text import scalar
+from .yaml.tree import Alias, Mapping, Node, Scalar, parse_yaml, refuse, resolves_to_text, to_python
+from .yaml.tree import Sequence as List
 
 _LIMIT = 1 << 30
 _TREE_LIMIT = 8 << 20
@@ -237,7 +237,7 @@ def _restored(text: str, lists: Sequence[str], newline: str) -> str:
 
 
 def _in_flow(block: str) -> str:
-    from .yaml_text import flow
+    from .yaml.text import flow
 
     return flow([file.to_dict() for file in _read_list(block, "")])
 

@@ -9,11 +9,11 @@ import msgspec
 
 from ...engine.errors import ConflictError, FramelodeError, InvalidValueError, NotFoundError
 from ...engine.validation import shorten
-from .document import Document
 from .parameters import Parameters, has_reference
 from .records import Spec, spec_of
-from .splicing import add_entry, change_fields
-from .yaml_tree import Alias, Mapping, Node, Scalar, Sequence, place, refuse, to_python
+from .yaml.document import Document
+from .yaml.edit import add_entry, change_fields
+from .yaml.tree import Alias, Mapping, Node, Scalar, Sequence, place, refuse, to_python
 
 _LIMIT = 4 << 20
 _OWNED = ("name", "url", "type", "path", "rev")

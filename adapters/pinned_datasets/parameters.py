@@ -12,7 +12,7 @@ from typing import Any
 
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError
 from ...engine.validation import shorten
-from .document import Document, read_text
+from .yaml.document import Document, read_text
 
 _REFERENCE = re.compile(r"(?<!\\)\$\{(.*?)\}")
 _NAME = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")

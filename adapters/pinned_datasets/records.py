@@ -1,4 +1,4 @@
-"""Specs and locks: what `dvc.yaml` asks for, and what `dvc.lock` pins it to."""
+"""What is raised for a dataset that a project does not have."""
 
 from __future__ import annotations
 
@@ -9,13 +9,33 @@ from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
-from ...engine.errors import InvalidValueError
+from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.validation import shorten
+
+
+class DatasetNotFoundError(NotFoundError):
+    """The project has no such dataset.
+
+    Attributes
+    ----------
+    name : str
+        What was asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__("dataset not found")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[DatasetNotFoundError], tuple[str]]:
+        return type(self), (self.name,)
+
 
 TYPES = ("dvc", "dc", "url")
 
 _INTEGERS = {"size", "nfiles"}
+
 _FLAGS = {"isdir", "isexec"}
+
 _LARGEST = 2**63 - 1
 
 
@@ -289,6 +309,7 @@ class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
 
 
 Spec = DatasetSpec | DVCDatasetSpec
+
 Lock = DVCDatasetLock | DatachainDatasetLock | URLDatasetLock
 
 _LOCKS: dict[str, type[Lock]] = {

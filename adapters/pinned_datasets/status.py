@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ...engine.errors import NotFoundError
-from .families import Dataset
-from .reach import Reach
+from .comparison import has_moved
+from .dataset_types import Dataset
 from .records import URLDatasetLock
-from .sameness import has_moved
+from .resolver import Reach
 from .url_source import read_url
 
 

@@ -16,11 +16,11 @@ from ...engine.storage.object_errors import reason, way_out
 from ...engine.storage.objects import open_filesystem
 from ...engine.storage.urls import fsspec_url
 from ...engine.validation import shorten
-from ..sources import missing
-from .local_contents import local_files, local_meta
-from .reach import Reach
+from ..files.open import missing
+from .local_source import local_files, local_meta
 from .records import FileInfo, Meta
-from .watched import Beat, watched
+from .resolver import Reach
+from .timeouts import Beat, watched
 
 _CHUNK = 1 << 20
 _VERSIONED = {"s3", "s3a"}

@@ -10,8 +10,8 @@ import msgspec
 from ...engine.errors import ConflictError, IntegrityError
 from ...engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest, pack_batch
 from ...engine.log.contract import Head, Log, Restored
-from .event_lines import Events, check_events, rebuild
-from .lines import UNREADABLE, BatchLine, Header, Recorded, append_of, header_of
+from .events_json import Events, check_events, rebuild
+from .schema import UNREADABLE, BatchLine, Header, Recorded, append_of, header_of
 
 Progress = Callable[[int, int], None]
 """Called with the events done and the events there are."""

@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
 from ...engine.storage.atomic_files import new_file
-from .event_lines import Events, decode_events, event_lines
-from .lines import (
+from .events_json import Events, decode_events, event_lines
+from .schema import (
     UNREADABLE,
     BatchLine,
     Footer,

@@ -11,8 +11,9 @@ import msgspec
 from ...engine.errors import IntegrityError, InvalidValueError, UsageError
 from ...engine.log.batch import FRAMES_SCHEMA
 from ...engine.storage.atomic_files import new_file
-from .event_lines import Events, FrameLine, LifecycleLine, event_lines
-from .lines import (
+from .events_json import Events, FrameLine, LifecycleLine, event_lines
+from .parquet_pages import expanded_size
+from .schema import (
     UNREADABLE,
     BatchLine,
     Header,
@@ -24,7 +25,6 @@ from .lines import (
     from_hex,
     microseconds,
 )
-from .parquet_pages import expanded_size
 
 try:
     import pyarrow as pa

@@ -11,10 +11,10 @@ import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.storage.atomic_files import PathLike, path_of
+from .dataset_import import import_dataset
 from .importing import LogImport, Progress, Source, import_whole
-from .lines import PORTABLE_VERSION, DatasetLine, Header, Recorded
-from .renumbering import import_dataset
-from .sources import everything, one_dataset, recorded_batches
+from .schema import PORTABLE_VERSION, DatasetLine, Header, Recorded
+from .selection import everything, one_dataset, recorded_batches
 
 if TYPE_CHECKING:
     from ..connection import Engine

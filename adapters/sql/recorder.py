@@ -33,9 +33,9 @@ from ...engine.log.stored_events import (
     stream_id_of,
     unpack_stored_events,
 )
-from . import tables as t
 from .database import Database
-from .log import SqlLog
+from .log import tables as t
+from .log.log import SqlLog
 from .snapshot_recorder import SqlSnapshotRecorder
 
 _POLL_SECONDS = 0.02

@@ -28,8 +28,7 @@ from ...engine.sources.relocation import (
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
 from ...engine.validation import printable
 from ...engine.writes.encoder import EncodedFrames, FrameEncoder, Refusal
-from .service import MappedUploader
-from .uploader import Outcome, Uploader
+from .uploader import MappedUploader, Outcome, Uploader
 
 
 class UploadLinks:

@@ -19,7 +19,7 @@ from ...engine.parallel import DISK_THREADS, Portion, Workers
 from ...engine.storage.base import PlaceError, Since
 from ...engine.storage.local import TemporaryFiles, Watch, make_folder, place_error, sync_together, take_name
 from .destination import Destination, Parcel, Wanted, changed, decoded_parts, is_plain, settle
-from .new_folders import NewFolders
+from .staged_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
 """Folder of files that are still being written."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ...engine.blobs.store import BlobStore
 from ...engine.blobs.uris import SCHEME
 from .blobs import BlobsDestination
 from .destination import Destination
-from .ledger import UploadLedger
-from .opening import open_destination
+from .index import UploadLedger
+from .open import open_destination
 from .target import UploadTarget, names_below, routes_of
-from .uploader import Outcome, Uploader
+from .uploader import MappedUploader, Uploader
 
 
 class UploadService:
@@ -55,35 +55,3 @@ class UploadService:
         if destination == SCHEME:
             return BlobsDestination(self._blobs(), retries, force=force)
         return open_destination(destination)
-
-
-class MappedUploader:
-    """Uploads files that are in a mapping; all others stay where they are.
-
-    Parameters
-    ----------
-    uploaders : mapping of str to Uploader
-        What uploads each path.
-    """
-
-    def __init__(self, uploaders: Mapping[str, Uploader]) -> None:
-        self._uploaders = uploaders
-
-    @property
-    def files_at_once(self) -> int:
-        """How many files are best uploaded together."""
-        return min((uploader.files_at_once for uploader in self._uploaders.values()), default=1)
-
-    def takes(self, path: str) -> bool:
-        """Say whether a file is to be uploaded."""
-        return path in self._uploaders
-
-    def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
-        """Upload files; see `Uploader.upload`."""
-        shares: dict[int, list[str]] = {}
-        for path in paths:
-            shares.setdefault(id(self._uploaders[path]), []).append(path)
-        outcomes: dict[str, Outcome] = {}
-        for share in shares.values():
-            outcomes |= self._uploaders[share[0]].upload(share)
-        return outcomes

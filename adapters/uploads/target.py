@@ -82,7 +82,7 @@ def check_target(destination: object, root: PathLike | None) -> UploadTarget | N
         )
     target = UploadTarget(str(os.fspath(destination)), folder)
     if target.destination != SCHEME:
-        from .opening import open_destination
+        from .open import open_destination
 
         _ = open_destination(target.destination)  # what is wrong with it is said where it is given
     return target

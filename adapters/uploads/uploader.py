@@ -19,7 +19,7 @@ from ...engine.storage.base import growing_waits
 from ...engine.storage.root_folder import RootFolder
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
 from .destination import Destination, Parcel
-from .ledger import UploadLedger
+from .index import UploadLedger
 
 Outcome = UploadedFile | FramelodeError
 
@@ -330,3 +330,35 @@ def _outcome(parcel: Parcel) -> Outcome:
     if parcel.error is not None:
         return parcel.error
     return UploadedFile(parcel.uri, parcel.digest, parcel.size)
+
+
+class MappedUploader:
+    """Uploads files that are in a mapping; all others stay where they are.
+
+    Parameters
+    ----------
+    uploaders : mapping of str to Uploader
+        What uploads each path.
+    """
+
+    def __init__(self, uploaders: Mapping[str, Uploader]) -> None:
+        self._uploaders = uploaders
+
+    @property
+    def files_at_once(self) -> int:
+        """How many files are best uploaded together."""
+        return min((uploader.files_at_once for uploader in self._uploaders.values()), default=1)
+
+    def takes(self, path: str) -> bool:
+        """Say whether a file is to be uploaded."""
+        return path in self._uploaders
+
+    def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
+        """Upload files; see `Uploader.upload`."""
+        shares: dict[int, list[str]] = {}
+        for path in paths:
+            shares.setdefault(id(self._uploaders[path]), []).append(path)
+        outcomes: dict[str, Outcome] = {}
+        for share in shares.values():
+            outcomes |= self._uploaders[share[0]].upload(share)
+        return outcomes

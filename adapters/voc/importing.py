@@ -20,9 +20,9 @@ from ...engine.storage.root_folder import RootFolder
 from ...engine.writes.encoder import Refusal, check_root
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
 from ..connection import Engine, current_engine
-from ..hyperdatasets.selection import find_dataset, find_version
+from ..hyperdatasets.selectors import find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
-from ..hyperdatasets.writing import Upload, VersionWriter
+from ..hyperdatasets.version_writer import Upload, VersionWriter
 from ..uploads.target import UploadTarget
 from .merging import merge_frame
 from .past import ImportedFrames, Place

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from ...engine.validation import shorten
-from .document import FlawError, members, number_of, only, text_of
+from .xml import FlawError, members, number_of, only, text_of
 
 MAX_PIXELS = 2**31 - 1
 

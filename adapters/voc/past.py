@@ -14,7 +14,7 @@ from ...engine.keys import frame_key
 from ...projections.states.fold import TOMBSTONE
 from ..connection import Engine
 from ..hyperdatasets.reading import FrameReader
-from ..hyperdatasets.selection import find_version
+from ..hyperdatasets.selectors import find_version
 from .merging import imported_wire
 
 _KINDS = ("added", "updated", "deleted")

@@ -44,8 +44,8 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.storage.atomic_files import from_home
 from ...engine.storage.root_folder import RootFolder
 from ...engine.validation import shorten
-from .document import FlawError, file_size, members, parse, read_bytes, text_of
 from .objects import Size, as_flag, box_of, details_of, label_of, objects_of, size_of
+from .xml import FlawError, file_size, members, parse, read_bytes, text_of
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SPLITS = ("test", "train", "trainval", "val")

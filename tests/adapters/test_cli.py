@@ -530,7 +530,7 @@ def test_an_argument_that_is_no_text_is_refused(home):
 INTERRUPTED = """
 import signal
 from framelode.adapters.cli.main import main
-from framelode.adapters.sql.log import SqlLog
+from framelode.adapters.sql.log.log import SqlLog
 from framelode.engine.log.batch import FRAMES_SCHEMA
 
 append = SqlLog.append

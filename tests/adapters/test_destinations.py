@@ -21,11 +21,12 @@ from patience import PATIENCE
 from s3_server import BUCKET, s3_environment, s3_filesystem
 from web_server import WebServer
 
-from framelode.adapters.uploads import local, objects, opening, remote
+from framelode.adapters.uploads import local, objects, remote
+from framelode.adapters.uploads import open as opening
 from framelode.adapters.uploads.destination import Parcel, beside
 from framelode.adapters.uploads.local import LocalDestination
 from framelode.adapters.uploads.objects import ObjectDestination
-from framelode.adapters.uploads.opening import open_destination
+from framelode.adapters.uploads.open import open_destination
 from framelode.engine.blobs.content import SourceError
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import UsageError

@@ -26,9 +26,9 @@ from distributed import Client
 from patience import PATIENCE
 
 import framelode
-from framelode.adapters.jobs import cluster as cluster_module
-from framelode.adapters.jobs.cluster import Cluster, connected
-from framelode.adapters.jobs.processes import Processes
+from framelode.adapters.executors import dask as cluster_module
+from framelode.adapters.executors.dask import Cluster, connected
+from framelode.adapters.executors.processes import Processes
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.worker_log import require_read, same_log
 from framelode.engine.parallel import run_ahead
@@ -214,7 +214,7 @@ class TestKilledWorkers:
 import sys
 sys.path.insert(0, {str(Path(worker_parts.__file__).parent)!r})
 import worker_parts
-from framelode.adapters.jobs.processes import Processes
+from framelode.adapters.executors.processes import Processes
 if __name__ == "__main__":
     Processes(1).submit(worker_parts.wait_for_ever, {str(mark)!r}).result()
 """

@@ -27,7 +27,7 @@ from framelode import (
     StorageError,
     UsageError,
 )
-from framelode.adapters.local_files import fetching
+from framelode.adapters.files import fetch as fetching
 
 
 @pytest.fixture(autouse=True)
@@ -266,7 +266,7 @@ def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(afar, cache, mo
         for size in (100, 99, 98, 300)
     ]
     with monkeypatch.context() as patched:
-        patched.setattr("framelode.adapters.local_files.cache.FileIO", SmallDisk)
+        patched.setattr("framelode.adapters.files.cache.FileIO", SmallDisk)
         os.utime(frames[0].get_local_source(), (2, 2))
         os.utime(frames[1].get_local_source(), (1, 1))
         assert Path(frames[2].get_local_source()).read_bytes() == b"x" * 98

@@ -42,10 +42,11 @@ from framelode import (
     StorageError,
     UsageError,
 )
-from framelode.adapters.hyperdatasets import cards
-from framelode.adapters.looks import pictures, sources
-from framelode.adapters.looks.colours import colour_of
-from framelode.adapters.looks.fonts import font_for
+from framelode.adapters.display import image_source as sources
+from framelode.adapters.display import pictures
+from framelode.adapters.display.colours import colour_of
+from framelode.adapters.display.fonts import font_for
+from framelode.adapters.hyperdatasets import html as cards
 from framelode.engine.blobs.uris import blob_uri
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import ConflictError, DatasetVersion, InvalidValueError, NotFoundError, PublishedError
-from framelode.adapters.hyperdatasets.tags import TagFilter
+from framelode.adapters.hyperdatasets.tag_filter import TagFilter
 
 
 @pytest.fixture

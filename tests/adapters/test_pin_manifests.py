@@ -14,8 +14,6 @@ from odd_manifests import OddManifest, odd_manifests
 from ruamel.yaml import YAML
 
 from framelode.adapters.pinned_datasets import lock_file as lock_files
-from framelode.adapters.pinned_datasets import yaml_tree
-from framelode.adapters.pinned_datasets.document import Document
 from framelode.adapters.pinned_datasets.lock_file import LockFile
 from framelode.adapters.pinned_datasets.manifest import Manifest
 from framelode.adapters.pinned_datasets.records import (
@@ -26,8 +24,10 @@ from framelode.adapters.pinned_datasets.records import (
     Meta,
     URLDatasetLock,
 )
-from framelode.adapters.pinned_datasets.yaml_text import flow, scalar
-from framelode.adapters.pinned_datasets.yaml_tree import parse_yaml, to_python
+from framelode.adapters.pinned_datasets.yaml import tree as yaml_tree
+from framelode.adapters.pinned_datasets.yaml.document import Document
+from framelode.adapters.pinned_datasets.yaml.text import flow, scalar
+from framelode.adapters.pinned_datasets.yaml.tree import parse_yaml, to_python
 from framelode.engine.errors import ConflictError, FramelodeError, InvalidValueError, NotFoundError
 
 LIMIT = 4 << 20

@@ -16,11 +16,11 @@ from git_repository import GitRepository
 
 import framelode
 from framelode.adapters import pinned_datasets
+from framelode.adapters.pinned_datasets.dataset_types import DatachainDataset, DVCDataset, URLDataset
 from framelode.adapters.pinned_datasets.datasets import Datasets
-from framelode.adapters.pinned_datasets.errors import DatasetNotFoundError
-from framelode.adapters.pinned_datasets.families import DatachainDataset, DVCDataset, URLDataset
 from framelode.adapters.pinned_datasets.records import (
     DatachainDatasetLock,
+    DatasetNotFoundError,
     DatasetSpec,
     DVCDatasetLock,
     DVCDatasetSpec,
@@ -126,7 +126,7 @@ class TestMapping:
             engine.close()
 
     def test_the_yaml_library_is_missing(self, project, monkeypatch):
-        from framelode.adapters.pinned_datasets import yaml_tree
+        from framelode.adapters.pinned_datasets.yaml import tree as yaml_tree
 
         monkeypatch.setattr(yaml_tree, "_of_thread", threading.local())
         monkeypatch.setitem(sys.modules, "ruamel.yaml", None)

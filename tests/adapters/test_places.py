@@ -144,7 +144,7 @@ def test_a_foreign_file_with_the_default_name_is_left_as_it_is(tmp_path):
 
 
 def test_a_foreign_file_in_the_place_of_the_note_is_left_as_it_is(tmp_path, monkeypatch):
-    from framelode.adapters import projection_store
+    from framelode.adapters.sql import projections as projection_store
 
     monkeypatch.setattr(projection_store, "_SETTLED_SECONDS", 0.0)
     folder = make(tmp_path / "food")

@@ -38,8 +38,11 @@ from framelode import (
     StorageError,
     UsageError,
 )
-from framelode.adapters.portable import event_lines, importing, jsonl, lines, renumbering, transfer
-from framelode.adapters.portable.event_lines import as_json
+from framelode.adapters.portable import dataset_import as renumbering
+from framelode.adapters.portable import events_json as event_lines
+from framelode.adapters.portable import importing, jsonl, transfer
+from framelode.adapters.portable import schema as lines
+from framelode.adapters.portable.events_json import as_json
 from framelode.adapters.sql.recorder import SqlApplicationRecorder
 from framelode.engine.canonical import canonical_object, encode_canonical
 from framelode.engine.log import batch as batches

@@ -29,14 +29,14 @@ from patience import join
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters import location
-from framelode.adapters.places import postgres_place, with_password_of, without_password
-from framelode.adapters.sql import postgres_watch
 from framelode.adapters.sql import recorder as recorder_module
-from framelode.adapters.sql.log import SqlLog
-from framelode.adapters.sql.opening import open_database
-from framelode.adapters.sql.postgres import PostgresDatabase
+from framelode.adapters.sql.log.log import SqlLog
+from framelode.adapters.sql.log.tables import LOG_TABLES
+from framelode.adapters.sql.open import open_database
+from framelode.adapters.sql.postgres import notify as postgres_watch
+from framelode.adapters.sql.postgres.database import PostgresDatabase
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.adapters.sql.tables import LOG_TABLES
+from framelode.adapters.sql.urls import postgres_place, with_password_of, without_password
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.contract import Append, AppendExistsError
 from framelode.engine.log.event_batch import pack_states

@@ -12,8 +12,8 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql import postgres_guards
-from framelode.adapters.sql.postgres import PostgresDatabase
+from framelode.adapters.sql.postgres import guards as postgres_guards
+from framelode.adapters.sql.postgres.database import PostgresDatabase
 from framelode.engine.errors import StorageError
 from framelode.projections.runner import Runner
 from framelode.projections.tables.stats import Stats

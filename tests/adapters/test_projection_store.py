@@ -10,8 +10,8 @@ import pytest
 
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame
-from framelode.adapters import projection_store
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql import projections as projection_store
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ CASES = {
     "Checkpoint.write.path": lambda w, u: w.engine.checkpoint().write(u),
     "LocalCache.folder": lambda w, u: LocalCache(u),
     "LocalCache.known.uri": lambda w, u: w.cache().known(u),
-    "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.local_files.cache.Known("0" * 64, "1")),
+    "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.files.cache.Known("0" * 64, "1")),
     "import_voc.folder": lambda w, u: framelode.import_voc(u, "voc"),
     "import_voc.root": lambda w, u: framelode.import_voc(w.folder, "voc", root=u),
     "Datasets.repo": lambda w, u: Datasets(u),

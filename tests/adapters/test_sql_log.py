@@ -18,13 +18,14 @@ from sqlalchemy import event
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql import log_reads, write_lock
-from framelode.adapters.sql import sqlite as database_module
-from framelode.adapters.sql.log import SqlLog
-from framelode.adapters.sql.opening import open_database
+from framelode.adapters.sql.log import reads as log_reads
+from framelode.adapters.sql.log.log import SqlLog
+from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.adapters.sql.sqlite import SqliteDatabase
-from framelode.adapters.sql.write_lock import WriteLock
+from framelode.adapters.sql.sqlite import database as database_module
+from framelode.adapters.sql.sqlite import write_lock
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
+from framelode.adapters.sql.sqlite.write_lock import WriteLock
 from framelode.engine.errors import (
     ConcurrencyError,
     ConflictError,

@@ -20,7 +20,7 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.engine.keys import ROW
 from framelode.engine.log.moments import parse_moment
 from framelode.engine.log.prefix import LogPrefix

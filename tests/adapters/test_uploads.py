@@ -29,7 +29,7 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
-from framelode.adapters.uploads import opening
+from framelode.adapters.uploads import open as opening
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
 from framelode.engine.frames.source import path_or_uri

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from framelode.adapters.voc.document import MAX_BYTES
 from framelode.adapters.voc.reader import Problem, VocFolder
+from framelode.adapters.voc.xml import MAX_BYTES
 from framelode.engine.errors import UsageError
 
 SIZE = "<size><width>100</width><height>80</height><depth>3</depth></size>"

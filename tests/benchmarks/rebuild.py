@@ -22,7 +22,7 @@ import main_job
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, SingleFrame
 from framelode.adapters.connection import Engine
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
 from framelode.projections.states.cache import States

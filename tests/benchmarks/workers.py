@@ -21,7 +21,7 @@ from rebuild import make_log
 
 import framelode
 from framelode.adapters.connection import Engine
-from framelode.adapters.jobs.processes import Processes
+from framelode.adapters.executors.processes import Processes
 
 AIM = 1.6
 TICK = os.sysconf("SC_CLK_TCK")
@@ -79,7 +79,7 @@ class Timing:
 def dask_cluster(workers: int) -> Generator[Any, None, None]:
     from distributed import LocalCluster
 
-    from framelode.adapters.jobs.cluster import connected
+    from framelode.adapters.executors.dask import connected
 
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,

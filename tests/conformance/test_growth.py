@@ -18,7 +18,7 @@ import framelode
 from framelode import BulkContext, Dataset, DatasetVersion, Engine, ExecutionStore, SingleFrame
 from framelode.adapters.cli.main import app
 from framelode.adapters.pinned_datasets.datasets import Datasets
-from framelode.adapters.pinned_datasets.yaml_tree import parse_yaml
+from framelode.adapters.pinned_datasets.yaml.tree import parse_yaml
 from framelode.engine.errors import InvalidValueError
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -153,7 +153,7 @@ class TestPlainValues:
 
 
 def test_yaml_of_very_many_values_is_refused(monkeypatch):
-    monkeypatch.setattr("framelode.adapters.pinned_datasets.yaml_tree._VALUES", 100)
+    monkeypatch.setattr("framelode.adapters.pinned_datasets.yaml.tree._VALUES", 100)
     parse_yaml("x: [" + "x," * 97 + "]", "dvc.yaml")
     with pytest.raises(InvalidValueError, match="more than 100 values"):
         parse_yaml("x: [" + "x," * 98 + "]", "dvc.yaml")

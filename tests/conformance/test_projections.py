@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion
-from framelode.adapters.places import postgres_place
-from framelode.adapters.projection_store import open_projections
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.projections import open_projections
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
+from framelode.adapters.sql.urls import postgres_place
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
 from framelode.projections.projection import FoldedProjection

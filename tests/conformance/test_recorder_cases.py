@@ -14,8 +14,8 @@ from eventsourcing.tests.persistence import (
     TrackingRecorderTestCase,
 )
 
-from framelode.adapters.sql.log import SqlLog
-from framelode.adapters.sql.opening import open_database
+from framelode.adapters.sql.log.log import SqlLog
+from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.recorder import SqlFactory
 
 PLACES = ("memory", "file", "postgres")

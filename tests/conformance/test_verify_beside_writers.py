@@ -11,7 +11,7 @@ import restless
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql import log_reads
+from framelode.adapters.sql.log import reads as log_reads
 from framelode.engine.writes.encoder import FrameEncoder
 from framelode.projections import pages
 from framelode.projections.states import snapshots

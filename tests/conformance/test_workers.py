@@ -16,8 +16,8 @@ from distributed import Client
 from hypothesis import given, settings
 
 import framelode
-from framelode.adapters.jobs.cluster import connected
-from framelode.adapters.jobs.processes import Processes
+from framelode.adapters.executors.dask import connected
+from framelode.adapters.executors.processes import Processes
 from framelode.projections import runner as runner_module
 from framelode.projections.verify import verify as check
 

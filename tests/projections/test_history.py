@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.engine.keys import Operation
 from framelode.projections import runner as runner_module
 from framelode.projections.history.table import History, Wanted

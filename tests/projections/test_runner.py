@@ -18,7 +18,7 @@ from patience import PATIENCE
 
 import framelode
 from framelode import DatasetVersion, SingleFrame, UsageError
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.projections import runner as runner_module
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.sql.sqlite import SqliteDatabase
+from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.engine.errors import NotFoundError, StorageError, UsageError
 from framelode.engine.keys import KEY_SIZE, ROW, frame_key
 from framelode.projections.states import snapshots

@@ -12,7 +12,7 @@ from s3_server import BUCKET, s3_environment, s3_filesystem, s3_prefix
 from web_server import WebServer
 
 from framelode.adapters.uploads.local import TEMPORARY
-from framelode.adapters.uploads.opening import open_destination
+from framelode.adapters.uploads.open import open_destination
 from framelode.engine.frames.source import path_or_uri
 
 KINDS = ("folder", "memory", "s3", "http")

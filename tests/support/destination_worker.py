@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from framelode.adapters.uploads import objects, remote
 from framelode.adapters.uploads.destination import Parcel
-from framelode.adapters.uploads.opening import open_destination
+from framelode.adapters.uploads.open import open_destination
 
 if __name__ == "__main__":
     objects.PART_BYTES = remote.WHOLE_BYTES = 5 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.hyperdatasets.writing import VersionWriter
+from framelode.adapters.hyperdatasets.version_writer import VersionWriter
 from framelode.adapters.source_removal import SourceRemoval
 from framelode.engine.sources.deletions import SourceCommands
 from framelode.engine.writes.writer import FrameWriter

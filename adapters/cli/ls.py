@@ -1,0 +1,97 @@
+"""Commands that show what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...engine.errors import UsageError
+from .options import AddressText, AsOf, Json, engine_of
+from .output import note, print_json
+
+listing = typer.Typer()
+
+
+@listing.command("ls")
+def list_all(
+    context: typer.Context,
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="DATASET", help="project/dataset; the project may be left out.")
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """List the datasets, or the versions of one, latest updated first."""
+    from . import dataset_views as views
+    from .address import Address, dataset_at
+
+    address = None if dataset is None else Address.parse_dataset(dataset)
+    with engine_of(context, as_of) as engine:
+        if address is None:
+            datasets = views.list_datasets(engine)
+            print_json({"datasets": datasets}) if json else views.print_datasets(datasets)
+        else:
+            versions = views.list_versions(engine, dataset_at(engine, address))
+            print_json({"versions": versions}) if json else views.print_versions(versions)
+
+
+@listing.command()
+def stats(
+    context: typer.Context,
+    address: AddressText,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Another version to set beside it, with what changed since that one."
+        ),
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Count what a version holds: frames, labels, content types, sources and their bytes."""
+    from . import dataset_views as views
+    from .address import Address, version_at
+
+    addresses = [Address.parse(text) for text in (address, against) if text is not None]
+    with engine_of(context, as_of) as engine:
+        shown = [views.view_stats(engine, version_at(engine, each)) for each in addresses]
+    before = shown[1] if against is not None else None
+    if json:
+        print_json({"version": shown[0], "against": before})
+    else:
+        views.print_stats(shown[0], before)
+
+
+@listing.command()
+def show(
+    context: typer.Context,
+    address: AddressText,
+    frame_id: Annotated[str | None, typer.Argument(metavar="FRAME", help="Id of a frame.")] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the frame's picture with its annotations into a new file."),
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Show a version with its metadata, or one of its frames."""
+    from . import dataset_views as views
+    from .address import Address, version_at
+    from .pictures import draw_frame
+
+    meant = Address.parse(address)
+    if draw is not None and frame_id is None:
+        raise UsageError("--draw draws a frame: give its id")
+    with engine_of(context, as_of) as engine:
+        row = version_at(engine, meant)
+        if frame_id is None:
+            shown = views.view_details(engine, row)
+            print_json(shown) if json else views.print_details(shown)
+            return
+        frame = engine.version(row.version_id).get_single_frame(frame_id)
+        if draw is not None:
+            draw_frame(frame, draw)
+            note(f"drew {draw}")
+        print_json(frame.to_dict())

@@ -1,0 +1,14 @@
+"""How frames, versions and datasets look: HTML for notebooks, and pictures with annotations drawn on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine.frames.hooks import register_look
+
+
+@register_look
+def _frame_html(frame: Any) -> str:
+    from .frame_html import frame_html
+
+    return frame_html(frame)

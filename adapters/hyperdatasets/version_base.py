@@ -1,0 +1,243 @@
+"""What every version object is: an engine and an id, and what is known of that version."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+from typing import Any, Self
+
+from ...engine.errors import PublishedError, UsageError
+from ...engine.log.moments import Moment
+from ...engine.times import utc
+from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
+from ..connection import Engine, current_engine
+from ..uploads.target import UploadTarget
+from .api_helpers import warn_caller
+from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
+from .selectors import find_dataset, find_version
+from .statistics import Statistics
+from .version_writer import NotRecordedWarning, VersionWriter
+
+
+class VersionHandle:
+    """One version of a dataset; its properties are live."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise UsageError(
+            "get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)"
+        )
+
+    @classmethod
+    def of(
+        cls, engine: Engine, version_id: str, target: UploadTarget | None = None, root: str | None = None
+    ) -> Self:
+        """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
+
+        Parameters
+        ----------
+        target : UploadTarget, optional
+            Where the local files of frames go that are written through this object.
+        root : str, optional
+            Absolute path of the folder that ids derived from local sources are relative to.
+        """
+        version = object.__new__(cls)
+        version._engine = engine
+        version._id = find_version(engine, version_id=version_id).version_id
+        version._target = target
+        version._root = root
+        version._writer = VersionWriter(engine, version_id, root)
+        return version
+
+    _engine: Engine
+    _id: str
+    _target: UploadTarget | None
+    _root: str | None
+    _writer: VersionWriter
+
+    def at(self, moment: Moment | None) -> Self:
+        """Return the version as it was at a moment, to be read only (ours).
+
+        Parameters
+        ----------
+        moment : int, datetime or None
+            A position of the log; an aware datetime; None for the version itself.
+
+        Raises
+        ------
+        UsageError
+            The position is none of the log, or the datetime has no time zone.
+        NotFoundError
+            The version did not exist then.
+        """
+        return self if moment is None else type(self).of(self._engine.at(moment), self._id)
+
+    def _row(self) -> VersionRow:
+        return self._row_in(self._engine)
+
+    def _row_in(self, engine: Engine) -> VersionRow:
+        return find_version(engine, version_id=self._id)
+
+    def _dataset(self) -> DatasetRow:
+        return find_dataset(self._engine, dataset_id=self._row().dataset_id)
+
+    @property
+    def version_id(self) -> str:
+        """Id of the version, 32 hex digits."""
+        return self._id
+
+    @property
+    def version_name(self) -> str:
+        """Name, unique in the dataset; logs of earlier releases may hold a name twice."""
+        return self._row().name
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the dataset."""
+        return self._row().dataset_id
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset."""
+        return self._dataset().name
+
+    @property
+    def draft(self) -> bool:
+        """Whether the version takes changes."""
+        return self._row().state == DRAFT
+
+    @property
+    def last_updated(self) -> datetime:
+        """UTC time of the last frame change, else of creation."""
+        return utc(self._row().updated_at)
+
+    @property
+    def comment(self) -> str:
+        """Description."""
+        return self._row().description
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that commit to the content, the same for the same frames whatever their history (ours)."""
+        row = self._row()
+        return row.fingerprint or self._engine.states.fingerprint(row.version_id).root
+
+    def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
+        """Return the statistics, right for uncommitted changes too."""
+        engine = self._engine.at(as_of)
+        return Statistics.from_counts(engine.version_counts(self._row_in(engine).version_id))
+
+    def get_parent(self, *, as_of: Moment | None = None) -> str | None:
+        """Return the id of the parent version; None for a root."""
+        return self._row_in(self._engine.at(as_of)).parent_id
+
+    def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
+        """Return the metadata."""
+        return copy.deepcopy(self._row_in(self._engine.at(as_of)).metadata)
+
+    def set_metadata(self, metadata: dict[str, Any]) -> bool:
+        """Replace the metadata as a whole; False, with a `NotRecordedWarning`, for a published version.
+
+        Raises
+        ------
+        ValueError
+            A key holds ``$`` or ``.``, or the metadata is not JSON-like.
+        """
+        try:
+            self._engine.commands.set_metadata(self._id, metadata)
+        except PublishedError as error:
+            warn_caller(f"the metadata was not changed: {error}", NotRecordedWarning)
+            return False
+        return True
+
+    def set_masks_labels(self, mask_value_label_mapping: MasksLabels) -> bool:
+        """Store which labels the pixel values of masks stand for, in the metadata; for a published version as `set_metadata`.
+
+        Parameters
+        ----------
+        mask_value_label_mapping : dict
+            Pixel value (a tuple of integers from 0 to 255) to labels, such as ``{(0, 0, 0): ["background"]}``.
+
+        Raises
+        ------
+        ValueError
+            A value is no tuple of such integers, or labels are no list of strings.
+        """
+        stored = stored_masks_labels(mask_value_label_mapping)
+        return self.set_metadata(self.get_metadata() | {MASKS_LABELS: stored})
+
+    def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
+        """Return which labels the pixel values of masks stand for; empty when none were set."""
+        return read_masks_labels(self.get_metadata(as_of=as_of).get(MASKS_LABELS))
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags (ours)."""
+        return list(self._row().tags)
+
+    def rename(self, name: str) -> None:
+        """Give a draft another name (ours).
+
+        Raises
+        ------
+        PublishedError
+            The version is published: its name stays.
+        ConflictError
+            Another version of the dataset has the name.
+        """
+        self._engine.commands.rename_version(self._id, name)
+
+    def describe(self, description: str) -> None:
+        """Replace the description, published or not (ours)."""
+        self._engine.commands.describe_version(self._id, description)
+
+    def set_tags(self, tags: list[str]) -> None:
+        """Replace the tags, published or not (ours)."""
+        self._engine.commands.tag_version(self._id, tags)
+
+    def _settle(self) -> None:
+        """Record what was handed to this object and waits, before the version is frozen."""
+
+    def __bool__(self) -> bool:
+        return True  # also without frames: a version is no list of them
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VersionHandle) and self._key() == other._key()
+
+    def _key(self) -> tuple[str, int | None, str]:
+        return self._engine.url, self._engine.as_of, self._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self._engine, self._id, self._target, self._root)
+
+    def __repr__(self) -> str:
+        from .html import version_text
+
+        return version_text(self._engine, self._id)
+
+    def _repr_html_(self) -> str:
+        from .html import version_card
+
+        return version_card(self._engine, self._id)
+
+
+def meant(
+    target: VersionHandle | type[VersionHandle],
+    dataset_id: str | None,
+    dataset_name: str | None,
+    version_id: str | None,
+    version_name: str | None,
+    dataset_project: str | None,
+    as_of: Moment | None = None,
+) -> tuple[Engine, VersionRow]:
+    """Return the engine, at the moment meant, and the version: an instance's own unless there are selectors."""
+    selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
+    if isinstance(target, VersionHandle):
+        engine = target._engine.at(as_of)  # noqa: SLF001 - of this module
+        if all(selector is None for selector in selectors):
+            return engine, target._row_in(engine)  # noqa: SLF001
+        return engine, find_version(engine, *selectors)
+    engine = current_engine().at(as_of)
+    return engine, find_version(engine, *selectors)

@@ -1,0 +1,405 @@
+"""Writing frames through a version object: what the caller passes, and what comes back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.validation import at_least, how_many, identifier, is_series, shorten
+from ...engine.writes.decisions import check_without_fields
+from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
+from ...engine.writes.report import WriteReport
+from ...engine.writes.writer import APPEND_BATCHES
+from ..connection import Engine
+from ..uploads.target import UploadTarget, version_folder
+from .api_helpers import warn_caller
+from .selectors import find_version
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
+
+    from ..uploads.encoder import UploadingEncoder
+    from .source_deletion import SourceDeletion
+
+logger = logging.getLogger("framelode.hyperdatasets")
+
+UPLOAD_RETRIES = 5
+
+DEFAULT_BATCH_SIZE = 1000
+
+Failure = dict[str, Any]
+"""``{"frame", "error", "error_type"}``; the type is ``upload``, ``validation`` or ``register``."""
+
+
+class NotRecordedWarning(UserWarning):
+    """Something that was given was not recorded; the call that warns returns the details."""
+
+
+class UnknownFramesWarning(UserWarning):
+    """Frames to be deleted that the version does not hold."""
+
+
+class SourcesNotDeletedWarning(UserWarning):
+    """Sources of deleted frames that are still there."""
+
+
+class DuplicateFramesWarning(UserWarning):
+    """Frames with ids that were already added through the same object."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """What becomes of the local files of frames that are written.
+
+    Attributes
+    ----------
+    target : UploadTarget or None
+        Where all of them go.
+    mapping : dict of str to str, optional
+        Where each one goes, by local path; instead of a target.
+    force : bool
+        Send also contents that are there already.
+    retries : int
+        How often a destination that refuses is asked again.
+    register_on_failure : bool
+        Register frames that failed, too, with their local URIs.
+    unregister_on_failure : bool
+        Delete frames that failed, if the version holds them.
+    """
+
+    target: UploadTarget | None = None
+    mapping: dict[str, str] | None = None
+    force: bool = False
+    retries: int = UPLOAD_RETRIES
+    register_on_failure: bool = False
+    unregister_on_failure: bool = True
+
+
+NO_OPTIONS = Upload()
+
+
+class VersionWriter:
+    """Writes into one draft for one `DatasetVersion` object, and remembers what that object has added.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine.
+    version_id : str
+        The draft.
+    root : str, optional
+        Folder that derived ids take local sources relative to where a call names none.
+    """
+
+    def __init__(self, engine: Engine, version_id: str, root: str | None = None) -> None:
+        self._engine = engine
+        self._version_id = version_id
+        self._root = root
+        self._added: list[tuple[int, int]] = []
+
+    def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
+        """Give a frame the id that it would get when it is added, unless it has one."""
+        if frame.id is None:
+            FrameEncoder(self._engine.new_id, self._root_of(root)).give_id(frame)
+
+    def add(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        warn_on_duplicates: bool = False,
+        root: str | os.PathLike[str] | None = None,
+        upload: Upload | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Add frames and return the report."""
+        encoder = self._encoder(root, upload)
+        report = self._engine.writer.add(
+            self._version_id,
+            _as_iterable(frames),
+            encoder,
+            batch_size=batch_size,
+            append_batches=_append_batches(encoder, batch_size),
+            command_id=command_id,
+            on_part=on_part,
+        )
+        self._unregister(encoder, upload, batch_size, report)
+        if warn_on_duplicates:
+            self._warn_of_duplicates(report)
+        self._remember(report)
+        return report
+
+    def add_dicts(
+        self,
+        wires: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        root: str | os.PathLike[str] | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Add frames in wire form and return the report."""
+        report = self._engine.writer.add(
+            self._version_id,
+            _as_iterable(wires),
+            WireEncoder(self._engine.new_id, self._root_of(root), self._engine.max_frame_bytes),
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        self._remember(report)
+        return report
+
+    def update(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        without_fields: Any = None,
+        root: str | os.PathLike[str] | None = None,
+        upload: Upload | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Replace frames, or merge into them when `without_fields` is not None; those that fail stay as they were."""
+        if upload is not None:
+            upload = msgspec.structs.replace(upload, unregister_on_failure=False)
+        if without_fields is None:
+            return self.add(
+                frames,
+                batch_size=batch_size,
+                root=root,
+                upload=upload,
+                command_id=command_id,
+                on_part=on_part,
+            )
+        fields = check_without_fields(without_fields)
+        upload = None if "sources" in fields else upload
+        encoder = self._encoder(root, upload)
+        report = self._engine.writer.merge(
+            self._version_id,
+            _as_iterable(frames),
+            encoder,
+            fields,
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        self._remember(report)
+        return report
+
+    def delete(
+        self,
+        frames: Iterable[Any],
+        *,
+        sources: Mapping[str, Sequence[str]] | None = None,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Delete frames given by id, object or dict; ids that the version does not hold are warned of once."""
+        refusals: list[Refusal] = []
+        report = self._engine.writer.delete(
+            self._version_id,
+            _ids_of(_as_iterable(frames), refusals),
+            sources=sources,
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=on_part,
+        )
+        report.refusals += refusals
+        if report.unknown:
+            message = f"{how_many(report.unknown, 'frame')} to be deleted not found in the version"
+            warn_caller(message, UnknownFramesWarning)
+        return report
+
+    def delete_with_sources(
+        self,
+        frames: Iterable[Any],
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> tuple[WriteReport, SourceDeletion]:
+        """Delete frames, and then the sources that no frame of an existing version names any more."""
+        from .source_deletion import SourceDeleter
+
+        given = list(_as_iterable(frames))
+        if command_id is None:  # one that is repeated may have been recorded before the version was published
+            self._engine.commands.version(self._version_id).require_draft()
+        sources = SourceDeleter(self._engine, self._version_id)
+        named = sources.look(list(_ids_of(given, [])))
+        report = self.delete(
+            given, sources=named, batch_size=batch_size, command_id=command_id, on_part=on_part
+        )
+        result = sources.finish()
+        if result.failures:
+            first = result.failures[0]
+            message = f"{how_many(len(result.failures), 'source')} could not be deleted, the first: {first['uri']}: {first['error']}"
+            warn_caller(message, SourcesNotDeletedWarning)
+        return report, result
+
+    def _encoder(
+        self, root: str | os.PathLike[str] | None, upload: Upload | None
+    ) -> FrameEncoder | UploadingEncoder:
+        root = self._root_of(root)
+        if upload is None:
+            return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        from ..uploads.encoder import UploadingEncoder
+
+        uploads = self._engine.uploads
+        if upload.target is not None:
+            root = upload.target.root
+            row = find_version(self._engine, version_id=self._version_id)
+            folder = version_folder(row.dataset_id, row.name, row.version_id)
+            uploader = uploads.to_target(upload.target, folder, force=upload.force, retries=upload.retries)
+        else:
+            mapping = upload.mapping or {}
+            uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
+        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+        ledgers = self._engine.commands.source_ledger, self._engine.commands.blob_ledger
+        return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
+
+    def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+        return self._root if given is None else given
+
+    def _unregister(
+        self,
+        encoder: FrameEncoder | UploadingEncoder,
+        upload: Upload | None,
+        batch_size: int,
+        report: WriteReport,
+    ) -> None:
+        """Delete the frames whose upload failed, those that the version holds."""
+        if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
+            return
+        # A command that was recorded before does nothing: what came after it counts.
+        is_repeated = report.repeated and not report.spans
+        if isinstance(encoder, FrameEncoder) or not encoder.failed_ids or is_repeated:
+            return
+        # Of a version that was published or removed meanwhile nothing is deleted, and the failures are not lost.
+        with suppress(PublishedError, NotFoundError):
+            self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
+
+    def _remember(self, report: WriteReport) -> None:
+        for first, last in report.spans:
+            if self._added and self._added[-1][1] == first - 1:
+                self._added[-1] = (self._added[-1][0], last)
+            else:
+                self._added.append((first, last))
+
+    def _warn_of_duplicates(self, report: WriteReport) -> None:
+        count = report.duplicates
+        overwritten = np.concatenate(report.overwritten) if report.overwritten else np.empty(0, np.uint64)
+        for first, last in [*self._added, *report.spans]:
+            count += int(((overwritten >= first) & (overwritten <= last)).sum())
+        if count:
+            frames = how_many(count, "frame")
+            message = f"{frames} with an id that was added before through this object: the last one counts"
+            warn_caller(message, DuplicateFramesWarning)
+
+
+def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -> int:
+    """Return how many batches share an append: with uploads so many as the destination takes well at once."""
+    if isinstance(encoder, FrameEncoder):
+        return APPEND_BATCHES
+    if at_least(batch_size, "batch_size", 1) < DEFAULT_BATCH_SIZE:
+        return 1  # whoever asks for small batches wants to see them registered
+    return max(1, encoder.frames_at_once // batch_size)
+
+
+def failures_of(report: WriteReport) -> list[Failure]:
+    """Return the refused frames in the form of the API."""
+    return [
+        {"frame": refusal.frame, "error": refusal.error, "error_type": refusal.error_type}
+        for refusal in report.refusals
+    ]
+
+
+def warn_of_failures(report: WriteReport) -> list[Failure]:
+    """Return the refused frames, and warn of them: many callers do not look at what is returned."""
+    if report.refusals:
+        first = report.refusals[0]
+        message = (
+            f"{how_many(len(report.refusals), 'frame')} not recorded, the first, {shorten(first.frame)}: {first.error}; "
+            "the call returns all of them"
+        )
+        warn_caller(message, NotRecordedWarning)
+    return failures_of(report)
+
+
+def raise_if_refused(report: WriteReport) -> None:
+    """Raise `FramesRejected` with the refused frames, if there are any."""
+    if report.refusals:
+        raise FramesRejected(failures_of(report))
+
+
+def _as_iterable(frames: Any) -> Iterable[Any]:
+    if isinstance(frames, SingleFrame | FrameGroup | str | dict):
+        return [frames]
+    if not is_series(frames):
+        raise InvalidValueError(
+            f"frames must be frames in a list or another iterable, not {type(frames).__name__}"
+        )
+    return frames
+
+
+def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
+    for frame in frames:
+        frame_id = frame.get("id") if isinstance(frame, dict) else getattr(frame, "id", frame)
+        try:
+            yield identifier(frame_id)
+        except InvalidValueError:
+            allowed = "pass an id, a frame that has one, or a dict with 'id'"
+            refusals.append(Refusal(frame, f"{shorten(frame)} names no frame: {allowed}"))
+
+
+class Progress:
+    """Tells a callback and the log how far a call has come.
+
+    Parameters
+    ----------
+    callback : fsspec.callbacks.Callback, optional
+        Told of the frames done.
+    every : int
+        Log after every that many frames; 0 or None for never.
+    failed_too : bool
+        Frames whose upload failed are recorded, too, and so are counted there.
+    """
+
+    def __init__(self, callback: Callback | None, every: int | None = 0, *, failed_too: bool = False) -> None:
+        if callback is not None and not _is_callback(callback):
+            raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
+        self._callback = callback
+        self._every = 0 if every is None else at_least(every, "progress_report", 0)
+        self._failed_too = failed_too
+        self._done = self._reported = 0
+
+    def __call__(self, report: Any) -> None:
+        """Take what a call has come to until now."""
+        refused = len(report.refusals)
+        if self._failed_too:
+            refused -= sum(refusal.error_type == "upload" for refusal in report.refusals)
+        done = report.events + report.unchanged + report.unknown + report.duplicates + refused
+        if self._callback is not None:
+            self._callback.relative_update(done - self._done)
+        self._done = done
+        if self._every and done - self._reported >= self._every:
+            self._reported = done
+            logger.info("%d frames registered", done)
+
+
+def _is_callback(value: object) -> bool:
+    # fsspec is loaded where it is used: whoever has such a callback has loaded it.
+    from fsspec.callbacks import Callback
+
+    return isinstance(value, Callback)

@@ -1,0 +1,1 @@
+"""YAML files that are edited in place."""

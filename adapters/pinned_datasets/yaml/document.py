@@ -1,0 +1,168 @@
+"""A YAML file of a project: its text, its tree, and a new text in which only what was meant is different."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from ....engine.errors import InvalidValueError, StorageError, UsageError
+from .tree import Mapping, Node, Scalar, parse_yaml, refuse, to_python
+
+_BOM = "\ufeff"
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Characters of a text from one place to another, and what takes their place."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Document(msgspec.Struct, kw_only=True):
+    """A file as it was read; a file that is not there is an empty one.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    shown : str
+        How messages call it.
+    text : str
+        What it holds, without a byte order mark.
+    root : Node or None
+        The tree of it; None when it holds nothing.
+    mark : str
+        The byte order mark, or nothing.
+    """
+
+    path: Path
+    shown: str
+    text: str
+    root: Mapping | None
+    mark: str = ""
+
+    @classmethod
+    def read(cls, path: Path, limit: int) -> Self:
+        """Read a file.
+
+        Raises
+        ------
+        InvalidValueError
+            It is no YAML, no mapping, no UTF-8, or larger than `limit` bytes; the message says where.
+        """
+        shown = str(path)
+        mark, text = split_mark(read_text(path, shown, limit))
+        return cls(path=path, shown=shown, text=text, root=parse_mapping(text, shown), mark=mark)
+
+    @property
+    def newline(self) -> str:
+        """How its lines end; the first one tells."""
+        found = _LINE_END.search(self.text)
+        return found[0] if found else "\n"
+
+    def section(self, key: str) -> Node | None:
+        """Return the value of a key of the file."""
+        return None if self.root is None else self.root.find(key)
+
+    def value(self) -> dict[Any, Any]:
+        """Return what the file says as plain values."""
+        return {} if self.root is None else to_python(self.root, self.shown)
+
+    def edited(self, edits: Sequence[Edit], expected: dict[Any, Any]) -> str:
+        """Return the text with some edits, proven to say what is expected.
+
+        Raises
+        ------
+        InvalidValueError
+            Changed so, the file would say something else: what is changed is tied up with other parts of it.
+        """
+        text = apply_edits(self.text, edits)
+        try:
+            root = parse_mapping(text, self.shown)
+            found = {} if root is None else to_python(root, self.shown)
+        except InvalidValueError:
+            found = None
+        if found != expected:
+            raise InvalidValueError(
+                f"{self.shown}: its entries are written in a way that cannot be changed without touching other parts (an "
+                "anchor that is used elsewhere, perhaps): edit it by hand"
+            )
+        return self.mark + text
+
+
+def apply_edits(text: str, edits: Sequence[Edit]) -> str:
+    """Return a text with some edits, which do not overlap; of those at one place the first comes first."""
+    parts: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        parts += [text[at : edit.start], edit.text]
+        at = max(at, edit.end)
+    return "".join([*parts, text[at:]])
+
+
+def parse_mapping(text: str, shown: str) -> Mapping | None:
+    """Return the tree of a text whose top level is a mapping; None for one that holds nothing."""
+    root = parse_yaml(text, shown)
+    if root is None or isinstance(root, Mapping):
+        return root
+    if isinstance(root, Scalar) and root.value is None:
+        return None
+    raise refuse(shown, root, "the file must hold a mapping, such as `datasets:` and a list")
+
+
+def read_text(path: Path, shown: str, limit: int) -> str:
+    """Return the text of a file; nothing for one that is not there.
+
+    Raises
+    ------
+    InvalidValueError
+        It is no UTF-8, no plain file, or larger than `limit` bytes.
+    """
+    try:
+        data = _read_plain(path, shown, limit)
+    except FileNotFoundError:
+        return ""
+    except InvalidValueError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{shown!r} is no path of this system") from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
+        raise InvalidValueError(
+            f"{shown}:{line + 1}:{column + 1}: the byte 0x{data[error.start]:02x} is no UTF-8"
+        ) from error
+
+
+def _read_plain(path: Path, shown: str, limit: int) -> bytes:
+    # A pipe could block for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidValueError(f"{shown} is no plain file")
+        if found.st_size > limit:
+            raise InvalidValueError(
+                f"{shown}:1:1: the file has {found.st_size:,} bytes, the limit is {limit:,}: it is not what was expected"
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def split_mark(text: str) -> tuple[str, str]:
+    """Return the byte order mark that leads a text, if any, and the rest."""
+    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)

@@ -1,0 +1,127 @@
+"""What is exported: the batches of a log, opened and checked one by one; all of them, or those of one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import msgspec
+from blake3 import blake3
+
+from ...engine.errors import IntegrityError
+from ...engine.events.domain import NameClaimed, NameReleased, VersionAttached
+from ...engine.log.batch import EVENTS_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
+from ...engine.log.contract import Head, Log
+from ...engine.log.event_batch import read_events
+from .schema import DatasetLine, Recorded
+
+_BATCHES_AT_ONCE = 8
+
+Chosen = Callable[[BatchHeader], bool]
+"""Says whether a batch belongs to what is exported."""
+
+
+def recorded_batches(log: Log, head: Head, chosen: Chosen) -> Iterator[Recorded]:
+    """Yield the chosen batches of a log up to a head; the chain of all of them is walked.
+
+    Raises
+    ------
+    IntegrityError
+        The log is damaged.
+    """
+    appends = log.appends()
+    append: AppendHeader | None = None
+    digest = genesis_digest(log.uuid)
+    for headers in _chunks(log.headers(lte=head.position)):
+        wanted = [header.first_position for header in headers if chosen(header)]
+        rows = log.rows_at(wanted)
+        bodies = {body.first_position: body for body in log.bodies(wanted)}
+        for header in headers:
+            if append is None or append.append_id != header.append_id:
+                append = next(appends, None)
+            if (
+                append is None
+                or header.previous_digest != digest
+                or chain_digest(header, append) != header.digest
+            ):
+                raise _altered(log, header)
+            digest = header.digest
+            body = bodies.get(header.first_position)
+            if body is None:
+                continue
+            blocks = [body.open_block(block) for block in range(body.blocks)]
+            hasher = blake3()
+            for block in blocks:
+                hasher.update(block.raw)
+            if hasher.digest() != header.body_digest or len(body) != header.count:
+                raise _altered(log, header)
+            yield Recorded(
+                header=header,
+                append=append,
+                keys=rows[header.first_position],
+                blocks=body.block_events,
+                events=[event for block in blocks for event in block.events()],
+            )
+
+
+def _altered(log: Log, header: BatchHeader) -> IntegrityError:
+    position = header.first_position
+    return IntegrityError(
+        f"{log.name}: the batch at position {position} does not match its digest: run verify",
+        position=position,
+        file=log.name,
+    )
+
+
+def _chunks(headers: Iterable[BatchHeader]) -> Iterator[list[BatchHeader]]:
+    iterator = iter(headers)
+    while chunk := list(islice(iterator, _BATCHES_AT_ONCE)):
+        yield chunk
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What of a log is exported."""
+
+    chosen: Chosen
+    events: int
+    dataset: DatasetLine | None = None
+
+
+def everything(head: Head) -> Selection:
+    """Select the whole log."""
+    return Selection(lambda _: True, head.position)
+
+
+def one_dataset(log: Log, head: Head, dataset: DatasetLine) -> Selection:
+    """Select a dataset: its own stream, those of its versions, and the events by which it held names."""
+    streams = {dataset.id}
+    for header in log.headers(lte=head.position, stream_id=dataset.id, schema=EVENTS_SCHEMA):
+        streams |= {
+            event.version_id for event in read_events(log, header) if isinstance(event, VersionAttached)
+        }
+    names: set[int] = set()
+    holders: dict[str, str] = {}
+    events = 0
+    for header in log.headers(lte=head.position):
+        if header.stream_id in streams:
+            events += header.count
+        elif {NameClaimed.__name__, NameReleased.__name__} & set(header.topics) and _is_about(
+            log, header, dataset.id, holders
+        ):
+            names.add(header.first_position)
+            events += header.count
+    return Selection(
+        lambda header: header.stream_id in streams or header.first_position in names, events, dataset
+    )
+
+
+def _is_about(log: Log, header: BatchHeader, dataset_id: str, holders: dict[str, str]) -> bool:
+    """Say whether a batch gives a name to a dataset or takes it away; `holders` has who holds which."""
+    about = False
+    for event in read_events(log, header):
+        if isinstance(event, NameClaimed):
+            holders[header.stream_id] = event.dataset_id
+            about |= event.dataset_id == dataset_id
+        elif isinstance(event, NameReleased):
+            about |= holders.pop(header.stream_id, None) == dataset_id
+    return about

@@ -1,0 +1,361 @@
+"""Reading the log in a SQL database: headers, key rows and bodies, each checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from blake3 import blake3
+
+from ....engine.errors import IntegrityError, NotFoundError
+from ....engine.keys import ROW
+from ....engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
+from ....engine.log.contract import Log, StreamRows
+from ....projections.statements import DirectQuery
+from ..database import Database
+from . import tables as t
+
+PAGE_BYTES = 4 * 1024 * 1024
+PAGE_ROWS = 2000
+_FIRST_PAGE_ROWS = 32
+_BATCHES_AT_ONCE = 8
+_FLAGS = {0: False, 1: True}
+_STORED_TYPES = (bytes,)
+"""Text in a column of bytes is damage; msgspec would take it for base64."""
+_FEW = 8
+
+_HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
+_APPEND_COLUMNS = list(t.append.c)
+_HEADER_NAMES = [str(column.name) for column in _HEADER_COLUMNS]
+_APPEND_NAMES = [str(column.name) for column in _APPEND_COLUMNS]
+ROWS_COLUMNS = [
+    t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest", "schema")
+]
+
+_LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
+_batch_at = (
+    sa.select(*_HEADER_COLUMNS)
+    .where(t.record_batch.c.first_position <= sa.bindparam("position"))
+    .order_by(t.record_batch.c.first_position.desc())
+    .limit(1)
+)
+_STREAM_HEAD = (
+    sa.select((t.record_batch.c.first_version + t.record_batch.c.count - 1).label("version"))
+    .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
+    .order_by(t.record_batch.c.first_version.desc())
+    .limit(1)
+)
+_stream_batch_at = (
+    sa.select(*_HEADER_COLUMNS)
+    .where(
+        t.record_batch.c.stream_id == sa.bindparam("stream_id"),
+        t.record_batch.c.first_position <= sa.bindparam("position"),
+    )
+    .order_by(t.record_batch.c.first_version.desc())
+    .limit(1)
+)
+
+
+_last_batch = DirectQuery(_LAST_BATCH, ())
+_stream_head = DirectQuery(_STREAM_HEAD, ("stream_id",))
+_part_of = DirectQuery(
+    sa.select(*_APPEND_COLUMNS).where(
+        t.append.c.command_id == sa.bindparam("command_id"), t.append.c.part == sa.bindparam("part")
+    ),
+    ("command_id", "part"),
+)
+
+Header = TypeVar("Header", BatchHeader, AppendHeader)
+
+
+class _At:
+    """Statements, built once, that select rows by first position: of one batch, and of a few together."""
+
+    def __init__(self, columns: Sequence[Any], key: Any) -> None:
+        self.table = key.table.name
+        names = [f"p{number}" for number in range(_BATCHES_AT_ONCE)]
+        these = sa.or_(*(key == sa.bindparam(name) for name in names))
+        self._one = DirectQuery(sa.select(*columns).where(key == sa.bindparam("p0")), names[:1])
+        self._few = DirectQuery(sa.select(*columns).where(these).order_by(key), names)
+
+    def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
+        """Return the rows at up to a few positions, ascending."""
+        if len(positions) == 1:
+            return self._one.rows(connection, positions)
+        padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
+        return self._few.rows(connection, padded)
+
+
+_rows_at = _At(ROWS_COLUMNS, t.record_batch.c.first_position)
+_bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
+
+
+def last_row(connection: sa.Connection) -> Any:
+    """Return the row of the last batch, None in an empty log."""
+    return _last_batch.row(connection, ())
+
+
+def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
+    """Return the version of a stream's last event, None for an unknown stream."""
+    row = _stream_head.row(connection, (stream_id,))
+    return None if row is None else row.version
+
+
+class Tail(NamedTuple):
+    """What an append follows: the last batch, the part of the command if it is recorded already, and the heads of streams."""
+
+    last: BatchHeader | None
+    part: AppendHeader | None
+    heads: dict[str, int | None]
+
+
+class SqlLogReads(Log):
+    """The half of the log that reads."""
+
+    database: Database
+
+    def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Iterable[str]) -> Tail:
+        """Read what an append follows, where no other can come between."""
+        with self.database.together(connection):
+            last = _last_batch.execute(connection, ())
+            known = _part_of.execute(connection, (command_id, part))
+            heads = {stream: _stream_head.execute(connection, (stream,)) for stream in streams}
+        last_row, part_row = _last_batch.first(last), _part_of.first(known)
+        rows = {stream: _stream_head.first(head) for stream, head in heads.items()}
+        return Tail(
+            self.header_of(last_row) if last_row else None,
+            self._append_header_of(part_row) if part_row else None,
+            {stream: row.version if row else None for stream, row in rows.items()},
+        )
+
+    def find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
+        """Return a part of a command (the last one by default), or None, over a connection that is open."""
+        if part is not None:
+            row = _part_of.row(connection, (command_id, part))
+        else:
+            query = sa.select(*_APPEND_COLUMNS).where(t.append.c.command_id == command_id)
+            row = connection.execute(query.order_by(t.append.c.part.desc()).limit(1)).one_or_none()
+        return self._append_header_of(row) if row else None
+
+    def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
+        """Return a part of a command (the last one by default), or None."""
+        with self.database.read() as connection:
+            return self.find_part(connection, command_id, part)
+
+    def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
+        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+        if not positions:
+            return []
+        if len(positions) <= _FEW:
+            headers = {header.first_position: header.count for header in map(self.batch_at, positions)}
+            return sorted(headers.items())
+        batch = t.record_batch.c
+        low, high = self._first_of_batch_at(min(positions)), max(positions)
+        query = sa.select(batch.first_position, batch.count).where(batch.first_position.between(low, high))
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(batch.first_position)).all()
+        return [(row[0], row[1]) for row in rows]
+
+    def append_header(self, append_id: int) -> AppendHeader:
+        """Return the append a batch belongs to."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(*_APPEND_COLUMNS).where(t.append.c.append_id == append_id)
+            ).one_or_none()
+        if row is None:
+            raise IntegrityError(f"{self.name}: append {append_id} is missing", file=self.name)
+        return self._append_header_of(row)
+
+    def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
+        """Yield the appends with ids above `gt` in order, read in pages."""
+        query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(PAGE_ROWS)
+        while True:
+            with self.database.read() as connection:
+                rows = connection.execute(query.where(t.append.c.append_id >= gt + 1)).all()
+            # A page that is not full need not be the last: who compares appends with batches asks again beside writers.
+            if not rows:
+                return
+            yield from _readable(self._append_header_of, rows, damaged)
+            gt = rows[-1].append_id
+
+    def stream_version(self, stream_id: str) -> int | None:
+        """Return the version of a stream's last event, None for an unknown stream."""
+        with self.database.read() as connection:
+            return stream_head(connection, stream_id)
+
+    def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
+        """Return the header of a stream's last batch that begins at or before position `lte`."""
+        query = _stream_batch_at
+        if schema is not None:
+            query = query.where(t.record_batch.c.schema == schema)
+        with self.database.read() as connection:
+            row = connection.execute(query, {"stream_id": stream_id, "position": lte}).one_or_none()
+        return self.header_of(row) if row else None
+
+    def headers(
+        self,
+        *,
+        gt: int = 0,
+        lte: int | None = None,
+        stream_id: str | None = None,
+        schema: str | None = None,
+        topics: Collection[str] | None = None,
+        damaged: list[IntegrityError] | None = None,
+    ) -> Iterator[BatchHeader]:
+        """Yield batch headers in order, read in pages."""
+        batch = t.record_batch.c
+        query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(PAGE_ROWS)
+        if lte is not None:
+            query = query.where(batch.first_position <= lte)
+        if stream_id is not None:
+            query = query.where(batch.stream_id == stream_id)
+        if schema is not None:
+            query = query.where(batch.schema == schema)
+        if topics is not None:
+            # The text of several topics has a comma; few batches have, and whoever asks looks at them.
+            alone = [encode_topics((topic,)) for topic in sorted(topics)]
+            query = query.where(sa.or_(batch.topics.in_(alone), batch.topics.contains(",")))
+        first = self._first_of_batch_at(gt + 1)
+        while True:
+            with self.database.read() as connection:
+                rows = connection.execute(query.where(batch.first_position >= first)).all()
+            headers = _readable(self.header_of, rows, damaged)
+            yield from (header for header in headers if header.last_position > gt)
+            if len(rows) < PAGE_ROWS:
+                return
+            first = rows[-1].first_position + 1
+
+    def _first_of_batch_at(self, position: int) -> int:
+        with self.database.read() as connection:
+            row = connection.execute(_batch_at, {"position": position}).one_or_none()
+        return row.first_position if row else position
+
+    def batch_at(self, position: int) -> BatchHeader:
+        """Return the header of the batch that holds a position."""
+        with self.database.read() as connection:
+            row = connection.execute(_batch_at, {"position": position}).one_or_none()
+        header = self.header_of(row) if row else None
+        if header is None or position > header.last_position:
+            raise NotFoundError(f"{self.name} has no position {position}")
+        return header
+
+    def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
+        """Yield the frame batches of a stream in order, checked, read in pages of a few megabytes."""
+        batch = t.record_batch.c
+        query = (
+            sa.select(*ROWS_COLUMNS)
+            .where(batch.stream_id == stream_id, batch.schema == FRAMES_SCHEMA)
+            .order_by(batch.first_version)
+        )
+        if lte is not None:
+            query = query.where(batch.first_position <= lte)
+        limit = _FIRST_PAGE_ROWS
+        while True:
+            page = query.where(batch.first_version > after).limit(limit)
+            with self.database.read() as connection:
+                rows: Sequence[Any] = connection.execute(page).all()
+            for row in rows:
+                self._check_keys(row)
+                yield StreamRows(*row[:4])
+            if len(rows) < limit:
+                return
+            after = rows[-1].first_version
+            bytes_per_row = sum(len(row.keys) for row in rows) // len(rows) + 1
+            limit = max(_FIRST_PAGE_ROWS, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
+
+    def _check_keys(self, row: Any) -> None:
+        numbers = (row.first_position, row.count, row.first_version)
+        if not all(isinstance(number, int) for number in numbers) or min(numbers[:2]) < 1:
+            raise self.damaged("the header of a batch is damaged", row.first_position)
+        if (
+            not isinstance(row.keys, bytes)
+            or len(row.keys) != row.count * ROW.itemsize * (row.schema == FRAMES_SCHEMA)
+            or blake3(row.keys).digest() != row.keys_digest
+        ):
+            raise self.damaged("the keys of a batch do not match their digest", row.first_position)
+
+    def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the checked `keys` of batches, by their first positions."""
+        found: dict[int, bytes] = {}
+        for row in self._select_at(_rows_at, first_positions):
+            self._check_keys(row)
+            found[row.first_position] = row.keys
+        return found
+
+    def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
+        """Yield the checked bodies of batches, in ascending order of position."""
+        for row in self._select_at(_bodies_at, first_positions):
+            self._check_body(row)
+            yield Body(row.first_position, row.codec, row.body)
+
+    def _check_body(self, row: Any) -> bytes:
+        """Return the hash of a stored body, which matches its checksum."""
+        whole = isinstance(row.codec, str) and isinstance(row.body, bytes)
+        hashed = stored_hash(row.codec, row.body) if whole else b""
+        if not whole or body_checksum(row.first_position, hashed) != row.checksum:
+            raise self.damaged("a body does not match its checksum", row.first_position)
+        return hashed
+
+    def _select_at(self, statements: _At, first_positions: Sequence[int]) -> Iterator[Any]:
+        for start in range(0, len(first_positions), _BATCHES_AT_ONCE):
+            wanted = list(first_positions[start : start + _BATCHES_AT_ONCE])
+            with self.database.read() as connection:
+                rows = statements.execute(connection, wanted)
+            missing = set(wanted) - {row.first_position for row in rows} if len(rows) != len(wanted) else ()
+            if missing:
+                raise self.damaged(f"{statements.table} misses a batch", min(missing))
+            yield from rows
+
+    def header_of(self, row: Any) -> BatchHeader:
+        """Return the header that a row holds; `IntegrityError` when it cannot be one."""
+        values: dict[str, Any] = dict(zip(_HEADER_NAMES, row, strict=True))
+        try:
+            values["topics"] = _topics(values["topics"])
+            return msgspec.convert(values, BatchHeader, builtin_types=_STORED_TYPES)
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise self.damaged(f"the header of a batch is damaged: {error}", row.first_position) from error
+
+    def _append_header_of(self, row: Any) -> AppendHeader:
+        values: dict[str, Any] = dict(zip(_APPEND_NAMES, row, strict=True))
+        try:
+            values["is_last"] = _FLAGS[values["is_last"]]
+            return msgspec.convert(values, AppendHeader, builtin_types=_STORED_TYPES)
+        except (msgspec.MsgspecError, LookupError, TypeError) as error:
+            what = f"append {row.append_id} is damaged: {error}"
+            raise self.damaged(what, row.first_position) from error
+
+    def damaged(self, what: str, position: int) -> IntegrityError:
+        """Return the error that says what is wrong, and where."""
+        return IntegrityError(f"{self.name}: {what} (position {position})", position=position, file=self.name)
+
+
+def _readable(
+    read: Callable[[Any], Header], rows: Iterable[Any], damaged: list[IntegrityError] | None
+) -> Iterator[Header]:
+    """Yield what rows hold; errors are raised, or put aside where somebody takes them."""
+    for row in rows:
+        try:
+            header = read(row)
+        except IntegrityError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+        else:
+            yield header
+
+
+@lru_cache(maxsize=256)
+def _topics(text: str) -> tuple[str, ...]:
+    """Return the topics of a batch; their text has one form, so that any other is damage."""
+    topics = tuple(msgspec.json.decode(text, type=list[str]))
+    if encode_topics(topics) != text:
+        raise ValueError(f"its topics are written as {text!r}")
+    return topics
+
+
+def encode_topics(topics: tuple[str, ...]) -> str:
+    """Return topics as the one text that stands for them."""
+    return msgspec.json.encode(topics).decode()

@@ -1,0 +1,79 @@
+"""Writing the log in a SQL database: the rows of appends, batches and bodies, inserted as they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ....engine.log.batch import AppendHeader, Batch, BatchHeader, body_checksum, chain_digest
+from ....engine.log.contract import Append, StreamConflictError
+from ....projections.statements import DirectInsert
+from . import tables as t
+from .reads import encode_topics
+
+_insert_append = DirectInsert(t.append)
+_insert_header = DirectInsert(t.record_batch)
+_insert_body = DirectInsert(t.record_body)
+_HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
+
+
+def insert_append(connection: sa.Connection, header: AppendHeader) -> None:
+    """Insert the row of an append."""
+    _insert_append.execute(connection, msgspec.structs.astuple(header))
+
+
+def insert_batch(
+    connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
+) -> bytes:
+    """Insert a batch and return its digest."""
+    digest = chain_digest(unsealed, header)
+    _insert_header.execute(connection, _header_values(unsealed, batch.keys, digest))
+    _insert_body.execute(connection, _body_values(unsealed, batch))
+    return digest
+
+
+def insert_appends(connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
+    """Insert the rows of many appends."""
+    _insert_append.execute_many(connection, map(msgspec.structs.astuple, headers))
+
+
+def insert_batches(connection: sa.Connection, batches: Sequence[tuple[BatchHeader, Batch]]) -> None:
+    """Insert many batches that have their digests, table by table: the answers to single rows would be waited for."""
+    _insert_header.execute_many(
+        connection, (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches)
+    )
+    _insert_body.execute_many(connection, (_body_values(*each) for each in batches))
+
+
+def _header_values(header: BatchHeader, keys: bytes, digest: bytes) -> list[Any]:
+    """Return the row of a batch's header."""
+    values = msgspec.structs.asdict(header)
+    values |= {"topics": encode_topics(header.topics), "digest": digest, "keys": keys}
+    return [values[name] for name in _HEADER_COLUMNS]
+
+
+def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
+    """Return the row of a batch's body."""
+    position = header.first_position
+    return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
+
+
+def check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
+    """Raise unless the streams that an append depends on have the versions that it expects."""
+    for stream_id, version in append.guards.items():
+        found = heads[stream_id] or 0
+        if found != version:
+            raise StreamConflictError(stream_id, version, found)
+
+
+def check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) -> None:
+    """Raise unless each batch follows the head of its stream, which the batches before it have moved."""
+    reached = dict(heads)
+    for batch in batches:
+        found = reached[batch.stream_id]
+        if found is not None and batch.first_version != found + 1:
+            raise StreamConflictError(batch.stream_id, batch.first_version - 1, found)
+        reached[batch.stream_id] = batch.first_version + batch.count - 1

@@ -1,0 +1,42 @@
+"""Opens the database that stands at a place."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from ...engine.errors import UsageError
+from .database import Database
+from .sqlite.database import SqliteDatabase
+from .urls import Place, PostgresPlace
+
+
+def open_database(place: Place, *, durable: bool = True) -> Database:
+    """Open the database at a place.
+
+    Parameters
+    ----------
+    place : Place
+        Where it is, or is made.
+    durable : bool
+        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+
+    Raises
+    ------
+    UsageError
+        It cannot be opened, or the library that it needs is missing.
+    """
+    if not isinstance(place, PostgresPlace):
+        return SqliteDatabase(place, durable=durable)
+    try:
+        import psycopg  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise UsageError("PostgreSQL needs the library psycopg: pip install 'framelode[postgres]'") from error
+    from .postgres.database import PostgresDatabase
+
+    return PostgresDatabase(place, durable=durable)
+
+
+def holds_log(place: PostgresPlace) -> bool:
+    """Say whether a schema holds a log."""
+    with closing(open_database(place)) as database:
+        return "log_info" in database.table_names()

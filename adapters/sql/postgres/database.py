@@ -1,0 +1,374 @@
+"""PostgreSQL, through psycopg 3: the tables of a schema."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from blake3 import blake3
+from psycopg import errors, pq
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
+from sqlalchemy.pool import NullPool
+
+from ....engine import forks
+from ....engine.errors import FramelodeError, StorageError, UsageError
+from ....engine.log.contract import Watch
+from ....engine.secrets import redact
+from ..database import Database, RetryableError
+from ..urls import PostgresPlace
+from .checks import index_problems
+from .guards import PostgresGuards
+from .notify import PostgresWatch
+from .text import take_any_text
+
+LOCK_TIMEOUT_SECONDS = 60
+
+_CONNECT_SECONDS = 10
+_IDLE_MINUTES = 10
+"""A transaction whose client has fallen silent holds the lock that others wait for."""
+
+# A vanished machine's connection, and the lock that it holds, are gone within a minute.
+_KEEPALIVES = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4}
+
+_REFUSED = ("password", "authentication", "pg_hba.conf", "does not exist", "not permitted to log in")
+_DAMAGE = (errors.DataCorrupted, errors.IndexCorrupted, errors.UndefinedTable, errors.UndefinedColumn)
+# Serialisation failure, deadlock, lost connections, shutdown and start of the server, too many connections, fallen silent.
+_PASSING = ("40001", "40P01", "08", "57P", "53300", "25P03", "25P04")
+_NOT_ALLOWED = (
+    errors.InsufficientPrivilege,
+    errors.ReadOnlySqlTransaction,
+    errors.InvalidAuthorizationSpecification,
+)
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor that takes results in binary form: as text, bytes would be twice as many."""
+
+    def __init__(self, connection: Any, **options: Any) -> None:
+        super().__init__(connection, **options)
+        self.format = pq.Format.BINARY
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that may be forgotten, as one of SQLite may: libpq closes it."""
+
+    def __del__(self, _warn: Any = None) -> None:
+        pass
+
+    def leave_to_parent(self) -> None:
+        """Close the socket in a forked child without a word to the server, which would end the parent's session."""
+        if not self.closed:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, self.fileno(), inheritable=False)
+            os.close(nothing)
+
+
+class _Types(PGTypeCompiler):
+    """Types of columns: text is ordered by its bytes, as SQLite orders it, whatever the locale of the database."""
+
+    def visit_TEXT(self, type_: Any, **kw: Any) -> str:  # noqa: N802 - SQLAlchemy's name
+        """Return the type of a text."""
+        text = super().visit_TEXT(type_, **kw)
+        return f'{text} COLLATE "C"' if isinstance(kw.get("type_expression"), sa.Column) else text
+
+
+class PostgresDatabase(Database):
+    """A schema of a PostgreSQL database.
+
+    Whoever writes holds the schema's advisory lock until the transaction ends; readers and maintenance never wait for
+    it. Outside `write` every statement is a transaction of its own.
+
+    Parameters
+    ----------
+    place : PostgresPlace
+        The database and the schema.
+    durable : bool
+        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+
+    Raises
+    ------
+    UsageError
+        The URL cannot be read, the server refuses this user, or the database cannot hold every text.
+    StorageError
+        The server cannot be reached.
+    """
+
+    def __init__(self, place: PostgresPlace, *, durable: bool = True) -> None:
+        self.place = place
+        self.schema = place.schema
+        self.guards = PostgresGuards(place.schema)
+        self.lock_key = int.from_bytes(
+            blake3(f"framelode {place.schema}".encode()).digest(8), "big", signed=True
+        )
+        self._durable = durable
+        self._announces = False
+        self._parameters = _parameters(place)
+        super().__init__(place.name)
+        self.remedy = "restore it from a backup"
+
+    def _create_engine(self) -> sa.Engine:
+        engine = sa.create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect_raw,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            use_native_hstore=False,
+            hide_parameters=True,
+        )
+        engine.dialect.type_compiler_instance = _Types(engine.dialect)
+        return engine
+
+    def _connect_raw(self) -> psycopg.Connection[Any]:
+        try:
+            raw = _Connection.connect(**self._parameters, autocommit=True, cursor_factory=_Cursor)
+        except psycopg.OperationalError as error:
+            message = f"{self.name}: {' '.join(str(error).split())}"
+            refused = any(word in str(error) for word in _REFUSED)
+            raise (UsageError if refused else RetryableError)(message) from error
+        try:
+            forks.in_child(raw.leave_to_parent)
+            take_any_text(raw)
+            self._prepare_session(raw)
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    def _prepare_session(self, raw: psycopg.Connection[Any]) -> None:
+        encoding = raw.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise UsageError(
+                f"{self.name} has the encoding {encoding}, which cannot hold every text: create the database with "
+                "ENCODING 'UTF8' TEMPLATE template0"
+            )
+        commit = "on" if self._durable else "off"
+        # Tables belong to the owner of their schema, whoever of his makes them: an application rebuilds its projections.
+        _run(
+            raw,
+            f"""SET search_path TO "{self.schema}", pg_temp;
+            SET default_transaction_isolation TO 'read committed';
+            SET lock_timeout TO '{LOCK_TIMEOUT_SECONDS}s';
+            SET idle_in_transaction_session_timeout TO '{_IDLE_MINUTES}min';
+            SET client_min_messages TO warning;
+            SET tcp_keepalives_idle TO {_KEEPALIVES["keepalives_idle"]};
+            SET tcp_keepalives_interval TO {_KEEPALIVES["keepalives_interval"]};
+            SET tcp_keepalives_count TO {_KEEPALIVES["keepalives_count"]};
+            SELECT set_config('role', r.rolname, false) FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+            WHERE n.nspname = '{self.schema}' AND r.rolname <> current_user AND pg_has_role(r.oid, 'MEMBER');
+            SELECT set_config('synchronous_commit', '{commit}', false)
+            WHERE '{commit}' = 'off' OR current_setting('synchronous_commit') = 'off'""",  # noqa: S608 - a schema's name is checked
+        )
+
+    def _connect(self) -> sa.Connection:
+        return self._engine.connect()
+
+    def _disconnect(self, connection: sa.Connection) -> None:
+        _drop(connection)
+
+    def _reading(self) -> sa.Connection:
+        if self._reader is not None and not _is_sound(self._reader):
+            _drop(self._reader)
+            self._reader = None
+        return super()._reading()
+
+    def _writing(self) -> sa.Connection:
+        if self._writer is not None and not _is_sound(self._writer):
+            _drop(self._writer)
+            self._writer = None
+        return super()._writing()
+
+    def _begin(self, connection: sa.Connection) -> None:
+        self._announces = False
+        # One round trip. Each statement sees what was committed before it, so the next ones see all of the one before.
+        _run(
+            _raw(connection),
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({self.lock_key})",
+        )
+
+    def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
+        # A snapshot holds rows, not names: a rebuild must not put another table in the place of one of these.
+        names = ", ".join(f'"{name}"' for name in tables)
+        _run(
+            _raw(connection),
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {names} IN ACCESS SHARE MODE",
+        )
+
+    @contextmanager
+    def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
+        """Give the reading connection inside a transaction: some tables as they are now, whatever others commit."""
+        with ExitStack() as stack:
+            # Other writers wait meanwhile: one that replaces several tables would deadlock with the locks on them.
+            with self.write():
+                connection = stack.enter_context(super().snapshot(tables))
+            yield connection
+
+    def _commit(self, connection: sa.Connection) -> None:
+        raw = _raw(connection)
+        if raw.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
+            # PostgreSQL would answer the COMMIT of a transaction that failed as if nothing were amiss.
+            raise StorageError(f"{self.name}: the transaction has failed before its end and was rolled back")
+        _run(raw, f'NOTIFY "{self.schema}"; COMMIT' if self._announces else "COMMIT")
+
+    def _is_open(self, connection: sa.Connection) -> bool:
+        raw = _raw_of(connection)
+        states = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+        return raw is not None and raw.pgconn.transaction_status in states
+
+    def together(self, connection: sa.Connection) -> AbstractContextManager[object]:
+        """Send the direct statements inside without waiting for the answer to each: one round trip for all."""
+        return _raw(connection).pipeline()
+
+    def require_exclusive(self) -> None:
+        """Raise `StorageError` when the server does not know of what `exclusive` began."""
+        super().require_exclusive()
+        with self._translated():
+            _run(_raw(self._writing()), "SELECT 1")
+
+    def announce(self) -> None:
+        """Wake those who watch, once the transaction that is open is committed."""
+        self._announces = True
+
+    @contextmanager
+    def watch(self) -> Generator[Watch, None, None]:
+        """Give what waits until something may have been announced, on a connection of its own."""
+        with closing(PostgresWatch(self._connect_raw, self.schema, lambda: self.is_closed)) as watch:
+            yield watch
+
+    def prepare(self, connection: sa.Connection) -> None:
+        """Make the schema if it is missing."""
+        known = connection.exec_driver_sql(
+            "SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s", {"schema": self.schema}
+        )
+        if known.first() is None:
+            connection.exec_driver_sql(f'CREATE SCHEMA "{self.schema}"')
+
+    def adopt(self) -> None:
+        """Do nothing: there are no settings to make."""
+
+    def opener(self) -> Callable[[], Database]:
+        """Return what opens the schema in another process."""
+        return partial(PostgresDatabase, self.place, durable=self._durable)
+
+    def identity(self) -> str:
+        """Return when the server started, the database's number there, and the schema."""
+        query = "SELECT concat(pg_postmaster_start_time(), ' ', oid) FROM pg_database WHERE datname = current_database()"
+        with self.read() as connection:
+            return f"{connection.exec_driver_sql(query).scalar()} {self.schema}"
+
+    def table_names(self) -> set[str]:
+        """Return the names of the tables in the schema."""
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s"
+        with self.read() as connection:
+            return set(connection.exec_driver_sql(query, {"schema": self.schema}).scalars())
+
+    def data_version(self, connection: sa.Connection) -> None:
+        """Return None: to ask for the head itself takes one round trip, too."""
+
+    def integrity_report(self, *, quick: bool = False) -> list[str]:
+        """Compare the indexes with their tables; an empty list means sound. The `quick` check looks at nothing."""
+        if quick:
+            return []
+        with self.read() as connection:
+            return index_problems(connection, self.schema)
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
+        try:
+            with super()._translated():
+                yield
+        except psycopg.Error as error:
+            # What was asked past SQLAlchemy.
+            raise self._translate(error, known=isinstance(error, psycopg.IntegrityError)) from error
+        except exc.PendingRollbackError as error:
+            raise RetryableError(f"{self.name}: the connection was lost: call again") from error
+
+    def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
+        if isinstance(error, FramelodeError):
+            return error
+        primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+        text = primary or str(error).strip().replace("\n", "; ")
+        if isinstance(error, _DAMAGE):
+            return self._damaged(text)
+        if isinstance(error, _NOT_ALLOWED):
+            return UsageError(f"{self.name}: {text}: the role of this connection may not do that")
+        if isinstance(error, errors.ProgramLimitExceeded):
+            return UsageError(f"{self.name}: {text}: an id is too long for PostgreSQL's indexes")
+        if isinstance(error, errors.LockNotAvailable):
+            return StorageError(
+                f"{self.name} stayed locked by another writer for {LOCK_TIMEOUT_SECONDS} s: try again"
+            )
+        return (
+            RetryableError(f"{self.name}: {text}") if _is_passing(error) else self._error(text, known=known)
+        )
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Say whether the same may succeed in another moment."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith(_PASSING)
+
+
+def _parameters(place: PostgresPlace) -> dict[str, Any]:
+    try:
+        given = conninfo_to_dict(place.url)
+    except psycopg.ProgrammingError as error:
+        # libpq quotes the URL, and the password with it.
+        why = redact(str(error).strip().replace(place.url, place.name))
+        raise UsageError(f"{place.name} is no URL that PostgreSQL's library reads: {why}") from None
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        given.setdefault("connect_timeout", _CONNECT_SECONDS)
+    given.setdefault("fallback_application_name", "framelode")
+    return _KEEPALIVES | given | {"client_encoding": "UTF8"}
+
+
+def _raw_of(connection: sa.Connection) -> psycopg.Connection[Any] | None:
+    """Return the driver's connection, None when it was lost or closed."""
+    if connection.closed or connection.invalidated:
+        return None
+    raw: Any = connection.connection.driver_connection
+    return raw
+
+
+def _raw(connection: sa.Connection) -> psycopg.Connection[Any]:
+    raw = _raw_of(connection)
+    if raw is None:
+        raise RetryableError("the connection was lost: call again")
+    return raw
+
+
+def _is_sound(connection: sa.Connection) -> bool:
+    """Say whether a connection can be used: neither lost, nor left amid a statement by an interrupt."""
+    raw = _raw_of(connection)
+    if raw is None or raw.closed or raw.pgconn.pipeline_status != pq.PipelineStatus.OFF:
+        return False
+    if raw.pgconn.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
+        return True
+    if raw.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        return False
+    # A server that says something unasked says farewell.
+    ready = select.poll()
+    ready.register(raw.fileno(), select.POLLIN)
+    return not ready.poll(0)
+
+
+def _drop(connection: sa.Connection) -> None:
+    """Close a connection, whatever state it is in; one that was dropped before stays so."""
+    if not connection.closed:
+        connection.invalidate()
+        connection.close()
+
+
+def _run(raw: psycopg.Connection[Any], statements: str) -> None:
+    """Run statements in one round trip; their results are dropped."""
+    with psycopg.Cursor(raw) as cursor:
+        cursor.execute(statements.encode())

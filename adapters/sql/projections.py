@@ -1,0 +1,190 @@
+"""Opens the database of the projections: derived data, so that a damaged one is dropped and rebuilt from the log."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+from ...engine.errors import FramelodeError, IntegrityError, UsageError
+from ...engine.storage.atomic_files import reading, replace_file
+from ...engine.storage.modes import file_mode
+from ...projections.tracking import TRACKING_TABLE
+from .database import Database
+from .open import open_database
+from .sqlite.database import LOCK_TIMEOUT_SECONDS, SqliteDatabase
+from .sqlite.file import PROJECTIONS_MARK, mark_of
+from .sqlite.write_lock import WriteLock
+from .urls import Place, PostgresPlace
+
+_NOTE = "-checked"
+"""Ends the name of the file that says which state of the database was found sound."""
+
+_NOTE_BYTES = 1000
+_IS_NOTE = re.compile(r"((none|\d+ \d+ \d+ \d+)(, )?)*")
+_TRIES = 5
+
+_SETTLED_SECONDS = 2.0
+"""File times are coarse: what changed so lately may change again without showing."""
+
+
+def open_projections(place: Place, *, is_ours: bool = False) -> Database:
+    """Open the database of the projections; a damaged file of ours is made anew.
+
+    A file is ours when its header carries our application id.
+
+    Parameters
+    ----------
+    place : Place
+        Where it is, or is made.
+    is_ours : bool
+        The file is ours by its place, whatever its header.
+
+    Raises
+    ------
+    UsageError
+        There is a file that is not ours; it is left as it is.
+    """
+    if isinstance(place, PostgresPlace):
+        return _open_schema(place)
+    for _ in range(_TRIES):
+        seen = _stat(place)
+        try:
+            return _open_sound(place)
+        except IntegrityError as error:
+            if place is None:
+                raise
+            _replace(place, seen, error, is_ours=is_ours)
+    return _open_sound(place)
+
+
+def _replace(path: Path, seen: object, error: IntegrityError, *, is_ours: bool) -> None:
+    """Delete a damaged file that is ours, unless another process has replaced it since it was `seen`."""
+    if not is_ours:
+        with reading(path):
+            mark = mark_of(path)
+        if mark != PROJECTIONS_MARK and _stat(path) == seen:
+            raise UsageError(
+                f"{path} is damaged, or it is a file of something else: it is left as it is. Delete it if it holds "
+                f"projections, which are rebuilt from the log; else give another place as projections= ({error})"
+            ) from error
+    with closing(WriteLock(f"{path}-lock", f"{path}-turn")) as lock:
+        lock.acquire(LOCK_TIMEOUT_SECONDS)
+        if _stat(path) == seen:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            _drop_note(path)
+
+
+def _stat(path: Path | None) -> tuple[int, ...] | None:
+    """Return what changes when a file is written or replaced, None where there is none."""
+    with reading(path):
+        try:
+            found = path.stat() if path else None
+        except FileNotFoundError:
+            return None
+    return found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _open_schema(place: PostgresPlace) -> Database:
+    store = open_database(place, durable=False)
+    try:
+        with store.write() as connection:
+            store.prepare(connection)
+    except BaseException:
+        store.close()
+        raise
+    store.remedy = "drop the schema, connect again, and it is rebuilt from the log"
+    return store
+
+
+def _open_sound(path: Path | None) -> Database:
+    """Open the database and check it, unless its files are as they were when they were last found sound."""
+    seen = _appearance(path) if path and path.exists() else ""
+    store = SqliteDatabase(path, durable=False)
+    try:
+        _require_ours(store)
+        store.adopt()
+        known = path is not None and seen != "" and _noted(path) == seen
+        if not known:
+            _require_sound(store)
+    except BaseException:
+        store.close()
+        raise
+    if path is not None:
+        store.remedy = "connect again, or run `framelode rebuild`, and it is rebuilt from the log"
+        store.on_damage = partial(_drop_note, path)
+        if seen and not known:
+            _take_note(path, seen)
+    return store
+
+
+def _require_sound(store: SqliteDatabase) -> None:
+    problems = store.integrity_report(quick=True)
+    if problems:
+        raise IntegrityError(f"{store.name} is damaged: {problems[0]}", file=store.name)
+
+
+def _require_ours(store: SqliteDatabase) -> None:
+    """Mark a new database as ours; raise `UsageError` for one of something else."""
+    with store.read() as connection:
+        mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+        names = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    if mark == PROJECTIONS_MARK:
+        return
+    if mark != 0 or (names and TRACKING_TABLE not in names):
+        held = ", ".join(sorted(names)[:5]) or f"the mark {mark}"
+        raise UsageError(
+            f"{store.name} is a database of something else: it holds {held}; give another file as projections="
+        )
+    with store.write() as connection:
+        store.prepare(connection)
+
+
+def _appearance(path: Path) -> str:
+    """Return what changes whenever the files do; empty when that cannot be relied on."""
+    parts: list[str] = []
+    for file in (path, Path(f"{path}-wal")):
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            parts.append("none")
+            continue
+        if time.time() - max(stat.st_ctime, stat.st_mtime) < _SETTLED_SECONDS:
+            return ""
+        parts.append(f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}")
+    return ", ".join(parts)
+
+
+def _noted(path: Path) -> str:
+    try:
+        return Path(f"{path}{_NOTE}").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _owns_note(path: Path) -> bool:
+    """Say whether the name of the note is free, or what is there is a note."""
+    note = Path(f"{path}{_NOTE}")
+    try:
+        return not note.exists() or (
+            note.stat().st_size < _NOTE_BYTES and _IS_NOTE.fullmatch(note.read_text("utf-8")) is not None
+        )
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _drop_note(path: Path) -> None:
+    """Make the next process check, even if the files seem unchanged."""
+    with suppress(OSError):
+        if _owns_note(path):
+            Path(f"{path}{_NOTE}").unlink(missing_ok=True)
+
+
+def _take_note(path: Path, seen: str) -> None:
+    # Without the note the next process checks again; nothing else is lost.
+    with suppress(FramelodeError):
+        if _owns_note(path):
+            replace_file(Path(f"{path}{_NOTE}"), seen.encode(), mode=file_mode(path.parent))

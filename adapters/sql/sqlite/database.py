@@ -1,0 +1,285 @@
+"""SQLite, on a file or in memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool, StaticPool
+
+from ....engine import forks
+from ....engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
+from ....engine.storage.atomic_files import reading
+from ....engine.storage.modes import create_file, make_folder
+from ..database import Database, forget, keep_when_interrupted
+from .file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
+from .guards import SqliteGuards
+from .types import check_values
+from .write_lock import WriteLock
+
+logger = logging.getLogger("framelode.sqlite")
+
+LOCK_TIMEOUT_SECONDS = 60.0
+
+_carried: dict[tuple[int, int], list[object]] = {}
+"""Files that were in use when this process was forked, and the parent's connections, which are kept so that nothing closes them."""
+
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "corrupt",
+    "database schema",
+    "no such column",
+    "no such table",
+    "has no column named",
+    "syntax error",
+    "unrecognized token",
+    "decode to UTF-8",
+)
+
+
+class SqliteDatabase(Database):
+    """A SQLite database; in memory one connection reads and writes.
+
+    Writers of a file hold a lock beside it: two that write or checkpoint at once can corrupt it in the releases 3.7.0
+    to 3.51.2, and SQLite's own lock, of whatever release, never comes to one that waits while another writes on and on.
+
+    A connection must not be carried across a fork: SQLite counts the locks of a process in memory, so that a child
+    would hold none and lose what it writes once its parent closes the file. The connections are closed before a fork,
+    and opened again by whoever needs them.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None for a database in memory.
+    durable : bool
+        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be written or the path is no file.
+    IntegrityError
+        The file is cut off or is no database.
+    """
+
+    kind: ClassVar[str] = "the file"
+
+    def __init__(self, path: Path | None, *, durable: bool = True) -> None:
+        self.path = path
+        self.guards = SqliteGuards()
+        self._durable = durable
+        self._file_lock: WriteLock | None = None
+        self._file: tuple[int, int] | None = None
+        if path:
+            self._prepare_file(path)
+            self._file_lock = self._make_lock()
+        self._connected = 0
+        super().__init__(str(path) if path else "in memory", shares_connection=path is None)
+        forks.before_fork(self._leave)
+
+    def _prepare_file(self, path: Path) -> None:
+        """Check that a file can be opened, and make one that is missing: SQLite gives its mode to those beside it."""
+        with reading(path):
+            check_file(path, durable=self._durable)
+            try:
+                if not os.path.lexists(path):
+                    make_folder(path.parent)
+                    with suppress(FileExistsError):
+                        os.close(create_file(path))
+            except PermissionError as error:
+                raise UsageError(f"{path}: {error.strerror}: give a folder that can be written") from error
+
+    def _make_lock(self) -> WriteLock:
+        return WriteLock(f"{self.path}-lock", f"{self.path}-turn")
+
+    def _create_engine(self) -> sa.Engine:
+        url = f"sqlite:///{self.path}" if self.path else "sqlite://"
+        pool = NullPool if self.path else StaticPool
+        arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
+        engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        if not self._durable:
+            # A log checks what it reads itself, and knows the position.
+            check_values(engine.dialect)
+        # One in memory holds everything.
+        keep_when_interrupted(engine)
+        return engine
+
+    def _connect(self) -> sa.Connection:
+        if self.path and self._file:
+            self._require_in_place(self.path)
+        elif self.path:
+            # Under the lock: no other process is writing the file meanwhile.
+            with reading(self.path):
+                check_size(self.path)
+        connection = self._engine.connect()
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        self._file = self._file or _file_at(self.path)
+        self._connected += 1
+        return connection
+
+    def _opened(self) -> sa.Connection:
+        # Before the file's lock, which the parent may hold.
+        if _file_at(self.path) in _carried:
+            raise UsageError(
+                f"{self.name} was being read or written when this process was forked, and SQLite cannot be used then: "
+                "fork between two calls, or connect in a process that was not forked"
+            )
+        return super()._opened()
+
+    def _leave(self) -> None:
+        """Close the connections before a fork."""
+        if self.path is None or forks.is_busy(self._read_lock, self._write_lock):
+            return
+        try:
+            with self._translated():
+                self._disconnect_all()
+        except FramelodeError as error:
+            logger.warning("%s; a forked child cannot use it", error)
+
+    def _renew(self) -> None:
+        if self._file:
+            for connection in self._connections():
+                forget(connection)
+                _carried.setdefault(self._file, []).append(connection)
+        super()._renew()
+
+    def _begin(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if self._durable and self.path:
+            self._require_in_place(self.path)
+
+    def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:  # noqa: ARG002 - it sees all of them
+        connection.exec_driver_sql("BEGIN")
+
+    def _require_in_place(self, path: Path) -> None:
+        """Raise when the path leads to another file than the one that is open, or to none: what is written would be lost."""
+        found = _file_at(path)
+        # A new database becomes a file with its first transaction.
+        self._file = self._file or found
+        if self._file is None or found != self._file:
+            raise IntegrityError(
+                f"{path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
+                "connect to where it is now, or restore it from a copy",
+                file=str(path),
+            )
+
+    def _is_open(self, connection: sa.Connection) -> bool:
+        raw: Any = connection.connection.driver_connection
+        return raw is not None and raw.in_transaction
+
+    def prepare(self, connection: sa.Connection) -> None:
+        """Mark the file as ours, in a transaction that is open."""
+        mark = LOG_MARK if self._durable else PROJECTIONS_MARK
+        connection.exec_driver_sql(f"PRAGMA application_id={mark}")
+
+    def adopt(self) -> None:
+        """Switch the file to a write-ahead log; it stays so."""
+        if self.path:
+            with self._write_lock, self._translated(), self._locked():
+                self._writing().exec_driver_sql("PRAGMA journal_mode=WAL")
+
+    def opener(self) -> Callable[[], Database]:
+        """Return what opens the file in another process; one in memory is of this process alone."""
+        if self.path is None:
+            raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
+        return partial(_open_existing, self.path, durable=self._durable)
+
+    def identity(self) -> str:
+        """Return the device and number of the file."""
+        if self.path is None:
+            return f"memory {id(self)}"
+        with self._translated():
+            found = os.stat(self.path)  # noqa: PTH116
+        return f"{found.st_dev} {found.st_ino}"
+
+    def table_names(self) -> set[str]:
+        """Return the names of the tables that are there."""
+        with self.read() as connection:
+            return set(sa.inspect(connection).get_table_names())
+
+    def data_version(self, connection: sa.Connection) -> tuple[int, int]:
+        """Return a number that changes when another connection has committed."""
+        # A hot read, asked before every other: SQLAlchemy's execution would take ten times as long.
+        raw: Any = connection.connection.driver_connection
+        # The numbers of two connections cannot be compared.
+        return self._connected, raw.execute("PRAGMA data_version").fetchone()[0]
+
+    def integrity_report(self, *, quick: bool = False) -> list[str]:
+        """Run SQLite's integrity check, the `quick` one without the indexes; an empty list means sound."""
+        with self.read() as connection:
+            lines = (
+                connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check")
+                .scalars()
+                .all()
+            )
+        return [] if list(lines) == ["ok"] else [str(line) for line in lines]
+
+    def close(self) -> None:
+        """Close the connections; the last one of a file moves the write-ahead log into it."""
+        super().close()
+        if self._file_lock is not None:
+            self._file_lock.close()
+
+    @contextmanager
+    def _locked(self) -> Generator[None, None, None]:
+        if self._file_lock is None:
+            yield
+            return
+        lock = self._file_lock
+        lock.acquire(LOCK_TIMEOUT_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
+        try:
+            with super()._translated():
+                yield
+        except sqlite3.Error as error:
+            # What was asked past SQLAlchemy.
+            raise self._translate(error, known=isinstance(error, sqlite3.IntegrityError)) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
+            raise self._damaged(error) from error
+        except TimeoutError as error:
+            message = (
+                f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+            )
+            raise StorageError(message) from error
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
+
+    def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
+        if not known:
+            if any(word in str(error) for word in _DAMAGE):
+                return self._damaged(error)
+            if "readonly" in str(error) or "unable to open" in str(error):
+                return UsageError(f"{self.name}: {error}: give a folder that can be written")
+        return self._error(error, known=known)
+
+
+def _file_at(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None where there is none."""
+    try:
+        found = os.stat(path) if path else None  # noqa: PTH116 - asked for each transaction
+    except FileNotFoundError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
+def _open_existing(path: Path, *, durable: bool) -> SqliteDatabase:
+    """Open a database that was there: where it is not seen, none is made."""
+    if not path.exists():
+        raise UsageError(f"{path} is not there")
+    return SqliteDatabase(path, durable=durable)

@@ -1,0 +1,44 @@
+"""Checks the values that are read from SQLite, whose columns take values of any type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ....projections.columns import BadValueError
+
+
+def _checked(expected: type) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        if value is None or type(value) is expected:
+            return value
+        raise BadValueError(f"a column of {expected.__name__} holds {str(value)[:40]!r}")
+
+    return checked
+
+
+class _Text(sa.Text):
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        return _checked(str)
+
+
+class _Whole(sa.Integer):
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
+        return _checked(int)
+
+
+class _Bytes(sa.LargeBinary):
+    def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        # They are handed over as they are.
+        return None
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
+        return _checked(bytes)
+
+
+def check_values(dialect: sa.Dialect) -> None:
+    """Let a dialect raise `BadValueError` for a value of another type than its column's."""
+    types: dict[Any, Any] = {sa.LargeBinary: _Bytes, sa.Text: _Text, sa.Integer: _Whole}
+    dialect.colspecs = {**types, **dialect.colspecs}

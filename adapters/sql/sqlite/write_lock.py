@@ -1,0 +1,122 @@
+"""A lock on a file that keeps other processes out, held for the time of one commit."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from ....engine import forks
+from ....engine.storage.modes import create_file
+
+_POLL_SECONDS = 0.001
+
+
+class WriteLock:
+    """An exclusive lock between processes; within one, whoever takes it again has it.
+
+    Whoever waits has taken a second lock, the turn, which everybody needs first. So one that gives the lock back and
+    wants it again at once does not get it before those that wait.
+
+    Parameters
+    ----------
+    path : str
+        The file, made if missing.
+    turn : str
+        The file of the turn.
+    """
+
+    def __init__(self, path: str, turn: str) -> None:
+        self._lock = _LockFile(path)
+        self._turn = _LockFile(turn)
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        """Hold nothing. A forked child closes the files of its parent, who would else hold the lock until both give it back."""
+        self._guard = threading.Lock()
+        self._holders = 0
+        self._lock.close()
+        self._turn.close()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether this process holds it."""
+        return self._holders > 0
+
+    def acquire(self, timeout: float) -> None:
+        """Take the lock; `TimeoutError` when another process holds it for so many seconds."""
+        with self._guard:
+            if self._holders == 0:
+                self._take(time.monotonic() + timeout)
+            self._holders += 1
+
+    def release(self) -> None:
+        """Give the lock back."""
+        with self._guard:
+            # A child that was forked inside holds nothing.
+            self._holders = max(self._holders - 1, 0)
+            if self._holders == 0:
+                self._lock.give()
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._guard:
+            self._lock.close()
+            self._turn.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _take(self, deadline: float) -> None:
+        try:
+            self._turn.take(deadline)
+            self._lock.take(deadline)
+        finally:
+            self._turn.give()
+
+
+class _LockFile:
+    """A locked file; it stays open, since a commit takes little longer than opening one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._is_held = False
+
+    def take(self, deadline: float) -> None:
+        while not self._try():
+            if time.monotonic() >= deadline:
+                raise TimeoutError(self._path)
+            time.sleep(_POLL_SECONDS)
+
+    def give(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            unlock_descriptor(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor, self._is_held = -1, False
+
+    def _try(self) -> bool:
+        if self._descriptor < 0:
+            self._descriptor = self._open()
+        self._is_held = lock_descriptor(self._descriptor, blocking=False)
+        if not self._is_held:
+            return False
+        if os.fstat(self._descriptor).st_nlink:
+            return True
+        # The file was deleted: others lock a new one.
+        self.close()
+        return self._try()
+
+    def _open(self) -> int:
+        while True:
+            with suppress(FileNotFoundError):
+                return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            with suppress(FileExistsError):
+                return create_file(self._path)
