@@ -15,7 +15,7 @@ from ..engine.blobs.store import BlobStore
 from ..engine.errors import UsageError
 from ..engine.log.moments import describe_moment
 from ..projections.runner import Runner
-from ..projections.states.cache import States
+from ..projections.states.cache import StateCache
 from ..projections.tables.blob_references import BlobNames, referenced
 from ..projections.tables.catalog import Catalog
 
@@ -33,7 +33,7 @@ class BlobAccess:
         Keeps the projections level with the log.
     catalog, names : Catalog, BlobNames
         Which versions exist, and which blobs were ever named.
-    states : States
+    states : StateCache
         The states of versions.
     join : callable
         Returns the marker that a store must have before the log writes to it; see `Vouching.join`.
@@ -46,7 +46,7 @@ class BlobAccess:
         runner: Runner,
         catalog: Catalog,
         names: BlobNames,
-        states: States,
+        states: StateCache,
         join: Callable[[Marker, str], Marker],
     ) -> None:
         self._url = url
@@ -72,7 +72,7 @@ class BlobAccess:
                         "this engine has no place for file contents yet: connect once with blobs=, such as "
                         "connect(url, blobs='s3://bucket/blobs'); it is remembered"
                     )
-                self._store = BlobStore(self._url, vouching=self)
+                self._store = BlobStore(self._url, presence=self)
             return self._store
 
     def known(self, digests: Collection[str]) -> Collection[str]:
@@ -85,13 +85,13 @@ class BlobAccess:
             named = self._names.named(connection, digests)
         return named - self._commands.blob_ledger.banned(named)[1]
 
-    def knows_nothing(self) -> bool:
+    def is_empty_index(self) -> bool:
         """Say whether no frame ever named a content."""
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
             return self._names.is_empty(connection)
 
-    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:
+    def confirm(self, digests: Sequence[str], present: Present) -> list[str]:
         """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
         return self._commands.restore_blobs(digests, present)
 
@@ -99,7 +99,7 @@ class BlobAccess:
         """Return the marker that a store must have before the log writes to it; `UsageError` when it is another log's."""
         return self._join(marker, place)
 
-    def fate(self, digest: str) -> str | None:
+    def explain(self, digest: str) -> str | None:
         """Return when a blob was deleted, None for one that was not."""
         when = self._commands.blob_ledger.collected(digest)
         return when and (

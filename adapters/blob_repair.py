@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ..engine.blobs.content import BlobSource, FileSource, Source, hash_of
+from ..engine.blobs.content import BlobSource, FileSource, Readable, hash_of
 from ..engine.blobs.store import BlobStore
 from ..engine.errors import FramelodeError, UsageError
 from ..engine.storage.atomic_files import PathLike, from_home
@@ -47,7 +47,7 @@ def _repair(store: BlobStore, digests: Collection[str], other: BlobStore) -> lis
     return store.repair(BlobSource(other.place, digest) for digest in other.present(digests))
 
 
-def _among_files(folder: Path, digests: set[str]) -> Iterator[Source]:
+def _among_files(folder: Path, digests: set[str]) -> Iterator[Readable]:
     """Yield a file for each of some digests that is found below a folder; files that cannot be read are left out."""
     for above, _, names in os.walk(folder):
         for name in names:

@@ -12,7 +12,7 @@ from ..engine.blobs.marker import LogRef, Marker, read_marker, write_marker
 from ..engine.blobs.members import Member, Members
 from ..engine.errors import FramelodeError, IntegrityError, UsageError
 from . import location
-from .sql.urls import PostgresPlace, is_postgres, postgres_place, with_password_of
+from .sql.urls import PostgresSchema, is_postgres, postgres_schema, with_password_of
 
 if TYPE_CHECKING:
     from ..engine.blobs.store import BlobStore
@@ -152,6 +152,6 @@ def _open(engine: Engine, ref: LogRef) -> Engine:
 
 def _url(engine: Engine, ref: LogRef) -> str:
     """Return the URL of another engine, with the password of this one if both are on one server."""
-    if not is_postgres(ref.engine) or not isinstance(engine.location.log, PostgresPlace):
+    if not is_postgres(ref.engine) or not isinstance(engine.location.log, PostgresSchema):
         return ref.engine
-    return with_password_of(engine.location.log, postgres_place(ref.engine)).full_url
+    return with_password_of(engine.location.log, postgres_schema(ref.engine)).full_url

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from ..engine import forks
-from ..engine.datasets.repository import Aggregates
+from ..engine.datasets.repository import AggregateRepository
 from ..engine.errors import UsageError
 from ..engine.log.contract import Clock, Head, Log
 from ..engine.log.moments import Moment
@@ -22,7 +22,7 @@ from ..engine.validation import shorten
 from ..engine.writes.encoder import MAX_FRAME_BYTES
 from ..projections.history.table import History
 from ..projections.runner import Runner
-from ..projections.states.cache import States
+from ..projections.states.cache import StateCache
 from ..projections.states.snapshots import Snapshots
 from ..projections.tables.blob_references import BlobNames
 from ..projections.tables.catalog import Catalog, VersionRow
@@ -80,7 +80,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
 
     as_of: int | None = None
     log: Log
-    states: States
+    states: StateCache
 
     def __init__(
         self,
@@ -104,9 +104,9 @@ class Engine(EngineHistory, EngineCare, EngineStores):
             # Not before everything that the settings name is known to belong to this engine.
             remember(where, self._sql_log)
             opened.pop_all()
-        self.aggregates = Aggregates(self.log)
+        self.aggregates = AggregateRepository(self.log)
         self._snapshots = Snapshots(open_shelf(self.location, self._store, self.log), self.log)
-        self.states = States(self.log, self.parent_of, self._snapshots)
+        self.states = StateCache(self.log, self.parent_of, self._snapshots)
         self._write_side: WriteSide | None = None
         self._moments: Moments | None = None
         forks.renewed(self._renew)
@@ -286,7 +286,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
 
     def _leave(self) -> None:
         """Stop being the process's current engine."""
-        current.withdraw(self)
+        current.deactivate(self)
 
     def __enter__(self) -> Self:
         current.enter(self)
@@ -298,7 +298,7 @@ class Engine(EngineHistory, EngineCare, EngineStores):
         current.leave(self)
 
     def parent_of(self, version_id: str) -> str | None:
-        """Return the id of a version's parent, None for a root; see `Aggregates.parent_of`."""
+        """Return the id of a version's parent, None for a root; see `AggregateRepository.parent_of`."""
         if version_id not in self._parents:
             self._parents[version_id] = self.aggregates.parent_of(version_id)
         return self._parents[version_id]
@@ -368,7 +368,7 @@ def connect(
         from .moments import open_at
 
         engine = open_at(engine, as_of)
-    current.put_forward(engine)
+    current.activate(engine)
     return engine
 
 

@@ -35,24 +35,24 @@ def enter(engine: Engine) -> None:
 
 
 def leave(engine: Engine) -> None:
-    """Undo `enter`, and `put_forward`; `UsageError` when the engine was not entered."""
+    """Undo `enter`, and `activate`; `UsageError` when the engine was not entered."""
     entered = _entered_engines.get()
     if engine not in entered:
         raise UsageError(f"{engine!r} was not entered: use `with engine:`")
     last = len(entered) - 1 - entered[::-1].index(engine)
     _entered_engines.set(entered[:last] + entered[last + 1 :])
-    withdraw(engine)
+    deactivate(engine)
 
 
-def put_forward(engine: Engine) -> None:
+def activate(engine: Engine) -> None:
     """Make an engine that of the process."""
     global _process_engine
     with _process_lock:
         engine._previous, _process_engine = _process_engine, engine  # noqa: SLF001 - kept for this module
 
 
-def withdraw(engine: Engine) -> None:
-    """Undo `put_forward`, if the engine still is that of the process."""
+def deactivate(engine: Engine) -> None:
+    """Undo `activate`, if the engine still is that of the process."""
     global _process_engine  # noqa: PLW0603 - the one piece of module state
     with _process_lock:
         if _process_engine is engine and engine._previous is not engine:  # noqa: SLF001

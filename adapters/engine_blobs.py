@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from ..engine.blobs.ledger import GRACE, YOUNG
-from .executors.resolve import adopted
+from .executors.resolve import wrap_executor
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -153,7 +153,7 @@ class EngineBlobs:
         UsageError
             `repair` is not the place of an engine, a folder or a URL that can be opened.
         """
-        found = self._blobs.scrub(progress, adopted(executor))
+        found = self._blobs.scrub(progress, wrap_executor(executor))
         if repair is not None:
             from .blob_repair import repair_from
 

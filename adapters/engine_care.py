@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..engine.errors import IntegrityError, UsageError
 from .engine_blobs import EngineBlobs
-from .executors.resolve import adopted
+from .executors.resolve import wrap_executor
 from .sql.sqlite.database import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..engine.log.contract import Log
     from ..engine.storage.atomic_files import PathLike
     from ..projections.runner import Progress, Runner
-    from ..projections.states.cache import States
+    from ..projections.states.cache import StateCache
     from ..projections.states.snapshots import Snapshots
     from ..projections.verify.verify import Findings
     from .connection import Engine
@@ -31,7 +31,7 @@ class EngineCare(EngineBlobs):
     """The part of an engine that keeps it in order."""
 
     log: Log
-    states: States
+    states: StateCache
     runner: Runner
     _snapshots: Snapshots
 
@@ -42,7 +42,7 @@ class EngineCare(EngineBlobs):
 
     def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Bring every projection up to date, `executor` folding what it can."""
-        self.runner.catch_up_all(progress, adopted(executor))
+        self.runner.catch_up_all(progress, wrap_executor(executor))
 
     def rebuild(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Throw every projection away and fold it afresh from the log.
@@ -66,7 +66,7 @@ class EngineCare(EngineBlobs):
             Workers cannot open the log, or find another one.
         """
         self.require_present()
-        self.runner.rebuild(progress=progress, executor=adopted(executor))
+        self.runner.rebuild(progress=progress, executor=wrap_executor(executor))
         self._snapshots.drop()
         self.states.forget()
 
@@ -128,7 +128,7 @@ class EngineCare(EngineBlobs):
             raise UsageError(
                 "the blobs that frames name are found in the payloads, which quick=True leaves out"
             )
-        executor = adopted(executor)
+        executor = wrap_executor(executor)
         contradictions = self._contradictions(against, public_key)
         findings = self._findings(progress, executor, quick=quick)
         findings.problems = contradictions + findings.problems

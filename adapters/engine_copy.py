@@ -10,7 +10,7 @@ import msgspec
 
 from ..engine.blobs.ledger import BlobLedger
 from ..engine.blobs.marker import LogRef, Marker, read_marker
-from ..engine.blobs.presence import NothingKnown
+from ..engine.blobs.presence import EmptyPresenceIndex
 from ..engine.blobs.reports import FileFailure
 from ..engine.blobs.store import BlobStore
 from ..engine.errors import StorageError, UsageError
@@ -25,7 +25,7 @@ from .blob_sharing import joined, keep_listed, own_ref, share
 from .connection import Engine
 from .moments import EngineAt
 from .sql.sqlite.database import SqliteDatabase
-from .sql.urls import Place, PostgresPlace, without_password
+from .sql.urls import Place, PostgresSchema, without_password
 
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is: blobs, then positions."""
@@ -109,7 +109,7 @@ def _refuse_same(source: Engine, place: Place, *, is_source: bool = False) -> No
     match own, place:
         case Path(), Path():
             is_source |= place.exists() and own.samefile(place)
-        case PostgresPlace(), PostgresPlace():
+        case PostgresSchema(), PostgresSchema():
             is_source |= without_password(own) == without_password(place)
         case _:
             pass
@@ -146,17 +146,17 @@ def _copy_blobs(
 def _target_store(source: Engine, target: Engine) -> BlobStore:
     """Return the store of the target, which lists the log that the target is about to have.
 
-    Without the vouching of the engine, which would record that blobs are wanted again: the log says that itself.
+    Without the presence of the engine, which would record that blobs are wanted again: the log says that itself.
     """
     own = LogRef(source.log.uuid, target.location.home)
-    store = BlobStore(target.location.blobs, vouching=_Joining(target, own))
+    store = BlobStore(target.location.blobs, presence=_Joining(target, own))
     marker = read_marker(store.place)
     if marker is not None and own_ref(_whole(source)) in marker.logs:
         share(target, own, store)
     return store
 
 
-class _Joining(NothingKnown):
+class _Joining(EmptyPresenceIndex):
     """Lists the log of a copy in the marker of its store."""
 
     def __init__(self, target: Engine, own: LogRef) -> None:

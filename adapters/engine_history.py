@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from ..engine.log.moments import Moment
     from ..projections.history.changes import Change
-    from ..projections.history.table import BatchRow, History, Wanted
+    from ..projections.history.table import BatchRow, History, HistoryQuery
     from ..projections.runner import Runner
-    from ..projections.tables.pins import PinChange, Pins, WantedPins
+    from ..projections.tables.pins import PinChange, PinQuery, Pins
     from .connection import Engine
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
@@ -80,19 +80,19 @@ class EngineHistory:
         )
         return engine_history(cast("Engine", self), asked, limit)
 
-    def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
+    def history_page(self, wanted: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
         """Return the next record batches that may hold what is wanted, after the one at position `last`."""
         self.runner.catch_up(self._history)
         with self._store.read() as connection:
             return self._history.page(connection, wanted, last, size)
 
-    def pin_changes(self, wanted: WantedPins) -> Sequence[PinChange]:
+    def pin_changes(self, wanted: PinQuery) -> Sequence[PinChange]:
         """Return the changes of pinned datasets that are wanted."""
         self.runner.catch_up(self._pins)
         with self._store.read() as connection:
             return self._pins.changes(connection, wanted)
 
-    def standing_pins(self, wanted: WantedPins) -> Sequence[PinChange]:
+    def standing_pins(self, wanted: PinQuery) -> Sequence[PinChange]:
         """Return the last change of each pinned dataset that stood at position `until`."""
         self.runner.catch_up(self._pins)
         with self._store.read() as connection:

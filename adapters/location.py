@@ -36,9 +36,9 @@ from .sql.urls import (
     LOG_SCHEMA,
     PROJECTIONS_SUFFIX,
     Place,
-    PostgresPlace,
+    PostgresSchema,
     is_postgres,
-    postgres_place,
+    postgres_schema,
     with_kept_password,
     with_password_of,
     without_password,
@@ -84,7 +84,7 @@ class Location(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What messages call the engine: its URL without a password."""
-        return self.log.name if isinstance(self.log, PostgresPlace) else self.url
+        return self.log.name if isinstance(self.log, PostgresSchema) else self.url
 
     @property
     def is_in_memory(self) -> bool:
@@ -128,7 +128,7 @@ class Location(msgspec.Struct, frozen=True):
 
     def completed(self, remembered: Mapping[str, str]) -> Location:
         """Return the whole location of an engine without a folder, which remembers its settings beside its log."""
-        if not isinstance(self.log, PostgresPlace):
+        if not isinstance(self.log, PostgresSchema):
             return self
         projections, blobs = remembered.get("projections"), remembered.get("blobs", "")
         place = (
@@ -180,7 +180,7 @@ def locate(
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     if is_postgres(text):
-        return _locate_postgres(postgres_place(with_kept_password(text)), projections, blobs)
+        return _locate_postgres(postgres_schema(with_kept_password(text)), projections, blobs)
     folder, log_name = _folder_of(text)
     folder = absolute(from_home(folder))
     _make_folder(folder)
@@ -238,7 +238,7 @@ def _parts(where: Location, folder: Path) -> Iterator[Path]:
     """Yield the folder of an engine and what is in it of the engine."""
     yield folder
     for name in (SETTINGS_FILE, where.log, where.projections):
-        if not isinstance(name, PostgresPlace):
+        if not isinstance(name, PostgresSchema):
             file = folder / str(name)
             yield from file.parent.glob(f"{glob.escape(file.name)}*")
     if "://" not in where.blobs:
@@ -248,7 +248,7 @@ def _parts(where: Location, folder: Path) -> Iterator[Path]:
 
 
 def _locate_postgres(
-    log: PostgresPlace, projections: str | os.PathLike[str] | None, blobs: str | os.PathLike[str] | None
+    log: PostgresSchema, projections: str | os.PathLike[str] | None, blobs: str | os.PathLike[str] | None
 ) -> Location:
     here = working_folder()
     given: dict[str, str] = {}
@@ -266,7 +266,7 @@ def _locate_postgres(
 def _projections_setting(place: str, folder: Path) -> str:
     """Return where projections are as settings keep it: without a password."""
     if is_postgres(place):
-        return without_password(postgres_place(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
+        return without_password(postgres_schema(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
         raise UsageError(f"projections cannot be kept in {place!r}: give a file, or a PostgreSQL URL")
@@ -277,8 +277,8 @@ def _database_place(setting: str, folder: Path, log: Place = None) -> Place:
     """Return the place that a setting names; a password is that of the log, if it is of the same server and user."""
     if not is_postgres(setting):
         return folder / setting
-    place = postgres_place(setting, LOG_SCHEMA + PROJECTIONS_SUFFIX)
-    return with_password_of(log, place) if isinstance(log, PostgresPlace) else place
+    place = postgres_schema(setting, LOG_SCHEMA + PROJECTIONS_SUFFIX)
+    return with_password_of(log, place) if isinstance(log, PostgresSchema) else place
 
 
 def _check_place(name: str, place: object) -> None:
@@ -325,7 +325,7 @@ def exists(url: str | os.PathLike[str]) -> bool:
     if is_postgres(text):
         from .sql.open import holds_log
 
-        return holds_log(postgres_place(text))
+        return holds_log(postgres_schema(text))
     folder, log_name = _folder_of(text)
     return stat_of(from_home(folder) / (log_name or SETTINGS_FILE)) is not None
 
@@ -333,7 +333,7 @@ def exists(url: str | os.PathLike[str]) -> bool:
 def home_of(url: str) -> str:
     """Return the `Location.home` of the engine at a URL, whether it exists or not."""
     if is_postgres(url):
-        return without_password(postgres_place(url))
+        return without_password(postgres_schema(url))
     return url if "://" in url else str(absolute(from_home(url)))
 
 

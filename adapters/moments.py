@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..engine import forks
-from ..engine.datasets.repository import Aggregates
+from ..engine.datasets.repository import AggregateRepository
 from ..engine.log.moments import Moment, position_at
 from ..engine.log.prefix import LogPrefix
 from ..engine.times import microseconds, utc
@@ -29,8 +29,8 @@ from .sql.sqlite.database import SqliteDatabase
 
 if TYPE_CHECKING:
     from ..engine.blobs.store import BlobStore
-    from ..projections.history.table import BatchRow, Wanted
-    from ..projections.tables.pins import PinChange, WantedPins
+    from ..projections.history.table import BatchRow, HistoryQuery
+    from ..projections.tables.pins import PinChange, PinQuery
     from ..projections.tables.store_reader import StoreReader
 
 _HELD_MOMENTS = 8
@@ -64,7 +64,7 @@ class EngineAt(Engine):
         past = PastStates(self.prefix, origin.parent_of, origin.states)
         self.states = past
         self.stats = origin.stats
-        self.aggregates = Aggregates(self.log)
+        self.aggregates = AggregateRepository(self.log)
         self._counts = PastCounts(self.prefix, past, origin.runner, origin.stats)
         self._past_stores = PastStores(self.prefix, self.runner)
         self._time = self.prefix.head().recorded_at
@@ -138,19 +138,19 @@ class EngineAt(Engine):
             rows = self.catalog.versions(connection, removed=True)
         return self._counts.totals(row.version_id for row in rows)
 
-    def history_page(self, wanted: Wanted, last: int | None, size: int) -> Sequence[BatchRow]:
+    def history_page(self, wanted: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
         """Return the next record batches that may hold what is wanted, as the present knows them."""
         return self.origin.history_page(wanted, last, size)
 
-    def pin_changes(self, wanted: WantedPins) -> Sequence[PinChange]:
+    def pin_changes(self, wanted: PinQuery) -> Sequence[PinChange]:
         """Return changes of pinned datasets up to the moment."""
         return self.origin.pin_changes(self._until_now(wanted))
 
-    def standing_pins(self, wanted: WantedPins) -> Sequence[PinChange]:
+    def standing_pins(self, wanted: PinQuery) -> Sequence[PinChange]:
         """Return the pinned datasets that stood at the moment."""
         return self.origin.standing_pins(self._until_now(wanted))
 
-    def _until_now(self, wanted: WantedPins) -> WantedPins:
+    def _until_now(self, wanted: PinQuery) -> PinQuery:
         position = self.prefix.position
         return msgspec.structs.replace(
             wanted, until=position if wanted.until is None else min(position, wanted.until)
@@ -163,9 +163,9 @@ class EngineAt(Engine):
     @property
     def blobs(self) -> BlobStore:
         """The store of file contents, to read from; what was deleted since the moment says so."""
-        from ..engine.blobs.read_only import PastBlobs
+        from ..engine.blobs.read_only import ReadOnlyBlobStore
 
-        return PastBlobs(self.origin.blobs, self.prefix.refusal)
+        return ReadOnlyBlobStore(self.origin.blobs, self.prefix.refusal)
 
     def close(self) -> None:
         """Stop being the current engine; one that `connect` opened closes its databases."""

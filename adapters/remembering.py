@@ -9,7 +9,7 @@ from ..engine.errors import UsageError
 from ..engine.keys import is_plain_id
 from ..engine.validation import shorten
 from .location import Location
-from .sql.urls import PostgresPlace, keep_password
+from .sql.urls import PostgresSchema, keep_password
 
 if TYPE_CHECKING:
     from .sql.database import Database
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def completed(where: Location, database: Database) -> Location:
     """Return the whole location of an engine, by what it remembers and what was given."""
-    if not isinstance(where.log, PostgresPlace):
+    if not isinstance(where.log, PostgresSchema):
         return where
     from .sql.settings import remembered
 
@@ -27,7 +27,7 @@ def completed(where: Location, database: Database) -> Location:
 
 def remember(where: Location, log: SqlLog) -> None:
     """Remember what was given, and in a folder the identity of the log, whenever it changes."""
-    if isinstance(where.log, PostgresPlace):
+    if isinstance(where.log, PostgresSchema):
         from .sql.settings import remember as remember_beside
 
         remember_beside(log.database, where.given)

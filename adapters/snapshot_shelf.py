@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING
 
 from ..engine.log.contract import Log
 from ..engine.storage.urls import is_object_store
-from ..projections.projection import Store
+from ..projections.projection import ProjectionStore
 from ..projections.states.snapshot_table import SnapshotTable
-from ..projections.states.snapshots import SnapshotShelf
+from ..projections.states.snapshots import SnapshotStore
 from .location import Location
-from .sql.urls import PostgresPlace
+from .sql.urls import PostgresSchema
 
 if TYPE_CHECKING:
-    from ..engine.storage.objects import Objects
+    from ..engine.storage.objects import ObjectPrefix
 
 
-def open_shelf(where: Location, store: Store, log: Log) -> SnapshotShelf:
+def open_shelf(where: Location, store: ProjectionStore, log: Log) -> SnapshotStore:
     """Return the shelf of an engine: beside its blobs where many machines share both, else with its projections.
 
     A database keeps small rows that change; a snapshot is a large object that never does. An engine in a folder has
     one machine, whose disk is nearer than any store.
     """
-    if not isinstance(where.log, PostgresPlace) or not is_object_store(where.blobs):
+    if not isinstance(where.log, PostgresSchema) or not is_object_store(where.blobs):
         return SnapshotTable(store, log)
     from ..projections.states.snapshot_objects import SnapshotObjects
 
     return SnapshotObjects(lambda: _objects(where.blobs), log)
 
 
-def _objects(url: str) -> Objects:
-    from ..engine.storage.objects import Objects
+def _objects(url: str) -> ObjectPrefix:
+    from ..engine.storage.objects import ObjectPrefix
 
-    return Objects(url, what="store of snapshots")
+    return ObjectPrefix(url, what="store of snapshots")

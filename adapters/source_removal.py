@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.errors import StorageError
-from ..engine.parallel import Workers
+from ..engine.parallel import ThreadWorkers
 from ..engine.storage.urls import canonical_uri, spellings
 from ..projections.states.source_uris import named_among, uris_after
 from .uploads.open import open_destination
@@ -34,7 +34,7 @@ class SourceRemoval:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._workers = Workers(_THREADS, "framelode-removal")
+        self._workers = ThreadWorkers(_THREADS, "framelode-removal")
         self._seen = 0
         self._late: set[str] = set()
         self.failures: dict[str, str] = {}

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 from ..engine.blobs.marker import Marker
 from ..engine.commands import Commands
-from ..engine.datasets.repository import Aggregates
+from ..engine.datasets.repository import AggregateRepository
 from ..engine.log.contract import Clock
 from ..engine.writes.writer import FrameWriter
 from ..projections.runner import Runner
-from ..projections.states.cache import States
+from ..projections.states.cache import StateCache
 from ..projections.tables.blob_references import BlobNames
 from ..projections.tables.catalog import PUBLISHED, Catalog
 from ..projections.tables.uploads import Uploads
 from .blob_access import BlobAccess
 from .sql.log.log import SqlLog
 from .sql.recorder import SqlFactory
-from .uploads.index import UploadLedger
+from .uploads.index import UploadIndex
 from .uploads.service import UploadService
 
 
@@ -39,8 +39,8 @@ class WriteSide:
     def __init__(
         self,
         log: SqlLog,
-        aggregates: Aggregates,
-        states: States,
+        aggregates: AggregateRepository,
+        states: StateCache,
         clock: Clock,
         new_id: Callable[[], str],
         blobs_url: str,
@@ -61,4 +61,4 @@ class WriteSide:
         ledgers = self.commands.blob_ledger, self.commands.source_ledger
         self.writer = FrameWriter(log, states, aggregates.version, new_id, *ledgers)
         self.blobs = BlobAccess(blobs_url, self.commands, runner, catalog, names, states, join_blobs)
-        self.uploads = UploadService(UploadLedger(self.commands, runner, uploads), lambda: self.blobs.store)
+        self.uploads = UploadService(UploadIndex(self.commands, runner, uploads), lambda: self.blobs.store)

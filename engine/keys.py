@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 KEY_SIZE = 16
 DIGEST_SIZE = 16
 
-ROW = np.dtype(
+KeyRow = np.dtype(
     [("hi", ">u8"), ("lo", ">u8"), ("op", "u1"), ("digest_hi", ">u8"), ("digest_lo", ">u8")],
     align=False,
 )
@@ -115,16 +115,16 @@ def mix_one(key: bytes) -> int:
 
 def make_rows(keys: bytes, operations: NDArray[np.uint8], digests: bytes) -> Rows:
     """Build the key rows of a batch from joined keys, operations and joined payload digests."""
-    rows = np.empty((len(operations), ROW.itemsize), np.uint8)
+    rows = np.empty((len(operations), KeyRow.itemsize), np.uint8)
     rows[:, :KEY_SIZE] = np.frombuffer(keys, np.uint8).reshape(-1, KEY_SIZE)
     rows[:, KEY_SIZE] = operations
     rows[:, KEY_SIZE + 1 :] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_SIZE)
-    return rows.view(ROW).reshape(-1)
+    return rows.view(KeyRow).reshape(-1)
 
 
 def read_rows(keys: bytes) -> Rows:
     """View the `keys` column of a frame batch as rows."""
-    return np.frombuffer(keys, ROW)
+    return np.frombuffer(keys, KeyRow)
 
 
 def key_bytes(rows: Rows) -> bytes:

@@ -31,7 +31,7 @@ class _Part(msgspec.Struct, Generic[Result]):
     tries: int = 1
 
 
-def run_ahead(
+def ordered_map(
     executor: Executor, work: Callable[..., Result], bounds: Iterable[tuple[Any, ...]]
 ) -> Iterator[Result]:
     """Yield the results of some work for each part, in order; a few are done ahead.
@@ -109,7 +109,7 @@ def _never() -> bool:
     return False
 
 
-class Portion:
+class ByteBudget:
     """How much of a number of files was read; several threads count without waiting, so a little more may get in.
 
     Parameters
@@ -131,7 +131,7 @@ class Portion:
         return self._bytes >= self._most
 
 
-class Workers:
+class ThreadWorkers:
     """Threads, started when they are first needed; a forked child starts its own.
 
     Parameters

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import inspect
 
 
-class Constructed(StructMeta):
+class InitStructMeta(StructMeta):
     """Struct types whose ``__init__`` checks what it is given; decoding does not pass through it."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:

@@ -104,7 +104,7 @@ class FoldedProjection(Projection, Generic[Folded]):
         self.write(connection, self.fold(batches))
 
 
-class Store(Protocol):
+class ProjectionStore(Protocol):
     """The database of the projections; it can be deleted and is rebuilt from the log."""
 
     name: str

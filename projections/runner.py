@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from ..engine import forks
 from ..engine.errors import IntegrityError, UsageError
 from ..engine.log.contract import Head, Log
-from ..engine.log.worker_log import require_read, same_log
+from ..engine.log.worker_log import require_read, worker_log
 from .pages import Page, read_pages
-from .projection import FoldedProjection, Projection, Store
+from .projection import FoldedProjection, Projection, ProjectionStore
 from .tracking import Track, Tracking
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Runner:
     ----------
     log : Log
         The log.
-    store : Store
+    store : ProjectionStore
         Where the tables are; they belong to this log alone.
     projections : iterable of Projection
         What to keep.
@@ -58,7 +58,9 @@ class Runner:
         The log has been replaced by another one.
     """
 
-    def __init__(self, log: Log, store: Store, projections: Iterable[Projection], place: str = "") -> None:
+    def __init__(
+        self, log: Log, store: ProjectionStore, projections: Iterable[Projection], place: str = ""
+    ) -> None:
         self._log = log
         self.store = store
         self.projections = tuple(projections)
@@ -228,7 +230,7 @@ class Runner:
         together = [each for each, position in zip(together, positions, strict=True) if position == start]
         kinds = [type(each) for each in together]
         stretches = fold_stretches(
-            executor, same_log(self._log), kinds, start, head.position, _STRETCH_EVENTS
+            executor, worker_log(self._log), kinds, start, head.position, _STRETCH_EVENTS
         )
         # An interrupt must not leave parts running for as long as somebody looks at its traceback.
         with closing(stretches):

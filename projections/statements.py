@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 
-class DirectStatement:
+class CompiledStatement:
     """A hot statement: compiled once by SQLAlchemy, whose execution would take longer than the database's.
 
     Parameters
@@ -68,7 +68,7 @@ class _Compiled(NamedTuple):
     places: tuple[int, ...] | None
 
 
-class DirectQuery(DirectStatement):
+class DirectQuery(CompiledStatement):
     """A hot query; its bind parameters are named in the order in which `rows` gets their values."""
 
     def __init__(self, statement: Any, names: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ class DirectQuery(DirectStatement):
         return None if found is None else self._row(found)
 
 
-class DirectInsert(DirectStatement):
+class DirectInsert(CompiledStatement):
     """A hot insert of one row; `execute` gets the values of all columns of the table, in their order."""
 
     def __init__(self, table: sa.Table) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..engine.log.contract import Log
-from ..engine.parallel import run_ahead
+from ..engine.parallel import ordered_map
 from .pages import Page, read_pages
 from .projection import FoldedProjection
 
@@ -79,6 +79,6 @@ def fold_stretches(
     """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
     starts = range(gt, lte, max(events, (lte - gt) // MOST_STRETCHES))
     bounds = pairwise([*starts, lte])
-    for stretch in run_ahead(executor, partial(fold_stretch, open_log, kinds), bounds):
+    for stretch in ordered_map(executor, partial(fold_stretch, open_log, kinds), bounds):
         if stretch is not None:
             yield stretch

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import framelode
 from framelode.adapters import current
-from framelode.adapters.sql.urls import postgres_place
+from framelode.adapters.sql.urls import postgres_schema
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
@@ -132,7 +132,7 @@ def place_of(request, tmp_path):
 
     def place(kind):
         if kind == "postgres":
-            return postgres_place(request.getfixturevalue("postgres_url"))
+            return postgres_schema(request.getfixturevalue("postgres_url"))
         return tmp_path / "log.db" if kind == "file" else None
 
     return place

@@ -17,7 +17,7 @@ from ...engine.stores.names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
 from ...projections.history.changes import Change
 from ...projections.history.table import BatchRow
-from ...projections.tables.pins import PinChange, WantedPins
+from ...projections.tables.pins import PinChange, PinQuery
 from ..connection import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
@@ -159,7 +159,7 @@ class _Names:
         """Return the changes of pinned datasets in a batch; their stream does not tell their names."""
         if not is_pins_stream(row.stream_id):
             return ()
-        return self._engine.pin_changes(WantedPins(since=row.first_position, until=row.last_position))
+        return self._engine.pin_changes(PinQuery(since=row.first_position, until=row.last_position))
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engine.frames.hooks import register_look
+from ...engine.frames.hooks import register_html
 
 
-@register_look
+@register_html
 def _frame_html(frame: Any) -> str:
     from .frame_html import frame_html
 

@@ -25,7 +25,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Cluster(Executor):
+class DaskExecutor(Executor):
     """The workers that a Dask client reaches, an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
 
     Parts whose worker died are done again by another one: the scheduler sees to it. `Client.get_executor` may be given
@@ -123,7 +123,7 @@ class Cluster(Executor):
 class _Part(Future[Result]):
     """A part of the work; who waits for it looks after the workers meanwhile."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: DaskExecutor) -> None:
         super().__init__()
         self._cluster = cluster
         self.task: Any = None
@@ -165,7 +165,7 @@ def _release() -> str:
 
 
 @contextmanager
-def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[Cluster, None, None]:
+def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[DaskExecutor, None, None]:
     """Connect to a Dask scheduler while the block runs.
 
     Parameters
@@ -188,7 +188,7 @@ def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[Clu
         raise UsageError("a Dask cluster needs the extra dask: pip install 'framelode[dask]'") from error
     _require_scheduler(address)
     with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
-        yield Cluster(client, patience)
+        yield DaskExecutor(client, patience)
 
 
 def _require_scheduler(address: str) -> None:

@@ -10,19 +10,19 @@ from typing import Any
 from ...engine.errors import UsageError
 
 
-def adopted(executor: Executor | None) -> Executor | None:
+def wrap_executor(executor: Executor | None) -> Executor | None:
     """Return what does the work: for `Client.get_executor` of Dask one of ours with the same client.
 
     Dask's own waits for ever when no worker is left, and takes equal calls for the same.
     """
     if executor is None or not type(executor).__module__.startswith("distributed."):
         return executor
-    from .dask import Cluster
+    from .dask import DaskExecutor
 
     client: Any = getattr(executor, "_client", None)
     if client is None:
         raise UsageError(f"{executor!r} has no Dask client: give client.get_executor()")
-    return Cluster(client)
+    return DaskExecutor(client)
 
 
 @contextmanager

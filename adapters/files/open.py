@@ -13,8 +13,8 @@ from ...engine.blobs.uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
 from ...engine.frames.source import path_or_uri
 from ...engine.secrets import find_secret
-from ...engine.storage.object_errors import way_out
-from ...engine.storage.objects import ending_options, open_filesystem
+from ...engine.storage.object_errors import install_hint
+from ...engine.storage.objects import open_filesystem, timeout_options
 from ...engine.storage.urls import fsspec_url
 from ...engine.validation import shorten
 from ..connection import current_engine
@@ -49,7 +49,7 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
     except FramelodeError:
         raise
     except (ImportError, ValueError) as error:
-        message = f"{shown(uri)} cannot be read: {_told(error)}{way_out(uri, error)}"
+        message = f"{shown(uri)} cannot be read: {_told(error)}{install_hint(uri, error)}"
         raise UsageError(message) from cause_of(uri, error)
     except Exception as error:  # noqa: BLE001 - it is raised again
         # Each filesystem has errors of its own.
@@ -83,7 +83,7 @@ def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URI and the path on it; `UsageError` when it cannot or may not be opened."""
-    return open_filesystem(fsspec_url(uri), shown(uri), **ending_options(uri.partition(":")[0].lower()))
+    return open_filesystem(fsspec_url(uri), shown(uri), **timeout_options(uri.partition(":")[0].lower()))
 
 
 def plain_file(uri: str) -> Path:

@@ -99,7 +99,7 @@ class BulkContext:
     def _renew(self) -> None:
         """Begin with nothing gathered: what a parent has gathered before a fork is recorded by the parent."""
         self._lock = threading.Lock()
-        self._changes: list[GatheredChange] = []
+        self._changes: list[PendingChange] = []
         self._failures: list[dict[str, Any]] = []
 
     def add_frame(self, frame: SingleFrame | FrameGroup, warn_on_duplicate_frames: bool = False) -> None:
@@ -140,7 +140,7 @@ class BulkContext:
             changes, self._changes = self._changes, []
         done = 0
         try:
-            for _, run in groupby(changes, GatheredChange.group):
+            for _, run in groupby(changes, PendingChange.group):
                 together = list(run)
                 self._failures += self._write(together)
                 done += len(together)
@@ -165,7 +165,7 @@ class BulkContext:
         return self._threshold, self._log, self._refresh, *of_frames
 
     def _gather(self, kind: str, frame: Any, *, warn: bool = False, delete_sources: bool = False) -> None:
-        change = GatheredChange(kind, frame, frame, bool(warn), bool(delete_sources))
+        change = PendingChange(kind, frame, frame, bool(warn), bool(delete_sources))
         if kind == "delete":
             change.hold_id()
         else:
@@ -176,7 +176,7 @@ class BulkContext:
         if is_full:
             self.flush()
 
-    def _write(self, run: list[GatheredChange]) -> list[dict[str, Any]]:
+    def _write(self, run: list[PendingChange]) -> list[dict[str, Any]]:
         frames, writer = [change.held for change in run], self._writer
         match run[0].kind:
             case "delete" if run[0].delete_sources:
@@ -198,7 +198,7 @@ class BulkContext:
             for failure in failures_of(report)
         ]
 
-    def _delete_with_sources(self, run: list[GatheredChange]) -> list[dict[str, Any]]:
+    def _delete_with_sources(self, run: list[PendingChange]) -> list[dict[str, Any]]:
         """Delete frames and their sources; where one can never be deleted all are refused, so that the rest goes on."""
         from .source_deletion import UndeletableError
 
@@ -229,7 +229,7 @@ class BulkContext:
 GiveId = Callable[[Any, "str | None"], object]
 
 
-class GatheredChange(msgspec.Struct, gc=False):
+class PendingChange(msgspec.Struct, gc=False):
     """One change that waits.
 
     Attributes

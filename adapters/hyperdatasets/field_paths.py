@@ -55,7 +55,7 @@ _ABSENT = object()
 _Tree = dict[str, Any]
 
 
-class Paths:
+class FieldPaths:
     """A set of dot paths, ready to be applied to frames in wire form.
 
     A number is an array index, ``*`` every element. Nesting is kept, absent fields are left out, and a parent

@@ -25,7 +25,7 @@ from ...projections.history.changes import (
     step_change,
     stream_changes,
 )
-from ...projections.history.table import Wanted
+from ...projections.history.table import HistoryQuery
 from ...projections.states.diff import compare
 from ...projections.states.fingerprint import Fingerprint, fingerprint
 from ...projections.states.fold import POSITION
@@ -35,7 +35,7 @@ from .blame import Blame, build_blame
 from .diff import Diff, FrameDiffs
 from .selectors import exclusive, find_dataset
 from .statistics import Statistics
-from .version_base import VersionHandle
+from .version_base import VersionBase
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -44,7 +44,7 @@ _PAGE = 256
 _LAST_POSITION = 2**63 - 1
 
 
-class FrameHistory(VersionHandle):
+class FrameHistory(VersionBase):
     """The methods that look back."""
 
     @overload
@@ -154,7 +154,7 @@ class FrameHistory(VersionHandle):
 
         return build_blame(key, wire, chain((last,), steps), change_of)
 
-    def diff(self, old: VersionHandle) -> Diff:
+    def diff(self, old: VersionBase) -> Diff:
         """Return what leads from another version, or another moment of this one, to this version (ours).
 
         What both share from a common past is not looked at, so that the cost grows with what was changed since.
@@ -169,7 +169,7 @@ class FrameHistory(VersionHandle):
         UsageError
             It is no version, or one of another log.
         """
-        if not isinstance(old, VersionHandle):
+        if not isinstance(old, VersionBase):
             raise UsageError(f"diff needs a version to compare with, not {shorten(old)}")
         before, after = _Side(old), _Side(self)
         logs = before.engine.log, after.engine.log
@@ -197,7 +197,7 @@ def _is_same_log(one: Log, other: Log) -> bool:
 class _Side:
     """One of the versions compared, held as it is now: a draft may go on while the diff is looked at."""
 
-    def __init__(self, handle: VersionHandle) -> None:
+    def __init__(self, handle: VersionBase) -> None:
         row = handle._row()  # noqa: SLF001 - of this package
         self.engine = handle._engine  # noqa: SLF001
         self._id = row.version_id
@@ -224,7 +224,7 @@ class HistoryArguments(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: Dataset | str | None = None
     project: str | None = None
-    version: VersionHandle | str | None = None
+    version: VersionBase | str | None = None
     actor: str | None = None
     since: Moment | None = None
     until: Moment | None = None
@@ -237,7 +237,7 @@ def engine_history(engine: Engine, asked: HistoryArguments, limit: int | None) -
     return islice(_changes(engine, wanted_history(engine, asked)), _check_limit(limit))
 
 
-def wanted_history(engine: Engine, asked: HistoryArguments) -> Wanted:
+def wanted_history(engine: Engine, asked: HistoryArguments) -> HistoryQuery:
     """Return the part of the history that arguments mean."""
     wanted = _wanted(engine, asked)
     if asked.dataset is not None:
@@ -247,7 +247,7 @@ def wanted_history(engine: Engine, asked: HistoryArguments) -> Wanted:
         raise UsageError("project says which dataset is meant: give dataset, too")
     version = asked.version
     if version is not None:
-        version_id = version.version_id if isinstance(version, VersionHandle) else text(version, "version")
+        version_id = version.version_id if isinstance(version, VersionBase) else text(version, "version")
         wanted = msgspec.structs.replace(wanted, stream_id=_row_of(engine, version_id).version_id)
     return wanted
 
@@ -269,11 +269,11 @@ def _row_of(engine: Engine, version_id: str) -> VersionRow:
     return row
 
 
-def _changes(engine: Engine, wanted: Wanted) -> Iterator[Change]:
+def _changes(engine: Engine, wanted: HistoryQuery) -> Iterator[Change]:
     return stream_changes(engine.log, lambda last: engine.history_page(wanted, last, _PAGE), wanted)
 
 
-def _line_changes(engine: Engine, row: VersionRow, wanted: Wanted) -> Iterator[Change]:
+def _line_changes(engine: Engine, row: VersionRow, wanted: HistoryQuery) -> Iterator[Change]:
     """Yield the changes of a version's line: of each ancestor those until it was branched from."""
     line = [msgspec.structs.replace(wanted, stream_id=row.version_id)]
     while row.parent_id:
@@ -297,7 +297,7 @@ def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
 
 
 def _frame_history(
-    engine: Engine, row: VersionRow, frame_id: str, wanted: Wanted, limit: int | None
+    engine: Engine, row: VersionRow, frame_id: str, wanted: HistoryQuery, limit: int | None
 ) -> list[Change]:
     steps = frame_steps(engine.log, _last_event(engine, row, frame_id))
     changes = (
@@ -310,11 +310,11 @@ def _frame_history(
     return list(changes)[::-1][:limit]
 
 
-def _wanted(engine: Engine, asked: HistoryArguments) -> Wanted:
+def _wanted(engine: Engine, asked: HistoryArguments) -> HistoryQuery:
     head = engine.log.head().position
     first, first_time = _bound(asked.since, "since")
     last, last_time = _bound(asked.until, "until")
-    return Wanted(
+    return HistoryQuery(
         actor=None if asked.actor is None else text(asked.actor, "actor"),
         topics=None if asked.kinds is None else _topics(asked.kinds),
         since=first,

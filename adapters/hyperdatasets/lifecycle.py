@@ -15,13 +15,13 @@ from .api_helpers import instance_or_class
 from .dataset import Dataset
 from .selectors import exclusive, find_dataset, find_version, latest_updated
 from .tag_filter import TagFilter
-from .version_base import VersionHandle, meant
+from .version_base import VersionBase, resolve
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
 
 
-class VersionLifecycle(VersionHandle):
+class VersionLifecycle(VersionBase):
     """The class methods that create and find versions."""
 
     @classmethod
@@ -212,7 +212,7 @@ class VersionLifecycle(VersionHandle):
 
     @instance_or_class
     def create_snapshot(
-        self: VersionHandle | type[VersionHandle],
+        self: VersionBase | type[VersionBase],
         version_name: str | None = None,
         version_id: str | None = None,
         dataset_name: str | None = None,
@@ -255,8 +255,8 @@ class VersionLifecycle(VersionHandle):
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
-        engine, row = meant(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
-        if isinstance(self, VersionHandle) and row.version_id == self.version_id:
+        engine, row = resolve(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        if isinstance(self, VersionBase) and row.version_id == self.version_id:
             self._settle()
         child_id = engine.commands.create_snapshot(
             row.version_id,

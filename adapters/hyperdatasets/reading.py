@@ -28,18 +28,18 @@ from ...projections.states.frames import StoredFrame, read_record, read_records,
 from ...projections.tables.catalog import VersionRow
 from ..connection import Engine
 from .api_helpers import instance_or_class, warn_caller
-from .field_paths import Paths
-from .version_base import VersionHandle, meant
+from .field_paths import FieldPaths
+from .version_base import VersionBase, resolve
 
 Default = TypeVar("Default")
 
 
-class FrameReads(VersionHandle):
+class FrameReads(VersionBase):
     """The methods that read frames; `as_of` is the moment to read at, a position or an aware datetime."""
 
     @instance_or_class
     def get_single_frame(
-        self: VersionHandle | type[VersionHandle],
+        self: VersionBase | type[VersionBase],
         frame_id: str,
         dataset_id: str | None = None,
         dataset_name: str | None = None,
@@ -55,7 +55,7 @@ class FrameReads(VersionHandle):
 
     @instance_or_class
     def get_frames_by_ids(
-        self: VersionHandle | type[VersionHandle],
+        self: VersionBase | type[VersionBase],
         frame_ids: Collection[str],
         projection: Collection[str] | None = None,
         dataset_id: str | None = None,
@@ -83,7 +83,7 @@ class FrameReads(VersionHandle):
 
     @instance_or_class
     def get_frames_by_source(
-        self: VersionHandle | type[VersionHandle],
+        self: VersionBase | type[VersionBase],
         source_uri: str | os.PathLike[str],
         dataset_id: str | None = None,
         dataset_name: str | None = None,
@@ -201,7 +201,7 @@ def _check_key(frame_id: object) -> str:
 
 
 def _reader(
-    target: VersionHandle | type[VersionHandle],
+    target: VersionBase | type[VersionBase],
     dataset_id: str | None,
     dataset_name: str | None,
     version_id: str | None,
@@ -209,7 +209,7 @@ def _reader(
     dataset_project: str | None,
     as_of: Moment | None,
 ) -> FrameReader:
-    found = meant(target, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
+    found = resolve(target, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
     return FrameReader(*found)
 
 
@@ -274,7 +274,7 @@ class FrameReader:
             message = f"{missing:,} of {asked} not found in version {shorten(self._version.name)}"
             warn_caller(message, MissingFramesWarning)
         ordered = np.unique(np.array(list(found.values()), np.uint64))
-        read = self._read(state, ordered, None if projection is None else Paths(projection))
+        read = self._read(state, ordered, None if projection is None else FieldPaths(projection))
         by_position = dict(zip(ordered.tolist(), read, strict=True))
         return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
 
@@ -292,7 +292,7 @@ class FrameReader:
         self, projection: Sequence[str] | None = None, order_by: str | None = None
     ) -> Generator[Any, None, None]:
         """Yield all frames in log order, or by context; with a projection the asked parts as dicts."""
-        paths = None if projection is None else Paths(projection)
+        paths = None if projection is None else FieldPaths(projection)
         if order_by is not None and order_by != BY_CONTEXT:
             raise InvalidValueError(
                 f"order_by must be {BY_CONTEXT!r} or None for log order, not {shorten(order_by)}"
@@ -305,13 +305,15 @@ class FrameReader:
             else self._by_context(state, positions, paths)
         )
 
-    def _by_context(self, state: State, positions: U64, paths: Paths | None) -> Generator[Any, None, None]:
+    def _by_context(
+        self, state: State, positions: U64, paths: FieldPaths | None
+    ) -> Generator[Any, None, None]:
         for window in context_order(self._engine.log, state, positions):
             ascending = np.argsort(window)
             read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
             yield from (read[place] for place in range(len(window)))
 
-    def _read(self, state: State, positions: U64, paths: Paths | None) -> Generator[Any, None, None]:
+    def _read(self, state: State, positions: U64, paths: FieldPaths | None) -> Generator[Any, None, None]:
         return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
 
     def _find(self, ids: list[str]) -> tuple[State, U64]:
@@ -327,11 +329,13 @@ class FrameReader:
         blocks = record_blocks(self._engine.log, state, positions[positions > 0])
         yield from chain.from_iterable(map(wrap_all, blocks))
 
-    def _dicts(self, state: State, positions: U64, paths: Paths) -> Generator[dict[str, Any], None, None]:
+    def _dicts(
+        self, state: State, positions: U64, paths: FieldPaths
+    ) -> Generator[dict[str, Any], None, None]:
         for position, event in read_stored(self._engine.log, state, positions):
             yield paths.apply(self._wire(position, event, paths))
 
-    def _wire(self, position: int, event: StoredFrame, paths: Paths) -> dict[str, Any]:
+    def _wire(self, position: int, event: StoredFrame, paths: FieldPaths) -> dict[str, Any]:
         """Return the wire form of a stored frame with the read-only fields that are asked for."""
         record = event.frame
         wire: dict[str, Any] = {} if record is None else record.to_wire(record.id)

@@ -19,7 +19,7 @@ from .statistics import Statistics
 from .version_writer import NotRecordedWarning, VersionWriter
 
 
-class VersionHandle:
+class VersionBase:
     """One version of a dataset; its properties are live."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -201,7 +201,7 @@ class VersionHandle:
         return True  # also without frames: a version is no list of them
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, VersionHandle) and self._key() == other._key()
+        return isinstance(other, VersionBase) and self._key() == other._key()
 
     def _key(self) -> tuple[str, int | None, str]:
         return self._engine.url, self._engine.as_of, self._id
@@ -223,8 +223,8 @@ class VersionHandle:
         return version_card(self._engine, self._id)
 
 
-def meant(
-    target: VersionHandle | type[VersionHandle],
+def resolve(
+    target: VersionBase | type[VersionBase],
     dataset_id: str | None,
     dataset_name: str | None,
     version_id: str | None,
@@ -234,7 +234,7 @@ def meant(
 ) -> tuple[Engine, VersionRow]:
     """Return the engine, at the moment meant, and the version: an instance's own unless there are selectors."""
     selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
-    if isinstance(target, VersionHandle):
+    if isinstance(target, VersionBase):
         engine = target._engine.at(as_of)  # noqa: SLF001 - of this module
         if all(selector is None for selector in selectors):
             return engine, target._row_in(engine)  # noqa: SLF001

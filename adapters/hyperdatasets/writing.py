@@ -18,7 +18,7 @@ from ...engine.writes.report import WriteReport
 from ..uploads.target import PathLike, check_mapping, check_target
 from .api_helpers import warn_caller
 from .bulk import BulkContext
-from .version_base import VersionHandle
+from .version_base import VersionBase
 from .version_writer import (
     NO_OPTIONS,
     UPLOAD_RETRIES,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Frames = Iterable[SingleFrame | FrameGroup]
 
 
-class FrameWrites(VersionHandle):
+class FrameWrites(VersionBase):
     """The methods that write frames, commit and publish."""
 
     _bulk: BulkContext | None = None

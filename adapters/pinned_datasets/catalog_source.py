@@ -20,8 +20,8 @@ from ...engine.errors import (
 from ...engine.times import utc
 from ...engine.validation import shorten
 from ...projections.tables.catalog import REMOVED
-from .resolver import Reach
-from .timeouts import watched
+from .resolver import ResolveContext
+from .timeouts import call_with_timeout
 
 if TYPE_CHECKING:
     from ...projections.tables.catalog import VersionRow
@@ -68,7 +68,7 @@ def check_version(version: Any) -> int | None:
     return version
 
 
-def find_version(url: str, record: Any, version: int | None, reach: Reach) -> CatalogVersion:
+def find_version(url: str, record: Any, version: int | None, reach: ResolveContext) -> CatalogVersion:
     """Return a version of the dataset at a URL, the latest if none is named.
 
     Parameters
@@ -80,7 +80,7 @@ def find_version(url: str, record: Any, version: int | None, reach: Reach) -> Ca
     wanted = check_version(version) or check_version(named)
     if record is None and url.lower().startswith(_OURS):
         return _our_version(reach.engine(), name, wanted)
-    return watched(lambda _: _recorded(name, record, wanted), shorten(url), reach.timeout)
+    return call_with_timeout(lambda _: _recorded(name, record, wanted), shorten(url), reach.timeout)
 
 
 def _our_version(engine: Engine, name: str, wanted: int | None) -> CatalogVersion:

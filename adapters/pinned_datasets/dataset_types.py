@@ -22,7 +22,7 @@ from .records import (
     lock_of,
     spec_of,
 )
-from .resolver import Reach, reach_of
+from .resolver import ResolveContext, reach_of
 from .url_source import read_url
 
 _WAY_OUT = "leave it out, and give it by a credential helper of git or an SSH key, or by the environment or profile of the store"
@@ -203,7 +203,7 @@ def refuse_secret_of(spec: Spec) -> None:
     refuse_secret(spec.url, "url", _WAY_OUT)
 
 
-def _reach(repo: Any, spec: Spec, kwargs: dict[str, Any]) -> Reach:
+def _reach(repo: Any, spec: Spec, kwargs: dict[str, Any]) -> ResolveContext:
     callback = kwargs.pop("callback", None)
     check_options(spec.type, kwargs, ())
     refuse_secret_of(spec)

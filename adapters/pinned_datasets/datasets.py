@@ -21,14 +21,14 @@ from ...engine.errors import (
 from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import shorten
-from ...projections.tables.pins import PinChange, WantedPins
+from ...projections.tables.pins import PinChange, PinQuery
 from .dataset_types import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of
 from .pin_files import PinFiles, Stamp
 from .project import MANIFEST, Project
 from .project_engine import ProjectEngine
-from .recording import Ledger, state_of
+from .recording import PinRecorder, state_of
 from .records import DatasetNotFoundError, lock_of, spec_of
-from .resolver import TIMEOUT, Progress, Reach, root_of
+from .resolver import TIMEOUT, Progress, ResolveContext, root_of
 from .status import Status, status_of
 
 if TYPE_CHECKING:
@@ -79,9 +79,11 @@ class Datasets(Mapping[str, Dataset]):
         return self._engine.opened()
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> ResolveContext:
         """What datasets are resolved with."""
-        return Reach(self._project.root, self._timeout, self._engine.opened, filesystems=self._filesystems)
+        return ResolveContext(
+            self._project.root, self._timeout, self._engine.opened, filesystems=self._filesystems
+        )
 
     def __getitem__(self, name: str) -> Dataset:
         """Return a dataset; `DatasetNotFoundError` when there is none."""
@@ -221,7 +223,7 @@ class Datasets(Mapping[str, Dataset]):
         if not self._is_known():
             return {}
         view = self.engine.at(moment)
-        standing = view.standing_pins(WantedPins(project=self._project.identity()))
+        standing = view.standing_pins(PinQuery(project=self._project.identity()))
         return {pin.name: self._recorded(pin) for pin in standing}
 
     def history(
@@ -255,7 +257,7 @@ class Datasets(Mapping[str, Dataset]):
         self._datasets()
         if not (self._engine.exists() if all_projects else self._is_known()):
             return []
-        wanted = WantedPins(
+        wanted = PinQuery(
             project=None if all_projects else self._project.identity(),
             name=name,
             actor=actor,
@@ -278,8 +280,8 @@ class Datasets(Mapping[str, Dataset]):
     ) -> None:
         self.close()
 
-    def _ledger(self) -> Ledger:
-        return Ledger(self._engine.opened, self._project.identity(), self._project.folder)
+    def _ledger(self) -> PinRecorder:
+        return PinRecorder(self._engine.opened, self._project.identity(), self._project.folder)
 
     def _datasets(self) -> dict[str, Dataset]:
         """Return the datasets that the files name now; what is new in the files is recorded."""
@@ -327,7 +329,7 @@ class Datasets(Mapping[str, Dataset]):
             else:
                 self._observe_files(ledger, PinFiles.read(path))
 
-    def _observe_files(self, ledger: Ledger, files: PinFiles) -> None:
+    def _observe_files(self, ledger: PinRecorder, files: PinFiles) -> None:
         manifest = self._project.relative(files.manifest_path)
         found = {(manifest, name): state_of(dataset) for name, dataset in files.datasets.items()}
         ledger.observe(manifest, found)

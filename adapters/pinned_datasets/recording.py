@@ -55,7 +55,7 @@ def _shortened(dataset: Dataset, state: PinState) -> dict[str, Any]:
     return msgspec.structs.replace(lock, files=[]).to_dict()
 
 
-class Ledger:
+class PinRecorder:
     """Records what becomes of the datasets of a project.
 
     Parameters

@@ -22,7 +22,7 @@ Progress = Callable[[int, int | None], None]
 """Called with the files done and the files there are; None where nobody knows."""
 
 
-class Reach(msgspec.Struct, frozen=True):
+class ResolveContext(msgspec.Struct, frozen=True):
     """What a dataset is resolved with.
 
     Attributes
@@ -59,11 +59,11 @@ def root_of(repo: Any) -> Path:
         raise InvalidValueError(f"{shorten(str(place))} is no path of this system") from error
 
 
-def reach_of(repo: Any, callback: Progress | None = None) -> Reach:
+def reach_of(repo: Any, callback: Progress | None = None) -> ResolveContext:
     """Return what to resolve with: that of a `Datasets`, else the defaults for a folder."""
-    reach = repo if isinstance(repo, Reach) else getattr(repo, "reach", None)
-    if isinstance(reach, Reach):
+    reach = repo if isinstance(repo, ResolveContext) else getattr(repo, "reach", None)
+    if isinstance(reach, ResolveContext):
         return msgspec.structs.replace(reach, callback=callback)
     from ..connection import current_engine
 
-    return Reach(root_of(repo), TIMEOUT, current_engine, callback)
+    return ResolveContext(root_of(repo), TIMEOUT, current_engine, callback)

@@ -8,7 +8,7 @@ from ...engine.errors import NotFoundError
 from .comparison import has_moved
 from .dataset_types import Dataset
 from .records import URLDatasetLock
-from .resolver import Reach
+from .resolver import ResolveContext
 from .url_source import read_url
 
 
@@ -21,7 +21,7 @@ class Status(StrEnum):
     missing = "missing"
 
 
-def status_of(dataset: Dataset, reach: Reach) -> Status:
+def status_of(dataset: Dataset, reach: ResolveContext) -> Status:
     """Return how a dataset stands.
 
     Raises

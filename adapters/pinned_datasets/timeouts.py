@@ -48,7 +48,7 @@ class _Work(Generic[Result]):
             self.done.set()
 
 
-def watched(call: Callable[[Beat], Result], what: str, timeout: float) -> Result:
+def call_with_timeout(call: Callable[[Beat], Result], what: str, timeout: float) -> Result:
     """Return what a call gives; it is given up when it does not say for `timeout` seconds that it goes on.
 
     Raises

@@ -12,15 +12,15 @@ from typing import Any
 
 from ...engine.errors import FramelodeError, InvalidValueError, NotFoundError, StorageError, UsageError
 from ...engine.storage.atomic_files import from_home
-from ...engine.storage.object_errors import reason, way_out
+from ...engine.storage.object_errors import install_hint, reason
 from ...engine.storage.objects import open_filesystem
 from ...engine.storage.urls import fsspec_url
 from ...engine.validation import shorten
 from ..files.open import missing
 from .local_source import local_files, local_meta
 from .records import FileInfo, Meta
-from .resolver import Reach
-from .timeouts import Beat, watched
+from .resolver import ResolveContext
+from .timeouts import Beat, call_with_timeout
 
 _CHUNK = 1 << 20
 _VERSIONED = {"s3", "s3a"}
@@ -30,7 +30,7 @@ _OBJECTS = _VERSIONED | _GOOGLE | _AZURE
 _WEB = {"http", "https"}
 
 
-def read_url(url: str, reach: Reach, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
+def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
     """Return the meta of a file, or of a folder with those of its files.
 
     Parameters
@@ -56,7 +56,7 @@ def read_url(url: str, reach: Reach, *, times: bool = False) -> tuple[Meta, list
             return _read_local(path, reach, beat, times=times)
         return _read_remote(url, scheme, reach, beat)
 
-    return watched(read, shorten(url), reach.timeout)
+    return call_with_timeout(read, shorten(url), reach.timeout)
 
 
 def _parts(url: str, root: Path) -> tuple[str, str]:
@@ -76,7 +76,7 @@ def _parts(url: str, root: Path) -> tuple[str, str]:
     return scheme, ""
 
 
-def _read_local(path: str, reach: Reach, beat: Beat, *, times: bool) -> tuple[Meta, list[FileInfo]]:
+def _read_local(path: str, reach: ResolveContext, beat: Beat, *, times: bool) -> tuple[Meta, list[FileInfo]]:
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -88,7 +88,7 @@ def _read_local(path: str, reach: Reach, beat: Beat, *, times: bool) -> tuple[Me
     return local_meta(path, beat, times=times), []
 
 
-def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta, list[FileInfo]]:
+def _read_remote(url: str, scheme: str, reach: ResolveContext, beat: Beat) -> tuple[Meta, list[FileInfo]]:
     shown = shorten(url)
     try:
         filesystem, path = _filesystem(url, scheme, reach.filesystems)
@@ -106,7 +106,7 @@ def _read_remote(url: str, scheme: str, reach: Reach, beat: Beat) -> tuple[Meta,
     except FileNotFoundError as error:
         raise _missing(url, error) from error
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{shown} cannot be read: {error}{way_out(url, error)}") from error
+        raise UsageError(f"{shown} cannot be read: {error}{install_hint(url, error)}") from error
     except Exception as error:
         # Each filesystem has errors of its own.
         raise StorageError(f"{shown} cannot be read: {reason(error)}") from error
@@ -139,7 +139,7 @@ def _folder(files: Iterable[FileInfo]) -> tuple[Meta, list[FileInfo]]:
     return Meta(isdir=True, size=size, nfiles=len(found)), found
 
 
-def _counted(files: Iterable[FileInfo], total: int | None, reach: Reach) -> Iterator[FileInfo]:
+def _counted(files: Iterable[FileInfo], total: int | None, reach: ResolveContext) -> Iterator[FileInfo]:
     for done, file in enumerate(files, 1):
         yield file
         if reach.callback:

@@ -20,7 +20,7 @@ from ...engine.log.event_batch import pack_states
 from ...engine.pins import is_pins_stream
 from ...engine.sources.ledger import SOURCES_STREAM
 from ...engine.sources.uploads import UPLOADS_STREAM
-from .importing import Chain, LogImport, Progress, Proven, Recording, Source, read_proven
+from .importing import Chain, LogImport, PortableFile, Progress, Proven, Recording, read_proven
 from .schema import Recorded
 
 IMPORTS_STREAM = "imports"
@@ -55,7 +55,7 @@ class Places:
         return self._new[index] + position - self._old[index]
 
 
-def import_dataset(log: Log, source: Source, report: LogImport, progress: Progress | None) -> None:
+def import_dataset(log: Log, source: PortableFile, report: LogImport, progress: Progress | None) -> None:
     """Take over one dataset, then record where it came from."""
     header = source.header
     if header.dataset is None:
@@ -183,7 +183,7 @@ def _repoint_one(event: bytes, places: Places) -> bytes:
     return _encode(items)
 
 
-def _record_origin(log: Log, source: Source, dataset_id: str) -> None:
+def _record_origin(log: Log, source: PortableFile, dataset_id: str) -> None:
     header = source.header
     event = LogImported(
         originator_id=IMPORTS_STREAM,

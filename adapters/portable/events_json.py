@@ -16,7 +16,7 @@ from ...engine.decoding import guarded
 from ...engine.errors import IntegrityError
 from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic
 from ...engine.frames.single_frame import decode_record
-from ...engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, frame_keys, make_rows, read_rows
+from ...engine.keys import DIGEST_SIZE, KEY_SIZE, KeyRow, Operation, frame_keys, make_rows, read_rows
 from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
 from ...engine.log.frame_batch import FrameChanges, decode_change, encode_changes
 from ...engine.writes.encoder import MAX_FRAME_BYTES
@@ -24,7 +24,7 @@ from .schema import UNREADABLE, BatchLine, Count, Recorded, from_hex
 
 _OPERATIONS = {topic: operation for operation, topic in FRAME_TOPICS.items()}
 _NO_RECORD = msgspec.Raw()
-_HEX_ROW = 2 * ROW.itemsize
+_HEX_ROW = 2 * KeyRow.itemsize
 _to_json = msgspec.json.Encoder().encode
 _from_json = guarded(msgspec.json.Decoder().decode)
 _to_msgpack = msgspec.msgpack.Encoder().encode

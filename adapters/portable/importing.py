@@ -20,7 +20,7 @@ _GROUP_BYTES = 8 * 1024 * 1024
 _GROUP_APPENDS = 1000
 
 
-class Source(Protocol):
+class PortableFile(Protocol):
     """A portable file that is being read."""
 
     header: Header
@@ -41,7 +41,7 @@ class Proven(msgspec.Struct, frozen=True, gc=False):
     batch: Batch
 
 
-def read_proven(source: Source) -> Iterator[Proven]:
+def read_proven(source: PortableFile) -> Iterator[Proven]:
     """Yield the batches of a file, each checked by itself: its events, its append, its digest."""
     append: AppendHeader | None = None
     for line, events in source.batches():
@@ -233,7 +233,7 @@ class Recording:
             self._progress(position, self._total)
 
 
-def import_whole(log: Log, source: Source, report: LogImport, progress: Progress | None) -> None:
+def import_whole(log: Log, source: PortableFile, report: LogImport, progress: Progress | None) -> None:
     """Take over a whole log: the same identity, positions and digests."""
     header = source.header
     recording = Recording(log, header.log, report, header.position, progress)

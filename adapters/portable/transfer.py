@@ -12,7 +12,7 @@ import msgspec
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.storage.atomic_files import PathLike, path_of
 from .dataset_import import import_dataset
-from .importing import LogImport, Progress, Source, import_whole
+from .importing import LogImport, PortableFile, Progress, import_whole
 from .schema import PORTABLE_VERSION, DatasetLine, Header, Recorded
 from .selection import everything, one_dataset, recorded_batches
 
@@ -164,7 +164,7 @@ def import_log(engine: Engine, path: PathLike, progress: Progress | None) -> Log
 
 
 @contextmanager
-def _source_of(path: Path) -> Generator[Source, None, None]:
+def _source_of(path: Path) -> Generator[PortableFile, None, None]:
     try:
         file = path.open("rb")
     except FileNotFoundError as error:

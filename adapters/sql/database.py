@@ -14,7 +14,7 @@ from sqlalchemy import event, exc
 
 from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
-from ...engine.log.contract import Watch
+from ...engine.log.contract import AppendWatch
 from ...projections.columns import BadValueError
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -213,9 +213,9 @@ class Database(ABC):
         """Wake those who watch, once the transaction that is open is committed."""
 
     @contextmanager
-    def watch(self) -> Generator[Watch, None, None]:
+    def watch(self) -> Generator[AppendWatch, None, None]:
         """Give what waits until something may have been announced."""
-        yield Watch()
+        yield AppendWatch()
 
     def retried(self, work: Callable[[bool], Result]) -> Result:
         """Do some work, and again after growing waits while it fails by a `RetryableError`.

@@ -7,7 +7,7 @@ from contextlib import closing
 from ...engine.errors import UsageError
 from .database import Database
 from .sqlite.database import SqliteDatabase
-from .urls import Place, PostgresPlace
+from .urls import Place, PostgresSchema
 
 
 def open_database(place: Place, *, durable: bool = True) -> Database:
@@ -25,7 +25,7 @@ def open_database(place: Place, *, durable: bool = True) -> Database:
     UsageError
         It cannot be opened, or the library that it needs is missing.
     """
-    if not isinstance(place, PostgresPlace):
+    if not isinstance(place, PostgresSchema):
         return SqliteDatabase(place, durable=durable)
     try:
         import psycopg  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -36,7 +36,7 @@ def open_database(place: Place, *, durable: bool = True) -> Database:
     return PostgresDatabase(place, durable=durable)
 
 
-def holds_log(place: PostgresPlace) -> bool:
+def holds_log(place: PostgresSchema) -> bool:
     """Say whether a schema holds a log."""
     with closing(open_database(place)) as database:
         return "log_info" in database.table_names()

@@ -17,7 +17,7 @@ from .open import open_database
 from .sqlite.database import LOCK_TIMEOUT_SECONDS, SqliteDatabase
 from .sqlite.file import PROJECTIONS_MARK, mark_of
 from .sqlite.write_lock import WriteLock
-from .urls import Place, PostgresPlace
+from .urls import Place, PostgresSchema
 
 _NOTE = "-checked"
 """Ends the name of the file that says which state of the database was found sound."""
@@ -47,7 +47,7 @@ def open_projections(place: Place, *, is_ours: bool = False) -> Database:
     UsageError
         There is a file that is not ours; it is left as it is.
     """
-    if isinstance(place, PostgresPlace):
+    if isinstance(place, PostgresSchema):
         return _open_schema(place)
     for _ in range(_TRIES):
         seen = _stat(place)
@@ -88,7 +88,7 @@ def _stat(path: Path | None) -> tuple[int, ...] | None:
     return found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _open_schema(place: PostgresPlace) -> Database:
+def _open_schema(place: PostgresSchema) -> Database:
     store = open_database(place, durable=False)
     try:
         with store.write() as connection:

@@ -22,7 +22,7 @@ _with_password: dict[str, str] = {}
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
 
-class PostgresPlace(msgspec.Struct, frozen=True):
+class PostgresSchema(msgspec.Struct, frozen=True):
     """A schema of a PostgreSQL database.
 
     Attributes
@@ -50,15 +50,15 @@ class PostgresPlace(msgspec.Struct, frozen=True):
         """What messages call it: the URL without the password."""
         return redact_url(self.full_url)
 
-    def beside(self) -> PostgresPlace:
+    def beside(self) -> PostgresSchema:
         """Return the schema of the projections of a log that is here."""
-        return PostgresPlace(self.url, self.schema + PROJECTIONS_SUFFIX)
+        return PostgresSchema(self.url, self.schema + PROJECTIONS_SUFFIX)
 
     def __repr__(self) -> str:
         return f"PostgresPlace({self.name!r})"
 
 
-Place: TypeAlias = Path | PostgresPlace | None
+Place: TypeAlias = Path | PostgresSchema | None
 """Where a database is: a SQLite file, a PostgreSQL schema, or in memory."""
 
 
@@ -76,7 +76,7 @@ def is_postgres(text: str) -> bool:
     return text.startswith(_SPELLINGS)
 
 
-def postgres_place(text: str, schema: str = LOG_SCHEMA) -> PostgresPlace:
+def postgres_schema(text: str, schema: str = LOG_SCHEMA) -> PostgresSchema:
     """Return the schema that a PostgreSQL URL names, by its own parameter ``schema`` or by default.
 
     Raises
@@ -99,18 +99,18 @@ def postgres_place(text: str, schema: str = LOG_SCHEMA) -> PostgresPlace:
     rest = [(name, value) for name, value in given if name != "schema"]
     if not parts.path.strip("/") and "dbname" not in dict(rest):
         raise UsageError(f"{redact_url(text)} names no database: write {_POSTGRES}user@host/database")
-    return PostgresPlace(
+    return PostgresSchema(
         urlunsplit(parts._replace(query=urlencode(rest, safe="/:,", quote_via=quote))),
         (schemas or [schema])[-1],
     )
 
 
-def without_password(place: PostgresPlace) -> str:
+def without_password(place: PostgresSchema) -> str:
     """Return the URL of a schema as settings keep it."""
     return without_secrets(place.full_url)
 
 
-def keep_password(place: PostgresPlace) -> None:
+def keep_password(place: PostgresSchema) -> None:
     """Keep the password of a place in memory, for this process to open the same place again."""
     _with_password[without_password(place)] = place.full_url
 
@@ -120,10 +120,10 @@ def with_kept_password(url: str) -> str:
     return _with_password.get(url, url)
 
 
-def with_password_of(other: PostgresPlace, place: PostgresPlace) -> PostgresPlace:
+def with_password_of(other: PostgresSchema, place: PostgresSchema) -> PostgresSchema:
     """Return a place with the password of another one, where it has the same user and server and none of its own."""
     mine, theirs = urlsplit(place.url), urlsplit(other.url)
     user = theirs.netloc.rpartition("@")[0].partition(":")[0]
     if ":" in mine.netloc.rpartition("@")[0] or mine.netloc != f"{user}@{theirs.netloc.rpartition('@')[2]}":
         return place
-    return PostgresPlace(urlunsplit(mine._replace(netloc=theirs.netloc)), place.schema)
+    return PostgresSchema(urlunsplit(mine._replace(netloc=theirs.netloc)), place.schema)

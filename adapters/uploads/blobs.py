@@ -8,8 +8,8 @@ from ...engine.blobs.content import SourceError
 from ...engine.blobs.reports import FileFailure, StoredFile
 from ...engine.blobs.store import BlobStore
 from ...engine.blobs.uris import SCHEME, parse_blob_uri
-from ...engine.storage.base import PlaceError
-from .destination import Destination, Parcel, Wanted
+from ...engine.storage.base import BackendError
+from .destination import Destination, UploadItem, Wanted
 
 
 class BlobsDestination(Destination):
@@ -34,7 +34,7 @@ class BlobsDestination(Destination):
         self._retries = retries
         self._known: tuple[()] | None = () if force else None
 
-    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
+    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
         """Store files: what is read is sent already."""
         waiting = iter(parcels)
 
@@ -48,16 +48,16 @@ class BlobsDestination(Destination):
             elif outcome.kind == "source":
                 parcel.error = SourceError(outcome.error)
             else:
-                parcel.error = PlaceError(outcome.error, permanent=True)  # the store has tried again itself
+                parcel.error = BackendError(outcome.error, permanent=True)  # the store has tried again itself
 
         paths = (parcel.path for parcel in parcels)
         self._store.put_files(paths, known=self._known, on_done=settle, retries=self._retries)
         return len(parcels)
 
-    def send(self, parcels: Sequence[Parcel]) -> None:
+    def send(self, parcels: Sequence[UploadItem]) -> None:
         """Do nothing: reading stored them."""
 
-    def discard(self, parcels: Sequence[Parcel]) -> None:
+    def discard(self, parcels: Sequence[UploadItem]) -> None:
         """Do nothing: nothing temporary is left."""
 
     def holds(self, uri: str, size: int) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from ...engine.blobs.content import SourceError
 from ...engine.errors import FramelodeError
-from ...engine.storage.base import PlaceError, Since
+from ...engine.storage.base import BackendError, SyncPoint
 
 NAME_BYTES = 255
 """What file systems take for one name, decoded."""
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
-class Parcel(msgspec.Struct):
+class UploadItem(msgspec.Struct):
     """One local file on its way to a destination.
 
     Attributes
@@ -53,7 +53,7 @@ class Parcel(msgspec.Struct):
         All that was read, where the destination keeps it in memory meanwhile.
     mode : int
         Mode of the local file, once it was read.
-    since : Since or None
+    since : SyncPoint or None
         A moment before the temporary copy was written; one of its own where none is given.
     """
 
@@ -69,17 +69,17 @@ class Parcel(msgspec.Struct):
     temporary: str = ""
     content: bytes = b""
     mode: int = 0o444
-    since: Since | None = None
+    since: SyncPoint | None = None
 
     @property
     def may_try_again(self) -> bool:
         """The destination refused it, and perhaps not for good."""
         if self.error is None or isinstance(self.error, SourceError):
             return False
-        return not (isinstance(self.error, PlaceError) and self.error.permanent)
+        return not (isinstance(self.error, BackendError) and self.error.permanent)
 
 
-Wanted = Callable[[Parcel], bool]
+Wanted = Callable[[UploadItem], bool]
 
 
 class Destination(ABC):
@@ -89,7 +89,7 @@ class Destination(ABC):
     the object there is compared with the content: an equal one is taken for sent (a crash came between sending and
     recording), beside another one the content goes under a name of its own (`beside`).
 
-    A single file that fails is noted in its `Parcel.error`, never raised.
+    A single file that fails is noted in its `UploadItem.error`, never raised.
 
     Attributes
     ----------
@@ -108,12 +108,12 @@ class Destination(ABC):
     batches_itself: bool = False
     asking_threads: int = 16
 
-    def begin(self) -> Since:
+    def begin(self) -> SyncPoint:
         """Tell that files will be read and staged, which share this moment."""
-        return Since()
+        return SyncPoint()
 
     @abstractmethod
-    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:
+    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
         """Hash files, in parallel, from the first on: sets `digest` and `size`, or `error`; an old one is cleared.
 
         A file that must not be read twice for its size may be copied to a temporary name on the way.
@@ -129,14 +129,14 @@ class Destination(ABC):
             How many were read: not all where those are as much as is well kept, or sent, together.
         """
 
-    def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:  # noqa: B027 - most have nothing to begin
+    def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:  # noqa: B027 - most have nothing to begin
         """Begin to send some of the files that were read together, and drop what was copied of all others.
 
         What fails here is left to `send`.
         """
 
     @abstractmethod
-    def send(self, parcels: Sequence[Parcel]) -> None:
+    def send(self, parcels: Sequence[UploadItem]) -> None:
         """Write files that were read, in parallel; durable on return. Sets `uri`, or `error`.
 
         What is sent is what was read: a file that is another one by now is a `SourceError`, and nothing is left of
@@ -144,18 +144,18 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def discard(self, parcels: Sequence[Parcel]) -> None:
+    def discard(self, parcels: Sequence[UploadItem]) -> None:
         """Drop the temporary copies of files that are not to be sent."""
 
     @abstractmethod
     def holds(self, uri: str, size: int) -> bool:
-        """Say whether an object sent before is still there with its size; `PlaceError` when that cannot be told."""
+        """Say whether an object sent before is still there with its size; `BackendError` when that cannot be told."""
 
     @abstractmethod
     def delete(self, uris: Sequence[str]) -> None:
         """Delete objects; those that are gone already do not matter.
 
-        All are tried; the first `PlaceError` is raised then. A URI outside of the destination is a `UsageError`.
+        All are tried; the first `BackendError` is raised then. A URI outside of the destination is a `UsageError`.
         """
 
 
@@ -184,12 +184,14 @@ def shortened(part: str, size: int) -> str:
     return quote(decoded[:size], safe="")
 
 
-def settle(parcel: Parcel, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:
+def settle(
+    parcel: UploadItem, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]
+) -> str:
     """Find the name under which a parcel is sent, and send it.
 
     Parameters
     ----------
-    parcel : Parcel
+    parcel : UploadItem
         A file that was read.
     root : str
         URL of the destination, for errors.
@@ -206,20 +208,20 @@ def settle(parcel: Parcel, root: str, create: Callable[[str], bool], is_same: Ca
     for name in _names(parcel):
         if name in parcel.condemned:
             if parcel.exact:
-                raise PlaceError(
+                raise BackendError(
                     f"{root}/{name} is about to be deleted, with frames that named it: if nobody is at it any more, collect garbage"
                 )
             continue
         if create(name) or (not parcel.fresh and is_same(name)):
             return name
         if parcel.exact:
-            raise PlaceError(
+            raise BackendError(
                 f"{root}/{name} is taken by another content, and is never overwritten", permanent=True
             )
-    raise PlaceError(f"{root}/{parcel.name} and all names beside it are taken")
+    raise BackendError(f"{root}/{parcel.name} and all names beside it are taken")
 
 
-def _names(parcel: Parcel) -> Iterator[str]:
+def _names(parcel: UploadItem) -> Iterator[str]:
     yield parcel.name
     yield beside(parcel.name, parcel.digest[:16])
     for _ in range(_TRIES):
@@ -232,14 +234,14 @@ def is_plain(name: str) -> bool:
 
 
 def decoded_parts(name: str) -> list[bytes]:
-    """Return the parts of a name, decoded; `PlaceError` when it is not encoded or leaves its folder."""
+    """Return the parts of a name, decoded; `BackendError` when it is not encoded or leaves its folder."""
     if is_plain(name):
         return name.encode().split(b"/")
     decoded = unquote_to_bytes(name)
     parts = decoded.split(b"/")
     is_safe = _UNSAFE.isdisjoint(parts) and len(parts) == name.count("/") + 1 and b"\0" not in decoded
     if not is_safe or not _ENCODED.fullmatch(name):
-        raise PlaceError(
+        raise BackendError(
             f"the name {name!r} is refused: write it percent-encoded, and no part of it empty, '.', '..' or with "
             "a slash or a zero byte",
             permanent=True,
@@ -247,6 +249,6 @@ def decoded_parts(name: str) -> list[bytes]:
     return parts
 
 
-def changed(parcel: Parcel) -> SourceError:
+def changed(parcel: UploadItem) -> SourceError:
     """Return the error of a file that is not the one that was read."""
     return SourceError(f"{parcel.path} changed since it was read: send it again when it is at rest")

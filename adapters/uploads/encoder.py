@@ -14,7 +14,7 @@ from ...engine.errors import FramelodeError
 from ...engine.events.domain import UploadedFile
 from ...engine.frames.source import Source, path_or_uri
 from ...engine.frames.yielded import AnyFrame, Yielded
-from ...engine.parallel import DISK_THREADS, Workers
+from ...engine.parallel import DISK_THREADS, ThreadWorkers
 from ...engine.sources.hashes import hash_file
 from ...engine.sources.ledger import SOURCES_STREAM, SourceLedger
 from ...engine.sources.relocation import (
@@ -206,7 +206,7 @@ class _Uploads(msgspec.Struct, frozen=True):
 
         wanted = [pair for pair in dict.fromkeys(given) if pair[0] in self.placed]
         if wanted:
-            with closing(Workers(DISK_THREADS, "framelode-hashes")) as workers:
+            with closing(ThreadWorkers(DISK_THREADS, "framelode-hashes")) as workers:
                 workers.map(compare, wanted)
 
     def settle(self, frame: AnyFrame, uris: Sequence[str], links: UploadLinks) -> str | None:

@@ -12,7 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ...engine.frames.content_types import content_type_of
-from ...engine.storage.base import CHUNK_BYTES, PlaceError
+from ...engine.storage.base import CHUNK_BYTES, BackendError
 from .remote import RemoteDestination
 
 _TIMEOUTS = (10.0, 60.0)
@@ -100,7 +100,7 @@ class HttpDestination(RemoteDestination):
         except requests.RequestException as error:
             # Its text may name what must not be shown, such as the password of a proxy.
             permanent = isinstance(error, ValueError)
-            raise PlaceError(
+            raise BackendError(
                 f"destination {self.root}: {method} failed: {type(error).__name__}", permanent=permanent
             ) from None
 
@@ -110,7 +110,7 @@ class HttpDestination(RemoteDestination):
             return
         permanent = status in _FOR_GOOD or (status < 500 and status not in _WAITING)
         words = "permission denied: " if status in {401, 403} else ""
-        raise PlaceError(
+        raise BackendError(
             f"destination {self.root}: {words}the server answered {status} {response.reason}",
             permanent=permanent,
         )

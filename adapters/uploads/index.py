@@ -11,7 +11,7 @@ from ...projections.runner import Runner
 from ...projections.tables.uploads import Uploads
 
 
-class UploadLedger:
+class UploadIndex:
     """Finds contents that are at a destination, and records new ones.
 
     Parameters

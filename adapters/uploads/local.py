@@ -11,14 +11,21 @@ from urllib.parse import quote
 
 from blake3 import blake3
 
-from ...engine.blobs.content import FileSource, SourceError, copy, take
+from ...engine.blobs.content import FileSource, SourceError, copy_readable, read_content
 from ...engine.blobs.ingest import BATCH_BYTES, HELD_BYTES
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.frames.source import path_or_uri
-from ...engine.parallel import DISK_THREADS, Portion, Workers
-from ...engine.storage.base import PlaceError, Since
-from ...engine.storage.local import TemporaryFiles, Watch, make_folder, place_error, sync_together, take_name
-from .destination import Destination, Parcel, Wanted, changed, decoded_parts, is_plain, settle
+from ...engine.parallel import DISK_THREADS, ByteBudget, ThreadWorkers
+from ...engine.storage.base import BackendError, SyncPoint
+from ...engine.storage.local import (
+    LocalSyncPoint,
+    LocalTemporaryFiles,
+    make_folder,
+    place_error,
+    sync_together,
+    take_name,
+)
+from .destination import Destination, UploadItem, Wanted, changed, decoded_parts, is_plain, settle
 from .staged_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
@@ -47,11 +54,11 @@ class LocalDestination(Destination):
         self._folder = folder.rstrip("/")
         self.root = _uri(self._folder or "/")
         self._what = f"destination {self.root}"
-        self._temporaries = TemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what, READ_ONLY)
-        self._workers = Workers(DISK_THREADS, "framelode-uploads")
+        self._temporaries = LocalTemporaryFiles(f"{self._folder}/{TEMPORARY}", self._what, READ_ONLY)
+        self._workers = ThreadWorkers(DISK_THREADS, "framelode-uploads")
         self._above: list[str] = []
 
-    def begin(self) -> Since:
+    def begin(self) -> SyncPoint:
         """Note the moment, and drop what killed processes left."""
         if not self._above:
             for folder in map(str, Path(f"{self._folder}/x").parent.parents):
@@ -61,12 +68,12 @@ class LocalDestination(Destination):
             self._temporaries.clean(LEFTOVER_SECONDS)
         return NewFolders(self._folder or "/", self._temporaries)
 
-    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:
+    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
         """Hash files; small ones are kept in memory or written at once, large ones are copied on the way."""
         self._begin([parcel for parcel in parcels if parcel.since is None])
-        portion, held = Portion(BATCH_BYTES), Portion(HELD_BYTES)
+        portion, held = ByteBudget(BATCH_BYTES), ByteBudget(HELD_BYTES)
 
-        def read(parcel: Parcel) -> None:
+        def read(parcel: UploadItem) -> None:
             self._read(parcel)
             portion.add(parcel.size)
             if wanted and not parcel.temporary and wanted(parcel):
@@ -75,7 +82,7 @@ class LocalDestination(Destination):
 
         return self._each(read, parcels, lambda: portion.is_full() or held.is_full())
 
-    def stage(self, parcels: Sequence[Parcel], window: Sequence[Parcel]) -> None:
+    def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:
         """Write files that were not copied when they were read."""
         self._each(self._stage, [parcel for parcel in parcels if not parcel.temporary])
         for parcel in parcels:
@@ -86,13 +93,13 @@ class LocalDestination(Destination):
             if parcel.temporary and id(parcel) not in kept:
                 self._drop(parcel)
 
-    def send(self, parcels: Sequence[Parcel]) -> None:
+    def send(self, parcels: Sequence[UploadItem]) -> None:
         """Write files, sync them together, link them to their names, and sync those."""
         for parcel in parcels:
             parcel.error, parcel.uri = None, ""
         rest = [parcel for parcel in parcels if not parcel.temporary]
         self._begin(rest)
-        watch = Watch(self._folder or "/")
+        watch = LocalSyncPoint(self._folder or "/")
         try:
             self._each(self._write, rest)
             written = [parcel for parcel in parcels if parcel.error is None]
@@ -109,7 +116,7 @@ class LocalDestination(Destination):
             watch.close()
             self.discard(parcels)
 
-    def discard(self, parcels: Sequence[Parcel]) -> None:
+    def discard(self, parcels: Sequence[UploadItem]) -> None:
         """Drop what is kept of files meanwhile."""
         self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
         for parcel in parcels:
@@ -117,7 +124,7 @@ class LocalDestination(Destination):
             if parcel.since:
                 parcel.since.close()
 
-    def _drop(self, parcel: Parcel) -> None:
+    def _drop(self, parcel: UploadItem) -> None:
         self._temporaries.discard(parcel.temporary)
         parcel.temporary = ""
 
@@ -133,7 +140,7 @@ class LocalDestination(Destination):
 
     def delete(self, uris: Sequence[str]) -> None:
         """Delete files; the folders stay, since a file may be on its way into them."""
-        failed: PlaceError | None = None
+        failed: BackendError | None = None
         for uri, path in [(uri, self._inside(uri)) for uri in uris]:
             try:
                 os.unlink(path)  # noqa: PTH108
@@ -144,18 +151,18 @@ class LocalDestination(Destination):
         if failed:
             raise failed
 
-    def _begin(self, parcels: Sequence[Parcel]) -> None:
+    def _begin(self, parcels: Sequence[UploadItem]) -> None:
         since = self.begin() if parcels else None
         for parcel in parcels:
             parcel.since = since
 
     def _each(
         self,
-        work: Callable[[Parcel], None],
-        parcels: Sequence[Parcel],
+        work: Callable[[UploadItem], None],
+        parcels: Sequence[UploadItem],
         enough: Callable[[], bool] = lambda: False,
     ) -> int:
-        def noted(parcel: Parcel) -> None:
+        def noted(parcel: UploadItem) -> None:
             try:
                 work(parcel)
             except FramelodeError as error:
@@ -169,20 +176,20 @@ class LocalDestination(Destination):
 
         return len(self._workers.map(noted, parcels, enough))
 
-    def _read(self, parcel: Parcel) -> None:
+    def _read(self, parcel: UploadItem) -> None:
         parcel.error = None
-        taken = take(FileSource(parcel.path), self._temporaries)
+        taken = read_content(FileSource(parcel.path), self._temporaries)
         parcel.digest, parcel.size = taken.digest, taken.size
         parcel.temporary, parcel.content, parcel.mode = taken.temporary, taken.content, taken.mode
         self._protect(parcel)
 
-    def _protect(self, parcel: Parcel) -> None:
+    def _protect(self, parcel: UploadItem) -> None:
         """Let nobody read a copy who cannot read the file."""
         if parcel.temporary and parcel.mode & READ_ONLY != READ_ONLY:
             path = self._temporary(parcel)
             os.chmod(path, os.stat(path).st_mode & (parcel.mode | stat.S_IRUSR))  # noqa: PTH101, PTH116
 
-    def _stage(self, parcel: Parcel) -> None:
+    def _stage(self, parcel: UploadItem) -> None:
         """Write a file, into a folder that comes about whole if it can."""
         if isinstance(parcel.since, NewFolders) and parcel.content:
             name = parcel.since.name_for(self._path(parcel.name))
@@ -190,24 +197,24 @@ class LocalDestination(Destination):
         else:
             self._write(parcel)
 
-    def _write(self, parcel: Parcel) -> None:
+    def _write(self, parcel: UploadItem) -> None:
         if parcel.content:
             self._write_content(parcel)
             return
-        copied = copy(FileSource(parcel.path), self._temporaries)
+        copied = copy_readable(FileSource(parcel.path), self._temporaries)
         parcel.temporary, parcel.mode = copied.temporary, copied.mode
         self._protect(parcel)
         if (copied.digest, copied.size) != (parcel.digest, parcel.size):
             raise changed(parcel)
 
-    def _write_content(self, parcel: Parcel, name: str = "") -> None:
+    def _write_content(self, parcel: UploadItem, name: str = "") -> None:
         mode = parcel.mode & READ_ONLY | stat.S_IRUSR
         parcel.temporary, parcel.content = self._temporaries.write(parcel.content, name, mode), b""
 
-    def _temporary(self, parcel: Parcel) -> str:
+    def _temporary(self, parcel: UploadItem) -> str:
         return self._temporaries.path(parcel.temporary)
 
-    def _sync(self, paths: Iterable[str], parcels: Sequence[Parcel], since: Since | None) -> None:
+    def _sync(self, paths: Iterable[str], parcels: Sequence[UploadItem], since: SyncPoint | None) -> None:
         """Make files durable that were written since a moment."""
         if not parcels:
             return
@@ -217,7 +224,7 @@ class LocalDestination(Destination):
             for parcel in parcels:
                 parcel.error, parcel.uri = place_error(self._what, error), ""
 
-    def _publish_folders(self, parcels: Sequence[Parcel]) -> None:
+    def _publish_folders(self, parcels: Sequence[UploadItem]) -> None:
         """Give files their names, of which all those of a folder are new."""
         files = Counter(parcel.temporary.rpartition("/")[0] for parcel in parcels)
         batches = {parcel.since for parcel in parcels if isinstance(parcel.since, NewFolders)}
@@ -226,7 +233,7 @@ class LocalDestination(Destination):
             if parcel.temporary.rpartition("/")[0] in named:
                 parcel.temporary, parcel.uri = "", self._uri_of(parcel.name)
 
-    def _publish(self, parcel: Parcel) -> None:
+    def _publish(self, parcel: UploadItem) -> None:
         temporary, path = self._temporary(parcel), ""
 
         def create(name: str) -> bool:
@@ -238,7 +245,7 @@ class LocalDestination(Destination):
         parcel.uri = self._uri_of(name)
         self._drop(parcel)
 
-    def _named(self, parcels: Sequence[Parcel]) -> Iterator[str]:
+    def _named(self, parcels: Sequence[UploadItem]) -> Iterator[str]:
         """Yield the files, and the folders that lead to them: another process may have made any of them."""
         folders: set[str] = set()
         for parcel in parcels:
@@ -260,7 +267,7 @@ class LocalDestination(Destination):
             return f"{self._folder}/{name}"
         parts = [os.fsdecode(part) for part in decoded_parts(name)]
         if parts[0] == TEMPORARY:
-            raise PlaceError(
+            raise BackendError(
                 f"the name {name!r} is refused: {TEMPORARY} holds temporary files", permanent=True
             )
         return "/".join((self._folder, *parts))
@@ -285,7 +292,7 @@ def _link(temporary: str, path: str) -> bool:
         return take_name(temporary, path)
 
 
-def _is_same(path: str, parcel: Parcel) -> bool:
+def _is_same(path: str, parcel: UploadItem) -> bool:
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode) or found.st_size != parcel.size:
         return False

@@ -10,10 +10,10 @@ from typing import Any
 from ...engine import forks
 from ...engine.errors import FramelodeError
 from ...engine.frames.content_types import content_type_of
-from ...engine.storage.base import PlaceError
+from ...engine.storage.base import BackendError
 from ...engine.storage.object_errors import is_permanent, is_taken, reason
-from ...engine.storage.objects import asked_once, ending_options
-from .destination import Parcel
+from ...engine.storage.objects import timeout_options, without_retries
+from .destination import UploadItem
 from .remote import RemoteDestination
 
 PART_BYTES = 8 * 1024 * 1024
@@ -53,7 +53,7 @@ class ObjectDestination(RemoteDestination):
         self._protocol = protocol
         self._path = path
         # Others write into the same bucket: a listing that is kept says too little.
-        self._options = {"use_listings_cache": False, **ending_options(protocol), **options}
+        self._options = {"use_listings_cache": False, **timeout_options(protocol), **options}
 
     def _renew(self) -> None:
         super()._renew()
@@ -67,16 +67,16 @@ class ObjectDestination(RemoteDestination):
             if self._opened is None:
                 import fsspec
 
-                self._opened = asked_once(fsspec.filesystem(self._protocol, **self._options))
+                self._opened = without_retries(fsspec.filesystem(self._protocol, **self._options))
             return self._opened
 
-    def send(self, parcels: Sequence[Parcel]) -> None:
+    def send(self, parcels: Sequence[UploadItem]) -> None:
         """Write objects."""
         try:
             with self._translated():
                 # fsspec keeps one filesystem a thread: opened here, it is the one of all destinations.
                 _ = self._fs
-        except PlaceError as error:
+        except BackendError as error:
             for parcel in parcels:
                 parcel.error = error
             return
@@ -173,7 +173,7 @@ class ObjectDestination(RemoteDestination):
             raise
         except Exception as error:  # each filesystem raises what its own library raises
             message = f"destination {self.root}: {reason(error)}"
-            raise PlaceError(message, permanent=is_permanent(error)) from error
+            raise BackendError(message, permanent=is_permanent(error)) from error
 
 
 def _abandon(file: Any) -> None:

@@ -12,10 +12,10 @@ from ...engine import forks
 from ...engine.blobs.content import Content, FileSource
 from ...engine.blobs.ingest import BATCH_BYTES
 from ...engine.errors import FramelodeError, UsageError
-from ...engine.parallel import Portion, Workers
-from ...engine.storage.base import PlaceError
-from ...engine.storage.circuit_breaker import Breaker
-from .destination import Destination, Parcel, Wanted, changed, decoded_parts, settle
+from ...engine.parallel import ByteBudget, ThreadWorkers
+from ...engine.storage.base import BackendError
+from ...engine.storage.circuit_breaker import CircuitBreaker
+from .destination import Destination, UploadItem, Wanted, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024
 """Files up to this size are sent in one piece, from memory; larger ones are streamed."""
@@ -39,29 +39,29 @@ class RemoteDestination(Destination):
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._workers = Workers(_THREADS, "framelode-uploads")
-        self._breaker = Breaker()
+        self._workers = ThreadWorkers(_THREADS, "framelode-uploads")
+        self._breaker = CircuitBreaker()
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
         # Each streamed file keeps some parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
-    def read(self, parcels: Sequence[Parcel], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
+    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
         """Hash files."""
-        portion = Portion(BATCH_BYTES)
+        portion = ByteBudget(BATCH_BYTES)
 
-        def read(parcel: Parcel) -> None:
+        def read(parcel: UploadItem) -> None:
             _read(parcel)
             portion.add(parcel.size)
 
         return len(self._workers.map(read, parcels, portion.is_full))
 
-    def send(self, parcels: Sequence[Parcel]) -> None:
+    def send(self, parcels: Sequence[UploadItem]) -> None:
         """Write objects."""
         self._workers.map(self._send, parcels)
 
-    def discard(self, parcels: Sequence[Parcel]) -> None:
+    def discard(self, parcels: Sequence[UploadItem]) -> None:
         """Do nothing: there are no temporary copies."""
 
     def holds(self, uri: str, size: int) -> bool:
@@ -95,7 +95,7 @@ class RemoteDestination(Destination):
     def _delete(self, uri: str) -> None:
         """Delete an object that may be gone."""
 
-    def _send(self, parcel: Parcel) -> None:
+    def _send(self, parcel: UploadItem) -> None:
         parcel.error, parcel.uri = None, ""
         try:
             decoded_parts(parcel.name)
@@ -110,9 +110,9 @@ class RemoteDestination(Destination):
         except FramelodeError as error:
             parcel.error = error
 
-    def _put(self, parcel: Parcel, name: str) -> bool:
+    def _put(self, parcel: UploadItem, name: str) -> bool:
         if len(name) > _NAME_BYTES:
-            raise PlaceError(
+            raise BackendError(
                 f"destination {self.root}: the name is longer than {_NAME_BYTES} bytes: {name}",
                 permanent=True,
             )
@@ -124,7 +124,7 @@ class RemoteDestination(Destination):
             with self._large:
                 return self._create_large(uri, parcel.size, chunks)
 
-    def _is_same(self, parcel: Parcel, name: str) -> bool:
+    def _is_same(self, parcel: UploadItem, name: str) -> bool:
         uri = f"{self.root}/{name}"
         if self._size(uri) != parcel.size:
             return False
@@ -136,10 +136,10 @@ class RemoteDestination(Destination):
                 return False
         return hasher.hexdigest() == parcel.digest
 
-    def _delete_noted(self, uri: str) -> PlaceError | None:
+    def _delete_noted(self, uri: str) -> BackendError | None:
         try:
             self._delete(uri)
-        except PlaceError as error:
+        except BackendError as error:
             return error
         return None
 
@@ -149,7 +149,7 @@ class RemoteDestination(Destination):
         return uri
 
 
-def _read(parcel: Parcel) -> None:
+def _read(parcel: UploadItem) -> None:
     parcel.error = None
     hasher, size = blake3(), 0
     try:
@@ -163,7 +163,7 @@ def _read(parcel: Parcel) -> None:
     parcel.digest, parcel.size = hasher.hexdigest(), size
 
 
-def _checked(content: Content, parcel: Parcel) -> Iterator[bytes]:
+def _checked(content: Content, parcel: UploadItem) -> Iterator[bytes]:
     """Yield a file's chunks, the last one only when all of them are what was read; else `SourceError`."""
     hasher, size, held = blake3(), 0, b""
     while data := content.read():

@@ -8,7 +8,7 @@ from ...engine.blobs.store import BlobStore
 from ...engine.blobs.uris import SCHEME
 from .blobs import BlobsDestination
 from .destination import Destination
-from .index import UploadLedger
+from .index import UploadIndex
 from .open import open_destination
 from .target import UploadTarget, names_below, routes_of
 from .uploader import MappedUploader, Uploader
@@ -19,13 +19,13 @@ class UploadService:
 
     Parameters
     ----------
-    ledger : UploadLedger
+    ledger : UploadIndex
         What the log knows of uploads.
     blobs : callable
         Gives the engine's blob store.
     """
 
-    def __init__(self, ledger: UploadLedger, blobs: Callable[[], BlobStore]) -> None:
+    def __init__(self, ledger: UploadIndex, blobs: Callable[[], BlobStore]) -> None:
         self._ledger = ledger
         self._blobs = blobs
 

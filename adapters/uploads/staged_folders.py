@@ -10,21 +10,21 @@ import threading
 from contextlib import suppress
 
 from ...engine import forks
-from ...engine.storage.local import TemporaryFiles, Watch, make_folder
+from ...engine.storage.local import LocalSyncPoint, LocalTemporaryFiles, make_folder
 
 
-class NewFolders(Watch):
+class NewFolders(LocalSyncPoint):
     """The moment from which on some files are written, and the folders that come about with them.
 
     Parameters
     ----------
     root : str
         The folder that all are below.
-    temporaries : TemporaryFiles
+    temporaries : LocalTemporaryFiles
         Makes temporary folders.
     """
 
-    def __init__(self, root: str, temporaries: TemporaryFiles) -> None:
+    def __init__(self, root: str, temporaries: LocalTemporaryFiles) -> None:
         super().__init__(root)
         self._temporaries = temporaries
         self._temporary: dict[str, str] = {}

@@ -18,8 +18,8 @@ from ...engine.frames.source import path_or_uri
 from ...engine.storage.base import growing_waits
 from ...engine.storage.root_folder import RootFolder
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
-from .destination import Destination, Parcel
-from .index import UploadLedger
+from .destination import Destination, UploadItem
+from .index import UploadIndex
 
 Outcome = UploadedFile | FramelodeError
 
@@ -29,14 +29,14 @@ class _Batch(msgspec.Struct):
 
     Attributes
     ----------
-    waiting : list of Parcel
+    waiting : list of UploadItem
         Those that were read and are not linked to what was there.
     coming : set of str
         The contents that this batch sends: whoever has one of them waits for it.
     """
 
-    parcels: list[Parcel] = []
-    waiting: list[Parcel] = []
+    parcels: list[UploadItem] = []
+    waiting: list[UploadItem] = []
     coming: set[str] = set()
 
     @property
@@ -54,7 +54,7 @@ class Uploader:
         Where to.
     name_of : callable
         Gives the name of a local file at the destination; a `FramelodeError` when it cannot have one.
-    ledger : UploadLedger
+    ledger : UploadIndex
         Knows what is there, and is told of what came.
     force : bool
         Send also what is there already, under a name of its own.
@@ -70,7 +70,7 @@ class Uploader:
         self,
         destination: Destination,
         name_of: Callable[[str], str],
-        ledger: UploadLedger,
+        ledger: UploadIndex,
         *,
         force: bool = False,
         retries: int = 5,
@@ -120,10 +120,10 @@ class Uploader:
         """
         self._look_what_goes()
         outcomes: dict[str, Outcome] = {}
-        parcels: dict[str, Parcel] = {}
+        parcels: dict[str, UploadItem] = {}
         for path in paths:
             try:
-                parcels[path] = Parcel(
+                parcels[path] = UploadItem(
                     path,
                     self._name_of(path),
                     fresh=self._force and not self._exact,
@@ -162,7 +162,7 @@ class Uploader:
             self._sent = {d: file for d, file in self._sent.items() if canonical_uri(file.uri) not in touched}
         self._condemned = frozenset(uri.removeprefix(root) for uri in condemned if uri.startswith(root))
 
-    def _prepare(self, parcels: Sequence[Parcel], coming: Collection[str]) -> _Batch:
+    def _prepare(self, parcels: Sequence[UploadItem], coming: Collection[str]) -> _Batch:
         """Read as many files as are sent together, and begin to send them."""
         batch = _Batch()
         if not parcels:
@@ -179,8 +179,8 @@ class Uploader:
         return batch
 
     def _wanted(
-        self, window: Sequence[Parcel], batch: _Batch, coming: Collection[str]
-    ) -> Callable[[Parcel], bool] | None:
+        self, window: Sequence[UploadItem], batch: _Batch, coming: Collection[str]
+    ) -> Callable[[UploadItem], bool] | None:
         """Return what tells at once that a file is to be sent; None where that has to be looked up."""
         if self._is_each_sent:
             return lambda parcel: True  # noqa: ARG005
@@ -189,7 +189,7 @@ class Uploader:
         numbers = {parcel.path: number for number, parcel in enumerate(window)}
         first: dict[str, int] = {}
 
-        def wanted(parcel: Parcel) -> bool:
+        def wanted(parcel: UploadItem) -> bool:
             digest, number = parcel.digest, numbers[parcel.path]
             if digest in self._sent or digest in coming or digest in batch.coming:
                 return False
@@ -210,13 +210,15 @@ class Uploader:
                     self._seen = version
         return self._alone
 
-    def _read(self, parcels: Sequence[Parcel], wanted: Callable[[Parcel], bool] | None) -> Sequence[Parcel]:
+    def _read(
+        self, parcels: Sequence[UploadItem], wanted: Callable[[UploadItem], bool] | None
+    ) -> Sequence[UploadItem]:
         """Read as many files as are staged together, again those that the destination refused."""
         parcels = parcels[: self._destination.read(parcels, wanted)]
         self._insist(self._destination.read, parcels)
         return parcels
 
-    def _stage(self, window: Sequence[Parcel], batch: _Batch, coming: Collection[str]) -> None:
+    def _stage(self, window: Sequence[UploadItem], batch: _Batch, coming: Collection[str]) -> None:
         """Link what is there already, and begin to send what is neither there nor coming."""
         waiting = [parcel for parcel in window if parcel.error is None and not parcel.uri]
         if waiting and not self._force:
@@ -241,14 +243,14 @@ class Uploader:
             waiting = self._send(waiting)
         self._destination.discard(batch.parcels)
 
-    def _leaders(self, parcels: Sequence[Parcel]) -> dict[str, Parcel]:
+    def _leaders(self, parcels: Sequence[UploadItem]) -> dict[str, UploadItem]:
         """Return one parcel of each content, or all of them where each is sent for itself."""
-        leaders: dict[str, Parcel] = {}
+        leaders: dict[str, UploadItem] = {}
         for parcel in parcels:
             leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
         return leaders
 
-    def _link(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    def _link(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
         """Link contents that are there already; returns the parcels that have to be sent."""
         if not self._is_alone():
             # What this object itself recorded it knows: the table may do without it for now.
@@ -276,7 +278,7 @@ class Uploader:
             answers = pool.map(is_there, known.values())
             return {digest: known[digest] for digest, answer in zip(known, answers, strict=True) if answer}
 
-    def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    def _send(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
         """Send one parcel of each content; returns those that have to be sent for want of it."""
         leaders = self._leaders(parcels)
         self._destination.send(list(leaders.values()))
@@ -299,7 +301,7 @@ class Uploader:
             if before == self._seen and self._ledger.version() == before + events:
                 self._seen = before + events
 
-    def _is_settled(self, parcel: Parcel, leaders: Mapping[str, Parcel]) -> bool:
+    def _is_settled(self, parcel: UploadItem, leaders: Mapping[str, UploadItem]) -> bool:
         leader = leaders[parcel.digest]
         if leader is parcel or self._settle(parcel):
             return True
@@ -308,7 +310,7 @@ class Uploader:
         parcel.error = leader.error
         return True
 
-    def _settle(self, parcel: Parcel) -> bool:
+    def _settle(self, parcel: UploadItem) -> bool:
         """Link a parcel to what is there of its content, if it may be linked."""
         file = self._sent.get(parcel.digest)
         if file is None or (self._exact and file.uri != f"{self._destination.root}/{parcel.name}"):
@@ -316,7 +318,7 @@ class Uploader:
         parcel.uri = file.uri
         return True
 
-    def _insist(self, work: Callable[[Sequence[Parcel]], object], parcels: Sequence[Parcel]) -> None:
+    def _insist(self, work: Callable[[Sequence[UploadItem]], object], parcels: Sequence[UploadItem]) -> None:
         """Do some work again for the parcels that the destination refused for a while."""
         for wait in self._waits:
             again = [parcel for parcel in parcels if parcel.may_try_again]
@@ -326,7 +328,7 @@ class Uploader:
             work(again)
 
 
-def _outcome(parcel: Parcel) -> Outcome:
+def _outcome(parcel: UploadItem) -> Outcome:
     if parcel.error is not None:
         return parcel.error
     return UploadedFile(parcel.uri, parcel.digest, parcel.size)

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..canonical import canonical_object, encode_canonical, settle_object
-from ..structs import Constructed
+from ..structs import InitStructMeta
 from ..validation import dotted, fraction, identifier, items, label_list, shorten
 from .coordinates import COORDINATES, finite
 
@@ -38,7 +38,7 @@ class Common(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-class Annotation(Struct, metaclass=Constructed, kw_only=True, omit_defaults=True, gc=False):
+class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False):
     """Base of all annotations.
 
     A type of your own is a subclass with a `tag`, its name in stored data, that is registered with

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ..storage.base import TEMPORARY, Since, Sink
+from ..storage.base import TEMPORARY, Sink, SyncPoint
 
 DERIVED = "snapshots"
 """Folder of what is derived from the log and kept beside the blobs."""
@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     modified: float
 
 
-class BlobPlace(ABC):
+class BlobBackend(ABC):
     """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
 
     Whatever the storage raises comes out as `PlaceError`, except for a missing blob, which is a `FileNotFoundError`,
@@ -68,7 +68,7 @@ class BlobPlace(ABC):
     threads: int
 
     @abstractmethod
-    def opener(self) -> Callable[[], BlobPlace]:
+    def opener(self) -> Callable[[], BlobBackend]:
         """Return what opens this place in another process, and can be pickled if that can be."""
 
     @abstractmethod
@@ -96,12 +96,12 @@ class BlobPlace(ABC):
     def discard(self, temporary: str) -> None:
         """Drop a temporary file; nothing happens when that fails or it is gone."""
 
-    def begin(self) -> Since:
+    def begin(self) -> SyncPoint:
         """Tell that files will be written: the syncs of these files tell of writes that failed from now on."""
-        return Since()
+        return SyncPoint()
 
     @abstractmethod
-    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: SyncPoint) -> None:
         """Wait until the contents of temporary files are durable."""
 
     @abstractmethod
@@ -109,7 +109,7 @@ class BlobPlace(ABC):
         """Give a temporary file its final name, replacing what is there; readers see the old or the new one."""
 
     @abstractmethod
-    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
+    def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
         """Wait until final names are durable."""
 
     @abstractmethod
@@ -166,7 +166,7 @@ def blob_name(digest: str) -> str:
     return f"{digest[:2]}/{digest}"
 
 
-def digest_of(name: str) -> str | None:
+def digest_from_name(name: str) -> str | None:
     """Return the digest that a relative name stands for, None when it fits the layout of no blob."""
     match = _LAYOUT.fullmatch(name)
     return match[2] if match else None

@@ -13,8 +13,8 @@ import msgspec
 from blake3 import blake3
 
 from ..errors import FramelodeError, IntegrityError
-from ..storage.base import CHUNK_BYTES, Scratch, Sink
-from .backend import BlobPlace
+from ..storage.base import CHUNK_BYTES, Sink, TemporaryFiles
+from .backend import BlobBackend
 from .verifying_reader import check_hash
 
 _BUFFER_BYTES = 256 * 1024
@@ -53,7 +53,7 @@ class Content(Protocol):
         ...
 
 
-class Source(Protocol):
+class Readable(Protocol):
     """What a content can be read from, more than once unless it says otherwise."""
 
     name: str
@@ -197,7 +197,7 @@ class BlobSource:
 
     Parameters
     ----------
-    place : BlobPlace
+    place : BlobBackend
         Where it is.
     digest : str
         Its name, which the content must hash to.
@@ -205,7 +205,7 @@ class BlobSource:
 
     __slots__ = ("_place", "name")
 
-    def __init__(self, place: BlobPlace, digest: str) -> None:
+    def __init__(self, place: BlobBackend, digest: str) -> None:
         self.name = digest
         self._place = place
 
@@ -311,7 +311,7 @@ class Taken(msgspec.Struct, gc=False):
     mode: int = 0o444
 
 
-def take(source: Source, scratch: Scratch) -> Taken:
+def read_content(source: Readable, scratch: TemporaryFiles) -> Taken:
     """Read a content: a small one into memory, any other is copied on the way."""
     with source.open() as content:
         first = first_chunk(content)
@@ -321,7 +321,7 @@ def take(source: Source, scratch: Scratch) -> Taken:
     return Taken(blake3(first).hexdigest(), len(first), first, mode=content.mode)
 
 
-def hash_of(source: Source) -> str:
+def hash_of(source: Readable) -> str:
     """Return the blake3 of a content."""
     hasher = blake3()
     with source.open() as content:
@@ -331,13 +331,13 @@ def hash_of(source: Source) -> str:
     return hasher.hexdigest()
 
 
-def copy(source: Source, scratch: Scratch) -> Taken:
+def copy_readable(source: Readable, scratch: TemporaryFiles) -> Taken:
     """Copy a content, whatever its size."""
     with source.open() as content:
         return _copied(content, first_chunk(content), scratch)
 
 
-def _copied(content: Content, first: bytes, scratch: Scratch) -> Taken:
+def _copied(content: Content, first: bytes, scratch: TemporaryFiles) -> Taken:
     sink = scratch.create()
     try:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from .backend import DAMAGED, BlobPlace
+from .backend import DAMAGED, BlobBackend
 
 
 class Damage:
@@ -12,11 +12,11 @@ class Damage:
 
     Parameters
     ----------
-    place : BlobPlace
+    place : BlobBackend
         The place.
     """
 
-    def __init__(self, place: BlobPlace) -> None:
+    def __init__(self, place: BlobBackend) -> None:
         self._place = place
         self._listed: set[str] | None = None
 

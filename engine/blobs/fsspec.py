@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from .. import forks
-from ..storage.base import TEMPORARY, PlaceError, Since, Sink
-from ..storage.circuit_breaker import Breaker
+from ..storage.base import TEMPORARY, BackendError, Sink, SyncPoint
+from ..storage.circuit_breaker import CircuitBreaker
 from ..storage.object_errors import is_taken
-from ..storage.objects import Objects, below, modified
-from .backend import OWN_NAMES, BlobPlace, Entry, blob_name, digest_of
+from ..storage.objects import ObjectPrefix, below, modified
+from .backend import OWN_NAMES, BlobBackend, Entry, blob_name, digest_from_name
 
 logger = logging.getLogger("framelode.blobs")
 
@@ -27,7 +27,7 @@ _PART_BYTES = 8 * 1024 * 1024
 _PARTS_OF_ONE_SIZE = 1_000
 
 
-class FsspecPlace(BlobPlace):
+class FsspecBackend(BlobBackend):
     """A folder or prefix of an fsspec filesystem.
 
     A small content is put under its name at once, on the condition that there is none. A large one is streamed to a
@@ -50,10 +50,10 @@ class FsspecPlace(BlobPlace):
     """
 
     def __init__(self, url: str, filesystem: Any = None, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.objects = Objects(url, filesystem, sleep=sleep)
+        self.objects = ObjectPrefix(url, filesystem, sleep=sleep)
         self.name = self.objects.name
         self.threads = _THREADS
-        self.breaker = Breaker()
+        self.breaker = CircuitBreaker()
         # Readers of an in-memory file share its file pointer.
         self._in_memory = "memory" in self.objects.protocols
         forks.renewed(self._renew)
@@ -68,9 +68,9 @@ class FsspecPlace(BlobPlace):
     def _at(self, name: str) -> str:
         return self.objects.at(name)
 
-    def opener(self) -> Callable[[], BlobPlace]:
+    def opener(self) -> Callable[[], BlobBackend]:
         """Return what opens this place in another process."""
-        return partial(FsspecPlace, self.objects.url, self.objects.given)
+        return partial(FsspecBackend, self.objects.url, self.objects.given)
 
     def create(self) -> Sink:
         """Begin a temporary file."""
@@ -96,26 +96,26 @@ class FsspecPlace(BlobPlace):
         except Exception:  # noqa: BLE001 - whatever is left is cleaned up by age
             return
 
-    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: SyncPoint) -> None:
         """Do nothing: closing a file made it durable."""
 
     def move(self, temporary: str, digest: str) -> None:
         """Give a temporary file its final name."""
         source, target = self._at(f"{TEMPORARY}/{temporary}"), self._at(blob_name(digest))
         if self.objects.is_store:
-            self.objects.insist(lambda: self._fs.cp_file(source, target))
+            self.objects.retry(lambda: self._fs.cp_file(source, target))
             self.discard(temporary)
             return
         with self.objects.translated():
             self.objects.with_folder(target, lambda: self._fs.mv(source, target))
 
-    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
+    def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
         """Do nothing: the move was durable."""
 
     def size(self, digest: str) -> int | None:
         """Return the bytes of a blob, None when it is not here."""
         try:
-            found = self.objects.insist(lambda: self._fs.info(self._at(blob_name(digest)), refresh=True))
+            found = self.objects.retry(lambda: self._fs.info(self._at(blob_name(digest)), refresh=True))
         except FileNotFoundError:
             return None
         return int(found["size"]) if found["type"] == "file" else None
@@ -135,7 +135,7 @@ class FsspecPlace(BlobPlace):
             with self._reading:
                 return bytes(self._fs.cat_file(self._at(blob_name(digest)), start=start, end=stop))
 
-        return self.objects.insist(read)
+        return self.objects.retry(read)
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading, some megabytes at a time."""
@@ -159,7 +159,7 @@ class FsspecPlace(BlobPlace):
             return self._fs.ls(root, detail=True)
 
         try:
-            return self.objects.insist(look)
+            return self.objects.retry(look)
         except FileNotFoundError:
             return []
 
@@ -185,7 +185,7 @@ class FsspecPlace(BlobPlace):
             return True
 
         with self.objects.writing():
-            return self.objects.insist(lambda: self.objects.with_folder(path, write))
+            return self.objects.retry(lambda: self.objects.with_folder(path, write))
 
     def drop_note(self, name: str) -> None:
         """Delete a small object."""
@@ -205,7 +205,7 @@ class FsspecPlace(BlobPlace):
                 yield from (self._entry(f"{name}/{file}", found[file]) for file in sorted(found))
 
     def _entry(self, name: str, info: dict[str, Any]) -> Entry:
-        return Entry(name, digest_of(name), int(info["size"] or 0), modified(info))
+        return Entry(name, digest_from_name(name), int(info["size"] or 0), modified(info))
 
     def clean(self, older_than: float) -> int:
         """Drop temporary files that nothing was written to for some seconds, and uploads that were never finished."""
@@ -217,14 +217,14 @@ class FsspecPlace(BlobPlace):
             old = [name for name, when in written.items() if when and time.time() - when > older_than]
             self.objects.delete([f"{TEMPORARY}/{name}" for name in old])
             return len(old) + dropped
-        except (PlaceError, FileNotFoundError) as error:
+        except (BackendError, FileNotFoundError) as error:
             # Whoever stores something goes on: the next one cleans up.
             logger.info("leftovers of %s stay for now: %s", self.name, error)
             return 0
 
 
 class _ObjectSink(Sink):
-    def __init__(self, name: str, file: Any, place: FsspecPlace) -> None:
+    def __init__(self, name: str, file: Any, place: FsspecBackend) -> None:
         self.name = name
         self._file = file
         self._place = place
@@ -234,7 +234,7 @@ class _ObjectSink(Sink):
         try:
             with self._place.objects.writing():
                 self._file.write(bytes(data))
-        except PlaceError as error:
+        except BackendError as error:
             self._place.breaker.note(error)
             raise
         self._left -= len(data)
@@ -259,7 +259,7 @@ class _ObjectSink(Sink):
 class _RangeReader(io.RawIOBase):
     """Reads a blob by ranges, so that two readers never share a place in a file."""
 
-    def __init__(self, place: FsspecPlace, digest: str, size: int) -> None:
+    def __init__(self, place: FsspecBackend, digest: str, size: int) -> None:
         self._place, self._digest, self._size = place, digest, size
         self._at = 0
 

@@ -14,10 +14,10 @@ from typing import Self
 import msgspec
 
 from ..errors import FramelodeError, StorageError
-from ..parallel import Portion, Workers
-from ..storage.base import PlaceError, Since
-from .backend import BlobPlace
-from .content import Source, SourceError, take
+from ..parallel import ByteBudget, ThreadWorkers
+from ..storage.base import BackendError, SyncPoint
+from .backend import BlobBackend
+from .content import Readable, SourceError, read_content
 from .presence import Present
 
 BATCH_FILES = 4096
@@ -29,7 +29,7 @@ HELD_BYTES = 64 * 1024 * 1024
 """So many files, or so much of small ones, are read before they are written: they are still in the processor's cache."""
 
 
-class Outcome(msgspec.Struct):
+class IngestResult(msgspec.Struct):
     """What became of one source.
 
     Attributes
@@ -63,42 +63,42 @@ class Outcome(msgspec.Struct):
         """The store refused it, and perhaps not for good."""
         if self.error is None or isinstance(self.error, SourceError):
             return False
-        return not (isinstance(self.error, PlaceError) and self.error.permanent)
+        return not (isinstance(self.error, BackendError) and self.error.permanent)
 
 
-class Intake:
+class Ingest:
     """Takes sources into a place, batch by batch; a content that comes twice is written once.
 
     Parameters
     ----------
-    place : BlobPlace
+    place : BlobBackend
         Where to.
     knows : callable
         Says which of some digests need not be written.
     knows_nothing : callable
         Says whether all have to be.
-    vouch : callable
+    confirm : callable
         Told of the digests written and durable; returns those that are gone by now.
     """
 
     def __init__(
         self,
-        place: BlobPlace,
+        place: BlobBackend,
         knows: Callable[[Collection[str]], Collection[str]],
         knows_nothing: Callable[[], bool],
-        vouch: Callable[[Sequence[str], Present], list[str]],
+        confirm: Callable[[Sequence[str], Present], list[str]],
     ) -> None:
         self._place = place
         self._knows = knows
         self._knows_nothing = knows_nothing
-        self._vouch = vouch
+        self._vouch = confirm
         self._done: set[str] = set()
-        self._claims: dict[str, Outcome] = {}
+        self._claims: dict[str, IngestResult] = {}
         self._temporaries: set[str] = set()
         self._gone: set[str] = set()
-        self._begun: set[Since] = set()
-        self._portion = Portion(BATCH_BYTES)
-        self._workers = Workers(place.threads, "framelode-blobs")
+        self._begun: set[SyncPoint] = set()
+        self._portion = ByteBudget(BATCH_BYTES)
+        self._workers = ThreadWorkers(place.threads, "framelode-blobs")
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +112,7 @@ class Intake:
         for since in self._begun:
             since.close()
 
-    def take(self, sources: Iterable[Source]) -> Iterator[tuple[Sequence[Source], list[Outcome]]]:
+    def take(self, sources: Iterable[Readable]) -> Iterator[tuple[Sequence[Readable], list[IngestResult]]]:
         """Store sources batch by batch: one is made durable while the next is read.
 
         Yields
@@ -121,7 +121,7 @@ class Intake:
             A batch, and what became of each source, durable unless it has an error.
         """
         coming = iter(sources)
-        waiting: list[Source] = []
+        waiting: list[Readable] = []
         before: _Batch | None = None
         while True:
             waiting.extend(islice(coming, BATCH_FILES - len(waiting)))
@@ -134,13 +134,13 @@ class Intake:
             batch.publishing = self._workers.begin(partial(self._publish, batch))
             waiting, before = waiting[len(batch.staged) :], batch
 
-    def put(self, sources: Sequence[Source]) -> list[Outcome]:
+    def put(self, sources: Sequence[Readable]) -> list[IngestResult]:
         """Store a few sources; returns an outcome for each, in order.
 
         What a batch that is under way brings too is not waited for: it could not be settled meanwhile.
         """
         claims, self._claims = self._claims, {}
-        outcomes: list[Outcome] = []
+        outcomes: list[IngestResult] = []
         try:
             while len(outcomes) < len(sources):
                 batch = self._stage_batch(sources[len(outcomes) :])
@@ -150,21 +150,21 @@ class Intake:
             self._claims = claims
         return outcomes
 
-    def _stage_batch(self, sources: Sequence[Source]) -> _Batch:
+    def _stage_batch(self, sources: Sequence[Readable]) -> _Batch:
         """Read and write as many sources, from the first on, as are made durable at once."""
-        self._portion = Portion(BATCH_BYTES)
+        self._portion = ByteBudget(BATCH_BYTES)
         since = self._begin(sources)
-        staged: list[Outcome] = []
+        staged: list[IngestResult] = []
         if sources and self._knows_nothing():
             staged = self._stage_new(sources)
         while len(staged) < len(sources) and not self._portion.is_full():
             staged += self._stage_window(sources[len(staged) : len(staged) + WINDOW_FILES])
         return _Batch(since, sources[: len(staged)], staged)
 
-    def _stage_window(self, sources: Sequence[Source]) -> list[Outcome]:
-        held = Portion(HELD_BYTES)
+    def _stage_window(self, sources: Sequence[Readable]) -> list[IngestResult]:
+        held = ByteBudget(HELD_BYTES)
 
-        def read_one(source: Source) -> Outcome:
+        def read_one(source: Readable) -> IngestResult:
             outcome = self._read(source)
             held.add(len(outcome.content))
             return outcome
@@ -177,10 +177,10 @@ class Intake:
             outcome.content = b""
         return read
 
-    def _stage_new(self, sources: Sequence[Source]) -> list[Outcome]:
+    def _stage_new(self, sources: Sequence[Readable]) -> list[IngestResult]:
         """Read and write sources one by one, where no content is known: it is still in the processor's cache then."""
 
-        def stage(source: Source) -> Outcome:
+        def stage(source: Readable) -> IngestResult:
             outcome = self._read(source)
             if self._is_first(outcome):
                 self._noted(outcome, self._write, False)
@@ -189,8 +189,8 @@ class Intake:
 
         return self._workers.map(stage, sources, self._portion.is_full)
 
-    def _begin(self, sources: Sequence[Source]) -> Since:
-        since = self._place.begin() if sources else Since()
+    def _begin(self, sources: Sequence[Readable]) -> SyncPoint:
+        since = self._place.begin() if sources else SyncPoint()
         self._begun.add(since)
         return since
 
@@ -198,23 +198,23 @@ class Intake:
         self._place.discard(temporary)
         self._temporaries.discard(temporary)
 
-    def _read(self, source: Source) -> Outcome:
-        outcome = Outcome()
+    def _read(self, source: Readable) -> IngestResult:
+        outcome = IngestResult()
         self._noted(outcome, self._take, source)
         self._portion.add(outcome.size)
         return outcome
 
-    def _take(self, outcome: Outcome, source: Source) -> None:
-        taken = take(source, self._place)
+    def _take(self, outcome: IngestResult, source: Readable) -> None:
+        taken = read_content(source, self._place)
         outcome.digest, outcome.size, outcome.content = taken.digest, taken.size, taken.content
         if taken.temporary:
             self._wrote(outcome, taken.temporary)
 
-    def _wrote(self, outcome: Outcome, temporary: str) -> None:
+    def _wrote(self, outcome: IngestResult, temporary: str) -> None:
         outcome.temporary = temporary
         self._temporaries.add(temporary)
 
-    def _is_first(self, outcome: Outcome) -> bool:
+    def _is_first(self, outcome: IngestResult) -> bool:
         """Say whether a content that was read was not stored yet, and comes for the first time."""
         return (
             outcome.error is None
@@ -222,7 +222,7 @@ class Intake:
             and self._claims.setdefault(outcome.digest, outcome) is outcome
         )
 
-    def _write(self, outcome: Outcome, is_known: bool) -> None:
+    def _write(self, outcome: IngestResult, is_known: bool) -> None:
         """Write a content that was read, unless somebody relies on it already."""
         if is_known and outcome.digest not in self._gone and self._place.size(outcome.digest) == outcome.size:
             self._done.add(outcome.digest)
@@ -233,7 +233,7 @@ class Intake:
         if outcome.digest in self._gone or not self._place.put_whole(outcome.content, outcome.digest):
             self._wrote(outcome, self._place.write(outcome.content))
 
-    def _noted(self, outcome: Outcome, work: Callable[..., None], *arguments: object) -> None:
+    def _noted(self, outcome: IngestResult, work: Callable[..., None], *arguments: object) -> None:
         try:
             work(outcome, *arguments)
         except FramelodeError as error:
@@ -251,7 +251,7 @@ class Intake:
         batch.since.close()
         self._begun.discard(batch.since)
 
-    def _together(self, sync: Callable[[], None], outcomes: Sequence[Outcome]) -> None:
+    def _together(self, sync: Callable[[], None], outcomes: Sequence[IngestResult]) -> None:
         if not outcomes:
             return
         try:
@@ -260,17 +260,17 @@ class Intake:
             for outcome in outcomes:
                 outcome.error = StorageError(f"blob store {self._place.name}: {error}")
 
-    def _give_names(self, written: Sequence[Outcome], since: Since) -> None:
+    def _give_names(self, written: Sequence[IngestResult], since: SyncPoint) -> None:
         self._workers.map(lambda outcome: self._noted(outcome, self._move), written)
         moved = [outcome for outcome in written if outcome.is_kept]
         digests = [outcome.digest for outcome in moved]
         self._together(lambda: self._place.sync_moved(digests, since), moved)
 
-    def _move(self, outcome: Outcome) -> None:
+    def _move(self, outcome: IngestResult) -> None:
         self._place.move(outcome.temporary, outcome.digest)
         self._temporaries.discard(outcome.temporary)
 
-    def _settle(self, batch: _Batch) -> list[Outcome]:
+    def _settle(self, batch: _Batch) -> list[IngestResult]:
         """Vouch for what is relied on; where garbage collection took some of it, all is stored again.
 
         Whoever brought the same content shares its fate.
@@ -295,13 +295,13 @@ class Intake:
             outcomes[at] = outcome
         return outcomes
 
-    def _rely_on(self, outcomes: Sequence[Outcome]) -> bool:
+    def _rely_on(self, outcomes: Sequence[IngestResult]) -> bool:
         """Take contents off the list of those to be deleted, and say whether all are there to stay.
 
         If not, all get their names while the log is held the next time: one after the other they would go again. One that
         is off the list then was stored by somebody else meanwhile, and is there.
         """
-        relied: dict[str, Outcome] = {}
+        relied: dict[str, IngestResult] = {}
         for outcome in outcomes:
             if outcome.is_kept or (outcome.error is None and outcome.digest in self._done):
                 relied.setdefault(outcome.digest, outcome)
@@ -312,7 +312,7 @@ class Intake:
         self._done = (self._done - self._gone) | there if is_whole else self._done - self._gone
         return is_whole
 
-    def _present(self, written: Sequence[Outcome]) -> set[str]:
+    def _present(self, written: Sequence[IngestResult]) -> set[str]:
         """Give contents their names that have none yet; returns which are there. All other writers wait."""
         late = [outcome for outcome in written if outcome.temporary in self._temporaries]
         if late:
@@ -320,7 +320,7 @@ class Intake:
                 self._give_names(late, since)
         there, named = set[str](), {outcome.digest for outcome in late}
 
-        def look(outcome: Outcome) -> None:
+        def look(outcome: IngestResult) -> None:
             if self._place.size(outcome.digest) is not None:
                 there.add(outcome.digest)
             elif outcome.digest in named:
@@ -335,7 +335,7 @@ class Intake:
 class _Batch:
     """Sources that are made durable together, beginning with a moment before they were written."""
 
-    since: Since
-    sources: Sequence[Source]
-    staged: list[Outcome]
+    since: SyncPoint
+    sources: Sequence[Readable]
+    staged: list[IngestResult]
     publishing: Future[None] | None = None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
-from ..datasets.stream_view import StreamLedger
+from ..datasets.stream_view import StreamView
 from ..events.base import Event
 from ..events.domain import BlobsCollected, BlobsCondemned, BlobsRestored
 
@@ -31,7 +31,7 @@ class Condemned(msgspec.Struct, frozen=True, gc=False):
     position: int
 
 
-class BlobLedger(StreamLedger):
+class BlobLedger(StreamView):
     """What the stream ``blobs`` says, read as it grows.
 
     A blob that was condemned stays *banned*, also after it is deleted, until it is restored: frames must not name

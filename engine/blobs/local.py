@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..parallel import DISK_THREADS
-from ..storage.base import TEMPORARY, Since, Sink
-from ..storage.local import TemporaryFiles, Translated, Watch, sync_together, take_name
+from ..storage.base import TEMPORARY, Sink, SyncPoint
+from ..storage.local import LocalSyncPoint, LocalTemporaryFiles, TranslateErrors, sync_together, take_name
 from ..storage.modes import make_folder
 from ..storage.regular_files import open_regular
-from .backend import BLOB_MODE, OWN_NAMES, BlobPlace, Entry, blob_name, digest_of
+from .backend import BLOB_MODE, OWN_NAMES, BlobBackend, Entry, blob_name, digest_from_name
 
 
-class LocalFolder(BlobPlace):
+class LocalBackend(BlobBackend):
     """A folder of a local file system, made when something is first written.
 
     Parameters
@@ -32,18 +32,20 @@ class LocalFolder(BlobPlace):
         self.name = str(self.folder)
         self.threads = DISK_THREADS
         self._root = os.fspath(self.folder)
-        self._translated = Translated(f"blob store {self.name}")
-        self._temporaries = TemporaryFiles(f"{self._root}/{TEMPORARY}", f"blob store {self.name}", BLOB_MODE)
+        self._translated = TranslateErrors(f"blob store {self.name}")
+        self._temporaries = LocalTemporaryFiles(
+            f"{self._root}/{TEMPORARY}", f"blob store {self.name}", BLOB_MODE
+        )
 
-    def opener(self) -> Callable[[], BlobPlace]:
+    def opener(self) -> Callable[[], BlobBackend]:
         """Return what opens this folder in another process."""
-        return partial(LocalFolder, self.folder)
+        return partial(LocalBackend, self.folder)
 
-    def begin(self) -> Since:
+    def begin(self) -> SyncPoint:
         """Tell that files will be written."""
         with suppress(OSError):  # writing says what is wrong
             make_folder(self._root)
-        return Watch(self._root)
+        return LocalSyncPoint(self._root)
 
     def create(self) -> Sink:
         """Begin a temporary file."""
@@ -57,7 +59,7 @@ class LocalFolder(BlobPlace):
         """Drop a temporary file."""
         self._temporaries.discard(temporary)
 
-    def sync_written(self, temporaries: Sequence[str], since: Since) -> None:
+    def sync_written(self, temporaries: Sequence[str], since: SyncPoint) -> None:
         """Wait until the contents of temporary files are durable."""
         with self._translated:
             sync_together(self._root, map(self._temporaries.path, temporaries), len(temporaries), since)
@@ -72,7 +74,7 @@ class LocalFolder(BlobPlace):
                 make_folder(target.rpartition("/")[0])
                 os.rename(source, target)  # noqa: PTH104
 
-    def sync_moved(self, digests: Sequence[str], since: Since) -> None:
+    def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
         """Wait until final names are durable: those of the files and of the folders that lead to them."""
         with self._translated:
             folders = {f"{self._root}/{digest[:2]}" for digest in digests}
@@ -155,7 +157,7 @@ class LocalFolder(BlobPlace):
             name = os.path.relpath(path, self._root)
             with suppress(FileNotFoundError):
                 found = os.lstat(path)
-                digest = digest_of(name) if stat.S_ISREG(found.st_mode) else None
+                digest = digest_from_name(name) if stat.S_ISREG(found.st_mode) else None
                 yield Entry(name, digest, found.st_size, found.st_mtime)
 
     def clean(self, older_than: float) -> int:

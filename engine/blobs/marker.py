@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..errors import IntegrityError, UsageError
-from .backend import MARKER, OWN_NAMES, BlobPlace, digest_of
+from .backend import MARKER, OWN_NAMES, BlobBackend, digest_from_name
 from .scrub import read_blob
 
 FORMAT = 1
@@ -46,7 +46,7 @@ class Marker(msgspec.Struct, frozen=True):
     logs: tuple[LogRef, ...] = ()
 
 
-def read_marker(place: BlobPlace) -> Marker | None:
+def read_marker(place: BlobBackend) -> Marker | None:
     """Return the marker of a store, None when there is none.
 
     Raises
@@ -71,13 +71,13 @@ def read_marker(place: BlobPlace) -> Marker | None:
     return marker
 
 
-def write_marker(place: BlobPlace, marker: Marker, *, replace: bool) -> bool:
+def write_marker(place: BlobBackend, marker: Marker, *, replace: bool) -> bool:
     """Write the marker; False when there is one and it is not to be replaced."""
     data = msgspec.json.format(msgspec.json.encode(marker)) + b"\n"
     return place.write_note(MARKER, data, replace=replace)
 
 
-def join(place: BlobPlace, joined: Callable[[Marker], Marker]) -> Marker:
+def join(place: BlobBackend, joined: Callable[[Marker], Marker]) -> Marker:
     """Return the marker of a store that a log may write to; see `BlobStore.join`.
 
     Parameters
@@ -98,7 +98,7 @@ def join(place: BlobPlace, joined: Callable[[Marker], Marker]) -> Marker:
     return wanted
 
 
-def _require_ours(place: BlobPlace) -> None:
+def _require_ours(place: BlobBackend) -> None:
     """Raise `UsageError` unless a place without a marker is empty, or a blob store made before there were markers."""
     names = [name for name in place.names() if name not in OWN_NAMES]
     foreign = [name for name in names if not _FOLDER.fullmatch(name)]
@@ -111,11 +111,11 @@ def _require_ours(place: BlobPlace) -> None:
     raise UsageError(message)
 
 
-def _holds_blobs(place: BlobPlace, folders: list[str]) -> bool:
+def _holds_blobs(place: BlobBackend, folders: list[str]) -> bool:
     """Say whether the first files of some folders are blobs: one of them hashes to its name, and no name is foreign."""
     digests: list[str] = []
     for folder in folders:
-        found = [digest_of(f"{folder}/{name}") for name in place.names(folder)]
+        found = [digest_from_name(f"{folder}/{name}") for name in place.names(folder)]
         digests += [digest for digest in found if digest]
         if None in found:
             return False

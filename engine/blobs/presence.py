@@ -11,22 +11,22 @@ Present = Callable[[Sequence[str]], Collection[str]]
 """Says which of some contents are in a store."""
 
 
-class Vouching(Protocol):
+class PresenceIndex(Protocol):
     """Knows which contents can be relied on, and takes new ones into account."""
 
     def known(self, digests: Collection[str]) -> Collection[str]:
         """Return those of some contents that were stored whole and are on nobody's list to be deleted."""
         ...
 
-    def knows_nothing(self) -> bool:
+    def is_empty_index(self) -> bool:
         """Say whether no content at all can be relied on."""
         ...
 
-    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:
+    def confirm(self, digests: Sequence[str], present: Present) -> list[str]:
         """Take contents just stored off the list of those to be deleted; returns the ones that are gone by now."""
         ...
 
-    def fate(self, digest: str) -> str | None:
+    def explain(self, digest: str) -> str | None:
         """Return what became of a content that is not in the store, None when that is not known."""
         ...
 
@@ -35,22 +35,22 @@ class Vouching(Protocol):
         ...
 
 
-class NothingKnown:
+class EmptyPresenceIndex:
     """Relies on nothing: every content is written."""
 
     def known(self, digests: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Return none."""
         return ()
 
-    def knows_nothing(self) -> bool:
+    def is_empty_index(self) -> bool:
         """Return True."""
         return True
 
-    def vouch(self, digests: Sequence[str], present: Present) -> list[str]:  # noqa: ARG002
+    def confirm(self, digests: Sequence[str], present: Present) -> list[str]:  # noqa: ARG002
         """Do nothing: no list is kept."""
         return []
 
-    def fate(self, digest: str) -> str | None:  # noqa: ARG002
+    def explain(self, digest: str) -> str | None:  # noqa: ARG002
         """Return None: nobody knows."""
         return None
 

@@ -10,7 +10,7 @@ from .reports import PutReport, StoredFile
 from .store import BlobStore
 
 
-class PastBlobs(BlobStore):
+class ReadOnlyBlobStore(BlobStore):
     """Reads the blobs of a store; nothing is stored or deleted.
 
     Parameters
@@ -22,7 +22,7 @@ class PastBlobs(BlobStore):
     """
 
     def __init__(self, store: BlobStore, refusal: Callable[[], UsageError]) -> None:
-        super().__init__(store.place, vouching=store.vouching)
+        super().__init__(store.place, presence=store.presence)
         self._refusal = refusal
 
     def put_files(self, *_: Any, **__: Any) -> PutReport:

@@ -13,9 +13,9 @@ import msgspec
 from blake3 import blake3
 
 from ..errors import IntegrityError, UsageError
-from ..parallel import run_ahead
+from ..parallel import ordered_map
 from ..storage.base import CHUNK_BYTES
-from .backend import BlobPlace
+from .backend import BlobBackend
 from .uris import check_digest
 
 _THREADS = 4
@@ -75,7 +75,7 @@ class ScrubFindings(msgspec.Struct):
 
 
 def scrub(
-    place: BlobPlace,
+    place: BlobBackend,
     digests: Iterable[str] | None,
     progress: Callable[[int, int], None] | None,
     expected: Iterable[str],
@@ -106,7 +106,7 @@ def _sum_up(
             progress(findings.checked, findings.size)
 
 
-def _all(place: BlobPlace, findings: ScrubFindings, expected: set[str]) -> Iterator[str]:
+def _all(place: BlobBackend, findings: ScrubFindings, expected: set[str]) -> Iterator[str]:
     """Yield the blobs that are there, then those that should be; files that are none are noted."""
     for entry in place.entries():
         if entry.digest is None:
@@ -117,11 +117,11 @@ def _all(place: BlobPlace, findings: ScrubFindings, expected: set[str]) -> Itera
     yield from sorted(expected)
 
 
-def _hash_on(executor: Executor, place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, None, None]:
+def _hash_on(executor: Executor, place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, None, None]:
     """Hash blobs on an executor, in order."""
     wanted = iter(digests)
     parts = iter(lambda: list(islice(wanted, _DIGESTS_OF_A_PART)), [])
-    for hashed in run_ahead(executor, partial(_hash_part, place.opener()), ((part,) for part in parts)):
+    for hashed in ordered_map(executor, partial(_hash_part, place.opener()), ((part,) for part in parts)):
         for digest, size, is_sound in hashed:
             if size is None and place.size(digest) is not None:
                 message = (
@@ -132,11 +132,11 @@ def _hash_on(executor: Executor, place: BlobPlace, digests: Iterable[str]) -> Ge
             yield digest, size, is_sound
 
 
-def _hash_part(open_place: Callable[[], BlobPlace], digests: list[str]) -> list[Hashed]:
+def _hash_part(open_place: Callable[[], BlobBackend], digests: list[str]) -> list[Hashed]:
     return list(_hash_all(open_place(), digests))
 
 
-def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, None, None]:
+def _hash_all(place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, None, None]:
     """Hash blobs in a few threads, in order, with no more waiting than there are threads to read them."""
     with ThreadPoolExecutor(_THREADS, "framelode-scrub") as pool:
         waiting: deque[Future[Hashed]] = deque()
@@ -152,7 +152,7 @@ def _hash_all(place: BlobPlace, digests: Iterable[str]) -> Generator[Hashed, Non
                 future.cancel()
 
 
-def read_blob(place: BlobPlace, digest: str) -> Hashed:
+def read_blob(place: BlobBackend, digest: str) -> Hashed:
     """Read a blob and compare it with its digest; what is not a regular file has other bytes."""
     hasher, size = blake3(), 0
     try:

@@ -19,14 +19,14 @@ from typing import Any, BinaryIO, cast
 from ..errors import IntegrityError, NotFoundError, StorageError, UsageError
 from ..storage.atomic_files import from_home, temporary_name
 from ..storage.base import CHUNK_BYTES, growing_waits
-from .backend import BlobPlace, Entry
-from .content import BlobSource, FileSource, PathLike, Source, SourceError, StreamSource
+from .backend import BlobBackend, Entry
+from .content import BlobSource, FileSource, PathLike, Readable, SourceError, StreamSource
 from .damage import Damage
-from .fsspec import FsspecPlace
-from .ingest import Intake, Outcome
-from .local import LocalFolder
+from .fsspec import FsspecBackend
+from .ingest import Ingest, IngestResult
+from .local import LocalBackend
 from .marker import Marker, join
-from .presence import NothingKnown, Present, Vouching
+from .presence import EmptyPresenceIndex, PresenceIndex, Present
 from .reports import FileFailure, PutReport, StoredFile
 from .scrub import ScrubFindings, scrub
 from .uris import check_digest
@@ -51,11 +51,11 @@ class BlobStore:
 
     Parameters
     ----------
-    url : str, path or BlobPlace
+    url : str, path or BlobBackend
         A local folder, made when something is first written, or an fsspec URL such as ``s3://bucket/blobs``.
     filesystem : fsspec filesystem, optional
         One made already; `url` is then a path on it.
-    vouching : Vouching, optional
+    presence : PresenceIndex, optional
         Says which contents need not be written again; nothing is taken for known without it.
     retries : int
         How often storage that refuses is asked again, with growing waits.
@@ -70,15 +70,15 @@ class BlobStore:
 
     def __init__(
         self,
-        url: PathLike | BlobPlace,
+        url: PathLike | BlobBackend,
         *,
         filesystem: Any = None,
-        vouching: Vouching | None = None,
+        presence: PresenceIndex | None = None,
         retries: int = RETRIES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.place = url if isinstance(url, BlobPlace) else _place_of(os.fspath(url), filesystem)
-        self.vouching = vouching or NothingKnown()
+        self.place = url if isinstance(url, BlobBackend) else _place_of(os.fspath(url), filesystem)
+        self.presence = presence or EmptyPresenceIndex()
         self._waits = growing_waits(retries)
         self._sleep = sleep
         self._is_joined = False
@@ -103,7 +103,7 @@ class BlobStore:
         IntegrityError
             The marker is damaged.
         """
-        marker = join(self.place, lambda marker: self.vouching.join(marker, self.name))
+        marker = join(self.place, lambda marker: self.presence.join(marker, self.name))
         self._is_joined = True
         return marker
 
@@ -128,7 +128,7 @@ class BlobStore:
         paths : iterable of str or path
             Consumed batch by batch.
         known : callable or container, optional
-            Which digests are stored whole and relied on by somebody; what the store's `vouching` says by default.
+            Which digests are stored whole and relied on by somebody; what the store's `presence` says by default.
         on_done : callable, optional
             Called for each file once it is durable or has failed, in this thread.
         retries : int, optional
@@ -170,7 +170,7 @@ class BlobStore:
         """
         yield from self._put_all((BlobSource(other.place, digest) for digest in digests), known, self._waits)
 
-    def repair(self, sources: Iterable[Source]) -> list[str]:
+    def repair(self, sources: Iterable[Readable]) -> list[str]:
         """Store contents again, whatever is in their place; returns the digests of those that are stored."""
         outcomes = self._put_all(sources, (), self._waits)
         stored = [outcome.digest for outcome in outcomes if isinstance(outcome, StoredFile)]
@@ -178,7 +178,7 @@ class BlobStore:
         return stored
 
     def _put_all(
-        self, sources: Iterable[Source], known: Known | None, waits: Sequence[float]
+        self, sources: Iterable[Readable], known: Known | None, waits: Sequence[float]
     ) -> Iterator[StoredFile | FileFailure]:
         """Store sources and tell, batch by batch, what became of each."""
         try:
@@ -209,23 +209,27 @@ class BlobStore:
             raise StorageError(outcome.error)
         return outcome
 
-    def _intake(self, known: Known | None) -> Intake:
+    def _intake(self, known: Known | None) -> Ingest:
         damage = Damage(self.place)
         if known is None:
-            knows, knows_nothing = self.vouching.known, self.vouching.knows_nothing
+            knows, knows_nothing = self.presence.known, self.presence.is_empty_index
         else:
             contains = known if callable(known) else known.__contains__
             knows, knows_nothing = (lambda digests: set(filter(contains, digests))), (lambda: False)
 
-        def vouch(digests: Sequence[str], present: Present) -> list[str]:
-            gone = self.vouching.vouch(digests, present)
+        def confirm(digests: Sequence[str], present: Present) -> list[str]:
+            gone = self.presence.confirm(digests, present)
             damage.forget_stored(set(digests).difference(gone))
             return gone
 
-        return Intake(self.place, lambda digests: damage.without(knows(digests)), knows_nothing, vouch)
+        return Ingest(self.place, lambda digests: damage.without(knows(digests)), knows_nothing, confirm)
 
     def _finish(
-        self, intake: Intake, sources: Sequence[Source], outcomes: list[Outcome], waits: Sequence[float]
+        self,
+        intake: Ingest,
+        sources: Sequence[Readable],
+        outcomes: list[IngestResult],
+        waits: Sequence[float],
     ) -> Iterator[StoredFile | FileFailure]:
         """Try again what the store refused, and tell what became of each source."""
         for wait in waits:
@@ -318,7 +322,7 @@ class BlobStore:
         IntegrityError
             There is a FIFO, a socket, a device or a folder in its place.
         """
-        if not isinstance(self.place, LocalFolder):
+        if not isinstance(self.place, LocalBackend):
             return None
         if self.place.size(check_digest(digest)) is None:
             self.open(digest).close()  # raises: it is missing, or not a regular file
@@ -374,15 +378,15 @@ class BlobStore:
             logger.warning("%s: damaged blobs cannot be noted: %s", self.name, error)
 
     def _missing(self, digest: str) -> NotFoundError:
-        fate = self.vouching.fate(digest)
+        fate = self.presence.explain(digest)
         return NotFoundError(
             f"there is no blob {digest} ({self.place.path(digest)}){f': {fate}' if fate else ''}"
         )
 
 
-def _place_of(url: str, filesystem: Any) -> BlobPlace:
+def _place_of(url: str, filesystem: Any) -> BlobBackend:
     if filesystem is not None:
-        return FsspecPlace(url, filesystem)
+        return FsspecBackend(url, filesystem)
     if url.startswith("file://"):
-        return LocalFolder(Path(url.removeprefix("file://")))
-    return FsspecPlace(url) if "://" in url else LocalFolder(from_home(url))
+        return LocalBackend(Path(url.removeprefix("file://")))
+    return FsspecBackend(url) if "://" in url else LocalBackend(from_home(url))

@@ -18,7 +18,7 @@ from ..log.mapper import EventMapper
 from ..validation import check_name
 from .aggregate import Aggregate
 from .dataset import Dataset
-from .repository import Aggregates
+from .repository import AggregateRepository
 from .state import VersionStates
 from .version import Version
 
@@ -39,7 +39,7 @@ class LogApplication(Application[str]):
         Makes the recorders over `log`.
     log : Log
         The log.
-    aggregates : Aggregates
+    aggregates : AggregateRepository
         Loads what is decided on.
     states : VersionStates
         The states of versions.
@@ -53,7 +53,7 @@ class LogApplication(Application[str]):
         self,
         factory: InfrastructureFactory[Any],
         log: Log,
-        aggregates: Aggregates,
+        aggregates: AggregateRepository,
         states: VersionStates,
         clock: Clock,
         new_id: NewId,

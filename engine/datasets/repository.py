@@ -20,7 +20,7 @@ _HELD_AGGREGATES = 64
 Loaded = TypeVar("Loaded", bound=Aggregate)
 
 
-class Aggregates:
+class AggregateRepository:
     """Loads aggregates from the log.
 
     Those loaded last are held, so that a draft of ten thousand commits is not read from its first one each time.

@@ -18,7 +18,7 @@ class LedgerStream(Aggregate):
     """Makes the next event of a stream; what its events say is in a ledger."""
 
 
-class StreamLedger(ABC):
+class StreamView(ABC):
     """Reads a stream as it grows.
 
     Parameters

@@ -10,13 +10,13 @@ from ..annotations.factory import build_annotations
 from ..annotations.registry import own_annotations
 from ..errors import NotFoundError, UsageError
 from ..validation import About, identifier, label_list, text, whole
-from .local_files import FiledRecord
+from .local_files import LocalFilesMixin
 
 Labels = str | Sequence[str]
 Coordinates = Iterable[Any]
 
 
-class AnnotatedRecord(FiledRecord):
+class AnnotatedRecord(LocalFilesMixin):
     """A record whose annotations can be changed."""
 
     @property

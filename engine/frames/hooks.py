@@ -28,7 +28,7 @@ Look = TypeVar("Look", bound=Callable[[Any], str])
 _looks: list[Callable[[Any], str]] = []
 
 
-def register_look(look: Look) -> Look:
+def register_html(look: Look) -> Look:
     """Register what turns a frame or a group into HTML, as a function decorator; the last one counts."""
     _looks[:] = [look]
     return look

@@ -8,7 +8,7 @@ from .hooks import local_path
 from .record import Record
 
 
-class FiledRecord(Record):
+class LocalFilesMixin(Record):
     """A record whose files can be had as paths on this machine.
 
     Local files are given as they are; others are fetched into a cache of bounded size, under the hash of their

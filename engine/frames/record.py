@@ -13,7 +13,7 @@ from ..annotations.types import BuiltinAnnotation
 from ..canonical import canonical_object, encode_canonical
 from ..decoding import UNDECODABLE, guarded
 from ..errors import UnreadableError
-from ..structs import Constructed
+from ..structs import InitStructMeta
 from ..validation import fields, identifier
 from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
@@ -36,7 +36,7 @@ put_id: Callable[[Any, str], None] = IdSlot.__dict__["_id"].__set__
 """Sets the id of a record that was read, without the check of the property."""
 
 
-class Record(IdSlot, Struct, metaclass=Constructed, omit_defaults=True, gc=False):
+class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=False):
     """What is stored of a frame, all but its id; its deterministic msgpack is the canonical payload."""
 
     _context_id: str | None = field(name="context_id", default=None)

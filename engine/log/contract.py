@@ -79,7 +79,7 @@ class StreamConflictError(ConcurrencyError):
         self.found = found
 
 
-class Watch:
+class AppendWatch:
     """Waits for what others append; this one knows nothing of it, and just waits."""
 
     def wait(self, stop: threading.Event, seconds: float) -> None:
@@ -128,9 +128,9 @@ class Log(ABC):
     def head(self) -> Head:
         """Return the end of the log."""
 
-    def watch(self) -> AbstractContextManager[Watch]:
+    def watch(self) -> AbstractContextManager[AppendWatch]:
         """Return what waits for appends of any process."""
-        return nullcontext(Watch())
+        return nullcontext(AppendWatch())
 
     @abstractmethod
     def append(self, append: Append) -> AppendHeader:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 
 from ..errors import ConflictError, IntegrityError
-from ..parallel import Workers
+from ..parallel import ThreadWorkers
 from .batch import AppendHeader, Batch, BatchHeader, Body, chain_digest, genesis_digest
 from .contract import Head, Log, Restored
 
@@ -102,7 +102,7 @@ def _one_ahead(groups: Iterator[list[Restored]]) -> Generator[Iterator[list[Rest
             coming = workers.begin(lambda: next(groups, None))
             yield group
 
-    with closing(Workers(1, "framelode-copy")) as workers:
+    with closing(ThreadWorkers(1, "framelode-copy")) as workers:
         yield ahead()
 
 

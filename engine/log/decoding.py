@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Generator[None, None, None]:
+def gc_paused() -> Generator[None, None, None]:
     """Pause the collector while one block is decoded.
 
     Its many small objects are freed by reference count right after; a collection set off by them would walk all

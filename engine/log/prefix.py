@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..errors import IntegrityError, NotFoundError, UsageError
-from ..keys import ROW
+from ..keys import KeyRow
 from .batch import CODEC, AppendHeader, Batch, BatchHeader, Body, genesis_digest, pack_batch
 from .contract import Append, Head, Log, Restored, StreamRows
 from .moments import describe_moment
@@ -171,7 +171,7 @@ class LogPrefix(Log):
         """Yield the frame batches of a stream in order, those after stream version `after`."""
         for page in self.whole.stream_rows(stream_id, after=after, lte=self._limit(lte)):
             if page.first_position == self._cut_at:
-                keys = page.keys[: self._kept * ROW.itemsize]
+                keys = page.keys[: self._kept * KeyRow.itemsize]
                 yield StreamRows(page.first_position, self._kept, page.first_version, keys)
             else:
                 yield page
@@ -180,7 +180,7 @@ class LogPrefix(Log):
         """Return the checked `keys` of batches, by their first positions."""
         found = self.whole.rows_at(first_positions)
         if self._cut_at in found:
-            found[self._cut_at] = found[self._cut_at][: self._kept * ROW.itemsize]
+            found[self._cut_at] = found[self._cut_at][: self._kept * KeyRow.itemsize]
         return found
 
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:

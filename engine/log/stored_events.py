@@ -9,7 +9,7 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from ..events.registry import FRAME_EVENTS, encode_event
-from ..keys import DIGEST_SIZE, ROW, read_rows
+from ..keys import DIGEST_SIZE, KeyRow, read_rows
 from .batch import Batch, BatchHeader, Body
 from .event_batch import pack_states, unpack_states
 from .frame_batch import decode_change, row_id
@@ -43,7 +43,7 @@ def frame_stored_events(
     stored: list[StoredEvent] = []
     for index, event in enumerate(body.events()):
         change = decode_change(event, header.first_position + index)
-        digest_at = index * ROW.itemsize + ROW.itemsize - DIGEST_SIZE
+        digest_at = index * KeyRow.itemsize + KeyRow.itemsize - DIGEST_SIZE
         version = header.first_version + index
         payload = change.payload
         domain_event = FRAME_EVENTS[int(rows["op"][index])](

@@ -12,7 +12,7 @@ from ..errors import StorageError, UsageError
 from .contract import Log
 
 
-class SameLog(msgspec.Struct, frozen=True):
+class WorkerLog(msgspec.Struct, frozen=True):
     """What a worker opens a log by, in any process on any machine; it can be pickled.
 
     Attributes
@@ -68,9 +68,9 @@ class SameLog(msgspec.Struct, frozen=True):
 _ADVICE = "Workers read the log where you have it: one in a folder is seen from other machines only if they share it"
 
 
-def same_log(log: Log) -> SameLog:
+def worker_log(log: Log) -> WorkerLog:
     """Return what workers open a log by; `UsageError` if other processes cannot."""
-    return SameLog(log.opener(), log.uuid, log.name, log.head().position)
+    return WorkerLog(log.opener(), log.uuid, log.name, log.head().position)
 
 
 def require_read(log: Log, position: int, digest: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from ..datasets.stream_view import StreamLedger
+from ..datasets.stream_view import StreamView
 from ..events.base import Event
 from ..events.domain import SourcesCondemned, SourcesDeleted, SourcesRestored
 from ..events.registry import encode_event
@@ -28,7 +28,7 @@ class SourceMark(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
 
 
-class SourceLedger(StreamLedger):
+class SourceLedger(StreamView):
     """What the stream ``sources`` says, read as it grows; URIs are canonical.
 
     A file that was condemned is deleted as soon as nobody names it, so uploads neither link to it nor take its name.

@@ -14,7 +14,7 @@ TEMPORARY = "tmp"
 """Folder of files that are still being written."""
 
 
-class PlaceError(StorageError):
+class BackendError(StorageError):
     """A place refused to do something.
 
     Attributes
@@ -44,7 +44,7 @@ class Sink(ABC):
         """Finish the file; it still has its temporary name."""
 
 
-class Scratch(Protocol):
+class TemporaryFiles(Protocol):
     """Where files are written under temporary names."""
 
     def create(self) -> Sink:
@@ -60,7 +60,7 @@ class Scratch(Protocol):
         ...
 
 
-class Since:
+class SyncPoint:
     """The moment from which on what is written is to be made durable."""
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import modes
-from .base import PlaceError, Since, Sink
+from .base import BackendError, Sink, SyncPoint
 
 FEW_FILES = 32
 """Up to so many files are synced one by one: a sync of the whole file system waits for what others wrote too."""
@@ -50,8 +50,8 @@ _PERMANENT = {
 }
 
 
-class Translated:
-    """Turns what the system refuses into a `PlaceError`; a generator would cost more than most calls inside.
+class TranslateErrors:
+    """Turns what the system refuses into a `BackendError`; a generator would cost more than most calls inside.
 
     A file that is not there stays a `FileNotFoundError`.
 
@@ -75,14 +75,14 @@ class Translated:
         raise place_error(self._what, error) from error
 
 
-def place_error(what: str, error: OSError) -> PlaceError:
+def place_error(what: str, error: OSError) -> BackendError:
     """Return what the system refused as an error of a place."""
     reason = _PERMANENT.get(error.errno or 0)
     message = f"{what}: {reason or error.strerror or error}"
-    return PlaceError(message, permanent=reason is not None)
+    return BackendError(message, permanent=reason is not None)
 
 
-class TemporaryFiles:
+class LocalTemporaryFiles:
     """Files that are still being written, in a folder made when it is needed.
 
     Parameters
@@ -104,14 +104,14 @@ class TemporaryFiles:
     def create(self) -> Sink:
         """Begin a file."""
         name = self._name()
-        with Translated(self._what):
+        with TranslateErrors(self._what):
             return _FileSink(name, _create(self.path(name), self._mode), self._what)
 
     def make_folder(self) -> str:
         """Make a folder; returns its name."""
         name = self._name()
         path = self.path(name)
-        with Translated(self._what):
+        with TranslateErrors(self._what):
             modes.make_folder(path.rpartition("/")[0])
             os.mkdir(path)  # noqa: PTH102
         return name
@@ -120,7 +120,7 @@ class TemporaryFiles:
         """Write a file at once; returns its name, a new one unless it is given. Nothing is left of it when that fails."""
         name = name or self._name()
         try:
-            with Translated(self._what):
+            with TranslateErrors(self._what):
                 descriptor = _create(self.path(name), self._mode if mode is None else mode)
                 try:
                     _write_all(descriptor, data)
@@ -202,7 +202,7 @@ class _FileSink(Sink):
         self._written = self._started = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        with Translated(self._what):
+        with TranslateErrors(self._what):
             _write_all(self._descriptor, data)
         self._written += len(data)
         if self._written - self._started >= START_BYTES:
@@ -212,7 +212,7 @@ class _FileSink(Sink):
     def close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            with Translated(self._what):
+            with TranslateErrors(self._what):
                 os.close(descriptor)
 
 
@@ -226,7 +226,7 @@ def make_folder(folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
 
 
-class Watch(Since):
+class LocalSyncPoint(SyncPoint):
     """The moment from which on writes to a file system must not fail.
 
     Linux tells of a failed write once to each descriptor that was open before: one opened when it is time to sync
@@ -253,9 +253,9 @@ class Watch(Since):
     __del__ = close
 
 
-def sync_together(root: str, paths: Iterable[str], files: int, since: Since | None = None) -> None:
+def sync_together(root: str, paths: Iterable[str], files: int, since: SyncPoint | None = None) -> None:
     """Make files or folders durable: with one sync of the file system of `root` when many files are concerned."""
-    descriptor = since.descriptor if isinstance(since, Watch) else None
+    descriptor = since.descriptor if isinstance(since, LocalSyncPoint) else None
     if files > FEW_FILES and _sync_file_system(root, descriptor):
         return
     for path in paths:

@@ -22,7 +22,7 @@ _EXTRAS = {
 _NO_USE = ("Credential", "ParamValidation", "Authentication", "NoRegion", "InvalidRegion")
 
 
-def way_out(url: str, error: Exception) -> str:
+def install_hint(url: str, error: Exception) -> str:
     """Return what a message about a URL that cannot be opened ends in: the extra to install, if one is missing."""
     extra = _EXTRAS.get(url.partition(":")[0].lower())
     return f": pip install 'framelode[{extra}]'" if extra and isinstance(error, ImportError) else ""

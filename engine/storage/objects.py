@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from .. import forks
 from ..errors import UsageError
 from ..secrets import find_secret, redact_url
-from .base import WAITS, PlaceError
-from .object_errors import has_timed_out, is_permanent, is_taken, reason, way_out
+from .base import WAITS, BackendError
+from .object_errors import has_timed_out, install_hint, is_permanent, is_taken, reason
 from .urls import OBJECT_STORES, scheme_of
 
 logger = logging.getLogger("framelode.objects")
@@ -27,7 +27,7 @@ _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "created")
 Result = TypeVar("Result")
 
 
-class Objects:
+class ObjectPrefix:
     """A folder or prefix of an fsspec filesystem.
 
     Parameters
@@ -98,13 +98,13 @@ class Objects:
         if self.given is not None:
             return self.given, self.given._strip_protocol(self.url)  # noqa: SLF001 - fsspec's own way to say it
         filesystem, root = open_filesystem(self.url, f"the {self._what} {self.name}", **self._options())
-        return asked_once(filesystem), root.rstrip("/")
+        return without_retries(filesystem), root.rstrip("/")
 
     def _options(self) -> dict[str, Any]:
         scheme = scheme_of(self.url)
         # Others write into the same bucket: a listing that is kept says too little.
         own = {"use_listings_cache": False} if scheme in OBJECT_STORES else {}
-        return own | ending_options(scheme)
+        return own | timeout_options(scheme)
 
     def at(self, name: str) -> str:
         """Return the path of a relative name."""
@@ -112,16 +112,16 @@ class Objects:
 
     @contextmanager
     def translated(self) -> Generator[None, None, None]:
-        """Turn what the filesystem raises into `PlaceError`; `FileNotFoundError` stays."""
+        """Turn what the filesystem raises into `BackendError`; `FileNotFoundError` stays."""
         try:
             yield
-        except (FileNotFoundError, UsageError, PlaceError):
+        except (FileNotFoundError, UsageError, BackendError):
             raise
         except Exception as error:  # each filesystem raises what its own library raises
             message = f"{self._what} {self.name}: {reason(error)}"
-            raise PlaceError(message, permanent=is_permanent(error)) from error
+            raise BackendError(message, permanent=is_permanent(error)) from error
 
-    def insist(self, work: Callable[[], Result]) -> Result:
+    def retry(self, work: Callable[[], Result]) -> Result:
         """Do some work, and again with growing waits while the filesystem refuses it and waiting can help.
 
         A store that does not answer is not asked again: its library has asked more than once and waited for long.
@@ -130,7 +130,7 @@ class Objects:
             try:
                 with self.translated():
                     return work()
-            except PlaceError as error:
+            except BackendError as error:
                 if error.permanent or has_timed_out(error):
                     raise
                 logger.info("%s; asked again in %s s", error, wait)
@@ -147,7 +147,7 @@ class Objects:
         except FileNotFoundError:
             if not self.is_store:
                 raise
-            raise PlaceError(
+            raise BackendError(
                 f"{self._what} {self.name}: there is no such bucket or container: make it, or correct the URL",
                 permanent=True,
             ) from None
@@ -190,7 +190,7 @@ class Objects:
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes; `FileNotFoundError` when it is not there."""
-        return bytes(self.insist(lambda: self.fs.cat_file(self.at(name))))
+        return bytes(self.retry(lambda: self.fs.cat_file(self.at(name))))
 
     def find(self, prefix: str) -> dict[str, dict[str, Any]]:
         """Return every object below a relative prefix, by its name relative to that, as it is now."""
@@ -200,7 +200,7 @@ class Objects:
             return self.fs.find(self.at(prefix), detail=True)
 
         try:
-            found = self.insist(look)
+            found = self.retry(look)
         except FileNotFoundError:
             return {}
         return {below(self.at(prefix), path): info for path, info in found.items()}
@@ -210,7 +210,7 @@ class Objects:
         delete = self._delete_on_s3 if self._speaks_s3 else self._delete
         for at in range(0, len(names), _DELETED_AT_ONCE):
             part = names[at : at + _DELETED_AT_ONCE]
-            self.insist(lambda part=part: delete(part))
+            self.retry(lambda part=part: delete(part))
 
     def _delete(self, names: Sequence[str]) -> None:
         try:
@@ -229,7 +229,7 @@ class Objects:
             if error.get("Code") == "NoSuchKey":
                 continue
             message = f"{self._what} {self.name}: {error.get('Key')} is not deleted: {error.get('Code')}"
-            raise PlaceError(message, permanent=error.get("Code") == "AccessDenied")
+            raise BackendError(message, permanent=error.get("Code") == "AccessDenied")
 
     def is_there(self, name: str) -> bool:
         """Say whether there is an object."""
@@ -292,7 +292,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 _GOOGLE = ("gs", "gcs")
 
 
-def ending_options(scheme: str) -> dict[str, Any]:
+def timeout_options(scheme: str) -> dict[str, Any]:
     """Return the options without which the filesystem of a scheme waits for ever, unless they are configured."""
     if scheme not in _GOOGLE:
         return {}
@@ -346,7 +346,7 @@ def open_filesystem(url: str, name: str, **options: Any) -> tuple[Any, str]:
         options = kind._get_kwargs_from_urls(url) | options  # noqa: SLF001 - what `url_to_fs` does
         return fsspec.filesystem(protocols[0], **options), kind._strip_protocol(url)  # noqa: SLF001
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{name} cannot be opened: {error}{way_out(url, error)}") from (
+        raise UsageError(f"{name} cannot be opened: {error}{install_hint(url, error)}") from (
             None if find_secret(url) else error
         )
 
@@ -362,7 +362,7 @@ def _protocols(url: str) -> list[str]:
     return [link.partition(":")[0] if ":" in link or not _PATH.search(link) else "file" for link in links]
 
 
-def asked_once(filesystem: Any) -> Any:
+def without_retries(filesystem: Any) -> Any:
     """Return a filesystem whose requests are not repeated twice over: boto repeats what s3fs repeats again."""
     if hasattr(filesystem, "call_s3"):
         filesystem.retries = 1

@@ -13,7 +13,7 @@ from ..keys import U64, Operation, Rows
 from ..log.batch import AppendHeader, Batch
 from ..log.frame_batch import pack_frame_batch
 from .blob_guard import NO_GUARDS
-from .decisions import DELETED, Decided, FrameRequest
+from .decisions import DELETED, Decided, Request
 from .encoder import Refusal
 from .report import WriteReport
 
@@ -70,7 +70,7 @@ class Packed(msgspec.Struct):
         return numbered
 
 
-Prepare = Callable[[], tuple[FrameRequest, list[Refusal]]]
+Prepare = Callable[[], tuple[Request, list[Refusal]]]
 
 
 class Attempt:

@@ -22,10 +22,10 @@ from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Operation, frame_keys, last_place
 from ..log.contract import Log
 from ..log.frame_batch import FrameChanges, changes_at
 from ..validation import is_series, shorten
-from .encoder import EncodedFrames, Links, Refusal
+from .encoder import EncodedFrames, LinkedFiles, Refusal
 
 
-class FrameRequest(Protocol):
+class Request(Protocol):
     """One part of a command: what it touches, and how it is decided."""
 
     @property
@@ -34,7 +34,7 @@ class FrameRequest(Protocol):
         ...
 
     @property
-    def links(self) -> Links | None:
+    def links(self) -> LinkedFiles | None:
         """The files that the frames were made to name; None for none."""
         ...
 
@@ -47,7 +47,7 @@ class FrameRequest(Protocol):
         ...
 
 
-class WriteRequest(msgspec.Struct):
+class Write(msgspec.Struct):
     """Frames to be added, or to replace what is there."""
 
     encoded: EncodedFrames
@@ -59,7 +59,7 @@ class WriteRequest(msgspec.Struct):
         return self.encoded.keys
 
     @property
-    def links(self) -> Links | None:
+    def links(self) -> LinkedFiles | None:
         """The files that the frames were made to name."""
         return self.encoded.links
 
@@ -72,7 +72,7 @@ class WriteRequest(msgspec.Struct):
         return decide_writes(self.encoded, self.log, state, found)
 
 
-class MergeRequest(msgspec.Struct):
+class Merge(msgspec.Struct):
     """Frames whose fields are merged into what is there."""
 
     encoded: EncodedFrames
@@ -85,7 +85,7 @@ class MergeRequest(msgspec.Struct):
         return self.encoded.keys
 
     @property
-    def links(self) -> Links | None:
+    def links(self) -> LinkedFiles | None:
         """The files that the frames were made to name."""
         return self.encoded.links
 
@@ -101,10 +101,10 @@ class MergeRequest(msgspec.Struct):
         return decide_merges(self.encoded, self.without_fields, self.log, state, found)
 
 
-class DeleteRequest:
+class Delete:
     """Frames to be deleted, and the URIs, by frame id, that are condemned with them."""
 
-    links: Links | None = None
+    links: LinkedFiles | None = None
 
     def __init__(self, ids: Sequence[str], log: Log, sources: Mapping[str, Sequence[str]]) -> None:
         self.ids = [ids[place] for place in last_places(ids)]

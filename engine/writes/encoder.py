@@ -52,7 +52,7 @@ class EncodedFrames(msgspec.Struct):
         Frames whose key came again later.
     earlier : dict of int to list of (bytes, frame)
         Those frames and their payloads in the order sent, by the index of the last one.
-    links : Links or None
+    links : LinkedFiles or None
         What they were made to name that others may delete.
     """
 
@@ -65,7 +65,7 @@ class EncodedFrames(msgspec.Struct):
     limit: int
     duplicates: int = 0
     earlier: dict[int, list[tuple[bytes, Any]]] = {}
-    links: Links | None = None
+    links: LinkedFiles | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -315,7 +315,7 @@ def check_root(root: str | os.PathLike[str] | None) -> str | None:
     return path
 
 
-class Links(Protocol):
+class LinkedFiles(Protocol):
     """The files that frames were made to name while they were encoded."""
 
     @property

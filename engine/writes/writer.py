@@ -26,7 +26,7 @@ from ..sources.ledger import SourceLedger, condemnation
 from ..validation import at_least, check_name, how_many, shorten
 from .attempt import Attempt, Command
 from .blob_guard import BlobGuard
-from .decisions import DeleteRequest, FrameRequest, MergeRequest, WriteRequest
+from .decisions import Delete, Merge, Request, Write
 from .encoder import Encoder, Refusal
 from .report import OnPart, WriteReport, decode_report
 
@@ -103,9 +103,9 @@ class FrameWriter:
             The command was used for other frames.
         """
 
-        def prepare(part: Sequence[Any]) -> tuple[FrameRequest, list[Refusal]]:
+        def prepare(part: Sequence[Any]) -> tuple[Request, list[Refusal]]:
             encoded, refusals = encoder.encode(part)
-            return WriteRequest(encoded, self._log), refusals
+            return Write(encoded, self._log), refusals
 
         items = _as_yielded(frames, encoder)
         return self._run(version_id, items, prepare, batch_size, command_id, on_part, append_batches)
@@ -123,9 +123,9 @@ class FrameWriter:
     ) -> WriteReport:
         """Update frames by merging the fields sent into what the version holds; nothing is removed."""
 
-        def prepare(part: Sequence[Any]) -> tuple[FrameRequest, list[Refusal]]:
+        def prepare(part: Sequence[Any]) -> tuple[Request, list[Refusal]]:
             encoded, refusals = encoder.encode(part)
-            return MergeRequest(encoded, without_fields, self._log), refusals
+            return Merge(encoded, without_fields, self._log), refusals
 
         items = _as_yielded(frames, encoder)
         return self._run(version_id, items, prepare, batch_size, command_id, on_part)
@@ -148,8 +148,8 @@ class FrameWriter:
             Canonical URIs, by frame id, that are condemned together with the frame that names them.
         """
 
-        def prepare(part: Sequence[str]) -> tuple[FrameRequest, list[Refusal]]:
-            return DeleteRequest(part, self._log, sources or {}), []
+        def prepare(part: Sequence[str]) -> tuple[Request, list[Refusal]]:
+            return Delete(part, self._log, sources or {}), []
 
         return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
 
@@ -157,7 +157,7 @@ class FrameWriter:
         self,
         version_id: str,
         items: Iterable[Any],
-        prepare: Callable[[Sequence[Any]], tuple[FrameRequest, list[Refusal]]],
+        prepare: Callable[[Sequence[Any]], tuple[Request, list[Refusal]]],
         batch_size: int,
         command_id: str | None,
         on_part: OnPart | None,

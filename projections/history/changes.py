@@ -24,7 +24,7 @@ from ...engine.log.frame_batch import FrameChange, changes_at, decode_change, ev
 from ...engine.stores.values import decode_value, json_form
 from ...engine.times import utc
 from ...engine.validation import printable
-from .table import BatchRow, Wanted
+from .table import BatchRow, HistoryQuery
 
 _BATCHES_AT_ONCE = 8
 _HEX = 2 * KEY_SIZE
@@ -266,7 +266,7 @@ class _Origin(msgspec.Struct, frozen=True):
         )
 
 
-def read_changes(log: Log, batches: Sequence[BatchRow], wanted: Wanted) -> Iterator[Change]:
+def read_changes(log: Log, batches: Sequence[BatchRow], wanted: HistoryQuery) -> Iterator[Change]:
     """Yield the changes of some batches that are wanted, in the order of the batches; a few are open at a time."""
     for at in range(0, len(batches), _BATCHES_AT_ONCE):
         chunk = batches[at : at + _BATCHES_AT_ONCE]
@@ -281,7 +281,9 @@ def read_changes(log: Log, batches: Sequence[BatchRow], wanted: Wanted) -> Itera
                 yield from _things_changed(log, row, wanted)
 
 
-def _frames_changed(log: Log, row: BatchRow, rows: Rows, body: Body, wanted: Wanted) -> Iterator[Change]:
+def _frames_changed(
+    log: Log, row: BatchRow, rows: Rows, body: Body, wanted: HistoryQuery
+) -> Iterator[Change]:
     origin = _Origin.of(row, row.dataset_id, row.version_id)
     indices = np.flatnonzero(_are_wanted(row, rows, wanted))
     topics = _TOPICS[rows["op"]].tolist()
@@ -294,7 +296,7 @@ def _frames_changed(log: Log, row: BatchRow, rows: Rows, body: Body, wanted: Wan
         yield origin.change(position, topics[index], frame_id, stored.changed, images)
 
 
-def _are_wanted(row: BatchRow, rows: Rows, wanted: Wanted) -> NDArray[np.bool_]:
+def _are_wanted(row: BatchRow, rows: Rows, wanted: HistoryQuery) -> NDArray[np.bool_]:
     keep = np.ones(len(rows), bool)
     unknown = np.flatnonzero(~np.isin(rows["op"], list(Operation)))
     if len(unknown):
@@ -322,7 +324,7 @@ def _events(body: Body, indices: NDArray[np.intp], *, newest_first: bool) -> Ite
                 yield index, events[index - start]
 
 
-def _things_changed(log: Log, row: BatchRow, wanted: Wanted) -> Iterator[Change]:
+def _things_changed(log: Log, row: BatchRow, wanted: HistoryQuery) -> Iterator[Change]:
     header = log.batch_at(row.first_position)
     origin = _Origin.of(row, row.dataset_id, row.version_id)
     changes: list[Change] = []
@@ -371,7 +373,7 @@ Pages = Callable[[int | None], Sequence[BatchRow]]
 """Gives the next page of batches after the one at a position."""
 
 
-def stream_changes(log: Log, pages: Pages, wanted: Wanted) -> Iterator[Change]:
+def stream_changes(log: Log, pages: Pages, wanted: HistoryQuery) -> Iterator[Change]:
     """Yield wanted changes page by page."""
     last: int | None = None
     while batches := pages(last):

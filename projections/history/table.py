@@ -59,7 +59,7 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
         return self.added + self.updated + self.deleted > 0
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of the history is asked for; None leaves it open.
 
     Attributes
@@ -167,7 +167,7 @@ class History(FoldedProjection[HistoryChanges]):
         connection.execute(self.batch.insert(), folded.rows)
 
     def page(
-        self, connection: sa.Connection, wanted: Wanted, last: int | None, size: int
+        self, connection: sa.Connection, wanted: HistoryQuery, last: int | None, size: int
     ) -> Sequence[BatchRow]:
         """Return the next batches that may hold what is wanted, after the one at position `last`."""
         column = self.batch.c
@@ -179,7 +179,7 @@ class History(FoldedProjection[HistoryChanges]):
         order = column.first_position.desc() if wanted.newest_first else column.first_position
         return [_batch_row(row) for row in connection.execute(query.order_by(order).limit(size))]
 
-    def _conditions(self, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    def _conditions(self, wanted: HistoryQuery) -> list[sa.ColumnElement[bool]]:
         column = self.batch.c
         conditions: list[sa.ColumnElement[bool]] = [
             column[name] == value

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine import forks
 from ...engine.errors import NotFoundError, StorageError, UsageError
-from ...engine.keys import ROW, U64, Rows, read_rows
+from ...engine.keys import U64, KeyRow, Rows, read_rows
 from ...engine.log.contract import Log, StreamRows
 from ..pages import gathered
 from .fingerprint import Fingerprint, fingerprint
@@ -26,7 +26,7 @@ _MARKED_STATES = 64
 _CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
 _BATCHES_AT_ONCE = 64
-_RAW_ROW = np.dtype((np.void, ROW.itemsize))
+_RAW_ROW = np.dtype((np.void, KeyRow.itemsize))
 """numpy moves plain bytes ten times as fast as fields."""
 
 ParentOf = Callable[[str], "str | None"]
@@ -47,13 +47,13 @@ class KeyRows:
     def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
         """Return the rows of the events at `positions`, in that order."""
         if not len(positions):
-            return np.empty(0, ROW)
+            return np.empty(0, KeyRow)
         if len(positions) == 1:
             batch, place = batches.locate_one(int(positions[0]))
             return self._read([batch])[0][1][place : place + 1]
         first, index = batches.locate(positions)
         if (first == first[0]).all():
-            return self._read([int(first[0])])[0][1].view(_RAW_ROW)[index].view(ROW)
+            return self._read([int(first[0])])[0][1].view(_RAW_ROW)[index].view(KeyRow)
         found = np.empty(len(positions), _RAW_ROW)
         order = np.argsort(first, kind="stable")
         starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1]))
@@ -66,7 +66,7 @@ class KeyRows:
             # Rows of several batches are taken at once: batches may be small and many.
             offsets = np.cumsum([0, *map(len, some[:-1])])
             found[asked] = np.concatenate(some)[index[asked] + np.repeat(offsets, np.diff(ends))]
-        return found.view(ROW)
+        return found.view(KeyRow)
 
     def _read(self, first_positions: list[int]) -> list[tuple[int, Rows]]:
         with self._lock:
@@ -88,7 +88,7 @@ class KeyRows:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
 
-class States:
+class StateCache:
     """Gives the state of any version, caught up with the log.
 
     Parameters

@@ -18,7 +18,7 @@ from ...engine.frames.single_frame import SingleFrame, decode_record
 from ...engine.keys import KEY_SIZE, U64, key_bytes, read_rows
 from ...engine.log.batch import Block, Body
 from ...engine.log.contract import Log
-from ...engine.log.decoding import collector_paused
+from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import decode_change, event_in
 from .fold import State
 
@@ -137,7 +137,7 @@ def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> li
         events = zip(wanted, block.events_at(wanted), strict=True)
         return [_decode_event(event, position + index) for index, event in events]
     try:
-        with collector_paused():
+        with gc_paused():
             decoded = _decode_block(block.as_array(start, stop))
     except UNDECODABLE:
         between = enumerate(block.events_at(range(start, stop)), position + start)
@@ -151,7 +151,7 @@ def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
     The events themselves are sound, but for their records.
     """
     try:
-        with collector_paused():
+        with gc_paused():
             _decode_block(block.as_array())
     except UNDECODABLE:
         for index, event in enumerate(block.events()):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ...engine.log.prefix import LogPrefix
-from .cache import ParentOf, States
+from .cache import ParentOf, StateCache
 from .fingerprint import Fingerprint
 from .fold import State
 
 _TRIES = 1000
 
 
-class PastStates(States):
+class PastStates(StateCache):
     """The states of versions over a prefix of the log.
 
     A version without later changes shares the memory of its present state; another one is folded from a snapshot
@@ -22,11 +22,11 @@ class PastStates(States):
         The log up to the moment.
     parent_of : callable
         Gives a version's parent id, or None.
-    present : States
+    present : StateCache
         The states of the whole log.
     """
 
-    def __init__(self, log: LogPrefix, parent_of: ParentOf, present: States) -> None:
+    def __init__(self, log: LogPrefix, parent_of: ParentOf, present: StateCache) -> None:
         super().__init__(log, parent_of)
         self._position = log.position
         self._present = present

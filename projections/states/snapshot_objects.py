@@ -12,9 +12,9 @@ from blake3 import blake3
 
 from ...engine.blobs.backend import DERIVED
 from ...engine.log.contract import Log
-from ...engine.storage.base import PlaceError
-from ...engine.storage.objects import Objects
-from .snapshots import MINIMUM_EVENTS, Kept, Snapshot, SnapshotShelf
+from ...engine.storage.base import BackendError
+from ...engine.storage.objects import ObjectPrefix
+from .snapshots import MINIMUM_EVENTS, Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
 
@@ -25,7 +25,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
-class SnapshotObjects(SnapshotShelf):
+class SnapshotObjects(SnapshotStore):
     """One object for each snapshot: ``snapshots/<log>/<version>/<position>-<entries>-<digest>``.
 
     An object is put whole, on the condition that there is none of its name, and never changes. What is listed is kept
@@ -40,43 +40,43 @@ class SnapshotObjects(SnapshotShelf):
         The log.
     """
 
-    def __init__(self, open_objects: Callable[[], Objects], log: Log) -> None:
+    def __init__(self, open_objects: Callable[[], ObjectPrefix], log: Log) -> None:
         self._open = open_objects
         self._log = log
-        self._listed: tuple[int, list[Kept]] | None = None
+        self._listed: tuple[int, list[SnapshotKey]] | None = None
 
     @cached_property
-    def _objects(self) -> Objects:
+    def _objects(self) -> ObjectPrefix:
         return self._open()
 
     @property
     def _folder(self) -> str:
         return f"{DERIVED}/{self._log.uuid}"
 
-    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:
         """Return what is kept of some versions, of all by default."""
         found = self._list() if fresh else self._known()
         return (
             found if version_ids is None else [name for name in found if name.version_id in set(version_ids)]
         )
 
-    def _known(self) -> list[Kept]:
+    def _known(self) -> list[SnapshotKey]:
         head = self._log.head().position
         if self._listed is None or head >= self._listed[0] + MINIMUM_EVENTS:
             try:
                 self._list()
-            except PlaceError as error:
+            except BackendError as error:
                 logger.warning("states are folded, not loaded: %s", error)
                 self._listed = head, []
         return self._listed[1] if self._listed else []
 
-    def _list(self) -> list[Kept]:
+    def _list(self) -> list[SnapshotKey]:
         head = self._log.head().position
         names = map(_kept_of, self._objects.find(self._folder))
         self._listed = head, [name for name in names if name is not None]
         return self._listed[1]
 
-    def read(self, name: Kept) -> Snapshot | None:
+    def read(self, name: SnapshotKey) -> Snapshot | None:
         """Return a snapshot; None when it is gone, damaged, or cannot be had."""
         path = self._path(name)
         try:
@@ -85,7 +85,7 @@ class SnapshotObjects(SnapshotShelf):
             # Another process has replaced it: the next look is a new one.
             self._listed = None
             return None
-        except PlaceError as error:
+        except BackendError as error:
             logger.warning("the state of version %s is folded, not loaded: %s", name.version_id, error)
             return None
         found = _decode(data)
@@ -94,10 +94,10 @@ class SnapshotObjects(SnapshotShelf):
             return None
         return found
 
-    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+    def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
         """Keep a snapshot, then remove those that it replaces; whoever reads one of them still reads it whole."""
         path = self._path(snapshot.name)
-        self._objects.insist(lambda: self._objects.keep(path, _encode(snapshot)))
+        self._objects.retry(lambda: self._objects.keep(path, _encode(snapshot)))
         self._listed = None
         self._remove(outdated)
 
@@ -106,24 +106,24 @@ class SnapshotObjects(SnapshotShelf):
         self._listed = None
         self._objects.delete([f"{self._folder}/{name}" for name in self._objects.find(self._folder)])
 
-    def _remove(self, names: Iterable[Kept]) -> None:
+    def _remove(self, names: Iterable[SnapshotKey]) -> None:
         try:
             self._objects.delete([self._path(name) for name in names])
-        except PlaceError as error:
+        except BackendError as error:
             # They are still listed, so that the next snapshot removes them.
             logger.info("old snapshots stay for now: %s", error)
 
-    def _path(self, name: Kept) -> str:
+    def _path(self, name: SnapshotKey) -> str:
         file = f"{name.position:016d}-{name.entries}-{name.digest.hex()}"
         return f"{self._folder}/{quote(name.version_id, safe='')}/{file}"
 
 
-def _kept_of(name: str) -> Kept | None:
+def _kept_of(name: str) -> SnapshotKey | None:
     """Return what a name below the folder of a log says; None for anything else that lies there."""
     version_id, _, file = name.partition("/")
     try:
         position, entries, digest = file.split("-")
-        return Kept(unquote(version_id), int(position), bytes.fromhex(digest), int(entries))
+        return SnapshotKey(unquote(version_id), int(position), bytes.fromhex(digest), int(entries))
     except ValueError:
         return None
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ...engine.log.contract import Log
 from ..columns import INT64
-from ..projection import Store
-from .snapshots import Kept, Snapshot, SnapshotShelf
+from ..projection import ProjectionStore
+from .snapshots import Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
 
@@ -36,24 +36,24 @@ _snapshot = sa.Table(
 _column = _snapshot.c
 
 
-class SnapshotTable(SnapshotShelf):
+class SnapshotTable(SnapshotStore):
     """One row for each version that has a snapshot.
 
     Parameters
     ----------
-    store : Store
+    store : ProjectionStore
         The database of the projections.
     log : Log
         The log.
     """
 
-    def __init__(self, store: Store, log: Log) -> None:
+    def __init__(self, store: ProjectionStore, log: Log) -> None:
         self._store = store
         self._log = log
         with store.write() as connection:
             _tables.create_all(connection)
 
-    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:  # noqa: ARG002 - it always is
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - it always is
         """Return what is kept of some versions, of all by default."""
         names = (_column.version_id, _column.position, _column.digest, _column.entries)
         query = sa.select(*names).where(_column.log_uuid == self._log.uuid)
@@ -65,9 +65,9 @@ class SnapshotTable(SnapshotShelf):
             for at in range(0, len(asked), _VERSIONS_AT_ONCE):
                 some = _column.version_id.in_(asked[at : at + _VERSIONS_AT_ONCE])
                 found += connection.execute(query.where(some)).all()
-        return [Kept(*row) for row in found]
+        return [SnapshotKey(*row) for row in found]
 
-    def read(self, name: Kept) -> Snapshot | None:
+    def read(self, name: SnapshotKey) -> Snapshot | None:
         """Return a snapshot; None when it is gone or damaged."""
         query = sa.select(_snapshot).where(_column.version_id == name.version_id)
         with self._store.read() as connection:
@@ -75,7 +75,7 @@ class SnapshotTable(SnapshotShelf):
         if row is None:
             return None
         found = Snapshot(
-            Kept(row.version_id, row.position, row.digest, row.entries),
+            SnapshotKey(row.version_id, row.position, row.digest, row.entries),
             row.log_uuid,
             row.version,
             row.total,
@@ -90,7 +90,7 @@ class SnapshotTable(SnapshotShelf):
             return None
         return found
 
-    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+    def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
         """Keep a snapshot, and remove those that it replaces, in one transaction."""
         name = snapshot.name
         values = {

@@ -25,7 +25,7 @@ _TOMBSTONE_BIT = np.uint64(63)
 _ROTATED_AT_ONCE = 1 << 14
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class SnapshotKey(msgspec.Struct, frozen=True, gc=False):
     """A snapshot on a shelf.
 
     Attributes
@@ -51,7 +51,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     Attributes
     ----------
-    name : Kept
+    name : SnapshotKey
         What it is a snapshot of.
     log_uuid : str
         The log.
@@ -61,7 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         Packed columns.
     """
 
-    name: Kept
+    name: SnapshotKey
     log_uuid: str
     version: int
     total: int
@@ -77,11 +77,11 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         return hasher.digest(length=16)
 
 
-class SnapshotShelf(ABC):
+class SnapshotStore(ABC):
     """Keeps snapshots of the states of one log: disposable, and written and removed beside readers."""
 
     @abstractmethod
-    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[Kept]:
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:
         """Return what is kept of some versions, of all by default.
 
         Parameters
@@ -91,11 +91,11 @@ class SnapshotShelf(ABC):
         """
 
     @abstractmethod
-    def read(self, name: Kept) -> Snapshot | None:
+    def read(self, name: SnapshotKey) -> Snapshot | None:
         """Return a snapshot; None when it is gone or damaged."""
 
     @abstractmethod
-    def write(self, snapshot: Snapshot, outdated: Sequence[Kept]) -> None:
+    def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
         """Keep a snapshot, whole or not at all, then remove those that it replaces."""
 
     @abstractmethod
@@ -108,20 +108,20 @@ class Snapshots:
 
     Parameters
     ----------
-    shelf : SnapshotShelf
+    shelf : SnapshotStore
         Where they are.
     log : Log
         The log that the snapshots were folded from.
     """
 
-    def __init__(self, shelf: SnapshotShelf, log: Log) -> None:
+    def __init__(self, shelf: SnapshotStore, log: Log) -> None:
         self._shelf = shelf
         self._log = log
-        self._useless: set[Kept] = set()
+        self._useless: set[SnapshotKey] = set()
 
     def load(self, version_id: str, read_rows: ReadRows, *, lte: int | None = None) -> State | None:
         """Return the state that a snapshot up to position `lte` holds, or None when there is none that fits the log."""
-        tried: list[Kept] = []
+        tried: list[SnapshotKey] = []
         # Whoever replaces a snapshot removes it while others read: what came in its place is found by another look.
         while (found := self._usable([version_id], lte)) and found != tried:
             for name in found:
@@ -132,13 +132,13 @@ class Snapshots:
             tried = found
         return None
 
-    def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[Kept]:
+    def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[SnapshotKey]:
         """Return the snapshots that can be begun with, the newest first."""
         kept = self._shelf.kept(version_ids, fresh=False)
         fitting = (name for name in kept if (lte is None or name.position <= lte) and self._fits(name))
         return sorted(fitting, key=lambda name: -name.position)
 
-    def _fits(self, name: Kept) -> bool:
+    def _fits(self, name: SnapshotKey) -> bool:
         """Say whether a snapshot is of this log; one that was restored or replaced is another."""
         if name in self._useless:
             return False
@@ -177,7 +177,7 @@ class Snapshots:
         self._useless.discard(snapshot.name)
         return True
 
-    def _is_due(self, state: State, kept: Iterable[Kept]) -> bool:
+    def _is_due(self, state: State, kept: Iterable[SnapshotKey]) -> bool:
         usable = (name for name in kept if name not in self._useless)
         newest = max(usable, key=lambda name: name.position, default=None)
         after = newest.position if newest else 0
@@ -190,7 +190,7 @@ class Snapshots:
         first = np.diff(state.batches.first_positions, prepend=np.uint64(0))
         last = self._log.batch_at(int(state.batches.first_positions[-1]))
         return Snapshot(
-            Kept(version_id, last.last_position, last.digest, len(run)),
+            SnapshotKey(version_id, last.last_position, last.digest, len(run)),
             self._log.uuid,
             # A snapshot may be of a state in which an inherited batch is the last one.
             last.last_version if last.stream_id == version_id else 0,

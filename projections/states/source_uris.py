@@ -11,7 +11,7 @@ from ...engine.keys import frame_keys, key_columns
 from ...engine.log.batch import FRAMES_SCHEMA
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import decode_change
-from .cache import States
+from .cache import StateCache
 from .fold import TOMBSTONE, live_positions
 from .frames import read_records
 
@@ -24,7 +24,7 @@ def uris_of(record: SingleFrame) -> Iterator[str]:
 
 
 def uris_named_by(
-    log: Log, states: States, version_id: str, frame_ids: Collection[str]
+    log: Log, states: StateCache, version_id: str, frame_ids: Collection[str]
 ) -> dict[str, list[str]]:
     """Return the URIs that some frames of a version name, by frame id in log order; others are passed over."""
     if not frame_ids:
@@ -35,7 +35,7 @@ def uris_named_by(
     return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
 
 
-def named_among(log: Log, states: States, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
+def named_among(log: Log, states: StateCache, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
     """Return those of some URIs that any frame of some versions names; what versions share is read once."""
     found: set[str] = set()
     for state in states.parts(version_ids):

@@ -16,12 +16,12 @@ from ...engine.errors import UnreadableError
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import events_at
-from ...engine.log.worker_log import same_log
-from ...engine.parallel import run_ahead
+from ...engine.log.worker_log import worker_log
+from ...engine.parallel import ordered_map
 from ..columns import INT64
 from ..pages import Page
 from ..projection import FoldedProjection
-from ..states.cache import States
+from ..states.cache import StateCache
 from ..states.fold import live_positions
 from ..stretches import OpenLog
 
@@ -94,7 +94,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
 
 
 def referenced(
-    log: Log, states: States, version_ids: Iterable[str], executor: Executor | None = None
+    log: Log, states: StateCache, version_ids: Iterable[str], executor: Executor | None = None
 ) -> set[str]:
     """Return the blobs that frames of some versions name, as they are at the head of the log.
 
@@ -114,7 +114,7 @@ def referenced(
         return _named_at(lambda: nullcontext(log), positions)
     starts = range(0, len(positions), _POSITIONS_OF_A_PART)
     parts = ((positions[start : start + _POSITIONS_OF_A_PART],) for start in starts)
-    return set[str]().union(*run_ahead(executor, partial(_named_at, same_log(log)), parts))
+    return set[str]().union(*ordered_map(executor, partial(_named_at, worker_log(log)), parts))
 
 
 def _named_at(open_log: OpenLog, positions: U64) -> set[str]:

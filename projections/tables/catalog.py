@@ -13,11 +13,11 @@ from ...engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
 from ...engine.log.prefix import LogPrefix
 from ..columns import INT64, from_json, text_key
 from ..pages import Page
-from ..projection import FoldedProjection, Store
+from ..projection import FoldedProjection, ProjectionStore
 from ..tracking import Track, Tracking
 
 
-def fold_catalog(log: LogPrefix, store: Store, catalog: Catalog, now: Iterable[VersionRow]) -> None:
+def fold_catalog(log: LogPrefix, store: ProjectionStore, catalog: Catalog, now: Iterable[VersionRow]) -> None:
     """Fill the tables of a catalog, level with the end of a prefix.
 
     A log may have a million small batches. Those of frames only tell when a version was last updated, and where that
@@ -27,7 +27,7 @@ def fold_catalog(log: LogPrefix, store: Store, catalog: Catalog, now: Iterable[V
     ----------
     log : LogPrefix
         The log up to the moment.
-    store : Store
+    store : ProjectionStore
         Where the tables are made.
     catalog : Catalog
         The catalog.

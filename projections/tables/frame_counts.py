@@ -14,7 +14,7 @@ from ...engine.decoding import UNDECODABLE, Position, guarded
 from ...engine.errors import UnreadableError
 from ...engine.log.batch import Block
 from ...engine.log.contract import Log
-from ...engine.log.decoding import collector_paused
+from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import events_at
 
 TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
@@ -69,7 +69,7 @@ _source_id = attrgetter("id")
 _size = attrgetter("size")
 
 
-class Tally(msgspec.Struct):
+class FrameCounts(msgspec.Struct):
     """Counts of some frames, kind by kind; `unreadable` counts the events by position of which nothing can be told."""
 
     frames: int = 0
@@ -105,7 +105,7 @@ class Tally(msgspec.Struct):
             self._add_each(events, positions)
 
     def _add(self, array: bytes) -> list[_Change]:
-        with collector_paused():
+        with gc_paused():
             changes = _decode(array)
             self._count([frame for frame in map(_frame, changes) if frame is not None])
             return changes
@@ -149,14 +149,14 @@ class Tally(msgspec.Struct):
                 yield (kind, name), count
 
 
-def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, Tally]:
+def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:
     """Count the frames recorded at some positions for each of several owners, in one pass over the log."""
     owners = list(positions)
     wanted = np.concatenate([np.array(positions[owner], np.int64) for owner in owners])
     of_owner = np.repeat(np.arange(len(owners)), [len(positions[owner]) for owner in owners])
     order = np.argsort(wanted, kind="stable")
     asked = zip(wanted[order].tolist(), of_owner[order].tolist(), strict=True)
-    tallies = {owner: Tally() for owner in owners}
+    tallies = {owner: FrameCounts() for owner in owners}
     waiting = {owner: _Waiting() for owner in owners}
     for number, (position, event) in _each(events_at(log, wanted.tolist()), asked):
         waiting[owners[number]].take(position, event, tallies[owners[number]])
@@ -184,14 +184,14 @@ class _Waiting(msgspec.Struct):
     positions: list[int] = []
     size: int = 0
 
-    def take(self, position: int, event: bytes, tally: Tally) -> None:
+    def take(self, position: int, event: bytes, tally: FrameCounts) -> None:
         self.positions.append(position)
         self.events.append(event)
         self.size += len(event)
         if len(self.events) >= _DECODED_AT_ONCE or self.size >= _DECODED_BYTES:
             self.hand_over(tally)
 
-    def hand_over(self, tally: Tally) -> None:
+    def hand_over(self, tally: FrameCounts) -> None:
         if self.events:
             tally.add_events(self.events, self.positions)
         self.events, self.positions, self.size = [], [], 0

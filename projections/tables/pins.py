@@ -49,7 +49,7 @@ class PinChange(msgspec.Struct, frozen=True, kw_only=True):
         return utc(self.recorded_at)
 
 
-class WantedPins(msgspec.Struct, frozen=True, kw_only=True):
+class PinQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which changes are asked for; None leaves it open."""
 
     project: str | None = None
@@ -102,7 +102,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
         if folded:
             connection.execute(self.pin.insert(), folded)
 
-    def changes(self, connection: sa.Connection, wanted: WantedPins) -> Sequence[PinChange]:
+    def changes(self, connection: sa.Connection, wanted: PinQuery) -> Sequence[PinChange]:
         """Return the changes that are wanted."""
         position = self.pin.c.position
         order = position.desc() if wanted.newest_first else position
@@ -111,7 +111,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
             query = query.limit(wanted.limit)
         return [_change(row) for row in connection.execute(query)]
 
-    def standing(self, connection: sa.Connection, wanted: WantedPins) -> Sequence[PinChange]:
+    def standing(self, connection: sa.Connection, wanted: PinQuery) -> Sequence[PinChange]:
         """Return the last change of each dataset up to `until`, those that were gone by then left out."""
         column = self.pin.c
         last = (
@@ -126,7 +126,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
             key=lambda change: (change.project, change.manifest, change.name),
         )
 
-    def _conditions(self, wanted: WantedPins) -> list[sa.ColumnElement[bool]]:
+    def _conditions(self, wanted: PinQuery) -> list[sa.ColumnElement[bool]]:
         column = self.pin.c
         conditions: list[sa.ColumnElement[bool]] = [
             column[name] == value

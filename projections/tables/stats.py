@@ -22,7 +22,7 @@ from .frame_counts import (
     TOTAL,
     UNREADABLE,
     Counts,
-    Tally,
+    FrameCounts,
     require_readable,
     tally_at,
 )
@@ -90,10 +90,10 @@ class Stats(FoldedProjection[StatsChanges]):
 
     def fold(self, page: Page) -> StatsChanges:
         """Fold batches: after-images are added to the counts, the before-images they replace taken off."""
-        tallies: dict[str, Tally] = {}
+        tallies: dict[str, FrameCounts] = {}
         replaced: dict[str, list[int]] = {}
         for header in page.frame_batches():
-            tally = tallies.setdefault(header.stream_id, Tally())
+            tally = tallies.setdefault(header.stream_id, FrameCounts())
             previous = replaced.setdefault(header.stream_id, [])
             try:
                 for position, block in page.blocks(header):
@@ -108,14 +108,14 @@ class Stats(FoldedProjection[StatsChanges]):
                 counts[version_id].subtract(dict(tally.counts()))
         return StatsChanges(counts, _children(page))
 
-    def _replaced(self, positions: dict[str, list[int]]) -> dict[str, Tally]:
+    def _replaced(self, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:
         try:
             return tally_at(self.log, positions)
         except UnreadableError as error:
             if len(positions) == 1:
                 # It is taken off: less than none is found, too.
                 (version_id,) = positions
-                return {version_id: Tally(unreadable=Counter({str(error.position or 0): -1}))}
+                return {version_id: FrameCounts(unreadable=Counter({str(error.position or 0): -1}))}
         return {
             one: tally
             for version_id in positions

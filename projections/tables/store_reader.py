@@ -21,7 +21,7 @@ from ...engine.log.prefix import LogPrefix
 from ...engine.stores.names import StoreId, key_id
 from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
 from ..pages import read_pages
-from ..projection import Store
+from ..projection import ProjectionStore
 from ..runner import Runner
 from ..statements import DirectQuery
 from .stores import Stores, fold_prefix
@@ -50,7 +50,7 @@ class StoreReader:
     def __init__(self, log: Log, runner: Runner, stores: Stores) -> None:
         self._log = log
         self._runner = runner
-        self._database: Store = runner.store
+        self._database: ProjectionStore = runner.store
         self.tables = stores
         forks.renewed(self._renew)
         column = stores.document.c

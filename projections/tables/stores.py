@@ -20,7 +20,7 @@ from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, sho
 from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
 from ..columns import INT64, BadValueError, Bytes
 from ..pages import Page, cut_pages, readable_event
-from ..projection import FoldedProjection, Store
+from ..projection import FoldedProjection, ProjectionStore
 from ..statements import BulkInsert
 from ..tracking import Track, Tracking
 
@@ -239,7 +239,7 @@ class Stores(FoldedProjection[StoreChanges]):
         return expires_at.is_(None) | (expires_at > now)
 
 
-def fold_prefix(log: LogPrefix, store: Store, stores: Stores) -> None:
+def fold_prefix(log: LogPrefix, store: ProjectionStore, stores: Stores) -> None:
     """Fill the tables, level with the end of a prefix; what is of no store is not read."""
     headers = log.headers(schema=EVENTS_SCHEMA, topics=STORE_TOPICS)
     tracking, head = Tracking(log), log.head()

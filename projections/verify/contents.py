@@ -11,10 +11,10 @@ from blake3 import blake3
 from ...engine.decoding import UNDECODABLE, guarded
 from ...engine.errors import IntegrityError
 from ...engine.events.domain import DatasetCreated, VersionCreated
-from ...engine.keys import DIGEST_SIZE, KEY_SIZE, ROW, Operation, Rows, frame_key, read_rows
+from ...engine.keys import DIGEST_SIZE, KEY_SIZE, KeyRow, Operation, Rows, frame_key, read_rows
 from ...engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, BatchHeader, Block
 from ...engine.log.contract import Log
-from ...engine.log.decoding import collector_paused
+from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import NIL, FrameChange, decode_change
 from ..pages import Page
 from ..states.frames import unreadable
@@ -38,7 +38,7 @@ def key_problems(log: Log, headers: Sequence[BatchHeader]) -> tuple[dict[int, by
             except IntegrityError as error:
                 problems.append(str(error))
     for header in headers:
-        size = header.count * ROW.itemsize if header.schema == FRAMES_SCHEMA else 0
+        size = header.count * KeyRow.itemsize if header.schema == FRAMES_SCHEMA else 0
         if len(found.get(header.first_position, b"")) != size and header.first_position in found:
             what = f"the batch has {len(found.pop(header.first_position))} bytes of keys, not {size}"
             problems.append(problem(log, what, header.first_position))
@@ -90,7 +90,7 @@ def _frame_problems(log: Log, page: Page, header: BatchHeader, keys: bytes | Non
 
 def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[str, int]]:
     """Yield what is wrong with the events of a block, and at which."""
-    with collector_paused():
+    with gc_paused():
         changes = _decode(block, position)
         digests = b"".join([blake3(change.record).digest(DIGEST_SIZE) for change in changes])
     operations = rows["op"]
@@ -103,7 +103,7 @@ def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[s
         for index in np.flatnonzero(deleted).tolist():
             if bytes(changes[index].record) != NIL:
                 yield "a delete has a payload", index
-    stored = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, ROW.itemsize)
+    stored = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, KeyRow.itemsize)
     for index in np.flatnonzero((expected == _NIL_DIGEST).all(axis=1)).tolist():
         yield "an added or updated frame has no payload", index
     for index in np.flatnonzero((stored[:, -DIGEST_SIZE:] != expected).any(axis=1)).tolist():

@@ -13,9 +13,9 @@ from blake3 import blake3
 
 from ...engine.events.domain import VersionCreated, VersionPublished
 from ...engine.log.contract import Log
-from ...engine.log.worker_log import same_log
-from ...engine.parallel import run_ahead
-from ..states.cache import States
+from ...engine.log.worker_log import worker_log
+from ...engine.parallel import ordered_map
+from ..states.cache import StateCache
 from ..states.fingerprint import fingerprint
 from ..states.fold import State
 from ..states.snapshots import Snapshots
@@ -111,7 +111,7 @@ def fold_versions_elsewhere(open_log: OpenLog, position: int, versions: Versions
 
 def check_states(
     log: Log,
-    states: States,
+    states: StateCache,
     snapshots: Snapshots,
     created: list[VersionCreated],
     published: Mapping[str, tuple[int, VersionPublished]],
@@ -151,8 +151,8 @@ def _fold_on(executor: Executor, log: Log, versions: Versions, position: int) ->
         versions.of([event for tree in trees[start:stop] for event in tree])
         for start, stop in pairwise([*starts, len(trees)])
     ]
-    work = partial(fold_versions_elsewhere, same_log(log), position)
-    for folded in run_ahead(executor, work, ((part,) for part in parts)):
+    work = partial(fold_versions_elsewhere, worker_log(log), position)
+    for folded in ordered_map(executor, work, ((part,) for part in parts)):
         yield from folded
 
 
@@ -173,7 +173,7 @@ def _snapshot_problems(kept: State, folded: FoldedVersion) -> list[str]:
     return [f"the snapshot of the state of version {folded.version_id} differs from a fresh fold: rebuild it"]
 
 
-def _held_problems(states: States, folded: FoldedVersion) -> list[str]:
+def _held_problems(states: StateCache, folded: FoldedVersion) -> list[str]:
     held = states.held(folded.version_id) if folded.digest is not None else None
     same_time = held is not None and held.last_position == folded.last_position
     if held is None or not same_time or state_digest(held) == folded.digest:

@@ -17,7 +17,7 @@ from .chain import ChainPart, ChainWalk
 from .contents import content_problems, key_problems
 
 
-class Examined(msgspec.Struct):
+class StretchFindings(msgspec.Struct):
     """What was found in a stretch of the log.
 
     Attributes
@@ -47,7 +47,7 @@ def examine(
     contents: bool,
     gt: int,
     lte: int | None,
-) -> Examined:
+) -> StretchFindings:
     """Check the batches that begin after `gt`, up to `lte` (None: to the end), and fold them while all is well.
 
     Parameters
@@ -61,7 +61,7 @@ def examine(
     """
     with open_log() as log:
         walk = ChainWalk(log, gt)
-        found = Examined(walk.part)
+        found = StretchFindings(walk.part)
         projections: list[FoldedProjection[Any]] = []
         damaged: list[IntegrityError] = []
         headers = (
@@ -81,7 +81,7 @@ def examine(
     return found
 
 
-def _fold(projections: Sequence[FoldedProjection[Any]], page: Page, found: Examined) -> None:
+def _fold(projections: Sequence[FoldedProjection[Any]], page: Page, found: StretchFindings) -> None:
     if found.not_folded is None:
         try:
             found.stretch = fold_page(projections, page, found.stretch)
@@ -104,7 +104,7 @@ def _note(part: ChainPart, damaged: list[IntegrityError]) -> None:
     damaged.clear()
 
 
-def _collect(page: Page, found: Examined) -> None:
+def _collect(page: Page, found: StretchFindings) -> None:
     for _, position, event in page.lifecycle(VersionCreated, VersionPublished):
         if isinstance(event, VersionCreated):
             found.created.append(event)

@@ -14,17 +14,17 @@ import sqlalchemy as sa
 
 from ...engine.events.domain import VersionCreated, VersionPublished
 from ...engine.log.contract import Log
-from ...engine.log.worker_log import require_read, same_log
-from ...engine.parallel import run_ahead
-from ..projection import FoldedProjection, Projection, Store
+from ...engine.log.worker_log import require_read, worker_log
+from ...engine.parallel import ordered_map
+from ..projection import FoldedProjection, Projection, ProjectionStore
 from ..runner import Progress, Runner
-from ..states.cache import States
+from ..states.cache import StateCache
 from ..states.snapshots import Snapshots
 from ..stretches import MOST_STRETCHES
 from ..tables.stats import Stats
 from .chain import BEFORE_ALL, Chain, ChainPart
 from .states import check_states, lineage_problems
-from .stretch import Examined, examine
+from .stretch import StretchFindings, examine
 
 _EVENTS_AT_ONCE = 50_000
 _EVENTS_AT_ONCE_ELSEWHERE = 100_000
@@ -60,10 +60,10 @@ class Findings(msgspec.Struct):
 
 def verify(
     log: Log,
-    states: States,
+    states: StateCache,
     snapshots: Snapshots,
     runner: Runner,
-    scratch: Store,
+    scratch: ProjectionStore,
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Findings:
@@ -71,7 +71,7 @@ def verify(
 
     Parameters
     ----------
-    scratch : Store
+    scratch : ProjectionStore
         An empty database in which projections are folded afresh.
     progress : callable, optional
         Called for each phase in turn with what is done and how much there is: positions, then versions.
@@ -132,7 +132,7 @@ class _Walk:
         self._findings.problems += problems
         return not problems
 
-    def _examined(self, head: int, executor: Executor | None) -> Generator[Examined, None, None]:
+    def _examined(self, head: int, executor: Executor | None) -> Generator[StretchFindings, None, None]:
         folded = self._folded()
         kinds = [type(projection) for projection in folded]
         events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
@@ -142,8 +142,8 @@ class _Walk:
         starts, stops = [BEFORE_ALL, *cuts], [*cuts, None]
         bounds = zip(starts, stops, strict=True)
         if executor is not None:
-            work = partial(examine, same_log(self._log), kinds, self._findings.contents)
-            yield from run_ahead(executor, work, bounds)
+            work = partial(examine, worker_log(self._log), kinds, self._findings.contents)
+            yield from ordered_map(executor, work, bounds)
             return
         work = partial(examine, lambda: nullcontext(self._log), kinds, self._findings.contents)
         for bound in bounds:
@@ -158,7 +158,7 @@ class _Walk:
         projections = self._fresh.projections if self._fresh else ()
         return [projection for projection in projections if isinstance(projection, FoldedProjection)]
 
-    def _take_over(self, examined: Examined, *, sound: bool) -> None:
+    def _take_over(self, examined: StretchFindings, *, sound: bool) -> None:
         self._findings.batches += examined.chain.batches
         self._findings.events += examined.chain.events
         self.created += examined.created
@@ -169,7 +169,7 @@ class _Walk:
 
 def _check_states(
     log: Log,
-    states: States,
+    states: StateCache,
     snapshots: Snapshots,
     walk: _Walk,
     findings: Findings,

@@ -235,15 +235,15 @@ class TestGarbage:
         (digest,) = put(engine, "back")
         for _ in range(before):
             collect(engine)
-        vouch = engine._blobs.vouch
+        confirm = engine._blobs.confirm
         taken = []
 
         def vouch_late(digests, present):
             for _ in range(2):  # condemns it, if it is not, and deletes it
                 taken.extend(collect(engine).collected)
-            return vouch(digests, present)
+            return confirm(digests, present)
 
-        monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
+        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
         assert engine.blobs.put(b"back").is_new
         assert digest in taken
@@ -258,16 +258,16 @@ class TestGarbage:
         for path in paths:
             path.write_bytes(path.name.encode())
         draft.add_frames([frame("old", *put(engine, "known"))])
-        vouch, old = engine._blobs.vouch, iter([["old"]])
+        confirm, old = engine._blobs.confirm, iter([["old"]])
 
         def vouch_late(digests, present):
             for ids in old:
                 draft.delete_frames(ids)
             for _ in range(2):
                 collect(engine)
-            return vouch(digests, present)
+            return confirm(digests, present)
 
-        monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
+        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
         stored = engine.blobs.put_files(paths).stored
         assert draft.add_frames([frame(done.digest, done.digest) for done in stored]) == []
@@ -279,19 +279,19 @@ class TestGarbage:
         for path in paths:
             path.write_bytes(path.name.encode())
         engine.blobs.put_files(paths)
-        vouch, sync = engine._blobs.vouch, engine.blobs.place.sync_moved
+        confirm, sync = engine._blobs.confirm, engine.blobs.place.sync_moved
         synced = []
 
         def vouch_late(digests, present):
             for _ in range(2):
                 collect(engine)
-            return vouch(digests, present)
+            return confirm(digests, present)
 
         def sync_moved(digests, since):
             synced.append(len(digests))
             sync(digests, since)
 
-        monkeypatch.setattr(engine._blobs, "vouch", vouch_late)
+        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs.place, "sync_moved", sync_moved)
         assert len(engine.blobs.put_files(paths).stored) == 40
         assert set(synced) == {40}

@@ -28,7 +28,7 @@ from framelode.adapters.sql.recorder import SqlTrackingRecorder
 from framelode.engine.blobs.uris import blob_uri, digests_named
 from framelode.engine.log import copy as log_copy
 from framelode.engine.log.batch import body_checksum, pack_batch
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 
 NOW = timedelta(0)
 PLACES = ("folder", "postgres")
@@ -572,7 +572,7 @@ class TestBlobs:
         engine, step = (source, "open") if side == "source" else (made, "move")
 
         def refuse(*_):
-            raise PlaceError("no more today", permanent=True)
+            raise BackendError("no more today", permanent=True)
 
         with monkeypatch.context() as patch:
             patch.setattr(type(engine.blobs.place), step, refuse)

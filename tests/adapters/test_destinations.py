@@ -23,7 +23,7 @@ from web_server import WebServer
 
 from framelode.adapters.uploads import local, objects, remote
 from framelode.adapters.uploads import open as opening
-from framelode.adapters.uploads.destination import Parcel, beside
+from framelode.adapters.uploads.destination import UploadItem, beside
 from framelode.adapters.uploads.local import LocalDestination
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.open import open_destination
@@ -31,7 +31,7 @@ from framelode.engine.blobs.content import SourceError
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import UsageError
 from framelode.engine.storage import local as local_files
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 from framelode.engine.storage.objects import ANSWER_SECONDS
 from framelode.engine.storage.urls import fsspec_url
 
@@ -44,7 +44,7 @@ def parcels(tmp_path):
     folder.mkdir()
     for number in range(40):
         (folder / f"{number:02d}").write_bytes(f"content {number}".encode() * 20)
-    return [Parcel(str(path), f"up/{path.name}") for path in sorted(folder.iterdir())]
+    return [UploadItem(str(path), f"up/{path.name}") for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ class TestLocal:
             unlink(path)
 
         monkeypatch.setattr(local.os, "unlink", refuse)
-        with pytest.raises(PlaceError, match=r"03 cannot be deleted: .*permission denied") as caught:
+        with pytest.raises(BackendError, match=r"03 cannot be deleted: .*permission denied") as caught:
             place.destination.delete([parcel.uri for parcel in parcels])
         assert caught.value.permanent
         monkeypatch.undo()
@@ -358,7 +358,7 @@ class TestWeb:
         assert_finished(web, parcels)
 
     def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, parcels):
-        many = [Parcel(parcels[0].path, f"up/{number}") for number in range(500)]
+        many = [UploadItem(parcels[0].path, f"up/{number}") for number in range(500)]
         web.server.refuse = lambda method, path: 503
         web.destination.read(many)
         web.destination.send(many)
@@ -376,7 +376,7 @@ class TestWeb:
     def test_an_object_without_an_end_is_another_one(self, web, parcels, monkeypatch):
         assert_finished(web, parcels[:1])
         monkeypatch.setattr(type(web.destination), "_chunks", lambda *_: itertools.repeat(b"endless"))
-        again = [Parcel(parcels[0].path, parcels[0].name)]
+        again = [UploadItem(parcels[0].path, parcels[0].name)]
         web.destination.read(again)
         web.destination.send(again)
         assert errors(again) == []
@@ -416,7 +416,7 @@ class TestWeb:
         wrong = open_destination(web.url)
         wrong.send(parcels)
         assert all("permission denied" in error and "wr0ng" not in error for error in errors(parcels))
-        with pytest.raises(PlaceError, match="permission denied"):
+        with pytest.raises(BackendError, match="permission denied"):
             wrong.delete([f"{destination.root}/up/00"])
 
     def test_a_server_that_is_not_there(self, tmp_path, parcels):
@@ -427,7 +427,7 @@ class TestWeb:
         destination.send(parcels)
         assert all(parcel.may_try_again for parcel in parcels)
         assert all(server.url in error for error in errors(parcels))
-        with pytest.raises(PlaceError, match="HEAD failed"):
+        with pytest.raises(BackendError, match="HEAD failed"):
             destination.holds(f"{destination.root}/x", 1)
 
 
@@ -441,7 +441,7 @@ class TestS3:
         monkeypatch.setattr(ObjectDestination, "_is_there", lambda self, uri: False)
         for number, data in enumerate((b"a" * size, b"a" * size, b"b" * size)):
             (tmp_path / f"{number}").write_bytes(data)
-        sent = [Parcel(str(tmp_path / f"{number}"), "x.bin") for number in range(3)]
+        sent = [UploadItem(str(tmp_path / f"{number}"), "x.bin") for number in range(3)]
         for parcel in sent:
             bucket.destination.read([parcel])
             bucket.destination.send([parcel])
@@ -457,7 +457,7 @@ class TestS3:
     def test_parts_of_a_file_that_changed_are_dropped(self, bucket, tmp_path, small_parts):
         path = tmp_path / "large"
         path.write_bytes(b"a" * 12_000_000)
-        parcel = Parcel(str(path), "large")
+        parcel = UploadItem(str(path), "large")
         bucket.destination.read([parcel])
         path.write_bytes(b"a" * 11_999_999 + b"b")
         bucket.destination.send([parcel])
@@ -525,7 +525,11 @@ def test_a_large_file_never_enters_memory(open_place, tmp_path, small_parts, kin
     place = open_place(kind)
     small = tmp_path / "small"
     small.write_bytes(b"whatever is loaded once")
-    parcels = [Parcel(str(small), "small"), Parcel(str(path), "large"), Parcel(str(path), "large")]
+    parcels = [
+        UploadItem(str(small), "small"),
+        UploadItem(str(path), "large"),
+        UploadItem(str(path), "large"),
+    ]
     place.destination.read(parcels[:1])
     place.destination.send(parcels[:1])
     tracemalloc.start()

@@ -20,7 +20,7 @@ from patience import PATIENCE, join
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import FramelodeError
-from framelode.engine.parallel import Workers
+from framelode.engine.parallel import ThreadWorkers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -233,7 +233,7 @@ def test_what_was_gathered_before_a_fork_is_recorded_once(engine, version):
 
 
 def test_workers_are_started_again():
-    workers = Workers(2, "test")
+    workers = ThreadWorkers(2, "test")
     assert workers.map(str, [1, 2, 3]) == ["1", "2", "3"]
     assert forked(lambda: workers.map(str, [1, 2, 3]) == ["1", "2", "3"] or os._exit(2))()
     workers.close()

@@ -27,11 +27,11 @@ from patience import PATIENCE
 
 import framelode
 from framelode.adapters.executors import dask as cluster_module
-from framelode.adapters.executors.dask import Cluster, connected
+from framelode.adapters.executors.dask import DaskExecutor, connected
 from framelode.adapters.executors.processes import Processes
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
-from framelode.engine.log.worker_log import require_read, same_log
-from framelode.engine.parallel import run_ahead
+from framelode.engine.log.worker_log import require_read, worker_log
+from framelode.engine.parallel import ordered_map
 from framelode.projections import runner as runner_module
 from framelode.projections.verify import verify as check
 
@@ -94,7 +94,7 @@ def tables(engine):
 
 def pids_of(workers):
     """Return the process ids of workers, which are all there."""
-    if isinstance(workers, Cluster):
+    if isinstance(workers, DaskExecutor):
         return worker_pids(workers)
     workers.submit(worker_parts.double, 1).result()
     return list(workers._pool._processes)
@@ -103,7 +103,7 @@ def pids_of(workers):
 @contextmanager
 def allowed_failures(workers, number):
     """Let a scheduler give a part up that has ended so many workers and one more."""
-    if not isinstance(workers, Cluster):
+    if not isinstance(workers, DaskExecutor):
         yield
         return
 
@@ -132,7 +132,7 @@ class Killer:
 class TestParts:
     def test_results_come_in_order(self, workers):
         numbers = range(100)
-        assert list(run_ahead(workers, worker_parts.double, ((n,) for n in numbers))) == [
+        assert list(ordered_map(workers, worker_parts.double, ((n,) for n in numbers))) == [
             2 * n for n in numbers
         ]
 
@@ -147,28 +147,28 @@ class TestParts:
                 return super().submit(*arguments)
 
         with Many(1) as pool:
-            next(run_ahead(pool, worker_parts.double, ((n,) for n in range(1000))))
+            next(ordered_map(pool, worker_parts.double, ((n,) for n in range(1000))))
         assert 40 < len(handed) < 1000
 
     def test_parts_whose_worker_died_are_done_again(self, workers, tmp_path):
         work = partial(worker_parts.end_once, tmp_path)
-        assert list(run_ahead(workers, work, ((n,) for n in range(30)))) == list(range(30))
+        assert list(ordered_map(workers, work, ((n,) for n in range(30)))) == list(range(30))
         assert len(list(tmp_path.iterdir())) == 1
 
     def test_a_part_that_ends_every_worker_is_given_up(self, workers):
         # Four workers of a cluster otherwise, and starting each takes a while.
         with allowed_failures(workers, 0), pytest.raises(StorageError, match="memory"):
-            list(run_ahead(workers, worker_parts.end, [(1,)]))
-        assert list(run_ahead(workers, worker_parts.double, [(1,)])) == [2]
+            list(ordered_map(workers, worker_parts.end, [(1,)]))
+        assert list(ordered_map(workers, worker_parts.double, [(1,)])) == [2]
 
     def test_a_pool_that_nobody_renews(self):
         pool = ProcessPoolExecutor(1, get_context("forkserver"))
         with pool, pytest.raises(StorageError, match="new executor"):
-            list(run_ahead(pool, worker_parts.end, [(1,)]))
+            list(ordered_map(pool, worker_parts.end, [(1,)]))
 
     def test_errors_of_the_work_come_through(self, workers):
         with pytest.raises(ValueError, match="refused 1"):
-            list(run_ahead(workers, worker_parts.refuse, [(1,)]))
+            list(ordered_map(workers, worker_parts.refuse, [(1,)]))
 
     def test_equal_parts_are_done_each_time(self, dask, tmp_path):
         mark = tmp_path / "mark"
@@ -197,7 +197,7 @@ class TestKilledWorkers:
         before = tables(engine)
         monkeypatch.setattr(cluster_module, "_LOOK_SECONDS", 0.05)
         with Client(scheduler, set_as_default=False) as client:
-            cluster = Cluster(client, patience=0.1)
+            cluster = DaskExecutor(client, patience=0.1)
             scheduler.scale(0)
             client.sync(client._wait_for_workers, 0)
             with pytest.raises(StorageError, match="has had no worker"):
@@ -366,24 +366,24 @@ class TestFindingTheLog:
             engine.rebuild(executor=workers)
 
     def test_one_that_workers_do_not_see(self, engine, workers, tmp_path):
-        shared = same_log(engine.log)
+        shared = worker_log(engine.log)
         shutil.move(engine.location.folder / "log.db", tmp_path / "hidden.db")
         with pytest.raises(
             UsageError, match=r"a worker on .* cannot open the log: .*log.db is not there.*share"
         ):
-            list(run_ahead(workers, partial(worker_parts.position_of, shared), [()]))
+            list(ordered_map(workers, partial(worker_parts.position_of, shared), [()]))
         assert not (engine.location.folder / "log.db").exists()
 
     def test_another_one(self, engine, workers):
-        shared = msgspec.structs.replace(same_log(engine.log), uuid="0" * 32)
+        shared = msgspec.structs.replace(worker_log(engine.log), uuid="0" * 32)
         with pytest.raises(UsageError, match="finds another log in .*log.db"):
-            list(run_ahead(workers, partial(worker_parts.position_of, shared), [()]))
+            list(ordered_map(workers, partial(worker_parts.position_of, shared), [()]))
 
     def test_an_older_copy(self, engine, workers):
         head = engine.log.head().position
-        shared = msgspec.structs.replace(same_log(engine.log), position=head + 1)
+        shared = msgspec.structs.replace(worker_log(engine.log), position=head + 1)
         with pytest.raises(UsageError, match=f"it ends at position {head}, not {head + 1} or later"):
-            list(run_ahead(workers, partial(worker_parts.position_of, shared), [()]))
+            list(ordered_map(workers, partial(worker_parts.position_of, shared), [()]))
 
     def test_a_copy_that_went_its_own_way(self, engine):
         head = engine.log.head()

@@ -22,11 +22,11 @@ from s3_server import BUCKET, s3_filesystem, s3_prefix, s3_url
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, StorageError
 from framelode.adapters.snapshot_shelf import open_shelf
-from framelode.engine.blobs.fsspec import FsspecPlace
+from framelode.engine.blobs.fsspec import FsspecBackend
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.storage import objects
 from framelode.projections.states import snapshots
-from framelode.projections.states.cache import States
+from framelode.projections.states.cache import StateCache
 from framelode.projections.states.snapshot_objects import SnapshotObjects
 from framelode.projections.states.snapshot_table import SnapshotTable
 
@@ -51,7 +51,7 @@ def proxy(waits):
 
 @pytest.fixture
 def store(proxy, waits):
-    place = FsspecPlace(s3_prefix(), filesystem_at(proxy.url), sleep=waits.append)
+    place = FsspecBackend(s3_prefix(), filesystem_at(proxy.url), sleep=waits.append)
     return BlobStore(place, sleep=waits.append)
 
 
@@ -286,7 +286,7 @@ class TestSnapshots:
         return s3_filesystem().find(f"{engine.location.blobs.removeprefix('s3://')}/snapshots")
 
     def assert_folded_alike(self, engine, version_id):
-        fresh = States(engine.log, engine.parent_of).current(version_id).settled()
+        fresh = StateCache(engine.log, engine.parent_of).current(version_id).settled()
         state = engine.states.current(version_id).settled()
         assert np.array_equal(state.mixed, fresh.mixed)
         assert np.array_equal(state.positions, fresh.positions)

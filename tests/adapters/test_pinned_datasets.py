@@ -35,7 +35,7 @@ from framelode.engine.errors import (
     NotFoundError,
     UsageError,
 )
-from framelode.projections.tables.pins import WantedPins
+from framelode.projections.tables.pins import PinQuery
 
 ROWS = [
     [cell.strip() for cell in line.split("|", 2)]
@@ -640,7 +640,7 @@ class TestLog:
             assert len(one.history()) == len(two.history()) == 1
             assert [change.folder for change in one.history(all_projects=True)] == ["one", "two"]
             assert not (tmp_path / "one" / ".framelode" / "log.db").exists()
-            assert len(engine.standing_pins(WantedPins())) == 2
+            assert len(engine.standing_pins(PinQuery())) == 2
             engine.verify()
             engine.close()
 
@@ -672,8 +672,8 @@ class TestLog:
         assert datasets.at(datetime.now(UTC) + timedelta(days=1)) == datasets.at(5) == {}
         assert datasets.at(0) == {}
         past = datasets.engine.at(2)
-        assert [pin.kind for pin in past.pin_changes(WantedPins())] == ["added", "updated"]
-        assert [pin.kind for pin in past.pin_changes(WantedPins(until=1))] == ["added"]
+        assert [pin.kind for pin in past.pin_changes(PinQuery())] == ["added", "updated"]
+        assert [pin.kind for pin in past.pin_changes(PinQuery(until=1))] == ["added"]
 
     def test_long_lists_are_summed_up(self, datasets, files):
         for number in range(1000):
@@ -703,7 +703,7 @@ class TestLog:
         engine.export_log(tmp_path / "log.jsonl")
         with framelode.connect(tmp_path / "copy") as copy:
             copy.import_log(tmp_path / "log.jsonl")
-            assert list(copy.pin_changes(WantedPins())) == told
+            assert list(copy.pin_changes(PinQuery())) == told
             copy.verify()
             copy.close()
 

@@ -36,7 +36,7 @@ from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.postgres import notify as postgres_watch
 from framelode.adapters.sql.postgres.database import PostgresDatabase
 from framelode.adapters.sql.recorder import SqlFactory
-from framelode.adapters.sql.urls import postgres_place, with_password_of, without_password
+from framelode.adapters.sql.urls import postgres_schema, with_password_of, without_password
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.contract import Append, AppendExistsError
 from framelode.engine.log.event_batch import pack_states
@@ -242,7 +242,7 @@ class TestValues:
 
 @pytest.fixture
 def log(postgres_url):
-    database = open_database(postgres_place(postgres_url))
+    database = open_database(postgres_schema(postgres_url))
     with closing(SqlLog(database, lambda: 0, lambda: "the log")) as opened:
         yield opened
 
@@ -472,7 +472,7 @@ class TestWatching:
         recorder = SqlFactory(log, lambda: uuid4().hex).application_recorder()
         with (
             recorder.subscribe(gt=0) as subscription,
-            closing(SqlLog(open_database(postgres_place(postgres_url)), lambda: 0, str)) as other,
+            closing(SqlLog(open_database(postgres_schema(postgres_url)), lambda: 0, str)) as other,
         ):
             for version in range(1, 4):
                 other.append(one_event("a", version))
@@ -496,7 +496,7 @@ class TestUrls:
     @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
     def test_a_password_is_shown_nowhere(self, scheme):
         url = f"{scheme}://me:s%40cret@127.0.0.1:1/d?connect_timeout=1"
-        place = postgres_place(url)
+        place = postgres_schema(url)
         assert place.name == "postgresql+psycopg://me:***@127.0.0.1:1/d?connect_timeout=1"
         assert "cret" not in repr(place) + without_password(place) + repr(location.locate(url))
         with pytest.raises(StorageError) as caught:
@@ -549,14 +549,14 @@ class TestUrls:
         assert "s3cr3t" not in (tmp_path / "folder/framelode.toml").read_text()
 
     def test_the_password_of_the_log_serves_for_projections_on_the_same_server(self):
-        log = postgres_place("postgresql://me:pw@h/d")
+        log = postgres_schema("postgresql://me:pw@h/d")
         for url, found in (
             ("postgresql://me@h/e", "postgresql://me:pw@h/e"),
             ("postgresql://me:other@h/e", "postgresql://me:other@h/e"),
             ("postgresql://you@h/e", "postgresql://you@h/e"),
             ("postgresql://me@i/e", "postgresql://me@i/e"),
         ):
-            assert with_password_of(log, postgres_place(url)).url == found
+            assert with_password_of(log, postgres_schema(url)).url == found
 
 
 class TestRoles:

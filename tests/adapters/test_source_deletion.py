@@ -19,7 +19,7 @@ from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.engine.events.domain import SourcesRestored
 from framelode.engine.sources import deletions as source_commands
 from framelode.engine.sources.deletions import SourceCommands
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 from framelode.engine.writes.writer import FrameWriter
 
 WORKER = Path(source_worker.__file__)
@@ -310,7 +310,7 @@ class TestCutOff:
         world.upload("b", "2.jpg")
 
         def refuse(destination, uris):
-            raise PlaceError("not today")
+            raise BackendError("not today")
 
         with monkeypatch.context() as patched:
             patched.setattr(ObjectDestination, "delete", refuse)

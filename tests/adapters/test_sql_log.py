@@ -497,7 +497,7 @@ class TestDatabase:
         with engine:
             DatasetVersion.create_new_dataset("d")
             DatasetVersion.get_current(dataset_name="d").add_frames([SingleFrame(id="a")])
-        framelode.adapters.current.withdraw(engine)
+        framelode.adapters.current.deactivate(engine)
         del engine
         gc.collect()
         assert not recwarn.list

@@ -21,7 +21,7 @@ from patience import join
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
-from framelode.engine.keys import ROW
+from framelode.engine.keys import KeyRow
 from framelode.engine.log.moments import parse_moment
 from framelode.engine.log.prefix import LogPrefix
 from framelode.engine.times import utc
@@ -578,9 +578,9 @@ def events_of(log):
         (body,) = log.bodies([header.first_position])
         keys = log.rows_at([header.first_position])[header.first_position]
         assert len(body) == header.count
-        assert len(keys) in {0, header.count * ROW.itemsize}
+        assert len(keys) in {0, header.count * KeyRow.itemsize}
         for index, event in enumerate(body.events()):
-            key = keys[index * ROW.itemsize : (index + 1) * ROW.itemsize]
+            key = keys[index * KeyRow.itemsize : (index + 1) * KeyRow.itemsize]
             found.append((header.stream_id, header.first_version + index, key, event))
     return found
 

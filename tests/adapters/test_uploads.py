@@ -34,7 +34,7 @@ from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
 from framelode.engine.frames.source import path_or_uri
 from framelode.engine.log.event_batch import read_events
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 
 KINDS = ("blobs", "folder", "memory", "s3", "http")
 
@@ -366,7 +366,7 @@ class Refusing(opening.LocalDestination):
     def _refused(self, parcel):
         type(self).steps += 1
         if self.refuses(self.steps):
-            parcel.error = PlaceError(f"refused step {self.steps}", permanent=self.permanent)
+            parcel.error = BackendError(f"refused step {self.steps}", permanent=self.permanent)
             return True
         return False
 
@@ -911,7 +911,7 @@ class TestDeleteSources:
 
         def refuse(destination, uri, size):
             if uri == uris["b"]:
-                raise PlaceError("no connection")
+                raise BackendError("no connection")
             return real(destination, uri, size)
 
         monkeypatch.setattr(ObjectDestination, "holds", refuse)
@@ -927,7 +927,7 @@ class TestDeleteSources:
 
         def refuse(destination, doomed):
             if uris["a"] in doomed:
-                raise PlaceError("not today")
+                raise BackendError("not today")
             real(destination, doomed)
 
         monkeypatch.setattr(ObjectDestination, "delete", refuse)

@@ -19,7 +19,7 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import IntegrityError, UsageError
 from framelode.engine.events.domain import VersionCreated
-from framelode.engine.keys import ROW
+from framelode.engine.keys import KeyRow
 from framelode.projections.states import snapshots
 from framelode.projections.states.tree import fold_tree
 from framelode.projections.verify import verify as check
@@ -82,7 +82,7 @@ def with_payload(batches, bodies, payload):
     _, *others = msgspec.msgpack.decode(body[1])
     body[1] = msgspec.msgpack.encode([msgspec.Raw(payload), *others])
     keys = bytearray(batch["keys"])
-    keys[2 * ROW.itemsize - 16 : 2 * ROW.itemsize] = blake3(payload).digest(16)
+    keys[2 * KeyRow.itemsize - 16 : 2 * KeyRow.itemsize] = blake3(payload).digest(16)
     batch["keys"] = bytes(keys)
     return batch["first_position"] + 1
 
@@ -137,14 +137,14 @@ class Forgery:
     def digest_of_another(batches, appends, bodies):
         batch = frames_batch(batches)
         keys = bytearray(batch["keys"])
-        keys[ROW.itemsize - 1] ^= 1
+        keys[KeyRow.itemsize - 1] ^= 1
         batch["keys"] = bytes(keys)
         return batch["first_position"]
 
     def unknown_operation(batches, appends, bodies):
         batch = frames_batch(batches)
         keys = bytearray(batch["keys"])
-        keys[2 * ROW.itemsize + 16] = 9
+        keys[2 * KeyRow.itemsize + 16] = 9
         batch["keys"] = bytes(keys)
         return batch["first_position"] + 2
 
@@ -179,12 +179,12 @@ class Forgery:
 
     def keys_of_one_less(batches, appends, bodies):
         batch = frames_batch(batches)
-        batch["keys"] = batch["keys"][: -ROW.itemsize]
+        batch["keys"] = batch["keys"][: -KeyRow.itemsize]
         return batch["first_position"]
 
     def lifecycle_with_keys(batches, appends, bodies):
         batch = lifecycle(batches, "VersionPublished")
-        batch["keys"] = bytes(ROW.itemsize)
+        batch["keys"] = bytes(KeyRow.itemsize)
         return batch["first_position"]
 
     def unknown_schema(batches, appends, bodies):

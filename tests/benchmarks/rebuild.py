@@ -25,7 +25,7 @@ from framelode.adapters.connection import Engine
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
-from framelode.projections.states.cache import States
+from framelode.projections.states.cache import StateCache
 
 AIMS = {"state": 3e6, "all projections": 3e5, "rebuild": 3e5, "verify the chain": 2e6}
 BATCH = 1000
@@ -69,7 +69,7 @@ def state(engine: Engine) -> None:
     """Fold the state of the version from the log."""
     with engine.read_catalog() as connection:
         (row,) = engine.catalog.versions(connection)
-    fresh = States(engine.log, {row.version_id: None}.__getitem__)
+    fresh = StateCache(engine.log, {row.version_id: None}.__getitem__)
     assert fresh.at(row.version_id, engine.log.head().position).total > 0
 
 

@@ -19,7 +19,7 @@ from rebuild import make_log
 
 import framelode
 from framelode.adapters.connection import Engine
-from framelode.projections.states.cache import States
+from framelode.projections.states.cache import StateCache
 from framelode.projections.states.fingerprint import fingerprint
 from framelode.projections.states.fold import State
 from framelode.projections.states.snapshots import Snapshots
@@ -39,7 +39,7 @@ def least(rounds: int, work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def fresh_state(engine: Engine, version_id: str) -> State:
-    state = States(engine.log, {version_id: None}.__getitem__).at(version_id, engine.log.head().position)
+    state = StateCache(engine.log, {version_id: None}.__getitem__).at(version_id, engine.log.head().position)
     state.settled()
     return state
 

@@ -13,11 +13,11 @@ from destination_places import KINDS, Place
 from patience import PATIENCE, join
 
 from framelode.adapters.uploads import remote
-from framelode.adapters.uploads.destination import Parcel
+from framelode.adapters.uploads.destination import UploadItem
 from framelode.engine.blobs import content as blob_sources
 from framelode.engine.blobs.content import SourceError
 from framelode.engine.errors import UsageError
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 
 BIG = bytes(range(251)) * 12_000
 """More than is read at once."""
@@ -58,7 +58,7 @@ def file(tmp_path):
     def make(data, name="dataset/version/1.jpg", **arguments):
         path = folder / str(next(numbers))
         path.write_bytes(data)
-        return Parcel(str(path), name, **arguments)
+        return UploadItem(str(path), name, **arguments)
 
     return make
 
@@ -153,7 +153,7 @@ def test_odd_names(place, file, name):
 def test_a_name_that_is_not_safe_is_refused(place, file, name):
     parcel, good = file(b"x", name), file(b"y", "good")
     upload(place.destination, parcel, good)
-    assert isinstance(parcel.error, PlaceError)
+    assert isinstance(parcel.error, BackendError)
     assert not parcel.may_try_again
     assert repr(name) in str(parcel.error)
     assert place.everything() == {"good": b"y"}
@@ -162,7 +162,7 @@ def test_a_name_that_is_not_safe_is_refused(place, file, name):
 def test_a_name_that_is_too_long(place, file):
     parcel, good = file(b"x", "n" * 5000), file(b"y", "good")
     upload(place.destination, parcel, good)
-    assert isinstance(parcel.error, PlaceError)
+    assert isinstance(parcel.error, BackendError)
     assert not parcel.may_try_again
     assert "longer than" in str(parcel.error)
     assert place.everything() == {"good": b"y"}
@@ -246,7 +246,7 @@ class TestSources:
 
 
 def test_a_source_that_is_not_there(place, file, tmp_path):
-    bad = [Parcel(str(tmp_path / "none"), "none"), Parcel(str(tmp_path), "folder")]
+    bad = [UploadItem(str(tmp_path / "none"), "none"), UploadItem(str(tmp_path), "folder")]
     place.destination.read(bad)
     assert all(isinstance(parcel.error, SourceError) for parcel in bad)
     assert place.leftovers() == []

@@ -21,7 +21,7 @@ import framelode
 from framelode import DatasetVersion
 from framelode.adapters.sql.projections import open_projections
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
-from framelode.adapters.sql.urls import postgres_place
+from framelode.adapters.sql.urls import postgres_schema
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
 from framelode.projections.projection import FoldedProjection
@@ -74,7 +74,7 @@ def stores(request):
     if request.param == "memory":
         return scratch
     schemas = (
-        postgres_place(f"{request.getfixturevalue('postgres_url')}&schema=p{number}")
+        postgres_schema(f"{request.getfixturevalue('postgres_url')}&schema=p{number}")
         for number in itertools.count()
     )
 

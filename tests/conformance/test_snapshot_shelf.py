@@ -14,12 +14,12 @@ from s3_server import s3_filesystem, s3_prefix
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.engine.storage.objects import Objects
+from framelode.engine.storage.objects import ObjectPrefix
 from framelode.projections.states import snapshot_objects, snapshots
-from framelode.projections.states.cache import States
+from framelode.projections.states.cache import StateCache
 from framelode.projections.states.snapshot_objects import SnapshotObjects
 from framelode.projections.states.snapshot_table import SnapshotTable
-from framelode.projections.states.snapshots import Kept, Snapshot, Snapshots
+from framelode.projections.states.snapshots import Snapshot, SnapshotKey, Snapshots
 
 KINDS = ("table", "memory", "s3")
 
@@ -46,9 +46,9 @@ def shelf_of(request, engine):
         log = (other or engine).log
         if request.param == "table":
             return SnapshotTable(engine._store, log)
-        return SnapshotObjects(lambda: Objects(url, filesystem), log)
+        return SnapshotObjects(lambda: ObjectPrefix(url, filesystem), log)
 
-    open_shelf.damage = lambda name: _damage(request.param, engine, Objects(url, filesystem), name)
+    open_shelf.damage = lambda name: _damage(request.param, engine, ObjectPrefix(url, filesystem), name)
     return open_shelf
 
 
@@ -65,7 +65,7 @@ def _damage(kind, engine, objects, name):
 
 
 def snapshot(engine, version_id, position, filling=b"mixed"):
-    name = Kept(version_id, position, position.to_bytes(32, "big"), 10)
+    name = SnapshotKey(version_id, position, position.to_bytes(32, "big"), 10)
     return Snapshot(name, engine.log.uuid, 3, 9, filling, b"positions" * 1000, b"batches")
 
 
@@ -148,7 +148,7 @@ def version(engine):
 
 
 def states_of(engine, shelf):
-    return States(engine.log, engine.parent_of, Snapshots(shelf, engine.log))
+    return StateCache(engine.log, engine.parent_of, Snapshots(shelf, engine.log))
 
 
 def assert_same(one, other):
@@ -202,7 +202,7 @@ class TestStates:
     def test_removing_beside_readers(self, engine, shelf_of, version, monkeypatch):
         monkeypatch.setattr(snapshot_objects, "MINIMUM_EVENTS", 1)
         failures, loaded, stop = [], [], threading.Event()
-        truth = States(engine.log, engine.parent_of)
+        truth = StateCache(engine.log, engine.parent_of)
 
         def read():
             try:

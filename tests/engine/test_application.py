@@ -19,7 +19,7 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
-from framelode.engine.datasets.repository import Aggregates
+from framelode.engine.datasets.repository import AggregateRepository
 from framelode.engine.events import domain as events
 from framelode.engine.events.base import Event
 from framelode.engine.events.registry import decode_event, encode_event
@@ -103,7 +103,7 @@ class TestCommands:
             return bodies(first_positions)
 
         monkeypatch.setattr(engine.log, "bodies", watched)
-        aggregates = Aggregates(engine.log)
+        aggregates = AggregateRepository(engine.log)
         version = aggregates.version(version_id)
         topics = {header.first_position: header.topics for header in engine.log.headers()}
         assert [topics[position] for position in opened] == [("VersionCreated",), ("VersionRenamed",)]

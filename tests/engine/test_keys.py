@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framelode.engine.keys import (
-    ROW,
+    KeyRow,
     Operation,
     frame_key,
     frame_keys,
@@ -130,7 +130,7 @@ class TestRows:
         made = make_rows(keys, operations, b"".join(digest for *_, digest in events))
         data = made.tobytes()
         assert data == b"".join(key + bytes([op]) + digest for key, op, digest in events)
-        assert ROW.itemsize == 33
+        assert KeyRow.itemsize == 33
         read = read_rows(data)
         assert read["op"].tolist() == operations.tolist()
         assert key_bytes(read) == keys

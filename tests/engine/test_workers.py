@@ -6,12 +6,12 @@ import time
 import pytest
 from patience import PATIENCE
 
-from framelode.engine.parallel import Workers
+from framelode.engine.parallel import ThreadWorkers
 
 
 @pytest.mark.parametrize("error", [OSError("broken"), KeyboardInterrupt()])
 def test_nothing_is_begun_or_still_going_on_after_an_error(error):
-    workers = Workers(4, "test")
+    workers = ThreadWorkers(4, "test")
     begun, over, failed = [], [], threading.Event()
 
     def work(number):

@@ -27,7 +27,7 @@ from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
 from framelode.engine.log import batch
 from framelode.projections.states import fingerprint
-from framelode.projections.tables.pins import WantedPins
+from framelode.projections.tables.pins import PinQuery
 
 HERE = Path(__file__).parent
 FORMAT = (HERE.parents[1] / "docs" / "format.md").read_text("utf-8")
@@ -83,7 +83,7 @@ def uploads_of(engine):
 
 
 def pins_of(engine):
-    standing = engine.standing_pins(WantedPins())
+    standing = engine.standing_pins(PinQuery())
     return {f"{pin.project}/{pin.manifest}/{pin.name}": pin.after for pin in standing}
 
 

@@ -15,12 +15,12 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.engine.keys import Operation
 from framelode.projections import runner as runner_module
-from framelode.projections.history.table import History, Wanted
+from framelode.projections.history.table import History, HistoryQuery
 from framelode.projections.runner import Runner
 
 
 def rows(engine, **filters):
-    return list(engine.history_page(Wanted(**filters), None, 1000))
+    return list(engine.history_page(HistoryQuery(**filters), None, 1000))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_row_for_each_batch(engine, draft):
 def test_pages_follow_each_other(engine, draft):
     whole = rows(engine)
     for newest_first in (False, True):
-        wanted = Wanted(newest_first=newest_first)
+        wanted = HistoryQuery(newest_first=newest_first)
         read, last = [], None
         while page := engine.history_page(wanted, last, 2):
             read += page
@@ -72,7 +72,7 @@ def test_pages_follow_each_other(engine, draft):
 def test_rows_are_found_by_index(engine, draft, name):
     filters = {"since_time": 1, "until_time": 2} if name == "recorded_at" else {name: "x"}
     history = engine._history
-    query = sa.select(history.batch).where(*history._conditions(Wanted(**filters)))
+    query = sa.select(history.batch).where(*history._conditions(HistoryQuery(**filters)))
     engine.catch_up()
     with engine._store.read() as connection:
         compiled = query.compile(connection, compile_kwargs={"render_postcompile": True})
@@ -99,7 +99,7 @@ def test_counts_are_those_of_the_key_rows(history, batch_size, page):
             folded = History(engine.log)
             Runner(engine.log, store, [folded]).catch_up_all()
             with store.read() as connection:
-                found = folded.page(connection, Wanted(), None, 1000)
+                found = folded.page(connection, HistoryQuery(), None, 1000)
         assert list(found) == rows(engine)
         for row in found:
             if row.is_frames:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from patience import join
 
 from framelode.engine.errors import IntegrityError
-from framelode.engine.keys import ROW, Operation, key_columns, mix
+from framelode.engine.keys import KeyRow, Operation, key_columns, mix
 from framelode.projections.states.cache import KeyRows
 from framelode.projections.states.fingerprint import bucket_bits, fingerprint
 from framelode.projections.states.fold import (
@@ -54,7 +54,7 @@ class Batches:
         for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
             position += gaps[number % len(gaps)] if gaps else 0
             piece = events[start:stop]
-            rows = np.frombuffer(b"".join(key + bytes([op]) + digest for key, op, digest in piece), ROW)
+            rows = np.frombuffer(b"".join(key + bytes([op]) + digest for key, op, digest in piece), KeyRow)
             self.held[position] = rows.tobytes()
             self.pieces.append((rows, position, len(piece)))
             self.events += [(position + i, key, op, digest) for i, (key, op, digest) in enumerate(piece)]
@@ -78,7 +78,7 @@ class Batches:
     def fold(self, pieces=None):
         pieces = self.pieces if pieces is None else pieces
         index = self.index(pieces)
-        rows = np.concatenate([np.empty(0, ROW), *(rows for rows, *_ in pieces)])
+        rows = np.concatenate([np.empty(0, KeyRow), *(rows for rows, *_ in pieces)])
         return fold_rows(rows, event_positions(index.first_positions, index.counts))
 
     def state(self):

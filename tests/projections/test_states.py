@@ -17,9 +17,9 @@ import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.engine.errors import NotFoundError, StorageError, UsageError
-from framelode.engine.keys import KEY_SIZE, ROW, frame_key
+from framelode.engine.keys import KEY_SIZE, KeyRow, frame_key
 from framelode.projections.states import snapshots
-from framelode.projections.states.cache import States
+from framelode.projections.states.cache import StateCache
 from framelode.projections.states.fingerprint import fingerprint
 from framelode.projections.states.fold import TOMBSTONE, live_positions, reference_fold
 from framelode.projections.states.snapshot_table import SnapshotTable
@@ -36,7 +36,7 @@ def events_of(engine, version_id):
         (page.first_position + index, row[:KEY_SIZE], row[KEY_SIZE])
         for page in engine.log.stream_rows(version_id)
         for index in range(page.count)
-        for row in [page.keys[index * ROW.itemsize : (index + 1) * ROW.itemsize]]
+        for row in [page.keys[index * KeyRow.itemsize : (index + 1) * KeyRow.itemsize]]
     ]
 
 
@@ -68,7 +68,7 @@ class TestStates:
         with framelode.connect("sqlite://") as engine:
             versions = histories.play(engine, history, batch_size)
             head = engine.log.head().position
-            cold = States(engine.log, parent_of(engine))
+            cold = StateCache(engine.log, parent_of(engine))
             for version_id in versions:
                 expected = reference(engine, version_id, head)
                 current = engine.states.current(version_id)
@@ -92,7 +92,7 @@ class TestStates:
             kept = Snapshots(SnapshotTable(engine._store, engine.log), engine.log)
             assert not saved or any(kept.load(v, engine.states.rows) for v in versions)
             head = engine.log.head().position
-            warm = States(engine.log, parent_of(engine), kept)
+            warm = StateCache(engine.log, parent_of(engine), kept)
             for version_id in data.draw(st.permutations(versions)):
                 state = warm.current(version_id)
                 assert content(state) == reference(engine, version_id, head)
@@ -106,7 +106,7 @@ class TestStates:
             version.add_frames([SingleFrame(id=str(number))])
             version = version.create_snapshot()
         parents = {row.version_id: row.get_parent() for row in DatasetVersion.get_versions(dataset_name="d")}
-        fresh, limit = States(engine.log, parents.__getitem__), sys.getrecursionlimit()
+        fresh, limit = StateCache(engine.log, parents.__getitem__), sys.getrecursionlimit()
         try:
             sys.setrecursionlimit(len(inspect.stack()) + 100)
             current = fresh.current(version.version_id)
@@ -206,9 +206,9 @@ class TestSnapshots:
         (row,) = self.rows(engine)
         assert (row["version_id"], row["total"]) == (child.version_id, len(histories.IDS) - 2 + 50)
         assert kept.load(version.version_id, engine.states.rows) is None
-        assert content(States(engine.log, parent_of(engine), kept).current(child.version_id)) == reference(
-            engine, child.version_id, engine.log.head().position
-        )
+        assert content(
+            StateCache(engine.log, parent_of(engine), kept).current(child.version_id)
+        ) == reference(engine, child.version_id, engine.log.head().position)
 
     def test_few_events_are_not_worth_one(self, engine, version):
         before = self.rows(engine)
@@ -229,7 +229,7 @@ class TestSnapshots:
         with engine._store.write() as connection:
             connection.execute(sa.text(f"UPDATE state_snapshot_v1 SET {column} = :value"), {"value": changed})
         assert kept.load(version.version_id, engine.states.rows) is None
-        state = States(engine.log, parent_of(engine), kept).current(version.version_id)
+        state = StateCache(engine.log, parent_of(engine), kept).current(version.version_id)
         assert content(state) == reference(engine, version.version_id, engine.log.head().position)
 
     def test_of_another_log_are_ignored(self, engine, version):

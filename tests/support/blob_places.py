@@ -8,10 +8,10 @@ import uuid
 from fsspec.implementations.memory import MemoryFileSystem
 from s3_server import s3_filesystem, s3_prefix
 
-from framelode.engine.blobs.fsspec import FsspecPlace
-from framelode.engine.blobs.local import LocalFolder
+from framelode.engine.blobs.fsspec import FsspecBackend
+from framelode.engine.blobs.local import LocalBackend
 from framelode.engine.blobs.store import BlobStore
-from framelode.engine.storage.base import PlaceError
+from framelode.engine.storage.base import BackendError
 
 
 class StreamedMemory(MemoryFileSystem):
@@ -24,17 +24,17 @@ class StreamedMemory(MemoryFileSystem):
 def make_place(kind, folder):
     """Return a place of a kind that the conformance suite knows."""
     if kind == "folder":
-        return LocalFolder(folder / "blobs")
+        return LocalBackend(folder / "blobs")
     if kind == "s3":
-        return FsspecPlace(s3_prefix(), s3_filesystem(keeps_listings=True))
+        return FsspecBackend(s3_prefix(), s3_filesystem(keeps_listings=True))
     filesystem = StreamedMemory() if kind == "streamed" else None
-    return FsspecPlace(f"memory://test-{uuid.uuid4().hex}", filesystem)
+    return FsspecBackend(f"memory://test-{uuid.uuid4().hex}", filesystem)
 
 
 KINDS = ("folder", "memory", "streamed", "s3")
 
 
-class Refusing(LocalFolder):
+class Refusing(LocalBackend):
     """A folder that refuses every n-th step that writes, or all from some step on.
 
     Parameters
@@ -55,7 +55,7 @@ class Refusing(LocalFolder):
         if (self._every and step % self._every == 0) or (
             self._dies_after is not None and step > self._dies_after
         ):
-            raise PlaceError(f"blob store {self.name}: refused step {step}", permanent=self._permanent)
+            raise BackendError(f"blob store {self.name}: refused step {step}", permanent=self._permanent)
 
     def create(self):
         self._step()

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from framelode.engine.blobs import ingest as blob_intake
-from framelode.engine.blobs.local import LocalFolder
+from framelode.engine.blobs.local import LocalBackend
 from framelode.engine.blobs.store import BlobStore
 
 
-class Deadly(LocalFolder):
+class Deadly(LocalBackend):
     """A folder that kills the process instead of the n-th step of a kind."""
 
     def __init__(self, folder, step):

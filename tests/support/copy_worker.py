@@ -8,7 +8,7 @@ from contextlib import closing
 
 import framelode
 from framelode.adapters.sql.database import Database
-from framelode.engine.blobs.local import LocalFolder
+from framelode.engine.blobs.local import LocalBackend
 from framelode.engine.log import copy as log_copy
 from framelode.projections.statements import DirectInsert
 
@@ -20,7 +20,7 @@ class Steps:
         self.done = 0
         self._kill_at = kill_at
         self._count_around(Database, "_commit")
-        self._count_around(LocalFolder, "move")
+        self._count_around(LocalBackend, "move")
         insert = DirectInsert.execute_many
 
         def execute_many(statement, connection, values):

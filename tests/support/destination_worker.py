@@ -8,13 +8,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from framelode.adapters.uploads import objects, remote
-from framelode.adapters.uploads.destination import Parcel
+from framelode.adapters.uploads.destination import UploadItem
 from framelode.adapters.uploads.open import open_destination
 
 if __name__ == "__main__":
     objects.PART_BYTES = remote.WHOLE_BYTES = 5 << 20
     destination = open_destination(sys.argv[1])
-    parcels = [Parcel(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())]
+    parcels = [
+        UploadItem(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())
+    ]
     for at in range(0, len(parcels), 100):
         together = parcels[at : at + 100]
         destination.read(together)

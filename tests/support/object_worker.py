@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from framelode.engine.blobs.fsspec import FsspecPlace
+from framelode.engine.blobs.fsspec import FsspecBackend
 from framelode.engine.blobs.store import BlobStore
 
 ACCOUNT = {"key": "test", "secret": "test"}
@@ -36,7 +36,7 @@ def put(server, url, folder, start, results):
 
 
 if __name__ == "__main__":
-    sink = FsspecPlace(sys.argv[2], filesystem_at(sys.argv[1])).create()
+    sink = FsspecBackend(sys.argv[2], filesystem_at(sys.argv[1])).create()
     for _ in range(20):
         sink.write(bytes(1 << 20))
     print("half", flush=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ....engine.errors import ConflictError, IntegrityError, StorageError, UsageError
 from ....engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest
-from ....engine.log.contract import Append, AppendExistsError, Clock, Head, Log, Restored, Watch
+from ....engine.log.contract import Append, AppendExistsError, AppendWatch, Clock, Head, Log, Restored
 from ....engine.times import LATEST, system_clock
 from ..database import Database
 from . import tables as t
@@ -212,7 +212,7 @@ class SqlLog(SqlStoredBatches):
         """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
         return self.database.reads_while_writing
 
-    def watch(self) -> AbstractContextManager[Watch]:
+    def watch(self) -> AbstractContextManager[AppendWatch]:
         """Return what waits for appends of any process."""
         return self.database.watch()
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from blake3 import blake3
 
 from ....engine.errors import IntegrityError, NotFoundError
-from ....engine.keys import ROW
+from ....engine.keys import KeyRow
 from ....engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
 from ....engine.log.contract import Log, StreamRows
 from ....projections.statements import DirectQuery
@@ -272,7 +272,7 @@ class SqlLogReads(Log):
             raise self.damaged("the header of a batch is damaged", row.first_position)
         if (
             not isinstance(row.keys, bytes)
-            or len(row.keys) != row.count * ROW.itemsize * (row.schema == FRAMES_SCHEMA)
+            or len(row.keys) != row.count * KeyRow.itemsize * (row.schema == FRAMES_SCHEMA)
             or blake3(row.keys).digest() != row.keys_digest
         ):
             raise self.damaged("the keys of a batch do not match their digest", row.first_position)

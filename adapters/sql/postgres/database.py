@@ -20,10 +20,10 @@ from sqlalchemy.pool import NullPool
 
 from ....engine import forks
 from ....engine.errors import FramelodeError, StorageError, UsageError
-from ....engine.log.contract import Watch
+from ....engine.log.contract import AppendWatch
 from ....engine.secrets import redact
 from ..database import Database, RetryableError
-from ..urls import PostgresPlace
+from ..urls import PostgresSchema
 from .checks import index_problems
 from .guards import PostgresGuards
 from .notify import PostgresWatch
@@ -88,7 +88,7 @@ class PostgresDatabase(Database):
 
     Parameters
     ----------
-    place : PostgresPlace
+    place : PostgresSchema
         The database and the schema.
     durable : bool
         Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
@@ -101,7 +101,7 @@ class PostgresDatabase(Database):
         The server cannot be reached.
     """
 
-    def __init__(self, place: PostgresPlace, *, durable: bool = True) -> None:
+    def __init__(self, place: PostgresSchema, *, durable: bool = True) -> None:
         self.place = place
         self.schema = place.schema
         self.guards = PostgresGuards(place.schema)
@@ -237,7 +237,7 @@ class PostgresDatabase(Database):
         self._announces = True
 
     @contextmanager
-    def watch(self) -> Generator[Watch, None, None]:
+    def watch(self) -> Generator[AppendWatch, None, None]:
         """Give what waits until something may have been announced, on a connection of its own."""
         with closing(PostgresWatch(self._connect_raw, self.schema, lambda: self.is_closed)) as watch:
             yield watch
@@ -318,7 +318,7 @@ def _is_passing(error: BaseException) -> bool:
     return state.startswith(_PASSING)
 
 
-def _parameters(place: PostgresPlace) -> dict[str, Any]:
+def _parameters(place: PostgresSchema) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(place.url)
     except psycopg.ProgrammingError as error:

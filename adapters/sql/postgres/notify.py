@@ -11,7 +11,7 @@ import psycopg
 
 from ....engine import forks
 from ....engine.errors import StorageError
-from ....engine.log.contract import Watch
+from ....engine.log.contract import AppendWatch
 
 _SLICE_SECONDS = 0.1
 """How soon an end is noticed; the server is not asked for that."""
@@ -23,7 +23,7 @@ _PAUSE_SECONDS = 0.5
 """How long to wait before connecting again."""
 
 
-class PostgresWatch(Watch):
+class PostgresWatch(AppendWatch):
     """Listens on a connection of its own, which is opened at the first wait and again when it was lost.
 
     Parameters
