@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .adapters.connection import Engine, connect, current_engine
+    from .adapters.connect import connect, current_engine
     from .adapters.display.pictures import draw
+    from .adapters.engine import Engine
     from .adapters.execution_store.store import ExecutionStore
     from .adapters.files.cache import LocalCache
     from .adapters.hyperdatasets.blame import Blame
@@ -103,7 +104,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adapters.connection": ("Engine", "connect", "current_engine"),
+    "adapters.connect": ("connect", "current_engine"),
+    "adapters.engine": ("Engine",),
     "adapters.execution_store.store": ("ExecutionStore",),
     "adapters.hyperdatasets.blame": ("Blame",),
     "adapters.hyperdatasets.bulk": ("BulkContext",),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import framelode
-from framelode.adapters import current
+from framelode.adapters.session import current
 from framelode.adapters.sql.urls import postgres_schema
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,11 +44,8 @@ def _no_engine_from_outside(monkeypatch):
 @pytest.fixture(autouse=True)
 def _no_engine_left_behind():
     yield
-    while current._process_engine is not None:
-        left = current._process_engine
+    while (left := current.connected_session()) is not None:
         left.close()
-        if current._process_engine is left:
-            current._process_engine = None
 
 
 @pytest.fixture

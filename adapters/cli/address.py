@@ -15,7 +15,7 @@ import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..connection import Engine
+from ..engine import Engine
 from ..hyperdatasets.selectors import find_dataset, find_version
 
 _BY_ID = "id:"
@@ -90,10 +90,10 @@ class Address(msgspec.Struct, frozen=True):
 def dataset_at(engine: Engine, address: Address) -> DatasetRow:
     """Return the dataset that an address names."""
     try:
-        return find_dataset(engine, dataset_name=address.dataset, dataset_project=address.project)
+        return find_dataset(engine.session, dataset_name=address.dataset, dataset_project=address.project)
     except NotFoundError as error:
-        with engine.read_catalog() as connection:
-            there = [row.name for row in engine.catalog.datasets(connection)]
+        with engine.session.read_catalog() as connection:
+            there = [row.name for row in engine.session.catalog.datasets(connection)]
         raise NotFoundError(f"{error}{_meant(address.dataset, there)}") from None
 
 
@@ -111,10 +111,12 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
         return _version_with_id(engine, address.version_id)
     dataset = dataset_at(engine, address).dataset_id
     try:
-        return find_version(engine, dataset_id=dataset, version_name=address.version, raise_on_multiple=True)
+        return find_version(
+            engine.session, dataset_id=dataset, version_name=address.version, raise_on_multiple=True
+        )
     except NotFoundError as error:
-        with engine.read_catalog() as connection:
-            there = [row.name for row in engine.catalog.versions(connection, dataset_id=dataset)]
+        with engine.session.read_catalog() as connection:
+            there = [row.name for row in engine.session.catalog.versions(connection, dataset_id=dataset)]
         raise NotFoundError(f"{error}{_meant(address.version, there)}") from None
 
 
@@ -126,9 +128,11 @@ def _meant(name: str | None, there: list[str]) -> str:
 
 def _version_with_id(engine: Engine, digits: str) -> VersionRow:
     if len(digits) == _ID_DIGITS:
-        return find_version(engine, version_id=digits)
-    with engine.read_catalog() as connection:
-        found = [row for row in engine.catalog.versions(connection) if row.version_id.startswith(digits)]
+        return find_version(engine.session, version_id=digits)
+    with engine.session.read_catalog() as connection:
+        found = [
+            row for row in engine.session.catalog.versions(connection) if row.version_id.startswith(digits)
+        ]
     if not found:
         raise NotFoundError(f"there is no version with an id that begins with {digits}")
     if len(found) > 1:

@@ -11,7 +11,7 @@ import msgspec
 
 from ...engine.times import iso_time
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..connection import Engine
+from ..engine import Engine
 from ..hyperdatasets.selectors import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics
 from .address import Address
@@ -70,10 +70,10 @@ class DetailsView(msgspec.Struct, frozen=True):
 
 def list_datasets(engine: Engine) -> list[DatasetView]:
     """Return all datasets, oldest created first."""
-    with engine.read_catalog() as connection:
-        datasets = engine.catalog.datasets(connection)
-        versions = engine.catalog.versions(connection)
-    totals, of_dataset = engine.version_totals(), by_dataset(versions)
+    with engine.session.read_catalog() as connection:
+        datasets = engine.session.catalog.datasets(connection)
+        versions = engine.session.catalog.versions(connection)
+    totals, of_dataset = engine.session.version_totals(), by_dataset(versions)
     return [_dataset_view(totals, row, of_dataset[row.dataset_id]) for row in datasets]
 
 
@@ -87,23 +87,25 @@ def by_dataset(versions: Iterable[VersionRow]) -> defaultdict[str, list[VersionR
 
 def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
     """Return the versions of a dataset, latest updated first."""
-    with engine.read_catalog() as connection:
-        versions = engine.catalog.versions(connection, dataset_id=dataset.dataset_id)
+    with engine.session.read_catalog() as connection:
+        versions = engine.session.catalog.versions(connection, dataset_id=dataset.dataset_id)
     versions.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
-    totals = engine.version_totals()
+    totals = engine.session.version_totals()
     return [version_view(totals, row, dataset) for row in versions]
 
 
 def view_version(engine: Engine, version_id: str) -> VersionView:
     """Return one version as it is now."""
-    with engine.read_catalog() as connection:
-        (row,) = engine.catalog.versions(connection, version_id=version_id, removed=True)
-    return version_view(engine.version_totals(), row, find_dataset(engine, dataset_id=row.dataset_id))
+    with engine.session.read_catalog() as connection:
+        (row,) = engine.session.catalog.versions(connection, version_id=version_id, removed=True)
+    return version_view(
+        engine.session.version_totals(), row, find_dataset(engine.session, dataset_id=row.dataset_id)
+    )
 
 
 def view_stats(engine: Engine, row: VersionRow) -> StatsView:
     """Return a version with its statistics."""
-    stats = Statistics.from_counts(engine.version_counts(row.version_id))
+    stats = Statistics.from_counts(engine.session.version_counts(row.version_id))
     return StatsView(view_version(engine, row.version_id), stats.to_dict())
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from ...engine.errors import IntegrityError, PublishedError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
-from ..connection import Engine, connect
+from ..connect import connect
+from ..engine import Engine
 from ..hyperdatasets.selectors import find_version
 from ..hyperdatasets.version import DatasetVersion
 from .dataset_views import print_stats, view_stats
@@ -83,7 +84,7 @@ class _Demo:
     def _second_version(self, engine: Engine, before: Model) -> tuple[str, Model]:
         first = DatasetVersion.get_current(dataset_name=DATASET)
         child = first.create_snapshot(publish_name="v1", child_name="v2")
-        fingerprint = find_version(engine, version_id=first.version_id).fingerprint
+        fingerprint = find_version(engine.session, version_id=first.version_id).fingerprint
         say(
             f"4. Published it as 'v1', frozen with the fingerprint {str(fingerprint)[:16]}..., and got its child 'v2'."
         )
@@ -127,7 +128,7 @@ class _Demo:
     def _compare(self, engine: Engine, first: str, second: str) -> None:
         say("7. What the two versions hold, side by side:")
         say("")
-        rows = [find_version(engine, version_id=version_id) for version_id in (second, first)]
+        rows = [find_version(engine.session, version_id=version_id) for version_id in (second, first)]
         print_stats(view_stats(engine, rows[0]), view_stats(engine, rows[1]))
         say("")
 

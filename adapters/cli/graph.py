@@ -10,7 +10,7 @@ import msgspec
 from ...engine.errors import NotFoundError
 from ...engine.validation import printable
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..connection import Engine
+from ..engine import Engine
 from .address import Address
 from .dataset_views import VersionView, by_dataset, version_view
 from .history_views import Scope
@@ -33,10 +33,10 @@ class Graph(msgspec.Struct, frozen=True):
 
 def trees(engine: Engine, scope: Scope) -> list[Graph]:
     """Return the trees of the datasets that are looked at."""
-    with engine.read_catalog() as connection:
-        datasets = engine.catalog.datasets(connection, dataset_id=scope.dataset_id)
-        versions = by_dataset(engine.catalog.versions(connection, dataset_id=scope.dataset_id))
-    totals = engine.version_totals()
+    with engine.session.read_catalog() as connection:
+        datasets = engine.session.catalog.datasets(connection, dataset_id=scope.dataset_id)
+        versions = by_dataset(engine.session.catalog.versions(connection, dataset_id=scope.dataset_id))
+    totals = engine.session.version_totals()
     return [
         Graph(
             str(Address(dataset.name, dataset.project)),

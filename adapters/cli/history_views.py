@@ -18,7 +18,7 @@ from ...engine.times import iso_time
 from ...projections.history.changes import Change
 from ...projections.history.table import BatchRow
 from ...projections.tables.pins import PinChange, PinQuery
-from ..connection import Engine
+from ..engine import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
 from .output import counted, say
@@ -88,7 +88,7 @@ def entries(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
 def follow(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
     """Yield the last entries, or those since a moment, then those that come, oldest first, until interrupted."""
     seen: int | None = None
-    for position in engine.runner.follow(threading.Event()):
+    for position in engine.session.runner.follow(threading.Event()):
         part = msgspec.structs.replace(asked, until=position, oldest_first=True, limit=None)
         if seen is not None:
             part = msgspec.structs.replace(part, since=seen + 1)
@@ -136,9 +136,9 @@ class _Names:
     """Names of datasets and versions, read once; removed ones are known, too."""
 
     def __init__(self, engine: Engine) -> None:
-        with engine.read_catalog() as connection:
-            datasets = engine.catalog.datasets(connection)
-            versions = engine.catalog.versions(connection, removed=True)
+        with engine.session.read_catalog() as connection:
+            datasets = engine.session.catalog.datasets(connection)
+            versions = engine.session.catalog.versions(connection, removed=True)
         self.datasets = {row.dataset_id: str(Address(row.name, row.project)) for row in datasets}
         self.versions = {row.version_id: row.name for row in versions}
         self._engine = engine
@@ -149,7 +149,7 @@ class _Names:
         if not stream.startswith(STREAM_PREFIX):
             return None
         if self._stores is None or stream not in self._stores:
-            reader = self._engine.store_reader
+            reader = self._engine.session.store_reader
             with reader.listing() as connection:
                 self._stores = reader.tables.names(connection)
         found = self._stores.get(stream)
@@ -159,7 +159,7 @@ class _Names:
         """Return the changes of pinned datasets in a batch; their stream does not tell their names."""
         if not is_pins_stream(row.stream_id):
             return ()
-        return self._engine.pin_changes(PinQuery(since=row.first_position, until=row.last_position))
+        return self._engine.session.pin_changes(PinQuery(since=row.first_position, until=row.last_position))
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
@@ -171,11 +171,11 @@ def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
         kinds=asked.kinds,
         newest_first=not asked.oldest_first,
     )
-    wanted = wanted_history(engine, arguments)
+    wanted = wanted_history(engine.session, arguments)
     if scope.dataset_id is not None:
         wanted = msgspec.structs.replace(wanted, dataset_id=scope.dataset_id)
     last: int | None = None
-    while page := engine.history_page(wanted, last, _PAGE):
+    while page := engine.session.history_page(wanted, last, _PAGE):
         yield from page
         last = page[-1].first_position
 

@@ -10,7 +10,7 @@ import typer
 
 from ...engine.errors import IntegrityError, UsageError
 from ...engine.log.context import acting
-from .. import location
+from ..session import location
 from .options import Actor, Json, Project, engine_of
 from .output import note, print_json, progress_bar, say
 from .process import SOME_REFUSED
@@ -35,13 +35,13 @@ def init(
     json: Json = False,
 ) -> None:
     """Make an engine in a folder or a PostgreSQL database; one that is there already stays as it is."""
-    from ..connection import connect
+    from ..connect import connect
 
     here = "." if location.exists(".") else location.HIDDEN_FOLDER
     wanted = folder or context.obj or here
     created = not location.exists(wanted)
     with closing(connect(wanted, shared=shared)) as engine:
-        if engine.location.is_in_memory:
+        if engine.session.location.is_in_memory:
             raise UsageError(f"{wanted} is in memory and would be gone when this command ends: give a folder")
         url = engine.name
     if json:
@@ -128,11 +128,11 @@ def import_voc(
     source = VocFolder(folder)
     options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
     with engine_of(context) as engine, acting(actor, context_of(source, options)):
-        target = find_target(engine, dataset, project, version)
+        target = find_target(engine.session, dataset, project, version)
         if target.made:
             note(target.made)
         with progress_bar(f"importing {dataset}") as advance:
-            done = record_voc(engine, source, target, advance, options)
+            done = record_voc(engine.session, source, target, advance, options)
         shown, view = json_of(engine, done), view_version(engine, done.version_id)
     note_problems(done)
     print_json(shown) if json else say(line_of(view, done))

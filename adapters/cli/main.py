@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from .. import location
+from ..session import location
 from . import transfer as copying
 from . import transfer as portable
 from .checkpoint import checkpoints

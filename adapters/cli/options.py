@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...engine.errors import UsageError
-from .. import location
+from ..session import location
 
 if TYPE_CHECKING:
     from ...engine.log.moments import Moment
-    from ..connection import Engine
+    from ..engine import Engine
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -73,7 +73,7 @@ Workers = Annotated[
 @contextmanager
 def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Engine, None, None]:
     """Give the engine meant, or a view of its past, as the current one of the block; closed afterwards if opened here."""
-    from ..connection import current_engine
+    from ..connect import current_engine
 
     moment = moment_of(as_of)
     url = location.find(context.obj)

@@ -13,7 +13,7 @@ import typer
 
 from ...engine.errors import NotFoundError, StorageError
 from ...engine.log.context import acting
-from .. import location
+from ..session import location
 from .options import Actor, AsOf, By, Json, Since, Until, moment_of
 from .output import counted, note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED
@@ -225,7 +225,7 @@ def _project(
     context: typer.Context, folder: Path | None, timeout: float = 60.0, actor: str | None = None
 ) -> Generator[Datasets, None, None]:
     """Give the datasets of the project meant, recorded in the engine meant; else in the project's own."""
-    from ..connection import current_engine
+    from ..connect import current_engine
     from ..pinned_datasets.datasets import Datasets
 
     url = location.find(context.obj)

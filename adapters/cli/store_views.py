@@ -10,7 +10,7 @@ import msgspec
 
 from ...engine.errors import NotFoundError
 from ...engine.stores.values import json_form
-from ..connection import Engine
+from ..engine import Engine
 from ..execution_store.documents import KeyDocument, StoreDocument
 from ..execution_store.engine_repo import EngineStoreRepo
 from ..execution_store.history import KeyChange, KeyState
@@ -55,7 +55,7 @@ class ChangeView(msgspec.Struct, frozen=True):
 
 def repo_of(engine: Engine, dataset: str | None, collection: str | None) -> EngineStoreRepo:
     """Return the stores of a context."""
-    return EngineStoreRepo(engine, dataset, collection)
+    return EngineStoreRepo(engine.session, dataset, collection)
 
 
 def list_stores(repo: EngineStoreRepo, *, everywhere: bool) -> list[StoreView]:
@@ -66,7 +66,7 @@ def list_stores(repo: EngineStoreRepo, *, everywhere: bool) -> list[StoreView]:
 
 
 def _store_view(repo: EngineStoreRepo, store: StoreDocument) -> StoreView:
-    of_dataset = EngineStoreRepo(repo.engine, store.dataset_id, repo.collection_name)
+    of_dataset = EngineStoreRepo(repo.session, store.dataset_id, repo.collection_name)
     return StoreView(
         store=store.store_name,
         dataset=store.dataset_id,
@@ -80,7 +80,7 @@ def _store_view(repo: EngineStoreRepo, store: StoreDocument) -> StoreView:
 def list_keys(repo: EngineStoreRepo, store: str) -> list[KeyView]:
     """Return the keys of a store; `NotFoundError` when there is no such store."""
     if not repo.has_store(store):
-        raise NotFoundError(f"there is no store {store!r}{repo.engine.when}")
+        raise NotFoundError(f"there is no store {store!r}{repo.session.when}")
     found = (repo.get_key(store, key) for key in repo.list_keys(store))
     return [key_view(document) for document in found if document is not None]
 

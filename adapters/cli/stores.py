@@ -62,7 +62,7 @@ def get(
     with engine_of(context, as_of) as engine:
         found = views.repo_of(engine, dataset, collection).get_key(store, key)
         if found is None:
-            raise NotFoundError(f"store {store!r} has no key {key!r}{engine.when}")
+            raise NotFoundError(f"store {store!r} has no key {key!r}{engine.session.when}")
     shown = views.key_view(found)
     print_json({"key": shown}) if json else say(json_text.dumps(shown.value, ensure_ascii=False))
 
@@ -144,7 +144,7 @@ def history(
             views.print_change(change, json=json)
         if not found:
             what = f"store {store!r}" if key is None else f"key {key!r} of store {store!r}"
-            raise NotFoundError(f"nothing was ever recorded of {what}{engine.when}")
+            raise NotFoundError(f"nothing was ever recorded of {what}{engine.session.when}")
 
 
 def _parse(text: str) -> Any:

@@ -10,7 +10,7 @@ import typer
 
 from ...engine.errors import UsageError
 from ...engine.log.context import acting
-from .. import location
+from ..session import location
 from .options import Actor, AsOf, Json, engine_of, moment_of
 from .output import note, print_json, progress_bar, say
 from .process import SOME_REFUSED
@@ -35,7 +35,7 @@ def export(
 
     address = None if dataset is None else Address.parse_dataset(dataset)
     with engine_of(context) as engine, progress_bar(f"exporting {file}") as advance:
-        chosen = None if address is None else Dataset(engine, dataset_at(engine, address).dataset_id)
+        chosen = None if address is None else Dataset(engine.session, dataset_at(engine, address).dataset_id)
         done = engine.export_log(file, dataset=chosen, format=form, callback=advance)
     if json:
         print_json(done)
@@ -89,20 +89,20 @@ def copy(
     json: Json = False,
 ) -> None:
     """Copy an engine to equal positions and digests, from and to any place; run again it goes on from what is there."""
-    from ..connection import Engine
+    from ..engine import Engine
+    from ..session.session import open_session
 
     if no_blobs and blobs is not None:
         raise UsageError("--no-blobs leaves the contents out: leave --blobs out, too")
     location.require(source)
     if target == location.IN_MEMORY:
         raise UsageError("an engine in memory would be gone when this command ends: name a folder or a URL")
-    with closing(Engine(location.locate(source))) as engine:
+    with closing(Engine(open_session(source))) as engine:
         moment = moment_of(as_of)
         with progress_bar(f"copying {engine.name}") as advance:
             done = engine.at(moment).copy_to(target, blobs=blobs or not no_blobs, callback=advance)
-    where = location.locate(target)
     if verify:
-        with closing(Engine(where)) as made, progress_bar(f"verifying {made.name}") as advance:
+        with closing(Engine(open_session(target))) as made, progress_bar(f"verifying {made.name}") as advance:
             made.verify(advance, blobs=not no_blobs)
     for what, digests in (("missing", done.missing_blobs), ("damaged", done.damaged_blobs)):
         for digest in digests[:_SHOWN]:
@@ -114,7 +114,7 @@ def copy(
     else:
         there = f" ({done.present:,} were there already)" if done.present else ""
         say(
-            f"{where.name}: {done.events:,} events copied{there}, now at position {done.position:,}; {done.blobs:,} blobs, "
+            f"{location.locate(target).name}: {done.events:,} events copied{there}, now at position {done.position:,}; {done.blobs:,} blobs, "
             f"{done.blob_bytes:,} bytes"
         )
     if done.missing_blobs or done.damaged_blobs:

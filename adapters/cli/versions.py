@@ -13,7 +13,7 @@ from .options import Actor, AddressText, DatasetText, Json, engine_of
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ..connection import Engine
+    from ..engine import Engine
     from .address import Address
 
 drafting = typer.Typer()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..connection import Engine
+from ..engine import Engine
 from ..voc.importing import VocImport
 from .dataset_views import VersionView, view_version
 from .output import counted, note

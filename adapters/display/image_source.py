@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...engine.blobs.uris import is_blob_uri
 from ...engine.errors import InvalidValueError, UsageError
-from ..connection import current_engine
 from ..files.open import IN_PROCESS, open_source
+from ..session.current import current_session
 
 MOST_BYTES = 50 * 1000 * 1000
 """A source of more bytes is not read for a picture."""
@@ -48,6 +48,6 @@ def read_source(uri: str | None, *, remote: bool) -> bytes:
 
 def _is_near(uri: str) -> bool:
     if is_blob_uri(uri):
-        place = current_engine().location.blobs
+        place = current_session().location.blobs
         return "://" not in place or place.startswith(("file://", "memory://"))
     return uri.startswith("file:///") or uri.partition(":")[0].lower() in IN_PROCESS

@@ -23,7 +23,8 @@ from ...engine.stores.state import Document
 from ...engine.stores.values import decode_value, encode_value
 from ...engine.times import utc
 from ...engine.validation import shorten
-from ..connection import Engine, current_engine
+from ..session.current import HasSession, session_of
+from ..session.session import Session
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .repo import ExecutionStoreRepo
 
@@ -36,7 +37,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     Parameters
     ----------
-    engine : Engine, optional
+    engine : Engine or Session, optional
         The current one by default; one of the past can be read.
     dataset_id : str, UUID or object id, optional
         The context of its stores.
@@ -52,19 +53,22 @@ class EngineStoreRepo(ExecutionStoreRepo):
     """
 
     def __init__(
-        self, engine: Engine | None = None, dataset_id: Any = None, collection_name: str | None = None
+        self,
+        engine: HasSession | Session | None = None,
+        dataset_id: Any = None,
+        collection_name: str | None = None,
     ) -> None:
         self.context = check_dataset_id(dataset_id)
         self.dataset_id = dataset_id
         self.collection_name = (
             DEFAULT_COLLECTION if collection_name is None else check_name(collection_name, "collection_name")
         )
-        self.engine = current_engine() if engine is None else engine
-        self._reader = self.engine.store_reader
+        self.session = session_of(engine)
+        self._reader = self.session.store_reader
 
     def __repr__(self) -> str:
         context = "" if self.dataset_id is None else f", dataset_id={self.dataset_id!r}"
-        return f"EngineStoreRepo({self.engine!r}{context}, collection_name={self.collection_name!r})"
+        return f"EngineStoreRepo({self.session!r}{context}, collection_name={self.collection_name!r})"
 
     def create_store(
         self,
@@ -79,7 +83,9 @@ class EngineStoreRepo(ExecutionStoreRepo):
         if metadata is not None and not isinstance(metadata, Mapping):
             raise InvalidTypeError(f"metadata must be a dict, not {shorten(metadata)}")
         value = encode_value({} if metadata is None else metadata)
-        return self._store_document(store, self.engine.store_writer.create(store, value, policy, command_id))
+        return self._store_document(
+            store, self.session.writes.stores.create(store, value, policy, command_id)
+        )
 
     def get_store(self, store_name: str) -> StoreDocument | None:
         """Return a store, None when it is missing; one that only has keys has empty metadata."""
@@ -99,16 +105,16 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_store(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete a store with its documents; returns their number, 0 when it is missing."""
-        return self.engine.store_writer.drop([self._store(store_name)], command_id)
+        return self.session.writes.stores.drop([self._store(store_name)], command_id)
 
     def cleanup(self) -> int:
         """Delete all stores of the context; returns the number of their documents."""
-        return self.engine.store_writer.drop(self._known())
+        return self.session.writes.stores.drop(self._known())
 
     def clear_cache(self, store_name: str | None = None) -> None:
         """Evict the documents of one store, or of all of the context, that may be evicted or have a time to live."""
         stores = self._known() if store_name is None else [self._store(store_name)]
-        self.engine.store_writer.clear_cache(stores)
+        self.session.writes.stores.clear_cache(stores)
 
     def set_key(
         self,
@@ -124,14 +130,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
         encoded = encode_value(value)
-        made = self.engine.store_writer.set(store, key, encoded, ttl, policy, command_id)
+        made = self.session.writes.stores.set(store, key, encoded, ttl, policy, command_id)
         return self._key_document(store, key, made)
 
     def put(self, store_name: str, key: str, value: Any, ttl: float | None, policy: str) -> None:
         """Set a key, and make no document of it."""
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
-        self.engine.store_writer.set(store, key, encode_value(value), ttl, policy)
+        self.session.writes.stores.set(store, key, encode_value(value), ttl, policy)
 
     def set_many(
         self,
@@ -151,7 +157,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         if not isinstance(values, Mapping):
             raise InvalidTypeError(f"set_many takes a mapping of keys to values, not {shorten(values)}")
         encoded = [(check_user_key(key), _encoded(key, value)) for key, value in values.items()]
-        self.engine.store_writer.set_many(store, encoded, ttl, policy, command_id)
+        self.session.writes.stores.set_many(store, encoded, ttl, policy, command_id)
 
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
         """Return a key, None when it is missing."""
@@ -170,14 +176,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_key(self, store_name: str, key: str, *, command_id: str | None = None) -> bool:
         """Delete a key; False when it is missing."""
-        return self.engine.store_writer.delete(self._store(store_name), check_user_key(key), command_id)
+        return self.session.writes.stores.delete(self._store(store_name), check_user_key(key), command_id)
 
     def update_ttl(
         self, store_name: str, key: str, ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
         """Change when a key expires; None for never, which leaves the policy. Returns the key, None when it is missing."""
         store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
-        made = self.engine.store_writer.update_ttl(store, key, ttl, command_id)
+        made = self.session.writes.stores.update_ttl(store, key, ttl, command_id)
         return None if made is None else self._key_document(store, key, made)
 
     def update_policy(
@@ -185,14 +191,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
     ) -> KeyDocument | None:
         """Change whether a key may be evicted. Returns the key, None when it is missing."""
         store, key, policy = self._store(store_name), check_user_key(key), check_policy(policy)
-        made = self.engine.store_writer.update_policy(store, key, policy, command_id)
+        made = self.session.writes.stores.update_policy(store, key, policy, command_id)
         return None if made is None else self._key_document(store, key, made)
 
     def list_keys(self, store_name: str) -> list[str]:
         """Return the keys of a store, oldest first; those of one moment are sorted."""
         store = self._store(store_name)
         with self._reader.listing() as connection:
-            found = self._reader.tables.listed(connection, store, self.engine.now())
+            found = self._reader.tables.listed(connection, store, self.session.now())
         return [key for key in found if key != STORE_KEY]
 
     def count_keys(self, store_name: str) -> int:
@@ -202,7 +208,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
         """Delete all keys of a store; the store and its metadata stay."""
-        self.engine.store_writer.clear(self._store(store_name), command_id)
+        self.session.writes.stores.clear(self._store(store_name), command_id)
 
     def has_store_global(self, store_name: str) -> bool:
         """Say whether a store of the name exists in any context."""
@@ -219,7 +225,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete the stores of a name in all contexts; returns the number of their documents."""
-        return self.engine.store_writer.drop(
+        return self.session.writes.stores.drop(
             self._known(everywhere=True, name=check_name(store_name, "store_name")), command_id
         )
 
@@ -228,15 +234,15 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def _alive(self, store: StoreId, key: str) -> Document | None:
         found = self._reader.get(store, key)
-        return found if found is not None and found.is_alive(self.engine.now()) else None
+        return found if found is not None and found.is_alive(self.session.now()) else None
 
     def _count(self, store: StoreId) -> int:
         with self._reader.listing() as connection:
-            return self._reader.tables.count(connection, store, self.engine.now())
+            return self._reader.tables.count(connection, store, self.session.now())
 
     def _stores(self, *, everywhere: bool = False, name: str | None = None) -> list[StoreId]:
         """Return the stores that exist."""
-        return self._known(everywhere=everywhere, name=name, now=self.engine.now())
+        return self._known(everywhere=everywhere, name=name, now=self.session.now())
 
     def _known(
         self, *, everywhere: bool = False, name: str | None = None, now: int | None = None
@@ -257,7 +263,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         if document is not None:
             return self._store_document(store, document)
         with self._reader.listing() as connection:
-            since = self._reader.tables.since(connection, store, self.engine.now())
+            since = self._reader.tables.since(connection, store, self.session.now())
         if since is None:
             return None
         return self._store_document(

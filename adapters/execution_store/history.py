@@ -83,7 +83,7 @@ def key_history(repo: ExecutionStoreRepo, store_name: str, key: str | None) -> I
     name = check_name(store_name, "store_name")
     wanted = None if key is None else check_text(key, "key")
     store = store_id(repo.collection_name, name, repo.context)
-    return _changes(repo.engine.log, store, wanted)
+    return _changes(repo.session.log, store, wanted)
 
 
 def _changes(log: Log, store: StoreId, key: str | None) -> Iterator[KeyChange]:

@@ -17,7 +17,7 @@ from ...engine.storage.object_errors import install_hint
 from ...engine.storage.objects import open_filesystem, timeout_options
 from ...engine.storage.urls import fsspec_url
 from ...engine.validation import shorten
-from ..connection import current_engine
+from ..session.current import current_session
 
 IN_PROCESS = ("memory", "data")
 """Schemes of contents that are on no machine but this."""
@@ -100,12 +100,12 @@ def plain_file(uri: str) -> Path:
 @contextmanager
 def current_blobs() -> Generator[BlobStore, None, None]:
     """Give the blob store of the current engine; where a blob is missing, the error says which engine that is."""
-    engine = current_engine()
+    session = current_session()
     try:
-        yield engine.blobs
+        yield session.blobs
     except NotFoundError as error:
         raise NotFoundError(
-            f"{error}; the current engine is {engine.name}: files of frames of another one are read inside `with` that one"
+            f"{error}; the current engine is {session.name}: files of frames of another one are read inside `with` that one"
         ) from None
 
 

@@ -9,7 +9,7 @@ from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...engine.validation import check_name
 from ...projections.tables.catalog import DatasetRow
-from ..connection import Engine
+from ..session.session import Session
 from .selectors import find_dataset, latest_updated
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ class Dataset:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine that holds it.
     dataset_id : str
         Its id.
     """
 
-    def __init__(self, engine: Engine, dataset_id: str) -> None:
-        self._engine = engine
+    def __init__(self, session: Session, dataset_id: str) -> None:
+        self._session = session
         self._id = dataset_id
 
     def at(self, moment: Moment | None) -> Dataset:
@@ -41,11 +41,11 @@ class Dataset:
         """
         if moment is None:
             return self
-        engine = self._engine.at(moment)
-        return Dataset(engine, find_dataset(engine, dataset_id=self._id).dataset_id)
+        session = self._session.at(moment)
+        return Dataset(session, find_dataset(session, dataset_id=self._id).dataset_id)
 
     def _row(self) -> DatasetRow:
-        return find_dataset(self._engine, dataset_id=self._id)
+        return find_dataset(self._session, dataset_id=self._id)
 
     @property
     def id(self) -> str:
@@ -81,31 +81,31 @@ class Dataset:
         """Return the versions that exist, or existed at a moment, latest updated first."""
         from .version import DatasetVersion
 
-        engine = self._engine.at(as_of)
-        rows = latest_updated(engine, find_dataset(engine, dataset_id=self._id))
-        return [DatasetVersion.of(engine, row.version_id) for row in rows]
+        session = self._session.at(as_of)
+        rows = latest_updated(session, find_dataset(session, dataset_id=self._id))
+        return [DatasetVersion.of(session, row.version_id) for row in rows]
 
     def rename(self, name: str) -> None:
         """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""
-        self._engine.commands.rename_dataset(self._id, name=check_name(name, "dataset name"))
+        self._session.writes.commands.rename_dataset(self._id, name=check_name(name, "dataset name"))
 
     def move(self, project: str) -> None:
         """Move the dataset to another project. `ConflictError` when its name is taken there."""
-        self._engine.commands.rename_dataset(self._id, project=check_name(project, "dataset project"))
+        self._session.writes.commands.rename_dataset(self._id, project=check_name(project, "dataset project"))
 
     def describe(self, description: str) -> None:
         """Replace the description."""
-        self._engine.commands.describe_dataset(self._id, description)
+        self._session.writes.commands.describe_dataset(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags."""
-        self._engine.commands.tag_dataset(self._id, tags)
+        self._session.writes.commands.tag_dataset(self._id, tags)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self._key() == other._key()
 
     def _key(self) -> tuple[str, int | None, str]:
-        return self._engine.url, self._engine.as_of, self._id
+        return self._session.url, self._session.as_of, self._id
 
     def __hash__(self) -> int:
         return hash(self._id)
@@ -113,9 +113,9 @@ class Dataset:
     def __repr__(self) -> str:
         from .html import dataset_text
 
-        return dataset_text(self._engine, self._id)
+        return dataset_text(self._session, self._id)
 
     def _repr_html_(self) -> str:
         from .html import dataset_card
 
-        return dataset_card(self._engine, self._id)
+        return dataset_card(self._session, self._id)

@@ -30,7 +30,7 @@ from ...projections.states.diff import compare
 from ...projections.states.fingerprint import Fingerprint, fingerprint
 from ...projections.states.fold import POSITION
 from ...projections.tables.catalog import VersionRow
-from ..connection import Engine
+from ..session.session import Session
 from .blame import Blame, build_blame
 from .diff import Diff, FrameDiffs
 from .selectors import exclusive, find_dataset
@@ -118,16 +118,16 @@ class FrameHistory(VersionBase):
         UsageError
             An argument is no position, time, kind or number.
         """
-        engine = self._engine.at(as_of)
+        session = self._session.at(as_of)
         asked = HistoryArguments(
             actor=actor, since=since, until=until, kinds=kinds, newest_first=newest_first
         )
-        wanted = _wanted(engine, asked)
+        wanted = _wanted(session, asked)
         most = _check_limit(limit)
-        row = _row_of(engine, self._id)
+        row = _row_of(session, self._id)
         if frame_id is None:
-            return islice(_line_changes(engine, row, wanted), most)
-        return _frame_history(engine, row, identifier(frame_id, "frame_id"), wanted, most)
+            return islice(_line_changes(session, row, wanted), most)
+        return _frame_history(session, row, identifier(frame_id, "frame_id"), wanted, most)
 
     def blame(self, frame_id: str, *, as_of: Moment | None = None) -> Blame:
         """Return since when each annotation, label, field and metadata key of a frame is as it is, and by whom (ours).
@@ -137,11 +137,11 @@ class FrameHistory(VersionBase):
         NotFoundError
             The version does not hold the frame.
         """
-        engine = self._engine.at(as_of)
-        row = self._row_in(engine)
+        session = self._session.at(as_of)
+        row = self._row_in(session)
         key = identifier(frame_id, "frame_id")
-        position = _last_event(engine, row, key)
-        steps = frame_steps(engine.log, position)
+        position = _last_event(session, row, key)
+        steps = frame_steps(session.log, position)
         last = next(steps)
         wire = payload_wire(key, last.stored.payload, position)
         if wire is None:
@@ -150,7 +150,7 @@ class FrameHistory(VersionBase):
             )
 
         def change_of(step: FrameStep) -> Change:
-            return step_change(engine.log, row.dataset_id, key, step)
+            return step_change(session.log, row.dataset_id, key, step)
 
         return build_blame(key, wire, chain((last,), steps), change_of)
 
@@ -199,7 +199,7 @@ class _Side:
 
     def __init__(self, handle: VersionBase) -> None:
         row = handle._row()  # noqa: SLF001 - of this package
-        self.engine = handle._engine  # noqa: SLF001
+        self.engine = handle._session  # noqa: SLF001
         self._id = row.version_id
         self.name = f"{handle.dataset_name}@{row.name}{self.engine.when}"
         current = self.engine.states.read(self._id)
@@ -232,62 +232,62 @@ class HistoryArguments(msgspec.Struct, frozen=True, kw_only=True):
     newest_first: bool = False
 
 
-def engine_history(engine: Engine, asked: HistoryArguments, limit: int | None) -> Iterator[Change]:
+def engine_history(session: Session, asked: HistoryArguments, limit: int | None) -> Iterator[Change]:
     """Yield what `Engine.history` says."""
-    return islice(_changes(engine, wanted_history(engine, asked)), _check_limit(limit))
+    return islice(_changes(session, wanted_history(session, asked)), _check_limit(limit))
 
 
-def wanted_history(engine: Engine, asked: HistoryArguments) -> HistoryQuery:
+def wanted_history(session: Session, asked: HistoryArguments) -> HistoryQuery:
     """Return the part of the history that arguments mean."""
-    wanted = _wanted(engine, asked)
+    wanted = _wanted(session, asked)
     if asked.dataset is not None:
-        dataset_id = _dataset_id(engine, asked.dataset, asked.project)
+        dataset_id = _dataset_id(session, asked.dataset, asked.project)
         wanted = msgspec.structs.replace(wanted, dataset_id=dataset_id)
     elif asked.project is not None:
         raise UsageError("project says which dataset is meant: give dataset, too")
     version = asked.version
     if version is not None:
         version_id = version.version_id if isinstance(version, VersionBase) else text(version, "version")
-        wanted = msgspec.structs.replace(wanted, stream_id=_row_of(engine, version_id).version_id)
+        wanted = msgspec.structs.replace(wanted, stream_id=_row_of(session, version_id).version_id)
     return wanted
 
 
-def _dataset_id(engine: Engine, dataset: Dataset | str, project: str | None) -> str:
+def _dataset_id(session: Session, dataset: Dataset | str, project: str | None) -> str:
     from .dataset import Dataset
 
     if isinstance(dataset, Dataset):
         exclusive(dataset=dataset.id, project=project)
         return dataset.id
-    return find_dataset(engine, dataset_name=text(dataset, "dataset"), dataset_project=project).dataset_id
+    return find_dataset(session, dataset_name=text(dataset, "dataset"), dataset_project=project).dataset_id
 
 
-def _row_of(engine: Engine, version_id: str) -> VersionRow:
+def _row_of(session: Session, version_id: str) -> VersionRow:
     """Return what is known of a version, a removed one too."""
-    row = engine.version_row(version_id)
+    row = session.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {shorten(version_id)}{engine.when}")
+        raise NotFoundError(f"there is no version with id {shorten(version_id)}{session.when}")
     return row
 
 
-def _changes(engine: Engine, wanted: HistoryQuery) -> Iterator[Change]:
-    return stream_changes(engine.log, lambda last: engine.history_page(wanted, last, _PAGE), wanted)
+def _changes(session: Session, wanted: HistoryQuery) -> Iterator[Change]:
+    return stream_changes(session.log, lambda last: session.history_page(wanted, last, _PAGE), wanted)
 
 
-def _line_changes(engine: Engine, row: VersionRow, wanted: HistoryQuery) -> Iterator[Change]:
+def _line_changes(session: Session, row: VersionRow, wanted: HistoryQuery) -> Iterator[Change]:
     """Yield the changes of a version's line: of each ancestor those until it was branched from."""
     line = [msgspec.structs.replace(wanted, stream_id=row.version_id)]
     while row.parent_id:
         last = row.created_position - 1
         until = last if wanted.until is None else min(wanted.until, last)
         line.append(msgspec.structs.replace(wanted, stream_id=row.parent_id, until=until))
-        row = _row_of(engine, row.parent_id)
+        row = _row_of(session, row.parent_id)
     for part in line if wanted.newest_first else reversed(line):
-        yield from _changes(engine, part)
+        yield from _changes(session, part)
 
 
-def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
+def _last_event(session: Session, row: VersionRow, frame_id: str) -> int:
     """Return the position of the last event of a frame in a version, a delete too."""
-    state = engine.states.read(row.version_id)
+    state = session.states.read(row.version_id)
     position = state.find_one(frame_key(frame_id)) & int(POSITION)
     if not position:
         raise NotFoundError(
@@ -297,11 +297,11 @@ def _last_event(engine: Engine, row: VersionRow, frame_id: str) -> int:
 
 
 def _frame_history(
-    engine: Engine, row: VersionRow, frame_id: str, wanted: HistoryQuery, limit: int | None
+    session: Session, row: VersionRow, frame_id: str, wanted: HistoryQuery, limit: int | None
 ) -> list[Change]:
-    steps = frame_steps(engine.log, _last_event(engine, row, frame_id))
+    steps = frame_steps(session.log, _last_event(session, row, frame_id))
     changes = (
-        step_change(engine.log, row.dataset_id, frame_id, step)
+        step_change(session.log, row.dataset_id, frame_id, step)
         for step in steps
         if wanted.includes(step.position, step.topic, step.header)
     )
@@ -310,8 +310,8 @@ def _frame_history(
     return list(changes)[::-1][:limit]
 
 
-def _wanted(engine: Engine, asked: HistoryArguments) -> HistoryQuery:
-    head = engine.log.head().position
+def _wanted(session: Session, asked: HistoryArguments) -> HistoryQuery:
+    head = session.log.head().position
     first, first_time = _bound(asked.since, "since")
     last, last_time = _bound(asked.until, "until")
     return HistoryQuery(

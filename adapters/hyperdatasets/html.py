@@ -10,8 +10,8 @@ from ...engine.errors import FramelodeError, NotFoundError
 from ...engine.times import utc
 from ...engine.validation import shorten
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..connection import Engine
 from ..display.html import Markup, bar, byte_size, card, pairs, plain, remark, table, title
+from ..session.session import Session
 from .selectors import find_dataset
 from .statistics import Statistics
 
@@ -21,33 +21,33 @@ _DEEPEST = 20
 """A chain of versions is indented no further."""
 
 
-def version_text(engine: Engine, version_id: str) -> str:
+def version_text(session: Session, version_id: str) -> str:
     """Return the repr of a version, its id alone when no more can be read."""
     try:
-        row, dataset = _read(engine, version_id)
+        row, dataset = _read(session, version_id)
     except FramelodeError:
         return f"DatasetVersion(id={version_id!r})"
     names = f"{shorten(dataset.name)}, {shorten(row.name)}"
     return f"DatasetVersion({names}, {row.state}, id={version_id!r})"
 
 
-def dataset_text(engine: Engine, dataset_id: str) -> str:
+def dataset_text(session: Session, dataset_id: str) -> str:
     """Return the repr of a dataset, its id alone when no more can be read."""
     try:
-        row = find_dataset(engine, dataset_id=dataset_id)
+        row = find_dataset(session, dataset_id=dataset_id)
     except FramelodeError:
         return f"Dataset(id={dataset_id!r})"
     return f"Dataset(id={dataset_id!r}, name={shorten(row.name)}, project={shorten(row.project)})"
 
 
-def version_card(engine: Engine, version_id: str) -> str:
+def version_card(session: Session, version_id: str) -> str:
     """Return a version as HTML: where it stands, and its statistics."""
     try:
-        row, dataset = _read(engine, version_id)
-        parent = engine.version_row(row.parent_id) if row.parent_id else None
-        stats = Statistics.from_counts(engine.version_counts(version_id))
+        row, dataset = _read(session, version_id)
+        parent = session.version_row(row.parent_id) if row.parent_id else None
+        stats = Statistics.from_counts(session.version_counts(version_id))
     except FramelodeError as error:
-        return card(title(version_text(engine, version_id)), remark(error))
+        return card(title(version_text(session, version_id)), remark(error))
     facts = pairs(
         [
             ("dataset", f"{dataset.project} / {dataset.name}"),
@@ -62,15 +62,15 @@ def version_card(engine: Engine, version_id: str) -> str:
     return card(title(row.name, row.state), facts, *_statistics(stats))
 
 
-def dataset_card(engine: Engine, dataset_id: str) -> str:
+def dataset_card(session: Session, dataset_id: str) -> str:
     """Return a dataset as HTML: its versions, each below its parent."""
     try:
-        dataset = find_dataset(engine, dataset_id=dataset_id)
-        with engine.read_catalog() as connection:
-            versions = engine.catalog.versions(connection, dataset_id=dataset_id)
-        totals = engine.version_totals()
+        dataset = find_dataset(session, dataset_id=dataset_id)
+        with session.read_catalog() as connection:
+            versions = session.catalog.versions(connection, dataset_id=dataset_id)
+        totals = session.version_totals()
     except FramelodeError as error:
-        return card(title(dataset_text(engine, dataset_id)), remark(error))
+        return card(title(dataset_text(session, dataset_id)), remark(error))
     rows = [
         (
             _indented(row.name, level),
@@ -93,11 +93,11 @@ def dataset_card(engine: Engine, dataset_id: str) -> str:
     return card(title(dataset.name, "dataset"), facts, table(columns, rows, len(versions)))
 
 
-def _read(engine: Engine, version_id: str) -> tuple[VersionRow, DatasetRow]:
-    row = engine.version_row(version_id)
+def _read(session: Session, version_id: str) -> tuple[VersionRow, DatasetRow]:
+    row = session.version_row(version_id)
     if row is None:
         raise NotFoundError(f"there is no version with id {version_id!r}")
-    return row, find_dataset(engine, dataset_id=row.dataset_id)
+    return row, find_dataset(session, dataset_id=row.dataset_id)
 
 
 def _statistics(stats: Statistics) -> Iterator[Markup]:

@@ -9,7 +9,8 @@ from ...engine.log.moments import Moment
 from ...engine.validation import items, shorten, text
 from ...engine.writes.encoder import check_root
 from ...projections.tables.catalog import DRAFT, PUBLISHED, DatasetRow
-from ..connection import Engine, current_engine
+from ..session.current import current_session
+from ..session.session import Session
 from ..uploads.target import PathLike, check_target
 from .api_helpers import instance_or_class
 from .dataset import Dataset
@@ -53,17 +54,17 @@ class VersionLifecycle(VersionBase):
         ValueError
             The name is taken within its project and `raise_if_exists` is set (`ConflictError`), or no name is given.
         """
-        engine = current_engine()
+        session = current_session()
         if dataset_name is None:
             raise UsageError("give dataset_name")
-        dataset_id = engine.commands.create_dataset(
+        dataset_id = session.writes.commands.create_dataset(
             dataset_name,
             project=dataset_project,
             description=description,
             tags=tags,
             raise_if_exists=raise_if_exists,
         )
-        return Dataset(engine, dataset_id)
+        return Dataset(session, dataset_id)
 
     @classmethod
     def get_datasets(cls, tags: list[str] | None = None, *, as_of: Moment | None = None) -> list[Dataset]:
@@ -82,11 +83,11 @@ class VersionLifecycle(VersionBase):
         ValueError
             The filter is malformed.
         """
-        engine = current_engine().at(as_of)
+        session = current_session().at(as_of)
         fits = TagFilter([] if tags is None else tags)
-        with engine.read_catalog() as connection:
-            rows = engine.catalog.datasets(connection)
-        return [Dataset(engine, row.dataset_id) for row in rows if fits(row.tags)]
+        with session.read_catalog() as connection:
+            rows = session.catalog.datasets(connection)
+        return [Dataset(session, row.dataset_id) for row in rows if fits(row.tags)]
 
     @classmethod
     def get_current(
@@ -146,9 +147,9 @@ class VersionLifecycle(VersionBase):
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
-        engine = current_engine().at(as_of)
+        session = current_session().at(as_of)
         row = find_version(
-            engine,
+            session,
             dataset_id,
             dataset_name,
             version_id,
@@ -156,7 +157,7 @@ class VersionLifecycle(VersionBase):
             dataset_project,
             raise_on_multiple=raise_on_multiple,
         )
-        return cls.of(engine, row.version_id, target, root)
+        return cls.of(session, row.version_id, target, root)
 
     @classmethod
     def create_version(
@@ -197,18 +198,18 @@ class VersionLifecycle(VersionBase):
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
-        engine = current_engine()
-        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
-        parent_id = _parent_id(engine, dataset, parent_version_ids, parent_version_names)
+        session = current_session()
+        dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
+        parent_id = _parent_id(session, dataset, parent_version_ids, parent_version_names)
 
-        version_id = engine.commands.create_version(
+        version_id = session.writes.commands.create_version(
             dataset.dataset_id,
             version_name,
             parent_id=parent_id,
             description=description,
             raise_if_exists=raise_if_exists,
         )
-        return cls.of(engine, version_id, target, root)
+        return cls.of(session, version_id, target, root)
 
     @instance_or_class
     def create_snapshot(
@@ -255,10 +256,10 @@ class VersionLifecycle(VersionBase):
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
-        engine, row = resolve(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        session, row = resolve(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
         if isinstance(self, VersionBase) and row.version_id == self.version_id:
             self._settle()
-        child_id = engine.commands.create_snapshot(
+        child_id = session.writes.commands.create_snapshot(
             row.version_id,
             publish_name=publish_name,
             publish_comment=publish_comment,
@@ -267,9 +268,9 @@ class VersionLifecycle(VersionBase):
             child_comment=child_comment,
             child_metadata=child_metadata,
         )
-        engine.states.save_snapshot(row.version_id)
+        session.states.save_snapshot(row.version_id)
         kind = self if isinstance(self, type) else type(self)
-        return cast("DatasetVersion", kind.of(engine, child_id))
+        return cast("DatasetVersion", kind.of(session, child_id))
 
     @classmethod
     def remove_version(
@@ -299,9 +300,9 @@ class VersionLifecycle(VersionBase):
         """
         if version_id is None and version_name is None:
             raise UsageError("remove_version needs version_id or version_name")
-        engine = current_engine()
-        row = find_version(engine, dataset_id, dataset_name, version_id, version_name, dataset_project)
-        engine.commands.remove_version(row.version_id, force=force)
+        session = current_session()
+        row = find_version(session, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        session.writes.commands.remove_version(row.version_id, force=force)
 
     @classmethod
     def get_versions(
@@ -322,14 +323,14 @@ class VersionLifecycle(VersionBase):
             Leave the others out; one of the two.
         """
         exclusive(only_published=only_published, only_draft=only_draft)
-        engine = current_engine().at(as_of)
-        dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
+        session = current_session().at(as_of)
+        dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
         state = PUBLISHED if only_published else DRAFT if only_draft else None
-        return [cls.of(engine, row.version_id) for row in latest_updated(engine, dataset, state)]
+        return [cls.of(session, row.version_id) for row in latest_updated(session, dataset, state)]
 
 
 def _parent_id(
-    engine: Engine, dataset: DatasetRow, ids: list[str] | None, names: list[str] | None
+    session: Session, dataset: DatasetRow, ids: list[str] | None, names: list[str] | None
 ) -> str | None:
     by_id, by_name = _parents(ids), _parents(names)
     exclusive(parent_version_ids=by_id or None, parent_version_names=by_name or None)
@@ -337,7 +338,7 @@ def _parent_id(
         return None
     parent = text((by_id or by_name)[0], "the parent")
     version_id, version_name = (parent, None) if by_id else (None, parent)
-    return find_version(engine, dataset.dataset_id, None, version_id, version_name).version_id
+    return find_version(session, dataset.dataset_id, None, version_id, version_name).version_id
 
 
 def _parents(given: list[str] | None) -> list[Any]:

@@ -26,7 +26,7 @@ from ...projections.states.context_order import context_order
 from ...projections.states.fold import TOMBSTONE, State, live_positions
 from ...projections.states.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
 from ...projections.tables.catalog import VersionRow
-from ..connection import Engine
+from ..session.session import Session
 from .api_helpers import instance_or_class, warn_caller
 from .field_paths import FieldPaths
 from .version_base import VersionBase, resolve
@@ -127,23 +127,23 @@ class FrameReads(VersionBase):
         ValueError
             A path is one that no frame can have, or the order is unknown.
         """
-        engine = self._engine.at(as_of)
-        return FrameReader(engine, self._row_in(engine)).iterate(projection, order_by)
+        session = self._session.at(as_of)
+        return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
 
     def __iter__(self) -> Iterator[SingleFrame | FrameGroup]:
         return self.get_iterator()
 
     def __len__(self) -> int:
         """Return the number of frames."""
-        return self._engine.states.current(self._row().version_id).total
+        return self._session.states.current(self._row().version_id).total
 
     def __getitem__(self, frame_id: str) -> SingleFrame | FrameGroup:
         """Return the frame with an id; `NotFoundError` (a `KeyError`) when the version does not hold it."""
-        return FrameReader(self._engine, self._row()).one(_check_key(frame_id))
+        return FrameReader(self._session, self._row()).one(_check_key(frame_id))
 
     def __contains__(self, frame_id: object) -> bool:
         """Say whether the version holds a frame with an id."""
-        return FrameReader(self._engine, self._row()).holds(_check_key(frame_id))
+        return FrameReader(self._session, self._row()).holds(_check_key(frame_id))
 
     @overload
     def get(self, frame_id: str) -> SingleFrame | FrameGroup | None: ...
@@ -159,7 +159,7 @@ class FrameReads(VersionBase):
         default : any
             What to return when there is no such frame.
         """
-        reader, key = FrameReader(self._engine, self._row()), _check_key(frame_id)
+        reader, key = FrameReader(self._session, self._row()), _check_key(frame_id)
         return reader.one(key) if reader.holds(key) else default
 
     def keys(self) -> KeysView[str]:
@@ -232,19 +232,19 @@ class FrameReader:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine.
     version : VersionRow
         The version.
     """
 
-    def __init__(self, engine: Engine, version: VersionRow) -> None:
-        self._engine = engine
+    def __init__(self, session: Session, version: VersionRow) -> None:
+        self._session = session
         self._version = version
-        self._batch_of = lru_cache(maxsize=4096)(engine.log.batch_at)
+        self._batch_of = lru_cache(maxsize=4096)(session.log.batch_at)
 
     def _state(self) -> State:
-        return self._engine.states.read(self._version.version_id)
+        return self._session.states.read(self._version.version_id)
 
     def one(self, frame_id: str) -> Frame:
         """Return one frame; `NotFoundError` when the version does not hold it."""
@@ -252,7 +252,7 @@ class FrameReader:
         state = self._state()
         position = state.find_one(key)
         if 0 < position < TOMBSTONE:
-            return wrap(read_record(self._engine.log, state, position, key))
+            return wrap(read_record(self._session.log, state, position, key))
         raise NotFoundError(
             f"version {shorten(self._version.name)} ({self._version.version_id}) has no frame {shorten(frame_id)}"
         )
@@ -284,7 +284,7 @@ class FrameReader:
         state = self._state()
         return [
             wrap(record)
-            for record in read_records(self._engine.log, state, _log_order(state))
+            for record in read_records(self._session.log, state, _log_order(state))
             if any(source.uri is not None and matches(source.uri) for source in record.sources)
         ]
 
@@ -308,7 +308,7 @@ class FrameReader:
     def _by_context(
         self, state: State, positions: U64, paths: FieldPaths | None
     ) -> Generator[Any, None, None]:
-        for window in context_order(self._engine.log, state, positions):
+        for window in context_order(self._session.log, state, positions):
             ascending = np.argsort(window)
             read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
             yield from (read[place] for place in range(len(window)))
@@ -326,13 +326,13 @@ class FrameReader:
         return state, positions
 
     def _frames(self, state: State, positions: U64) -> Generator[Frame, None, None]:
-        blocks = record_blocks(self._engine.log, state, positions[positions > 0])
+        blocks = record_blocks(self._session.log, state, positions[positions > 0])
         yield from chain.from_iterable(map(wrap_all, blocks))
 
     def _dicts(
         self, state: State, positions: U64, paths: FieldPaths
     ) -> Generator[dict[str, Any], None, None]:
-        for position, event in read_stored(self._engine.log, state, positions):
+        for position, event in read_stored(self._session.log, state, positions):
             yield paths.apply(self._wire(position, event, paths))
 
     def _wire(self, position: int, event: StoredFrame, paths: FieldPaths) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.validation import shorten, text
 from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
-from ..connection import Engine
+from ..session.session import Session
 
 
 def exclusive(**values: object) -> None:
@@ -23,7 +23,7 @@ def check_texts(**values: object) -> None:
 
 
 def find_dataset(
-    engine: Engine,
+    session: Session,
     dataset_id: str | None = None,
     dataset_name: str | None = None,
     dataset_project: str | None = None,
@@ -43,14 +43,14 @@ def find_dataset(
     check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
     if dataset_id is None and dataset_name is None:
         raise UsageError("give dataset_id or dataset_name")
-    with engine.read_catalog() as connection:
-        found = engine.catalog.datasets(connection, dataset_id=dataset_id, name=dataset_name)
+    with session.read_catalog() as connection:
+        found = session.catalog.datasets(connection, dataset_id=dataset_id, name=dataset_name)
     if dataset_project is not None:
         found = [row for row in found if row.project == dataset_project]
     if not found:
         what = f"id {shorten(dataset_id)}" if dataset_id is not None else f"name {shorten(dataset_name)}"
         where = f" in project {shorten(dataset_project)}" if dataset_project is not None else ""
-        raise NotFoundError(f"there is no dataset with {what}{where}{engine.when}")
+        raise NotFoundError(f"there is no dataset with {what}{where}{session.when}")
     if len(found) > 1:
         projects = ", ".join(shorten(row.project) for row in found)
         raise ConflictError(
@@ -60,7 +60,7 @@ def find_dataset(
 
 
 def find_version(
-    engine: Engine,
+    session: Session,
     dataset_id: str | None = None,
     dataset_name: str | None = None,
     version_id: str | None = None,
@@ -85,17 +85,17 @@ def find_version(
     check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
     check_texts(version_id=version_id, version_name=version_name)
     if version_id is not None:
-        return _version_by_id(engine, version_id, dataset_id, dataset_name, dataset_project)
-    dataset = find_dataset(engine, dataset_id, dataset_name, dataset_project)
-    with engine.read_catalog() as connection:
+        return _version_by_id(session, version_id, dataset_id, dataset_name, dataset_project)
+    dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
+    with session.read_catalog() as connection:
         if version_name is None:
-            current = engine.catalog.current(connection, dataset.dataset_id)
+            current = session.catalog.current(connection, dataset.dataset_id)
             found = [] if current is None else [current]
         else:
-            found = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
+            found = session.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
     if not found:
         which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
-        raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{engine.when}")
+        raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{session.when}")
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(f"id:{row.version_id}" for row in found)
         raise ConflictError(
@@ -105,23 +105,23 @@ def find_version(
 
 
 def _version_by_id(
-    engine: Engine,
+    session: Session,
     version_id: str,
     dataset_id: str | None,
     dataset_name: str | None,
     dataset_project: str | None,
 ) -> VersionRow:
-    row = engine.version_row(version_id)
+    row = session.version_row(version_id)
     if row is None:
-        raise NotFoundError(f"there is no version with id {shorten(version_id)}{engine.when}")
+        raise NotFoundError(f"there is no version with id {shorten(version_id)}{session.when}")
     if row.state == REMOVED:
-        already = f" already{engine.when}" if engine.when else ""
+        already = f" already{session.when}" if session.when else ""
         raise NotFoundError(
             f"version {shorten(row.name)} ({version_id}) was removed{already}; its history stays readable"
         )
     given = {"id": dataset_id, "name": dataset_name, "project": dataset_project}
     if any(value is not None for value in given.values()):
-        dataset = find_dataset(engine, dataset_id=row.dataset_id)
+        dataset = find_dataset(session, dataset_id=row.dataset_id)
         found = {"id": dataset.dataset_id, "name": dataset.name, "project": dataset.project}
         wrong = [name for name, value in given.items() if value is not None and value != found[name]]
         if wrong:
@@ -140,8 +140,8 @@ def current_of(versions: list[VersionRow]) -> VersionRow:
     return max(versions, key=lambda row: row.published_position or 0)
 
 
-def latest_updated(engine: Engine, dataset: DatasetRow, state: str | None = None) -> list[VersionRow]:
+def latest_updated(session: Session, dataset: DatasetRow, state: str | None = None) -> list[VersionRow]:
     """Return the versions of a dataset, latest updated first."""
-    with engine.read_catalog() as connection:
-        rows = engine.catalog.versions(connection, dataset_id=dataset.dataset_id, state=state)
+    with session.read_catalog() as connection:
+        rows = session.catalog.versions(connection, dataset_id=dataset.dataset_id, state=state)
     return sorted(rows, key=lambda row: (row.updated_at, row.updated_position), reverse=True)

@@ -12,8 +12,9 @@ from ...engine.errors import StorageError, UsageError
 from ...engine.events.domain import SourcesDeleted
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
 from ...projections.states.source_uris import uris_named_by
-from ..connection import Engine
-from ..source_removal import SourceRemoval, open_stores
+from ..maintenance.source_removal import SourceRemoval, open_stores
+from ..session.blob_sharing import members_of
+from ..session.session import Session
 
 if TYPE_CHECKING:
     from ..uploads.destination import Destination
@@ -51,14 +52,14 @@ class SourceDeleter:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine.
     version_id : str
         The version that the frames are deleted from.
     """
 
-    def __init__(self, engine: Engine, version_id: str) -> None:
-        self._engine = engine
+    def __init__(self, session: Session, version_id: str) -> None:
+        self._session = session
         self._version_id = version_id
         self._named: dict[str, list[str]] = {}
 
@@ -77,9 +78,9 @@ class SourceDeleter:
         StorageError
             A store cannot be asked.
         """
-        self._engine.require_present()
-        self._mark, _ = self._engine.commands.source_ledger.look()
-        self._named = uris_named_by(self._engine.log, self._engine.states, self._version_id, frame_ids)
+        self._session.require_present()
+        self._mark, _ = self._session.writes.commands.source_ledger.look()
+        self._named = uris_named_by(self._session.log, self._session.states, self._version_id, frame_ids)
         for uri in self._uris():
             _check(uri)
         objects = dict.fromkeys(canonical_uri(uri) for uri in self._uris() if not is_blob_uri(uri))
@@ -87,7 +88,7 @@ class SourceDeleter:
             for uri in some:
                 store.holds(uri, 0)
         for uri in filter(is_blob_uri, self._uris()):
-            _ = parse_blob_uri(uri).digest in self._engine.blobs
+            _ = parse_blob_uri(uri).digest in self._session.blobs
         return {
             frame_id: [canonical_uri(uri) for uri in uris if not is_blob_uri(uri)]
             for frame_id, uris in self._named.items()
@@ -95,9 +96,9 @@ class SourceDeleter:
 
     def finish(self) -> SourceDeletion:
         """Delete what no frame of any existing version names, now that the frames are deleted."""
-        removal = SourceRemoval(self._engine)
+        removal = SourceRemoval(self._session)
         removal.run()
-        _, outcomes = self._engine.commands.source_ledger.since(self._mark)
+        _, outcomes = self._session.writes.commands.source_ledger.since(self._mark)
         result, failures = SourceDeletion(), dict(removal.failures)
         for uri in self._uris():
             canonical = canonical_uri(uri)
@@ -128,7 +129,7 @@ class SourceDeleter:
             result.failures += [{"uri": uri, "error": str(error)} for uri in uris]
 
     def _collect(self, by_digest: dict[str, list[str]], result: SourceDeletion) -> None:
-        with self._engine.blob_members() as members:
+        with members_of(self._session, self._session.blobs, join=True) as members:
             heads, referenced = members.positions(), members.referenced()
             members.condemn([digest for digest in by_digest if digest not in referenced], heads)
             condemned = members.condemned()

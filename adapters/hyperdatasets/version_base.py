@@ -10,7 +10,8 @@ from ...engine.errors import PublishedError, UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
-from ..connection import Engine, current_engine
+from ..session.current import current_session
+from ..session.session import Session
 from ..uploads.target import UploadTarget
 from .api_helpers import warn_caller
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
@@ -29,7 +30,7 @@ class VersionBase:
 
     @classmethod
     def of(
-        cls, engine: Engine, version_id: str, target: UploadTarget | None = None, root: str | None = None
+        cls, session: Session, version_id: str, target: UploadTarget | None = None, root: str | None = None
     ) -> Self:
         """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
 
@@ -41,14 +42,14 @@ class VersionBase:
             Absolute path of the folder that ids derived from local sources are relative to.
         """
         version = object.__new__(cls)
-        version._engine = engine
-        version._id = find_version(engine, version_id=version_id).version_id
+        version._session = session
+        version._id = find_version(session, version_id=version_id).version_id
         version._target = target
         version._root = root
-        version._writer = VersionWriter(engine, version_id, root)
+        version._writer = VersionWriter(session, version_id, root)
         return version
 
-    _engine: Engine
+    _session: Session
     _id: str
     _target: UploadTarget | None
     _root: str | None
@@ -69,16 +70,16 @@ class VersionBase:
         NotFoundError
             The version did not exist then.
         """
-        return self if moment is None else type(self).of(self._engine.at(moment), self._id)
+        return self if moment is None else type(self).of(self._session.at(moment), self._id)
 
     def _row(self) -> VersionRow:
-        return self._row_in(self._engine)
+        return self._row_in(self._session)
 
-    def _row_in(self, engine: Engine) -> VersionRow:
-        return find_version(engine, version_id=self._id)
+    def _row_in(self, session: Session) -> VersionRow:
+        return find_version(session, version_id=self._id)
 
     def _dataset(self) -> DatasetRow:
-        return find_dataset(self._engine, dataset_id=self._row().dataset_id)
+        return find_dataset(self._session, dataset_id=self._row().dataset_id)
 
     @property
     def version_id(self) -> str:
@@ -119,20 +120,20 @@ class VersionBase:
     def fingerprint(self) -> str:
         """64 hex digits that commit to the content, the same for the same frames whatever their history (ours)."""
         row = self._row()
-        return row.fingerprint or self._engine.states.fingerprint(row.version_id).root
+        return row.fingerprint or self._session.states.fingerprint(row.version_id).root
 
     def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
         """Return the statistics, right for uncommitted changes too."""
-        engine = self._engine.at(as_of)
-        return Statistics.from_counts(engine.version_counts(self._row_in(engine).version_id))
+        session = self._session.at(as_of)
+        return Statistics.from_counts(session.version_counts(self._row_in(session).version_id))
 
     def get_parent(self, *, as_of: Moment | None = None) -> str | None:
         """Return the id of the parent version; None for a root."""
-        return self._row_in(self._engine.at(as_of)).parent_id
+        return self._row_in(self._session.at(as_of)).parent_id
 
     def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
         """Return the metadata."""
-        return copy.deepcopy(self._row_in(self._engine.at(as_of)).metadata)
+        return copy.deepcopy(self._row_in(self._session.at(as_of)).metadata)
 
     def set_metadata(self, metadata: dict[str, Any]) -> bool:
         """Replace the metadata as a whole; False, with a `NotRecordedWarning`, for a published version.
@@ -143,7 +144,7 @@ class VersionBase:
             A key holds ``$`` or ``.``, or the metadata is not JSON-like.
         """
         try:
-            self._engine.commands.set_metadata(self._id, metadata)
+            self._session.writes.commands.set_metadata(self._id, metadata)
         except PublishedError as error:
             warn_caller(f"the metadata was not changed: {error}", NotRecordedWarning)
             return False
@@ -184,15 +185,15 @@ class VersionBase:
         ConflictError
             Another version of the dataset has the name.
         """
-        self._engine.commands.rename_version(self._id, name)
+        self._session.writes.commands.rename_version(self._id, name)
 
     def describe(self, description: str) -> None:
         """Replace the description, published or not (ours)."""
-        self._engine.commands.describe_version(self._id, description)
+        self._session.writes.commands.describe_version(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags, published or not (ours)."""
-        self._engine.commands.tag_version(self._id, tags)
+        self._session.writes.commands.tag_version(self._id, tags)
 
     def _settle(self) -> None:
         """Record what was handed to this object and waits, before the version is frozen."""
@@ -204,23 +205,23 @@ class VersionBase:
         return isinstance(other, VersionBase) and self._key() == other._key()
 
     def _key(self) -> tuple[str, int | None, str]:
-        return self._engine.url, self._engine.as_of, self._id
+        return self._session.url, self._session.as_of, self._id
 
     def __hash__(self) -> int:
         return hash(self._id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self._engine, self._id, self._target, self._root)
+        return type(self).of, (self._session, self._id, self._target, self._root)
 
     def __repr__(self) -> str:
         from .html import version_text
 
-        return version_text(self._engine, self._id)
+        return version_text(self._session, self._id)
 
     def _repr_html_(self) -> str:
         from .html import version_card
 
-        return version_card(self._engine, self._id)
+        return version_card(self._session, self._id)
 
 
 def resolve(
@@ -231,13 +232,13 @@ def resolve(
     version_name: str | None,
     dataset_project: str | None,
     as_of: Moment | None = None,
-) -> tuple[Engine, VersionRow]:
+) -> tuple[Session, VersionRow]:
     """Return the engine, at the moment meant, and the version: an instance's own unless there are selectors."""
     selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
     if isinstance(target, VersionBase):
-        engine = target._engine.at(as_of)  # noqa: SLF001 - of this module
+        session = target._session.at(as_of)  # noqa: SLF001 - of this module
         if all(selector is None for selector in selectors):
-            return engine, target._row_in(engine)  # noqa: SLF001
-        return engine, find_version(engine, *selectors)
-    engine = current_engine().at(as_of)
-    return engine, find_version(engine, *selectors)
+            return session, target._row_in(session)  # noqa: SLF001
+        return session, find_version(session, *selectors)
+    session = current_session().at(as_of)
+    return session, find_version(session, *selectors)

@@ -19,7 +19,7 @@ from ...engine.writes.decisions import check_without_fields
 from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
 from ...engine.writes.report import WriteReport
 from ...engine.writes.writer import APPEND_BATCHES
-from ..connection import Engine
+from ..session.session import Session
 from ..uploads.target import UploadTarget, version_folder
 from .api_helpers import warn_caller
 from .selectors import find_version
@@ -91,7 +91,7 @@ class VersionWriter:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine.
     version_id : str
         The draft.
@@ -99,8 +99,8 @@ class VersionWriter:
         Folder that derived ids take local sources relative to where a call names none.
     """
 
-    def __init__(self, engine: Engine, version_id: str, root: str | None = None) -> None:
-        self._engine = engine
+    def __init__(self, session: Session, version_id: str, root: str | None = None) -> None:
+        self._session = session
         self._version_id = version_id
         self._root = root
         self._added: list[tuple[int, int]] = []
@@ -108,7 +108,7 @@ class VersionWriter:
     def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
         """Give a frame the id that it would get when it is added, unless it has one."""
         if frame.id is None:
-            FrameEncoder(self._engine.new_id, self._root_of(root)).give_id(frame)
+            FrameEncoder(self._session.new_id, self._root_of(root)).give_id(frame)
 
     def add(
         self,
@@ -123,7 +123,7 @@ class VersionWriter:
     ) -> WriteReport:
         """Add frames and return the report."""
         encoder = self._encoder(root, upload)
-        report = self._engine.writer.add(
+        report = self._session.writes.frames.add(
             self._version_id,
             _as_iterable(frames),
             encoder,
@@ -148,10 +148,10 @@ class VersionWriter:
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
         """Add frames in wire form and return the report."""
-        report = self._engine.writer.add(
+        report = self._session.writes.frames.add(
             self._version_id,
             _as_iterable(wires),
-            WireEncoder(self._engine.new_id, self._root_of(root), self._engine.max_frame_bytes),
+            WireEncoder(self._session.new_id, self._root_of(root), self._session.max_frame_bytes),
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
@@ -185,7 +185,7 @@ class VersionWriter:
         fields = check_without_fields(without_fields)
         upload = None if "sources" in fields else upload
         encoder = self._encoder(root, upload)
-        report = self._engine.writer.merge(
+        report = self._session.writes.frames.merge(
             self._version_id,
             _as_iterable(frames),
             encoder,
@@ -208,7 +208,7 @@ class VersionWriter:
     ) -> WriteReport:
         """Delete frames given by id, object or dict; ids that the version does not hold are warned of once."""
         refusals: list[Refusal] = []
-        report = self._engine.writer.delete(
+        report = self._session.writes.frames.delete(
             self._version_id,
             _ids_of(_as_iterable(frames), refusals),
             sources=sources,
@@ -235,8 +235,8 @@ class VersionWriter:
 
         given = list(_as_iterable(frames))
         if command_id is None:  # one that is repeated may have been recorded before the version was published
-            self._engine.commands.version(self._version_id).require_draft()
-        sources = SourceDeleter(self._engine, self._version_id)
+            self._session.writes.commands.version(self._version_id).require_draft()
+        sources = SourceDeleter(self._session, self._version_id)
         named = sources.look(list(_ids_of(given, [])))
         report = self.delete(
             given, sources=named, batch_size=batch_size, command_id=command_id, on_part=on_part
@@ -253,20 +253,20 @@ class VersionWriter:
     ) -> FrameEncoder | UploadingEncoder:
         root = self._root_of(root)
         if upload is None:
-            return FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
+            return FrameEncoder(self._session.new_id, root, self._session.max_frame_bytes)
         from ..uploads.encoder import UploadingEncoder
 
-        uploads = self._engine.uploads
+        uploads = self._session.writes.uploads
         if upload.target is not None:
             root = upload.target.root
-            row = find_version(self._engine, version_id=self._version_id)
+            row = find_version(self._session, version_id=self._version_id)
             folder = version_folder(row.dataset_id, row.name, row.version_id)
             uploader = uploads.to_target(upload.target, folder, force=upload.force, retries=upload.retries)
         else:
             mapping = upload.mapping or {}
             uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
-        encoder = FrameEncoder(self._engine.new_id, root, self._engine.max_frame_bytes)
-        ledgers = self._engine.commands.source_ledger, self._engine.commands.blob_ledger
+        encoder = FrameEncoder(self._session.new_id, root, self._session.max_frame_bytes)
+        ledgers = self._session.writes.commands.source_ledger, self._session.writes.commands.blob_ledger
         return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
 
     def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
@@ -288,7 +288,7 @@ class VersionWriter:
             return
         # Of a version that was published or removed meanwhile nothing is deleted, and the failures are not lost.
         with suppress(PublishedError, NotFoundError):
-            self._engine.writer.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
+            self._session.writes.frames.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
 
     def _remember(self, report: WriteReport) -> None:
         for first, last in report.spans:

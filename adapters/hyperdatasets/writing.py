@@ -331,9 +331,9 @@ class FrameWrites(VersionBase):
         return counts
 
     def _commit(self) -> dict[str, Any]:
-        counts = self._engine.commands.commit_version(self._id)
-        self._engine.catch_up()
-        self._engine.states.save_snapshot(self._id)
+        counts = self._session.writes.commands.commit_version(self._id)
+        self._session.runner.catch_up_all()
+        self._session.states.save_snapshot(self._id)
         return {**counts, "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
@@ -346,16 +346,16 @@ class FrameWrites(VersionBase):
             draft.
         """
         self._settle()
-        published = self._engine.commands.publish_version(self._id)
-        self._engine.catch_up()
-        self._engine.states.save_snapshot(self._id)
+        published = self._session.writes.commands.publish_version(self._id)
+        self._session.runner.catch_up_all()
+        self._session.states.save_snapshot(self._id)
         return published
 
     def _settle(self) -> None:
         self.flush(refresh_version_stats=False)
 
     def _require_draft(self) -> None:
-        self._engine.commands.version(self._id).require_draft()
+        self._session.writes.commands.version(self._id).require_draft()
 
     def _upload(
         self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
@@ -371,7 +371,7 @@ class FrameWrites(VersionBase):
         if target is None:
             return None
         if target.destination == SCHEME:
-            _ = self._engine.blobs  # an engine without a store says so here, not when a bulk context is full
+            _ = self._session.blobs  # an engine without a store says so here, not when a bulk context is full
         return msgspec.structs.replace(options, target=target)
 
     def _refresh(self, wanted: bool, report: WriteReport) -> None:
@@ -386,5 +386,5 @@ class FrameWrites(VersionBase):
             self._commit()
 
     def _holds_commit_of(self, position: int) -> bool:
-        version = self._engine.commands.version(self._id)
-        return self._engine.log.batch_at(position).last_version <= version.committed_version
+        version = self._session.writes.commands.version(self._id)
+        return self._session.log.batch_at(position).last_version <= version.committed_version

@@ -25,7 +25,7 @@ from .timeouts import call_with_timeout
 
 if TYPE_CHECKING:
     from ...projections.tables.catalog import VersionRow
-    from ..connection import Engine
+    from ..session.session import Session
 
 _OURS = "framelode://"
 _NUMBERED = re.compile(r"(.+?)@v(\d{1,18})", re.DOTALL)
@@ -79,11 +79,11 @@ def find_version(url: str, record: Any, version: int | None, reach: ResolveConte
     name, named = name_and_version(url)
     wanted = check_version(version) or check_version(named)
     if record is None and url.lower().startswith(_OURS):
-        return _our_version(reach.engine(), name, wanted)
+        return _our_version(reach.session(), name, wanted)
     return call_with_timeout(lambda _: _recorded(name, record, wanted), shorten(url), reach.timeout)
 
 
-def _our_version(engine: Engine, name: str, wanted: int | None) -> CatalogVersion:
+def _our_version(session: Session, name: str, wanted: int | None) -> CatalogVersion:
     """Return the n-th published version; those that were removed since keep their number."""
     from ..hyperdatasets.selectors import find_dataset
 
@@ -93,10 +93,10 @@ def _our_version(engine: Engine, name: str, wanted: int | None) -> CatalogVersio
             f"{shorten(_OURS + name)} names no dataset: write {_OURS}[project/]dataset, a slash of a name as %2F"
         )
     row = find_dataset(
-        engine, dataset_name=unquote(dataset), dataset_project=unquote(project) if slash else None
+        session, dataset_name=unquote(dataset), dataset_project=unquote(project) if slash else None
     )
-    with engine.read_catalog() as connection:
-        rows = engine.catalog.versions(connection, dataset_id=row.dataset_id, removed=True)
+    with session.read_catalog() as connection:
+        rows = session.catalog.versions(connection, dataset_id=row.dataset_id, removed=True)
     published = sorted((row for row in rows if row.published_position), key=_published_position)
     if not published:
         raise NotFoundError(f"dataset {row.name!r} has no published version yet")
@@ -106,7 +106,7 @@ def _our_version(engine: Engine, name: str, wanted: int | None) -> CatalogVersio
         raise NotFoundError(
             f"dataset {row.name!r} has no published version {wanted or ''}: there are {there}"
         )
-    recorded = engine.log.batch_at(published[number - 1].published_position or 0).recorded_at
+    recorded = session.log.batch_at(published[number - 1].published_position or 0).recorded_at
     return CatalogVersion(number, utc(recorded))
 
 

@@ -32,7 +32,7 @@ from .resolver import TIMEOUT, Progress, ResolveContext, root_of
 from .status import Status, status_of
 
 if TYPE_CHECKING:
-    from ..connection import Engine
+    from ..engine import Engine
 
 _UPDATED = {"dvc": ("rev",), "dc": ("version", "record"), "url": ()}
 _TRIES = 10
@@ -76,7 +76,9 @@ class Datasets(Mapping[str, Dataset]):
     @property
     def engine(self) -> Engine:
         """Where changes are recorded."""
-        return self._engine.opened()
+        from ..engine import Engine
+
+        return Engine.of(self._engine.opened())
 
     @property
     def reach(self) -> ResolveContext:
@@ -222,8 +224,8 @@ class Datasets(Mapping[str, Dataset]):
         """
         if not self._is_known():
             return {}
-        view = self.engine.at(moment)
-        standing = view.standing_pins(PinQuery(project=self._project.identity()))
+        view = self.engine.session.at(moment)
+        standing = view.current_pins(PinQuery(project=self._project.identity()))
         return {pin.name: self._recorded(pin) for pin in standing}
 
     def history(
@@ -266,7 +268,7 @@ class Datasets(Mapping[str, Dataset]):
             **_bounds("since", since),
             **_bounds("until", until),
         )
-        return list(self.engine.pin_changes(wanted))
+        return list(self.engine.session.pin_changes(wanted))
 
     def close(self) -> None:
         """Close the engine, if it was opened for this project alone."""

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from ...engine.errors import InvalidValueError, StorageError, UsageError
 from ...engine.storage.atomic_files import from_home, replace_file
 from ...engine.validation import shorten
-from ..location import HIDDEN_FOLDER
+from ..session.location import HIDDEN_FOLDER
 
 MANIFEST = "dvc.yaml"
 _IDENTITY = "project"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engine.errors import UsageError
-from .. import location
+from ..session import location
+from ..session.current import HasSession, connected_session, current_session, session_of
 from .project import hidden_folder
 
 if TYPE_CHECKING:
-    from ..connection import Engine
+    from ..session.session import Session
 
 
 class ProjectEngine:
@@ -25,42 +26,39 @@ class ProjectEngine:
         The engine to use.
     """
 
-    def __init__(self, root: Path, given: Engine | None) -> None:
+    def __init__(self, root: Path, given: HasSession | Session | None) -> None:
         self._folder = root / location.HIDDEN_FOLDER
-        self._engine = given or _current()
+        self._session = _current() if given is None else session_of(given)
         self._is_own = False
-        if self._engine is not None and self._engine.as_of is not None:
+        if self._session is not None and self._session.as_of is not None:
             raise UsageError(
                 "this engine shows the past: give one of the present, and ask Datasets.at(moment)"
             )
 
     def exists(self) -> bool:
         """Say whether there is one already."""
-        return self._engine is not None or location.exists(self._folder)
+        return self._session is not None or location.exists(self._folder)
 
-    def opened(self) -> Engine:
+    def opened(self) -> Session:
         """Return the engine; the project's own is made if it is missing."""
-        if self._engine is None:
-            from ..connection import Engine
+        if self._session is None:
+            from ..session.session import open_session
 
             # It keeps its own `.gitignore` also where no repository is yet.
             hidden_folder(self._folder.parent)
-            self._engine = Engine(location.locate(self._folder))
+            self._session = open_session(str(self._folder))
             self._is_own = True
-        return self._engine
+        return self._session
 
     def close(self) -> None:
         """Close the project's own engine; it is opened again when it is needed."""
-        if self._engine is not None and self._is_own:
-            self._engine.close()
-            self._engine, self._is_own = None, False
+        if self._session is not None and self._is_own:
+            self._session.close()
+            self._session, self._is_own = None, False
 
 
-def _current() -> Engine | None:
+def _current() -> Session | None:
     """Return the current engine, or that of `FRAMELODE_URL`; None where there is none."""
-    from ..connection import current_engine
-    from ..current import connected_engine
-
-    engine = connected_engine()
+    session = connected_session()
     url = os.environ.get(location.ENVIRONMENT_URL)
-    return engine or (current_engine(url) if url else None)
+    return session or (current_session(url) if url else None)

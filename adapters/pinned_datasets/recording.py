@@ -15,7 +15,7 @@ from .dataset_types import Dataset
 from .records import URLDatasetLock
 
 if TYPE_CHECKING:
-    from ..connection import Engine
+    from ..session.session import Session
 
 _FILES = 1000
 """Files that an event lists; of more it has the number and a digest."""
@@ -60,7 +60,7 @@ class PinRecorder:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         Where.
     project : str
         Id of the project.
@@ -68,31 +68,31 @@ class PinRecorder:
         What its folder is called.
     """
 
-    def __init__(self, engine: Callable[[], Engine], project: str, folder: str) -> None:
-        self._engine = engine
+    def __init__(self, session: Callable[[], Session], project: str, folder: str) -> None:
+        self._session = session
         self.project = project
         self._folder = folder
 
     def differs(self, found: Mapping[PinKey, PinState]) -> set[str]:
         """Return the manifests whose files say something else than is recorded."""
-        known = self._engine().commands.pinned_project(self.project).pins
+        known = self._session().writes.commands.pinned_project(self.project).pins
         keys = known.keys() | found.keys()
         return {key[0] for key in keys if known.get(key) != found.get(key)}
 
     def known_manifests(self) -> set[str]:
         """Return the manifests in which there were datasets when they were looked at last."""
-        return {manifest for manifest, _ in self._engine().commands.pinned_project(self.project).pins}
+        return {manifest for manifest, _ in self._session().writes.commands.pinned_project(self.project).pins}
 
     def observe(self, manifest: str, found: Mapping[PinKey, PinState]) -> None:
         """Record what the files of a manifest say, where it is not recorded."""
         if manifest in self.differs(found):
-            self._engine().commands.record_pins(
+            self._session().writes.commands.record_pins(
                 self.project, lambda pins: pins.observe(self._folder, found, manifest=manifest)
             )
 
     def record(self, key: PinKey, after: PinState, *, added: bool) -> None:
         """Record that a dataset was added, updated, or locked."""
-        self._engine().commands.record_pins(
+        self._session().writes.commands.record_pins(
             self.project,
             lambda pins: pins.record(_kind(pins.pins.get(key), after, added=added), self._folder, key, after),
         )

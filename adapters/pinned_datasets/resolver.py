@@ -13,7 +13,7 @@ from ...engine.errors import InvalidValueError
 from ...engine.validation import shorten
 
 if TYPE_CHECKING:
-    from ..connection import Engine
+    from ..session.session import Session
 
 TIMEOUT = 60.0
 """Seconds that a source may take without giving a sign of life."""
@@ -41,7 +41,7 @@ class ResolveContext(msgspec.Struct, frozen=True):
 
     root: Path
     timeout: float
-    engine: Callable[[], Engine]
+    session: Callable[[], Session]
     callback: Progress | None = None
     filesystems: dict[tuple[Any, ...], Any] = {}
 
@@ -64,6 +64,6 @@ def reach_of(repo: Any, callback: Progress | None = None) -> ResolveContext:
     reach = repo if isinstance(repo, ResolveContext) else getattr(repo, "reach", None)
     if isinstance(reach, ResolveContext):
         return msgspec.structs.replace(reach, callback=callback)
-    from ..connection import current_engine
+    from ..session.current import current_session
 
-    return ResolveContext(root_of(repo), TIMEOUT, current_engine, callback)
+    return ResolveContext(root_of(repo), TIMEOUT, current_session, callback)

@@ -17,8 +17,7 @@ from .schema import PORTABLE_VERSION, DatasetLine, Header, Recorded
 from .selection import everything, one_dataset, recorded_batches
 
 if TYPE_CHECKING:
-    from ..connection import Engine
-    from ..hyperdatasets.dataset import Dataset
+    from ..session.session import Session
 
 JSONL, PARQUET = "jsonl", "parquet"
 FORMATS = (JSONL, PARQUET)
@@ -61,25 +60,18 @@ class LogExport(msgspec.Struct, frozen=True):
 
 
 def export_log(
-    engine: Engine,
+    session: Session,
     path: PathLike,
-    dataset: Dataset | str | None,
-    project: str | None,
+    dataset: DatasetLine | None,
     form: str | None,
     progress: Progress | None,
 ) -> LogExport:
     """Write an engine's log, or what of it is about one dataset, to a new file; see `Engine.export_log`."""
-    if project is not None and not isinstance(dataset, str):
-        raise UsageError("a project tells which dataset of a name is meant: give the name, too, as dataset=")
     file = path_of(path, "the file")
     form = _form_of(file, form)
-    log = engine.log
+    log = session.log
     head = log.head()
-    selection = (
-        everything(head)
-        if dataset is None
-        else one_dataset(log, head, _dataset_line(engine, dataset, project))
-    )
+    selection = everything(head) if dataset is None else one_dataset(log, head, dataset)
     header = Header(
         framelode="log",
         version=PORTABLE_VERSION,
@@ -119,17 +111,6 @@ def _form_of(file: Path, form: str | None) -> str:
     return form
 
 
-def _dataset_line(engine: Engine, dataset: Dataset | str, project: str | None) -> DatasetLine:
-    from ..hyperdatasets.dataset import Dataset
-
-    if not isinstance(dataset, Dataset | str):
-        raise InvalidValueError(f"dataset must be a Dataset or its name, not {dataset!r}")
-    found = engine.dataset(dataset, project) if isinstance(dataset, str) else dataset
-    if engine.log.stream_version(found.id) is None:
-        raise NotFoundError(f"there is no dataset with id {found.id!r} in {engine.log.name}")
-    return DatasetLine(found.id, found.project, found.name)
-
-
 class _Counted:
     """Counts batches as they are written, and tells of the events."""
 
@@ -149,17 +130,17 @@ class _Counted:
                 self._progress(self.events, self._total)
 
 
-def import_log(engine: Engine, path: PathLike, progress: Progress | None) -> LogImport:
+def import_log(session: Session, path: PathLike, progress: Progress | None) -> LogImport:
     """Take over what a portable file holds; see `Engine.import_log`."""
     file = path_of(path, "the file")
     with _source_of(file) as source:
         header = source.header
         report = LogImport(log=header.log, dataset=header.dataset.id if header.dataset else None)
         take_over = import_whole if header.dataset is None else import_dataset
-        take_over(engine.log, source, report, progress)
-    head = engine.log.head()
+        take_over(session.log, source, report, progress)
+    head = session.log.head()
     report.position, report.digest = head.position, head.digest.hex()
-    report.missing_blobs = engine.missing_blobs()
+    report.missing_blobs = session.writes.blobs.missing()
     return report
 
 

@@ -19,10 +19,11 @@ from ...engine.log.context import acting
 from ...engine.storage.root_folder import RootFolder
 from ...engine.writes.encoder import Refusal, check_root
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
-from ..connection import Engine, current_engine
 from ..hyperdatasets.selectors import find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
 from ..hyperdatasets.version_writer import Upload, VersionWriter
+from ..session.current import current_session
+from ..session.session import Session
 from ..uploads.target import UploadTarget
 from .merging import merge_frame
 from .past import ImportedFrames, Place
@@ -147,10 +148,10 @@ def import_voc(
     """
     source = VocFolder(folder)
     options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
-    engine = current_engine()
+    session = current_session()
     with acting(context=context_of(source, options)):
-        target = find_target(engine, dataset, project, version)
-        return record_voc(engine, source, target, callback or (lambda *_: None), options)
+        target = find_target(session, dataset, project, version)
+        return record_voc(session, source, target, callback or (lambda *_: None), options)
 
 
 def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
@@ -159,7 +160,7 @@ def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
     return context if options.root is None else context | {"root": options.root}
 
 
-def find_target(engine: Engine, dataset: str, project: str | None, version: str | None) -> Target:
+def find_target(session: Session, dataset: str, project: str | None, version: str | None) -> Target:
     """Return the draft to import into: the one named, or the current one, made if there is none.
 
     A dataset that is missing is created, with its first draft. A dataset that has no draft gets one, the child of
@@ -171,20 +172,20 @@ def find_target(engine: Engine, dataset: str, project: str | None, version: str 
         A version is named that does not exist.
     """
     try:
-        row = find_dataset(engine, dataset_name=dataset, dataset_project=project)
+        row = find_dataset(session, dataset_name=dataset, dataset_project=project)
     except NotFoundError:
         if version is not None:
             raise
         made = DatasetVersion.create_new_dataset(dataset, dataset_project=project)
         said = f"there was no dataset {dataset!r}: created it in the project {made.project!r}"
-        return Target(find_version(engine, made.id).version_id, dataset_created=True, made=said)
+        return Target(find_version(session, made.id).version_id, dataset_created=True, made=said)
     if version is not None:
         return Target(
-            find_version(engine, row.dataset_id, version_name=version, raise_on_multiple=True).version_id
+            find_version(session, row.dataset_id, version_name=version, raise_on_multiple=True).version_id
         )
-    with engine.read_catalog() as connection:
-        versions = engine.catalog.versions(connection, dataset_id=row.dataset_id)
-        current = engine.catalog.current(connection, row.dataset_id)
+    with session.read_catalog() as connection:
+        versions = session.catalog.versions(connection, dataset_id=row.dataset_id)
+        current = session.catalog.current(connection, row.dataset_id)
     if current is not None and current.state == DRAFT:
         return Target(current.version_id)
     draft = _new_draft(row, versions, current)
@@ -207,7 +208,7 @@ NO_OPTIONS = VocOptions()
 
 
 def record_voc(
-    engine: Engine, folder: VocFolder, target: Target, advance: Advance, options: VocOptions = NO_OPTIONS
+    session: Session, folder: VocFolder, target: Target, advance: Advance, options: VocOptions = NO_OPTIONS
 ) -> VocImport:
     """Record the frames of a folder in a draft; see `import_voc`.
 
@@ -218,19 +219,19 @@ def record_voc(
     options : VocOptions
         How; the context of `context_of` must surround the call.
     """
-    return _Import(engine, folder, target, options).run(advance)
+    return _Import(session, folder, target, options).run(advance)
 
 
 class _Import:
-    def __init__(self, engine: Engine, folder: VocFolder, target: Target, options: VocOptions) -> None:
+    def __init__(self, session: Session, folder: VocFolder, target: Target, options: VocOptions) -> None:
         path = str(folder.path)
         root = options.root or path
         if path != os.path.realpath(root) and RootFolder(root).below(path) is None:
             raise UsageError(f"the folder {path} is not inside the root {root}")
         if options.prune and not folder.images:
             raise UsageError(f"{path} has no images in JPEGImages: with prune all frames would be deleted")
-        self._engine, self._folder, self._options = engine, folder, options
-        self._past = ImportedFrames(engine, target.version_id, Place(path, options.root))
+        self._session, self._folder, self._options = session, folder, options
+        self._past = ImportedFrames(session, target.version_id, Place(path, options.root))
         self.done = VocImport(
             version_id=target.version_id,
             dataset_created=target.dataset_created,
@@ -241,7 +242,7 @@ class _Import:
         done, folder = self.done, self._folder
         store = UploadTarget(BLOBS, str(folder.path))
         upload = Upload(store, unregister_on_failure=False) if self._options.copy else None
-        writer = VersionWriter(self._engine, done.version_id)
+        writer = VersionWriter(self._session, done.version_id)
         report = writer.add(self._frames(advance), batch_size=_BATCH, upload=upload)
         done.added, done.updated, done.unchanged = report.added, report.updated, report.unchanged
         done.refused = len(report.refusals)
@@ -251,7 +252,7 @@ class _Import:
             *(_refused(refusal, folder.path) for refusal in report.refusals),
         ]
         self._vanished(writer)
-        self._engine.version(done.version_id).commit_version()
+        DatasetVersion.of(self._session, done.version_id).commit_version()
         return done
 
     def _frames(self, advance: Advance) -> Iterator[SingleFrame]:

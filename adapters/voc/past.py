@@ -12,9 +12,10 @@ import msgspec
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import frame_key
 from ...projections.states.fold import TOMBSTONE
-from ..connection import Engine
 from ..hyperdatasets.reading import FrameReader
 from ..hyperdatasets.selectors import find_version
+from ..hyperdatasets.version import DatasetVersion
+from ..session.session import Session
 from .merging import imported_wire
 
 _KINDS = ("added", "updated", "deleted")
@@ -55,7 +56,7 @@ class ImportedFrames:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine.
     version_id : str
         The version.
@@ -63,12 +64,12 @@ class ImportedFrames:
         Where the folder is now.
     """
 
-    def __init__(self, engine: Engine, version_id: str, place: Place) -> None:
-        self._engine = engine
-        self._row = find_version(engine, version_id=version_id)
+    def __init__(self, session: Session, version_id: str, place: Place) -> None:
+        self._session = session
+        self._row = find_version(session, version_id=version_id)
         self._known: dict[str, _Imported] = {}
         self._places: dict[Place, None] = {}
-        for change in engine.version(version_id).history(kinds=_KINDS):
+        for change in DatasetVersion.of(session, version_id).history(kinds=_KINDS):
             self._take_in(change)
         self._here = dict.fromkeys([place, *(each for each in self._places if each.folder == place.folder)])
         # A folder that is still there was copied, not moved: what it gave is another set.
@@ -124,9 +125,9 @@ class ImportedFrames:
         }
 
     def _read(self, ids: Sequence[str]) -> dict[str, Any]:
-        state = self._engine.states.read(self._row.version_id)
+        state = self._session.states.read(self._row.version_id)
         held = [each for each in dict.fromkeys(ids) if 0 < state.find_one(frame_key(each)) < TOMBSTONE]
-        return {frame.id: frame for frame in FrameReader(self._engine, self._row).by_ids(held)}
+        return {frame.id: frame for frame in FrameReader(self._session, self._row).by_ids(held)}
 
     def was_deleted(self, frame_id: str) -> bool:
         """Say whether a frame was deleted since it was imported, by something else than an import."""
@@ -140,7 +141,7 @@ class ImportedFrames:
             return {}
         if not known.is_changed:
             return frame.to_dict()
-        changes = self._engine.version(self._row.version_id).history(frame.id)
+        changes = DatasetVersion.of(self._session, self._row.version_id).history(frame.id)
         return imported_wire((change.before, change.after) for change in changes if _place_of(change))
 
     def missing(self, images: Sequence[str]) -> list[tuple[Any, bool]]:

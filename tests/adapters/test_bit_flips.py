@@ -335,7 +335,12 @@ def content(folder):
         engine.verify()
         (version,) = [row.version_id for row in versions(engine)]
         frames = [frame.to_dict() for frame in engine.version(version)]
-        made = (versions(engine), frames, engine.version(version).fingerprint, engine.version_counts(version))
+        made = (
+            versions(engine),
+            frames,
+            engine.version(version).fingerprint,
+            engine.session.version_counts(version),
+        )
     with raw(folder) as connection:
         triggers = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1"
         queries = [*(f"SELECT * FROM {table} ORDER BY 1" for table in TABLES), triggers]
@@ -350,8 +355,8 @@ def attempt(folder):
 
 
 def versions(engine):
-    with engine.read_catalog() as connection:
-        return engine.catalog.versions(connection)
+    with engine.session.read_catalog() as connection:
+        return engine.session.catalog.versions(connection)
 
 
 EIGHTHS = [pytest.param(start, 8, id=f"every_{start + 1}_of_8", marks=pytest.mark.long) for start in range(8)]

@@ -38,7 +38,7 @@ def collect(engine, grace=NOW):
 
 
 def blob_events(engine):
-    return [type(event) for event in engine.commands.events.get(BLOBS_STREAM)]
+    return [type(event) for event in engine.session.writes.commands.events.get(BLOBS_STREAM)]
 
 
 class TestUris:
@@ -180,14 +180,14 @@ class TestGarbage:
 
     def test_one_that_is_named_while_gc_looks_around_is_taken_back(self, engine, draft, monkeypatch):
         (digest,) = put(engine, "late")
-        referenced = engine._blobs.referenced
+        referenced = engine.session.writes.blobs.referenced
 
         def named_right_after():
             found = referenced()
             draft.add_frames([frame("a", digest)])
             return found
 
-        monkeypatch.setattr(engine._blobs, "referenced", named_right_after)
+        monkeypatch.setattr(engine.session.writes.blobs, "referenced", named_right_after)
         assert collect(engine).condemned == []
         monkeypatch.undo()
         assert blob_events(engine) == [BlobsCondemned, BlobsRestored]
@@ -235,7 +235,7 @@ class TestGarbage:
         (digest,) = put(engine, "back")
         for _ in range(before):
             collect(engine)
-        confirm = engine._blobs.confirm
+        confirm = engine.session.writes.blobs.confirm
         taken = []
 
         def vouch_late(digests, present):
@@ -243,7 +243,7 @@ class TestGarbage:
                 taken.extend(collect(engine).collected)
             return confirm(digests, present)
 
-        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
+        monkeypatch.setattr(engine.session.writes.blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
         assert engine.blobs.put(b"back").is_new
         assert digest in taken
@@ -258,7 +258,7 @@ class TestGarbage:
         for path in paths:
             path.write_bytes(path.name.encode())
         draft.add_frames([frame("old", *put(engine, "known"))])
-        confirm, old = engine._blobs.confirm, iter([["old"]])
+        confirm, old = engine.session.writes.blobs.confirm, iter([["old"]])
 
         def vouch_late(digests, present):
             for ids in old:
@@ -267,7 +267,7 @@ class TestGarbage:
                 collect(engine)
             return confirm(digests, present)
 
-        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
+        monkeypatch.setattr(engine.session.writes.blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs, "_sleep", None)
         stored = engine.blobs.put_files(paths).stored
         assert draft.add_frames([frame(done.digest, done.digest) for done in stored]) == []
@@ -279,7 +279,7 @@ class TestGarbage:
         for path in paths:
             path.write_bytes(path.name.encode())
         engine.blobs.put_files(paths)
-        confirm, sync = engine._blobs.confirm, engine.blobs.place.sync_moved
+        confirm, sync = engine.session.writes.blobs.confirm, engine.blobs.place.sync_moved
         synced = []
 
         def vouch_late(digests, present):
@@ -291,7 +291,7 @@ class TestGarbage:
             synced.append(len(digests))
             sync(digests, since)
 
-        monkeypatch.setattr(engine._blobs, "confirm", vouch_late)
+        monkeypatch.setattr(engine.session.writes.blobs, "confirm", vouch_late)
         monkeypatch.setattr(engine.blobs.place, "sync_moved", sync_moved)
         assert len(engine.blobs.put_files(paths).stored) == 40
         assert set(synced) == {40}
@@ -393,7 +393,7 @@ class TestGuards:
         version = engine.log.stream_version(header.stream_id)
         batch = pack_batch(header.stream_id, version + 1, header.schema, header.topics, list(body.events()))
         return Append(
-            batches=[batch], command_id=engine.new_id(), request_digest=b"", actor="a", guards=guards
+            batches=[batch], command_id=engine.session.new_id(), request_digest=b"", actor="a", guards=guards
         )
 
     def test_a_stream_that_moved_refuses_the_append(self, engine, draft):
@@ -433,7 +433,7 @@ class TestScrub:
             case "scrub":
                 assert engine.scrub().missing == []
             case _:
-                assert engine._blobs.missing() == []
+                assert engine.session.writes.blobs.missing() == []
         assert list(deletions) == []
 
     def test_damage_is_found(self, engine, draft):

@@ -191,7 +191,7 @@ class TestCurrent:
         if folder == "food":
             monkeypatch.setenv("FRAMELODE_URL", str(tmp_path / folder))
         engine = framelode.current_engine()
-        assert engine.location.folder.resolve() == (tmp_path / folder).resolve()
+        assert engine.session.location.folder.resolve() == (tmp_path / folder).resolve()
         engine.close()
 
     def test_an_environment_that_names_nothing(self, tmp_path, monkeypatch):
@@ -237,7 +237,7 @@ def test_verify_and_rebuild(engine):
     version_id = fill()
     findings = engine.verify()
     assert (findings.versions, findings.fingerprints) == (1, 0)
-    assert findings.projections == len(engine.runner.projections) > 3
+    assert findings.projections == len(engine.session.runner.projections) > 3
     engine.version(version_id).publish_version()
     before = engine.version(version_id).get_stats()
     engine.rebuild()
@@ -273,7 +273,9 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
     with framelode.connect(tmp_path / "food", clock=collect_garbage) as engine:
         forgotten.itself, forgotten = forgotten, None
         engine._previous = None
-        add = threading.Thread(target=engine.commands.create_dataset, args=("other",), daemon=True)
+        add = threading.Thread(
+            target=engine.session.writes.commands.create_dataset, args=("other",), daemon=True
+        )
         add.start()
         join(add)
     engine.close()

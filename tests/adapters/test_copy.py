@@ -98,7 +98,7 @@ def numbered(start, stop, **values):
 
 def add(engine, *frames):
     with engine:
-        if not engine.version_ids():
+        if not engine.session.version_ids():
             DatasetVersion.create_new_dataset("d")
         DatasetVersion.get_current(dataset_name="d").add_frames(frames, batch_size=2)
 

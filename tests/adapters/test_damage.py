@@ -68,8 +68,8 @@ def examine(folder):
 
 def content(engine):
     found = {}
-    with engine.read_catalog() as connection:
-        rows = engine.catalog.versions(connection, removed=True)
+    with engine.session.read_catalog() as connection:
+        rows = engine.session.catalog.versions(connection, removed=True)
     for row in rows:
         version = engine.version(row.version_id)
         frames = [frame.to_dict() for frame in version]

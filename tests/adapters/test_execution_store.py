@@ -1053,8 +1053,8 @@ class TestLog:
     def test_verify_and_rebuild(self, engine, store):
         store.set_many({"a": 1, "b": 2}, ttl=10**6)
         assert engine.verify().problems == []
-        tables = engine.store_reader.tables
-        with engine.store_reader.listing() as connection:
+        tables = engine.session.store_reader.tables
+        with engine.session.store_reader.listing() as connection:
             connection.execute(tables.document.delete())
         assert not store.list_keys()
         with pytest.raises(framelode.IntegrityError, match="projection stores"):

@@ -163,7 +163,7 @@ class TestHistoryOfAVersion:
 
     def test_of_a_removed_version(self, engine, draft):
         add(draft, frame("a"))
-        engine.commands.remove_version(draft.version_id)
+        engine.session.writes.commands.remove_version(draft.version_id)
         assert [change.kind for change in draft.history()] == ["created", "added", "removed"]
         assert told(draft.history("a")) == [("a", "added")]
         assert list(engine.history(version=draft.version_id)) == list(draft.history())
@@ -626,7 +626,7 @@ class TestRandomHistories:
             seen = []
             for _ in range(4):
                 version = engine.version(data.draw(st.sampled_from(versions)))
-                born = engine.version_row(version.version_id).created_position
+                born = engine.session.version_row(version.version_id).created_position
                 moment = data.draw(st.integers(born, engine.log.head().position))
                 seen.append(data.draw(st.sampled_from([version, version.at(moment)])))
                 assert list(version.history(as_of=moment)) == list(version.at(moment).history())

@@ -84,10 +84,10 @@ def engine(folder, monkeypatch):
 
 
 def tables(engine):
-    with engine.runner.store.read() as connection:
+    with engine.session.runner.store.read() as connection:
         return {
             table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in engine.runner.projections
+            for projection in engine.session.runner.projections
             for table in projection.metadata.sorted_tables
         }
 
@@ -367,12 +367,12 @@ class TestFindingTheLog:
 
     def test_one_that_workers_do_not_see(self, engine, workers, tmp_path):
         shared = worker_log(engine.log)
-        shutil.move(engine.location.folder / "log.db", tmp_path / "hidden.db")
+        shutil.move(engine.session.location.folder / "log.db", tmp_path / "hidden.db")
         with pytest.raises(
             UsageError, match=r"a worker on .* cannot open the log: .*log.db is not there.*share"
         ):
             list(ordered_map(workers, partial(worker_parts.position_of, shared), [()]))
-        assert not (engine.location.folder / "log.db").exists()
+        assert not (engine.session.location.folder / "log.db").exists()
 
     def test_another_one(self, engine, workers):
         shared = msgspec.structs.replace(worker_log(engine.log), uuid="0" * 32)

@@ -37,15 +37,17 @@ def before(rich):
 
 def tables(engine):
     """Return all tables of the projections' database that hold what was folded."""
-    with engine.runner.store.read() as connection:
+    with engine.session.runner.store.read() as connection:
         live = [
-            table for projection in engine.runner.projections for table in projection.metadata.sorted_tables
+            table
+            for projection in engine.session.runner.projections
+            for table in projection.metadata.sorted_tables
         ]
         return {table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in live}
 
 
 def leftovers(engine):
-    with engine.runner.store.read() as connection:
+    with engine.session.runner.store.read() as connection:
         return [name for name in sa.inspect(connection).get_table_names() if name.endswith("_rebuild")]
 
 
@@ -64,7 +66,7 @@ def statements_of(folder, work, kill_at=None):
                         os.kill(os.getpid(), signal.SIGKILL)
                     done.append(1)
 
-                event.listen(engine.runner.store._engine, "before_cursor_execute", count)
+                event.listen(engine.session.runner.store._engine, "before_cursor_execute", count)
                 work(engine)
                 os.write(writing, str(len(done)).encode())
         finally:
@@ -147,7 +149,7 @@ def test_the_swap_leaves_nobody_behind(rich, tmp_path, monkeypatch):
     """What others had caught up with while a rebuild was folding is in the tables that it swaps in."""
     folder = shutil.copytree(rich, tmp_path / "engine")
     with closing(framelode.connect(folder)) as engine, closing(framelode.connect(folder)) as other:
-        swap = engine.runner._swap
+        swap = engine.session.runner._swap
 
         def write_first(*arguments):
             with other:
@@ -155,7 +157,7 @@ def test_the_swap_leaves_nobody_behind(rich, tmp_path, monkeypatch):
                 other.catch_up()
             return swap(*arguments)
 
-        monkeypatch.setattr(engine.runner, "_swap", write_first)
+        monkeypatch.setattr(engine.session.runner, "_swap", write_first)
         expected = other.log.head().position
         engine.rebuild()
         assert other.log.head().position > expected

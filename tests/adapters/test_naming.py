@@ -253,7 +253,7 @@ class TestNamesAreTakenOnce:
         assert (draft.version_name, child.version_name) == ("Current", "next")
 
     def test_names_that_are_made_never_collide(self, draft, engine, monkeypatch):
-        monkeypatch.setattr(engine.commands, "clock", lambda: 1_800_000_000_000_000)
+        monkeypatch.setattr(engine.session.writes.commands, "clock", lambda: 1_800_000_000_000_000)
         child = draft.create_snapshot()
         child.create_snapshot()
         assert child.version_name == f"{draft.version_name} (2)"

@@ -21,7 +21,7 @@ from s3_server import BUCKET, s3_filesystem, s3_prefix, s3_url
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, StorageError
-from framelode.adapters.snapshot_shelf import open_shelf
+from framelode.adapters.session.open import open_shelf
 from framelode.engine.blobs.fsspec import FsspecBackend
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.storage import objects
@@ -257,7 +257,7 @@ class TestGarbageCollection:
         through.refuse = lambda method, path: 503 if method == "POST" and "delete" in path else None
         with pytest.raises(StorageError, match="blob store"):
             engine.gc(NO_TIME, young=NO_TIME, dry_run=False)
-        assert len(engine.commands.blob_ledger.condemned()) == 3
+        assert len(engine.session.writes.commands.blob_ledger.condemned()) == 3
         through.refuse = lambda method, path: None
         assert len(engine.gc(NO_TIME, young=NO_TIME, dry_run=False).collected) == 3
         assert list(engine.blobs.entries()) == []
@@ -283,11 +283,11 @@ class TestSnapshots:
         return draft
 
     def kept(self, engine):
-        return s3_filesystem().find(f"{engine.location.blobs.removeprefix('s3://')}/snapshots")
+        return s3_filesystem().find(f"{engine.session.location.blobs.removeprefix('s3://')}/snapshots")
 
     def assert_folded_alike(self, engine, version_id):
-        fresh = StateCache(engine.log, engine.parent_of).current(version_id).settled()
-        state = engine.states.current(version_id).settled()
+        fresh = StateCache(engine.log, engine.session.parent_of).current(version_id).settled()
+        state = engine.session.states.current(version_id).settled()
         assert np.array_equal(state.mixed, fresh.mixed)
         assert np.array_equal(state.positions, fresh.positions)
 
@@ -346,7 +346,9 @@ class TestSnapshots:
         self.assert_folded_alike(engine, draft.version_id)
 
     def test_where_they_are(self, engine, tmp_path):
-        assert isinstance(open_shelf(engine.location, engine._store, engine.log), SnapshotObjects)
+        assert isinstance(
+            open_shelf(engine.session.location, engine.session.database, engine.log), SnapshotObjects
+        )
         folder = framelode.connect(tmp_path / "engine", blobs=s3_prefix())
         assert isinstance(open_shelf(folder.location, folder._store, folder.log), SnapshotTable)
         folder.close()

@@ -640,7 +640,7 @@ class TestLog:
             assert len(one.history()) == len(two.history()) == 1
             assert [change.folder for change in one.history(all_projects=True)] == ["one", "two"]
             assert not (tmp_path / "one" / ".framelode" / "log.db").exists()
-            assert len(engine.standing_pins(PinQuery())) == 2
+            assert len(engine.session.current_pins(PinQuery())) == 2
             engine.verify()
             engine.close()
 
@@ -672,8 +672,8 @@ class TestLog:
         assert datasets.at(datetime.now(UTC) + timedelta(days=1)) == datasets.at(5) == {}
         assert datasets.at(0) == {}
         past = datasets.engine.at(2)
-        assert [pin.kind for pin in past.pin_changes(PinQuery())] == ["added", "updated"]
-        assert [pin.kind for pin in past.pin_changes(PinQuery(until=1))] == ["added"]
+        assert [pin.kind for pin in past.session.pin_changes(PinQuery())] == ["added", "updated"]
+        assert [pin.kind for pin in past.session.pin_changes(PinQuery(until=1))] == ["added"]
 
     def test_long_lists_are_summed_up(self, datasets, files):
         for number in range(1000):

@@ -351,7 +351,7 @@ class TestAtOnce:
 
     def test_settings_written_by_processes_with_one_id_never_mix(self, tmp_path, monkeypatch):
         monkeypatch.setattr(os, "getpid", lambda: 1)
-        from framelode.adapters.settings_file import Settings, read_settings, write_settings
+        from framelode.adapters.session.settings_file import Settings, read_settings, write_settings
 
         def write(number, failures):
             try:
@@ -380,7 +380,7 @@ class TestAtOnce:
             try:
                 engine = framelode.connect(folder)
                 with closing(engine):
-                    assert sum(engine.version_totals().values()) == 20
+                    assert sum(engine.session.version_totals().values()) == 20
             except Exception as error:
                 failures.append(repr(error))
 
@@ -491,7 +491,7 @@ def read_everything(folder):
         version = DatasetVersion.get_version(dataset_name="food")
         assert version.get_stats() is not None
         assert list(version.history("f1")) is not None
-        len(version), version.get_single_frame("f7"), engine.version_totals()
+        len(version), version.get_single_frame("f7"), engine.session.version_totals()
 
 
 def check_bad_values(folder, cases, tmp_path):

@@ -316,7 +316,7 @@ class TestExactness:
             b"\x92\x01\x01",
         ]
         with empty() as engine:
-            recorder = SqlApplicationRecorder(engine.log, engine.new_id)
+            recorder = SqlApplicationRecorder(engine.log, engine.session.new_id)
             for context in ({}, {"a": [1.0, "\n"]}, {"é": 2**70}):
                 with framelode.acting("other", context):
                     for number, state in enumerate(states):

@@ -28,7 +28,7 @@ from patience import join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters import location
+from framelode.adapters.session import location
 from framelode.adapters.sql import recorder as recorder_module
 from framelode.adapters.sql.log.log import SqlLog
 from framelode.adapters.sql.log.tables import LOG_TABLES
@@ -79,7 +79,7 @@ class TestConnect:
                 DatasetVersion.create_new_dataset(f"d{len(options)}")
                 engine.verify()
             engine.close()
-            assert engine.location.projections == tmp_path / "p.db"
+            assert engine.session.location.projections == tmp_path / "p.db"
         assert (tmp_path / "p.db").exists()
 
 
@@ -145,10 +145,10 @@ class TestCarried:
 class TestDamage:
     def test_projections_that_are_gone_come_back(self, engine, postgres_url, server):
         rich_log.play(engine)
-        totals = engine.version_totals()
+        totals = engine.session.version_totals()
         server.execute("DROP SCHEMA framelode_projections CASCADE")
         with pytest.raises(IntegrityError, match="drop the schema, connect again"):
-            engine.version_totals()
+            engine.session.version_totals()
         with closing(framelode.connect(postgres_url)) as again:
             assert again.version_totals() == totals
             again.verify()
@@ -379,7 +379,7 @@ class TestText:
         with framelode.acting(secrets.token_hex(3000), {"why": odd}):
             draft.add_frames([frame])
         assert engine.dataset("d").description == odd
-        assert engine.version_counts(draft.version_id)["label", odd] == 1
+        assert engine.session.version_counts(draft.version_id)["label", odd] == 1
         assert draft.get_single_frame(odd).id == odd
         assert [change.kind for change in engine.history(actor="nobody")] == []
 
@@ -459,7 +459,7 @@ class TestConnections:
         assert server.execute(states).fetchone() == (0,)
 
     def test_the_log_is_durable(self, log, engine):
-        with log.database.read() as connection, engine.runner.store.read() as other:
+        with log.database.read() as connection, engine.session.runner.store.read() as other:
             found = [one.exec_driver_sql("SHOW synchronous_commit").scalar() for one in (connection, other)]
         assert found == ["on", "off"]
 
@@ -481,7 +481,7 @@ class TestWatching:
     def test_follow(self, engine, postgres_url, monkeypatch):
         monkeypatch.setattr(postgres_watch, "_FALLBACK_SECONDS", 1000.0)
         stop = threading.Event()
-        reached = engine.runner.follow(stop, 1000.0)
+        reached = engine.session.runner.follow(stop, 1000.0)
         assert next(reached) == 0
         with closing(framelode.connect(postgres_url)) as other:
             writing = threading.Thread(target=lambda: other.commands.create_dataset("d"))
@@ -597,7 +597,9 @@ class TestRoles:
                 engine.rebuild()
             assert engine.verify().events == engine.log.head().position > 3
             engine.catch_up()
-            SqlFactory(engine.log, engine.new_id).process_recorder().insert_tracking(Tracking("other", 3))
+            SqlFactory(engine.log, engine.session.new_id).process_recorder().insert_tracking(
+                Tracking("other", 3)
+            )
         engine.close()
 
     @pytest.mark.parametrize(
@@ -660,7 +662,7 @@ def test_on_the_command_line(postgres_url, monkeypatch):
     printed = [run("init", url)]
     assert "made an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
     with closing(framelode.connect(url)) as engine:
-        engine.commands.create_dataset("meals", project="p")
+        engine.session.writes.commands.create_dataset("meals", project="p")
     monkeypatch.setenv("FRAMELODE_URL", url)
     printed += [run("init"), run("ls"), run("verify", "--json"), run("rebuild"), run("log")]
     assert "stays as it is" in printed[1].stdout

@@ -96,8 +96,8 @@ def until_done(act):
 
 
 def add(engine, version_id, start, stop, **arguments):
-    encoder = FrameEncoder(engine.new_id)
-    return engine.writer.add(version_id, frames_of("w", start, stop), encoder, **arguments)
+    encoder = FrameEncoder(engine.session.new_id)
+    return engine.session.writes.frames.add(version_id, frames_of("w", start, stop), encoder, **arguments)
 
 
 class TestCutConnections:
@@ -111,14 +111,14 @@ class TestCutConnections:
     @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.TERMINATE])
     def test_who_has_lost_the_lock_does_not_decide_on(self, direct, engine, proxy, draft, cut):
         digest = "blake3:" + "0" * 64
-        engine.commands.condemn_blobs([digest])
+        engine.session.writes.commands.condemn_blobs([digest])
         head, deleted = direct.log.head(), []
         proxy.arm(cut, 0, lambda _, body: b"SELECT 1\0" in body)
         with pytest.raises(StorageError, match="postgresql"):
-            engine.commands.collect_blobs({digest: head.position}, deleted.append)
+            engine.session.writes.commands.collect_blobs({digest: head.position}, deleted.append)
         assert proxy.has_cut
         assert (direct.log.head(), deleted) == (head, [])
-        assert engine.commands.collect_blobs(
+        assert engine.session.writes.commands.collect_blobs(
             {digest: head.position}, lambda digests: deleted.append(digests) or digests
         ) == [digest]
         assert deleted == [[digest]]
@@ -138,7 +138,7 @@ class TestCutConnections:
     @EVERYWHERE
     def test_a_command_is_done_once(self, direct, engine, proxy, cut, counts):
         for number in cut_everywhere(proxy, cut, counts):
-            act = lambda: engine.commands.create_dataset(f"d{number}", command_id=f"c{number}")  # noqa: B023
+            act = lambda: engine.session.writes.commands.create_dataset(f"d{number}", command_id=f"c{number}")  # noqa: B023
             made = until_done(act)
             assert direct.dataset(f"d{number}").id == made
 
@@ -149,8 +149,8 @@ class TestCutConnections:
         for number in cut_everywhere(proxy, cut, counts):
             add(direct, draft.version_id, number, number + 1)
             until_done(engine.catch_up)
-            assert until_done(engine.version_totals) == {draft.version_id: number + 1}
-            reached = until_done(lambda: engine.runner.position(engine.stats))
+            assert until_done(engine.session.version_totals) == {draft.version_id: number + 1}
+            reached = until_done(lambda: engine.session.runner.position(engine.stats))
             assert reached == direct.log.head().position
 
     @CUTS
@@ -203,7 +203,7 @@ class TestServers:
                 each.result()
         for version_id, found in events_of(engine).items():
             assert found == [(key, Operation.ADD) for key in range(acknowledged[version_id])]
-        assert engine.version_totals() == acknowledged
+        assert engine.session.version_totals() == acknowledged
 
     def test_down_for_a_while(self, engine, server):
         draft = make_draft("d")
@@ -217,7 +217,7 @@ class TestServers:
                     lambda: add(engine, draft.version_id, 5, 6),
                     lambda: len(draft),
                     lambda: draft.get_single_frame(f"{0:032x}"),
-                    lambda: engine.commands.publish_version(draft.version_id),
+                    lambda: engine.session.writes.commands.publish_version(draft.version_id),
                     engine.catch_up,
                     engine.log.head,
                     lambda: framelode.connect(engine.url),
@@ -276,7 +276,7 @@ class Load:
         with closing(self._another()) as engine:
             while not self.stop.is_set():
                 with suppress(StorageError):
-                    for reached in engine.runner.follow(self.stop):
+                    for reached in engine.session.runner.follow(self.stop):
                         assert reached >= position
                         position = reached
 
@@ -284,7 +284,7 @@ class Load:
         """Read every event by subscriptions until a version is published."""
         position, topic = 0, ""
         with closing(self._another()) as engine:
-            recorder = SqlFactory(engine._sql_log, engine.new_id).application_recorder()
+            recorder = SqlFactory(engine.session.sql_log, engine.session.new_id).application_recorder()
             while topic != "VersionPublished":
                 with suppress(StorageError), recorder.subscribe(gt=position) as subscription:
                     for notification in subscription:

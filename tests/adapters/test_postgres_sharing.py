@@ -81,7 +81,7 @@ class TestUpkeep:
             return append(request, vacuum)
 
         def vacuum(log_connection):
-            with engine._store.write() as connection:
+            with engine.session.database.write() as connection:
                 for table in engine.stats.metadata.sorted_tables:
                     column = table.columns[0].name
                     connection.exec_driver_sql(f"UPDATE {table.name} SET {column} = {column}")
@@ -144,7 +144,7 @@ class TestTwoLogs:
                 draft.publish_version()
         for number, engine in enumerate(engines, 1):
             assert engine.log.head().position == 6 + 10 * number
-            assert list(engine.version_totals().values()) == [10 * number]
+            assert list(engine.session.version_totals().values()) == [10 * number]
             engine.rebuild()
             engine.verify()
         assert engines[0].log.uuid != engines[1].log.uuid
@@ -152,7 +152,7 @@ class TestTwoLogs:
     def test_writers_of_one_do_not_wait_for_those_of_the_other(self, engines):
         one, two = engines
         keys = {engine.log.database.lock_key for engine in engines}
-        keys |= {engine._store.lock_key for engine in engines}
+        keys |= {engine.session.database.lock_key for engine in engines}
         assert len(keys) == 4
         with ExitStack() as held:
             held.enter_context(one.log.exclusive())
@@ -199,7 +199,9 @@ class TestTwoReleases:
                 runner.rebuild()
                 with other._store.read() as connection:
                     assert (
-                        new.totals(connection) == engine.version_totals() == {draft.version_id: 21 + number}
+                        new.totals(connection)
+                        == engine.session.version_totals()
+                        == {draft.version_id: 21 + number}
                     )
-            old = Runner(engine.log, engine._store, [engine.stats])
+            old = Runner(engine.log, engine.session.database, [engine.stats])
             assert old.position(engine.stats) == runner.position(new) == engine.log.head().position

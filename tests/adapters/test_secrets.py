@@ -397,7 +397,7 @@ class TestDatabase:
             DatasetVersion.create_new_dataset("d")
             draft = DatasetVersion.get_current(dataset_name="d")
             draft.add_frames([SingleFrame(source="s3://b/a.jpg")])
-            shown = [repr(engine), engine.url, engine.name, repr(engine.location), repr(draft)]
+            shown = [repr(engine), engine.url, engine.name, repr(engine.session.location), repr(draft)]
             shown += [repr(pickle.dumps(engine)), repr(pickle.dumps(draft))]
             again = pickle.loads(pickle.dumps(engine))
             assert again.log.uuid == engine.log.uuid

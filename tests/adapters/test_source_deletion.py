@@ -14,7 +14,7 @@ from patience import PATIENCE
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.source_removal import SourceRemoval
+from framelode.adapters.maintenance.source_removal import SourceRemoval
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.engine.events.domain import SourcesRestored
 from framelode.engine.sources import deletions as source_commands

@@ -359,7 +359,7 @@ class TestInterrupts:
             if left and left.pop() == 0:
                 raise KeyboardInterrupt
 
-        for database in (engine.log.database, engine.runner.store):
+        for database in (engine.log.database, engine.session.runner.store):
             event.listen(database._engine, when, interrupt)
         for statements in range(100):
             count = len(version)
@@ -497,7 +497,7 @@ class TestDatabase:
         with engine:
             DatasetVersion.create_new_dataset("d")
             DatasetVersion.get_current(dataset_name="d").add_frames([SingleFrame(id="a")])
-        framelode.adapters.current.deactivate(engine)
+        framelode.adapters.session.current.deactivate(engine)
         del engine
         gc.collect()
         assert not recwarn.list
@@ -509,7 +509,7 @@ class TestDatabase:
 
 def test_a_subscription_that_cannot_read_from_the_start_says_why(engine, monkeypatch):
     """Its reader may give up before anybody listens to it."""
-    recorder = SqlFactory(engine.log, engine.new_id).application_recorder()
+    recorder = SqlFactory(engine.log, engine.session.new_id).application_recorder()
     given_up = threading.Event()
 
     def refuse(*_, **__):

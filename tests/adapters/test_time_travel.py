@@ -597,19 +597,19 @@ def test_any_position_is_a_fold_of_the_events_up_to_it(steps, first):
         for position in range(first, head(engine) + 1, 5):
             past = engine.at(position)
             catalog, counts = folded(LogPrefix(engine.log, position))
-            with past.read_catalog() as connection:
-                rows = past.catalog.versions(connection, removed=True)
-            assert tables(past.catalog, past._store) == catalog
+            with past.session.read_catalog() as connection:
+                rows = past.session.catalog.versions(connection, removed=True)
+            assert tables(past.session.catalog, past.session.database) == catalog
             for row in rows:
-                fresh = engine.states.at(row.version_id, position)
-                found = past.states.current(row.version_id)
+                fresh = engine.session.states.at(row.version_id, position)
+                found = past.session.states.current(row.version_id)
                 assert found.settled().positions.tolist() == fresh.settled().positions.tolist()
                 assert (found.total, found.batches.counts.sum()) == (
                     fresh.total,
                     fresh.batches.counts.sum(),
                 )
-                assert past.version_totals().get(row.version_id, 0) == fresh.total
-                assert past.version_counts(row.version_id) == counts[row.version_id]
+                assert past.session.version_totals().get(row.version_id, 0) == fresh.total
+                assert past.session.version_counts(row.version_id) == counts[row.version_id]
         engine.close()
 
 
@@ -623,9 +623,9 @@ def test_a_snapshot_helps_unless_it_is_later(tmp_path, ticks, monkeypatch):
             engine.close()
         with framelode.connect(tmp_path) as engine:
             draft = DatasetVersion.get_current(dataset_name="food")
-            loaded, load = [], engine._snapshots.load
+            loaded, load = [], engine.session.snapshots.load
             note = lambda *given, **more: loaded.append(load(*given, **more)) or loaded[-1]
-            monkeypatch.setattr(engine._snapshots, "load", note)
+            monkeypatch.setattr(engine.session.snapshots, "load", note)
             first = next(header.first_position for header in engine.log.headers(schema="frames.1"))
             assert [one.id for one in draft.at(first + 9)] == [frame(number).id for number in range(10)]
             engine.close()

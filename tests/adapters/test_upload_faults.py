@@ -13,7 +13,7 @@ from s3_server import s3_environment, s3_filesystem, s3_prefix, s3_url
 
 import framelode
 from framelode import DatasetVersion, FrameGroup, SingleFrame
-from framelode.adapters.connection import current_engine
+from framelode.adapters.connect import current_engine
 from framelode.engine.storage import local as local_files
 
 KINDS = ("blobs", "blobs on s3", "folder", "memory", "s3", "http")

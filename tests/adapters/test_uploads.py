@@ -233,7 +233,11 @@ def test_what_a_crash_left_unrecorded_is_taken_for_sent(engine, draft, root, tmp
     options = {"auto_upload_destination": str(tmp_path / "up"), "local_dataset_root_path": root}
     path = file(root, "a.jpg", b"same")
     with monkeypatch.context() as patch:
-        patch.setattr(engine.commands, "record_uploads", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            engine.session.writes.commands,
+            "record_uploads",
+            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         with pytest.raises(KeyboardInterrupt):
             draft.add_frames([SingleFrame(source=path)], **options)
     assert len(draft) == 0
@@ -998,14 +1002,14 @@ def test_a_content_that_gc_takes_before_its_frame_is_appended_is_stored_again(
     path = file(root, "a.jpg", b"long ago")
     draft.add_frames([SingleFrame(id="a", source=path)], **options)
     draft.delete_frames(["a"])
-    admit, times = type(engine.writer._blobs).admit, iter(range(runs))
+    admit, times = type(engine.session.writes.frames._blobs).admit, iter(range(runs))
 
     def late(guard, *arguments):
         for _ in times:
             engine.gc(timedelta(0), young=timedelta(0), dry_run=False)
         return admit(guard, *arguments)
 
-    monkeypatch.setattr(type(engine.writer._blobs), "admit", late)
+    monkeypatch.setattr(type(engine.session.writes.frames._blobs), "admit", late)
     by_hand = SingleFrame(id="hand", source=f"blobs:{blake3(b'long ago').hexdigest()}/x.jpg")
     frames = [
         SingleFrame(id="b", source=path),
@@ -1026,7 +1030,7 @@ def test_frames_that_are_not_appended_stay_as_they_were(engine, draft, destinati
     before = [frame.to_dict() for frame in frames]
     with monkeypatch.context() as patch:
         patch.setattr(engine.log, "append", lambda _: (_ for _ in ()).throw(error))
-        patch.setattr(engine.commands, "record_uploads", lambda *_: 1)
+        patch.setattr(engine.session.writes.commands, "record_uploads", lambda *_: 1)
         with pytest.raises(type(error)):
             draft.add_frames(frames, **options)
     after = [frame.to_dict() for frame in frames]

@@ -339,7 +339,7 @@ class TestQuick:
             assert (whole.events, whole.batches) == (found.events, found.batches)
             assert whole.versions == 5
             assert whole.fingerprints == 2
-            assert whole.projections == len(engine.runner.projections)
+            assert whole.projections == len(engine.session.runner.projections)
 
     def test_finds_headers_and_keys_but_no_bodies(self, folder):
         with unguarded(folder) as connection:
@@ -368,31 +368,35 @@ class TestDerived:
             yield engine
 
     def versions(self, engine):
-        with engine.read_catalog() as connection:
-            return [row.version_id for row in engine.catalog.versions(connection)]
+        with engine.session.read_catalog() as connection:
+            return [row.version_id for row in engine.session.catalog.versions(connection)]
 
     def test_a_state_in_memory(self, engine):
         version_id = self.versions(engine)[0]
-        engine.states.current(version_id).total += 1
+        engine.session.states.current(version_id).total += 1
         with pytest.raises(IntegrityError, match=f"the state of version {version_id} differs"):
             engine.verify()
 
     def test_snapshots_of_any_age(self, engine):
-        kept = [version_id for version_id in self.versions(engine) if engine.states.save_snapshot(version_id)]
+        kept = [
+            version_id
+            for version_id in self.versions(engine)
+            if engine.session.states.save_snapshot(version_id)
+        ]
         assert kept
         draft = engine.version(kept[0])
         found = engine.verify()
-        assert found.snapshots == len(engine._snapshots.positions()) > 0
+        assert found.snapshots == len(engine.session.snapshots.positions()) > 0
         with engine:
             if draft.draft:
                 draft.add_frames([SingleFrame(id="later")])
         assert engine.verify().snapshots == found.snapshots
 
     def test_a_snapshot_that_differs(self, engine):
-        assert any(engine.states.save_snapshot(version_id) for version_id in self.versions(engine))
-        with engine.runner.store.write() as connection:
+        assert any(engine.session.states.save_snapshot(version_id) for version_id in self.versions(engine))
+        with engine.session.runner.store.write() as connection:
             connection.exec_driver_sql("UPDATE state_snapshot_v1 SET total = total + 1")
-        engine.states.forget()
+        engine.session.states.forget()
         with pytest.raises(IntegrityError, match="the snapshot of the state of version"):
             engine.verify()
         engine.rebuild()
@@ -400,7 +404,7 @@ class TestDerived:
 
     def test_a_projection_says_which_row(self, engine):
         engine.catch_up()
-        with engine.runner.store.write() as connection:
+        with engine.session.runner.store.write() as connection:
             connection.exec_driver_sql("UPDATE catalog_version_v2 SET name = 'x' WHERE name = 'right'")
         with pytest.raises(
             IntegrityError, match=r"catalog_version_v2 differs from a fresh fold at [0-9a-f]{32}"
@@ -414,7 +418,7 @@ class TestDerived:
     )
     def test_rows_too_few_or_of_another_key(self, engine, change):
         engine.catch_up()
-        with engine.runner.store.write() as connection:
+        with engine.session.runner.store.write() as connection:
             connection.exec_driver_sql(change)
         with pytest.raises(IntegrityError, match="projection stats: table stats_count_v3 differs"):
             engine.verify()

@@ -121,7 +121,7 @@ def measure(engine: Engine, picked: list[str]) -> None:
 
     assert compare() == (CHANGES // 4, CHANGES // 4, CHANGES // 2)
     found = median_cost(compare)
-    states = [engine.states.current(version.version_id) for version in (old, new)]
+    states = [engine.session.states.current(version.version_id) for version in (old, new)]
     whole = median_cost(lambda: [state.rows(np.sort(live_positions(state.settled()))) for state in states], 3)
     show(
         f"diff, {CHANGES} frames differ: counts and ids",

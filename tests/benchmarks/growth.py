@@ -169,7 +169,7 @@ def reconnected(world: World) -> framelode.Engine:
 
 def cold_states(world: World) -> None:
     with reconnected(world) as engine:
-        for version_id in engine.version_ids():
+        for version_id in engine.session.version_ids():
             engine.version(version_id).get_single_frame(world.held["ids"][0])
 
 

@@ -146,7 +146,7 @@ def run_framelode(folder: Path, count: int) -> dict[str, float]:
     figures |= {"commit_s": seconds, "commit_memory_mb": memory.megabytes}
     figures["publish_s"], _ = timed(draft.publish_version)
     head = engine.log.head().position
-    seconds, state = timed(lambda: engine.states.at(draft.version_id, head))
+    seconds, state = timed(lambda: engine.session.states.at(draft.version_id, head))
     figures["fold_per_s"] = count / seconds
     assert state.total == count
     asked = [frame.id for frame in random.Random(7).sample(frames, 2000)]

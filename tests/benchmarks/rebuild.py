@@ -21,7 +21,7 @@ import main_job
 
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, SingleFrame
-from framelode.adapters.connection import Engine
+from framelode.adapters.engine import Engine
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
@@ -67,14 +67,14 @@ def fold(engine: Engine, kinds: list[type[Projection]]) -> None:
 
 def state(engine: Engine) -> None:
     """Fold the state of the version from the log."""
-    with engine.read_catalog() as connection:
-        (row,) = engine.catalog.versions(connection)
+    with engine.session.read_catalog() as connection:
+        (row,) = engine.session.catalog.versions(connection)
     fresh = StateCache(engine.log, {row.version_id: None}.__getitem__)
     assert fresh.at(row.version_id, engine.log.head().position).total > 0
 
 
 def steps(engine: Engine, pool: ProcessPoolExecutor | None) -> dict[str, Callable[[], Any]]:
-    kinds = [type(projection) for projection in engine.runner.projections]
+    kinds = [type(projection) for projection in engine.session.runner.projections]
     made: dict[str, Callable[[], Any]] = {"state": lambda: state(engine)}
     for kind in kinds:
         made[f"projection {kind.name}"] = lambda kind=kind: fold(engine, [kind])

@@ -18,7 +18,7 @@ from typing import Any
 from rebuild import make_log
 
 import framelode
-from framelode.adapters.connection import Engine
+from framelode.adapters.engine import Engine
 from framelode.projections.states.cache import StateCache
 from framelode.projections.states.fingerprint import fingerprint
 from framelode.projections.states.fold import State
@@ -46,7 +46,7 @@ def fresh_state(engine: Engine, version_id: str) -> State:
 
 def save_snapshot(engine: Engine, version_id: str, state: State) -> int:
     """Write a snapshot; returns its bytes."""
-    snapshots = Snapshots(engine.runner.store, engine.log)
+    snapshots = Snapshots(engine.session.runner.store, engine.log)
     snapshots.drop()
     assert snapshots.save(version_id, state, {version_id: None}.__getitem__)
     values = snapshots._values(version_id, state)
@@ -56,9 +56,9 @@ def save_snapshot(engine: Engine, version_id: str, state: State) -> int:
 def measure(folder: Path, rounds: int) -> None:
     with closing(framelode.connect(folder)) as engine:
         events = engine.log.head().position
-        with engine.read_catalog() as connection:
-            (row,) = engine.catalog.versions(connection)
-        frames = engine.version_totals()[row.version_id]
+        with engine.session.read_catalog() as connection:
+            (row,) = engine.session.catalog.versions(connection)
+        frames = engine.session.version_totals()[row.version_id]
         print(f"{events:,} events, {frames:,} frames")
 
         def say(what: str, number: float, unit: str, of: int = events) -> None:
@@ -78,8 +78,8 @@ def measure(folder: Path, rounds: int) -> None:
         time_of("fingerprint, cold", lambda: fingerprint(state), frames)
         size = time_of("snapshot written", lambda: save_snapshot(engine, row.version_id, state), frames)
         say("snapshot", size / 1e6, "MB", frames)
-        loaded = Snapshots(engine.runner.store, engine.log)
-        time_of("snapshot loaded", lambda: loaded.load(row.version_id, engine.states.rows), frames)
+        loaded = Snapshots(engine.session.runner.store, engine.log)
+        time_of("snapshot loaded", lambda: loaded.load(row.version_id, engine.session.states.rows), frames)
         time_of("all projections rebuilt", engine.rebuild)
         time_of("verified: chain and keys", lambda: engine.verify(quick=True))
         time_of("verified: everything", engine.verify)

@@ -20,7 +20,7 @@ from typing import Any
 from rebuild import make_log
 
 import framelode
-from framelode.adapters.connection import Engine
+from framelode.adapters.engine import Engine
 from framelode.adapters.executors.processes import Processes
 
 AIM = 1.6

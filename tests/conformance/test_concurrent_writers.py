@@ -75,7 +75,7 @@ def test_on_datasets_of_their_own_while_others_follow(engine, url, writers, even
 def by_subscription(url, end, events):
     """Follow the log by a subscription: each position once and in order."""
     with closing(framelode.connect(url)) as engine:
-        recorder = SqlFactory(engine._sql_log, engine.new_id).application_recorder()
+        recorder = SqlFactory(engine.session.sql_log, engine.session.new_id).application_recorder()
         with recorder.subscribe(gt=0) as subscription:
             for expected, notification in enumerate(subscription, 1):
                 assert notification.id == expected
@@ -98,12 +98,12 @@ def by_projections(url, end, events):
     """Keep the projections level with the log."""
     with closing(framelode.connect(url)) as engine:
         stop, before = threading.Event(), -1
-        for position in engine.runner.follow(stop):
+        for position in engine.session.runner.follow(stop):
             assert before < position <= end
             before = position
             if position == end:
                 stop.set()
-        assert sum(engine.version_totals().values()) == events
+        assert sum(engine.session.version_totals().values()) == events
 
 
 @few_or(8, 2000, 20)

@@ -414,6 +414,6 @@ def test_a_deleted_projections_database_comes_back(folder, whole):
     (folder / "projections.db").unlink()
     with closing(framelode.connect(folder)) as engine:
         engine.catch_up()
-        found = dump(engine.runner.store, *engine.runner.projections)
+        found = dump(engine.session.runner.store, *engine.session.runner.projections)
         assert found == {name: rows for tables in whole.values() for name, rows in tables.items()}
         engine.verify()

@@ -202,18 +202,18 @@ def log_of(engine):
 
 def derived_of(engine):
     """Return what is derived of it, in the order in which readers get it."""
-    with engine.read_catalog() as connection:
+    with engine.session.read_catalog() as connection:
         datasets, versions = (
-            engine.catalog.datasets(connection),
-            engine.catalog.versions(connection, removed=True),
+            engine.session.catalog.datasets(connection),
+            engine.session.catalog.versions(connection, removed=True),
         )
-    existing = engine.version_ids()
+    existing = engine.session.version_ids()
     return {
         "datasets": datasets,
         "versions": versions,
-        "counts": {version_id: engine.version_counts(version_id) for version_id in existing},
+        "counts": {version_id: engine.session.version_counts(version_id) for version_id in existing},
         "fingerprints": {
-            version_id: fingerprint(engine.states.current(version_id)).root for version_id in existing
+            version_id: fingerprint(engine.session.states.current(version_id)).root for version_id in existing
         },
         "history": [repr(change) for change in engine.history()],
         "newest": [repr(change) for change in engine.history(newest_first=True, limit=7)],
@@ -267,13 +267,13 @@ def test_something_of_everything(server, new_ticks, monkeypatch):
         rich_log.play(engine)
         engine.verify()
         engine.rebuild()
-        with engine.runner.store.read() as connection:
+        with engine.session.runner.store.read() as connection:
             tables = [
                 [
                     tuple(row)
                     for row in connection.execute(table.select().order_by(*table.primary_key.columns))
                 ]
-                for projection in engine.runner.projections
+                for projection in engine.session.runner.projections
                 for table in projection.metadata.sorted_tables
             ]
         found.append((log_of(engine), derived_of(engine), tables))

@@ -45,7 +45,7 @@ def shelf_of(request, engine):
     def open_shelf(other=None):
         log = (other or engine).log
         if request.param == "table":
-            return SnapshotTable(engine._store, log)
+            return SnapshotTable(engine.session.database, log)
         return SnapshotObjects(lambda: ObjectPrefix(url, filesystem), log)
 
     open_shelf.damage = lambda name: _damage(request.param, engine, ObjectPrefix(url, filesystem), name)
@@ -54,7 +54,7 @@ def shelf_of(request, engine):
 
 def _damage(kind, engine, objects, name):
     if kind == "table":
-        with engine._store.write() as connection:
+        with engine.session.database.write() as connection:
             connection.exec_driver_sql(
                 "UPDATE state_snapshot_v1 SET positions = x'00' WHERE version_id = ?", (name.version_id,)
             )
@@ -148,7 +148,7 @@ def version(engine):
 
 
 def states_of(engine, shelf):
-    return StateCache(engine.log, engine.parent_of, Snapshots(shelf, engine.log))
+    return StateCache(engine.log, engine.session.parent_of, Snapshots(shelf, engine.log))
 
 
 def assert_same(one, other):
@@ -168,14 +168,14 @@ class TestStates:
         )
         state = states_of(engine, shelf_of()).current(version.version_id)
         assert min(after) >= 50
-        assert_same(state, engine.states.current(version.version_id))
+        assert_same(state, engine.session.states.current(version.version_id))
 
     def test_a_damaged_one_is_folded_and_written_again_by_readers(self, engine, shelf_of, version):
         assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
         (name,) = shelf_of().kept()
         shelf_of.damage(name)
         state = states_of(engine, shelf_of()).read(version.version_id)
-        assert_same(state, engine.states.current(version.version_id))
+        assert_same(state, engine.session.states.current(version.version_id))
         assert shelf_of().read(name) is not None
 
     def test_older_ones_of_the_chain_go(self, engine, shelf_of, version):
@@ -187,7 +187,8 @@ class TestStates:
         assert [name.version_id for name in shelf_of().kept()] == [child.version_id]
         assert not states.save_snapshot(child.version_id)
         assert_same(
-            states_of(engine, shelf_of()).current(child.version_id), engine.states.current(child.version_id)
+            states_of(engine, shelf_of()).current(child.version_id),
+            engine.session.states.current(child.version_id),
         )
 
     def test_one_that_goes_while_it_is_read_is_looked_for_again(self, engine, shelf_of, version, monkeypatch):
@@ -196,18 +197,20 @@ class TestStates:
         reader.kept(fresh=False)
         version.add_frames([SingleFrame(id=f"c{n}") for n in range(100)], refresh_version_stats=False)
         assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
-        loaded = Snapshots(reader, engine.log).load(version.version_id, engine.states.rows)
-        assert_same(loaded, engine.states.current(version.version_id))
+        loaded = Snapshots(reader, engine.log).load(version.version_id, engine.session.states.rows)
+        assert_same(loaded, engine.session.states.current(version.version_id))
 
     def test_removing_beside_readers(self, engine, shelf_of, version, monkeypatch):
         monkeypatch.setattr(snapshot_objects, "MINIMUM_EVENTS", 1)
         failures, loaded, stop = [], [], threading.Event()
-        truth = StateCache(engine.log, engine.parent_of)
+        truth = StateCache(engine.log, engine.session.parent_of)
 
         def read():
             try:
                 while not stop.is_set():
-                    state = Snapshots(shelf_of(), engine.log).load(version.version_id, engine.states.rows)
+                    state = Snapshots(shelf_of(), engine.log).load(
+                        version.version_id, engine.session.states.rows
+                    )
                     if state is not None:
                         loaded.append((int(state.batches.first_positions[-1]), state))
             except BaseException as error:

@@ -77,7 +77,7 @@ def at_each(monkeypatch, owner, name, stop):
 
 def test_tables_are_compared_at_one_position(engine, others, monkeypatch):
     at_each(monkeypatch, check, "_rows", lambda *_: others.write() if others.times < 6 else None)
-    assert engine.verify().projections == len(engine.runner.projections)
+    assert engine.verify().projections == len(engine.session.runner.projections)
     assert others.times == 6
     monkeypatch.undo()
     engine.verify()
@@ -85,10 +85,10 @@ def test_tables_are_compared_at_one_position(engine, others, monkeypatch):
 
 def test_projections_that_never_catch_up_with_the_log(engine, others, monkeypatch):
     version = draft()
-    for owner, name in ((type(engine.runner), "catch_up_all"), (check, "_differences")):
+    for owner, name in ((type(engine.session.runner), "catch_up_all"), (check, "_differences")):
         at_each(monkeypatch, owner, name, lambda *_: others.append(version))
     engine.verify()
-    assert others.times > len(engine.runner.projections)
+    assert others.times > len(engine.session.runner.projections)
 
 
 def test_tables_that_a_rebuild_replaces_meanwhile(engine, others, url, monkeypatch):
@@ -102,7 +102,7 @@ def test_tables_that_a_rebuild_replaces_meanwhile(engine, others, url, monkeypat
             with closing(framelode.connect(url)) as other:
                 other.rebuild()
 
-    at_each(monkeypatch, type(engine.runner), "snapshot", rebuild)
+    at_each(monkeypatch, type(engine.session.runner), "snapshot", rebuild)
     engine.verify()
     assert rebuilt
 
@@ -124,7 +124,7 @@ def test_an_append_that_comes_between_two_pages_of_batches(engine, others, monke
 
 def test_a_state_in_memory_that_another_thread_advances(engine, monkeypatch):
     version, calls = draft(), []
-    engine.states.current(version.version_id)
+    engine.session.states.current(version.version_id)
 
     def advance(_):
         calls.append(True)
@@ -140,16 +140,16 @@ def test_a_state_in_memory_that_another_thread_advances(engine, monkeypatch):
 def test_a_snapshot_that_is_replaced_by_a_newer_one(engine, monkeypatch):
     monkeypatch.setattr(snapshots, "MINIMUM_EVENTS", 1)
     version = draft()
-    engine.states.read(version.version_id)
-    assert engine._snapshots.positions()
+    engine.session.states.read(version.version_id)
+    assert engine.session.snapshots.positions()
     fold = check_states.fold_versions
 
     def replaced(*arguments):
         for folded in fold(*arguments):
             if not folded.complete:
                 version.add_frames([SingleFrame(id=f"later {n}") for n in range(40)])
-                engine.states.read(version.version_id)
-                assert engine._snapshots.positions()[version.version_id] > folded.last_position
+                engine.session.states.read(version.version_id)
+                assert engine.session.snapshots.positions()[version.version_id] > folded.last_position
             yield folded
 
     monkeypatch.setattr(check_states, "fold_versions", replaced)

@@ -47,16 +47,19 @@ def cut(patch, events):
 
 def tables(engine):
     """Return the rows of all projections, by table."""
-    with engine.runner.store.read() as connection:
+    with engine.session.runner.store.read() as connection:
         return {
             table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in engine.runner.projections
+            for projection in engine.session.runner.projections
             for table in projection.metadata.sorted_tables
         }
 
 
 def fingerprints(engine):
-    return {version_id: engine.states.fingerprint(version_id).root for version_id in engine.version_ids()}
+    return {
+        version_id: engine.session.states.fingerprint(version_id).root
+        for version_id in engine.session.version_ids()
+    }
 
 
 def looked_at(engine, executor=None):

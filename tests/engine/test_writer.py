@@ -41,9 +41,9 @@ def add(engine, draft):
     """Add frames through the writer, one frame a batch and so eight a part."""
 
     def add(items, version_id=None, **arguments):
-        encoder = FrameEncoder(engine.new_id, None, engine.max_frame_bytes)
+        encoder = FrameEncoder(engine.session.new_id, None, engine.session.max_frame_bytes)
         arguments = {"batch_size": 1, **arguments}
-        return engine.writer.add(version_id or draft.version_id, items, encoder, **arguments)
+        return engine.session.writes.frames.add(version_id or draft.version_id, items, encoder, **arguments)
 
     return add
 
@@ -75,7 +75,7 @@ def check_positions(engine):
 class TestPublishing:
     def test_nothing_slips_in_between_the_parts_of_a_call(self, engine, draft, add):
         def publish(report):
-            engine.commands.publish_version(draft.version_id)
+            engine.session.writes.commands.publish_version(draft.version_id)
 
         with pytest.raises(PublishedError, match="create a child version"):
             add(frames(20), on_part=publish)
@@ -83,7 +83,7 @@ class TestPublishing:
 
     def test_nothing_slips_in_right_before_the_first_part(self, engine, draft, add):
         def items():
-            engine.commands.publish_version(draft.version_id)
+            engine.session.writes.commands.publish_version(draft.version_id)
             yield from frames(1)
 
         with pytest.raises(PublishedError):
@@ -92,11 +92,11 @@ class TestPublishing:
 
     def test_nothing_slips_into_a_removed_version(self, engine, draft, add):
         def remove(report):
-            engine.commands.remove_version(draft.version_id)
+            engine.session.writes.commands.remove_version(draft.version_id)
 
         with pytest.raises(NotFoundError, match="was removed"):
             add(frames(9), on_part=remove)
-        assert engine.states.current(draft.version_id).total == 8
+        assert engine.session.states.current(draft.version_id).total == 8
 
     def test_a_publish_between_decision_and_append_is_seen(self, engine, draft, add, monkeypatch):
         append, published = engine.log.append, []
@@ -104,7 +104,7 @@ class TestPublishing:
         def publish_first(request, *rest):
             if not published:
                 published.append(True)
-                engine.commands.publish_version(draft.version_id)
+                engine.session.writes.commands.publish_version(draft.version_id)
             return append(request, *rest)
 
         monkeypatch.setattr(engine.log, "append", publish_first)
@@ -184,8 +184,8 @@ class TestCommands:
 
     def test_deletes_and_merges_are_resumed_too(self, engine, draft, add):
         add(frames(20), batch_size=20)
-        encoder = FrameEncoder(engine.new_id)
-        merge = lambda **more: engine.writer.merge(
+        encoder = FrameEncoder(engine.session.new_id)
+        merge = lambda **more: engine.session.writes.frames.merge(
             draft.version_id,
             frames(20, metadata={"a": 1}),
             encoder,
@@ -194,7 +194,7 @@ class TestCommands:
             command_id="m",
             **more,
         )
-        delete = lambda **more: engine.writer.delete(
+        delete = lambda **more: engine.session.writes.frames.delete(
             draft.version_id, [frame.id for frame in frames(20)], batch_size=1, command_id="x", **more
         )
         for call, name in ((merge, "updated"), (delete, "deleted")):
@@ -241,10 +241,12 @@ class TestCommands:
         add(frames(2), command_id="c")
         ids = [frame.id for frame in frames(2)]
         with pytest.raises(ConflictError):
-            engine.writer.delete(draft.version_id, ids, command_id="c")
-        merging = FrameEncoder(engine.new_id)
+            engine.session.writes.frames.delete(draft.version_id, ids, command_id="c")
+        merging = FrameEncoder(engine.session.new_id)
         with pytest.raises(ConflictError):
-            engine.writer.merge(draft.version_id, frames(2), merging, frozenset(), command_id="c")
+            engine.session.writes.frames.merge(
+                draft.version_id, frames(2), merging, frozenset(), command_id="c"
+            )
         assert len(draft) == 2
 
     def test_another_version_is_another_request(self, draft, add):
@@ -276,7 +278,7 @@ class TestCommands:
                     acknowledged = [int(process.stdout.readline()) for _ in range(lines)][-1]
                     process.kill()
                 assert process.returncode != 0, "it was killed before it was done"
-                engine.states.forget()
+                engine.session.states.forget()
                 held = len(version)
                 assert acknowledged <= held < 200
                 assert held % 8 == 0, "a part is whole or not there"
@@ -293,7 +295,7 @@ class TestCommands:
 class TestEvents:
     def change(self, engine, version, frame_id):
         """Return the operation, position and change of a frame's last event in a version."""
-        state = engine.states.current(version.version_id)
+        state = engine.session.states.current(version.version_id)
         found = state.find(*key_columns(frame_key(frame_id)))
         position = int(found[0]) & ~(1 << 63)
         (change,) = changes_at(engine.log, [position]).values()
@@ -373,7 +375,7 @@ class TestEvents:
         published = engine.log.head().position
         assert published > head.position
         assert add(items, version_id=child.version_id).unchanged == 20
-        draft_report = engine.writer.delete(child.version_id, ["nobody"])
+        draft_report = engine.session.writes.frames.delete(child.version_id, ["nobody"])
         assert (draft_report.events, draft_report.unknown) == (0, 1)
         assert engine.log.head().position == published
 
@@ -458,7 +460,7 @@ class TestSizes:
 
         def items():
             for frame in frames(50):
-                seen.append(engine.states.current(draft.version_id).total)
+                seen.append(engine.session.states.current(draft.version_id).total)
                 yield frame
 
         add(items())
@@ -520,9 +522,9 @@ class TestRaces:
 
         def add(number):
             barrier.wait()
-            encoder = FrameEncoder(engine.new_id)
+            encoder = FrameEncoder(engine.session.new_id)
             items = workers.numbered(*ranges[number], f"t{number}")
-            return engine.writer.add(draft.version_id, items, encoder, batch_size=3)
+            return engine.session.writes.frames.add(draft.version_id, items, encoder, batch_size=3)
 
         with ThreadPoolExecutor(4) as pool:
             reports = list(pool.map(add, range(4)))
@@ -559,7 +561,7 @@ class TestRaces:
         def delete_first(request, *rest):
             if not rival:
                 rival.append(True)
-                engine.writer.delete(draft.version_id, [f"{0:032x}"])
+                engine.session.writes.frames.delete(draft.version_id, [f"{0:032x}"])
             return append(request, *rest)
 
         monkeypatch.setattr(engine.log, "append", delete_first)

@@ -111,7 +111,9 @@ def write(engine):
     child.update_frames([SingleFrame(id="pizza é\U0001f355", metadata={"inherited": True})])
     child.delete_frames(["stereo 1", "0" * 32])
     child.add_frames([*numbered(0, 1, height=9), *numbered(100, 400)], batch_size=200)
-    engine.commands.create_snapshot(child.version_id, child_name="unused", command_id="snapshot 2")
+    engine.session.writes.commands.create_snapshot(
+        child.version_id, child_name="unused", command_id="snapshot 2"
+    )
     unused = DatasetVersion.get_version(dataset_name="food", version_name="unused")
     DatasetVersion.remove_version(dataset_name="food", version_id=unused.version_id)
     twin = DatasetVersion.create_version("twin", dataset_id=food.id, parent_version_names=["v1"])
@@ -123,7 +125,7 @@ def write(engine):
     other.describe("what is cooked")
     twin.set_tags(["empty"])
     sent = UploadedFile("s3://bucket/up/1.jpg", "0c" * 32, 5)
-    engine.commands.record_uploads(
+    engine.session.writes.commands.record_uploads(
         "s3://bucket/up", [sent, UploadedFile("s3://bucket/up/2.jpg", "0d" * 32, 0)]
     )
     write_pins(engine)
@@ -132,18 +134,20 @@ def write(engine):
     delete_sources_as_before(engine, [sent.uri])
     named = [f"s3://bucket/{number}.jpg" for number in range(3)]
     twin.add_frames([SingleFrame(id=f"source {uri}", source=uri) for uri in named])
-    engine.writer.delete(
+    engine.session.writes.frames.delete(
         twin.version_id,
         [f"source {uri}" for uri in named],
         sources={f"source {uri}": [uri] for uri in named},
     )
-    condemned = engine.commands.source_ledger.condemned()
-    engine.commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
-    engine.commands.delete_sources({uri: condemned[uri] for uri in named[1:2]}, list, list)
-    engine.commands.condemn_blobs(["0a" * 32, "0b" * 32])
-    engine.commands.restore_blobs(["0a" * 32], list)
-    condemned = engine.commands.blob_ledger.condemned()
-    engine.commands.collect_blobs({digest: when.position for digest, when in condemned.items()}, list)
+    condemned = engine.session.writes.commands.source_ledger.condemned()
+    engine.session.writes.commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
+    engine.session.writes.commands.delete_sources({uri: condemned[uri] for uri in named[1:2]}, list, list)
+    engine.session.writes.commands.condemn_blobs(["0a" * 32, "0b" * 32])
+    engine.session.writes.commands.restore_blobs(["0a" * 32], list)
+    condemned = engine.session.writes.commands.blob_ledger.condemned()
+    engine.session.writes.commands.collect_blobs(
+        {digest: when.position for digest, when in condemned.items()}, list
+    )
 
 
 def write_pins(engine):
@@ -164,7 +168,7 @@ def write_pins(engine):
         pins.record(PinLocked, "work", ("dvc.yaml", "train é"), {"spec": moved, "lock": {**lock, **moved}})
         pins.observe("moved", found)
 
-    engine.commands.record_pins("0e" * 16, change)
+    engine.session.writes.commands.record_pins("0e" * 16, change)
 
 
 def write_stores(engine):
@@ -197,7 +201,9 @@ def delete_sources_as_before(engine, uris):
     version = engine.log.stream_version("uploads") + 1
     event = SourcesDeleted(originator_id="uploads", originator_version=version, uris=uris)
     batch = pack_states("uploads", version, [encode_event(event)])
-    engine.log.append(Append(batches=[batch], command_id=engine.new_id(), request_digest=b"", actor="golden"))
+    engine.log.append(
+        Append(batches=[batch], command_id=engine.session.new_id(), request_digest=b"", actor="golden")
+    )
 
 
 def make(folder):

@@ -37,9 +37,9 @@ GOLDEN = json.loads((HERE / "log.json").read_text("utf-8"))
 def summary_of(engine):
     """Return what framelode says of a log, in the words of the reader."""
     engine.catch_up()
-    with engine.read_catalog() as connection:
-        datasets = engine.catalog.datasets(connection)
-        versions = engine.catalog.versions(connection, removed=True)[::-1]
+    with engine.session.read_catalog() as connection:
+        datasets = engine.session.catalog.datasets(connection)
+        versions = engine.session.catalog.versions(connection, removed=True)[::-1]
     return {
         "uuid": engine.log.uuid,
         "head": engine.log.head().position,
@@ -68,11 +68,11 @@ def summary_of(engine):
             for row in datasets
         },
         "versions": {row.version_id: version_summary(engine, row) for row in versions},
-        "banned_blobs": sorted(engine.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
+        "banned_blobs": sorted(engine.session.writes.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
         "uploads": uploads_of(engine),
         "pins": pins_of(engine),
         "stores": stores_of(engine),
-        "condemned_sources": sorted(engine.commands.source_ledger.condemned()),
+        "condemned_sources": sorted(engine.session.writes.commands.source_ledger.condemned()),
     }
 
 
@@ -83,12 +83,12 @@ def uploads_of(engine):
 
 
 def pins_of(engine):
-    standing = engine.standing_pins(PinQuery())
+    standing = engine.session.current_pins(PinQuery())
     return {f"{pin.project}/{pin.manifest}/{pin.name}": pin.after for pin in standing}
 
 
 def stores_of(engine):
-    reader = engine.store_reader
+    reader = engine.session.store_reader
     with reader.listing() as connection:
         stores = reader.tables.names(connection).values()
     found = {store.stream: reader.find(store, [key.key for key in reader.keys(store)]) for store in stores}
@@ -103,10 +103,10 @@ def stores_of(engine):
 
 
 def version_summary(engine, row):
-    state = engine.states.current(row.version_id)
+    state = engine.session.states.current(row.version_id)
     commits = [
         event
-        for event in engine.commands.events.get(row.version_id)
+        for event in engine.session.writes.commands.events.get(row.version_id)
         if type(event).__name__ == "VersionCommitted"
     ]
     return {
@@ -116,7 +116,7 @@ def version_summary(engine, row):
         "tags": row.tags,
         "metadata": row.metadata,
         "state": row.state,
-        "fingerprint": engine.states.fingerprint(row.version_id).root,
+        "fingerprint": engine.session.states.fingerprint(row.version_id).root,
         "committed": [
             {name: getattr(event, name) for name in ("added", "updated", "deleted", "total")}
             for event in commits

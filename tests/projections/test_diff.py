@@ -51,7 +51,7 @@ def test_any_two_moments(history, batch_size, data):
         versions = histories.play(engine, history, batch_size)
         moments = st.tuples(st.sampled_from(versions), st.integers(0, engine.log.head().position))
         for _ in range(8):
-            old, new = (engine.states.at(*data.draw(moments)) for _ in range(2))
+            old, new = (engine.session.states.at(*data.draw(moments)) for _ in range(2))
             assert found(old, new) == expected(old, new)
     engine.close()
 
@@ -81,7 +81,7 @@ class TestCost:
         changed = [SingleFrame(id=f"{n:032x}", metadata={"x": n}) for n in range(0, 2000, 100)]
         child.update_frames(changed, refresh_version_stats=False)
         child.delete_frames([f"{n:032x}" for n in range(1, 2000, 100)], refresh_version_stats=False)
-        engine.states.rows._cache.clear()
+        engine.session.states.rows._cache.clear()
         rows_read.clear()
         diff = child.diff(draft)
         assert (len(diff.added), len(diff.removed), len(diff.changed)) == (0, 20, 20)
@@ -94,8 +94,8 @@ class TestCost:
             frame.metadata = {"x": 1}
         other.add_frames(frames, batch_size=10, refresh_version_stats=False)
         for version in (draft, other):
-            engine.states.fingerprint(version.version_id)
-        engine.states.rows._cache.clear()
+            engine.session.states.fingerprint(version.version_id)
+        engine.session.states.rows._cache.clear()
         rows_read.clear()
         diff = other.diff(draft)
         assert (len(diff.added), len(diff.removed), len(diff.changed)) == (0, 0, 3)

@@ -20,7 +20,7 @@ from framelode.projections.runner import Runner
 
 
 def rows(engine, **filters):
-    return list(engine.history_page(HistoryQuery(**filters), None, 1000))
+    return list(engine.session.history_page(HistoryQuery(**filters), None, 1000))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_pages_follow_each_other(engine, draft):
     for newest_first in (False, True):
         wanted = HistoryQuery(newest_first=newest_first)
         read, last = [], None
-        while page := engine.history_page(wanted, last, 2):
+        while page := engine.session.history_page(wanted, last, 2):
             read += page
             last = page[-1].first_position
         assert read == (whole[::-1] if newest_first else whole)
@@ -74,7 +74,7 @@ def test_rows_are_found_by_index(engine, draft, name):
     history = engine._history
     query = sa.select(history.batch).where(*history._conditions(HistoryQuery(**filters)))
     engine.catch_up()
-    with engine._store.read() as connection:
+    with engine.session.database.read() as connection:
         compiled = query.compile(connection, compile_kwargs={"render_postcompile": True})
         explained = f"EXPLAIN QUERY PLAN {compiled}"
         plan = [row[3] for row in connection.exec_driver_sql(explained, tuple(compiled.params.values()))]
@@ -110,5 +110,5 @@ def test_counts_are_those_of_the_key_rows(history, batch_size, page):
                 ]
                 counts = [pages.count_of(operation) for operation in Operation]
                 assert [row.added, row.updated, row.deleted] == counts
-                assert row.dataset_id == engine.version_row(row.version_id).dataset_id
+                assert row.dataset_id == engine.session.version_row(row.version_id).dataset_id
     engine.close()

@@ -298,12 +298,14 @@ class TestRebuild:
             histories.play(engine, history, batch_size)
             engine.catch_up()
             fresh = SqliteDatabase(None, durable=False)
-            folded = Runner(engine.log, fresh, [type(kept)(engine.log) for kept in engine.runner.projections])
+            folded = Runner(
+                engine.log, fresh, [type(kept)(engine.log) for kept in engine.session.runner.projections]
+            )
             folded.catch_up_all()
-            live = self.dump(engine._store, engine.runner)
+            live = self.dump(engine.session.database, engine.session.runner)
             assert live == self.dump(fresh, folded)
             engine.rebuild()
-            assert self.dump(engine._store, engine.runner) == live
+            assert self.dump(engine.session.database, engine.session.runner) == live
             fresh.close()
         engine.close()
 

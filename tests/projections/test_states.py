@@ -27,7 +27,7 @@ from framelode.projections.states.snapshots import Snapshots
 
 
 def parent_of(engine):
-    return lambda version_id: engine.commands.version(version_id).parent_id
+    return lambda version_id: engine.session.writes.commands.version(version_id).parent_id
 
 
 def events_of(engine, version_id):
@@ -71,10 +71,11 @@ class TestStates:
             cold = StateCache(engine.log, parent_of(engine))
             for version_id in versions:
                 expected = reference(engine, version_id, head)
-                current = engine.states.current(version_id)
+                current = engine.session.states.current(version_id)
                 assert content(current) == content(cold.current(version_id)) == expected
                 assert (
-                    engine.states.fingerprint(version_id).root == fingerprint(cold.at(version_id, head)).root
+                    engine.session.states.fingerprint(version_id).root
+                    == fingerprint(cold.at(version_id, head)).root
                 )
                 for position in range(0, head + 1, 3):
                     assert content(cold.at(version_id, position)) == reference(engine, version_id, position)
@@ -87,16 +88,18 @@ class TestStates:
         with pytest.MonkeyPatch.context() as patch, framelode.connect("sqlite://") as engine:
             patch.setattr(snapshots, "MINIMUM_EVENTS", 1)
             versions = histories.play(engine, before)
-            saved = [v for v in versions if data.draw(st.booleans()) and engine.states.save_snapshot(v)]
+            saved = [
+                v for v in versions if data.draw(st.booleans()) and engine.session.states.save_snapshot(v)
+            ]
             versions += histories.play(engine, after)[1:]
-            kept = Snapshots(SnapshotTable(engine._store, engine.log), engine.log)
-            assert not saved or any(kept.load(v, engine.states.rows) for v in versions)
+            kept = Snapshots(SnapshotTable(engine.session.database, engine.log), engine.log)
+            assert not saved or any(kept.load(v, engine.session.states.rows) for v in versions)
             head = engine.log.head().position
             warm = StateCache(engine.log, parent_of(engine), kept)
             for version_id in data.draw(st.permutations(versions)):
                 state = warm.current(version_id)
                 assert content(state) == reference(engine, version_id, head)
-                assert warm.fingerprint(version_id).root == engine.states.fingerprint(version_id).root
+                assert warm.fingerprint(version_id).root == engine.session.states.fingerprint(version_id).root
         engine.close()
 
     def test_a_line_of_versions_may_be_longer_than_the_stack(self, engine):
@@ -118,7 +121,7 @@ class TestStates:
 
     def test_an_unknown_version_is_not_found(self, engine):
         with pytest.raises(NotFoundError, match="no version with id 'nobody'"):
-            engine.states.current("nobody")
+            engine.session.states.current("nobody")
 
     def test_a_fingerprint_does_not_depend_on_what_was_asked_before(self, engine):
         DatasetVersion.create_new_dataset("d")
@@ -126,8 +129,8 @@ class TestStates:
         parent.add_frames([SingleFrame(id=f"{n:032x}") for n in range(5)])
         child = DatasetVersion.create_snapshot(dataset_name="d")
         child.delete_frames([f"{0:032x}"])
-        engine.states.forget()
-        engine.states.fingerprint(parent.version_id)
+        engine.session.states.forget()
+        engine.session.states.fingerprint(parent.version_id)
         child.publish_version()
         other = DatasetVersion.create_version("other", dataset_name="d")
         other.add_frames([SingleFrame(id=f"{n:032x}") for n in range(1, 5)])
@@ -158,10 +161,10 @@ class TestSnapshots:
 
     @pytest.fixture
     def kept(self, engine):
-        return Snapshots(SnapshotTable(engine._store, engine.log), engine.log)
+        return Snapshots(SnapshotTable(engine.session.database, engine.log), engine.log)
 
     def rows(self, engine):
-        with engine._store.read() as connection:
+        with engine.session.database.read() as connection:
             return connection.exec_driver_sql("SELECT * FROM state_snapshot_v1").mappings().all()
 
     def test_hold_the_state_with_its_tombstones(self, engine, version, kept):
@@ -171,8 +174,8 @@ class TestSnapshots:
             len(histories.IDS) - 2,
             len(histories.IDS),
         )
-        loaded = kept.load(version.version_id, engine.states.rows)
-        now = engine.states.current(version.version_id).settled()
+        loaded = kept.load(version.version_id, engine.session.states.rows)
+        now = engine.session.states.current(version.version_id).settled()
         assert np.array_equal(loaded.settled().mixed, now.mixed)
         assert np.array_equal(loaded.settled().positions, now.positions)
         assert (now.positions >= TOMBSTONE).sum() == 2
@@ -189,7 +192,7 @@ class TestSnapshots:
             ]
 
         (row,) = self.rows(engine)
-        state = engine.states.current(version.version_id)
+        state = engine.session.states.current(version.version_id)
         mixed = np.cumsum(numbers(row["mixed"]), dtype=np.uint64).tolist()
         assert mixed == state.settled().mixed.tolist()
         marks = [number // 2 + (number % 2) * int(TOMBSTONE) for number in numbers(row["positions"])]
@@ -205,7 +208,7 @@ class TestSnapshots:
         child.add_frames([SingleFrame(id=f"{n:032x}") for n in range(100, 150)])
         (row,) = self.rows(engine)
         assert (row["version_id"], row["total"]) == (child.version_id, len(histories.IDS) - 2 + 50)
-        assert kept.load(version.version_id, engine.states.rows) is None
+        assert kept.load(version.version_id, engine.session.states.rows) is None
         assert content(
             StateCache(engine.log, parent_of(engine), kept).current(child.version_id)
         ) == reference(engine, child.version_id, engine.log.head().position)
@@ -214,7 +217,7 @@ class TestSnapshots:
         before = self.rows(engine)
         version.add_frames([SingleFrame(id=histories.IDS[0])])
         assert self.rows(engine) == before
-        assert not engine.states.save_snapshot(version.version_id)
+        assert not engine.session.states.save_snapshot(version.version_id)
 
     @pytest.mark.parametrize(
         "column", ["mixed", "positions", "batches", "checksum", "digest", "log_uuid", "position"]
@@ -226,9 +229,9 @@ class TestSnapshots:
             changed = value[:-1] + bytes([value[-1] ^ 1])
         else:
             changed = value + 1000 if isinstance(value, int) else value + "x"
-        with engine._store.write() as connection:
+        with engine.session.database.write() as connection:
             connection.execute(sa.text(f"UPDATE state_snapshot_v1 SET {column} = :value"), {"value": changed})
-        assert kept.load(version.version_id, engine.states.rows) is None
+        assert kept.load(version.version_id, engine.session.states.rows) is None
         state = StateCache(engine.log, parent_of(engine), kept).current(version.version_id)
         assert content(state) == reference(engine, version.version_id, engine.log.head().position)
 
@@ -237,11 +240,11 @@ class TestSnapshots:
         with framelode.connect("sqlite://") as other:
             Snapshots(SnapshotTable(store, other.log), other.log)
             kept = Snapshots(SnapshotTable(store, engine.log), engine.log)
-            state = engine.states.current(version.version_id)
+            state = engine.session.states.current(version.version_id)
             assert kept.save(version.version_id, state, parent_of(engine))
             assert (
                 Snapshots(SnapshotTable(store, other.log), other.log).load(
-                    version.version_id, engine.states.rows
+                    version.version_id, engine.session.states.rows
                 )
                 is None
             )
@@ -252,7 +255,7 @@ class TestSnapshots:
         with framelode.connect(tmp_path) as engine:
             history = [("add", [SingleFrame(id=name) for name in histories.IDS]), ("commit",)]
             (version_id,) = histories.play(engine, history)
-            before = content(engine.states.current(version_id))
+            before = content(engine.session.states.current(version_id))
         engine.close()
         again = framelode.connect(tmp_path)
         asked = []
@@ -276,7 +279,7 @@ class TestSnapshotsLeftByReads:
         return tmp_path
 
     def rows(self, engine):
-        with engine._store.read() as connection:
+        with engine.session.database.read() as connection:
             return connection.execute(sa.text("SELECT version_id, version FROM state_snapshot_v1")).all()
 
     def read(self, engine):
@@ -332,7 +335,7 @@ def test_keys_are_read_by_position_in_any_order(engine):
     DatasetVersion.create_new_dataset("d")
     version = DatasetVersion.get_current(dataset_name="d")
     version.add_frames([SingleFrame(id=name) for name in histories.IDS], batch_size=2)
-    state = engine.states.current(version.version_id)
+    state = engine.session.states.current(version.version_id)
     by_key = content(state)
     positions = [by_key[frame_key(name)] for name in histories.IDS]
     random = np.random.default_rng(1)
@@ -350,11 +353,15 @@ def test_the_projections_database_holds_nothing_that_is_lost(tmp_path, always_sn
         versions = histories.play(
             engine, [("add", [SingleFrame(id=name) for name in histories.IDS]), ("snapshot",)]
         )
-        before = {v: (content(engine.states.current(v)), engine.version_counts(v)) for v in versions}
+        before = {
+            v: (content(engine.session.states.current(v)), engine.session.version_counts(v)) for v in versions
+        }
     engine.close()
     (tmp_path / "projections.db").unlink()
     with framelode.connect(tmp_path) as engine:
-        assert {v: (content(engine.states.current(v)), engine.version_counts(v)) for v in versions} == before
+        assert {
+            v: (content(engine.session.states.current(v)), engine.session.version_counts(v)) for v in versions
+        } == before
         engine.verify()
     engine.close()
     with sqlite3.connect(tmp_path / "projections.db") as connection:

@@ -33,8 +33,8 @@ def reads_of(engine, version_id, frame_id):
 
 
 def _published(engine):
-    with engine.read_catalog() as connection:
-        (row, *_) = engine.catalog.versions(connection, state="published")
+    with engine.session.read_catalog() as connection:
+        (row, *_) = engine.session.catalog.versions(connection, state="published")
     return engine.version(row.version_id)
 
 

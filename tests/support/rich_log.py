@@ -27,7 +27,7 @@ def blob(number):
 
 def pin(engine, found):
     pins = {("dvc.yaml", name): state for name, state in found.items()}
-    engine.commands.record_pins("0" * 32, lambda project: project.observe("work", pins))
+    engine.session.writes.commands.record_pins("0" * 32, lambda project: project.observe("work", pins))
 
 
 def steps(engine):
@@ -46,21 +46,23 @@ def steps(engine):
     append_foreign_events(engine)
     yield
     uploaded = [UploadedFile(f"s3://u/{n}.jpg", f"{n:064x}", n) for n in range(6)]
-    engine.commands.record_uploads("s3://u", uploaded[:4])
+    engine.session.writes.commands.record_uploads("s3://u", uploaded[:4])
     yield
-    engine.commands.record_uploads(
+    engine.session.writes.commands.record_uploads(
         "s3://u", [*uploaded[3:], UploadedFile("s3://u/again.jpg", f"{1:064x}", 1)]
     )
     draft.add_frames([SingleFrame(id=f"up {n}", source=f"s3://u/{n}.jpg") for n in (2, 3, 5)], **arguments)
-    engine.writer.delete(
+    engine.session.writes.frames.delete(
         draft.version_id,
         [f"up {n}" for n in (2, 3, 5)],
         sources={f"up {n}": [f"s3://u/{n}.jpg"] for n in (2, 3, 5)},
     )
     yield
-    condemned = engine.commands.source_ledger.condemned()
-    engine.commands.restore_sources({uri: at for uri, at in condemned.items() if "3" in uri})
-    engine.commands.delete_sources({uri: at for uri, at in condemned.items() if "2" in uri}, list, list)
+    condemned = engine.session.writes.commands.source_ledger.condemned()
+    engine.session.writes.commands.restore_sources({uri: at for uri, at in condemned.items() if "3" in uri})
+    engine.session.writes.commands.delete_sources(
+        {uri: at for uri, at in condemned.items() if "2" in uri}, list, list
+    )
     yield
     pin(engine, {"a": {"spec": {"url": "x"}}, "b": {"spec": {"url": "y"}}})
     yield
@@ -130,5 +132,5 @@ def append_foreign_events(engine, stream_id="orders"):
     states = [("shop.domain:Order.Placed", b"\xff\0 no msgpack"), ("shop.domain:Order.Paid", b"")]
     batch = pack_states(stream_id, version, states)
     engine.log.append(
-        Append(batches=[batch], command_id=engine.new_id(), request_digest=b"", actor="somebody else")
+        Append(batches=[batch], command_id=engine.session.new_id(), request_digest=b"", actor="somebody else")
     )

@@ -26,7 +26,7 @@ def rivals(number):
     # Forked off a process that has loaded everything and has no threads: cheap, and safe anywhere.
     context = get_context("forkserver")
     context.set_forkserver_preload(
-        ["framelode.adapters.write_side", "psycopg", "sqlalchemy.dialects.postgresql"]
+        ["framelode.adapters.session.writes", "psycopg", "sqlalchemy.dialects.postgresql"]
     )
     barrier = context.Barrier(number, timeout=PATIENCE)
     with ProcessPoolExecutor(number, mp_context=context, initializer=_begin, initargs=(barrier,)) as pool:
@@ -53,10 +53,10 @@ def write(url, version_id, writer, start, stop, batch_size):
 
     with closing(_connected(url)) as engine:
         try:
-            engine.writer.add(
+            engine.session.writes.frames.add(
                 version_id,
                 frames_of(writer, start, stop),
-                FrameEncoder(engine.new_id),
+                FrameEncoder(engine.session.new_id),
                 batch_size=batch_size,
                 append_batches=1,
                 on_part=acknowledged,

@@ -15,7 +15,7 @@ from pathlib import Path
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.hyperdatasets.version_writer import VersionWriter
-from framelode.adapters.source_removal import SourceRemoval
+from framelode.adapters.maintenance.source_removal import SourceRemoval
 from framelode.engine.sources.deletions import SourceCommands
 from framelode.engine.writes.writer import FrameWriter
 

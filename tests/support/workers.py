@@ -27,8 +27,10 @@ def add(folder, version_id, frames, batch_size=5, barrier=None, **arguments):
     try:
         if barrier is not None:
             barrier.wait()
-        encoder = FrameEncoder(engine.new_id)
-        report = engine.writer.add(version_id, frames, encoder, batch_size=batch_size, **arguments)
+        encoder = FrameEncoder(engine.session.new_id)
+        report = engine.session.writes.frames.add(
+            version_id, frames, encoder, batch_size=batch_size, **arguments
+        )
         return report.added, report.updated
     except PublishedError:
         return None
@@ -58,9 +60,9 @@ def publish(folder, version_id, after):
     """Publish a version once it holds some frames."""
     engine = framelode.connect(folder)
     try:
-        while engine.states.current(version_id).total < after:
+        while engine.session.states.current(version_id).total < after:
             pass
-        engine.commands.publish_version(version_id)
+        engine.session.writes.commands.publish_version(version_id)
         return engine.log.head().position
     finally:
         engine.close()

@@ -7,23 +7,23 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ..engine.blobs.content import BlobSource, FileSource, Readable, hash_of
-from ..engine.blobs.store import BlobStore
-from ..engine.errors import FramelodeError, UsageError
-from ..engine.storage.atomic_files import PathLike, from_home
-from . import location
-from .connection import Engine
-from .sql.urls import is_postgres
+from ...engine.blobs.content import BlobSource, FileSource, Readable, hash_of
+from ...engine.blobs.store import BlobStore
+from ...engine.errors import FramelodeError, UsageError
+from ...engine.storage.atomic_files import PathLike, from_home
+from ..session import location
+from ..session.session import Session, open_session
+from ..sql.urls import is_postgres
 
 
-def repair_from(store: BlobStore, digests: Collection[str], source: Engine | PathLike) -> list[str]:
+def repair_from(store: BlobStore, digests: Collection[str], source: Session | PathLike) -> list[str]:
     """Store blobs again whose contents are found in another place; returns the digests of those; see `Engine.scrub`."""
-    if isinstance(source, Engine):
+    if isinstance(source, Session):
         return _repair(store, digests, source.blobs)
     url = os.fspath(source)
     if _is_engine(url):
-        with closing(Engine(location.locate(url))) as engine:
-            return _repair(store, digests, engine.blobs)
+        with closing(open_session(url)) as session:
+            return _repair(store, digests, session.blobs)
     if "://" not in url and not from_home(url).is_dir():
         raise UsageError(
             f"{url} is not a folder: repair from an engine, a folder or a URL such as s3://bucket/blobs"

@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 
-from ..engine import forks
-from ..engine.blobs.commands import BlobCommands
-from ..engine.blobs.marker import Marker
-from ..engine.blobs.presence import Present
-from ..engine.blobs.scrub import ScrubFindings
-from ..engine.blobs.store import BlobStore
-from ..engine.errors import UsageError
-from ..engine.log.moments import describe_moment
-from ..projections.runner import Runner
-from ..projections.states.cache import StateCache
-from ..projections.tables.blob_references import BlobNames, referenced
-from ..projections.tables.catalog import Catalog
+from ...engine import forks
+from ...engine.blobs.commands import BlobCommands
+from ...engine.blobs.marker import Marker
+from ...engine.blobs.presence import Present
+from ...engine.blobs.scrub import ScrubFindings
+from ...engine.blobs.store import BlobStore
+from ...engine.errors import UsageError
+from ...engine.log.moments import describe_moment
+from ...projections.runner import Runner
+from ...projections.states.cache import StateCache
+from ...projections.tables.blob_references import BlobNames, referenced
+from ...projections.tables.catalog import Catalog
 
 
 class BlobAccess:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..engine.errors import StorageError
-from ..engine.parallel import ThreadWorkers
-from ..engine.storage.urls import canonical_uri, spellings
-from ..projections.states.source_uris import named_among, uris_after
-from .uploads.open import open_destination
+from ...engine.errors import StorageError
+from ...engine.parallel import ThreadWorkers
+from ...engine.storage.urls import canonical_uri, spellings
+from ...projections.states.source_uris import named_among, uris_after
+from ..uploads.open import open_destination
 
 if TYPE_CHECKING:
-    from .connection import Engine
-    from .uploads.destination import Destination
+    from ..session.session import Session
+    from ..uploads.destination import Destination
 
 _THREADS = 16
 
@@ -23,7 +23,7 @@ class SourceRemoval:
 
     Parameters
     ----------
-    engine : Engine
+    session : Session
         The engine.
 
     Attributes
@@ -32,8 +32,8 @@ class SourceRemoval:
         Why files could not be deleted, by URI: they stay condemned, and the next removal tries again.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._workers = ThreadWorkers(_THREADS, "framelode-removal")
         self._seen = 0
         self._late: set[str] = set()
@@ -41,10 +41,10 @@ class SourceRemoval:
 
     def run(self) -> None:
         """Delete every condemned file that no frame of an existing version names; what is named is restored."""
-        commands = self._engine.commands
+        commands = self._session.writes.commands
         try:
             while condemned := self._waiting():
-                self._seen, self._late = self._engine.log.head().position, set()
+                self._seen, self._late = self._session.log.head().position, set()
                 named = self._named(condemned)
                 commands.restore_sources(_only(condemned, named))
                 doomed = _only(condemned, condemned.keys() - named)
@@ -54,18 +54,18 @@ class SourceRemoval:
             self._workers.close()
 
     def _waiting(self) -> dict[str, int]:
-        condemned = self._engine.commands.source_ledger.condemned()
+        condemned = self._session.writes.commands.source_ledger.condemned()
         return {uri: position for uri, position in condemned.items() if uri not in self.failures}
 
     def _named(self, uris: Iterable[str]) -> set[str]:
         """Return those of some files that frames of existing versions name, under whatever scheme."""
-        engine = self._engine
+        session = self._session
         meant = {other for uri in uris for other in spellings(uri)}
-        return set(map(canonical_uri, named_among(engine.log, engine.states, engine.version_ids(), meant)))
+        return set(map(canonical_uri, named_among(session.log, session.states, session.version_ids(), meant)))
 
     def _named_since(self) -> set[str]:
         """Return what frames name that were written since all were looked at; only those written since the last call are read."""
-        log = self._engine.log
+        log = self._session.log
         after, self._seen = self._seen, log.head().position
         self._late.update(map(canonical_uri, uris_after(log, after)))
         return self._late

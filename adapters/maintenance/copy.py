@@ -8,24 +8,22 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.blobs.ledger import BlobLedger
-from ..engine.blobs.marker import LogRef, Marker, read_marker
-from ..engine.blobs.presence import EmptyPresenceIndex
-from ..engine.blobs.reports import FileFailure
-from ..engine.blobs.store import BlobStore
-from ..engine.errors import StorageError, UsageError
-from ..engine.log.contract import Head
-from ..engine.log.copy import copied_head, copy_appends
-from ..engine.log.prefix import LogPrefix
-from ..engine.storage.atomic_files import PathLike
-from ..projections.runner import Runner
-from ..projections.tables.blob_references import BlobNames
-from . import location
-from .blob_sharing import joined, keep_listed, own_ref, share
-from .connection import Engine
-from .moments import EngineAt
-from .sql.sqlite.database import SqliteDatabase
-from .sql.urls import Place, PostgresSchema, without_password
+from ...engine.blobs.ledger import BlobLedger
+from ...engine.blobs.marker import LogRef, Marker, read_marker
+from ...engine.blobs.presence import EmptyPresenceIndex
+from ...engine.blobs.reports import FileFailure
+from ...engine.blobs.store import BlobStore
+from ...engine.errors import StorageError, UsageError
+from ...engine.log.contract import Head
+from ...engine.log.copy import copied_head, copy_appends
+from ...engine.log.prefix import LogPrefix
+from ...engine.storage.atomic_files import PathLike
+from ...projections.tables.blob_references import BlobNames
+from ..session import location
+from ..session.blob_sharing import joined, keep_listed, own_ref, share
+from ..session.past import PastSession
+from ..session.session import LiveSession, Session
+from ..sql.urls import Place, PostgresSchema, without_password
 
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is: blobs, then positions."""
@@ -65,7 +63,7 @@ class EngineCopy(msgspec.Struct):
 
 
 def copy_engine(
-    source: Engine, target: Engine | PathLike, blobs: PathLike | bool, progress: Progress | None
+    source: Session, target: Session | PathLike, blobs: PathLike | bool, progress: Progress | None
 ) -> EngineCopy:
     """Copy an engine; see `Engine.copy_to`."""
     with _opened(source, target, None if isinstance(blobs, bool) else blobs) as opened:
@@ -84,10 +82,10 @@ def copy_engine(
 
 @contextmanager
 def _opened(
-    source: Engine, target: Engine | PathLike, blobs: PathLike | None
-) -> Generator[Engine, None, None]:
+    source: Session, target: Session | PathLike, blobs: PathLike | None
+) -> Generator[Session, None, None]:
     """Give the target, opened without making it the current engine."""
-    if isinstance(target, Engine):
+    if isinstance(target, Session):
         if blobs is not None:
             raise UsageError("the target is open and has its place for blobs: give blobs= to its connect")
         _refuse_same(source, target.location.log, is_source=target.log is _whole(source).log)
@@ -95,16 +93,16 @@ def _opened(
         return
     where = location.locate(target, blobs=blobs)
     _refuse_same(source, where.log)
-    with closing(Engine(where)) as opened:
+    with closing(LiveSession(where)) as opened:
         yield opened
 
 
-def _whole(engine: Engine) -> Engine:
+def _whole(session: Session) -> Session:
     """Return the engine of the present that one of the past is of."""
-    return engine.origin if isinstance(engine, EngineAt) else engine
+    return session.origin if isinstance(session, PastSession) else session
 
 
-def _refuse_same(source: Engine, place: Place, *, is_source: bool = False) -> None:
+def _refuse_same(source: Session, place: Place, *, is_source: bool = False) -> None:
     own = source.location.log
     match own, place:
         case Path(), Path():
@@ -118,7 +116,7 @@ def _refuse_same(source: Engine, place: Place, *, is_source: bool = False) -> No
 
 
 def _copy_blobs(
-    source: Engine, target: Engine, end: Head, report: EngineCopy, progress: Progress | None
+    source: Session, target: Session, end: Head, report: EngineCopy, progress: Progress | None
 ) -> None:
     """Store the blobs that events up to the end name and the target lacks."""
     named = _named(source)
@@ -143,7 +141,7 @@ def _copy_blobs(
             progress(done, len(lacking))
 
 
-def _target_store(source: Engine, target: Engine) -> BlobStore:
+def _target_store(source: Session, target: Session) -> BlobStore:
     """Return the store of the target, which lists the log that the target is about to have.
 
     Without the presence of the engine, which would record that blobs are wanted again: the log says that itself.
@@ -159,7 +157,7 @@ def _target_store(source: Engine, target: Engine) -> BlobStore:
 class _Joining(EmptyPresenceIndex):
     """Lists the log of a copy in the marker of its store."""
 
-    def __init__(self, target: Engine, own: LogRef) -> None:
+    def __init__(self, target: Session, own: LogRef) -> None:
         self._target = target
         self._own = own
 
@@ -170,15 +168,10 @@ class _Joining(EmptyPresenceIndex):
         return joined(self._target, self._own, marker, place)
 
 
-def _named(source: Engine) -> set[str]:
+def _named(source: Session) -> set[str]:
     """Return the blobs that any event names; of an engine of the past, any up to there."""
-    if not isinstance(source, EngineAt):
-        return source.named_blobs()
-    names = BlobNames(source.log)
-    with closing(SqliteDatabase(None, durable=False)) as scratch:
-        Runner(source.log, scratch, (names,)).catch_up(names)
-        with scratch.read() as connection:
-            return set(names.named_after(connection, 0))
+    with source.read(BlobNames) as (names, connection):
+        return set(names.named_after(connection, 0))
 
 
 def _lacking(named: set[str], source: BlobStore, target: BlobStore) -> list[str]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.errors import FramelodeError, IntegrityError, UsageError
-from ..engine.storage.atomic_files import read_small, reading, replace_file
-from ..engine.storage.modes import file_mode
+from ...engine.errors import FramelodeError, IntegrityError, UsageError
+from ...engine.storage.atomic_files import read_small, reading, replace_file
+from ...engine.storage.modes import file_mode
 
 SETTINGS_FILE = "framelode.toml"
 LOG_FILE = "log.db"

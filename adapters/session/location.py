@@ -11,11 +11,22 @@ from typing import Any
 
 import msgspec
 
-from ..engine.errors import IntegrityError, UsageError
-from ..engine.secrets import redact_url
-from ..engine.storage.atomic_files import from_home, replace_file
-from ..engine.storage.modes import file_mode, is_shared, make_folder, share
-from ..engine.validation import refuse_secret, shorten
+from ...engine.errors import IntegrityError, UsageError
+from ...engine.secrets import redact_url
+from ...engine.storage.atomic_files import from_home, replace_file
+from ...engine.storage.modes import file_mode, is_shared, make_folder, share
+from ...engine.validation import refuse_secret, shorten
+from ..sql.urls import (
+    LOG_SCHEMA,
+    PROJECTIONS_SUFFIX,
+    Place,
+    PostgresSchema,
+    is_postgres,
+    postgres_schema,
+    with_kept_password,
+    with_password_of,
+    without_password,
+)
 from .settings_file import (
     LOG_FILE,
     PROJECTIONS_FILE,
@@ -31,17 +42,6 @@ from .settings_file import (
     stat_of,
     working_folder,
     write_settings,
-)
-from .sql.urls import (
-    LOG_SCHEMA,
-    PROJECTIONS_SUFFIX,
-    Place,
-    PostgresSchema,
-    is_postgres,
-    postgres_schema,
-    with_kept_password,
-    with_password_of,
-    without_password,
 )
 
 HIDDEN_FOLDER = ".framelode"
@@ -323,7 +323,7 @@ def exists(url: str | os.PathLike[str]) -> bool:
     if text == IN_MEMORY:
         return False
     if is_postgres(text):
-        from .sql.open import holds_log
+        from ..sql.open import holds_log
 
         return holds_log(postgres_schema(text))
     folder, log_name = _folder_of(text)

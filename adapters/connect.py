@@ -1,0 +1,100 @@
+"""Open an engine, or find the current one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ..engine.errors import UsageError
+from ..engine.log.contract import Clock
+from ..engine.log.moments import Moment
+from ..engine.times import system_clock
+from ..engine.validation import shorten
+from ..engine.writes.encoder import MAX_FRAME_BYTES
+from .engine import Engine
+from .session import current, location
+from .session.session import LiveSession, Session, random_id
+
+
+def connect(
+    url: str | os.PathLike[str],
+    *,
+    projections: str | os.PathLike[str] | None = None,
+    blobs: str | os.PathLike[str] | None = None,
+    clock: Clock = system_clock,
+    new_id: Callable[[], str] = random_id,
+    shared: bool | None = None,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+    as_of: Moment | None = None,
+) -> Engine:
+    """Open the engine of a folder, created if missing, and make it the current engine of the process.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder; ``sqlite:///path/log.db`` (the folder of that file); ``sqlite://`` for one in memory; or
+        ``postgresql+psycopg://user@host/database`` (extra `postgres`).
+    projections : str or path, optional
+        Another place for the projections database, a file or a PostgreSQL URL; saved in the settings.
+    blobs : str or path, optional
+        Another place for file contents: a folder, or an fsspec URL such as ``s3://bucket/blobs``; saved in the settings.
+        It must be new or empty, or the blob store of this engine, or one that it joins by `Engine.share_blobs`. An engine
+        in PostgreSQL has no default.
+    clock : callable
+        UTC microseconds; for exact tests.
+    new_id : callable
+        Makes ids of 32 hex digits; for exact tests.
+    shared : bool, optional
+        True lets the group of the folder read and write everything that the engine creates in local folders; saved in
+        the settings. Without it only the owner can: folders have the mode 0700 and files 0600.
+    max_frame_bytes : int
+        The size limit of one encoded frame, at most 16 MB.
+    as_of : int or datetime, optional
+        Open it read-only as it was at a position or an aware datetime; it must exist.
+
+    Returns
+    -------
+    Engine
+        Also a context manager that restores the previous current engine.
+
+    Raises
+    ------
+    UsageError
+        The place cannot be used, belongs to another engine, or was written by a newer framelode.
+    IntegrityError
+        The log is damaged, or is not the one that the folder belongs to.
+    """
+    if shared is not None and not isinstance(shared, bool):
+        raise UsageError(f"shared must be True or False, not {shorten(shared)}")
+    if not isinstance(max_frame_bytes, int) or not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
+        raise UsageError(
+            f"max_frame_bytes must be an integer between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes!r}"
+        )
+    if as_of is not None:
+        location.require(url)
+        if projections is not None or blobs is not None or shared is not None:
+            raise UsageError("as_of opens an engine read-only: leave projections=, blobs= and shared= out")
+    where = location.locate(url, projections, blobs, shared=shared)
+    session: Session = LiveSession(where, clock, new_id, max_frame_bytes)
+    if as_of is not None:
+        from .session.past import open_at
+
+        session = open_at(session, as_of)
+    current.activate(session)
+    return Engine(session)
+
+
+def current_engine(explicit: str | None = None) -> Engine:
+    """Return the engine that is meant: explicit, the current one, `FRAMELODE_URL`, or the nearest settings file upwards.
+
+    Parameters
+    ----------
+    explicit : str, optional
+        Folder or URL of the engine.
+
+    Raises
+    ------
+    UsageError
+        There is none. Nothing is created.
+    """
+    return Engine.of(current.current_session(explicit))

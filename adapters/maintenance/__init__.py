@@ -1,0 +1,1 @@
+"""Garbage collection, verification and copies of an engine."""

@@ -1,0 +1,1 @@
+"""A log with its projections, opened."""

@@ -1,0 +1,107 @@
+"""The current session: that of the running context, else that of the process, else one that is found."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+from ...engine import forks
+from ...engine.errors import UsageError
+from . import location
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_entered: ContextVar[tuple[Session, ...]] = ContextVar("framelode_sessions", default=())
+_active: list[Session] = []
+"""The sessions that were made current in this process, the latest last: the one piece of module state."""
+
+
+def _renew() -> None:
+    global _lock  # noqa: PLW0603 - a lock of the process
+    _lock = threading.Lock()
+
+
+forks.renewed(_renew)
+
+
+def connected_session() -> Session | None:
+    """Return the session of the running context, else the process's; None when there is neither."""
+    entered = _entered.get()
+    if entered:
+        return entered[-1]
+    with _lock:
+        return _active[-1] if _active else None
+
+
+def current_session(explicit: str | None = None) -> Session:
+    """Return the session that is meant: explicit, current, `FRAMELODE_URL`, or the nearest settings file upwards.
+
+    Parameters
+    ----------
+    explicit : str, optional
+        Folder or URL of the engine.
+
+    Raises
+    ------
+    UsageError
+        There is none. Nothing is created.
+    """
+    if explicit is None and (session := connected_session()) is not None:
+        return session
+    url = location.find(explicit)
+    if url is None:
+        raise UsageError(location.not_found())
+    if url == location.IN_MEMORY:
+        raise UsageError(
+            "an engine in memory ends with its process: name a folder, or use connect() in Python"
+        )
+    location.require(url)
+    from .session import open_session
+
+    session = open_session(url)
+    activate(session)
+    return session
+
+
+class HasSession(Protocol):
+    """What stands for a session: an `Engine`."""
+
+    session: Session
+
+
+def session_of(given: HasSession | Session | None) -> Session:
+    """Return the session of an `Engine`, the session itself, or the current one for None."""
+    from .session import Session
+
+    if given is None:
+        return current_session()
+    return given if isinstance(given, Session) else given.session
+
+
+def enter(session: Session) -> None:
+    """Make a session that of the running context."""
+    _entered.set((*_entered.get(), session))
+
+
+def leave(session: Session) -> None:
+    """Undo `enter` and `activate`; `UsageError` when the session was not entered."""
+    entered = _entered.get()
+    if session not in entered:
+        raise UsageError(f"{session!r} was not entered: use `with engine:`")
+    last = len(entered) - 1 - entered[::-1].index(session)
+    _entered.set(entered[:last] + entered[last + 1 :])
+    deactivate(session)
+
+
+def activate(session: Session) -> None:
+    """Make a session that of the process."""
+    with _lock:
+        _active.append(session)
+
+
+def deactivate(session: Session) -> None:
+    """Undo every `activate` of a session: the one that was activated before it is current again."""
+    with _lock:
+        _active[:] = [each for each in _active if each is not session]

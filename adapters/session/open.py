@@ -1,0 +1,51 @@
+"""Settings, log and state snapshots of an engine that is being opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...engine.log.contract import Log
+from ...engine.storage.urls import is_object_store
+from ...projections.projection import ProjectionStore
+from ...projections.states.snapshot_table import SnapshotTable
+from ...projections.states.snapshots import SnapshotStore
+from ..sql.urls import PostgresSchema
+from .location import Location
+
+if TYPE_CHECKING:
+    from ..sql.database import Database
+    from ..sql.log.log import SqlLog
+
+
+def complete(where: Location, database: Database) -> Location:
+    """Return the complete location of an engine: saved settings, replaced by those that were given."""
+    if not isinstance(where.log, PostgresSchema):
+        return where
+    from ..sql.settings import remembered
+
+    return where.completed(remembered(database) | where.given)
+
+
+def save_settings(where: Location, log: SqlLog) -> None:
+    """Save the settings that were given, and in a folder the identity of the log, whenever it changes."""
+    if isinstance(where.log, PostgresSchema):
+        from ..sql.settings import remember
+
+        remember(log.database, where.given)
+        return
+    where.remember(log.uuid)
+    log.on_identity = where.remember
+
+
+def open_snapshots(where: Location, store: ProjectionStore, log: Log) -> SnapshotStore:
+    """Return the store of state snapshots.
+
+    A PostgreSQL engine with blobs in object storage keeps them beside its blobs, since a snapshot is a large object
+    that never changes. Every other engine keeps them with its projections.
+    """
+    if not isinstance(where.log, PostgresSchema) or not is_object_store(where.blobs):
+        return SnapshotTable(store, log)
+    from ...engine.storage.objects import ObjectPrefix
+    from ...projections.states.snapshot_objects import SnapshotObjects
+
+    return SnapshotObjects(lambda: ObjectPrefix(where.blobs, what="store of snapshots"), log)

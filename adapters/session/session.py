@@ -1,0 +1,380 @@
+"""A log with its projections, opened: what public APIs read from and write to."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from ...engine import forks
+from ...engine.datasets.repository import AggregateRepository
+from ...engine.errors import UsageError
+from ...engine.keys import is_plain_id
+from ...engine.log.contract import Clock, Head, Log
+from ...engine.log.moments import Moment
+from ...engine.times import system_clock
+from ...engine.validation import shorten
+from ...engine.writes.encoder import MAX_FRAME_BYTES
+from ...projections.history.table import BatchRow, History, HistoryQuery
+from ...projections.projection import Projection
+from ...projections.runner import Runner
+from ...projections.states.cache import StateCache
+from ...projections.states.snapshots import Snapshots
+from ...projections.tables.blob_references import BlobNames
+from ...projections.tables.catalog import Catalog, VersionRow
+from ...projections.tables.pins import PinChange, PinQuery, Pins
+from ...projections.tables.stats import Counts, Stats
+from ...projections.tables.stores import Stores
+from ...projections.tables.uploads import Uploads
+from ..sql.log.log import SqlLog
+from ..sql.open import open_database
+from ..sql.projections import open_projections
+from . import current, location
+from .open import complete, open_snapshots, save_settings
+
+if TYPE_CHECKING:
+    from ...engine.blobs.store import BlobStore
+    from ...projections.tables.store_reader import StoreReader
+    from .past import SessionCache
+    from .writes import Writes
+
+PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads, History, Pins, Stores)
+"""The projections of an engine. A public API that needs another one adds it here."""
+
+Kind = TypeVar("Kind", bound=Projection)
+
+
+def random_id() -> str:
+    """Return 32 random lowercase hex digits."""
+    return uuid.uuid4().hex
+
+
+class Session(ABC):
+    """A log with its projections at one point in time, the present or the past.
+
+    Attributes
+    ----------
+    log : Log
+        The log, up to that point.
+    states : StateCache
+        The frames of versions.
+    catalog : Catalog
+        Datasets and versions; read it inside `read_catalog`.
+    runner : Runner
+        Keeps the projections level with the log.
+    location : Location
+        Where the parts of the engine are.
+    clock, new_id : callable
+        UTC time in microseconds, and new ids.
+    max_frame_bytes : int
+        The size limit of one encoded frame.
+    as_of : int or None
+        The last position that is visible; None for the present.
+    face : object
+        The public `Engine` of this session, set by the `Engine` itself.
+    """
+
+    log: Log
+    states: StateCache
+    catalog: Catalog
+    runner: Runner
+    aggregates: AggregateRepository
+    location: location.Location
+    clock: Clock
+    new_id: Callable[[], str]
+    max_frame_bytes: int
+    as_of: int | None = None
+    face: Any = None
+
+    def __init__(self) -> None:
+        self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
+        self._parents: dict[str, str | None] = {}
+
+    @property
+    def url(self) -> str:
+        """What `connect` takes to open this engine again; with the password, if there is one."""
+        return self.location.url
+
+    @property
+    def name(self) -> str:
+        """How messages name this engine: its URL without a password."""
+        return self.location.name
+
+    @property
+    def when(self) -> str:
+        """How messages name the point in time; empty for the present."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"Engine({self.name!r}){self.when}"
+
+    @abstractmethod
+    def at(self, moment: Moment | None) -> Session:
+        """Return the session at a point in time; see `Engine.at`."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """Return the time in microseconds that keys with a time to live are compared with."""
+
+    @abstractmethod
+    def read(self, kind: type[Kind]) -> AbstractContextManager[tuple[Kind, sa.Connection]]:
+        """Give a projection and a connection to its tables, level with this point in time.
+
+        Parameters
+        ----------
+        kind : type
+            Class of the projection, one of `PROJECTIONS`.
+        """
+
+    @abstractmethod
+    def require_present(self) -> None:
+        """Raise `UsageError` when this is a session of the past, which is read-only."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> Writes:
+        """Commands, the frame writer and the blob store; `UsageError` in the past."""
+
+    @property
+    @abstractmethod
+    def blobs(self) -> BlobStore:
+        """The store of file contents."""
+
+    @property
+    @abstractmethod
+    def store_reader(self) -> StoreReader:
+        """The documents of execution stores."""
+
+    @abstractmethod
+    def version_totals(self) -> dict[str, int]:
+        """Return the number of frames of each version that holds any."""
+
+    @abstractmethod
+    def version_counts(self, version_id: str) -> Counts:
+        """Return the label counts of a version."""
+
+    @abstractmethod
+    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
+        """Return the next record batches that may match a query, after the one at position `last`."""
+
+    @abstractmethod
+    def pin_changes(self, query: PinQuery) -> Sequence[PinChange]:
+        """Return the changes of pinned datasets that match a query."""
+
+    @abstractmethod
+    def current_pins(self, query: PinQuery) -> Sequence[PinChange]:
+        """Return the last change of each dataset that is pinned at position `query.until`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the databases; the session cannot be used any more."""
+
+    @contextmanager
+    def read_catalog(self) -> Generator[sa.Connection, None, None]:
+        """Give a connection to the tables of the catalog, level with this point in time."""
+        with self.read(Catalog) as (_, connection):
+            yield connection
+
+    def version_row(self, version_id: str) -> VersionRow | None:
+        """Return the catalog row of a version, removed ones included; cached until the log grows."""
+        head = self.log.head()
+        known = self._version_rows.get(version_id)
+        if known is not None and known[0] is head:
+            return known[1]
+        with self.read_catalog() as connection:
+            found = self.catalog.versions(connection, version_id=version_id, removed=True)
+        row = found[0] if found else None
+        self._version_rows[version_id] = (head, row)
+        return row
+
+    def version_ids(self) -> list[str]:
+        """Return the ids of all versions that exist."""
+        with self.read_catalog() as connection:
+            return [row.version_id for row in self.catalog.versions(connection)]
+
+    def parent_of(self, version_id: str) -> str | None:
+        """Return the id of a version's parent, None for a root; removed ones included."""
+        if version_id not in self._parents:
+            self._parents[version_id] = self.aggregates.version(version_id).parent_id
+        return self._parents[version_id]
+
+
+class LiveSession(Session):
+    """The present of a log, to read and to write.
+
+    Parameters
+    ----------
+    where : Location
+        Where its databases are.
+    clock : callable
+        UTC time as integer microseconds; replaced in tests.
+    new_id : callable
+        Makes ids of 32 hex digits; replaced in tests.
+    max_frame_bytes : int
+        The size limit of one encoded frame.
+
+    Raises
+    ------
+    UsageError
+        A database cannot be opened or was written by a newer framelode.
+    IntegrityError
+        The log is damaged.
+    """
+
+    def __init__(
+        self,
+        where: location.Location,
+        clock: Clock = system_clock,
+        new_id: Callable[[], str] = random_id,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        super().__init__()
+        self.clock = clock
+        self.new_id = _checked(new_id)
+        self.max_frame_bytes = max_frame_bytes
+        with ExitStack() as opened:
+            must_exist = where.log_id is not None
+            self.sql_log = SqlLog(open_database(where.log), clock, self.new_id, must_exist=must_exist)
+            opened.callback(self.sql_log.close)
+            self.log = self.sql_log
+            where.check(self.log.uuid)
+            self.location = complete(where, self.sql_log.database)
+            self.database = open_projections(self.location.projections, is_ours=where.owns_projections)
+            opened.callback(self.database.close)
+            projections = {kind: kind(self.log) for kind in PROJECTIONS}
+            self._projections: dict[type[Projection], Projection] = {**projections}
+            self.catalog = self.projection(Catalog)
+            self.runner = Runner(self.log, self.database, projections.values(), self.location.log_place)
+            # Settings are written last, when all that they name is known to belong to this engine.
+            save_settings(where, self.sql_log)
+            opened.pop_all()
+        self.aggregates = AggregateRepository(self.log)
+        self.snapshots = Snapshots(open_snapshots(self.location, self.database, self.log), self.log)
+        self.states = StateCache(self.log, self.parent_of, self.snapshots)
+        self._cache: SessionCache | None = None
+        forks.renewed(self._renew)
+
+    def _renew(self) -> None:
+        # Making one part may ask for another.
+        self._lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.location.is_in_memory:
+            raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
+        return open_session, (self.url,)
+
+    def require_present(self) -> None:
+        """Do nothing: this is the present."""
+
+    def at(self, moment: Moment | None) -> Session:
+        """Return the session at a point in time; the last few are cached."""
+        if moment is None:
+            return self
+        from .past import SessionCache
+
+        with self._lock:
+            cache = self._cache = self._cache or SessionCache(self)
+        return cache.at(moment)
+
+    def now(self) -> int:
+        """Return the time of the clock."""
+        return self.clock()
+
+    def projection(self, kind: type[Kind]) -> Kind:
+        """Return the projection of a class."""
+        return self._projections[kind]  # pyright: ignore[reportReturnType] - the key is its type
+
+    @contextmanager
+    def read(self, kind: type[Kind]) -> Generator[tuple[Kind, sa.Connection], None, None]:
+        """Give a projection and a connection to its tables, level with the log."""
+        projection = self.projection(kind)
+        self.runner.catch_up(projection)
+        with self.database.read() as connection:
+            yield projection, connection
+
+    @property
+    def writes(self) -> Writes:
+        """Commands, the frame writer and the blob store, made when first used: reading needs none of them."""
+        with self._lock:
+            return self._writes
+
+    @cached_property
+    def _writes(self) -> Writes:
+        from .writes import Writes
+
+        return Writes(self)
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The store of file contents, opened when first used."""
+        return self.writes.blobs.store
+
+    @property
+    def store_reader(self) -> StoreReader:
+        """The documents of execution stores."""
+        with self._lock:
+            return self._store_reader
+
+    @cached_property
+    def _store_reader(self) -> StoreReader:
+        from ...projections.tables.store_reader import StoreReader
+
+        return StoreReader(self.log, self.runner, self.projection(Stores))
+
+    def version_totals(self) -> dict[str, int]:
+        """Return the number of frames of each version that holds any."""
+        with self.read(Stats) as (stats, connection):
+            return stats.totals(connection)
+
+    def version_counts(self, version_id: str) -> Counts:
+        """Return the label counts of a version."""
+        with self.read(Stats) as (stats, connection):
+            return stats.version_counts(connection, version_id)
+
+    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
+        """Return the next record batches that may match a query, after the one at position `last`."""
+        with self.read(History) as (history, connection):
+            return history.page(connection, query, last, size)
+
+    def pin_changes(self, query: PinQuery) -> Sequence[PinChange]:
+        """Return the changes of pinned datasets that match a query."""
+        with self.read(Pins) as (pins, connection):
+            return pins.changes(connection, query)
+
+    def current_pins(self, query: PinQuery) -> Sequence[PinChange]:
+        """Return the last change of each dataset that is pinned at position `query.until`."""
+        with self.read(Pins) as (pins, connection):
+            return pins.standing(connection, query)
+
+    def close(self) -> None:
+        """Close the databases; the session cannot be used any more."""
+        current.deactivate(self)
+        if self._cache is not None:
+            self._cache.close()
+        if "_writes" in vars(self):
+            self._writes.close()
+        self.sql_log.close()
+        self.database.close()
+
+
+def open_session(url: str) -> LiveSession:
+    """Open the engine that a URL or folder names, without making it the current one."""
+    return LiveSession(location.locate(url))
+
+
+def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
+    """Return a source of ids that raises `UsageError` when `new_id` returns something else."""
+
+    def checked() -> str:
+        made = new_id()
+        if type(made) is str and is_plain_id(made):
+            return made
+        raise UsageError(f"new_id must return 32 lowercase hex digits, not {shorten(made)}")
+
+    return checked
