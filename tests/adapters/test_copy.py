@@ -87,8 +87,8 @@ def check_equal(made, original):
     assert rows(made) == rows(original)
     assert made.log.head() == original.log.head()
     assert made.verify().events == original.log.head().position
-    assert made.version_ids() == original.version_ids()
-    for version_id in original.version_ids():
+    assert made.session.version_ids() == original.session.version_ids()
+    for version_id in original.session.version_ids():
         assert made.version(version_id).fingerprint == original.version(version_id).fingerprint
 
 

@@ -1131,7 +1131,7 @@ class TestPast:
         assert later.at(1) is later
         copied = pickle.loads(pickle.dumps(later))
         assert copied.now() == later.now() == START + 50 * SECOND
-        copied.origin.close()
+        copied.session.origin.close()
 
     def test_connected_at_a_moment(self, engine, store, clock, tmp_path):
         store.set("a", 1, ttl=10)

@@ -271,7 +271,7 @@ class TestVersions:
             copy = pickle.loads(pickle.dumps(version))
             assert copy == version
             assert list(copy) == list(version)
-            copy._engine.close()
+            copy._session.close()
             opened.close()
 
     def test_a_repr_is_short(self, draft):

@@ -161,8 +161,8 @@ def test_the_swap_leaves_nobody_behind(rich, tmp_path, monkeypatch):
         expected = other.log.head().position
         engine.rebuild()
         assert other.log.head().position > expected
-        for projection in other.runner.projections:
-            assert other.runner.position(projection) == other.log.head().position
+        for projection in other.session.runner.projections:
+            assert other.session.runner.position(projection) == other.log.head().position
         other.verify()
 
 

@@ -260,7 +260,7 @@ class TestNamesAreTakenOnce:
 
     def test_a_log_that_holds_a_name_twice_opens_rebuilds_and_is_imported(self, tmp_path, ticks, monkeypatch):
         with framelode.connect(tmp_path / "old", new_id=ticks.new_id) as old:
-            monkeypatch.setattr(old.commands, "versions_named", lambda *_: [])
+            monkeypatch.setattr(old.session.writes.commands, "versions_named", lambda *_: [])
             DatasetVersion.create_new_dataset("food")
             draft = DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
             draft.create_snapshot(publish_name="v1")

@@ -703,7 +703,7 @@ class TestLog:
         engine.export_log(tmp_path / "log.jsonl")
         with framelode.connect(tmp_path / "copy") as copy:
             copy.import_log(tmp_path / "log.jsonl")
-            assert list(copy.pin_changes(PinQuery())) == told
+            assert list(copy.session.pin_changes(PinQuery())) == told
             copy.verify()
             copy.close()
 

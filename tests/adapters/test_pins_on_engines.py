@@ -64,6 +64,6 @@ def test_a_life_of_pins(engine, project, tmp_path):
     engine.export_log(tmp_path / "log.jsonl")
     with framelode.connect("sqlite://") as copy:
         copy.import_log(tmp_path / "log.jsonl")
-        assert list(copy.pin_changes(PinQuery())) == told
-        assert [pin.name for pin in copy.standing_pins(PinQuery())] == [long_name]
+        assert list(copy.session.pin_changes(PinQuery())) == told
+        assert [pin.name for pin in copy.session.current_pins(PinQuery())] == [long_name]
         copy.close()

@@ -150,7 +150,7 @@ class TestDamage:
         with pytest.raises(IntegrityError, match="drop the schema, connect again"):
             engine.session.version_totals()
         with closing(framelode.connect(postgres_url)) as again:
-            assert again.version_totals() == totals
+            assert again.session.version_totals() == totals
             again.verify()
 
     def test_a_log_without_one_of_its_tables_is_damaged(self, log, postgres_url, server):
@@ -484,7 +484,7 @@ class TestWatching:
         reached = engine.session.runner.follow(stop, 1000.0)
         assert next(reached) == 0
         with closing(framelode.connect(postgres_url)) as other:
-            writing = threading.Thread(target=lambda: other.commands.create_dataset("d"))
+            writing = threading.Thread(target=lambda: other.session.writes.commands.create_dataset("d"))
             writing.start()
             assert next(reached) > 0
             join(writing)
@@ -534,7 +534,7 @@ class TestUrls:
             closing(framelode.connect(postgres_url)) as one,
             closing(framelode.connect(f"{postgres_url}&schema=other")) as other,
         ):
-            one.commands.create_dataset("d")
+            one.session.writes.commands.create_dataset("d")
             assert (one.log.head().position > 0, other.log.head().position) == (True, 0)
             assert one.log.uuid != other.log.uuid
 

@@ -150,7 +150,7 @@ class TestCutConnections:
             add(direct, draft.version_id, number, number + 1)
             until_done(engine.catch_up)
             assert until_done(engine.session.version_totals) == {draft.version_id: number + 1}
-            reached = until_done(lambda: engine.session.runner.position(engine.stats))
+            reached = until_done(lambda: engine.session.runner.position(engine.session.projection(Stats)))
             assert reached == direct.log.head().position
 
     @CUTS

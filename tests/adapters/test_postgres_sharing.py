@@ -82,7 +82,7 @@ class TestUpkeep:
 
         def vacuum(log_connection):
             with engine.session.database.write() as connection:
-                for table in engine.stats.metadata.sorted_tables:
+                for table in engine.session.projection(Stats).metadata.sorted_tables:
                     column = table.columns[0].name
                     connection.exec_driver_sql(f"UPDATE {table.name} SET {column} = {column}")
                 assert ("idle in transaction", True) in sessions(maintenance)
@@ -92,7 +92,10 @@ class TestUpkeep:
 
         monkeypatch.setattr(engine.log, "append", vacuum_amid)
         draft.add_frames(frames(20, 21), refresh_version_stats=False)
-        written = {f"framelode_projections.{table.name}" for table in engine.stats.metadata.sorted_tables}
+        written = {
+            f"framelode_projections.{table.name}"
+            for table in engine.session.projection(Stats).metadata.sorted_tables
+        }
         assert {"framelode.record_batch", "framelode.record_body", *written} <= set(vacuumed)
         assert len(draft) == 21
 
@@ -156,7 +159,7 @@ class TestTwoLogs:
         assert len(keys) == 4
         with ExitStack() as held:
             held.enter_context(one.log.exclusive())
-            held.enter_context(one._store.write())
+            held.enter_context(one.session.database.write())
             with two:
                 DatasetVersion.create_new_dataset("d")
                 assert two.version_totals() == {}
@@ -190,18 +193,22 @@ class TestTwoReleases:
     def test_projections_of_both_stand_side_by_side(self, engine, draft, postgres_url):
         with closing(framelode.connect(postgres_url)) as other:
             new = NextStats(other.log)
-            runner = Runner(other.log, other._store, [new])
+            runner = Runner(other.log, other.session.database, [new])
             for number in range(3):
                 with engine:
                     draft.add_frames(frames(20 + number, 21 + number))
                 runner.catch_up_all()
                 engine.catch_up()
                 runner.rebuild()
-                with other._store.read() as connection:
+                with other.session.database.read() as connection:
                     assert (
                         new.totals(connection)
                         == engine.session.version_totals()
                         == {draft.version_id: 21 + number}
                     )
-            old = Runner(engine.log, engine.session.database, [engine.stats])
-            assert old.position(engine.stats) == runner.position(new) == engine.log.head().position
+            old = Runner(engine.log, engine.session.database, [engine.session.projection(Stats)])
+            assert (
+                old.position(engine.session.projection(Stats))
+                == runner.position(new)
+                == engine.log.head().position
+            )

@@ -401,7 +401,7 @@ class TestDatabase:
             shown += [repr(pickle.dumps(engine)), repr(pickle.dumps(draft))]
             again = pickle.loads(pickle.dumps(engine))
             assert again.log.uuid == engine.log.uuid
-            assert PLANTED in again.location.log.url
+            assert PLANTED in again.session.location.log.url
             again.close()
         shown += [path.read_text("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
         with psycopg.connect(postgres_url.replace("+psycopg", "").partition("&schema")[0]) as server:

@@ -70,7 +70,7 @@ class World:
     def check_finished(self):
         """Nothing waits to be deleted, and every object is named by a frame."""
         self.check()
-        assert not self.mine.commands.source_ledger.condemned()
+        assert not self.mine.session.writes.commands.source_ledger.condemned()
         named = {uri.removeprefix(f"{self.place.url}/") for uri in self.sources().values()}
         assert named == set(self.place.everything())
         self.mine.verify()
@@ -204,7 +204,9 @@ class TestBesideUploads:
         exclusive = log.exclusive
 
         def delete_another():
-            acts.append(world.other.commands._record_sources(SourcesRestored, ["s3://elsewhere/x"]))
+            acts.append(
+                world.other.session.writes.commands._record_sources(SourcesRestored, ["s3://elsewhere/x"])
+            )
 
         def append_late(*arguments):
             if not log.database.is_exclusive:

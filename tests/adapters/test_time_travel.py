@@ -283,9 +283,9 @@ class TestViews:
         assert engine.at(6) is engine.at(6)
         views = {number: id(engine.at(number)) for number in range(7, 20)}
         assert [one.id for one in early] == [one.id for one in draft.get_iterator(as_of=6)]
-        assert engine.at(6) is early._engine
+        assert engine.at(6).session is early._session
         assert id(engine.at(19)) == views[19]
-        assert len(engine._moments._recent) == 8
+        assert len(engine.session._cache._recent) == 8
 
     def test_many_threads_ask_for_many_moments(self, engine, draft):
         draft.add_frames([frame(number, "cat") for number in range(30)], refresh_version_stats=False)
@@ -366,7 +366,7 @@ class TestConnect:
             copy = pickle.loads(pickle.dumps(version))
             assert copy == version
             assert len(copy) == 1
-            copy._engine.close()
+            copy._session.close()
             engine.close()
         with pytest.raises(UsageError):
             framelode.current_engine()

@@ -231,23 +231,18 @@ listed(
             lambda w, i: last(w).set_masks_labels({(next(w.fresh) % 256, 0, 0): ["a"]})
         ),
         "Dataset.versions": lambda w: w.engine.dataset("chain").versions(),
-        "Engine.version_row each": each(lambda w, i: w.engine.version_row(versions(w)[i].version_id)),
-        "Engine.version_counts each": each(lambda w, i: w.engine.version_counts(versions(w)[i].version_id)),
-        "Engine.parent_of each": each(lambda w, i: w.engine.parent_of(versions(w)[i].version_id)),
-        "Engine.version_ids": lambda w: w.engine.version_ids(),
-        "Engine.version_totals": lambda w: w.engine.version_totals(),
         "Engine.at of one moment each": each(
-            lambda w, i: w.engine.at(9).version_row(versions(w)[0].version_id)
+            lambda w, i: w.engine.at(9).session.version_row(versions(w)[0].version_id)
         ),
         "Engine.at of another moment each": each(
-            lambda w, i: w.engine.at(5 + i).version_row(versions(w)[0].version_id)
+            lambda w, i: w.engine.at(5 + i).session.version_row(versions(w)[0].version_id)
         ),
         "Engine.history": lambda w: list(w.engine.history()),
         "Engine.history of a version each": each(
             lambda w, i: list(w.engine.history(version=versions(w)[i], limit=1))
         ),
         "Engine.referenced_blobs": lambda w: w.engine.referenced_blobs(),
-        "Engine.missing_blobs, named_blobs": lambda w: (w.engine.missing_blobs(), w.engine.named_blobs()),
+        "Engine.missing_blobs": lambda w: w.engine.missing_blobs(),
         "Engine.gc": lambda w: w.engine.gc(timedelta(0), young=timedelta(0)),
         "Engine.gc of a new engine": lambda w: reconnected(w).gc(timedelta(0), young=timedelta(0)),
         "Engine.scrub": lambda w: w.engine.scrub(),

@@ -112,7 +112,7 @@ def test_work_grows_in_step(title, worlds):
     operation = next(each for each in growth.OPERATIONS if each.title == title)
     done = []
     for world in worlds(operation.world):
-        world.engine.states.forget()
+        world.engine.session.states.forget()
         with world.engine, counted() as work:
             operation.call(world)
         done.append(work)

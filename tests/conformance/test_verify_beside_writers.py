@@ -56,7 +56,9 @@ class Others:
         self.times += 1
         with closing(framelode.connect(self.url)) as other:
             frames = [SingleFrame(id=f"other {self.times}")]
-            other.writer.add(version.version_id, iter(frames), FrameEncoder(other.new_id))
+            other.session.writes.frames.add(
+                version.version_id, iter(frames), FrameEncoder(other.session.new_id)
+            )
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def summary_of(engine):
 
 def uploads_of(engine):
     digests = [f"{number:02x}" * 32 for number in range(256)]
-    found = engine._writes().uploads._ledger.find("s3://bucket/up", digests)
+    found = engine.session.writes.uploads._ledger.find("s3://bucket/up", digests)
     return sorted(file.uri for file in found.values())
 
 

@@ -333,7 +333,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(version=consumes(drafts))
     def remove_a_draft(self, version):
-        self.engine.commands.remove_version(version)
+        self.engine.session.writes.commands.remove_version(version)
         self.gone(version)
 
     @rule(version=published)
@@ -342,12 +342,12 @@ class EngineMachine(RuleBasedStateMachine):
         if held.removed:
             return
         with pytest.raises(PublishedError):
-            self.engine.commands.remove_version(version)
+            self.engine.session.writes.commands.remove_version(version)
         if held.children:
             with pytest.raises(ConflictError, match="has children"):
-                self.engine.commands.remove_version(version, force=True)
+                self.engine.session.writes.commands.remove_version(version, force=True)
             return
-        self.engine.commands.remove_version(version, force=True)
+        self.engine.session.writes.commands.remove_version(version, force=True)
         self.gone(version)
 
     def gone(self, version):
@@ -366,7 +366,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule()
     def forget(self):
-        self.engine.states.forget()
+        self.engine.session.states.forget()
 
     @rule()
     def verify(self):
@@ -394,7 +394,7 @@ class EngineMachine(RuleBasedStateMachine):
     def check(self, version_id):
         held = self.versions[version_id]
         if held.removed:
-            assert self.engine.states.current(version_id).total == len(held.frames)
+            assert self.engine.session.states.current(version_id).total == len(held.frames)
             return
         handle = self.handle(version_id)
         assert len(handle) == len(held.frames)

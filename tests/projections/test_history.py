@@ -71,7 +71,7 @@ def test_pages_follow_each_other(engine, draft):
 @pytest.mark.parametrize("name", ["stream_id", "dataset_id", "actor", "recorded_at"])
 def test_rows_are_found_by_index(engine, draft, name):
     filters = {"since_time": 1, "until_time": 2} if name == "recorded_at" else {name: "x"}
-    history = engine._history
+    history = engine.session.projection(History)
     query = sa.select(history.batch).where(*history._conditions(HistoryQuery(**filters)))
     engine.catch_up()
     with engine.session.database.read() as connection:

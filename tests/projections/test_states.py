@@ -261,7 +261,7 @@ class TestSnapshots:
         asked = []
         read = again.log.stream_rows
         monkeypatch.setattr(again.log, "stream_rows", lambda *a, **k: asked.append(k) or read(*a, **k))
-        assert content(again.states.current(version_id)) == before
+        assert content(again.session.states.current(version_id)) == before
         assert not any(call.get("after") == 0 for call in asked), "nothing is folded from the start"
         again.close()
 
