@@ -90,6 +90,19 @@ def test_every_file_has_a_room():
     assert {room_of(file.relative_to(ROOT).parts) for file in files} == set(LEVELS)
 
 
+def test_the_page_on_architecture_lists_every_room_in_order():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    floors = re.split(r"^## (?:engine|projections|adapters)/.*$", page, flags=re.MULTILINE)[1:]
+    rows = [
+        {f"{floor}/{name.strip('/')}" for name in re.findall(r"`([\w/]+)`", cells)}
+        for floor, section in zip(FLOORS, floors, strict=True)
+        for cells in re.findall(r"^\| (`.*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    ]
+    assert set().union(*rows) == set(LEVELS)
+    levels = [max(LEVELS[room] for room in row) for row in rows]
+    assert levels == sorted(levels)
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_imports_point_down_only(floor):
     """Imports inside functions and for type checkers count, too."""
