@@ -99,6 +99,7 @@ class BulkContext:
     def _renew(self) -> None:
         """Begin with nothing gathered: what a parent has gathered before a fork is recorded by the parent."""
         self._lock = threading.Lock()
+        self._recording = threading.Lock()
         self._changes: list[PendingChange] = []
         self._failures: list[dict[str, Any]] = []
 
@@ -136,6 +137,11 @@ class BulkContext:
 
     def record(self) -> None:
         """Record what was gathered, and keep what was refused for `raise_refused`."""
+        # What one thread has taken is recorded before another takes what was gathered after it.
+        with self._recording:
+            self._record()
+
+    def _record(self) -> None:
         with self._lock:
             changes, self._changes = self._changes, []
         done = 0

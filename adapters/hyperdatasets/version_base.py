@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Self
 
@@ -143,8 +144,11 @@ class VersionBase:
         ValueError
             A key holds ``$`` or ``.``, or the metadata is not JSON-like.
         """
+        return self._change_metadata(self._session.writes.commands.set_metadata, metadata)
+
+    def _change_metadata(self, change: Callable[[str, dict[str, Any]], None], values: dict[str, Any]) -> bool:
         try:
-            self._session.writes.commands.set_metadata(self._id, metadata)
+            change(self._id, values)
         except PublishedError as error:
             warn_caller(f"the metadata was not changed: {error}", NotRecordedWarning)
             return False
@@ -164,7 +168,7 @@ class VersionBase:
             A value is no tuple of such integers, or labels are no list of strings.
         """
         stored = stored_masks_labels(mask_value_label_mapping)
-        return self.set_metadata(self.get_metadata() | {MASKS_LABELS: stored})
+        return self._change_metadata(self._session.writes.commands.merge_metadata, {MASKS_LABELS: stored})
 
     def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
         """Return which labels the pixel values of masks stand for; empty when none were set."""

@@ -241,6 +241,17 @@ class VersionCommands(LogApplication):
 
         self.run(["set_metadata", version_id, checked], command_id, decide)
 
+    def merge_metadata(self, version_id: str, values: dict[str, Any]) -> None:
+        """Set some keys of a draft's metadata; the others stay, also those that another process sets meanwhile."""
+        checked = check_metadata(values)
+
+        def decide() -> tuple[list[Aggregate], Result]:
+            version = self.version(version_id)
+            version.set_metadata(version.metadata | checked)
+            return [version], {}
+
+        self.run(["merge_metadata", version_id, checked], None, decide)
+
     def rename_version(self, version_id: str, name: str, *, command_id: str | None = None) -> None:
         """Give a draft another name.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from making import make
+from patience import PATIENCE
 
 import framelode
 from framelode import (
@@ -200,3 +203,32 @@ class TestBulkContext:
             draft.add_frames([make(1)], local_dataset_root_path=5)
         with pytest.raises(InvalidValueError, match="local_dataset_root_path"):
             draft.get_bulk_context(local_dataset_root_path="")
+
+
+def test_threads_record_in_the_order_in_which_they_gathered(draft, monkeypatch):
+    bulk = draft.get_bulk_context(flush_threshold=1)
+    write, second_writes = bulk._write, threading.Event()
+    second = threading.Thread(target=bulk.add_frame, args=(SingleFrame(id="a", source="s3://b/second.jpg"),))
+
+    def first_waits(run):
+        if second.ident is None:
+            second.start()
+            second_writes.wait(0.3)  # it must not write before this one is done
+        else:
+            second_writes.set()
+        return write(run)
+
+    monkeypatch.setattr(bulk, "_write", first_waits)
+    bulk.add_frame(SingleFrame(id="a", source="s3://b/first.jpg"))
+    second.join(PATIENCE)
+    assert draft.get_single_frame("a").source == "s3://b/second.jpg"
+
+
+def test_mask_labels_and_metadata_set_at_once_are_both_kept(draft, engine, monkeypatch):
+    """Another writer sets metadata after this one has read it and before it writes."""
+    other = framelode.DatasetVersion.of(engine.session, draft.version_id)
+    monkeypatch.setattr(draft, "get_metadata", dict)
+    other.set_metadata({"camera": "phone"})
+    draft.set_masks_labels({(1, 2, 3): ["cat"]})
+    assert other.get_metadata()["camera"] == "phone"
+    assert other.get_masks_labels() == {(1, 2, 3): ("cat",)}

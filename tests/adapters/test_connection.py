@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import itertools
 import pickle
 import shutil
 import subprocess
@@ -360,3 +361,28 @@ def test_ids_that_are_none_are_refused(made, tmp_path):
         assert engine.log.head().position == 0
         engine.close()
     framelode.connect(tmp_path / "new").close()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_closed_engine_is_never_current(tmp_path, order):
+    engines = [framelode.connect(tmp_path / str(number)) for number in range(3)]
+    still_open = list(engines)
+    for number in order:
+        engines[number].close()
+        still_open.remove(engines[number])
+        if still_open:
+            assert framelode.current_engine() is still_open[-1]
+    with pytest.raises(UsageError, match="no engine"):
+        framelode.current_engine(None)
+
+
+def test_an_engine_of_the_past_answers_like_one_of_the_present(tmp_path):
+    with framelode.connect(tmp_path / "food") as engine:
+        fill()
+        past = engine.at(engine.log.head().position)
+        (version_id,) = past.session.version_ids()
+        assert past.session.parent_of(version_id) is None
+        assert past.session.version_counts(version_id) == engine.session.version_counts(version_id)
+        public = [name for name in dir(engine) if not name.startswith("_")]
+        assert [name for name in dir(past) if not name.startswith("_")] == public
+        engine.close()
