@@ -129,4 +129,4 @@ class LogApplication(Application[str]):
 def _recorded_result(recorded: AppendHeader, digest: bytes) -> Result:
     if recorded.request_digest != digest:
         raise ConflictError(f"command {recorded.command_id} was used for another request: give it another id")
-    return msgspec.msgpack.decode(recorded.result)
+    return recorded.decode_result()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ import zstandard
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from ..decoding import UNDECODABLE, Decoded, guarded
 from ..errors import IntegrityError, InvalidValueError, UnreadableError
 
 CODEC = "zstd"
@@ -37,6 +38,7 @@ _LARGEST_BODY = 128 * 1024 * 1024
 _DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
 _U32 = struct.Struct("<I")
 _header_encoder = msgspec.msgpack.Encoder()
+_decode_any: Callable[[bytes], Any] = guarded(msgspec.msgpack.decode)
 _local = threading.local()
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -74,6 +76,14 @@ class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     first_position: Positive
     last_position: Positive
     result: bytes
+
+    def decode_result(self, decode: Callable[[bytes], Decoded] = _decode_any) -> Decoded:
+        """Return the result of the command; `UnreadableError` when it is not what framelode writes."""
+        try:
+            return decode(self.result)
+        except UNDECODABLE as error:
+            message = f"the result of command {self.command_id!r} cannot be read ({error})"
+            raise UnreadableError(message, position=self.first_position) from error
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):

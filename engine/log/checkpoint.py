@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from ..decoding import guarded
 from ..errors import FramelodeError, IntegrityError, NotFoundError, UsageError
 from ..storage.atomic_files import PathLike, new_file, path_of, read_small
 from ..times import iso_time
@@ -39,6 +40,10 @@ class _File(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
 class _Versioned(msgspec.Struct):
     framelode: Literal["checkpoint"]
     version: int
+
+
+_decode_version = guarded(msgspec.json.Decoder(_Versioned).decode)
+_decode_file = guarded(msgspec.json.Decoder(_File).decode)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,13 +124,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     def decode(cls, line: bytes) -> Checkpoint:
         """Read one from its line; `IntegrityError` when it is not the line of any."""
         try:
-            found = msgspec.json.decode(line, type=_Versioned).version
+            found = _decode_version(line).version
             if found > CHECKPOINT_VERSION:
                 raise UsageError(
                     f"the checkpoint has version {found}, this framelode reads up to {CHECKPOINT_VERSION}: "
                     "install a newer framelode"
                 )
-            checkpoint = _of_file(msgspec.json.decode(line, type=_File))
+            checkpoint = _of_file(_decode_file(line))
         except FramelodeError:
             raise
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:

@@ -318,7 +318,7 @@ class StoreWriter:
                 "give the new request a command id of its own"
             )
         recorded_at = self._log.batch_at(recorded.last_position).recorded_at
-        return _Done(msgspec.msgpack.decode(recorded.result), recorded_at, recorded)
+        return _Done(recorded.decode_result(), recorded_at, recorded)
 
 
 class _Done(msgspec.Struct, frozen=True):

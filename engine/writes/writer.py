@@ -286,7 +286,7 @@ class FrameWriter:
                 f"part {number} of command {command.command_id} was recorded for another request: "
                 "give the new request a command id of its own"
             )
-        report = decode_report(recorded.result)
+        report = recorded.decode_result(decode_report)
         report.repeated = recorded.last_position
         return report
 

@@ -127,7 +127,10 @@ class Snapshots:
             for name in found:
                 snapshot = self._shelf.read(name)
                 if snapshot is not None:
-                    return _state_of(snapshot, read_rows)
+                    try:
+                        return _state_of(snapshot, read_rows)
+                    except (ValueError, zstandard.ZstdError) as error:
+                        logger.warning("a snapshot of version %s is not used: %s", name.version_id, error)
                 self._useless.add(name)
             tried = found
         return None
@@ -202,14 +205,16 @@ class Snapshots:
 
 
 def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
-    mixed = _unpack(snapshot.mixed)
+    # Each event adds at most one entry and one batch.
+    most = snapshot.name.position
+    mixed = _unpack(snapshot.mixed, most)
     np.cumsum(mixed, out=mixed)
-    positions = _unpack(snapshot.positions)
+    positions = _unpack(snapshot.positions, most)
     # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
     for start in range(0, len(positions), _ROTATED_AT_ONCE):
         some = positions[start : start + _ROTATED_AT_ONCE]
         some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
-    first, counts = np.split(_unpack(snapshot.batches), 2)
+    first, counts = np.split(_unpack(snapshot.batches, 2 * most), 2)
     batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
     # Position -1: whoever asks for the current state folds what has come since.
     return State([Run(mixed, positions)], batches, snapshot.total, -1, snapshot.version, read_rows)
@@ -232,11 +237,12 @@ def _pack(numbers: U64) -> bytes:
     return bytes([width]) + zstandard.ZstdCompressor(level=3).compress(planes.tobytes())
 
 
-def _unpack(data: bytes) -> U64:
-    width = data[0]
-    planes: NDArray[np.uint8] = np.frombuffer(
-        zstandard.ZstdDecompressor().decompress(memoryview(data)[1:]), np.uint8
-    )
+def _unpack(data: bytes, most: int) -> U64:
+    """Return stored numbers; more than `most` are not decompressed."""
+    width, packed = data[0], memoryview(data)[1:]
+    if not 0 <= zstandard.frame_content_size(packed) <= width * most:
+        raise ValueError("a snapshot claims to hold more numbers than the log has events")
+    planes: NDArray[np.uint8] = np.frombuffer(zstandard.ZstdDecompressor().decompress(packed), np.uint8)
     numbers = np.zeros((len(planes) // width, 8), np.uint8)
     for place, plane in enumerate(planes.reshape(width, -1)):
         numbers[:, place] = plane

@@ -11,6 +11,7 @@ from pathlib import Path
 import hostile_logs as hostile
 import hostile_reads
 import msgspec
+import numpy as np
 import pytest
 from blake3 import blake3
 from command_line import run
@@ -18,9 +19,11 @@ from command_line import run
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.canonical import MAX_DEPTH
-from framelode.engine.errors import FramelodeError, IntegrityError
+from framelode.engine.errors import FramelodeError, IntegrityError, UnreadableError
 from framelode.engine.events import domain as e
 from framelode.engine.events.stores import KeySet
+from framelode.projections.states import snapshots
+from framelode.projections.states.snapshots import Snapshot, SnapshotKey
 
 DEEP = 300_000
 FRAME = f"{1:032x}"
@@ -299,3 +302,31 @@ def depth_of(frame):
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
     return depth
+
+
+def test_a_checkpoint_that_is_nested_too_deeply(tmp_path):
+    line = b'{"version":1,"more":' + b"[" * 300_000 + b"]" * 300_000 + b"}"
+    with pytest.raises(IntegrityError, match="no checkpoint"):
+        framelode.Checkpoint.decode(line)
+
+
+@pytest.mark.parametrize("result", [b"", b"\xc1", b"\x91" * 300_000 + b"\xc0"])
+def test_a_result_of_a_command_that_cannot_be_read(tmp_path, result):
+    with framelode.connect(tmp_path / "e") as engine:
+        commands = engine.session.writes.commands
+        commands.create_dataset("food", command_id="once")
+        find, log = engine.log.find_append, engine.log
+        log.find_append = lambda *asked: msgspec.structs.replace(find(*asked), result=result)
+        with pytest.raises(UnreadableError, match="result of command 'once'"):
+            commands.create_dataset("food", command_id="once")
+        engine.close()
+
+
+def test_a_snapshot_that_claims_more_numbers_than_the_log_has_events(tmp_path, caplog):
+    numbers = np.zeros(1_000_000, np.uint64)
+    key = SnapshotKey("v", 10, b"", 3)
+    name = Snapshot(
+        key, "log", 1, 3, snapshots._pack(numbers), snapshots._pack(numbers), snapshots._pack(numbers)
+    )
+    with pytest.raises(ValueError, match="more numbers"):
+        snapshots._state_of(name, lambda *_: None)
