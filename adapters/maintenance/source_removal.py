@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...engine.errors import StorageError
 from ...engine.parallel import ThreadWorkers
-from ...engine.storage.urls import canonical_uri, spellings
+from ...engine.storage.urls import object_key
 from ...projections.states.source_uris import named_among, uris_after
 from ..uploads.open import open_destination
 
@@ -37,6 +37,7 @@ class SourceRemoval:
         self._workers = ThreadWorkers(_THREADS, "framelode-removal")
         self._seen = 0
         self._late: set[str] = set()
+        self._by_key: dict[str, list[str]] = {}
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
@@ -58,16 +59,20 @@ class SourceRemoval:
         return {uri: position for uri, position in condemned.items() if uri not in self.failures}
 
     def _named(self, uris: Iterable[str]) -> set[str]:
-        """Return those of some files that frames of existing versions name, under whatever scheme."""
+        """Return those of some files that frames of existing versions may refer to, however they spell it."""
         session = self._session
-        meant = {other for uri in uris for other in spellings(uri)}
-        return set(map(canonical_uri, named_among(session.log, session.states, session.version_ids(), meant)))
+        self._by_key.clear()
+        for uri in uris:
+            self._by_key.setdefault(object_key(uri), []).append(uri)
+        keys = named_among(session.log, session.states, session.version_ids(), self._by_key.keys())
+        return {uri for key in keys for uri in self._by_key[key]}
 
     def _named_since(self) -> set[str]:
-        """Return what frames name that were written since all were looked at; only those written since the last call are read."""
+        """Return the files that frames refer to which were written since `_named`; each call reads only newer ones."""
         log = self._session.log
         after, self._seen = self._seen, log.head().position
-        self._late.update(map(canonical_uri, uris_after(log, after)))
+        for uri in uris_after(log, after):
+            self._late.update(self._by_key.get(object_key(uri), ()))
         return self._late
 
     def _delete(self, uris: Sequence[str]) -> list[str]:

@@ -3,39 +3,81 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
 """Schemes of sources that may be deleted with their frames, beside ``blobs:``."""
 
-_SAME = (("gs", "gcs"), ("az", "azure", "abfs", "abfss"))
-"""Schemes that mean the same objects, the one that stands for all of them first."""
+_SAME = (("s3", "s3a"), ("gs", "gcs"), ("az", "azure", "abfs", "abfss", "wasb", "wasbs"))
+"""Schemes that mean the same objects, the canonical one first."""
+
+_ACCOUNT = re.compile(r"([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net", re.IGNORECASE)
+
+_AZURE = {"az", "azure", "abfs", "abfss"}
 
 
 def scheme_of(uri: str) -> str:
-    """Return the scheme of a URL in small letters; empty for anything else."""
+    """Return the scheme of a URL in lower case; empty for anything else."""
     scheme, colon, _ = uri.partition("://")
     return scheme.lower() if colon else ""
 
 
 def canonical_uri(uri: str) -> str:
-    """Return the one URI that stands for all that mean the same object."""
+    """Return the same URI for all spellings of one object: its scheme, and where Azure's account stands."""
     scheme = scheme_of(uri)
-    return f"{_schemes(scheme)[0]}{uri[len(scheme) :]}"
+    canonical = _schemes(scheme)[0]
+    rest = uri[len(scheme) :]
+    if canonical == "az":
+        container, account, path = _azure_parts(rest.removeprefix("://"))
+        rest = f"://{container}@{account}.dfs.core.windows.net/{path}" if account else rest
+    return canonical + rest
 
 
 def spellings(uri: str) -> set[str]:
     """Return the URIs that mean the same object, this one included."""
     scheme = scheme_of(uri)
-    return {uri, *(f"{other}{uri[len(scheme) :]}" for other in _schemes(scheme))}
+    schemes, rest = _schemes(scheme), uri[len(scheme) :]
+    rests = {rest}
+    if schemes[0] == "az":
+        container, account, path = _azure_parts(rest.removeprefix("://"))
+        if account:
+            hosts = [f"{account}.{service}.core.windows.net" for service in ("blob", "dfs")]
+            rests |= {f"://{container}@{host}/{path}" for host in hosts}
+            rests |= {f"://{host}/{container}/{path}" for host in hosts}
+    return {uri, *(scheme + rest for scheme in schemes for rest in rests)}
+
+
+def object_key(uri: str) -> str:
+    """Return what two URIs have in common if they may mean one object; some that share it do not.
+
+    Whether a file is still needed is asked by this: percent-encoding, doubled slashes and the case of a host make no
+    difference, and an Azure container is compared without its account, which the environment may give.
+    """
+    scheme = _schemes(scheme_of(uri))[0]
+    if not scheme:
+        return uri
+    rest = uri.partition("://")[2]
+    if scheme == "az":
+        container, _, path = _azure_parts(rest)
+        rest = f"{container}/{path}"
+    host, _, path = unquote(rest).partition("/")
+    return f"{scheme}://{host.lower()}/{'/'.join(filter(None, path.split('/')))}"
 
 
 def _schemes(scheme: str) -> tuple[str, ...]:
     return next((schemes for schemes in _SAME if scheme in schemes), (scheme,))
 
 
-_ACCOUNT = re.compile(r"([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")
-
-_AZURE = {"az", "azure", "abfs", "abfss"}
+def _azure_parts(rest: str) -> tuple[str, str, str]:
+    """Return container, account and path of an Azure URL without its scheme; the account is empty if it names none."""
+    host, _, path = rest.partition("/")
+    container, at, host_of_container = host.rpartition("@")
+    if at and (account := _ACCOUNT.fullmatch(host_of_container)):
+        return container, account[1].lower(), path
+    if account := _ACCOUNT.fullmatch(host):
+        container, _, path = path.partition("/")
+        return container, account[1].lower(), path
+    return host, "", path
 
 
 def is_object_store(url: str) -> bool:
@@ -52,13 +94,11 @@ def fsspec_url(url: str) -> str:
     scheme, colon, rest = url.partition("://")
     if not colon or scheme.lower() not in _AZURE:
         return url
-    host, _, path = rest.partition("/")
-    account = _ACCOUNT.fullmatch(host)
-    if account is None:
+    container, account, path = _azure_parts(rest)
+    if not account:
         return f"abfs://{rest}"
-    container, _, name = path.partition("/")
     behind = f"{container}@" if container else ""
-    return f"abfs://{behind}{account[1]}.dfs.core.windows.net/{name}"
+    return f"abfs://{behind}{account}.dfs.core.windows.net/{path}"
 
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"})

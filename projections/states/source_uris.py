@@ -11,6 +11,7 @@ from ...engine.keys import frame_keys, key_columns
 from ...engine.log.batch import FRAMES_SCHEMA
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import decode_change
+from ...engine.storage.urls import object_key
 from .cache import StateCache
 from .fold import TOMBSTONE, live_positions
 from .frames import read_records
@@ -35,12 +36,12 @@ def uris_named_by(
     return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
 
 
-def named_among(log: Log, states: StateCache, version_ids: Iterable[str], uris: Collection[str]) -> set[str]:
-    """Return those of some URIs that any frame of some versions names; what versions share is read once."""
+def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: Collection[str]) -> set[str]:
+    """Return those of some object keys that any frame of some versions refers to; what versions share is read once."""
     found: set[str] = set()
     for state in states.parts(version_ids):
         for record in read_records(log, state, np.unique(live_positions(state.settled()))):
-            found.update(uri for uri in uris_of(record) if uri in uris)
+            found.update(key for key in map(object_key, uris_of(record)) if key in keys)
     return found
 
 

@@ -35,7 +35,7 @@ class Uploads(FoldedProjection[list[Change]]):
     """
 
     name: ClassVar[str] = "uploads"
-    code_version: ClassVar[int] = 4
+    code_version: ClassVar[int] = 5
 
     def define_tables(self) -> None:
         """Define the table."""

@@ -422,3 +422,20 @@ PATCHED = [
     (SourceRemoval, "_delete"),
     (SourceCommands, "delete_sources"),
 ]
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda uri: uri.replace("s3://", "S3A://"),
+        lambda uri: uri.replace(".jpg", "%2Ejpg"),
+        lambda uri: uri.replace("/a.jpg", "//a.jpg"),
+    ],
+)
+def test_an_object_that_a_frame_spells_otherwise_is_kept(world, spell):
+    _, frame = world.upload("a", "a.jpg")
+    with world.mine:
+        world.draft.add_frames([SingleFrame(id="other", source=spell(frame.source))])
+    deleted = world.delete("a")
+    assert (deleted.deleted, deleted.kept) == ([], [frame.source])
+    assert world.place.read(frame.source)
