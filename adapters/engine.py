@@ -67,7 +67,7 @@ class Engine:
 
     @property
     def url(self) -> str:
-        """What `connect` takes to open this engine again; with the password, if there is one."""
+        """What `connect` takes to open this engine again, without a password: another process finds its own."""
         return self.session.url
 
     @property

@@ -9,7 +9,7 @@ from ...engine.storage.urls import is_object_store
 from ...projections.projection import ProjectionStore
 from ...projections.states.snapshot_table import SnapshotTable
 from ...projections.states.snapshots import SnapshotStore
-from ..sql.urls import PostgresSchema
+from ..sql.urls import PostgresSchema, keep_password
 from .location import Location
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def save_settings(where: Location, log: SqlLog) -> None:
         from ..sql.settings import remember
 
         remember(log.database, where.given)
+        keep_password(where.log)
         return
     where.remember(log.uuid)
     log.on_identity = where.remember

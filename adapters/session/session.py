@@ -98,7 +98,7 @@ class Session(ABC):
 
     @property
     def url(self) -> str:
-        """What `connect` takes to open this engine again; with the password, if there is one."""
+        """What `connect` takes to open this engine again, without a password: another process finds its own."""
         return self.location.url
 
     @property
@@ -201,7 +201,7 @@ class Session(ABC):
     def parent_of(self, version_id: str) -> str | None:
         """Return the id of a version's parent, None for a root; removed ones included."""
         if version_id not in self._parents:
-            self._parents[version_id] = self.aggregates.version(version_id).parent_id
+            self._parents[version_id] = self.aggregates.parent_of(version_id)
         return self._parents[version_id]
 
 

@@ -346,7 +346,7 @@ def test_a_place_that_is_no_path_is_refused(place, tmp_path):
 
 @pytest.mark.parametrize("size", [None, "1", 0, -1, 1.5, 2**24 + 1])
 def test_a_frame_limit_that_is_none_is_refused(size, tmp_path):
-    with pytest.raises(UsageError, match="max_frame_bytes must be a whole number"):
+    with pytest.raises(UsageError, match="max_frame_bytes must be an integer"):
         framelode.connect(tmp_path, max_frame_bytes=size)
 
 

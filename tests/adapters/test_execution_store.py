@@ -1130,7 +1130,7 @@ class TestPast:
         assert later.as_of == 1
         assert later.at(1) is later
         copied = pickle.loads(pickle.dumps(later))
-        assert copied.now() == later.now() == START + 50 * SECOND
+        assert copied.session.now() == later.session.now() == START + 50 * SECOND
         copied.session.origin.close()
 
     def test_connected_at_a_moment(self, engine, store, clock, tmp_path):

@@ -21,6 +21,7 @@ from framelode.adapters.sql.recorder import SqlFactory
 from framelode.engine.errors import StorageError
 from framelode.engine.keys import Operation
 from framelode.engine.writes.encoder import FrameEncoder
+from framelode.projections.tables.stats import Stats
 
 
 @pytest.fixture(autouse=True)
