@@ -37,17 +37,22 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
     The modes of folders that exist stay as they are.
     """
     try:
+        _make_one(folder)
+    except FileNotFoundError:
+        parent = Path(folder).parent
+        if parent == Path(folder):
+            raise
+        # It may be there by now: another thread makes the same folders.
+        make_folder(parent)
+        _make_one(folder)
+
+
+def _make_one(folder: str | os.PathLike[str]) -> None:
+    try:
         os.mkdir(folder, 0o700)  # noqa: PTH102 - a Path for each file costs more than the call
     except FileExistsError:
         if not os.path.isdir(folder):  # noqa: PTH112
             raise
-        return
-    except FileNotFoundError:
-        parent = Path(folder).parent
-        if parent.is_dir():
-            raise
-        make_folder(parent)
-        make_folder(folder)
         return
     if is_shared(Path(folder).parent):
         os.chmod(folder, 0o2770)  # noqa: S103, PTH101

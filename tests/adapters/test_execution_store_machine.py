@@ -172,10 +172,10 @@ class Stores(RuleBasedStateMachine):
     def look_back(self, data):
         position, time, kept = data.draw(st.sampled_from(self.past))
         with self.engine.at(position) as view:
-            if view.now() <= time:
+            if view.session.now() <= time:
                 with self.engine.at(moment(time)) as timed:
                     if timed.as_of == position:
-                        self.compare(ExecutionStoreService(), kept, timed.now())
+                        self.compare(ExecutionStoreService(), kept, timed.session.now())
 
     @invariant()
     def everything_agrees(self):

@@ -263,11 +263,11 @@ class TestEnds:
     def test_a_process_ends_that_closes_nothing(self, engine, version):
         script = """
 import sys, framelode
-from framelode.engine.parallel import Workers
+from framelode.engine.parallel import ThreadWorkers
 engine = framelode.connect(sys.argv[1])
 subscription = engine.session.writes.commands.recorder.subscribe()
 print(next(subscription).id)
-workers = Workers(2, "test")
+workers = ThreadWorkers(2, "test")
 workers.map(str, [1, 2, 3])
 framelode.DatasetVersion.get_current(dataset_name="d").add_frames([framelode.SingleFrame(id="x")])
 """

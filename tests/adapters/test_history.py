@@ -133,7 +133,7 @@ class TestHistoryOfAVersion:
     def test_what_is_inherited_ends_where_the_version_begins(self, draft):
         add(draft, frame("a"))
         child = snapshot(draft)
-        draft.rename("renamed later")
+        draft.describe("described later")
         draft.set_tags(["later"])
         add(child, frame("b"))
         changes = list(child.history())
@@ -458,7 +458,7 @@ class TestDiff:
 
     def test_names_and_labels_drive_no_terminal(self, draft):
         draft.rename("\x1b[2J")
-        child = draft.create_snapshot(publish_name="\x1b[2J")
+        child = draft.create_snapshot(publish_name="\x1b[2J1")
         named = SingleFrame(id="\x1b[2J")
         named.add_annotation(labels=["\x1b[2J\n"])
         with framelode.acting(actor="\x1b[2J"):

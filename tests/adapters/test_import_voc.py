@@ -154,7 +154,7 @@ def test_a_dataset_without_versions_gets_an_empty_draft(voc):
 def test_into_the_draft_that_is_named(voc):
     run("import", "voc", voc, "--dataset", "pets")
     run("snapshot", "pets", "--name", "v1", "--child-name", "v2")
-    run("draft", "pets", "side")
+    run("draft", "pets", "side", "--empty")
     done = run_json("import", "voc", voc, "--dataset", "pets", "--version", "side")
     assert (done["version"]["name"], done["added"]) == ("side", 4)
 
@@ -201,7 +201,7 @@ def test_a_refused_frame_is_listed_like_a_flaw(voc, tmp_path):
     with framelode.connect(tmp_path / "small", max_frame_bytes=1000) as engine:
         framelode.DatasetVersion.create_new_dataset("pets")
         draft = framelode.DatasetVersion.get_current(dataset_name="pets")
-        done = record_voc(engine, VocFolder(voc), Target(draft.version_id), lambda done, of: None)
+        done = record_voc(engine.session, VocFolder(voc), Target(draft.version_id), lambda done, of: None)
         engine.close()
     assert (done.frames, done.added, done.refused) == (4, 3, 1)
     (problem,) = done.problems
@@ -214,7 +214,7 @@ def test_progress_is_told_frame_by_frame(voc, tmp_path):
     with framelode.connect(tmp_path / "other") as engine:
         framelode.DatasetVersion.create_new_dataset("pets")
         draft = framelode.DatasetVersion.get_current(dataset_name="pets")
-        record_voc(engine, VocFolder(voc), Target(draft.version_id), lambda done, of: told.append((done, of)))
+        record_voc(engine.session, VocFolder(voc), Target(draft.version_id), lambda done, of: told.append((done, of)))
         engine.close()
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

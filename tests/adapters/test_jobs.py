@@ -272,11 +272,11 @@ sys.path.insert(0, {str(Path(worker_parts.__file__).parent)!r})
 import worker_parts
 from functools import partial
 from framelode.projections import runner
-from framelode.engine.parallel import run_ahead
+from framelode.engine.parallel import ordered_map
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     def fold(executor, *_):
-        yield from run_ahead(executor, worker_parts.wait_until_dropped, [({str(mark)!r},)])
+        yield from ordered_map(executor, worker_parts.wait_until_dropped, [({str(mark)!r},)])
     import framelode.projections.stretches
     framelode.projections.stretches.fold_stretches = fold
     from framelode.adapters.cli.main import main

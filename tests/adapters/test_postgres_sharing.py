@@ -162,7 +162,7 @@ class TestTwoLogs:
             held.enter_context(one.session.database.write())
             with two:
                 DatasetVersion.create_new_dataset("d")
-                assert two.version_totals() == {}
+                assert two.session.version_totals() == {}
 
     def test_a_second_writer_of_one_waits(self, engines, postgres_url):
         place = engines[0].log.database.place

@@ -76,11 +76,12 @@ def test_neither_are_pins(tmp_path, opened, uri):
 
 @pytest.mark.parametrize("uri", [uri for uri in REFUSED if "://" in uri])
 def test_nor_places_of_blobs_also_where_a_settings_file_names_them(tmp_path, opened, uri):
-    with framelode.connect(tmp_path / "engine", blobs="memory://blobs-of-this") as engine:
+    place = f"memory://{tmp_path.name}"
+    with framelode.connect(tmp_path / "engine", blobs=place) as engine:
         engine.blobs.put(b"content")
         engine.close()
     settings = tmp_path / "engine" / "framelode.toml"
-    settings.write_text(settings.read_text().replace("memory://blobs-of-this", uri))
+    settings.write_text(settings.read_text().replace(place, uri))
     with pytest.raises(UsageError, match="is not opened: .*FRAMELODE_PROTOCOLS"):  # noqa: SIM117
         with framelode.connect(tmp_path / "engine") as engine:
             engine.blobs.put(b"content")
