@@ -9,6 +9,7 @@ from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...engine.validation import check_name
 from ...projections.tables.catalog import DatasetRow
+from ..session.current import HasSession, session_of
 from ..session.session import Session
 from .selectors import find_dataset, latest_updated
 
@@ -21,14 +22,14 @@ class Dataset:
 
     Parameters
     ----------
-    session : Session
+    engine : Engine or Session
         The engine that holds it.
     dataset_id : str
         Its id.
     """
 
-    def __init__(self, session: Session, dataset_id: str) -> None:
-        self._session = session
+    def __init__(self, engine: HasSession | Session, dataset_id: str) -> None:
+        self._session = session_of(engine)
         self._id = dataset_id
 
     def at(self, moment: Moment | None) -> Dataset:

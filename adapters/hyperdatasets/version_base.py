@@ -11,7 +11,7 @@ from ...engine.errors import PublishedError, UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
-from ..session.current import current_session
+from ..session.current import HasSession, current_session, session_of
 from ..session.session import Session
 from ..uploads.target import UploadTarget
 from .api_helpers import warn_caller
@@ -31,18 +31,27 @@ class VersionBase:
 
     @classmethod
     def of(
-        cls, session: Session, version_id: str, target: UploadTarget | None = None, root: str | None = None
+        cls,
+        engine: HasSession | Session,
+        version_id: str,
+        target: UploadTarget | None = None,
+        root: str | None = None,
     ) -> Self:
         """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
 
         Parameters
         ----------
+        engine : Engine or Session
+            The engine.
+        version_id : str
+            32 hex digits.
         target : UploadTarget, optional
             Where the local files of frames go that are written through this object.
         root : str, optional
             Absolute path of the folder that ids derived from local sources are relative to.
         """
         version = object.__new__(cls)
+        session = session_of(engine)
         version._session = session
         version._id = find_version(session, version_id=version_id).version_id
         version._target = target

@@ -214,7 +214,9 @@ def test_progress_is_told_frame_by_frame(voc, tmp_path):
     with framelode.connect(tmp_path / "other") as engine:
         framelode.DatasetVersion.create_new_dataset("pets")
         draft = framelode.DatasetVersion.get_current(dataset_name="pets")
-        record_voc(engine.session, VocFolder(voc), Target(draft.version_id), lambda done, of: told.append((done, of)))
+        record_voc(
+            engine.session, VocFolder(voc), Target(draft.version_id), lambda done, of: told.append((done, of))
+        )
         engine.close()
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

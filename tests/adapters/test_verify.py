@@ -355,7 +355,7 @@ class TestQuick:
     def test_blobs_are_found_in_payloads(self, folder):
         with (
             closing(framelode.connect(folder)) as engine,
-            pytest.raises(UsageError, match="quick=True leaves out"),
+            pytest.raises(UsageError, match="quick=True does not read"),
         ):
             engine.verify(quick=True, blobs=True)
 

@@ -222,6 +222,8 @@ listed(
         "DatasetVersion.diff each": each(lambda w, i: versions(w)[i + 1].diff(versions(w)[i]).stats),
         "DatasetVersion.diff": lambda w: last(w).diff(versions(w)[0]).stats,
         "DatasetVersion.get_versions": lambda w: DatasetVersion.get_versions("chain"),
+        "DatasetVersion.get each": each(lambda w, i: versions(w)[i].get("none")),
+        "DatasetVersion.keys": lambda w: list(last(w).keys()),
         "DatasetVersion.at each": each(lambda w, i: versions(w)[i].at(w.engine.log.head().position)),
         "DatasetVersion.rename each": each(lambda w, i: versions(w)[i].rename(f"v{i}")),
         "DatasetVersion.describe each": each(lambda w, i: versions(w)[i].describe(f"d{next(w.fresh)}")),
@@ -632,34 +634,9 @@ listed(
     times=1,
 )
 
-VALUES = [
-    "as_of",
-    "clock",
-    "commands",
-    "name",
-    "now",
-    "require_present",
-    "store_reader",
-    "store_writer",
-    "uploads",
-    "url",
-    "when",
-    "writer",
-    "blobs",
-]
+VALUES = ["as_of", "blobs", "log", "name", "of", "session", "url"]
 NOT_MEASURED = {
     **{f"Engine.{name}": "a value, or a part that is measured through others" for name in VALUES},
-    **dict.fromkeys(
-        (
-            "Engine.blob_members",
-            "Engine.blob_references",
-            "Engine.history_page",
-            "Engine.pin_changes",
-            "Engine.standing_pins",
-            "Engine.read_catalog",
-        ),
-        "a part of what is measured: history, pins, lists, gc",
-    ),
     "Engine.close": "closes databases",
     "Engine.import_log": "framelode import log",
     "DatasetVersion.of": "DatasetVersion.get_version",

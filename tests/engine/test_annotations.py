@@ -450,7 +450,7 @@ def read_rois(rois):
 def test_annotations_read_together_are_those_read_one_by_one(rois):
     fast = read_rois(rois)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("framelode.engine.frames.record.plain_annotations", lambda wires: None)
+        patch.setattr("framelode.engine.frames.wire.plain_annotations", lambda wires: None)
         assert read_rois(rois) == fast
 
 

@@ -21,6 +21,7 @@ from framelode import (
 )
 from framelode.engine.datasets.repository import AggregateRepository
 from framelode.engine.events import domain as events
+from framelode.engine.events import registry
 from framelode.engine.events.base import Event
 from framelode.engine.events.registry import decode_event, encode_event
 from framelode.engine.log.mapper import EventMapper
@@ -251,8 +252,8 @@ class TestEvents:
             def upcast_v2_v3(fields):
                 return fields | {"top": -1}
 
-        monkeypatch.setitem(events._EVENTS, "BoxMoved", BoxMoved)
-        old = events._encoder.encode([1, {"x": 7}])
+        monkeypatch.setitem(registry._EVENTS, "BoxMoved", BoxMoved)
+        old = registry._encoder.encode([1, {"x": 7}])
         assert decode_event("BoxMoved", "s", 4, old) == BoxMoved(
             originator_id="s", originator_version=4, left=7, top=-1
         )
