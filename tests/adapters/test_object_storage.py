@@ -21,7 +21,7 @@ from s3_server import BUCKET, s3_filesystem, s3_prefix, s3_url
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, StorageError
-from framelode.adapters.session.open import open_shelf
+from framelode.adapters.session.open import open_snapshots
 from framelode.engine.blobs.fsspec import FsspecBackend
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.storage import objects
@@ -347,8 +347,10 @@ class TestSnapshots:
 
     def test_where_they_are(self, engine, tmp_path):
         assert isinstance(
-            open_shelf(engine.session.location, engine.session.database, engine.log), SnapshotObjects
+            open_snapshots(engine.session.location, engine.session.database, engine.log), SnapshotObjects
         )
         folder = framelode.connect(tmp_path / "engine", blobs=s3_prefix())
-        assert isinstance(open_shelf(folder.location, folder._store, folder.log), SnapshotTable)
+        assert isinstance(
+            open_snapshots(folder.session.location, folder.session.database, folder.log), SnapshotTable
+        )
         folder.close()
