@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import IntegrityError, NotFoundError, StorageError, UsageError
 from ..storage.atomic_files import from_home, temporary_name
-from ..storage.base import CHUNK_BYTES, growing_waits
+from ..storage.base import CHUNK_BYTES, BackendError, growing_waits
 from .backend import BlobBackend, Entry
 from .content import BlobSource, FileSource, PathLike, Readable, SourceError, StreamSource
 from .damage import Damage
@@ -107,7 +107,17 @@ class BlobStore:
         self._is_joined = True
         return marker
 
-    def _join_once(self) -> None:
+    def _join_once(self, waits: Sequence[float] = ()) -> None:
+        """Join at the first use; storage that refuses is asked again after each wait."""
+        for wait in waits:
+            if self._is_joined:
+                return
+            try:
+                self.join()
+            except StorageError as error:
+                if isinstance(error, BackendError) and error.permanent:
+                    raise
+                self._sleep(wait)
         if not self._is_joined:
             self.join()
 
@@ -182,7 +192,7 @@ class BlobStore:
     ) -> Iterator[StoredFile | FileFailure]:
         """Store sources and tell, batch by batch, what became of each."""
         try:
-            self._join_once()
+            self._join_once(waits)
         except StorageError as error:
             for source in sources:
                 yield FileFailure(source.name, str(error), "storage")
@@ -200,7 +210,7 @@ class BlobStore:
         StorageError
             The store refused it, also when asked again; or the stream could not be read.
         """
-        self._join_once()
+        self._join_once(self._waits)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._intake(known) as intake:
             source = StreamSource(stream)

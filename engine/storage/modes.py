@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,14 +49,29 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def _make_one(folder: str | os.PathLike[str]) -> None:
+    if is_shared(os.path.dirname(folder) or "."):  # noqa: PTH120 - a Path for each file costs more than the call
+        _make_shared(os.fspath(folder))
+        return
     try:
-        os.mkdir(folder, 0o700)  # noqa: PTH102 - a Path for each file costs more than the call
+        os.mkdir(folder, 0o700)  # noqa: PTH102
     except FileExistsError:
         if not os.path.isdir(folder):  # noqa: PTH112
             raise
+
+
+def _make_shared(folder: str) -> None:
+    """Make a folder that is shared from the first moment: what others make in it meanwhile is shared as well."""
+    if os.path.isdir(folder):  # noqa: PTH112
         return
-    if is_shared(Path(folder).parent):
-        os.chmod(folder, 0o2770)  # noqa: S103, PTH101
+    temporary = f"{folder}.{uuid.uuid4().hex}"
+    os.mkdir(temporary, 0o700)  # noqa: PTH102
+    os.chmod(temporary, 0o2770)  # noqa: S103, PTH101
+    try:
+        os.rename(temporary, folder)  # noqa: PTH104
+    except OSError:
+        os.rmdir(temporary)  # noqa: PTH106
+        if not os.path.isdir(folder):  # noqa: PTH112
+            raise
 
 
 def create_file(path: str | os.PathLike[str]) -> int:

@@ -149,6 +149,7 @@ class TestOutages:
 
     def test_a_store_that_is_down_is_not_asked_for_every_content(self, store, proxy, tmp_path):
         paths = files_in(tmp_path / "files", [b"content %d" % n for n in range(300)])
+        store.join()
         proxy.refuse = lambda method, path: 503 if method == "PUT" else None
         report = store.put_files(paths, retries=1)
         assert len(report.failures) == 300
@@ -169,6 +170,7 @@ class TestOutages:
 
     def test_leftovers_that_cannot_be_dropped_stop_nobody(self, store, proxy, tmp_path, caplog):
         (path,) = files_in(tmp_path / "files", [b"content"])
+        store.join()
         proxy.refuse = lambda method, path: 503 if method == "GET" else None
         with caplog.at_level(logging.INFO, "framelode.blobs"):
             assert store.put_files([path]).failures == []

@@ -87,3 +87,20 @@ def test_temporary_names_are_never_the_same_and_never_too_long():
     names = {temporary_name(path) for _ in range(100)}
     assert len(names) == 100
     assert all(len(os.fsencode(name)) < 150 for name in names)
+
+
+def test_a_folder_is_shared_before_another_thread_makes_one_in_it(tmp_path, monkeypatch):
+    top = tmp_path / "top"
+    make_folder(top)
+    share([top])
+    change_mode = os.chmod
+
+    def another_is_faster(path, mode):
+        monkeypatch.setattr(os, "chmod", change_mode)
+        make_folder(top / "a" / "child")
+        change_mode(path, mode)
+
+    monkeypatch.setattr(os, "chmod", another_is_faster)
+    make_folder(top / "a")
+    assert mode(top / "a") == mode(top / "a" / "child") == 0o2770
+    assert [path.name for path in top.iterdir()] == ["a"]
