@@ -599,7 +599,7 @@ def test_any_position_is_a_fold_of_the_events_up_to_it(steps, first):
             catalog, counts = folded(LogPrefix(engine.log, position))
             with past.session.read_catalog() as connection:
                 rows = past.session.catalog.versions(connection, removed=True)
-            assert tables(past.session.catalog, past.session.database) == catalog
+            assert tables(past.session.catalog, past.session._view.database) == catalog
             for row in rows:
                 fresh = engine.session.states.at(row.version_id, position)
                 found = past.session.states.current(row.version_id)

@@ -29,7 +29,7 @@ from framelode.projections.runner import Runner
 from framelode.projections.stretches import fold_stretch, fold_stretches
 
 with framelode.connect("sqlite://") as _engine:
-    PROJECTIONS = [type(projection) for projection in _engine.runner.projections]
+    PROJECTIONS = [type(projection) for projection in _engine.session.runner.projections]
     """All that an engine keeps; an adapter that has projections elsewhere adds them here."""
 _engine.close()
 
@@ -353,14 +353,16 @@ class TestLogs:
             self.grow(folder, grows, "instead")
             assert self.follow(folder, store, kind) == self.fresh(folder, kind)
 
-    def test_another_log(self, folder, kind, tmp_path):
+    def test_another_log_is_refused(self, folder, kind, tmp_path):
         with scratch(tmp_path / "p.db") as store:
-            self.follow(folder, store, kind)
+            before = self.follow(folder, store, kind)
             with framelode.connect(tmp_path / "other") as engine:
                 rich_log.play(engine)
                 rich_log.append_foreign_events(engine)
             engine.close()
-            assert self.follow(tmp_path / "other", store, kind) == self.fresh(tmp_path / "other", kind)
+            with pytest.raises(UsageError, match="holds the projections of the log"):
+                self.follow(tmp_path / "other", store, kind)
+            assert self.follow(folder, store, kind) == before
 
     def grow(self, folder, count, label):
         with framelode.connect(folder) as engine:

@@ -161,7 +161,7 @@ def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, f
 def test_everything_is_synced_before_it_is_moved_and_reported(tmp_path, files, monkeypatch):
     order = []
 
-    class Watched(blob_folder.LocalFolder):
+    class Watched(blob_folder.LocalBackend):
         def sync_written(self, temporaries, since):
             order.append(("written", len(temporaries)))
 
@@ -176,7 +176,7 @@ def test_everything_is_synced_before_it_is_moved_and_reported(tmp_path, files, m
     assert order == [("written", 60), *[("move", 1)] * 60, ("moved", 60), *[("done", 1)] * 60]
 
 
-class Noting(blob_folder.LocalFolder):
+class Noting(blob_folder.LocalBackend):
     """A folder that notes when each step was done to each file, and asks whether it fails."""
 
     def __init__(self, folder, before=lambda kind: None):
