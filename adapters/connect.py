@@ -95,6 +95,6 @@ def current_engine(explicit: str | None = None) -> Engine:
     Raises
     ------
     UsageError
-        There is none. Nothing is created.
+        No engine was found; none is created.
     """
     return Engine.of(current.current_session(explicit))

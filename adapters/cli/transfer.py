@@ -88,7 +88,7 @@ def copy(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy an engine to equal positions and digests, from and to any place; run again it goes on from what is there."""
+    """Copy an engine, log and blobs, with equal positions and digests. A repeated copy adds what is new."""
     from ..engine import Engine
     from ..session.session import open_session
 

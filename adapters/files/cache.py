@@ -45,7 +45,7 @@ _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 _CONTENTS, _KNOWN, _TEMPORARY, _TOTAL = "contents", "known", "tmp", "total"
 _READ_ONLY = 0o444
 _MADE_ROOM = 0.9
-"""What is left of the limit after contents were deleted: not every fetch has to look at all contents."""
+"""Share of the limit that is kept when contents are deleted, so that not every fetch has to list all contents."""
 
 _cleaned: set[Path] = set()
 """Caches whose leftovers this process has looked for."""

@@ -337,7 +337,7 @@ class FrameWrites(VersionBase):
         return {**counts, "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
-        """Commit what is left and freeze the version; False when it is published already.
+        """Commit pending changes and freeze the version. Return False if it is already published.
 
         Raises
         ------

@@ -36,7 +36,7 @@ class BlobAccess:
     states : StateCache
         The states of versions.
     join : callable
-        Returns the marker that a store must have before the log writes to it; see `Vouching.join`.
+        Returns the marker that a store must have before the log writes to it; see `PresenceIndex.join`.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def current_session(explicit: str | None = None) -> Session:
     Raises
     ------
     UsageError
-        There is none. Nothing is created.
+        No engine was found; none is created.
     """
     if explicit is None and (session := connected_session()) is not None:
         return session

@@ -102,7 +102,7 @@ def check_log_id(folder: Path, log: object, log_id: str) -> None:
 
 
 def stat_of(file: Path) -> os.stat_result | None:
-    """Return the status of a file, None when there is none; an error of the system is one of ours."""
+    """Return the status of a file, None if there is no file. Errors of the system become errors of framelode."""
     with reading(file):
         try:
             return file.stat()

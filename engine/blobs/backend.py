@@ -53,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class BlobBackend(ABC):
     """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
 
-    Whatever the storage raises comes out as `PlaceError`, except for a missing blob, which is a `FileNotFoundError`,
+    Whatever the storage raises comes out as `BackendError`, except for a missing blob, which is a `FileNotFoundError`,
     and for a FIFO, socket or device in place of a blob, which is an `IntegrityError`.
 
     Attributes

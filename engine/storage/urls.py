@@ -11,6 +11,8 @@ DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
 _SAME = (("s3", "s3a"), ("gs", "gcs"), ("az", "azure", "abfs", "abfss", "wasb", "wasbs"))
 """Schemes that mean the same objects, the canonical one first."""
 
+_CANONICAL = frozenset(schemes[0] for schemes in _SAME)
+
 _ACCOUNT = re.compile(r"([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net", re.IGNORECASE)
 
 _AZURE = {"az", "azure", "abfs", "abfss"}
@@ -54,7 +56,7 @@ def object_key(uri: str) -> str:
     difference, and an Azure container is compared without its account, which the environment may give.
     """
     scheme = _schemes(scheme_of(uri))[0]
-    if not scheme:
+    if scheme not in _CANONICAL:
         return uri
     rest = uri.partition("://")[2]
     if scheme == "az":

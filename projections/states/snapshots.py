@@ -1,4 +1,4 @@
-"""Snapshots of folded states: derived data, kept on a shelf beside the other projections, checked when read."""
+"""Snapshots of folded states: derived data, kept in a store beside the other projections, checked when read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROTATED_AT_ONCE = 1 << 14
 
 
 class SnapshotKey(msgspec.Struct, frozen=True, gc=False):
-    """A snapshot on a shelf.
+    """A snapshot in a store.
 
     Attributes
     ----------
@@ -108,14 +108,14 @@ class Snapshots:
 
     Parameters
     ----------
-    shelf : SnapshotStore
+    store : SnapshotStore
         Where they are.
     log : Log
         The log that the snapshots were folded from.
     """
 
-    def __init__(self, shelf: SnapshotStore, log: Log) -> None:
-        self._shelf = shelf
+    def __init__(self, store: SnapshotStore, log: Log) -> None:
+        self._store = store
         self._log = log
         self._useless: set[SnapshotKey] = set()
 
@@ -125,7 +125,7 @@ class Snapshots:
         # Whoever replaces a snapshot removes it while others read: what came in its place is found by another look.
         while (found := self._usable([version_id], lte)) and found != tried:
             for name in found:
-                snapshot = self._shelf.read(name)
+                snapshot = self._store.read(name)
                 if snapshot is not None:
                     try:
                         return _state_of(snapshot, read_rows)
@@ -137,7 +137,7 @@ class Snapshots:
 
     def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[SnapshotKey]:
         """Return the snapshots that can be begun with, the newest first."""
-        kept = self._shelf.kept(version_ids, fresh=False)
+        kept = self._store.kept(version_ids, fresh=False)
         fitting = (name for name in kept if (lte is None or name.position <= lte) and self._fits(name))
         return sorted(fitting, key=lambda name: -name.position)
 
@@ -161,22 +161,22 @@ class Snapshots:
 
     def drop(self) -> None:
         """Delete all snapshots; they come again."""
-        self._shelf.drop()
+        self._store.drop()
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
         """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
         chain = _chain(version_id, parent_of)
         # What was known a while ago mostly says already that it is too early.
-        if not self._is_due(state, self._shelf.kept(chain, fresh=False)):
+        if not self._is_due(state, self._store.kept(chain, fresh=False)):
             return False
-        kept = self._shelf.kept(chain)
+        kept = self._store.kept(chain)
         if not self._is_due(state, kept):
             return False
         snapshot = self._snapshot_of(version_id, state)
         outdated = [
             name for name in kept if name != snapshot.name and name.position <= snapshot.name.position
         ]
-        self._shelf.write(snapshot, outdated)
+        self._store.write(snapshot, outdated)
         self._useless.discard(snapshot.name)
         return True
 

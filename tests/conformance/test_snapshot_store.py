@@ -1,4 +1,4 @@
-"""What every shelf of state snapshots does: in a table of the projections, and as objects of a store."""
+"""What every store of state snapshots does: in a table of the projections, and as objects of a store."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def engine(tmp_path):
 
 
 @pytest.fixture(params=KINDS)
-def shelf_of(request, engine):
-    """Return what opens the same shelf anew, for an engine's log, as another process would."""
-    url = s3_prefix() if request.param == "s3" else f"memory://shelf-{uuid.uuid4().hex}"
+def store_of(request, engine):
+    """Return what opens the same store anew, for an engine's log, as another process would."""
+    url = s3_prefix() if request.param == "s3" else f"memory://store-{uuid.uuid4().hex}"
     filesystem = s3_filesystem(keeps_listings=True) if request.param == "s3" else None
 
-    def open_shelf(other=None):
+    def open_store(other=None):
         log = (other or engine).log
         if request.param == "table":
             return SnapshotTable(engine.session.database, log)
         return SnapshotObjects(lambda: ObjectPrefix(url, filesystem), log)
 
-    open_shelf.damage = lambda name: _damage(request.param, engine, ObjectPrefix(url, filesystem), name)
-    return open_shelf
+    open_store.damage = lambda name: _damage(request.param, engine, ObjectPrefix(url, filesystem), name)
+    return open_store
 
 
 def _damage(kind, engine, objects, name):
@@ -69,13 +69,13 @@ def snapshot(engine, version_id, position, filling=b"mixed"):
     return Snapshot(name, engine.log.uuid, 3, 9, filling, b"positions" * 1000, b"batches")
 
 
-def test_what_is_written_is_read_again(engine, shelf_of):
+def test_what_is_written_is_read_again(engine, store_of):
     one, two = snapshot(engine, "v/1 ä%", 5), snapshot(engine, "v2", 2**40)
-    shelf = shelf_of()
-    assert shelf.kept() == []
-    shelf.write(one, [])
-    shelf.write(two, [])
-    for asked in (shelf, shelf_of()):
+    store = store_of()
+    assert store.kept() == []
+    store.write(one, [])
+    store.write(two, [])
+    for asked in (store, store_of()):
         assert sorted(asked.kept(), key=str) == sorted([one.name, two.name], key=str)
         assert asked.kept(["v2", "v3"]) == [two.name]
         assert asked.kept([]) == []
@@ -83,59 +83,59 @@ def test_what_is_written_is_read_again(engine, shelf_of):
         assert asked.read(two.name) == two
 
 
-def test_writing_removes_what_is_replaced(engine, shelf_of):
+def test_writing_removes_what_is_replaced(engine, store_of):
     old, other, new = (snapshot(engine, version, at) for version, at in (("v1", 5), ("v2", 6), ("v3", 9)))
-    shelf = shelf_of()
-    shelf.write(old, [])
-    shelf.write(other, [])
-    shelf.write(new, [old.name])
-    assert sorted(shelf.kept(), key=str) == sorted([other.name, new.name], key=str)
-    assert shelf.read(old.name) is None
+    store = store_of()
+    store.write(old, [])
+    store.write(other, [])
+    store.write(new, [old.name])
+    assert sorted(store.kept(), key=str) == sorted([other.name, new.name], key=str)
+    assert store.read(old.name) is None
     newer = snapshot(engine, "v3", 20)
-    shelf.write(newer, [new.name])
-    assert shelf.kept(["v3"]) == [newer.name]
-    assert shelf.read(new.name) is None
+    store.write(newer, [new.name])
+    assert store.kept(["v3"]) == [newer.name]
+    assert store.read(new.name) is None
 
 
-def test_the_same_may_be_written_twice(engine, shelf_of):
+def test_the_same_may_be_written_twice(engine, store_of):
     one = snapshot(engine, "v", 5)
-    for shelf in (shelf_of(), shelf_of()):
-        shelf.write(one, [])
-    assert shelf_of().kept() == [one.name]
-    assert shelf_of().read(one.name) == one
+    for store in (store_of(), store_of()):
+        store.write(one, [])
+    assert store_of().kept() == [one.name]
+    assert store_of().read(one.name) == one
 
 
-def test_damage_is_noticed_and_what_is_written_again_is_whole(engine, shelf_of, caplog):
+def test_damage_is_noticed_and_what_is_written_again_is_whole(engine, store_of, caplog):
     one = snapshot(engine, "v", 5)
-    shelf_of().write(one, [])
-    shelf_of.damage(one.name)
+    store_of().write(one, [])
+    store_of.damage(one.name)
     with caplog.at_level(logging.WARNING, "framelode.states"):
-        assert shelf_of().read(one.name) is None
+        assert store_of().read(one.name) is None
     assert "folded" in caplog.text
-    shelf_of().write(one, [])
-    assert shelf_of().read(one.name) == one
+    store_of().write(one, [])
+    assert store_of().read(one.name) == one
 
 
-def test_drop(engine, shelf_of):
-    shelf = shelf_of()
-    shelf.drop()
+def test_drop(engine, store_of):
+    store = store_of()
+    store.drop()
     for version in ("v1", "v2"):
-        shelf.write(snapshot(engine, version, 5), [])
-    shelf.drop()
-    assert shelf.kept() == []
-    assert shelf_of().kept() == []
+        store.write(snapshot(engine, version, 5), [])
+    store.drop()
+    assert store.kept() == []
+    assert store_of().kept() == []
 
 
-def test_shelves_of_two_logs_do_not_mix(engine, shelf_of, tmp_path):
+def test_stores_of_two_logs_do_not_mix(engine, store_of, tmp_path):
     one = snapshot(engine, "v", 5)
-    shelf_of().write(one, [])
+    store_of().write(one, [])
     other = framelode.connect(tmp_path / "other")
-    assert shelf_of(other).kept() == []
+    assert store_of(other).kept() == []
     assert (
-        shelf_of(other).read(one.name) is None or shelf_of(other).read(one.name).log_uuid == engine.log.uuid
+        store_of(other).read(one.name) is None or store_of(other).read(one.name).log_uuid == engine.log.uuid
     )
-    shelf_of(other).write(msgspec.structs.replace(snapshot(other, "w", 6)), [])
-    assert shelf_of().kept() == [one.name]
+    store_of(other).write(msgspec.structs.replace(snapshot(other, "w", 6)), [])
+    assert store_of().kept() == [one.name]
     other.close()
 
 
@@ -147,8 +147,8 @@ def version(engine):
     return version
 
 
-def states_of(engine, shelf):
-    return StateCache(engine.log, engine.session.parent_of, Snapshots(shelf, engine.log))
+def states_of(engine, store):
+    return StateCache(engine.log, engine.session.parent_of, Snapshots(store, engine.log))
 
 
 def assert_same(one, other):
@@ -158,49 +158,49 @@ def assert_same(one, other):
 
 
 class TestStates:
-    def test_another_process_begins_with_what_one_has_saved(self, engine, shelf_of, version, monkeypatch):
-        assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
+    def test_another_process_begins_with_what_one_has_saved(self, engine, store_of, version, monkeypatch):
+        assert states_of(engine, store_of()).save_snapshot(version.version_id)
         version.add_frames([SingleFrame(id="late")], refresh_version_stats=False)
         read = engine.log.stream_rows
         after = []
         monkeypatch.setattr(
             engine.log, "stream_rows", lambda *a, **k: after.append(k["after"]) or read(*a, **k)
         )
-        state = states_of(engine, shelf_of()).current(version.version_id)
+        state = states_of(engine, store_of()).current(version.version_id)
         assert min(after) >= 50
         assert_same(state, engine.session.states.current(version.version_id))
 
-    def test_a_damaged_one_is_folded_and_written_again_by_readers(self, engine, shelf_of, version):
-        assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
-        (name,) = shelf_of().kept()
-        shelf_of.damage(name)
-        state = states_of(engine, shelf_of()).read(version.version_id)
+    def test_a_damaged_one_is_folded_and_written_again_by_readers(self, engine, store_of, version):
+        assert states_of(engine, store_of()).save_snapshot(version.version_id)
+        (name,) = store_of().kept()
+        store_of.damage(name)
+        state = states_of(engine, store_of()).read(version.version_id)
         assert_same(state, engine.session.states.current(version.version_id))
-        assert shelf_of().read(name) is not None
+        assert store_of().read(name) is not None
 
-    def test_older_ones_of_the_chain_go(self, engine, shelf_of, version):
-        states = states_of(engine, shelf_of())
+    def test_older_ones_of_the_chain_go(self, engine, store_of, version):
+        states = states_of(engine, store_of())
         assert states.save_snapshot(version.version_id)
         child = DatasetVersion.create_snapshot(dataset_name="d")
         child.add_frames([SingleFrame(id=f"c{n}") for n in range(50)], refresh_version_stats=False)
-        assert states_of(engine, shelf_of()).save_snapshot(child.version_id)
-        assert [name.version_id for name in shelf_of().kept()] == [child.version_id]
+        assert states_of(engine, store_of()).save_snapshot(child.version_id)
+        assert [name.version_id for name in store_of().kept()] == [child.version_id]
         assert not states.save_snapshot(child.version_id)
         assert_same(
-            states_of(engine, shelf_of()).current(child.version_id),
+            states_of(engine, store_of()).current(child.version_id),
             engine.session.states.current(child.version_id),
         )
 
-    def test_one_that_goes_while_it_is_read_is_looked_for_again(self, engine, shelf_of, version, monkeypatch):
-        reader = shelf_of()
-        assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
+    def test_one_that_goes_while_it_is_read_is_looked_for_again(self, engine, store_of, version, monkeypatch):
+        reader = store_of()
+        assert states_of(engine, store_of()).save_snapshot(version.version_id)
         reader.kept(fresh=False)
         version.add_frames([SingleFrame(id=f"c{n}") for n in range(100)], refresh_version_stats=False)
-        assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
+        assert states_of(engine, store_of()).save_snapshot(version.version_id)
         loaded = Snapshots(reader, engine.log).load(version.version_id, engine.session.states.rows)
         assert_same(loaded, engine.session.states.current(version.version_id))
 
-    def test_removing_beside_readers(self, engine, shelf_of, version, monkeypatch):
+    def test_removing_beside_readers(self, engine, store_of, version, monkeypatch):
         monkeypatch.setattr(snapshot_objects, "MINIMUM_EVENTS", 1)
         failures, loaded, stop = [], [], threading.Event()
         truth = StateCache(engine.log, engine.session.parent_of)
@@ -208,7 +208,7 @@ class TestStates:
         def read():
             try:
                 while not stop.is_set():
-                    state = Snapshots(shelf_of(), engine.log).load(
+                    state = Snapshots(store_of(), engine.log).load(
                         version.version_id, engine.session.states.rows
                     )
                     if state is not None:
@@ -223,7 +223,7 @@ class TestStates:
             version.add_frames(
                 [SingleFrame(id=f"{round_} {n}") for n in range(100 << round_)], refresh_version_stats=False
             )
-            assert states_of(engine, shelf_of()).save_snapshot(version.version_id)
+            assert states_of(engine, store_of()).save_snapshot(version.version_id)
         while not loaded and not failures:
             pass
         stop.set()
@@ -232,4 +232,4 @@ class TestStates:
         for position, state in dict(loaded).items():
             last = engine.log.batch_at(position).last_position
             assert_same(state, truth.at(version.version_id, last))
-        assert len(shelf_of().kept()) == 1
+        assert len(store_of().kept()) == 1
