@@ -88,7 +88,7 @@ def copy(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy an engine, log and blobs, with equal positions and digests. A repeated copy adds what is new."""
+    """Copy an engine, log and blobs, with equal positions and digests; a repeated copy adds what is new."""
     from ..engine import Engine
     from ..session.session import open_session
 
