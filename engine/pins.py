@@ -8,7 +8,7 @@ from typing import Any
 from .datasets.aggregate import Aggregate
 from .datasets.application import LogApplication, Result
 from .events.base import Event
-from .events.pins import PinEvent, PinInvalidated, PinObserved
+from .events.pins import PINS, PinEvent, PinInvalidated, PinObserved
 
 PinKey = tuple[str, str]
 """Manifest and name."""
@@ -16,17 +16,10 @@ PinKey = tuple[str, str]
 PinState = dict[str, Any]
 """What `PinEvent` says of what stood before or after."""
 
-_STREAM = "pins-"
-
 
 def pins_stream(project: str) -> str:
     """Return the stream of a project's pinned datasets."""
-    return _STREAM + project
-
-
-def is_pins_stream(stream_id: str) -> bool:
-    """Say whether a stream is one of pinned datasets."""
-    return stream_id.startswith(_STREAM)
+    return PINS.id + project
 
 
 class PinnedProject(Aggregate):
@@ -41,7 +34,7 @@ class PinnedProject(Aggregate):
         manifest, name = key
         self.trigger(
             kind,
-            project=self.id.removeprefix(_STREAM),
+            project=self.id.removeprefix(PINS.id),
             folder=folder,
             manifest=manifest,
             name=name,

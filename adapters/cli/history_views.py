@@ -5,19 +5,21 @@ from __future__ import annotations
 import json as json_text
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from ...engine.events.registry import subject_and_kind
+from ...engine.errors import IntegrityError
+from ...engine.events import registry
+from ...engine.events.base import Event, Streams
+from ...engine.events.registry import streams_of, subject_and_kind
 from ...engine.log.context import decode_context
 from ...engine.log.moments import Moment
-from ...engine.pins import is_pins_stream
-from ...engine.stores.names import STREAM_PREFIX, StoreId
 from ...engine.times import iso_time
 from ...projections.history.changes import Change
 from ...projections.history.table import BatchRow
-from ...projections.tables.pins import PinChange, PinQuery
+from ...projections.pages import Page
 from ..engine import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
@@ -57,12 +59,12 @@ class Entry(msgspec.Struct, frozen=True):
     dataset: str | None
     version: str | None
     stream: str
-    store: str | None
     added: int
     updated: int
     deleted: int
     events: list[str]
-    folder: str | None = None
+    labels: dict[str, str | None]
+    """By what the stream is called, by kind: those of `Streams.label`. The keys of `--json` beside the others."""
 
 
 def scope_of(engine: Engine, address: str | None) -> Scope:
@@ -108,16 +110,16 @@ def _last_entries(engine: Engine, scope: Scope, asked: Asked, limit: int) -> lis
 def print_entry(entry: Entry, *, json: bool) -> None:
     """Print an entry as a line."""
     if json:
-        print(json_text.dumps(msgspec.to_builtins(entry)))
+        shown = msgspec.to_builtins(entry)
+        del shown["labels"]
+        print(json_text.dumps(shown | entry.labels))
         return
     first, last = entry.first_position, entry.last_position
     positions = f"{first}" if first == last else f"{first}-{last}"
-    place = "/".join(filter(None, (entry.dataset,))) + (f"@{entry.version}" if entry.version else "")
-    if entry.store is not None:
-        place = f"store {entry.store}"
-    place = place or entry.folder or ""
+    place = (entry.dataset or "") + (f"@{entry.version}" if entry.version else "")
+    named = ", ".join(f"{label} {name}" for label, name in entry.labels.items() if name is not None)
     say(
-        f"{positions:>15}  {entry.at[:19].replace('T', ' ')}  {entry.actor}  {place or entry.stream}  {_what(entry)}"
+        f"{positions:>15}  {entry.at[:19].replace('T', ' ')}  {entry.actor}  {named or place or entry.stream}  {_what(entry)}"
     )
 
 
@@ -141,25 +143,32 @@ class _Names:
             versions = engine.session.catalog.versions(connection, removed=True)
         self.datasets = {row.dataset_id: str(Address(row.name, row.project)) for row in datasets}
         self.versions = {row.version_id: row.name for row in versions}
-        self._engine = engine
-        self._stores: dict[str, StoreId] | None = None
+        self._log = engine.session.log
+        self._labels: dict[str, str] = {}
 
-    def store(self, stream: str) -> str | None:
-        """Return the name of the store that a stream is of."""
-        if not stream.startswith(STREAM_PREFIX):
-            return None
-        if self._stores is None or stream not in self._stores:
-            reader = self._engine.session.store_reader
-            with reader.listing() as connection:
-                self._stores = reader.tables.names(connection)
-        found = self._stores.get(stream)
-        return found and found.name
+    def told(self, row: BatchRow) -> tuple[dict[str, str | None], list[str]]:
+        """Return by what the stream of a batch is called, if it is of no dataset, and what its events say of themselves."""
+        labels: dict[str, str | None] = dict.fromkeys(each.label for each in registry.STREAMS if each.label)
+        family = streams_of(row.stream_id)
+        if family is None or family.label is None:
+            return labels, []
+        events = [] if row.stream_id in self._labels and not family.detail else self._events(row, family)
+        if events:
+            self._labels[row.stream_id] = getattr(events[-1], family.label)
+        labels[family.label] = self._labels.get(row.stream_id)
+        return labels, [_said(event, getattr(event, family.detail)) for event in events if family.detail]
 
-    def pins(self, row: BatchRow) -> Sequence[PinChange]:
-        """Return the changes of pinned datasets in a batch; their stream does not tell their names."""
-        if not is_pins_stream(row.stream_id):
-            return ()
-        return self._engine.session.pin_changes(PinQuery(since=row.first_position, until=row.last_position))
+    def _events(self, row: BatchRow, family: Streams[Any]) -> list[Event]:
+        """Return the events of a batch that can be read."""
+        with suppress(IntegrityError):
+            page = Page(self._log, [self._log.batch_at(row.first_position)])
+            return [event for _, _, event in page.lifecycle(*family.events)]
+        return []
+
+
+def _said(event: Event, detail: str) -> str:
+    subject, kind = subject_and_kind(type(event).__name__)
+    return f"{subject} {detail} {kind.replace('_', ' ')}"
 
 
 def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
@@ -203,8 +212,7 @@ def _continues(earlier: BatchRow, row: BatchRow) -> bool:
 def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
     first, last = sorted((run[0], run[-1]), key=lambda row: row.first_position)
     topics = [topic for row in run if not row.is_frames for topic in row.topics]
-    pins = names.pins(last)
-    told = [f"pin {pin.name} {pin.kind}" for pin in pins]
+    labels, told = names.told(last)
     return Entry(
         first_position=first.first_position,
         last_position=last.last_position,
@@ -214,12 +222,11 @@ def _entry(run: Sequence[BatchRow], names: _Names) -> Entry:
         dataset=names.datasets.get(last.dataset_id or ""),
         version=names.versions.get(last.version_id or ""),
         stream=last.stream_id,
-        store=names.store(last.stream_id),
         added=sum(row.added for row in run),
         updated=sum(row.updated for row in run),
         deleted=sum(row.deleted for row in run),
         events=told or [" ".join(subject_and_kind(topic)).replace("_", " ") for topic in topics],
-        folder=pins[0].folder if pins else None,
+        labels=labels,
     )
 
 

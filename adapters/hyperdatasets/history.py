@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, overload
 import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
-from ...engine.events.registry import TOPICS, subject_and_kind
+from ...engine.events.registry import events_by_topic, subject_and_kind
 from ...engine.keys import frame_key
 from ...engine.log.contract import Log
 from ...engine.log.moments import Moment
@@ -345,7 +345,7 @@ def _topics(kinds: str | Iterable[str]) -> frozenset[str]:
     if not isinstance(given, Iterable):
         raise InvalidValueError(f"kinds must be a list of kinds of changes, not {shorten(kinds)}")
     wanted = {text(kind, "kinds") for kind in given}
-    known = {topic: subject_and_kind(topic)[1] for topic in TOPICS}
+    known = {topic: subject_and_kind(topic)[1] for topic in events_by_topic()}
     unknown = sorted(wanted - set(known.values()))
     if unknown:
         there = ", ".join(sorted(set(known.values())))

@@ -8,24 +8,16 @@ from typing import Any
 
 import msgspec
 
-from ...engine.blobs.ledger import BLOBS_STREAM
 from ...engine.canonical import digest_of
 from ...engine.errors import IntegrityError
-from ...engine.events.domain import LogImported
-from ...engine.events.registry import encode_event
+from ...engine.events.domain import IMPORTS, LogImported
+from ...engine.events.registry import encode_event, streams_of
 from ...engine.log.batch import FRAMES_SCHEMA, AppendHeader, Batch, BatchHeader, chain_digest, pack_batch
 from ...engine.log.context import current_context
 from ...engine.log.contract import Append, Head, Log
 from ...engine.log.event_batch import pack_states
-from ...engine.pins import is_pins_stream
-from ...engine.sources.ledger import SOURCES_STREAM
-from ...engine.sources.uploads import UPLOADS_STREAM
 from .importing import Chain, LogImport, PortableFile, Progress, Proven, Recording, read_proven
 from .schema import Recorded
-
-IMPORTS_STREAM = "imports"
-
-_OF_NO_DATASET = {IMPORTS_STREAM, BLOBS_STREAM, UPLOADS_STREAM, SOURCES_STREAM}
 
 _encode = msgspec.msgpack.Encoder().encode
 _PREVIOUS, _SAVED = 2, 3
@@ -108,7 +100,8 @@ class _Renumbering:
         old = proven.recorded.header
         if old.first_position <= self.last_old:
             raise ValueError(f"it does not follow position {self.last_old}")
-        if old.stream_id in _OF_NO_DATASET or is_pins_stream(old.stream_id):
+        family = streams_of(old.stream_id)
+        if family is not None and not family.is_exported:
             raise ValueError(f"{old.stream_id!r} is no stream of a dataset")
         self.last_old = old.last_position
         done = None
@@ -124,7 +117,7 @@ class _Renumbering:
         first = self._versions.get(old.stream_id)
         if first is None:
             # Of a name that others had before, only what is about this dataset has come.
-            first = 1 if old.stream_id.startswith("name-") else old.first_version
+            first = 1 if streams_of(old.stream_id) else old.first_version
         self._versions[old.stream_id] = first + old.count
         batch = proven.batch
         if old.schema == FRAMES_SCHEMA:
@@ -186,7 +179,7 @@ def _repoint_one(event: bytes, places: Places) -> bytes:
 def _record_origin(log: Log, source: PortableFile, dataset_id: str) -> None:
     header = source.header
     event = LogImported(
-        originator_id=IMPORTS_STREAM,
+        originator_id=IMPORTS.id,
         originator_version=1,
         log=header.log,
         position=header.position,
@@ -198,7 +191,7 @@ def _record_origin(log: Log, source: PortableFile, dataset_id: str) -> None:
     asked = _digest_of(header.log, str(header.position), header.digest, dataset_id)
     log.append(
         Append(
-            batches=[pack_states(IMPORTS_STREAM, 1, [encode_event(event)])],
+            batches=[pack_states(IMPORTS.id, 1, [encode_event(event)])],
             command_id=f"import {header.log} {header.position} {dataset_id}",
             request_digest=asked,
             actor=context.actor,

@@ -11,12 +11,12 @@ import msgspec
 from ...engine.blobs.ledger import BlobLedger
 from ...engine.blobs.uris import SCHEME
 from ...engine.errors import FramelodeError
-from ...engine.events.domain import UploadedFile
+from ...engine.events.domain import SOURCES, UploadedFile
 from ...engine.frames.source import Source, path_or_uri
 from ...engine.frames.yielded import AnyFrame, Yielded
 from ...engine.parallel import DISK_THREADS, ThreadWorkers
 from ...engine.sources.hashes import hash_file
-from ...engine.sources.ledger import SOURCES_STREAM, SourceLedger
+from ...engine.sources.ledger import SourceLedger
 from ...engine.sources.relocation import (
     check_sources,
     local_uris,
@@ -54,7 +54,7 @@ class UploadLinks:
     @property
     def guards(self) -> Mapping[str, int]:
         """The stream of what is deleted, as it was when that was looked at."""
-        return {SOURCES_STREAM: self._mark.version} if self._uris else {}
+        return {SOURCES.id: self._mark.version} if self._uris else {}
 
     @property
     def blobs(self) -> Collection[str]:

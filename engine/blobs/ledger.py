@@ -10,9 +10,7 @@ import msgspec
 
 from ..datasets.stream_view import StreamView
 from ..events.base import Event
-from ..events.domain import BlobsCollected, BlobsCondemned, BlobsRestored
-
-BLOBS_STREAM = "blobs"
+from ..events.domain import BLOBS, BlobsCollected, BlobsCondemned, BlobsRestored
 
 GRACE = timedelta(days=7)
 """How long a blob stays after it was condemned."""
@@ -39,7 +37,7 @@ class BlobLedger(StreamView):
     under the same lock, so that what is not banned is not deleted.
     """
 
-    stream_id: ClassVar[str] = BLOBS_STREAM
+    stream_id: ClassVar[str] = BLOBS.id
 
     def _renew(self) -> None:
         super()._renew()

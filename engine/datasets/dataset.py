@@ -7,6 +7,7 @@ from blake3 import blake3
 from ..errors import ConflictError
 from ..events.base import Event
 from ..events.domain import (
+    NAMES,
     DatasetCreated,
     DatasetDescribed,
     DatasetRenamed,
@@ -24,7 +25,7 @@ DEFAULT_PROJECT = "default"
 def name_stream(project: str, name: str) -> str:
     """Return the stream in which a dataset name of a project is claimed."""
     digest = blake3(b"\0".join((project.encode(), name.encode())))
-    return f"name-{digest.hexdigest(length=16)}"
+    return NAMES.id + digest.hexdigest(length=16)
 
 
 class DatasetName(Aggregate):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..decoding import LARGEST_INTEGER, guarded
-from .base import Event
+from .base import Event, Streams
 
 
 class DatasetCreated(Event, frozen=True):
@@ -59,6 +59,9 @@ class NameClaimed(Event, frozen=True):
     """A dataset took a name within a project; one dataset holds a name at a time."""
 
     dataset_id: str
+
+
+NAMES = Streams("name-", (NameClaimed, NameReleased), is_exported=True)
 
 
 class VersionCreated(Event, frozen=True):
@@ -133,6 +136,9 @@ class BlobsCollected(Event, frozen=True):
     digests: list[str]
 
 
+BLOBS = Streams("blobs", (BlobsCondemned, BlobsRestored, BlobsCollected))
+
+
 class UploadedFile(msgspec.Struct, frozen=True, gc=False):
     """A content at a destination.
 
@@ -179,6 +185,10 @@ class SourcesDeleted(Event, frozen=True):
     uris: list[str]
 
 
+UPLOADS = Streams("uploads", (FilesUploaded,))
+SOURCES = Streams("sources", (SourcesCondemned, SourcesRestored, SourcesDeleted))
+
+
 class LogImported(Event, frozen=True):
     """A dataset of another log was taken over: its events, renumbered, are those before this one."""
 
@@ -187,6 +197,9 @@ class LogImported(Event, frozen=True):
     digest: str
     dataset_id: str
     events: int
+
+
+IMPORTS = Streams("imports", (LogImported,))
 
 
 class FrameEvent(Event, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Event
+from .base import Event, Streams
 
 
 class PinEvent(Event, frozen=True):
@@ -56,4 +56,6 @@ class PinObserved(PinEvent, frozen=True):
     """The files were found to say something else than was recorded: they were edited, or another tool wrote them."""
 
 
-PIN_EVENTS = (PinAdded, PinUpdated, PinLocked, PinInvalidated, PinObserved)
+PINS = Streams(
+    "pins-", (PinAdded, PinUpdated, PinLocked, PinInvalidated, PinObserved), label="folder", detail="name"
+)

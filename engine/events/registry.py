@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -11,26 +13,21 @@ from ..canonical import is_plain_json
 from ..decoding import UNDECODABLE
 from ..errors import IntegrityError, UnreadableError
 from ..keys import Operation
-from .base import Event
+from .base import Event, Streams
 from .domain import (
-    BlobsCollected,
-    BlobsCondemned,
-    BlobsRestored,
+    BLOBS,
+    IMPORTS,
+    NAMES,
+    SOURCES,
+    UPLOADS,
     DatasetCreated,
     DatasetDescribed,
     DatasetRenamed,
     DatasetTagged,
-    FilesUploaded,
     FrameAdded,
     FrameDeleted,
     FrameEvent,
     FrameUpdated,
-    LogImported,
-    NameClaimed,
-    NameReleased,
-    SourcesCondemned,
-    SourcesDeleted,
-    SourcesRestored,
     VersionAttached,
     VersionCommitted,
     VersionCreated,
@@ -43,8 +40,11 @@ from .domain import (
     VersionTagged,
     _decode_state,
 )
-from .pins import PIN_EVENTS
-from .stores import STORE_EVENTS
+from .pins import PINS
+from .stores import STORES
+
+STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES)
+"""The streams that belong to no dataset. A public API that has events of its own adds them here."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -57,49 +57,44 @@ FRAME_EVENTS: dict[int, type[FrameEvent]] = {
 
 FRAME_TOPICS: dict[int, str] = {operation: event.__name__ for operation, event in FRAME_EVENTS.items()}
 
-_EVENTS: dict[str, type[Event]] = {
-    event.__name__: event
-    for event in (
-        DatasetCreated,
-        DatasetRenamed,
-        DatasetDescribed,
-        DatasetTagged,
-        VersionAttached,
-        VersionDetached,
-        NameClaimed,
-        NameReleased,
-        VersionCreated,
-        VersionRenamed,
-        VersionDescribed,
-        VersionTagged,
-        VersionMetadataSet,
-        VersionCommitted,
-        VersionPublished,
-        VersionRemoved,
-        BlobsCondemned,
-        BlobsRestored,
-        BlobsCollected,
-        FilesUploaded,
-        SourcesCondemned,
-        SourcesRestored,
-        SourcesDeleted,
-        LogImported,
-        *PIN_EVENTS,
-        *STORE_EVENTS,
-        FrameAdded,
-        FrameUpdated,
-        FrameDeleted,
-    )
-}
+_OF_DATASETS: tuple[type[Event], ...] = (
+    DatasetCreated,
+    DatasetRenamed,
+    DatasetDescribed,
+    DatasetTagged,
+    VersionAttached,
+    VersionDetached,
+    VersionCreated,
+    VersionRenamed,
+    VersionDescribed,
+    VersionTagged,
+    VersionMetadataSet,
+    VersionCommitted,
+    VersionPublished,
+    VersionRemoved,
+    *FRAME_EVENTS.values(),
+)
+
+
+def streams_of(stream_id: str) -> Streams[Any] | None:
+    """Return the family that a stream is of; None for streams of datasets, versions and other applications."""
+    return next((family for family in STREAMS if family.has(stream_id)), None)
+
+
+def events_by_topic() -> Mapping[str, type[Event]]:
+    """Return the classes of all events there are, by topic."""
+    return _by_topic(STREAMS)
+
+
+@lru_cache(maxsize=2)
+def _by_topic(streams: tuple[Streams[Any], ...]) -> Mapping[str, type[Event]]:
+    return {event.__name__: event for event in (*_OF_DATASETS, *(e for each in streams for e in each.events))}
 
 
 def is_known_topic(topic: str) -> bool:
     """Say whether a topic is that of a domain event; eventsourcing applications of other people have their own."""
-    return topic in _EVENTS
+    return topic in _by_topic(STREAMS)
 
-
-TOPICS = frozenset(_EVENTS)
-"""Every topic there is."""
 
 _WORDS = re.compile(r"[A-Z][a-z0-9]*")
 
@@ -136,7 +131,7 @@ def decode_event(
     UnreadableError
         The state is not that of such an event.
     """
-    event = _EVENTS.get(topic)
+    event = _by_topic(STREAMS).get(topic)
     if event is None:
         raise IntegrityError(
             f"{originator_id} holds an event of the unknown topic {topic!r}: install a newer framelode",

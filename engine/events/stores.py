@@ -6,7 +6,7 @@ Each event carries all that its key comes to, and the position of the event that
 from __future__ import annotations
 
 from ..decoding import Position
-from .base import Event
+from .base import Event, Streams
 
 DEFAULT_COLLECTION = "execution_store"
 PERSIST, EVICT = "persist", "evict"
@@ -96,15 +96,11 @@ class StoreDeleted(StoreEvent, frozen=True, kw_only=True):
     documents: int = 0
 
 
-STORE_EVENTS = (
-    StoreCreated,
-    KeySet,
-    KeyTtlChanged,
-    KeyPolicyChanged,
-    KeyDeleted,
-    KeyEvicted,
-    StoreDeleted,
+STORES = Streams(
+    "store-",
+    (StoreCreated, KeySet, KeyTtlChanged, KeyPolicyChanged, KeyDeleted, KeyEvicted, StoreDeleted),
+    label="store",
 )
 
-STORE_TOPICS = frozenset(event.__name__ for event in STORE_EVENTS)
+STORE_TOPICS = frozenset(event.__name__ for event in STORES.events)
 """Topics of the events of stores."""

@@ -9,12 +9,10 @@ import msgspec
 
 from ..datasets.stream_view import StreamView
 from ..events.base import Event
-from ..events.domain import SourcesCondemned, SourcesDeleted, SourcesRestored
+from ..events.domain import SOURCES, SourcesCondemned, SourcesDeleted, SourcesRestored
 from ..events.registry import encode_event
 from ..log.batch import Batch
 from ..log.event_batch import pack_states
-
-SOURCES_STREAM = "sources"
 
 URIS_OF_AN_EVENT = 1024
 
@@ -35,7 +33,7 @@ class SourceLedger(StreamView):
     Only those that wait are held in memory.
     """
 
-    stream_id: ClassVar[str] = SOURCES_STREAM
+    stream_id: ClassVar[str] = SOURCES.id
 
     def _renew(self) -> None:
         super()._renew()
@@ -53,7 +51,7 @@ class SourceLedger(StreamView):
 
     def since(self, mark: SourceMark) -> tuple[SourceMark, dict[str, Outcome]]:
         """Return how far the stream is now, and what became last of the files that events after a mark are about."""
-        if (self._log.stream_version(SOURCES_STREAM) or 0) <= mark.version:
+        if (self._log.stream_version(SOURCES.id) or 0) <= mark.version:
             return mark, {}
         outcomes: dict[str, Outcome] = {}
         for header, events in self._read_after(mark.position):
@@ -81,12 +79,12 @@ def condemnation(uris: Sequence[str], after_version: int) -> Batch:
     states = [
         encode_event(
             SourcesCondemned(
-                originator_id=SOURCES_STREAM, originator_version=after_version + number, uris=list(part)
+                originator_id=SOURCES.id, originator_version=after_version + number, uris=list(part)
             )
         )
         for number, part in enumerate(parts(uris, URIS_OF_AN_EVENT), 1)
     ]
-    return pack_states(SOURCES_STREAM, after_version + 1, states)
+    return pack_states(SOURCES.id, after_version + 1, states)
 
 
 def parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:

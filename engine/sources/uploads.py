@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from ..datasets.aggregate import Aggregate
 from ..datasets.application import LogApplication, Result
-from ..events.domain import FilesUploaded, UploadedFile
+from ..events.domain import UPLOADS, FilesUploaded, UploadedFile
 
-UPLOADS_STREAM = "uploads"
 _FILES_AT_ONCE = 4096
 
 
@@ -21,7 +20,7 @@ class UploadCommands(LogApplication):
 
     def uploads_version(self) -> int:
         """Return the version of the stream of uploads, 0 when it is empty."""
-        return self.record_log.stream_version(UPLOADS_STREAM) or 0
+        return self.record_log.stream_version(UPLOADS.id) or 0
 
     def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> int:
         """Record files that are at a destination by now; a content that comes again counts from now on.
@@ -39,7 +38,7 @@ class UploadCommands(LogApplication):
 
     def _record_files(self, destination: str, files: list[UploadedFile]) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
-            stream = UploadStream(UPLOADS_STREAM)
+            stream = UploadStream(UPLOADS.id)
             stream.version = self.uploads_version()
             stream.trigger(FilesUploaded, destination=destination, files=files)
             return [stream], {}

@@ -12,12 +12,11 @@ import msgspec
 from blake3 import blake3
 
 from ..errors import InvalidTypeError, InvalidValueError
-from ..events.stores import EVICT, PERSIST, STORE_KEY
+from ..events.stores import EVICT, PERSIST, STORE_KEY, STORES
 from ..times import LATEST
 from ..validation import shorten
 
 ID_SIZE = 16
-STREAM_PREFIX = "store-"
 POLICIES = (PERSIST, EVICT)
 
 _KEY_ID_SIZE, _KEPT_BYTES = 64, 48
@@ -51,7 +50,7 @@ class StoreId(msgspec.Struct, frozen=True, gc=False):
 def store_id(collection: str, name: str, dataset_id: str | None) -> StoreId:
     """Return the store of a name; names and ids are checked by then."""
     digest = blake3(msgspec.msgpack.encode((collection, name, dataset_id))).digest(length=ID_SIZE)
-    return StoreId(collection, name, dataset_id, digest, STREAM_PREFIX + digest.hex())
+    return StoreId(collection, name, dataset_id, digest, STORES.id + digest.hex())
 
 
 def context_digest(collection: str, dataset_id: str | None) -> bytes:

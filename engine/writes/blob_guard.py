@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from ..blobs.ledger import BLOBS_STREAM, BlobLedger
+from ..blobs.ledger import BlobLedger
 from ..blobs.uris import digests_named
+from ..events.domain import BLOBS
 from ..log.contract import StreamConflictError
 from .decisions import Decided
 from .encoder import Refusal
@@ -50,14 +51,14 @@ class BlobGuard:
             return NO_GUARDS
         version, banned = self._ledger.banned(named)
         if not banned.isdisjoint(uploaded):
-            raise StreamConflictError(BLOBS_STREAM, version - 1, version)
+            raise StreamConflictError(BLOBS.id, version - 1, version)
         if banned:
             self._refuse(decided, banned)
-        return {BLOBS_STREAM: version}
+        return {BLOBS.id: version}
 
     def has_moved(self, guards: Mapping[str, int]) -> bool:
         """Say whether a stream moved since changes were admitted."""
-        return bool(guards) and self._ledger.version() != guards[BLOBS_STREAM]
+        return bool(guards) and self._ledger.version() != guards[BLOBS.id]
 
     def _refuse(self, decided: Decided, banned: set[str]) -> None:
         changes = decided.changes

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ...engine.decoding import guarded
 from ...engine.errors import UnreadableError
 from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
-from ...engine.events.stores import KeySet, StoreCreated
 from ...engine.frames.single_frame import decode_record
 from ...engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ...engine.log.batch import BatchHeader, Body
@@ -226,10 +225,11 @@ def payload_wire(frame_id: str | None, payload: bytes, position: int) -> Wire | 
 
 def _said(header: BatchHeader, topic: str, position: int, state: bytes) -> Wire:
     event = decode_event(topic, header.stream_id, header.version_at(position), state, position)
-    plain = msgspec.structs.asdict(event)
-    if isinstance(event, StoreCreated | KeySet):
-        plain["value"] = json_form(decode_value(event.value, position))
-    return {name: value for name, value in plain.items() if name not in _ORIGINATOR}
+    return {
+        name: json_form(decode_value(value, position)) if isinstance(value, bytes) else value
+        for name, value in msgspec.structs.asdict(event).items()
+        if name not in _ORIGINATOR
+    }
 
 
 class _Origin(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 
-from ...engine.events.pins import PIN_EVENTS, PinEvent
+from ...engine.events.pins import PINS, PinEvent
 from ...engine.events.registry import subject_and_kind
 from ...engine.log.batch import BatchHeader
 from ...engine.times import utc
@@ -91,7 +91,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
 
     def fold(self, page: Page) -> list[dict[str, Any]]:
         """Fold batches: a row for each change."""
-        return [_row(header, position, event) for header, position, event in page.lifecycle(*PIN_EVENTS)]
+        return [_row(header, position, event) for header, position, event in page.lifecycle(*PINS.events)]
 
     def merge(self, earlier: list[dict[str, Any]], later: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Put the rows of two adjoining stretches together."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ...engine.decoding import UNDECODABLE, guarded
 from ...engine.errors import UnreadableError
-from ...engine.events.stores import STORE_EVENTS, STORE_TOPICS, StoreEvent
+from ...engine.events.stores import STORE_TOPICS, STORES, StoreEvent
 from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.log.prefix import LogPrefix
@@ -286,7 +286,7 @@ def _fields_decoder(event: type[StoreEvent]) -> Callable[[Any], tuple[int, Any]]
     return guarded(msgspec.msgpack.Decoder(tuple[int, stored]).decode)
 
 
-_DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORE_EVENTS}
+_DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORES.events}
 
 
 def _events(header: BatchHeader, body: Body) -> Iterator[Any]:

@@ -12,10 +12,9 @@ from patience import join
 import framelode
 from framelode import DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
 from framelode.engine.blobs import scrub as blob_scrub
-from framelode.engine.blobs.ledger import BLOBS_STREAM
 from framelode.engine.blobs.uris import BlobUri, blob_uri, digests_named, parse_blob_uri
 from framelode.engine.errors import InvalidValueError, NotFoundError
-from framelode.engine.events.domain import BlobsCollected, BlobsCondemned, BlobsRestored
+from framelode.engine.events.domain import BLOBS, BlobsCollected, BlobsCondemned, BlobsRestored
 from framelode.engine.log.contract import Append, StreamConflictError
 from framelode.engine.writes.blob_guard import BlobGuard
 
@@ -38,7 +37,7 @@ def collect(engine, grace=NOW):
 
 
 def blob_events(engine):
-    return [type(event) for event in engine.session.writes.commands.events.get(BLOBS_STREAM)]
+    return [type(event) for event in engine.session.writes.commands.events.get(BLOBS.id)]
 
 
 class TestUris:

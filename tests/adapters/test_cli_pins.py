@@ -62,7 +62,7 @@ def test_a_round(work):
     told = [json.loads(line) for line in run("pin", "log", "raw", "--reverse", "--json").stdout.splitlines()]
     assert [each["kind"] for each in told] == ["added", "locked"]
     assert told[1]["before"] == told[0]["after"]
-    assert "work  pin raw added" in run("--engine", work.folder / ".framelode", "log").stdout
+    assert "folder work  pin raw added" in run("--engine", work.folder / ".framelode", "log").stdout
     run("--engine", work.folder / ".framelode", "verify")
     run("--engine", work.folder / ".framelode", "rebuild")
 

@@ -22,7 +22,7 @@ from framelode import (
 from framelode.engine.datasets.repository import AggregateRepository
 from framelode.engine.events import domain as events
 from framelode.engine.events import registry
-from framelode.engine.events.base import Event
+from framelode.engine.events.base import Event, Streams
 from framelode.engine.events.registry import decode_event, encode_event
 from framelode.engine.log.mapper import EventMapper
 from framelode.engine.times import iso_time
@@ -252,7 +252,7 @@ class TestEvents:
             def upcast_v2_v3(fields):
                 return fields | {"top": -1}
 
-        monkeypatch.setitem(registry._EVENTS, "BoxMoved", BoxMoved)
+        monkeypatch.setattr(registry, "STREAMS", (Streams("box", (BoxMoved,)),))
         old = registry._encoder.encode([1, {"x": 7}])
         assert decode_event("BoxMoved", "s", 4, old) == BoxMoved(
             originator_id="s", originator_version=4, left=7, top=-1
