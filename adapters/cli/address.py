@@ -1,7 +1,7 @@
-"""Addresses: how the command line names a version or a dataset in one word.
+"""Addresses: how the command line names a version or a dataset.
 
-``[project/]dataset[@version]``, or ``id:`` with a version's id or the first digits of it. A ``/`` or ``@`` that is
-part of a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` that two hex digits follow (``%25``).
+An address is ``[project/]dataset[@version]``, or ``id:`` followed by a version id or its first digits. A ``/`` or ``@``
+in a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` followed by two hex digits (``%25``).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ..hyperdatasets.selectors import find_dataset, find_version
 
 _BY_ID = "id:"
 _ID_DIGITS = 32
-_FORM = "write [project/]dataset[@version], or id: and the first digits of a version's id"
+_FORM = "write [project/]dataset[@version], or id: followed by the first digits of a version id"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """What an address says; `str` writes it in the form that `parse` reads.
+    """A parsed address; `str` writes it in the form that `parse` reads.
 
     Attributes
     ----------
     dataset : str or None
-        Name of the dataset; None where `version_id` says all.
+        Name of the dataset; None if `version_id` is given.
     project : str or None
-        Project of the dataset; None searches all.
+        Project of the dataset; None searches all projects.
     version : str or None
-        Name of the version; None is the dataset's current one.
+        Name of the version; None means the current version.
     version_id : str or None
-        First digits of a version's id, at least one.
+        First digits of a version id, at least one.
     """
 
     dataset: str | None = None
@@ -45,12 +45,12 @@ class Address(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address.
+        """Parse an address.
 
         Raises
         ------
         UsageError
-            The text is no address; the message says why.
+            The text is not an address; the message says why.
         """
         if text.startswith(_BY_ID):
             return cls(version_id=_id_of(text))
@@ -58,10 +58,10 @@ class Address(msgspec.Struct, frozen=True):
         project, slash, dataset = place.rpartition("/")
         if "@" in version or "/" in version or "/" in project:
             raise UsageError(
-                f"{text!r} is no address: more '/' or '@' than expected; write those of a name as %2F and %40"
+                f"{text!r} is not an address: too many '/' or '@'; write those in a name as %2F and %40"
             )
         if not dataset or (at and not version) or (slash and not project):
-            raise UsageError(f"{text!r} is no address: a name is empty; {_FORM}")
+            raise UsageError(f"{text!r} is not an address: a name is empty; {_FORM}")
         return cls(
             dataset=_decoded(dataset, text),
             project=_decoded(project, text) if slash else None,
@@ -70,10 +70,10 @@ class Address(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse_dataset(cls, text: str) -> Self:
-        """Read the address of a dataset, ``[project/]dataset``; `UsageError` when it names a version."""
+        """Parse the address of a dataset, ``[project/]dataset``; raises `UsageError` if it names a version."""
         address = cls.parse(text)
         if address.dataset is None or address.version is not None:
-            raise UsageError(f"{text!r} names a version where a dataset is meant: write [project/]dataset")
+            raise UsageError(f"{text!r} names a version, but a dataset is required: write [project/]dataset")
         return address
 
     def __str__(self) -> str:
@@ -103,9 +103,9 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
     Raises
     ------
     NotFoundError
-        There is no such dataset or version.
+        The dataset or version does not exist.
     ConflictError
-        Several fit; they are listed.
+        Several datasets or versions match; the message lists them.
     """
     if address.version_id is not None:
         return _version_with_id(engine, address.version_id)
@@ -121,7 +121,7 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
 
 
 def _meant(name: str | None, there: list[str]) -> str:
-    """Return a question for the name that is most alike."""
+    """Return a suggestion for the most similar name."""
     alike = get_close_matches(name or "", there, 1)
     return f"; did you mean {alike[0]!r}?" if alike else ""
 
@@ -134,7 +134,7 @@ def _version_with_id(engine: Engine, digits: str) -> VersionRow:
             row for row in engine.session.catalog.versions(connection) if row.version_id.startswith(digits)
         ]
     if not found:
-        raise NotFoundError(f"there is no version with an id that begins with {digits}")
+        raise NotFoundError(f"no version has an id that begins with {digits}")
     if len(found) > 1:
         names = ", ".join(f"{row.name!r} ({row.version_id})" for row in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -145,7 +145,7 @@ def _version_with_id(engine: Engine, digits: str) -> VersionRow:
 def _id_of(text: str) -> str:
     digits = text.removeprefix(_BY_ID)
     if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
-        raise UsageError(f"{text!r} is no address: after id: come 1 to {_ID_DIGITS} digits of 0-9 and a-f")
+        raise UsageError(f"{text!r} is not an address: id: must be followed by 1 to {_ID_DIGITS} hex digits")
     return digits
 
 
@@ -153,9 +153,9 @@ def _decoded(part: str, text: str) -> str:
     try:
         return unquote(part, errors="strict")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{text!r} is no address: its percent-encoding is not UTF-8") from error
+        raise UsageError(f"{text!r} is not an address: its percent-encoding is not UTF-8") from error
 
 
 def _encoded(name: str) -> str:
-    """Encode what has a meaning in addresses, and what cannot be seen when printed."""
+    """Percent-encode the characters that addresses reserve, and those that are not printable."""
     return "".join(quote(c, safe="") if c in "%/@" or not c.isprintable() else c for c in name)

@@ -1,4 +1,4 @@
-"""`framelode checkpoint`: the head of the log, to be kept elsewhere."""
+"""`framelode checkpoint`: export the head of the log."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class CheckpointView(msgspec.Struct, frozen=True):
 def export(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A new file to write it to; else it is printed.")
+        Path | None, typer.Argument(metavar="FILE", help="New file to write. Default: print to stdout.")
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option(metavar="KEY", help="Private Ed25519 key to sign it with: PEM, OpenSSH or hex."),
+        typer.Option(metavar="KEY", help="Private Ed25519 key to sign with: PEM, OpenSSH or hex."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write what the head of the log is: position, digest and time, signed if a key is given."""
+    """Export the position, digest and time of the log head, signed if a key is given."""
     with engine_of(context) as engine:
         made = engine.checkpoint(key)
     if file is not None:

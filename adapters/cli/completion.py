@@ -1,4 +1,4 @@
-"""`framelode completion`: what makes a shell complete commands, options and files."""
+"""`framelode completion`: completion scripts for shells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ completing = typer.Typer()
 
 
 class Shell(StrEnum):
-    """The shells that can be helped."""
+    """The supported shells."""
 
     bash = "bash"
     zsh = "zsh"
@@ -25,7 +25,7 @@ class Shell(StrEnum):
 def completion(
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> None:
-    """Print what makes a shell complete this command, to be read by its start-up file."""
+    """Print the completion script for a shell."""
     from typer._completion_shared import get_completion_script
 
     print(get_completion_script(prog_name="framelode", complete_var=COMPLETION_VARIABLE, shell=shell.value))

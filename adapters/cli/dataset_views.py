@@ -1,4 +1,4 @@
-"""What the command line shows of datasets and versions; the fields are the keys of `--json`."""
+"""Datasets and versions as the command line shows them; the fields are the keys of `--json`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHORT_ID = 12
 
 
 class DatasetView(msgspec.Struct, frozen=True):
-    """A dataset; `frames` are those of its current version, whose name `current` is."""
+    """A dataset; `current` is the name of its current version and `frames` the number of frames in it."""
 
     address: str
     id: str
@@ -60,7 +60,7 @@ class StatsView(msgspec.Struct, frozen=True):
 
 
 class DetailsView(msgspec.Struct, frozen=True):
-    """A version, what was said of it, and its statistics."""
+    """A version with its tags, metadata and statistics."""
 
     version: VersionView
     tags: list[str]
@@ -69,7 +69,7 @@ class DetailsView(msgspec.Struct, frozen=True):
 
 
 def list_datasets(engine: Engine) -> list[DatasetView]:
-    """Return all datasets, oldest created first."""
+    """Return all datasets in order of creation."""
     with engine.session.read_catalog() as connection:
         datasets = engine.session.catalog.datasets(connection)
         versions = engine.session.catalog.versions(connection)
@@ -78,7 +78,7 @@ def list_datasets(engine: Engine) -> list[DatasetView]:
 
 
 def by_dataset(versions: Iterable[VersionRow]) -> defaultdict[str, list[VersionRow]]:
-    """Return versions by the dataset that they belong to, in the order given."""
+    """Group versions by dataset, in the order given."""
     grouped: defaultdict[str, list[VersionRow]] = defaultdict(list)
     for row in versions:
         grouped[row.dataset_id].append(row)
@@ -86,7 +86,7 @@ def by_dataset(versions: Iterable[VersionRow]) -> defaultdict[str, list[VersionR
 
 
 def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
-    """Return the versions of a dataset, latest updated first."""
+    """Return the versions of a dataset, last updated first."""
     with engine.session.read_catalog() as connection:
         versions = engine.session.catalog.versions(connection, dataset_id=dataset.dataset_id)
     versions.sort(key=lambda row: (row.updated_at, row.updated_position), reverse=True)
@@ -95,7 +95,7 @@ def list_versions(engine: Engine, dataset: DatasetRow) -> list[VersionView]:
 
 
 def view_version(engine: Engine, version_id: str) -> VersionView:
-    """Return one version as it is now."""
+    """Return the current view of one version."""
     with engine.session.read_catalog() as connection:
         (row,) = engine.session.catalog.versions(connection, version_id=version_id, removed=True)
     return version_view(
@@ -110,13 +110,13 @@ def view_stats(engine: Engine, row: VersionRow) -> StatsView:
 
 
 def view_details(engine: Engine, row: VersionRow) -> DetailsView:
-    """Return a version with all that is said of it."""
+    """Return a version with its tags, metadata and statistics."""
     shown = view_stats(engine, row)
     return DetailsView(shown.version, row.tags, row.metadata, shown.stats)
 
 
 def print_details(shown: DetailsView) -> None:
-    """Print a version, one thing a line."""
+    """Print a version, one property per line."""
     version = shown.version
     facts = [
         ("version", version.address),
@@ -169,7 +169,7 @@ def print_versions(versions: list[VersionView]) -> None:
 
 
 def print_stats(shown: StatsView, against: StatsView | None = None) -> None:
-    """Print statistics as a table; with a second version side by side, and what leads from that to the first."""
+    """Print statistics as a table; with `against`, both versions side by side and the differences."""
     counts = _counts(shown.stats)
     if against is None:
         print_table(("", "", shown.version.address), ((*key, count) for key, count in counts.items()))
@@ -184,7 +184,7 @@ def print_stats(shown: StatsView, against: StatsView | None = None) -> None:
 
 
 def print_change(what: str, version: VersionView) -> None:
-    """Print what became of a version, and its id."""
+    """Print what happened to a version, and its id."""
     say(f"{what} {version.address} ({version.id}, {counted(version.frames, 'frame')})")
 
 

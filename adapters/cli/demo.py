@@ -1,4 +1,4 @@
-"""`framelode demo`: the main job from end to end, every result compared with a plain dict."""
+"""`framelode demo`: the main workflow end to end, with every result compared with a plain dict."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _LABELS = ("car", "person", "bicycle", "bus")
 _WEATHER = ("sun", "rain", "fog")
 
 Model = dict[str, dict[str, Any]]
-"""What a version should hold: frames in wire form by id."""
+"""Expected content of a version: frames in wire form by id."""
 
 
 def run_demo(folder: Path) -> None:
-    """Make an engine in a folder, version a dataset in it, and compare all results.
+    """Create an engine in a folder, version a dataset in it, and check all results.
 
     Raises
     ------
     IntegrityError
-        A result is not what it should be.
+        A result differs from the expected one.
     """
     _Demo(folder).run()
 
 
 class _Demo:
-    """The run, step by step.
+    """The steps of the demo.
 
     Parameters
     ----------
     folder : Path
-        Where the engine is made.
+        Folder of the engine.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,9 +55,9 @@ class _Demo:
         self._random = random.Random(_SEED)  # noqa: S311 - the same demo every time
 
     def run(self) -> None:
-        """Make an engine, version a dataset in it, and verify all of it from the files."""
+        """Create an engine, version a dataset in it, reopen it and verify everything."""
         with closing(connect(self._folder)) as engine, engine:
-            say(f"1. Made an engine in {self._folder}: an empty log, which will be the only truth.")
+            say(f"1. Created an engine in {self._folder} with an empty log.")
             first, before = self._first_version()
             second, after = self._second_version(engine, before)
             self._compare(engine, first, second)
@@ -68,17 +68,17 @@ class _Demo:
         draft = DatasetVersion.get_current(dataset_name=DATASET)
         frames = [self._frame(number) for number in range(FRAMES)]
         failures = draft.add_frames(frames, refresh_version_stats=False)
-        _check("refused frames", failures, [])
+        _check("rejected frames", failures, [])
         model = {str(frame.id): frame.to_dict() for frame in frames}
         _check_version(draft, model)
         boxes = sum(len(frame.get_annotations()) for frame in frames)
         say(
             f"2. Created the dataset {DATASET!r} and added {FRAMES} synthetic frames with {boxes} boxes and metadata, "
-            "each one an event. Frames name their images by URI; no image is read."
+            "one event per frame. Frames reference images by URI; no image is read."
         )
         counts = draft.commit_version()
         _check("committed frames", counts["added"], FRAMES)
-        say(f"3. Committed: {counts['added']} added, {counts['total']} frames in all.")
+        say(f"3. Committed: {counts['added']} added, {counts['total']} frames in total.")
         return draft.version_id, model
 
     def _second_version(self, engine: Engine, before: Model) -> tuple[str, Model]:
@@ -86,10 +86,10 @@ class _Demo:
         child = first.create_snapshot(publish_name="v1", child_name="v2")
         fingerprint = find_version(engine.session, version_id=first.version_id).fingerprint
         say(
-            f"4. Published it as 'v1', frozen with the fingerprint {str(fingerprint)[:16]}..., and got its child 'v2'."
+            f"4. Published it as 'v1' with the fingerprint {str(fingerprint)[:16]}..., and created its child 'v2'."
         )
         _check_refuses_changes(first, self._frame(0))
-        say("5. Tried to change 'v1': refused, as a published version never changes.")
+        say("5. Tried to change 'v1': raised PublishedError, because a published version is immutable.")
         _check_version(child, before)
         after = dict(before)
         self._update(child, after)
@@ -100,7 +100,7 @@ class _Demo:
         _check("changes of 'v2'", found, (ADDED, UPDATED, DELETED, len(after)))
         say(
             f"6. Changed 'v2': {ADDED} frames added, {UPDATED} updated, {DELETED} deleted. "
-            "Only these are recorded; the rest is inherited."
+            "Only the changes are recorded; all other frames are inherited."
         )
         return child.version_id, after
 
@@ -122,11 +122,11 @@ class _Demo:
     def _add(self, child: DatasetVersion, model: Model) -> None:
         frames = [self._frame(number) for number in range(FRAMES, FRAMES + ADDED)]
         failures = child.add_frames(frames, refresh_version_stats=False)
-        _check("refused frames", failures, [])
+        _check("rejected frames", failures, [])
         model |= {str(frame.id): frame.to_dict() for frame in frames}
 
     def _compare(self, engine: Engine, first: str, second: str) -> None:
-        say("7. What the two versions hold, side by side:")
+        say("7. Statistics of both versions, side by side:")
         say("")
         rows = [find_version(engine.session, version_id=version_id) for version_id in (second, first)]
         print_stats(view_stats(engine, rows[0]), view_stats(engine, rows[1]))
@@ -140,22 +140,20 @@ class _Demo:
             old, new = (_plain(version.get_single_frame(frame_id)) for version in versions)
             _check(f"frame {frame_id}", (old, new), (before[frame_id], after[frame_id]))
             say(
-                f"8. Closed and opened it again, and read frame {frame_id[:12]}... by id: "
-                f"{len(old['rois'])} boxes in 'v1', {len(new['rois'])} in 'v2', each version as it was left."
+                f"8. Reopened the engine and read frame {frame_id[:12]}... by id: "
+                f"{len(old['rois'])} boxes in 'v1', {len(new['rois'])} in 'v2', as written."
             )
             found = engine.verify()
             _check("problems", found.problems, [])
             say(
-                f"9. Verified: {found.events} events in {found.batches} batches form an unbroken chain, {found.versions} "
-                f"versions and {found.projections} projections equal a fresh fold, {found.fingerprints} published "
+                f"9. Verified: {found.events} events in {found.batches} batches form an unbroken digest chain; {found.versions} "
+                f"versions and {found.projections} projections equal a fresh replay; {found.fingerprints} published "
                 "fingerprint was reproduced."
             )
             engine.rebuild()
             for version, model in versions.items():
                 _check_version(version, model)
-            say(
-                "10. Threw every projection away, rebuilt it from the log, and compared each frame and count again."
-            )
+            say("10. Rebuilt every projection from the log, and compared each frame and count again.")
 
     def _frame(self, number: int) -> SingleFrame:
         pick = self._random
@@ -189,7 +187,7 @@ class _Demo:
 
 
 def _check_version(version: DatasetVersion, model: Model) -> None:
-    """Compare all frames and the statistics of a version with what it should hold."""
+    """Compare all frames and the statistics of a version with the expected content."""
     name = repr(version.version_name)
     _check(f"number of frames of {name}", len(version), len(model))
     _check(f"frames of {name}", {str(frame.id): _plain(frame) for frame in version}, model)
@@ -212,7 +210,7 @@ def _check_refuses_changes(version: DatasetVersion, frame: SingleFrame) -> None:
         version.add_frames([frame])
     except PublishedError:
         return
-    raise IntegrityError(f"the published version {version.version_name!r} took a change")
+    raise IntegrityError(f"the published version {version.version_name!r} accepted a change")
 
 
 def _check(what: str, found: object, expected: object) -> None:

@@ -1,4 +1,4 @@
-"""`framelode log --graph`: the trees of versions, drawn."""
+"""`framelode log --graph`: version trees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .output import counted, print_renderable
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A version and the versions made from it, oldest first."""
+    """A version and its child versions, oldest first."""
 
     version: VersionView
     children: list[Node]
@@ -32,7 +32,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 def trees(engine: Engine, scope: Scope) -> list[Graph]:
-    """Return the trees of the datasets that are looked at."""
+    """Return the version trees of the datasets in scope."""
     with engine.session.read_catalog() as connection:
         datasets = engine.session.catalog.datasets(connection, dataset_id=scope.dataset_id)
         versions = by_dataset(engine.session.catalog.versions(connection, dataset_id=scope.dataset_id))
@@ -47,7 +47,7 @@ def trees(engine: Engine, scope: Scope) -> list[Graph]:
 
 
 def print_trees_json(graphs: list[Graph]) -> None:
-    """Print trees as JSON, piece by piece: a chain of versions is nested deeper than an encoder can go."""
+    """Print trees as JSON, piece by piece: a long chain of versions nests deeper than a JSON encoder allows."""
     waiting: list[str | Graph | Node] = ["]}\n", *_listed(graphs), '{"datasets": [']
     while waiting:
         piece = waiting.pop()
@@ -62,12 +62,12 @@ def print_trees_json(graphs: list[Graph]) -> None:
 
 
 def _listed(items: Sequence[Graph | Node]) -> list[str | Graph | Node]:
-    """Return items with commas between them, the last one first."""
+    """Return items with commas between them, in reverse order."""
     return [piece for item in reversed(items) for piece in (", ", item)][1:]
 
 
 def print_trees(graphs: list[Graph]) -> None:
-    """Draw trees; an only child stands below its parent, so that a chain of versions needs no more width than one."""
+    """Draw trees. An only child is not indented, so a chain of versions is as narrow as one version."""
     from rich.tree import Tree
 
     for graph in graphs:
@@ -87,7 +87,7 @@ def print_trees(graphs: list[Graph]) -> None:
 def _roots(
     totals: dict[str, int], dataset: DatasetRow, rows: list[VersionRow], version_id: str | None
 ) -> list[Node]:
-    """Build nodes from the leaves up: the tree may be deep."""
+    """Build the nodes without recursion, because the tree may be deep."""
     rows = sorted(rows, key=lambda row: row.created_position)
     nodes = {row.version_id: Node(version_view(totals, row, dataset), []) for row in rows}
     roots: list[Node] = []
@@ -97,7 +97,7 @@ def _roots(
     if version_id is None:
         return roots
     if version_id not in nodes:
-        raise NotFoundError(f"there is no version with id {version_id!r}")
+        raise NotFoundError(f"version not found: no version has the id {version_id!r}")
     return [nodes[version_id]]
 
 

@@ -1,4 +1,4 @@
-"""Commands that look back: what happened, to what, by whom, and what differs."""
+"""Commands that show history: log, history, blame and diff."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from .output import print_json, say
 
 looking_back = typer.Typer()
 
-Limit = Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=0)]
+Limit = Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)]
 Images = Annotated[
-    bool, typer.Option("--images", help="With what stood before and after each change; with --json.")
+    bool, typer.Option("--images", help="Include the values before and after each change. Requires --json.")
 ]
-FrameId = Annotated[str, typer.Argument(metavar="FRAME", help="Id of a frame.")]
+FrameId = Annotated[str, typer.Argument(metavar="FRAME", help="Frame id.")]
 
 
 @looking_back.command()
 def log(
     context: typer.Context,
     address: Annotated[
-        str | None, typer.Argument(metavar="ADDRESS", help="A dataset or a version; else everything.")
+        str | None, typer.Argument(metavar="ADDRESS", help="Dataset or version. Default: everything.")
     ] = None,
     by: By = None,
     since: Since = None,
     until: Until = None,
     kind: Kinds = None,
     limit: Limit = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Show the oldest first.")] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on with what is recorded from now on, until interrupted.")
+        bool, typer.Option("--follow", help="Keep printing new entries until interrupted.")
     ] = False,
     graph: Annotated[
-        bool, typer.Option("--graph", help="Draw the tree of versions instead of listing changes.")
+        bool, typer.Option("--graph", help="Draw the version tree instead of listing changes.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """List what was recorded, newest first: a line for each run of changes of one thing by one actor."""
+    """List log entries, newest first, with consecutive changes by one actor grouped in one line."""
     from . import history_views as logbook
     from .graph import print_trees, print_trees_json, trees
 
@@ -53,9 +53,9 @@ def log(
         oldest_first=reverse,
     )
     if follow and until is not None:
-        raise UsageError("--follow has no end: leave --until out")
+        raise UsageError("--follow and --until exclude each other: give one of them")
     if graph and (follow or asked != logbook.Asked()):
-        raise UsageError("--graph draws versions, not changes: it goes with an address and --json only")
+        raise UsageError("--graph can only be combined with an address and --json")
     with engine_of(context) as engine:
         scope = logbook.scope_of(engine, address)
         if graph:
@@ -74,26 +74,26 @@ def log(
 def history(
     context: typer.Context,
     address: Annotated[
-        str | None, typer.Argument(metavar="ADDRESS", help="A version; else all that was recorded.")
+        str | None, typer.Argument(metavar="ADDRESS", help="Version. Default: everything.")
     ] = None,
     frame_id: Annotated[
-        str | None, typer.Argument(metavar="FRAME", help="Id of a frame; else all of the version.")
+        str | None, typer.Argument(metavar="FRAME", help="Frame id. Default: all changes of the version.")
     ] = None,
     by: By = None,
     since: Since = None,
     until: Until = None,
     kind: Kinds = None,
     limit: Limit = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Newest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Show the newest first.")] = False,
     images: Images = False,
     json: Json = False,
 ) -> None:
-    """List each change of a frame, of a version with inherited ones, or of the engine, stores and pins too; oldest first."""
+    """List every change of a frame, a version or the whole engine, oldest first."""
     from .address import Address, version_at
     from .history_views import print_change
 
     if images and not json:
-        raise UsageError("--images goes with --json")
+        raise UsageError("--images requires --json")
     meant = None if address is None else Address.parse(address)
     with engine_of(context) as engine:
         filters: dict[str, Any] = {
@@ -121,7 +121,7 @@ def blame(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Say since when each label, annotation and field of a frame is as it is, and by whom."""
+    """Show who last changed each label, annotation and field of a frame, and when."""
     from .address import Address, version_at
 
     meant = Address.parse(address)
@@ -137,30 +137,35 @@ def blame(
 @looking_back.command()
 def diff(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The version to come from, as an address.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Address of the old version.")],
     new: Annotated[
         str | None,
-        typer.Argument(metavar="NEW", help="The version to go to; else OLD itself, with --since."),
+        typer.Argument(
+            metavar="NEW", help="Address of the new version. Default: OLD, which requires --since."
+        ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="MOMENT", help="OLD as it was at this position or time.")
+        str | None,
+        typer.Option(
+            metavar="POSITION|TIME", help="Compare with OLD as it was at this log position or time."
+        ),
     ] = None,
     as_of: AsOf = None,
     names: Annotated[
-        bool, typer.Option("--names", help="List the ids of the frames: + added, - removed, ~ changed.")
+        bool, typer.Option("--names", help="List the frame ids: + added, - removed, ~ changed.")
     ] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="With the contents of the frames; with --json.")
+        bool, typer.Option("--frames", help="Include the contents of the frames. Requires --json.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Say what leads from one version, or moment of it, to another: frames, labels, statistics."""
+    """Show changes between two versions, or between two points in time."""
     from .address import Address, version_at
 
     if new is None and since is None:
-        raise UsageError("name two versions, or one and --since MOMENT")
+        raise UsageError("give two versions, or one version and --since")
     if frames and not json:
-        raise UsageError("--frames goes with --json")
+        raise UsageError("--frames requires --json")
     before, after = Address.parse(old), Address.parse(new or old)
     with engine_of(context, as_of) as engine:
         past = engine.at(moment_of(since))

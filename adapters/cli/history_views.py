@@ -1,4 +1,4 @@
-"""What `framelode log` and `framelode history` print: entries of the log and single changes, as they are read."""
+"""Output of `framelode log` and `framelode history`: log entries and single changes, streamed."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from .output import counted, say
 
 _PAGE = 256
 _FOLLOWED = 10
-"""Entries that are shown before those that come."""
+"""Number of existing entries that `--follow` shows first."""
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What is looked at: a dataset, a version of one, or everything."""
+    """What to show: a dataset, a version, or everything."""
 
     dataset_id: str | None = None
     version_id: str | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Which part of the log is asked for; None leaves it open."""
+    """Filters on the log; None means no filter."""
 
     by: str | None = None
     since: Moment | None = None
@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Consecutive changes of one thing by one actor, as `--json` shows them."""
+    """Consecutive changes of one stream by one actor, as `--json` shows them."""
 
     first_position: int
     last_position: int
@@ -68,7 +68,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def scope_of(engine: Engine, address: str | None) -> Scope:
-    """Return what an address means: a version if it names one, else the dataset."""
+    """Return the scope of an address: a version if it names one, else the dataset."""
     if address is None:
         return Scope()
     meant = Address.parse(address)
@@ -79,7 +79,7 @@ def scope_of(engine: Engine, address: str | None) -> Scope:
 
 
 def entries(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
-    """Yield the entries that are asked for."""
+    """Yield the entries that match."""
     names = _Names(engine)
     for number, run in enumerate(_runs(_rows(engine, scope, asked))):
         if asked.limit is not None and number >= asked.limit:
@@ -88,7 +88,7 @@ def entries(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
 
 
 def follow(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
-    """Yield the last entries, or those since a moment, then those that come, oldest first, until interrupted."""
+    """Yield the last entries, or those since a point in time, then new ones until interrupted; oldest first."""
     seen: int | None = None
     for position in engine.session.runner.follow(threading.Event()):
         part = msgspec.structs.replace(asked, until=position, oldest_first=True, limit=None)
@@ -135,7 +135,7 @@ def print_change(change: Change, *, json: bool, images: bool = False) -> None:
 
 
 class _Names:
-    """Names of datasets and versions, read once; removed ones are known, too."""
+    """Names of datasets and versions, removed ones included, read once."""
 
     def __init__(self, engine: Engine) -> None:
         with engine.session.read_catalog() as connection:
@@ -147,7 +147,7 @@ class _Names:
         self._labels: dict[str, str] = {}
 
     def told(self, row: BatchRow) -> tuple[dict[str, str | None], list[str]]:
-        """Return by what the stream of a batch is called, if it is of no dataset, and what its events say of themselves."""
+        """Return the label of the stream of a batch, if it belongs to no dataset, and descriptions of its events."""
         labels: dict[str, str | None] = dict.fromkeys(each.label for each in registry.STREAMS if each.label)
         family = streams_of(row.stream_id)
         if family is None or family.label is None:
@@ -159,7 +159,7 @@ class _Names:
         return labels, [_said(event, getattr(event, family.detail)) for event in events if family.detail]
 
     def _events(self, row: BatchRow, family: Streams[Any]) -> list[Event]:
-        """Return the events of a batch that can be read."""
+        """Return the readable events of a batch."""
         with suppress(IntegrityError):
             page = Page(self._log, [self._log.batch_at(row.first_position)])
             return [event for _, _, event in page.lifecycle(*family.events)]
@@ -190,7 +190,7 @@ def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
 
 
 def _runs(rows: Iterator[BatchRow]) -> Iterator[list[BatchRow]]:
-    """Put together what one actor did to the frames of one version without a break."""
+    """Group consecutive frame changes of one version by one actor."""
     run: list[BatchRow] = []
     for row in rows:
         if run and not _continues(run[-1], row):

@@ -1,4 +1,4 @@
-"""Commands that make an engine and bring frames into it."""
+"""Commands that create an engine and import frames into it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def init(
         str | None,
         typer.Argument(
             metavar="FOLDER",
-            help="Its folder or PostgreSQL URL; else that of --engine, else .framelode here.",
+            help="Folder or PostgreSQL URL. Default: --engine, then .framelode in the working directory.",
         ),
     ] = None,
     shared: Annotated[
-        bool | None, typer.Option("--shared", help="Let the group of the folder read and write the engine.")
+        bool | None, typer.Option("--shared", help="Give the group of the folder read and write access.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make an engine in a folder or a PostgreSQL database; one that is there already stays as it is."""
+    """Create an engine in a folder or a PostgreSQL database; an existing engine is left unchanged."""
     from ..connect import connect
 
     here = "." if location.exists(".") else location.HIDDEN_FOLDER
@@ -42,15 +42,15 @@ def init(
     created = not location.exists(wanted)
     with closing(connect(wanted, shared=shared)) as engine:
         if engine.session.location.is_in_memory:
-            raise UsageError(f"{wanted} is in memory and would be gone when this command ends: give a folder")
+            raise UsageError(
+                f"{wanted} is an in-memory engine and would be lost when this command ends: give a folder"
+            )
         url = engine.name
     if json:
         print_json({"engine": url, "created": created})
     else:
         say(
-            f"made an engine in {url}"
-            if created
-            else f"there is an engine in {url} already; it stays as it is"
+            f"created an engine in {url}" if created else f"{url} already contains an engine; nothing changed"
         )
 
 
@@ -58,47 +58,55 @@ def init(
 def demo(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER", help="A new or empty folder to make it in; else a temporary one."),
+        typer.Argument(
+            metavar="FOLDER", help="New or empty folder for the engine. Default: a temporary folder."
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
 ) -> None:
-    """Version a small synthetic dataset in an engine of its own, step by step, and verify every result."""
+    """Run a demo: version a small synthetic dataset in a new engine and verify every result."""
     import shutil
     import tempfile
 
     from .demo import run_demo
 
     if folder is not None and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give the demo a new or empty folder, or none")
+        raise UsageError(f"{folder} is not empty: give a new or empty folder, or none")
     place = folder or Path(tempfile.mkdtemp(prefix="framelode-demo-"))
     keep = keep or folder is not None
     try:
         run_demo(place)
     except IntegrityError:
         keep = True
-        note(f"the engine is kept in {place}")
+        note(f"kept the engine in {place}")
         raise
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
-    say(f"Kept in {place}: look with framelode --engine {place} ls" if keep else "Removed its folder.")
-    say("All was verified: the log, both versions, and everything derived from them agree.")
+    say(
+        f"Kept the engine in {place}. To list its datasets: framelode --engine {place} ls"
+        if keep
+        else "Removed the temporary folder."
+    )
+    say("Verified: the log, both versions and all projections agree.")
 
 
 @imports.command("voc")
 def import_voc(
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The folder that holds Annotations and JPEGImages.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder with the subfolders Annotations and JPEGImages.")
     ],
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="Dataset to import into; created if missing.")],
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Dataset to import into; created if it does not exist.")
+    ],
     project: Project = None,
     version: Annotated[
         str | None,
         typer.Option(
             "--version",
             metavar="NAME",
-            help="Draft to import into; else the current one, made if there is none.",
+            help="Draft to import into. Default: the current draft, created if there is none.",
         ),
     ] = None,
     copy: Annotated[
@@ -106,19 +114,24 @@ def import_voc(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace also what was changed in the draft since the last import."),
+        typer.Option(
+            "--overwrite", help="Also overwrite frames that were changed in the draft since the last import."
+        ),
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete the frames whose images are gone from the folder.")
+        bool, typer.Option("--prune", help="Delete frames whose images no longer exist in the folder.")
     ] = False,
     root: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder whose relative paths the ids of new frames depend on."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder that paths are relative to when the ids of new frames are computed.",
+        ),
     ] = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Record the frames of a Pascal VOC folder in a draft, by reference or with --copy, and list what is flawed."""
+    """Import the frames of a Pascal VOC folder into a draft, and list invalid boxes, files and images."""
     from ...engine.writes.encoder import check_root
     from ..voc.importing import VocOptions, context_of, find_target, record_voc
     from ..voc.reader import VocFolder

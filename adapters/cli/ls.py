@@ -1,4 +1,4 @@
-"""Commands that show what there is."""
+"""Commands that show datasets, versions and frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ listing = typer.Typer()
 @listing.command("ls")
 def list_all(
     context: typer.Context,
-    dataset: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="project/dataset; the project may be left out.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="[project/]dataset.")] = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """List the datasets, or the versions of one, latest updated first."""
+    """List the datasets, or the versions of one dataset."""
     from . import dataset_views as views
     from .address import Address, dataset_at
 
@@ -43,14 +41,12 @@ def stats(
     address: AddressText,
     against: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Another version to set beside it, with what changed since that one."
-        ),
+        typer.Option(metavar="ADDRESS", help="Version to compare with; adds its counts and the differences."),
     ] = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Count what a version holds: frames, labels, content types, sources and their bytes."""
+    """Show statistics of a version: frames, labels, content types, sources and bytes."""
     from . import dataset_views as views
     from .address import Address, version_at
 
@@ -68,22 +64,22 @@ def stats(
 def show(
     context: typer.Context,
     address: AddressText,
-    frame_id: Annotated[str | None, typer.Argument(metavar="FRAME", help="Id of a frame.")] = None,
+    frame_id: Annotated[str | None, typer.Argument(metavar="FRAME", help="Frame id.")] = None,
     draw: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the frame's picture with its annotations into a new file."),
+        typer.Option(metavar="FILE", help="Draw the frame and its annotations into a new image file."),
     ] = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Show a version with its metadata, or one of its frames."""
+    """Show a version and its metadata, or one of its frames."""
     from . import dataset_views as views
     from .address import Address, version_at
     from .pictures import draw_frame
 
     meant = Address.parse(address)
     if draw is not None and frame_id is None:
-        raise UsageError("--draw draws a frame: give its id")
+        raise UsageError("--draw requires a frame id")
     with engine_of(context, as_of) as engine:
         row = version_at(engine, meant)
         if frame_id is None:

@@ -1,4 +1,4 @@
-"""The command `framelode`: what it offers. The work is done in the modules beside, loaded when needed."""
+"""The `framelode` command. Each command lives in its own module and imports the library lazily."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from .stores import stores
 from .versions import drafting
 
 SUMMARY = (
-    "Version frames and their annotations: every change is an event in a log, every reading a fold of it."
+    "Version frames and their annotations. Every change is recorded as an event in an append-only log; "
+    "state is computed by replaying the log."
 )
 
 app = typer.Typer(
@@ -33,16 +34,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(starting)
-app.add_typer(imports, name="import", help="Record what is kept in other forms.")
+app.add_typer(imports, name="import", help="Import a Pascal VOC folder or an exported log.")
 carrying = typer.Typer()
 carrying.command("copy")(copying.copy)
 carrying.command("export")(portable.export)
 for commands in (listing, drafting, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
 imports.command("log")(portable.import_log)
-app.add_typer(stores, name="store", help="Keep keys and values.")
-app.add_typer(pins, name="pin", help="Pin datasets of elsewhere: git repositories, catalogs, URLs.")
-app.add_typer(checkpoints, name="checkpoint", help="Keep what the log's head was.")
+app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
+app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")
+app.add_typer(
+    checkpoints, name="checkpoint", help="Export the head of the log, to verify the log against later."
+)
 
 
 def main() -> NoReturn:
@@ -66,7 +69,7 @@ def _options(
         typer.Option(
             metavar="URL",
             envvar=location.ENVIRONMENT_URL,
-            help="Folder or URL of the engine; else the nearest one upwards of the working directory.",
+            help="Folder or URL of the engine. Default: the nearest one in the working directory or its parents.",
         ),
     ] = None,
     version: Annotated[

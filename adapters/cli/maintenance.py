@@ -1,4 +1,4 @@
-"""Commands that look after the log, what is derived from it, and the blobs."""
+"""Commands that maintain the log, the projections and the blobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...engine.errors import IntegrityError
 from ...engine.log.context import acting
 from ..executors.resolve import executor_of
 from .options import Actor, Json, On, Workers, engine_of, span_of
-from .output import note, print_json, print_table, progress_bar, say
+from .output import counted, note, print_json, print_table, progress_bar, say
 
 upkeep = typer.Typer()
 
@@ -21,24 +21,29 @@ def verify(
     context: typer.Context,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint: is the log up to it still as it was then?"),
+        typer.Option(metavar="FILE", help="Compare the log with this checkpoint."),
     ] = None,
     public_key: Annotated[
         Path | None,
-        typer.Option(metavar="KEY", help="Public Ed25519 key that must have signed the checkpoint."),
+        typer.Option(
+            metavar="KEY", help="Public Ed25519 key to verify the signature of the checkpoint with."
+        ),
     ] = None,
-    blobs: Annotated[bool, typer.Option("--blobs", help="Read the blobs that frames name, too.")] = False,
+    blobs: Annotated[
+        bool, typer.Option("--blobs", help="Also read and verify the blobs that frames reference.")
+    ] = False,
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="The database, the chain and the keys alone; no payloads, nothing derived."
+            "--quick",
+            help="Check only the database, the digest chain and the keys; skip payloads and projections.",
         ),
     ] = False,
     on: On = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Check the whole log, and everything derived from it against a fresh fold."""
+    """Verify the log, and compare all projections with a fresh replay."""
     with engine_of(context) as engine:
         url = engine.name
         try:
@@ -60,23 +65,23 @@ def verify(
     if json:
         print_json({"engine": url, "verified": found})
         return
-    say(f"verified {url}: nothing is wrong{'' if against is None else f', and it continues {against}'}")
-    rows = [("events", found.events), ("batches, an unbroken chain", found.batches)]
+    say(f"verified {url}: no problems found{'' if against is None else f'; matches checkpoint {against}'}")
+    rows = [("events", found.events), ("batches in the digest chain", found.batches)]
     if found.contents:
         rows += [
-            ("versions folded afresh", found.versions),
+            ("versions replayed", found.versions),
             ("published fingerprints reproduced", found.fingerprints),
-            ("snapshots equal to a fresh fold", found.snapshots),
-            ("projections equal to a fresh fold", found.projections),
+            ("snapshots equal to a fresh replay", found.snapshots),
+            ("projections equal to a fresh replay", found.projections),
         ]
     if blobs:
-        rows.append(("blobs equal to their names", found.blobs))
+        rows.append(("blobs equal to their digests", found.blobs))
     print_table(("checked", "number"), rows)
 
 
 @upkeep.command()
 def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json: Json = False) -> None:
-    """Throw away everything derived from the log and fold it afresh."""
+    """Rebuild all projections by replaying the log."""
     with (
         engine_of(context) as engine,
         executor_of(on, workers) as executor,
@@ -95,19 +100,22 @@ def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json
 def gc(
     context: typer.Context,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Do it; else it is only said what would be done.")
+        bool, typer.Option("--delete", help="Apply the changes. Without it, the command is a dry run.")
     ] = False,
     grace: Annotated[
         str,
-        typer.Option(metavar="TIME", help="How long ago a blob must have been condemned, such as 7d or 12h."),
+        typer.Option(
+            metavar="TIME",
+            help="Grace period: delete blobs that were marked at least this long ago, such as 7d or 12h.",
+        ),
     ] = "7d",
     young: Annotated[
-        str, typer.Option(metavar="TIME", help="Blobs written so lately are left alone: 1d, 30m, 0s.")
+        str, typer.Option(metavar="TIME", help="Skip blobs written within this time, such as 1d, 30m or 0s.")
     ] = "1d",
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Condemn blobs that no frame names, and delete those condemned long ago; without --delete only say so."""
+    """Mark unreferenced blobs and delete those past the grace period (dry run unless --delete)."""
     spans = span_of(grace, "--grace"), span_of(young, "--young")
     with engine_of(context) as engine, acting(actor):
         report = engine.gc(spans[0], young=spans[1], dry_run=not delete)
@@ -117,7 +125,7 @@ def gc(
     for line in str(report).splitlines():
         say(line)
     if not delete:
-        note("nothing was done: add --delete to do it")
+        note("dry run: nothing changed; add --delete to apply")
 
 
 @upkeep.command()
@@ -125,13 +133,11 @@ def share(
     context: typer.Context,
     forget: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ENGINE", help="An engine that does not use the store any more; may be repeated."
-        ),
+        typer.Option(metavar="ENGINE", help="Remove an engine that no longer uses the store. Repeatable."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Use the blob store of this engine together with the engines that use it already."""
+    """Share the blob store of this engine with other engines that use it."""
     with engine_of(context) as engine:
         engine.share_blobs(forget or ())
         used_by = [ref.engine for ref in engine.blobs.join().logs]
@@ -155,14 +161,14 @@ def scrub(
         str | None,
         typer.Option(
             metavar="FROM",
-            help="Store what is altered or missing again, from an engine, a blob store, or a folder of files.",
+            help="Restore altered and missing blobs from an engine, a blob store or a folder of files.",
         ),
     ] = None,
     on: On = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Read every blob again: which are altered, which that frames name are missing, which files are not blobs."""
+    """Read and verify every blob, and report missing blobs, altered blobs and stray files."""
     with (
         engine_of(context) as engine,
         executor_of(on, workers) as executor,
@@ -175,8 +181,8 @@ def scrub(
         for line in str(found).splitlines():
             say(line)
     if not found.is_sound:
-        wrong = f"{len(found.missing):,} blobs are missing, {len(found.altered):,} altered"
+        wrong = f"{counted(len(found.missing), 'blob')} missing, {len(found.altered):,} altered"
         raise IntegrityError(
-            f"{found.place}: {wrong}; store them again: upload their files, or run `framelode scrub --repair FROM`",
+            f"{found.place}: {wrong}; upload the files again, or run `framelode scrub --repair FROM`",
             file=found.place,
         )

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the engine they are about."""
+"""Options and arguments that several commands share, and the engine they act on."""
 
 from __future__ import annotations
 
@@ -23,56 +23,65 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Actor = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Who acts; else FRAMELODE_ACTOR, else the user name."),
+    typer.Option(metavar="NAME", help="Actor to record. Default: FRAMELODE_ACTOR, then the user name."),
 ]
 Project = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Project of the dataset; needed where several have it.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Project of the dataset. Required if several projects have the dataset."
+    ),
 ]
 AddressText = Annotated[
     str,
     typer.Argument(
         metavar="ADDRESS",
-        help="project/dataset@version or id:<first digits>; project and version may be left out.",
+        help="[project/]dataset[@version], or id:<first digits of a version id>.",
     ),
 ]
-DatasetText = Annotated[
-    str, typer.Argument(metavar="DATASET", help="project/dataset; the project may be left out.")
-]
+DatasetText = Annotated[str, typer.Argument(metavar="DATASET", help="[project/]dataset.")]
 AsOf = Annotated[
     str | None,
     typer.Option(
         "--as-of",
-        metavar="MOMENT",
-        help="As it was then: a position, or a time such as 2026-03-01T12:00:00Z.",
+        metavar="POSITION|TIME",
+        help="Read the state at this point in time: a log position, or a time such as 2026-03-01T12:00:00Z.",
     ),
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="MOMENT", help="From this position or time on, such as 2026-03-01T12:00:00Z."),
+    typer.Option(
+        metavar="POSITION|TIME", help="Start at this log position or time, such as 2026-03-01T12:00:00Z."
+    ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="MOMENT", help="Up to this position or time.")]
-By = Annotated[str | None, typer.Option("--by", metavar="ACTOR", help="Only what this actor did.")]
+Until = Annotated[
+    str | None, typer.Option(metavar="POSITION|TIME", help="End at this log position or time, inclusive.")
+]
+By = Annotated[str | None, typer.Option("--by", metavar="ACTOR", help="Show only changes by this actor.")]
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
-        "--kind", metavar="KIND", help="Only such changes, as deleted or published; may be repeated."
+        "--kind",
+        metavar="KIND",
+        help="Show only changes of this kind, such as deleted or published. Repeatable.",
     ),
 ]
 
 On = Annotated[
     str | None,
     typer.Option(
-        "--on", metavar="ADDRESS", help="A Dask scheduler whose workers do it, such as tcp://scheduler:8786."
+        "--on",
+        metavar="ADDRESS",
+        help="Run on the workers of this Dask scheduler, such as tcp://scheduler:8786.",
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Do it in so many processes of this machine.")
+    int | None, typer.Option("--workers", metavar="N", help="Run in N processes on this machine.")
 ]
 
 
 @contextmanager
 def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Engine, None, None]:
-    """Give the engine meant, or a view of its past, as the current one of the block; closed afterwards if opened here."""
+    """Yield the selected engine, or a view of its past, as the current engine of the block; close it if opened here."""
     from ..connect import current_engine
 
     moment = moment_of(as_of)
@@ -85,7 +94,7 @@ def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Eng
 
 
 def moment_of(text: str | None) -> Moment | None:
-    """Return the moment that an option gives."""
+    """Parse the point in time given to an option."""
     if text is None:
         return None
     from ...engine.log.moments import parse_moment
@@ -94,8 +103,10 @@ def moment_of(text: str | None) -> Moment | None:
 
 
 def span_of(text: str, option: str) -> timedelta:
-    """Return the time that an option gives: a number and s, m, h, d or w."""
+    """Parse a duration given to an option: a number followed by s, m, h, d or w."""
     found = _SPAN.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{option} {text!r} is no time: write a number and s, m, h, d or w, such as 7d")
+        raise UsageError(
+            f"{option} {text!r} is not a duration: write a number followed by s, m, h, d or w, such as 7d"
+        )
     return timedelta(**{_UNITS[found[2]]: float(found[1])})

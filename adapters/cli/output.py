@@ -1,4 +1,4 @@
-"""What the command line prints: data on stdout, everything said about it on stderr."""
+"""Output of the command line: data on stdout; progress, notes and errors on stderr."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 10_000
-"""Columns where nobody looks at a screen: lines are not folded for a pipe or a file."""
+"""Width in columns when stdout is not a terminal, so that lines are not wrapped in a pipe or file."""
 
 Cell = str | int | None
 Advance = Callable[[int, int | None], None]
-"""Takes what is done, and of how much; None where nobody knows."""
+"""Takes the amount done and the total; the total is None if it is unknown."""
 
 
 class Difference(int):
-    """A number that is printed with its sign."""
+    """An integer that is printed with its sign."""
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number with the word for what is counted."""
+    """Return a number followed by its unit, in the plural if needed."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
@@ -44,12 +44,12 @@ def note(line: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value, Structs included, as JSON on stdout."""
-    # Escaped beyond ASCII it is the same whatever the encoding of stdout.
+    # Non-ASCII characters are escaped, so the output does not depend on the encoding of stdout.
     print(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print a table on stdout; numbers are set to the right, and None is left empty."""
+    """Print a table on stdout. Numbers are right-aligned; None is an empty cell."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -65,9 +65,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
 
 def print_renderable(drawing: Any) -> None:
-    """Print what rich draws on stdout."""
+    """Print a rich renderable on stdout."""
     out = _console()
-    # Printed by ourselves: rich would end the process when a pipe is closed.
+    # Printed here, because rich would end the process when a pipe is closed.
     with out.capture() as captured:
         out.print(drawing)
     print(captured.get(), end="")
@@ -75,12 +75,12 @@ def print_renderable(drawing: Any) -> None:
 
 @contextmanager
 def progress_bar(what: str) -> Generator[Advance, None, None]:
-    """Show a progress bar on stderr while the block runs, if that is a terminal.
+    """Show a progress bar on stderr while the block runs, if stderr is a terminal.
 
     Yields
     ------
     callable
-        Takes what is done and of how much.
+        Takes the amount done and the total.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -101,7 +101,7 @@ def progress_bar(what: str) -> Generator[Advance, None, None]:
 
 
 def _console(*, error: bool = False) -> Console:
-    """Return a console that takes text as it is and uses colour on a terminal only."""
+    """Return a console that prints text unchanged and uses colour on a terminal only."""
     from rich.console import Console
 
     console = Console(stderr=error, markup=False, emoji=False, highlight=False)

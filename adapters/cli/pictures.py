@@ -1,4 +1,4 @@
-"""Pictures of frames, written into files."""
+"""Drawing frames into image files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..display.pictures import draw
 
 
 def draw_frame(frame: SingleFrame | FrameGroup, file: Path) -> None:
-    """Draw a frame with its annotations into a new file, of the kind that its suffix names.
+    """Draw a frame with its annotations into a new file; the suffix selects the format.
 
     Raises
     ------
     ConflictError
-        The file is there already.
+        The file exists.
     UsageError
-        The suffix names no kind of picture, or the extra `image` is missing.
+        The suffix is not that of an image format, or the extra `image` is not installed.
     """
     kind = _kind(file)
     picture = draw(frame)
@@ -26,17 +26,17 @@ def draw_frame(frame: SingleFrame | FrameGroup, file: Path) -> None:
         with file.open("xb") as out:
             picture.save(out, format=kind)
     except FileExistsError:
-        raise ConflictError(f"{file} is there already: name a new file") from None
+        raise ConflictError(f"{file} already exists: give a new file") from None
 
 
 def _kind(file: Path) -> str:
     try:
         from PIL import Image
     except ImportError:
-        raise UsageError("drawing needs Pillow: pip install 'framelode[image]'") from None
+        raise UsageError("drawing requires Pillow: pip install 'framelode[image]'") from None
 
     kinds = Image.registered_extensions()
     kind = kinds.get(file.suffix.lower())
     if kind not in Image.SAVE:
-        raise UsageError(f"{file} names no kind of picture that can be written: end it in .png or .jpg")
+        raise UsageError(f"{file} does not have the suffix of an image format: use .png or .jpg")
     return kind

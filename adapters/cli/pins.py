@@ -1,4 +1,4 @@
-"""`framelode pin`: datasets of elsewhere, pinned in `dvc.yaml` and `dvc.lock`."""
+"""`framelode pin`: external datasets, pinned in `dvc.yaml` and `dvc.lock`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pins = typer.Typer(no_args_is_help=True)
 
 
 class Kind(StrEnum):
-    """The families of datasets."""
+    """The types of datasets."""
 
     dvc = "dvc"
     dc = "dc"
@@ -37,18 +37,16 @@ Folder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="The project; else the nearest folder upwards with .dvc, else with .git, else the working directory.",
+        help="Project folder. Default: the nearest parent folder with .dvc, then with .git, then the working directory.",
     ),
 ]
 Timeout = Annotated[
-    float, typer.Option(metavar="SECONDS", help="How long a source may take without a sign of life.")
+    float, typer.Option(metavar="SECONDS", help="Give up on a source after this long without a response.")
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
-NameOrAll = Annotated[str | None, typer.Argument(metavar="NAME", help="Name of a dataset; else all.")]
-Rev = Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit; of a dvc dataset.")]
-Version = Annotated[
-    int | None, typer.Option(metavar="N", help="Number of a version, from 1; of a dc dataset.")
-]
+NameOrAll = Annotated[str | None, typer.Argument(metavar="NAME", help="Name of a dataset. Default: all.")]
+Rev = Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit; only with type dvc.")]
+Version = Annotated[int | None, typer.Option(metavar="N", help="Version number, from 1; only with type dc.")]
 
 
 @pins.command()
@@ -56,26 +54,26 @@ def add(
     context: typer.Context,
     name: Name,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="A repository, a dataset of a catalog, or a file or folder.")
+        str, typer.Argument(metavar="URL", help="Git repository, dataset in a catalog, or file or folder.")
     ],
     kind: Annotated[
         Kind, typer.Option("--type", metavar="TYPE", help="dvc (git), dc (catalog) or url (anything else).")
     ],
     path: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="File or folder in the repository; of a dvc dataset."),
+        typer.Option(metavar="PATH", help="File or folder in the repository; only with type dvc."),
     ] = None,
     rev: Rev = None,
     version: Version = None,
     manifest: Annotated[
-        str, typer.Option(metavar="FILE", help="The manifest, from the project folder on.")
+        str, typer.Option(metavar="FILE", help="Manifest, relative to the project folder.")
     ] = "dvc.yaml",
     folder: Folder = None,
     timeout: Timeout = 60.0,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Add a dataset to the manifest and lock it to what it is now; one of the same name is replaced."""
+    """Add a dataset to the manifest, or replace it, and lock it to the current state of its source."""
     given = {"path": path, "rev": rev, "version": version}
     with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
         made = datasets.add(
@@ -101,7 +99,7 @@ def update(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Lock a dataset to what its source is now."""
+    """Lock a dataset to the current state of its source."""
     given = {key: value for key, value in {"rev": rev, "version": version}.items() if value is not None}
     with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
         _require(datasets, name)
@@ -110,7 +108,7 @@ def update(
     if json:
         print_json({"changed": before != after, "before": before, "after": after})
     elif before == after:
-        say(f"{name} stays as it is: {_brief(after)}")
+        say(f"{name} is unchanged: {_brief(after)}")
     else:
         say(f"updated {name}: {_brief(before)} -> {_brief(after)}")
 
@@ -122,7 +120,7 @@ def list_pins(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """List the datasets and what they are locked to, now or as recorded at a moment."""
+    """List the datasets and their locks, now or at a point in time."""
     moment = moment_of(as_of)
     with _project(context, folder) as datasets:
         found = dict(datasets) if moment is None else datasets.at(moment)
@@ -138,12 +136,12 @@ def list_pins(
 def status(
     context: typer.Context,
     name: NameOrAll = None,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all are ok.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with status 1 unless all are ok.")] = False,
     folder: Folder = None,
     timeout: Timeout = 60.0,
     json: Json = False,
 ) -> None:
-    """Compare datasets with their sources: ok, stale, invalidated or missing."""
+    """Compare datasets with their sources and report ok, stale, invalidated or missing."""
     views: list[dict[str, Any]] = []
     unreachable: list[StorageError] = []
     with _project(context, folder, timeout) as datasets:
@@ -176,16 +174,16 @@ def log(
     since: Since = None,
     until: Until = None,
     limit: Annotated[
-        int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=0)
+        int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Show the oldest first.")] = False,
     everywhere: Annotated[
-        bool, typer.Option("--all", help="Of all projects that are recorded in the same engine.")
+        bool, typer.Option("--all", help="Include all projects recorded in the same engine.")
     ] = False,
     folder: Folder = None,
     json: Json = False,
 ) -> None:
-    """List when datasets moved, from what, to what, by whom, newest first."""
+    """List the changes of datasets and their locks, newest first."""
     with _project(context, folder) as datasets:
         changes = datasets.history(
             name,
@@ -224,7 +222,7 @@ def log(
 def _project(
     context: typer.Context, folder: Path | None, timeout: float = 60.0, actor: str | None = None
 ) -> Generator[Datasets, None, None]:
-    """Give the datasets of the project meant, recorded in the engine meant; else in the project's own."""
+    """Yield the datasets of the selected project, recorded in the selected engine or in the project's own."""
     from ..connect import current_engine
     from ..pinned_datasets.datasets import Datasets
 
@@ -243,7 +241,7 @@ def _nearest() -> Path:
 
 def _require(datasets: Datasets, name: str) -> None:
     if name not in datasets:
-        raise NotFoundError(f"dataset not found: {name!r} is in no dvc.yaml of {datasets.root_dir}")
+        raise NotFoundError(f"dataset not found: {name!r} is not in any dvc.yaml of {datasets.root_dir}")
 
 
 def _view(datasets: Datasets, dataset: Dataset) -> dict[str, Any]:
@@ -259,12 +257,12 @@ def _view(datasets: Datasets, dataset: Dataset) -> dict[str, Any]:
 
 
 def _brief(state: dict[str, Any] | None) -> str:
-    """Return in a few words what a dataset is locked to."""
+    """Describe briefly what a dataset is locked to."""
     if state is None:
         return "nothing"
     lock = state.get("lock")
     if not lock:
-        return "its lock is of another spec" if state.get("invalidated") else "not locked"
+        return "lock does not match the spec" if state.get("invalidated") else "not locked"
     if "rev_lock" in lock:
         return " ".join(filter(None, (lock.get("rev"), lock["rev_lock"][:12])))
     if "version" in lock:

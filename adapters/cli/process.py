@@ -1,4 +1,4 @@
-"""The command line as a process: its streams, and how errors become one line and an exit status."""
+"""The process of the command line: its streams, and the conversion of errors to one line and an exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...engine.errors import FramelodeError, StorageError, UsageError
 from .output import note
 
 COMPLETION_VARIABLE = "_FRAMELODE_COMPLETE"
-"""Set by a shell that asks for completions."""
+"""Environment variable that a shell sets to request completions."""
 
 SOME_REFUSED = 1
 INTERRUPTED = 130
@@ -22,7 +22,7 @@ BROKEN_PIPE = 141
 
 
 class Commands(TyperGroup):
-    """Runs commands; what is no bug ends in an exit status, errors with one line on stderr."""
+    """Runs commands; every expected error becomes one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""
@@ -32,9 +32,7 @@ class Commands(TyperGroup):
             note(f"error: {error}")
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt:
-            note(
-                "interrupted: what was recorded stays; run the same command again and it carries on from there"
-            )
+            note("interrupted: recorded changes are kept; run the same command again to resume")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _drop_stdout()
@@ -48,16 +46,16 @@ class Commands(TyperGroup):
             raise
 
     def _say_where_it_stands(self, error: Any) -> None:
-        """Add to the error of an unknown option where it is known: typer has an exception class of its own for it."""
+        """Extend the error for a global option given after the command: typer has its own exception class for it."""
         option = getattr(error, "option_name", None)
         if any(option in parameter.opts for parameter in self.params):
-            error.message = f"{option} stands before the command: framelode {option} ... COMMAND"
+            error.message = f"{option} must come before the command: framelode {option} ... COMMAND"
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:
-    """Run an app on the process's arguments and exit with its status."""
+    """Run an app with the arguments of the process and exit with its status."""
     _prepare_streams()
-    # No command multiplies matrices, and the threads that numpy would start for it spin for a while.
+    # No command multiplies matrices, and the threads that numpy would start for it busy-wait.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         _check_arguments()
@@ -73,7 +71,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """Let every name be printed in any encoding, and do without a stdout or stderr that was closed."""
+    """Make every string printable in any encoding, and replace a closed stdout or stderr."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere())
@@ -87,16 +85,16 @@ def _check_arguments() -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            note(f"error: the argument {argument!r} is not valid text in this encoding")
+            note(f"error: the argument {argument!r} is not valid in the encoding of this terminal")
             sys.exit(UsageError.exit_status)
 
 
 def _finish_stdout() -> int:
-    """Write out what is buffered; returns the status of a failure to do so, else 0."""
+    """Flush stdout; return the exit status if that fails, else 0."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # As a Unix command that SIGPIPE ends: without a word.
+        # Exit silently, like a Unix command that SIGPIPE ends.
         _drop_stdout()
         return BROKEN_PIPE
     except OSError as error:
@@ -107,7 +105,7 @@ def _finish_stdout() -> int:
 
 
 def _drop_stdout() -> None:
-    """Send the rest of stdout nowhere: the interpreter would write it at its end, and complain."""
+    """Discard the rest of stdout, which the interpreter would otherwise flush at exit and report as an error."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the command line shows of execution stores; the fields are the keys of `--json`."""
+"""Execution stores as the command line shows them; the fields are the keys of `--json`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VALUE_WIDTH = 60
 
 
 class StoreView(msgspec.Struct, frozen=True):
-    """A store; `keys` is their number."""
+    """A store; `keys` is the number of its keys."""
 
     store: str
     dataset: str | None
@@ -31,7 +31,7 @@ class StoreView(msgspec.Struct, frozen=True):
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """A key; bytes, times and UUIDs in its value are written as an object that says what they are."""
+    """A key; bytes, times and UUIDs in its value are written as tagged objects."""
 
     key: str
     value: Any
@@ -42,7 +42,7 @@ class KeyView(msgspec.Struct, frozen=True):
 
 
 class ChangeView(msgspec.Struct, frozen=True):
-    """A change; before and after are as a key's view, without the key."""
+    """A change; `before` and `after` have the fields of `KeyView` except `key`."""
 
     position: int
     at: str
@@ -54,12 +54,12 @@ class ChangeView(msgspec.Struct, frozen=True):
 
 
 def repo_of(engine: Engine, dataset: str | None, collection: str | None) -> EngineStoreRepo:
-    """Return the stores of a context."""
+    """Return the repository of a dataset and collection."""
     return EngineStoreRepo(engine.session, dataset, collection)
 
 
 def list_stores(repo: EngineStoreRepo, *, everywhere: bool) -> list[StoreView]:
-    """Return the stores of all datasets, or those of the repo's context."""
+    """Return the stores of all datasets, or those of the dataset of `repo`."""
     found = repo.list_stores_global()
     wanted = [store for store in found if everywhere or store.dataset_id == repo.dataset_id]
     return [_store_view(repo, store) for store in wanted]
@@ -78,15 +78,15 @@ def _store_view(repo: EngineStoreRepo, store: StoreDocument) -> StoreView:
 
 
 def list_keys(repo: EngineStoreRepo, store: str) -> list[KeyView]:
-    """Return the keys of a store; `NotFoundError` when there is no such store."""
+    """Return the keys of a store; raises `NotFoundError` if the store does not exist."""
     if not repo.has_store(store):
-        raise NotFoundError(f"there is no store {store!r}{repo.session.when}")
+        raise NotFoundError(f"store not found: {store!r}{repo.session.when}")
     found = (repo.get_key(store, key) for key in repo.list_keys(store))
     return [key_view(document) for document in found if document is not None]
 
 
 def key_view(document: KeyDocument) -> KeyView:
-    """Return a key as it is shown."""
+    """Return the view of a key."""
     return KeyView(
         key=document.key,
         value=json_form(document.value),
@@ -128,7 +128,7 @@ def print_change(change: KeyChange, *, json: bool) -> None:
 
 
 def _difference(view: ChangeView) -> str:
-    """Return what a change came to: the fields that differ, from what to what."""
+    """Describe a change: the fields that differ, with old and new values."""
     if view.before is None or view.after is None:
         made = view.after or view.before
         return "" if made is None else f": {'' if view.after else 'was '}{_cut(made['value'])}"

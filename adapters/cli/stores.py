@@ -1,4 +1,4 @@
-"""`framelode store`: execution stores, their keys and values."""
+"""`framelode store`: keys and values of execution stores."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from .output import print_json, say
 stores = typer.Typer()
 
 StoreText = Annotated[str, typer.Argument(metavar="STORE", help="Name of the store.")]
-KeyText = Annotated[str, typer.Argument(metavar="KEY", help="The key.")]
+KeyText = Annotated[str, typer.Argument(metavar="KEY", help="Key.")]
 DatasetId = Annotated[
     str | None,
-    typer.Option("--dataset", metavar="ID", help="The stores of this dataset id; else those of none."),
+    typer.Option(
+        "--dataset", metavar="ID", help="Dataset id of the store. Default: stores without a dataset."
+    ),
 ]
-Collection = Annotated[str | None, typer.Option(metavar="NAME", help="A key space of its own.")]
+Collection = Annotated[str | None, typer.Option(metavar="NAME", help="Collection, a separate key space.")]
 
 
 @stores.command("ls")
 def list_stores(
     context: typer.Context,
-    store: Annotated[str | None, typer.Argument(metavar="STORE", help="Name of a store.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Argument(metavar="STORE", help="Store whose keys are listed. Default: list the stores."),
+    ] = None,
     dataset: DatasetId = None,
     collection: Collection = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """List the stores of all datasets, or of one; or the keys of a store, oldest first."""
+    """List the stores, or the keys of one store."""
     from . import store_views as views
 
     with engine_of(context, as_of) as engine:
@@ -56,7 +61,7 @@ def get(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Print the value of a key as JSON; with --json also what is known of it."""
+    """Print the value of a key as JSON."""
     from . import store_views as views
 
     with engine_of(context, as_of) as engine:
@@ -72,20 +77,23 @@ def set_key(
     context: typer.Context,
     store: StoreText,
     key: KeyText,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="JSON; - reads it from stdin.")],
-    text: Annotated[bool, typer.Option("--text", help="Take VALUE as text, not as JSON.")] = False,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Value as JSON, or - to read it from stdin.")],
+    text: Annotated[
+        bool, typer.Option("--text", help="Store VALUE as a string instead of parsing it as JSON.")
+    ] = False,
     ttl: Annotated[
-        str | None, typer.Option(metavar="TIME", help="It expires then: a number and s, m, h, d or w.")
+        str | None, typer.Option(metavar="TIME", help="Time to live: a number followed by s, m, h, d or w.")
     ] = None,
     policy: Annotated[
-        str, typer.Option(metavar="POLICY", help="persist, or evict: removed when the cache is cleared.")
+        str,
+        typer.Option(metavar="POLICY", help="persist or evict. Clearing the cache removes keys with evict."),
     ] = "persist",
     dataset: DatasetId = None,
     collection: Collection = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Set a key; the store need not be there."""
+    """Set a key, and create the store if it does not exist."""
     from . import store_views as views
 
     given = sys.stdin.read() if value == "-" else value
@@ -101,13 +109,13 @@ def set_key(
 def remove(
     context: typer.Context,
     store: StoreText,
-    key: Annotated[str | None, typer.Argument(metavar="KEY", help="The key; else the whole store.")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="Key. Default: the whole store.")] = None,
     dataset: DatasetId = None,
     collection: Collection = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Delete a key, or a store with all its keys; their history stays."""
+    """Delete a key, or a store with all its keys; the history is kept."""
     from . import store_views as views
 
     with engine_of(context) as engine, acting(actor):
@@ -115,7 +123,7 @@ def remove(
         documents = repo.delete_store(store) if key is None else int(repo.delete_key(store, key))
     if not documents:
         raise NotFoundError(
-            f"there is no store {store!r}" if key is None else f"store {store!r} has no key {key!r}"
+            f"store not found: {store!r}" if key is None else f"store {store!r} has no key {key!r}"
         )
     if json:
         print_json({"store": store, "key": key, "documents": documents})
@@ -127,13 +135,15 @@ def remove(
 def history(
     context: typer.Context,
     store: StoreText,
-    key: Annotated[str | None, typer.Argument(metavar="KEY", help="The key; else all of the store.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="Key. Default: all keys of the store.")
+    ] = None,
     dataset: DatasetId = None,
     collection: Collection = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Show each change of a store or key, oldest first: position, time, actor, what stood before and after."""
+    """Show every change of a store or key with the values before and after, oldest first."""
     from ..execution_store.history import key_history
     from . import store_views as views
 
@@ -144,7 +154,7 @@ def history(
             views.print_change(change, json=json)
         if not found:
             what = f"store {store!r}" if key is None else f"key {key!r} of store {store!r}"
-            raise NotFoundError(f"nothing was ever recorded of {what}{engine.session.when}")
+            raise NotFoundError(f"no history of {what}{engine.session.when}")
 
 
 def _parse(text: str) -> Any:
@@ -154,5 +164,5 @@ def _parse(text: str) -> Any:
         return from_json_form(json_text.loads(text))
     except (json_text.JSONDecodeError, RecursionError) as error:
         raise InvalidValueError(
-            f"VALUE is not JSON ({error}): quote text as '\"text\"', or give --text"
+            f"VALUE is not JSON ({error}): quote a string as '\"text\"', or add --text"
         ) from error

@@ -1,4 +1,4 @@
-"""`framelode export` and `framelode import log`: a log as a file, and back."""
+"""`framelode export`, `framelode import log` and `framelode copy`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from ...engine.errors import UsageError
 from ...engine.log.context import acting
 from ..session import location
 from .options import Actor, AsOf, Json, engine_of, moment_of
-from .output import note, print_json, progress_bar, say
+from .output import counted, note, print_json, progress_bar, say
 from .process import SOME_REFUSED
 
 
 def export(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="New file to write.")],
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Export this dataset alone, to be numbered anew by an import."),
+        typer.Option(metavar="ADDRESS", help="Export only this dataset. An import gives it new positions."),
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help="jsonl or parquet; else what the name of FILE says."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="jsonl or parquet. Default: from the suffix of FILE."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the log, or one dataset of it, to a portable file that another engine imports."""
+    """Export the log, or one dataset, to a portable file."""
     from ..hyperdatasets.dataset import Dataset
     from .address import Address, dataset_at
 
@@ -46,23 +48,23 @@ def export(
 
 def import_log(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What framelode export wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by framelode export.")],
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Take over an exported log, or dataset, into an engine that holds nothing yet."""
+    """Import an exported log or dataset into an empty engine."""
     with engine_of(context) as engine, acting(actor), progress_bar(f"importing {file}") as advance:
         done = engine.import_log(file, callback=advance)
         url = engine.name
     for digest in done.missing_blobs[:_SHOWN]:
         note(f"blob {digest} is missing")
     if len(done.missing_blobs) > _SHOWN:
-        note(f"and {len(done.missing_blobs) - _SHOWN:,} more blobs")
+        note(f"and {len(done.missing_blobs) - _SHOWN:,} more missing blobs")
     if json:
         print_json(done)
         return
-    there = f" ({done.present:,} were there already)" if done.present else ""
-    blobs = f"; {len(done.missing_blobs):,} blobs are missing" if done.missing_blobs else ""
+    there = f" ({done.present:,} already present)" if done.present else ""
+    blobs = f"; {counted(len(done.missing_blobs), 'blob')} missing" if done.missing_blobs else ""
     say(f"{url}: {done.events:,} events imported{there}, now at position {done.position:,}{blobs}")
 
 
@@ -73,30 +75,28 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Folder or URL of the engine to copy.")],
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="TO", help="Folder or URL of a new engine, or of an earlier copy to bring up to date."
-        ),
+        typer.Argument(metavar="TO", help="Folder or URL of a new engine, or of an earlier copy to update."),
     ],
     blobs: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where the copy keeps file contents; remembered in its settings."),
+        typer.Option(metavar="URL", help="Blob store of the copy. Saved in its settings."),
     ] = None,
-    no_blobs: Annotated[bool, typer.Option("--no-blobs", help="Copy the log alone.")] = False,
+    no_blobs: Annotated[bool, typer.Option("--no-blobs", help="Copy only the log.")] = False,
     as_of: AsOf = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Verify the whole copy afterwards, its blobs, too.")
+        bool, typer.Option("--verify", help="Verify the copy afterwards, including its blobs.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy an engine, log and blobs, with equal positions and digests; a repeated copy adds what is new."""
+    """Copy an engine with its log and blobs, or update an earlier copy."""
     from ..engine import Engine
     from ..session.session import open_session
 
     if no_blobs and blobs is not None:
-        raise UsageError("--no-blobs leaves the contents out: leave --blobs out, too")
+        raise UsageError("--no-blobs and --blobs exclude each other: give one of them")
     location.require(source)
     if target == location.IN_MEMORY:
-        raise UsageError("an engine in memory would be gone when this command ends: name a folder or a URL")
+        raise UsageError("an in-memory engine would be lost when this command ends: give a folder or a URL")
     with closing(Engine(open_session(source))) as engine:
         moment = moment_of(as_of)
         with progress_bar(f"copying {engine.name}") as advance:
@@ -108,11 +108,11 @@ def copy(
         for digest in digests[:_SHOWN]:
             note(f"blob {digest} is {what} and was not copied")
         if len(digests) > _SHOWN:
-            note(f"and {len(digests) - _SHOWN:,} more that are {what}")
+            note(f"and {len(digests) - _SHOWN:,} more {what} blobs")
     if json:
         print_json(done)
     else:
-        there = f" ({done.present:,} were there already)" if done.present else ""
+        there = f" ({done.present:,} already present)" if done.present else ""
         say(
             f"{location.locate(target).name}: {done.events:,} events copied{there}, now at position {done.position:,}; {done.blobs:,} blobs, "
             f"{done.blob_bytes:,} bytes"

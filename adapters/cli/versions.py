@@ -1,4 +1,4 @@
-"""Commands that take versions through their life."""
+"""Commands that create and publish versions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ def draft(
     context: typer.Context,
     dataset: DatasetText,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of the draft; no version may have it yet.")
+        str, typer.Argument(metavar="NAME", help="Name of the draft. Must be unique in the dataset.")
     ],
     parent: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Published version to start from; else the current version."),
+        typer.Option(
+            metavar="ADDRESS", help="Published version to start from. Default: the current version."
+        ),
     ] = None,
     empty: Annotated[
-        bool, typer.Option("--empty", help="Start without frames and without a parent.")
+        bool, typer.Option("--empty", help="Create the draft without a parent and without frames.")
     ] = False,
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Description of the draft.")] = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Create a draft: the child of the dataset's current version, with all its frames."""
+    """Create a draft as a child of the current version, with all its frames."""
     from ..hyperdatasets.version import DatasetVersion
     from .address import Address, dataset_at
     from .dataset_views import print_change, view_version
@@ -59,14 +61,14 @@ def draft(
 
 
 def _parent_at(engine: Engine, start: Address) -> str:
-    """Return the id of the version to start from; `UsageError` when the dataset's current one is a draft."""
+    """Return the id of the version to start from; raises `UsageError` if the current version is a draft."""
     from ...projections.tables.catalog import DRAFT
     from .address import version_at
 
     row = version_at(engine, start)
     if start.version is None and start.version_id is None and row.state == DRAFT:
         raise UsageError(
-            f"the current version of {start} is the draft {shorten(row.name)} (id:{row.version_id[:12]}), which no version can start from: "
+            f"the current version of {start} is the draft {shorten(row.name)} (id:{row.version_id[:12]}), and a parent must be published: "
             "publish it first, or give --parent ADDRESS or --empty"
         )
     return row.version_id
@@ -74,7 +76,7 @@ def _parent_at(engine: Engine, start: Address) -> str:
 
 @drafting.command()
 def publish(context: typer.Context, address: AddressText, actor: Actor = None, json: Json = False) -> None:
-    """Publish a draft: it never changes again, and its content is committed to by fingerprint."""
+    """Publish a draft, which makes it immutable and records its fingerprint."""
     from .address import Address, version_at
     from .dataset_views import print_change, view_version
 
@@ -86,7 +88,7 @@ def publish(context: typer.Context, address: AddressText, actor: Actor = None, j
     if json:
         print_json({"published": shown, "changed": changed})
     else:
-        print_change("published" if changed else "published already", shown)
+        print_change("published" if changed else "already published", shown)
 
 
 @drafting.command()
@@ -94,16 +96,21 @@ def snapshot(
     context: typer.Context,
     address: AddressText,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="New name of the version that is published.")
+        str | None, typer.Option(metavar="NAME", help="New name of the published version.")
     ] = None,
-    comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Its description.")] = None,
+    comment: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Description of the published version.")
+    ] = None,
     child_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the child; else the version's name until now.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the new draft. Default: the previous name of the published version."
+        ),
     ] = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Publish a draft, which keeps its id, and go on in a new draft that is its child."""
+    """Publish a draft and create a new draft as its child."""
     from .address import Address, version_at
     from .dataset_views import print_change, view_version
 

@@ -1,4 +1,4 @@
-"""`framelode import voc` as it is shown."""
+"""Output of `framelode import voc`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .output import counted, note
 
 
 def json_of(engine: Engine, done: VocImport) -> dict[str, Any]:
-    """Return what an import has done as JSON shows it: with the draft as it is afterwards."""
+    """Return the result of an import for `--json`, with the draft after the import."""
     plain = msgspec.structs.asdict(done)
     del plain["version_id"]
     return {"version": view_version(engine, done.version_id), **plain}
 
 
 def note_problems(done: VocImport) -> None:
-    """Print what was left out, and which images are gone."""
+    """Print the problems found, and the images that no longer exist."""
     for problem in done.problems:
         note(f"{problem.file}: {problem.reason}")
     for file in done.vanished:
-        note(f"{file}: is gone from the folder; its frame is kept, --prune deletes it")
+        note(f"{file}: no longer in the folder; its frame is kept, --prune deletes it")
 
 
 def line_of(version: VersionView, done: VocImport) -> str:
-    """Return the line that sums an import up."""
+    """Return the summary line of an import."""
     more = "".join(
         f", {number:,} {what}" for number, what in ((done.kept, "kept"), (done.pruned, "pruned")) if number
     )

@@ -65,14 +65,14 @@ class GcReport(msgspec.Struct):
         lines = [
             f"{self.blobs} blobs, {self.size} bytes; {self.referenced} referenced",
             f"{len(self.collected)} {would}deleted, {self.freed} bytes",
-            f"{len(self.condemned)} {would}condemned",
-            f"{len(self.restored)} {would}restored: frames name them",
-            f"{len(self.waiting)} condemned before wait for the end of the grace period",
-            f"{self.young} unreferenced are too new to be condemned",
+            f"{len(self.condemned)} {would}marked for deletion",
+            f"{len(self.restored)} {would}unmarked, because frames reference them again",
+            f"{len(self.waiting)} marked earlier and still in the grace period",
+            f"{self.young} unreferenced but too new to be marked",
         ]
         if self.sources:
             lines.append(
-                f"{how_many(len(self.sources), 'source')}, whose deletion was cut off, {would}deleted or kept"
+                f"{how_many(len(self.sources), 'source')}, whose deletion was interrupted, {would}deleted or kept"
             )
         if self.source_failures:
             uri, error = next(iter(self.source_failures.items()))

@@ -75,14 +75,14 @@ def home(prepared, tmp_path):
 
 
 def test_init_makes_an_engine_here_and_says_where(tmp_path):
-    assert run("init").stdout == f"made an engine in {tmp_path / '.framelode'}\n"
+    assert run("init").stdout == f"created an engine in {tmp_path / '.framelode'}\n"
     assert (tmp_path / ".framelode" / "framelode.toml").is_file()
 
 
 def test_init_again_changes_nothing(home, tmp_path):
     before = {file.name: file.read_bytes() for file in home.iterdir() if file.suffix != ".db-lock"}
     assert run_json("init") == {"engine": str(tmp_path / ".framelode"), "created": False}
-    assert "stays as it is" in run("init").stdout
+    assert "nothing changed" in run("init").stdout
     assert {file.name: file.read_bytes() for file in home.iterdir() if file.suffix != ".db-lock"} == before
 
 
@@ -148,7 +148,7 @@ def test_names_that_are_alike_are_asked_for():
 def test_init_refuses_what_no_engine_can_be(tmp_path):
     (tmp_path / "file").write_text("")
     assert "is a file" in error_of(run("init", "file", status=2))
-    assert "in memory" in error_of(run("init", "sqlite://", status=2))
+    assert "in-memory engine" in error_of(run("init", "sqlite://", status=2))
     assert "no engine that this framelode opens" in error_of(run("init", "ftp://x", status=2))
 
 
@@ -204,7 +204,7 @@ def test_ls_lists_versions_latest_updated_first(home):
 
 
 def test_ls_takes_a_dataset_only(home):
-    assert "dataset is meant" in error_of(run("ls", "food@v1", status=2))
+    assert "a dataset is required" in error_of(run("ls", "food@v1", status=2))
     assert "'nope'" in error_of(run("ls", "nope", status=4))
 
 
@@ -434,7 +434,7 @@ def test_a_log_that_is_no_database_is_damaged(home):
 
 def test_demo_in_a_folder_of_its_own(tmp_path):
     done = run("demo", "show")
-    assert done.stdout.splitlines()[-1].startswith("All was verified")
+    assert done.stdout.splitlines()[-1].startswith("Verified: ")
     assert "default/street@v1" in done.stdout
     assert run_json("--engine", "show", "ls")["datasets"][0]["frames"] == 310
     assert "not empty" in error_of(run("demo", "show", status=2))
@@ -453,10 +453,10 @@ def test_demo_fails_when_a_result_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(framelode.DatasetVersion, "__len__", lambda _: 299)
     done = run("demo", status=3)
-    assert "All was verified" not in done.stdout
+    assert "Verified: the log" not in done.stdout
     kept, error = done.stderr.splitlines()
     assert error == "error: number of frames of 'Current': found 299, expected 300"
-    assert Path(kept.removeprefix("the engine is kept in ")).is_dir()
+    assert Path(kept.removeprefix("kept the engine in ")).is_dir()
 
 
 # the process
@@ -483,7 +483,7 @@ def test_wrong_arguments_are_a_usage_error(arguments):
 @pytest.mark.parametrize("command", [["ls"], ["store", "ls"]])
 def test_an_option_that_stands_before_the_command(command):
     done = run(*command, "--engine", "shop", status=2)
-    assert "--engine stands before the command: framelode --engine" in done.stderr
+    assert "--engine must come before the command: framelode --engine" in done.stderr
     assert "No such option" in run(*command, "--enigne", "shop", status=2).stderr
 
 
@@ -524,7 +524,7 @@ def test_an_argument_that_is_no_text_is_refused(home):
         [*MODULE, "stats", b"caf\xe9"], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 2
-    assert "not valid text" in error_of(done)
+    assert "not valid in the encoding" in error_of(done)
 
 
 INTERRUPTED = """
@@ -560,7 +560,7 @@ def test_an_interrupt_keeps_what_was_recorded_and_running_again_finishes(tmp_pat
         timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr.splitlines()[-1].startswith("interrupted: what was recorded stays")
+    assert done.stderr.splitlines()[-1].startswith("interrupted: recorded changes are kept")
     assert run_json("ls")["datasets"][0]["frames"] == recorded
     done = run_json(*command)
     assert (done["added"], done["unchanged"], done["version"]["frames"]) == (
@@ -687,7 +687,7 @@ def test_addresses(text, address):
     ],
 )
 def test_what_is_no_address_is_a_usage_error(text):
-    with pytest.raises(UsageError, match="is no address"):
+    with pytest.raises(UsageError, match="is not an address"):
         Address.parse(text)
 
 

@@ -37,7 +37,7 @@ def test_a_round(work):
     assert run_json("pin", "status", "--check", status=1)["datasets"][0]["status"] == "stale"
     assert "stale" in run("pin", "status").stdout
     assert run("pin", "update", "raw").stdout == "updated raw: 1 file, 1 byte -> 2 files, 3 bytes\n"
-    assert run("pin", "update", "raw").stdout == "raw stays as it is: 2 files, 3 bytes\n"
+    assert run("pin", "update", "raw").stdout == "raw is unchanged: 2 files, 3 bytes\n"
     assert run_json("pin", "update", "self", "--rev", commit[:8])["changed"]
     run("pin", "status", "--check")
     recorded = [json.loads(line) for line in run("history", "--kind", "added", "--json").stdout.splitlines()]
@@ -94,7 +94,7 @@ def test_another_folder(work, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [
-        (("update", "none"), 4, "dataset not found: 'none' is in no dvc.yaml of"),
+        (("update", "none"), 4, "dataset not found: 'none' is not in any dvc.yaml of"),
         (("status", "none"), 4, "dataset not found: 'none'"),
         (("add", "a", "none", "--type", "url"), 4, "there is no file or folder"),
         (("add", "a", "none", "--type", "dvc"), 4, "there is no git repository"),

@@ -656,7 +656,7 @@ class TestCommandLine:
         said = run("copy", "one", postgres_url, "--blobs", "pg-blobs", "--verify").stdout
         assert "events copied, now at position" in said
         assert "2 blobs, 2 bytes" in said
-        assert "were there already" in run("copy", "one", postgres_url).stdout
+        assert "already present" in run("copy", "one", postgres_url).stdout
         done = run_json("copy", postgres_url, "three")
         assert (done["blobs"], done["present"], done["missing_blobs"]) == (2, 0, [])
         assert run_json("--engine", "three", "ls") == run_json("--engine", "one", "ls")

@@ -1006,7 +1006,7 @@ class TestCommandLine:
             f"{EVENTS} events imported, now at position {EVENTS}"
             in run("--engine", "two", "import", "log", "all.jsonl").stdout
         )
-        assert f"({EVENTS} were there already)" in run("--engine", "two", "import", "log", "all.jsonl").stdout
+        assert f"({EVENTS} already present)" in run("--engine", "two", "import", "log", "all.jsonl").stdout
         run("--engine", "two", "verify")
 
     def test_as_json(self, home):

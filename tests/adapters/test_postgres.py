@@ -660,11 +660,11 @@ def test_a_missing_driver_is_told_of(monkeypatch):
 def test_on_the_command_line(postgres_url, monkeypatch):
     url = postgres_url.replace("://postgres@", "://postgres:s3cr3t@")
     printed = [run("init", url)]
-    assert "made an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
+    assert "created an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
     with closing(framelode.connect(url)) as engine:
         engine.session.writes.commands.create_dataset("meals", project="p")
     monkeypatch.setenv("FRAMELODE_URL", url)
     printed += [run("init"), run("ls"), run("verify", "--json"), run("rebuild"), run("log")]
-    assert "stays as it is" in printed[1].stdout
+    assert "nothing changed" in printed[1].stdout
     assert "meals" in printed[2].stdout
     assert "s3cr3t" not in "".join(done.stdout + done.stderr for done in printed)

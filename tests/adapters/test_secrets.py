@@ -340,7 +340,7 @@ def test_a_secret_is_neither_kept_nor_shown(world, lines):
 PLACES = {"URL", "FOLDER", "FROM", "TO", "FILE", "ENGINE", "KEY"}
 """What arguments and options of commands are called that take a path or URL."""
 NOT_PLACES = {
-    "ACTOR", "ADDRESS", "COMMENT", "DATASET", "FORMAT", "FRAME", "ID", "KIND", "MOMENT", "N", "NAME", "NEW", "OLD", "PATH", "POLICY",
+    "ACTOR", "ADDRESS", "COMMENT", "DATASET", "FORMAT", "FRAME", "ID", "KIND", "N", "NAME", "NEW", "OLD", "PATH", "POLICY", "POSITION|TIME",
     "REV", "SECONDS", "SHELL", "STORE", "TEXT", "TIME", "TYPE", "VALUE",
 }  # fmt: skip
 

@@ -302,7 +302,7 @@ class TestCutOff:
         killed_delete(world, "condemned", "a")
         dry = world.mine.gc()
         assert dry.sources == [first.source]
-        assert "1 source, whose deletion was cut off, would be deleted or kept" in str(dry)
+        assert "1 source, whose deletion was interrupted, would be deleted or kept" in str(dry)
         assert world.mine.gc(dry_run=False).sources == [first.source]
         assert world.mine.gc().sources == []
         world.check_finished()
