@@ -67,20 +67,18 @@ class PinnedProject(Aggregate):
                 self.pins[key] = event.after
 
 
-class PinCommands(LogApplication):
-    """Commands on pinned datasets."""
+def pinned_project(commands: LogApplication, project: str) -> PinnedProject:
+    """Return what is recorded of a project; nothing of one that is not known."""
+    return commands.aggregates.load(PinnedProject, pins_stream(project))
 
-    def pinned_project(self, project: str) -> PinnedProject:
-        """Return what is recorded of a project; nothing of one that is not known."""
-        return self.aggregates.load(PinnedProject, pins_stream(project))
 
-    def record_pins(self, project: str, change: Callable[[PinnedProject], None]) -> None:
-        """Record what a function finds to have changed; it is called again when another writer was faster."""
+def record_pins(commands: LogApplication, project: str, change: Callable[[PinnedProject], None]) -> None:
+    """Record what a function finds to have changed; it is called again when another writer was faster."""
 
-        def decide() -> tuple[list[Aggregate], Result]:
-            pinned = self.pinned_project(project)
-            version = pinned.version
-            change(pinned)
-            return ([pinned] if pinned.version > version else []), {}
+    def decide() -> tuple[list[Aggregate], Result]:
+        pinned = pinned_project(commands, project)
+        version = pinned.version
+        change(pinned)
+        return ([pinned] if pinned.version > version else []), {}
 
-        self.run(["record_pins", project], None, decide)
+    commands.run(["record_pins", project], None, decide)

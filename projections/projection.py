@@ -39,6 +39,8 @@ class Projection(ABC):
 
     name: ClassVar[str]
     code_version: ClassVar[int]
+    topics: ClassVar[frozenset[str] | None] = None
+    """Topics of the lifecycle events that are all it folds, so that the past is folded without the rest; None for more."""
 
     def __init__(self, log: Log, suffix: str = "") -> None:
         self.log = log
@@ -75,6 +77,10 @@ class Projection(ABC):
     @abstractmethod
     def apply(self, connection: sa.Connection, batches: Page) -> None:
         """Fold the next batches of the log into the tables."""
+
+    def unreadable(self, connection: sa.Connection) -> list[str]:  # noqa: ARG002 - for those that override it
+        """Return what is wrong with tables that a fold of a sound log has filled."""
+        return []
 
     def beside(self) -> Self:
         """Return the same projection over tables beside the live ones."""

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from ..engine import forks
 from ..engine.errors import IntegrityError, UsageError
+from ..engine.log.batch import EVENTS_SCHEMA
 from ..engine.log.contract import Head, Log
 from ..engine.log.worker_log import require_read, worker_log
-from .pages import Page, read_pages
+from .pages import Page, cut_pages, read_pages
 from .projection import FoldedProjection, Projection, ProjectionStore
 from .tracking import Track, Tracking
 
@@ -90,6 +91,16 @@ class Runner:
         """
         with self._lock:
             self._level(self.projections, self._log.head(), progress, executor)
+
+    def fold_alone(self, projection: Projection) -> None:
+        """Fold a projection from the start up to the head of a log that does not grow; batches of other topics are not read."""
+        head = self._log.head()
+        headers = self._log.headers(lte=head.position, schema=EVENTS_SCHEMA, topics=projection.topics)
+        with self.store.write() as connection:
+            self._tracking.reset(connection, projection)
+            for page in cut_pages(self._log, headers):
+                projection.apply(connection, page)
+            self._tracking.write(connection, projection, Track(head.position, head.digest))
 
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
         """Keep every projection level with the log, and yield the position each time it has moved on.

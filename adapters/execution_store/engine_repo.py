@@ -21,8 +21,11 @@ from ...engine.stores.names import (
 )
 from ...engine.stores.state import Document
 from ...engine.stores.values import decode_value, encode_value
+from ...engine.stores.writer import StoreWriter
 from ...engine.times import utc
 from ...engine.validation import shorten
+from ...projections.tables.store_reader import StoreReader
+from ...projections.tables.stores import Stores
 from ..session.current import HasSession, session_of
 from ..session.session import Session
 from .documents import KeyDocument, KeyPolicy, StoreDocument
@@ -30,6 +33,15 @@ from .repo import ExecutionStoreRepo
 
 _POLICIES = {policy.value: policy for policy in KeyPolicy}
 _NO_METADATA = encode_value({})
+
+
+def store_reader(session: Session) -> StoreReader:
+    """Return what reads the documents of all stores of a session; `Session.shared` keeps it."""
+    return StoreReader(session.log, session.runner, session.projection(Stores))
+
+
+def _store_writer(session: Session) -> StoreWriter:
+    return StoreWriter(session.log, session.shared(store_reader), session.clock, session.new_id)
 
 
 class EngineStoreRepo(ExecutionStoreRepo):
@@ -64,7 +76,13 @@ class EngineStoreRepo(ExecutionStoreRepo):
             DEFAULT_COLLECTION if collection_name is None else check_name(collection_name, "collection_name")
         )
         self.session = session_of(engine)
-        self._reader = self.session.store_reader
+        self._reader = self.session.shared(store_reader)
+
+    @property
+    def _writer(self) -> StoreWriter:
+        """Writes to stores; `UsageError` in the past."""
+        self.session.require_present()
+        return self.session.shared(_store_writer)
 
     def __repr__(self) -> str:
         context = "" if self.dataset_id is None else f", dataset_id={self.dataset_id!r}"
@@ -83,9 +101,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         if metadata is not None and not isinstance(metadata, Mapping):
             raise InvalidTypeError(f"metadata must be a dict, not {shorten(metadata)}")
         value = encode_value({} if metadata is None else metadata)
-        return self._store_document(
-            store, self.session.writes.stores.create(store, value, policy, command_id)
-        )
+        return self._store_document(store, self._writer.create(store, value, policy, command_id))
 
     def get_store(self, store_name: str) -> StoreDocument | None:
         """Return a store, None when it is missing; one that only has keys has empty metadata."""
@@ -105,16 +121,16 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_store(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete a store with its documents; returns their number, 0 when it is missing."""
-        return self.session.writes.stores.drop([self._store(store_name)], command_id)
+        return self._writer.drop([self._store(store_name)], command_id)
 
     def cleanup(self) -> int:
         """Delete all stores of the context; returns the number of their documents."""
-        return self.session.writes.stores.drop(self._known())
+        return self._writer.drop(self._known())
 
     def clear_cache(self, store_name: str | None = None) -> None:
         """Evict the documents of one store, or of all of the context, that may be evicted or have a time to live."""
         stores = self._known() if store_name is None else [self._store(store_name)]
-        self.session.writes.stores.clear_cache(stores)
+        self._writer.clear_cache(stores)
 
     def set_key(
         self,
@@ -130,14 +146,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
         encoded = encode_value(value)
-        made = self.session.writes.stores.set(store, key, encoded, ttl, policy, command_id)
+        made = self._writer.set(store, key, encoded, ttl, policy, command_id)
         return self._key_document(store, key, made)
 
     def put(self, store_name: str, key: str, value: Any, ttl: float | None, policy: str) -> None:
         """Set a key, and make no document of it."""
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
-        self.session.writes.stores.set(store, key, encode_value(value), ttl, policy)
+        self._writer.set(store, key, encode_value(value), ttl, policy)
 
     def set_many(
         self,
@@ -157,7 +173,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         if not isinstance(values, Mapping):
             raise InvalidTypeError(f"set_many takes a mapping of keys to values, not {shorten(values)}")
         encoded = [(check_user_key(key), _encoded(key, value)) for key, value in values.items()]
-        self.session.writes.stores.set_many(store, encoded, ttl, policy, command_id)
+        self._writer.set_many(store, encoded, ttl, policy, command_id)
 
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
         """Return a key, None when it is missing."""
@@ -176,14 +192,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_key(self, store_name: str, key: str, *, command_id: str | None = None) -> bool:
         """Delete a key; False when it is missing."""
-        return self.session.writes.stores.delete(self._store(store_name), check_user_key(key), command_id)
+        return self._writer.delete(self._store(store_name), check_user_key(key), command_id)
 
     def update_ttl(
         self, store_name: str, key: str, ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
         """Change when a key expires; None for never, which leaves the policy. Returns the key, None when it is missing."""
         store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
-        made = self.session.writes.stores.update_ttl(store, key, ttl, command_id)
+        made = self._writer.update_ttl(store, key, ttl, command_id)
         return None if made is None else self._key_document(store, key, made)
 
     def update_policy(
@@ -191,7 +207,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
     ) -> KeyDocument | None:
         """Change whether a key may be evicted. Returns the key, None when it is missing."""
         store, key, policy = self._store(store_name), check_user_key(key), check_policy(policy)
-        made = self.session.writes.stores.update_policy(store, key, policy, command_id)
+        made = self._writer.update_policy(store, key, policy, command_id)
         return None if made is None else self._key_document(store, key, made)
 
     def list_keys(self, store_name: str) -> list[str]:
@@ -208,7 +224,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
         """Delete all keys of a store; the store and its metadata stay."""
-        self.session.writes.stores.clear(self._store(store_name), command_id)
+        self._writer.clear(self._store(store_name), command_id)
 
     def has_store_global(self, store_name: str) -> bool:
         """Say whether a store of the name exists in any context."""
@@ -225,7 +241,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete the stores of a name in all contexts; returns the number of their documents."""
-        return self.session.writes.stores.drop(
+        return self._writer.drop(
             self._known(everywhere=True, name=check_name(store_name, "store_name")), command_id
         )
 

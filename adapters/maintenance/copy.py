@@ -21,7 +21,6 @@ from ...engine.storage.atomic_files import PathLike
 from ...projections.tables.blob_references import BlobNames
 from ..session import location
 from ..session.blob_sharing import joined, keep_listed, own_ref, share
-from ..session.past import PastSession
 from ..session.session import LiveSession, Session
 from ..sql.urls import Place, PostgresSchema, without_password
 
@@ -88,18 +87,13 @@ def _opened(
     if isinstance(target, Session):
         if blobs is not None:
             raise UsageError("the target is open and has its place for blobs: give blobs= to its connect")
-        _refuse_same(source, target.location.log, is_source=target.log is _whole(source).log)
+        _refuse_same(source, target.location.log, is_source=target.log is source.present.log)
         yield target
         return
     where = location.locate(target, blobs=blobs)
     _refuse_same(source, where.log)
     with closing(LiveSession(where)) as opened:
         yield opened
-
-
-def _whole(session: Session) -> Session:
-    """Return the engine of the present that one of the past is of."""
-    return session.origin if isinstance(session, PastSession) else session
 
 
 def _refuse_same(source: Session, place: Place, *, is_source: bool = False) -> None:
@@ -130,7 +124,7 @@ def _copy_blobs(
     there = source.blobs
     store = _target_store(source, target)
     lacking = _lacking(named, there, store)
-    ledger = BlobLedger(LogPrefix(_whole(source).log, end.position))
+    ledger = BlobLedger(LogPrefix(source.present.log, end.position))
     for done, outcome in enumerate(store.copy_from(there, lacking), 1):
         if isinstance(outcome, FileFailure):
             _note_failure(outcome, there, ledger, report)
@@ -149,7 +143,7 @@ def _target_store(source: Session, target: Session) -> BlobStore:
     own = LogRef(source.log.uuid, target.location.home)
     store = BlobStore(target.location.blobs, presence=_Joining(target, own))
     marker = read_marker(store.place)
-    if marker is not None and own_ref(_whole(source)) in marker.logs:
+    if marker is not None and own_ref(source.present) in marker.logs:
         share(target, own, store)
     return store
 

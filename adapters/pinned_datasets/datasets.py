@@ -26,7 +26,7 @@ from .dataset_types import OPTIONS, Dataset, assemble, build_dataset, check_opti
 from .pin_files import PinFiles, Stamp
 from .project import MANIFEST, Project
 from .project_engine import ProjectEngine
-from .recording import PinRecorder, state_of
+from .recording import PinRecorder, current_pins, pin_changes, state_of
 from .records import DatasetNotFoundError, lock_of, spec_of
 from .resolver import TIMEOUT, Progress, ResolveContext, root_of
 from .status import Status, status_of
@@ -225,7 +225,7 @@ class Datasets(Mapping[str, Dataset]):
         if not self._is_known():
             return {}
         view = self.engine.session.at(moment)
-        standing = view.current_pins(PinQuery(project=self._project.identity()))
+        standing = current_pins(view, PinQuery(project=self._project.identity()))
         return {pin.name: self._recorded(pin) for pin in standing}
 
     def history(
@@ -268,7 +268,7 @@ class Datasets(Mapping[str, Dataset]):
             **_bounds("since", since),
             **_bounds("until", until),
         )
-        return list(self.engine.session.pin_changes(wanted))
+        return list(pin_changes(self.engine.session, wanted))
 
     def close(self) -> None:
         """Close the engine, if it was opened for this project alone."""

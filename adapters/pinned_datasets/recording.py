@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from blake3 import blake3
 
 from ...engine.events.pins import PinAdded, PinEvent, PinLocked, PinUpdated
-from ...engine.pins import PinKey, PinState
+from ...engine.pins import PinKey, PinnedProject, PinState, pinned_project, record_pins
 from ...engine.secrets import redact_url
+from ...projections.tables.pins import PinChange, PinQuery, Pins
 from .dataset_types import Dataset
 from .records import URLDatasetLock
 
@@ -21,6 +22,23 @@ _FILES = 1000
 """Files that an event lists; of more it has the number and a digest."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def pin_changes(session: Session, wanted: PinQuery) -> Sequence[PinChange]:
+    """Return the changes of pinned datasets that match a query, up to the point in time of a session."""
+    with session.present.read(Pins) as (pins, connection):
+        return pins.changes(connection, _up_to(session, wanted))
+
+
+def current_pins(session: Session, wanted: PinQuery) -> Sequence[PinChange]:
+    """Return the last change of each dataset that was pinned at the point in time of a session."""
+    with session.present.read(Pins) as (pins, connection):
+        return pins.standing(connection, _up_to(session, wanted))
+
+
+def _up_to(session: Session, wanted: PinQuery) -> PinQuery:
+    ends = [end for end in (session.as_of, wanted.until) if end is not None]
+    return msgspec.structs.replace(wanted, until=min(ends, default=None))
 
 
 def state_of(dataset: Dataset) -> PinState:
@@ -75,27 +93,30 @@ class PinRecorder:
 
     def differs(self, found: Mapping[PinKey, PinState]) -> set[str]:
         """Return the manifests whose files say something else than is recorded."""
-        known = self._session().writes.commands.pinned_project(self.project).pins
+        known = self._recorded().pins
         keys = known.keys() | found.keys()
         return {key[0] for key in keys if known.get(key) != found.get(key)}
 
     def known_manifests(self) -> set[str]:
         """Return the manifests in which there were datasets when they were looked at last."""
-        return {manifest for manifest, _ in self._session().writes.commands.pinned_project(self.project).pins}
+        return {manifest for manifest, _ in self._recorded().pins}
 
     def observe(self, manifest: str, found: Mapping[PinKey, PinState]) -> None:
         """Record what the files of a manifest say, where it is not recorded."""
         if manifest in self.differs(found):
-            self._session().writes.commands.record_pins(
-                self.project, lambda pins: pins.observe(self._folder, found, manifest=manifest)
-            )
+            self._record(lambda pins: pins.observe(self._folder, found, manifest=manifest))
 
     def record(self, key: PinKey, after: PinState, *, added: bool) -> None:
         """Record that a dataset was added, updated, or locked."""
-        self._session().writes.commands.record_pins(
-            self.project,
-            lambda pins: pins.record(_kind(pins.pins.get(key), after, added=added), self._folder, key, after),
+        self._record(
+            lambda pins: pins.record(_kind(pins.pins.get(key), after, added=added), self._folder, key, after)
         )
+
+    def _recorded(self) -> PinnedProject:
+        return pinned_project(self._session().writes.commands, self.project)
+
+    def _record(self, change: Callable[[PinnedProject], None]) -> None:
+        record_pins(self._session().writes.commands, self.project, change)
 
 
 def _kind(before: PinState | None, after: PinState, *, added: bool) -> type[PinEvent]:

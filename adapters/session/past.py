@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import msgspec
 import sqlalchemy as sa
 
 from ...engine import forks
@@ -19,22 +18,18 @@ from ...engine.datasets.repository import AggregateRepository
 from ...engine.log.moments import Moment, position_at
 from ...engine.log.prefix import LogPrefix
 from ...engine.times import microseconds, utc
-from ...projections.history.table import BatchRow, HistoryQuery
 from ...projections.projection import Projection
 from ...projections.runner import Runner
 from ...projections.states.past import PastStates
 from ...projections.tables.catalog import Catalog, fold_catalog
 from ...projections.tables.past_counts import PastCounts
-from ...projections.tables.pins import PinChange, PinQuery
 from ...projections.tables.stats import Counts, Stats
-from ...projections.tables.store_reader import PastStores
 from ..sql.sqlite.database import SqliteDatabase
 from . import current
 from .session import Kind, LiveSession, Session
 
 if TYPE_CHECKING:
     from ...engine.blobs.store import BlobStore
-    from ...projections.tables.store_reader import StoreReader
     from .writes import Writes
 
 _CACHED_POSITIONS = 8
@@ -64,7 +59,6 @@ class PastView:
         self.states = PastStates(self.log, origin.parent_of, origin.states)
         self.aggregates = AggregateRepository(self.log)
         self.counts = PastCounts(self.log, self.states, origin.runner, origin.projection(Stats))
-        self.stores = PastStores(self.log, self.runner)
         self.recorded_at = self.log.head().recorded_at
 
     def _renew(self) -> None:
@@ -80,7 +74,8 @@ class PastView:
     def _fold(self, kind: type[Projection]) -> Projection:
         if kind is not Catalog:
             projection = kind(self.log)
-            self.runner.catch_up(projection)
+            fold = self.runner.catch_up if kind.topics is None else self.runner.fold_alone
+            fold(projection)
             return projection
         with self.origin.read_catalog() as connection:
             now = self.origin.catalog.versions(connection, removed=True)
@@ -113,7 +108,6 @@ class PastSession(Session):
         self._view = view
         self._time = view.recorded_at if time is None else time
         self._owns_origin = owns_origin
-        self.origin = origin
         self.as_of = view.log.position
         self.log = view.log
         self.states = view.states
@@ -126,12 +120,20 @@ class PastSession(Session):
         self.max_frame_bytes = origin.max_frame_bytes
 
     @property
+    def present(self) -> LiveSession:
+        """The session that this one was made from."""
+        return self._view.origin
+
+    @property
     def when(self) -> str:
         """How messages name the point in time."""
         return f" at {self._view.log.moment}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_at, (self.origin, self.as_of if self._time == self._view.recorded_at else utc(self._time))
+        return open_at, (
+            self.present,
+            self.as_of if self._time == self._view.recorded_at else utc(self._time),
+        )
 
     def require_present(self) -> NoReturn:
         """Raise `UsageError`: the past is read-only."""
@@ -146,16 +148,20 @@ class PastSession(Session):
             isinstance(moment, datetime) and microseconds(moment) < self._time
         ):
             return self
-        return self.origin.at(moment if isinstance(moment, datetime) else position)
+        return self.present.at(moment if isinstance(moment, datetime) else position)
 
     def now(self) -> int:
         """Return the time that was asked for, or that of the last event."""
         return self._time
 
+    def projection(self, kind: type[Kind]) -> Kind:
+        """Return the projection of a class, folded up to the position on the first call."""
+        return self._view.folded(kind)
+
     @contextmanager
     def read(self, kind: type[Kind]) -> Generator[tuple[Kind, sa.Connection], None, None]:
-        """Give a projection and a connection to its tables, folded up to the position on the first call."""
-        projection = self._view.folded(kind)
+        """Give a projection and a connection to its tables, folded up to the position."""
+        projection = self.projection(kind)
         with self._view.database.read() as connection:
             yield projection, connection
 
@@ -167,12 +173,7 @@ class PastSession(Session):
     @property
     def blobs(self) -> BlobStore:
         """The store of file contents, to read from; reading a blob that was deleted since raises `NotFoundError`."""
-        return ReadOnlyBlobStore(self.origin.blobs, self._view.log.refusal)
-
-    @property
-    def store_reader(self) -> StoreReader:
-        """The documents of execution stores."""
-        return self._view.stores.reader
+        return ReadOnlyBlobStore(self.present.blobs, self._view.log.refusal)
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that held any."""
@@ -184,28 +185,11 @@ class PastSession(Session):
         """Return the label counts of a version."""
         return self._view.counts.of(version_id)
 
-    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
-        """Return the next record batches that may match a query, from the tables of the present."""
-        return self.origin.history_page(query, last, size)
-
-    def pin_changes(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the changes of pinned datasets up to the position that match a query."""
-        return self.origin.pin_changes(self._until_position(query))
-
-    def current_pins(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the last change of each dataset that was pinned at the position."""
-        return self.origin.current_pins(self._until_position(query))
-
-    def _until_position(self, query: PinQuery) -> PinQuery:
-        position = self._view.log.position
-        until = position if query.until is None else min(position, query.until)
-        return msgspec.structs.replace(query, until=until)
-
     def close(self) -> None:
         """Stop being the current session; one that `connect` opened closes its databases."""
         current.deactivate(self)
         if self._owns_origin:
-            self.origin.close()
+            self.present.close()
 
 
 class SessionCache:

@@ -28,7 +28,7 @@ from ...projections.states.cache import StateCache
 from ...projections.states.snapshots import Snapshots
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import Catalog, VersionRow
-from ...projections.tables.pins import PinChange, PinQuery, Pins
+from ...projections.tables.pins import Pins
 from ...projections.tables.stats import Counts, Stats
 from ...projections.tables.stores import Stores
 from ...projections.tables.uploads import Uploads
@@ -40,7 +40,6 @@ from .open import complete, open_snapshots, save_settings
 
 if TYPE_CHECKING:
     from ...engine.blobs.store import BlobStore
-    from ...projections.tables.store_reader import StoreReader
     from .past import SessionCache
     from .writes import Writes
 
@@ -48,6 +47,7 @@ PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads,
 """The projections of an engine. A public API that needs another one adds it here."""
 
 Kind = TypeVar("Kind", bound=Projection)
+Made = TypeVar("Made")
 
 
 def random_id() -> str:
@@ -95,6 +95,7 @@ class Session(ABC):
     def __init__(self) -> None:
         self._version_rows: dict[str, tuple[Head, VersionRow | None]] = {}
         self._parents: dict[str, str | None] = {}
+        self._shared: dict[Callable[[Any], Any], Any] = {}
 
     @property
     def url(self) -> str:
@@ -114,6 +115,11 @@ class Session(ABC):
     def __repr__(self) -> str:
         return f"Engine({self.name!r}){self.when}"
 
+    @property
+    @abstractmethod
+    def present(self) -> LiveSession:
+        """The session of the present of the log."""
+
     @abstractmethod
     def at(self, moment: Moment | None) -> Session:
         """Return the session at a point in time; see `Engine.at`."""
@@ -121,6 +127,10 @@ class Session(ABC):
     @abstractmethod
     def now(self) -> int:
         """Return the time in microseconds that keys with a time to live are compared with."""
+
+    @abstractmethod
+    def projection(self, kind: type[Kind]) -> Kind:
+        """Return the projection of a class, one of `PROJECTIONS`; `read` also brings it level."""
 
     @abstractmethod
     def read(self, kind: type[Kind]) -> AbstractContextManager[tuple[Kind, sa.Connection]]:
@@ -146,11 +156,6 @@ class Session(ABC):
     def blobs(self) -> BlobStore:
         """The store of file contents."""
 
-    @property
-    @abstractmethod
-    def store_reader(self) -> StoreReader:
-        """The documents of execution stores."""
-
     @abstractmethod
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any."""
@@ -160,20 +165,20 @@ class Session(ABC):
         """Return the label counts of a version."""
 
     @abstractmethod
-    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
-        """Return the next record batches that may match a query, after the one at position `last`."""
-
-    @abstractmethod
-    def pin_changes(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the changes of pinned datasets that match a query."""
-
-    @abstractmethod
-    def current_pins(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the last change of each dataset that is pinned at position `query.until`."""
-
-    @abstractmethod
     def close(self) -> None:
         """Close the databases; the session cannot be used any more."""
+
+    def shared(self, make: Callable[[Session], Made]) -> Made:
+        """Return what a function makes of this session, made on the first call: what a public API keeps in memory."""
+        if make not in self._shared:
+            # Of two threads that both make it, the first one wins.
+            self._shared.setdefault(make, make(self))
+        return self._shared[make]
+
+    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
+        """Return the next record batches that may match a query, after the one at position `last`."""
+        with self.present.read(History) as (history, connection):
+            return history.page(connection, query, last, size)
 
     @contextmanager
     def read_catalog(self) -> Generator[sa.Connection, None, None]:
@@ -269,6 +274,11 @@ class LiveSession(Session):
             raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
         return open_session, (self.url,)
 
+    @property
+    def present(self) -> LiveSession:
+        """The session itself."""
+        return self
+
     def require_present(self) -> None:
         """Do nothing: this is the present."""
 
@@ -315,18 +325,6 @@ class LiveSession(Session):
         """The store of file contents, opened when first used."""
         return self.writes.blobs.store
 
-    @property
-    def store_reader(self) -> StoreReader:
-        """The documents of execution stores."""
-        with self._lock:
-            return self._store_reader
-
-    @cached_property
-    def _store_reader(self) -> StoreReader:
-        from ...projections.tables.store_reader import StoreReader
-
-        return StoreReader(self.log, self.runner, self.projection(Stores))
-
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any."""
         with self.read(Stats) as (stats, connection):
@@ -336,21 +334,6 @@ class LiveSession(Session):
         """Return the label counts of a version."""
         with self.read(Stats) as (stats, connection):
             return stats.version_counts(connection, version_id)
-
-    def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
-        """Return the next record batches that may match a query, after the one at position `last`."""
-        with self.read(History) as (history, connection):
-            return history.page(connection, query, last, size)
-
-    def pin_changes(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the changes of pinned datasets that match a query."""
-        with self.read(Pins) as (pins, connection):
-            return pins.changes(connection, query)
-
-    def current_pins(self, query: PinQuery) -> Sequence[PinChange]:
-        """Return the last change of each dataset that is pinned at position `query.until`."""
-        with self.read(Pins) as (pins, connection):
-            return pins.standing(connection, query)
 
     def close(self) -> None:
         """Close the databases; the session cannot be used any more."""

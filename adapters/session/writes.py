@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from ...engine.commands import Commands
-from ...engine.stores.writer import StoreWriter
 from ...engine.writes.writer import FrameWriter
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import PUBLISHED
@@ -57,12 +54,6 @@ class Writes:
         )
         index = UploadIndex(self.commands, session.runner, session.projection(Uploads))
         self.uploads = UploadService(index, lambda: self.blobs.store)
-
-    @cached_property
-    def stores(self) -> StoreWriter:
-        """Writes to execution stores."""
-        session = self._session
-        return StoreWriter(session.log, session.store_reader, session.clock, session.new_id)
 
     def _versions_named(self, dataset_id: str, name: str) -> list[tuple[str, bool]]:
         with self._session.read_catalog() as connection:

@@ -57,6 +57,11 @@ class Streams(msgspec.Struct, Generic[AnyEvent], frozen=True, eq=False):
     detail: str | None = None
     is_exported: bool = False
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics of the events."""
+        return frozenset(event.__name__ for event in self.events)
+
     def has(self, stream_id: str) -> bool:
         """Say whether a stream is of the family."""
         return stream_id.startswith(self.id) if self.id.endswith("-") else stream_id == self.id

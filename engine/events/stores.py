@@ -102,5 +102,5 @@ STORES = Streams(
     label="store",
 )
 
-STORE_TOPICS = frozenset(event.__name__ for event in STORES.events)
+STORE_TOPICS = STORES.topics
 """Topics of the events of stores."""

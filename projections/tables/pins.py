@@ -69,6 +69,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
 
     name: ClassVar[str] = "pins"
     code_version: ClassVar[int] = 1
+    topics: ClassVar[frozenset[str] | None] = PINS.topics
 
     def define_tables(self) -> None:
         """Define the table."""

@@ -17,14 +17,13 @@ from ...engine import forks
 from ...engine.events.base import Event
 from ...engine.log.batch import AppendHeader
 from ...engine.log.contract import Log
-from ...engine.log.prefix import LogPrefix
 from ...engine.stores.names import StoreId, key_id
 from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
 from ..pages import read_pages
 from ..projection import ProjectionStore
 from ..runner import Runner
 from ..statements import DirectQuery
-from .stores import Stores, fold_prefix
+from .stores import Stores
 
 _MOST_EVENTS = 20_000
 
@@ -198,34 +197,3 @@ def _overlay(found: dict[str, Document], key: str, changes: dict[str, Any]) -> N
             found[key] = found[key].patched(made)
     else:
         found.pop(key, None)
-
-
-class PastStores:
-    """The documents over a prefix of a log, folded when one is first asked for.
-
-    Parameters
-    ----------
-    log : LogPrefix
-        The log up to the moment.
-    runner : Runner
-        Of the database in which they are folded.
-    """
-
-    def __init__(self, log: LogPrefix, runner: Runner) -> None:
-        self._log = log
-        self._runner = runner
-        forks.renewed(self._renew)
-
-    def _renew(self) -> None:
-        self._reader: StoreReader | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def reader(self) -> StoreReader:
-        """What reads the documents."""
-        with self._lock:
-            if self._reader is None:
-                stores = Stores(self._log)
-                fold_prefix(self._log, self._runner.store, stores)
-                self._reader = StoreReader(self._log, self._runner, stores)
-            return self._reader

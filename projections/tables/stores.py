@@ -15,14 +15,12 @@ from ...engine.errors import UnreadableError
 from ...engine.events.stores import STORE_TOPICS, STORES, StoreEvent
 from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
-from ...engine.log.prefix import LogPrefix
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
 from ..columns import INT64, BadValueError, Bytes
-from ..pages import Page, cut_pages, readable_event
-from ..projection import FoldedProjection, ProjectionStore
+from ..pages import Page, readable_event
+from ..projection import FoldedProjection
 from ..statements import BulkInsert
-from ..tracking import Track, Tracking
 
 _ROWS_AT_ONCE = 500
 
@@ -34,6 +32,7 @@ class Stores(FoldedProjection[StoreChanges]):
 
     name: ClassVar[str] = "stores"
     code_version: ClassVar[int] = 1
+    topics: ClassVar[frozenset[str] | None] = STORE_TOPICS
 
     def define_tables(self) -> None:
         """Define the tables."""
@@ -237,17 +236,6 @@ class Stores(FoldedProjection[StoreChanges]):
     def _alive(self, now: int) -> sa.ColumnElement[bool]:
         expires_at = self.document.c.expires_at
         return expires_at.is_(None) | (expires_at > now)
-
-
-def fold_prefix(log: LogPrefix, store: ProjectionStore, stores: Stores) -> None:
-    """Fill the tables, level with the end of a prefix; what is of no store is not read."""
-    headers = log.headers(schema=EVENTS_SCHEMA, topics=STORE_TOPICS)
-    tracking, head = Tracking(log), log.head()
-    with store.write() as connection:
-        tracking.reset(connection, stores)
-        for page in cut_pages(log, headers):
-            stores.apply(connection, page)
-        tracking.write(connection, stores, Track(head.position, head.digest))
 
 
 def _which(table: sa.Table) -> sa.ColumnElement[bool]:

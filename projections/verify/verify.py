@@ -21,7 +21,6 @@ from ..runner import Progress, Runner
 from ..states.cache import StateCache
 from ..states.snapshots import Snapshots
 from ..stretches import MOST_STRETCHES
-from ..tables.stats import Stats
 from .chain import BEFORE_ALL, Chain, ChainPart
 from .states import check_states, lineage_problems
 from .stretch import StretchFindings, examine
@@ -85,8 +84,8 @@ def verify(
         _check_states(log, states, snapshots, walk, findings, progress, executor)
         _check_projections(runner, fresh, findings)
         with scratch.read() as connection:
-            for stats in (each for each in fresh.projections if isinstance(each, Stats)):
-                findings.problems += stats.unreadable(connection)
+            for folded in fresh.projections:
+                findings.problems += folded.unreadable(connection)
     return findings
 
 

@@ -30,7 +30,7 @@ from patience import PATIENCE
 import framelode
 from framelode.adapters import execution_store
 from framelode.adapters.execution_store.documents import KeyDocument, KeyPolicy, StoreDocument
-from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
+from framelode.adapters.execution_store.engine_repo import EngineStoreRepo, store_reader
 from framelode.adapters.execution_store.repo import ExecutionStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
@@ -1053,8 +1053,8 @@ class TestLog:
     def test_verify_and_rebuild(self, engine, store):
         store.set_many({"a": 1, "b": 2}, ttl=10**6)
         assert engine.verify().problems == []
-        tables = engine.session.store_reader.tables
-        with engine.session.store_reader.listing() as connection:
+        tables = engine.session.shared(store_reader).tables
+        with engine.session.shared(store_reader).listing() as connection:
             connection.execute(tables.document.delete())
         assert not store.list_keys()
         with pytest.raises(framelode.IntegrityError, match="projection stores"):
@@ -1131,7 +1131,7 @@ class TestPast:
         assert later.at(1) is later
         copied = pickle.loads(pickle.dumps(later))
         assert copied.session.now() == later.session.now() == START + 50 * SECOND
-        copied.session.origin.close()
+        copied.session.present.close()
 
     def test_connected_at_a_moment(self, engine, store, clock, tmp_path):
         store.set("a", 1, ttl=10)

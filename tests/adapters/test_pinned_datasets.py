@@ -18,6 +18,7 @@ import framelode
 from framelode.adapters import pinned_datasets
 from framelode.adapters.pinned_datasets.dataset_types import DatachainDataset, DVCDataset, URLDataset
 from framelode.adapters.pinned_datasets.datasets import Datasets
+from framelode.adapters.pinned_datasets.recording import current_pins, pin_changes
 from framelode.adapters.pinned_datasets.records import (
     DatachainDatasetLock,
     DatasetNotFoundError,
@@ -640,7 +641,7 @@ class TestLog:
             assert len(one.history()) == len(two.history()) == 1
             assert [change.folder for change in one.history(all_projects=True)] == ["one", "two"]
             assert not (tmp_path / "one" / ".framelode" / "log.db").exists()
-            assert len(engine.session.current_pins(PinQuery())) == 2
+            assert len(current_pins(engine.session, PinQuery())) == 2
             engine.verify()
             engine.close()
 
@@ -672,8 +673,8 @@ class TestLog:
         assert datasets.at(datetime.now(UTC) + timedelta(days=1)) == datasets.at(5) == {}
         assert datasets.at(0) == {}
         past = datasets.engine.at(2)
-        assert [pin.kind for pin in past.session.pin_changes(PinQuery())] == ["added", "updated"]
-        assert [pin.kind for pin in past.session.pin_changes(PinQuery(until=1))] == ["added"]
+        assert [pin.kind for pin in pin_changes(past.session, PinQuery())] == ["added", "updated"]
+        assert [pin.kind for pin in pin_changes(past.session, PinQuery(until=1))] == ["added"]
 
     def test_long_lists_are_summed_up(self, datasets, files):
         for number in range(1000):
@@ -703,7 +704,7 @@ class TestLog:
         engine.export_log(tmp_path / "log.jsonl")
         with framelode.connect(tmp_path / "copy") as copy:
             copy.import_log(tmp_path / "log.jsonl")
-            assert list(copy.session.pin_changes(PinQuery())) == told
+            assert list(pin_changes(copy.session, PinQuery())) == told
             copy.verify()
             copy.close()
 

@@ -6,6 +6,7 @@ import pytest
 
 import framelode
 from framelode.adapters.pinned_datasets.datasets import Datasets
+from framelode.adapters.pinned_datasets.recording import current_pins, pin_changes
 from framelode.projections.tables.pins import PinQuery
 
 
@@ -64,6 +65,6 @@ def test_a_life_of_pins(engine, project, tmp_path):
     engine.export_log(tmp_path / "log.jsonl")
     with framelode.connect("sqlite://") as copy:
         copy.import_log(tmp_path / "log.jsonl")
-        assert list(copy.session.pin_changes(PinQuery())) == told
-        assert [pin.name for pin in copy.session.current_pins(PinQuery())] == [long_name]
+        assert list(pin_changes(copy.session, PinQuery())) == told
+        assert [pin.name for pin in current_pins(copy.session, PinQuery())] == [long_name]
         copy.close()

@@ -40,6 +40,7 @@ from framelode.engine.events.pins import PinAdded, PinLocked, PinUpdated
 from framelode.engine.events.registry import encode_event
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
+from framelode.engine.pins import record_pins
 
 HERE = Path(__file__).parent
 
@@ -168,7 +169,7 @@ def write_pins(engine):
         pins.record(PinLocked, "work", ("dvc.yaml", "train é"), {"spec": moved, "lock": {**lock, **moved}})
         pins.observe("moved", found)
 
-    engine.session.writes.commands.record_pins("0e" * 16, change)
+    record_pins(engine.session.writes.commands, "0e" * 16, change)
 
 
 def write_stores(engine):

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 from patience import PATIENCE
 
 import framelode
+from framelode.adapters.execution_store.engine_repo import store_reader
+from framelode.adapters.pinned_datasets.recording import current_pins
 from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
 from framelode.engine.log import batch
@@ -83,12 +85,12 @@ def uploads_of(engine):
 
 
 def pins_of(engine):
-    standing = engine.session.current_pins(PinQuery())
+    standing = current_pins(engine.session, PinQuery())
     return {f"{pin.project}/{pin.manifest}/{pin.name}": pin.after for pin in standing}
 
 
 def stores_of(engine):
-    reader = engine.session.store_reader
+    reader = engine.session.shared(store_reader)
     with reader.listing() as connection:
         stores = reader.tables.names(connection).values()
     found = {store.stream: reader.find(store, [key.key for key in reader.keys(store)]) for store in stores}

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from framelode.adapters.pinned_datasets import recording
 from framelode.adapters.pinned_datasets.datasets import Datasets
-from framelode.engine.pins import PinCommands
 from framelode.engine.storage import atomic_files as files
 
 
@@ -19,9 +19,9 @@ def stop_at(place):
     elif place == "between the files":
         _patch(Path, "replace", after=True)
     elif place == "before the event":
-        _patch(PinCommands, "record_pins", after=False)
+        _patch(recording, "record_pins", after=False)
     elif place == "after the event":
-        _patch(PinCommands, "record_pins", after=True)
+        _patch(recording, "record_pins", after=True)
 
 
 def _after(call):

@@ -12,6 +12,7 @@ from framelode.engine.blobs.uris import blob_uri
 from framelode.engine.events.domain import UploadedFile
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
+from framelode.engine.pins import record_pins
 
 
 def frames(start, stop, label="cat", **values):
@@ -27,7 +28,7 @@ def blob(number):
 
 def pin(engine, found):
     pins = {("dvc.yaml", name): state for name, state in found.items()}
-    engine.session.writes.commands.record_pins("0" * 32, lambda project: project.observe("work", pins))
+    record_pins(engine.session.writes.commands, "0" * 32, lambda project: project.observe("work", pins))
 
 
 def steps(engine):
