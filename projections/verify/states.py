@@ -170,7 +170,9 @@ def _trees(created: Sequence[VersionCreated]) -> list[list[VersionCreated]]:
 def _snapshot_problems(kept: State, folded: FoldedVersion) -> list[str]:
     if state_digest(kept) == folded.digest:
         return []
-    return [f"the snapshot of the state of version {folded.version_id} differs from a fresh fold: rebuild it"]
+    return [
+        f"the snapshot of the state of version {folded.version_id} differs from a fresh replay: rebuild it"
+    ]
 
 
 def _held_problems(states: StateCache, folded: FoldedVersion) -> list[str]:
@@ -178,7 +180,7 @@ def _held_problems(states: StateCache, folded: FoldedVersion) -> list[str]:
     same_time = held is not None and held.last_position == folded.last_position
     if held is None or not same_time or state_digest(held) == folded.digest:
         return []
-    return [f"the state of version {folded.version_id} differs from a fresh fold"]
+    return [f"the state of version {folded.version_id} differs from a fresh replay"]
 
 
 def _published_problems(log: Log, folded: FoldedVersion, position: int, event: VersionPublished) -> list[str]:

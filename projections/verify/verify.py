@@ -39,7 +39,7 @@ class Findings(msgspec.Struct):
     contents : bool
         Whether bodies were opened, and each payload compared with its digest.
     versions, fingerprints, snapshots, projections : int
-        Versions folded afresh, published fingerprints reproduced, snapshots and projections compared.
+        Versions replayed, published fingerprints reproduced, snapshots and projections compared.
     blobs : int
         Blobs read, when that was asked for.
     problems : list of str
@@ -71,7 +71,7 @@ def verify(
     Parameters
     ----------
     scratch : ProjectionStore
-        An empty database in which projections are folded afresh.
+        An empty database into which projections are replayed.
     progress : callable, optional
         Called for each phase in turn with what is done and how much there is: positions, then versions.
     executor : Executor, optional
@@ -211,7 +211,7 @@ def _differences(
             if row != expected:
                 key = (row or expected)[: len(one.primary_key.columns)]
                 shown = ", ".join(part.hex() if isinstance(part, bytes) else str(part) for part in key)
-                yield f"table {one.name} differs from a fresh fold at {shown}: rebuild it"
+                yield f"table {one.name} differs from a fresh replay at {shown}: rebuild it"
                 break
 
 

@@ -592,7 +592,7 @@ class TestProjections:
             connection.execute("UPDATE stats_count_v3 SET count = count + 1")
         error = examine(folder)
         assert isinstance(error, IntegrityError)
-        assert "stats_count_v3 differs from a fresh fold at" in str(error)
+        assert "stats_count_v3 differs from a fresh replay at" in str(error)
         engine = framelode.connect(folder)
         engine.rebuild()
         engine.verify()
