@@ -14,6 +14,7 @@ import histories
 import pytest
 import rich_log
 import sqlalchemy as sa
+import toy_api
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,8 +31,9 @@ from framelode.projections.stretches import fold_stretch, fold_stretches
 
 with framelode.connect("sqlite://") as _engine:
     PROJECTIONS = [type(projection) for projection in _engine.session.runner.projections]
-    """All that an engine keeps; an adapter that has projections elsewhere adds them here."""
 _engine.close()
+PROJECTIONS.append(toy_api.Toys)
+"""All that an engine keeps, and that of an API that is attached for these tests."""
 
 FOLDED = [kind for kind in PROJECTIONS if issubclass(kind, FoldedProjection)]
 
@@ -39,7 +41,14 @@ each = pytest.mark.parametrize("kind", PROJECTIONS, ids=lambda kind: kind.name)
 each_folded = pytest.mark.parametrize("kind", FOLDED, ids=lambda kind: kind.name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def _attached():
+    with pytest.MonkeyPatch.context() as patch:
+        toy_api.attach(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="module")
 def rich(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rich")
     engine = framelode.connect(folder)
@@ -113,7 +122,7 @@ def folded(log, kind, page_events=50_000, stops=()):
         return dump(store, projection)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(rich):
     """The tables of each projection, folded from the whole log at once."""
     with closing(framelode.connect(rich)) as engine:
@@ -270,7 +279,7 @@ class TestTogether:
     def test_in_processes(self, log, whole, store, monkeypatch):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 20)
         projections = self.all_of(log)
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, get_context("spawn"), toy_api.attach) as pool:
             Runner(log, store, projections).rebuild(executor=pool)
         assert dump(store, *projections) == self.expected(whole)
 

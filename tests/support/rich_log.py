@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 
+import toy_api
+from toy_api.api import ToyBox
+
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.blobs.uris import blob_uri
+from framelode.engine.events import registry
 from framelode.engine.events.domain import UploadedFile
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
@@ -114,6 +118,12 @@ def steps(engine):
     DatasetVersion.create_new_dataset("empty", description="nothing yet")
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")
     yield
+    if toy_api.TOYS in registry.STREAMS:
+        box = ToyBox("red")
+        box.pack("car", {"wheels": 4})
+        yield
+        box.pack("doll")
+        yield
 
 
 def store(engine, name="settings", **arguments):
