@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,27 @@ def test_the_page_on_architecture_lists_every_room_in_order():
     assert set().union(*rows) == set(LEVELS)
     levels = [max(LEVELS[room] for room in row) for row in rows]
     assert levels == sorted(levels)
+
+
+def test_the_page_on_architecture_names_files_that_are_there():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`((?:engine|projections|adapters|tests|docs)/[\w/.]*)`", page)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_public_apis_attach_where_the_page_on_architecture_says():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## Adding a public API")[2]
+    tables = dict(re.findall(r"An entry in `([A-Z]+)` \(`([\w/.]+)`\)", page))
+    assert set(tables) == {"STREAMS", "PROJECTIONS"}
+    found = {
+        name: getattr(import_module("framelode." + path.removesuffix(".py").replace("/", ".")), name)
+        for name, path in tables.items()
+    }
+    homes = {event.__module__ for streams in found["STREAMS"] for event in streams.events}
+    homes |= {kind.__module__ for kind in found["PROJECTIONS"]} - {"framelode.projections.history.table"}
+    folders = {"/".join(home.split(".")[1:-1]) + "/" for home in homes}
+    assert folders == set(re.findall(r"^\d\. (?:Events|A projection), in `([\w/]+)`", page, re.MULTILINE))
 
 
 @pytest.mark.parametrize("floor", FLOORS)

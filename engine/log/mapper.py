@@ -19,7 +19,7 @@ class EventMapper(Mapper[str]):
         """Encode a domain event."""
         if not isinstance(domain_event, Event):
             raise UsageError(
-                f"{type(domain_event).__name__} is no framelode event: derive it from framelode.engine.events.Event"
+                f"{type(domain_event).__name__} is no framelode event: derive it from framelode.engine.events.base.Event"
             )
         topic, state = encode_event(domain_event)
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, topic, state)
