@@ -42,7 +42,7 @@ class Writes:
         clock, new_id = session.clock, session.new_id
         self.commands = Commands(recorders, log, aggregates, states, clock, new_id, self._versions_named)
         ledgers = self.commands.blob_ledger, self.commands.source_ledger
-        self.frames = FrameWriter(log, states, aggregates.version, session.new_id, *ledgers)
+        self.frames = FrameWriter(log, states, aggregates, session.new_id, *ledgers)
         self.blobs = BlobAccess(
             session.location.blobs,
             self.commands,

@@ -11,18 +11,15 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactory, Mapper
 from eventsourcing.utils import Environment
 
-from ..errors import ConcurrencyError, ConflictError
 from ..log.batch import AppendHeader
-from ..log.contract import AppendExistsError, Clock, Log, StreamConflictError, patiently
+from ..log.command import Command, run_decided
+from ..log.contract import Clock, Log
 from ..log.mapper import EventMapper
-from ..validation import check_name
 from .aggregate import Aggregate
 from .dataset import Dataset
 from .repository import AggregateRepository
 from .state import VersionStates
 from .version import Version
-
-_TRIES = 1000
 
 Result = dict[str, Any]
 NewId = Callable[[], str]
@@ -104,29 +101,23 @@ class LogApplication(Application[str]):
         alone : bool
             Keep other writers out from the first try on: the decision depends on streams that it does not write to.
         """
-        if command_id is not None:
-            command_id = check_name(command_id, "command_id")
-        digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
-        for number in range(_TRIES):
-            recorded = self.record_log.find_append(command_id) if command_id else None
-            if recorded is not None:
-                return _recorded_result(recorded, digest)
-            try:
-                with patiently(self.record_log, _TRIES if alone else number):
-                    aggregates, result = decide()
-                    self.save(
-                        *aggregates,
-                        command_id=command_id or self.new_id(),
-                        request_digest=digest,
-                        result=msgspec.msgpack.encode(result),
-                    )
-            except (StreamConflictError, AppendExistsError):
-                continue
+        command = Command.begin(command_id, self.new_id)
+        command.digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
+
+        def decide_and_save() -> Result:
+            aggregates, result = decide()
+            encoded = msgspec.msgpack.encode(result)
+            saved = self.save(
+                *aggregates, command_id=command.id, request_digest=command.digest, result=encoded
+            )
+            for each in saved:
+                event: Any = each.domain_event
+                version, topics = event.originator_version, (type(event).__name__,)
+                self.aggregates.advance(
+                    event.originator_id, topics, version - 1, version, each.notification.id
+                )
             return result
-        raise ConcurrencyError(f"{request[0]} lost against other writers {_TRIES} times: call again")
 
-
-def _recorded_result(recorded: AppendHeader, digest: bytes) -> Result:
-    if recorded.request_digest != digest:
-        raise ConflictError(f"command {recorded.command_id} was used for another request: give it another id")
-    return recorded.decode_result()
+        return run_decided(
+            self.record_log, command, request[0], decide_and_save, AppendHeader.decode_result, alone=alone
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TypeVar
 
 from .. import forks
@@ -69,6 +70,31 @@ class AggregateRepository:
             self._held.move_to_end(aggregate.id)
             if len(self._held) > _HELD_AGGREGATES:
                 self._held.popitem(last=False)
+
+    def advance(
+        self, aggregate_id: str, topics: Sequence[str], before: int, version: int, position: int
+    ) -> None:
+        """Take over what this process has appended to a stream, where that needs no look at the events.
+
+        Parameters
+        ----------
+        aggregate_id : str
+            The stream.
+        topics : sequence of str
+            Topics of the events; none for frame changes.
+        before, version : int
+            Versions of the stream before and after them.
+        position : int
+            Position of the last one.
+        """
+        with self._lock:
+            held, _ = self._held.get(aggregate_id, (None, 0))
+            if held is None or held.version != before:
+                return
+            if topics and not held.apply_unopened(topics, version):
+                return
+            held.version = version
+            self._held[aggregate_id] = held, position
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset; `NotFoundError` when there is none."""

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ConflictError, PublishedError, UsageError
 from ..keys import Operation
 from ..log.context import current_context
+from ..log.contract import StreamRows
 from ..times import iso_time
 from ..validation import check_name, check_tags, check_text, shorten
 from .aggregate import Aggregate
@@ -110,17 +111,15 @@ class VersionCommands(LogApplication):
 
     def _commit(self, version: Version) -> dict[str, int]:
         """Trigger the commit event of what has changed, if anything has."""
-        counts = {Operation.ADD: 0, Operation.UPDATE: 0, Operation.DELETE: 0}
-        for page in self.record_log.stream_rows(version.id, after=version.committed_version):
-            for operation in counts:
-                counts[operation] += page.count_of(operation)
+        rows = self.record_log.stream_rows(version.id, after=version.committed_version)
+        counts = [sum(column) for column in zip(*map(StreamRows.counts, rows), strict=True)] or [0, 0, 0, 0]
         result = {
             "added": counts[Operation.ADD],
             "updated": counts[Operation.UPDATE],
             "deleted": counts[Operation.DELETE],
             "total": self.states.current(version.id).total,
         }
-        if any(counts.values()):
+        if any(counts):
             version.commit(**result)
         return result
 

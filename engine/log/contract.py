@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
+import numpy as np
 
 from ..errors import ConcurrencyError, ConflictError, IntegrityError
 from ..keys import Operation, read_rows
@@ -58,9 +59,9 @@ class StreamRows(msgspec.Struct, frozen=True, gc=False):
     first_version: int
     keys: bytes
 
-    def count_of(self, operation: Operation) -> int:
-        """Return how many of the batch's events are of one operation."""
-        return int((read_rows(self.keys)["op"] == operation).sum())
+    def counts(self) -> list[int]:
+        """Return how many of the batch's events are of each operation, indexed by `Operation`."""
+        return np.bincount(read_rows(self.keys)["op"], minlength=Operation.DELETE + 1).tolist()
 
 
 class AppendExistsError(ConflictError):
@@ -242,11 +243,3 @@ class Log(ABC):
     @abstractmethod
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the checked bodies of batches, in the order asked."""
-
-
-_PATIENCE = 5
-
-
-def patiently(log: Log, tries: int) -> AbstractContextManager[None]:
-    """Return what to decide and append in: nothing at first, all other writers kept out after a few lost tries."""
-    return log.exclusive() if tries >= _PATIENCE and log.reads_while_writing else nullcontext()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from .. import forks
 from ..canonical import digest_of
-from ..errors import ConcurrencyError, ConflictError
+from ..errors import ConflictError
 from ..events.base import Event
 from ..events.stores import (
     EVICT,
@@ -24,14 +25,11 @@ from ..events.stores import (
     StoreDeleted,
 )
 from ..log.batch import BATCH_BYTES, BATCH_EVENTS, AppendHeader
-from ..log.context import current_context
-from ..log.contract import Append, AppendExistsError, Clock, Log, StreamConflictError, patiently
+from ..log.command import Command, run_decided
+from ..log.contract import Clock, Log
 from ..log.event_batch import batches_of
-from ..validation import check_name
 from .names import StoreId, expiry
 from .state import Document, Key, StoreStates
-
-_TRIES = 1000
 
 _NOTHING = b""
 
@@ -114,8 +112,7 @@ class StoreWriter:
         """Set many keys, part by part; repeated with its id the command finishes what was left."""
         policy = policy if ttl is None else EVICT
         given = [store.digest, repr(ttl).encode(), policy.encode()]
-        repeatable = command_id is not None
-        command = _Command(_checked(command_id) or self._new_id(), repeatable)
+        command = Command.begin(command_id, self._new_id)
         for number, (part, is_last) in enumerate(parts_of(values)):
 
             def decide(part: list[tuple[str, bytes]] = part) -> Recorded:
@@ -130,8 +127,8 @@ class StoreWriter:
 
             ending = b"last" if is_last else b"more"
             content = [item for key, value in part for item in (key.encode(), value)]
-            command.next_part(number, is_last, [b"set many", ending, *given, *content] if repeatable else [])
-            self._append([store], command, decide)
+            command.part, command.is_last = number, is_last
+            self._append([store], command, [b"set many", ending, *given, *content], decide)
 
     def delete(self, store: StoreId, key: str, command_id: str | None = None) -> bool:
         """Delete a key; False when it is missing."""
@@ -263,28 +260,29 @@ class StoreWriter:
         command_id: str | None,
         decide: Callable[[], Recorded],
     ) -> _Done:
-        repeatable = command_id is not None
-        command = _Command(_checked(command_id) or self._new_id(), repeatable)
-        command.next_part(0, True, request if repeatable else [])
-        return self._append(stores, command, decide)
+        return self._append(stores, Command.begin(command_id, self._new_id), request, decide)
 
-    def _append(self, stores: Sequence[StoreId], command: _Command, decide: Callable[[], Recorded]) -> _Done:
+    def _append(
+        self,
+        stores: Sequence[StoreId],
+        command: Command,
+        request: list[bytes],
+        decide: Callable[[], Recorded],
+    ) -> _Done:
         """Decide and append until no other writer gets in between."""
-        for number in range(_TRIES):
-            recorded = self._log.find_append(command.id, command.part) if command.repeatable else None
-            if recorded is not None:
-                return self._repeated(command, recorded)
-            try:
-                with self._lock, patiently(self._log, number):
-                    return self._try(stores, command, decide)
-            except StreamConflictError as error:
-                self._states.forget(error.stream_id)
-            except AppendExistsError:
-                continue
-        names = ", ".join(map(str, stores[:3]))
-        raise ConcurrencyError(f"{names}: other writers were faster {_TRIES} times: call again")
+        if command.is_repeatable:
+            command.digest = digest_of(command.digest, *request)
+        return run_decided(
+            self._log,
+            command,
+            ", ".join(map(str, stores[:3])),
+            partial(self._try, stores, command, decide),
+            self._repeated,
+            on_conflict=self._states.forget,
+            turn=self._lock,
+        )
 
-    def _try(self, stores: Sequence[StoreId], command: _Command, decide: Callable[[], Recorded]) -> _Done:
+    def _try(self, stores: Sequence[StoreId], command: Command, decide: Callable[[], Recorded]) -> _Done:
         versions = self._states.level([store.stream for store in stores])
         recorded, answer = decide()
         batches = [
@@ -295,28 +293,12 @@ class StoreWriter:
         ]
         if not batches:
             return _Done(answer, 0, None)
-        context = current_context()
-        header = self._log.append(
-            Append(
-                batches=batches,
-                command_id=command.id,
-                part=command.part,
-                is_last=command.is_last,
-                request_digest=command.digest,
-                actor=context.actor,
-                context=context.encoded,
-                result=msgspec.msgpack.encode(answer) if command.repeatable else _NOTHING,
-            )
-        )
+        result = msgspec.msgpack.encode(answer) if command.is_repeatable else _NOTHING
+        header = self._log.append(command.append_of(batches, result))
         recorded_at = self._states.recorded([event for _, events in recorded for event in events], header)
         return _Done(answer, recorded_at, header)
 
-    def _repeated(self, command: _Command, recorded: AppendHeader) -> _Done:
-        if recorded.request_digest != command.digest:
-            raise ConflictError(
-                f"part {command.part} of command {command.id} was recorded for another request: "
-                "give the new request a command id of its own"
-            )
+    def _repeated(self, recorded: AppendHeader) -> _Done:
         recorded_at = self._log.batch_at(recorded.last_position).recorded_at
         return _Done(recorded.decode_result(), recorded_at, recorded)
 
@@ -327,25 +309,6 @@ class _Done(msgspec.Struct, frozen=True):
     answer: Any
     recorded_at: int
     header: AppendHeader | None
-
-
-class _Command(msgspec.Struct):
-    """A command; only one that may be repeated needs to be recognised, by a digest of all up to the part at hand."""
-
-    id: str
-    repeatable: bool
-    part: int = 0
-    is_last: bool = True
-    digest: bytes = b""
-
-    def next_part(self, part: int, is_last: bool, request: list[bytes]) -> None:
-        self.part, self.is_last = part, is_last
-        if request:
-            self.digest = digest_of(self.digest, *request)
-
-
-def _checked(command_id: str | None) -> str | None:
-    return None if command_id is None else check_name(command_id, "command_id")
 
 
 def _event(kind: type[Any], store: StoreId, **values: Any) -> Any:

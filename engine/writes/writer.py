@@ -9,31 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
-import numpy as np
-
 from ..blobs.ledger import BlobLedger
+from ..datasets.repository import AggregateRepository
 from ..datasets.state import VersionStates
-from ..datasets.version import Version
-from ..errors import ConcurrencyError, ConflictError
-from ..keys import key_columns
-from ..log.batch import BATCH_EVENTS, AppendHeader, Batch
-from ..log.context import current_context
-from ..log.contract import Append, AppendExistsError, Log, StreamConflictError, patiently
-from ..sources.ledger import SourceLedger, condemnation
-from ..validation import at_least, check_name, how_many, shorten
-from .attempt import Attempt, Command
+from ..log.batch import BATCH_EVENTS, AppendHeader
+from ..log.command import run_decided
+from ..log.contract import Log
+from ..sources.ledger import SourceLedger
+from ..validation import at_least, how_many, shorten
 from .blob_guard import BlobGuard
 from .decisions import Delete, Merge, Request, Write
 from .encoder import Encoder, Refusal
+from .part import FrameCommand, Part
 from .report import OnPart, WriteReport, decode_report
 
 APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
-
-_TRIES = 1000
 
 
 class FrameWriter:
@@ -45,8 +39,8 @@ class FrameWriter:
         Where batches are appended.
     states : VersionStates
         The states that decisions are made on.
-    load_version : callable
-        Loads a version's aggregate.
+    aggregates : AggregateRepository
+        Loads the versions.
     new_id : callable
         Makes ids of 32 hex digits.
     ledger : BlobLedger
@@ -59,14 +53,14 @@ class FrameWriter:
         self,
         log: Log,
         states: VersionStates,
-        load_version: Callable[[str], Version],
+        aggregates: AggregateRepository,
         new_id: Callable[[], str],
         ledger: BlobLedger,
         sources: SourceLedger,
     ) -> None:
         self._log = log
         self._states = states
-        self._load_version = load_version
+        self._aggregates = aggregates
         self._new_id = new_id
         self._blobs = BlobGuard(ledger)
         self._sources = sources
@@ -164,23 +158,22 @@ class FrameWriter:
         append_batches: int = APPEND_BATCHES,
     ) -> WriteReport:
         size = _check_batch_size(batch_size)
-        if command_id is not None:
-            command_id = check_name(command_id, "command_id")
-        recorded = self._log.find_append(command_id) if command_id else None
+        command = FrameCommand.begin(command_id, self._new_id, version_id=version_id, batch_size=size)
+        command.recorded = self._log.find_append(command.id) if command.is_repeatable else None
         report = WriteReport()
-        command = Command(command_id or self._new_id(), command_id is not None, recorded, size)
-        if recorded is None:
+        if command.recorded is None:
             command.draft_at = self._draft_at(version_id)
         cut: BaseException | None = None
         try:
-            for number, (part, is_last, cut) in enumerate(_parts(items, append_batches * size)):
-                if cut is None or not command.holds(number):
-                    own, place = (command, number) if cut is None else (command.apart(self._new_id()), 0)
-                    attempt = Attempt(version_id, partial(prepare, part), own, place, is_last=is_last)
-                    report.include(self._write_whole(attempt))
-                    report.refusals += attempt.refusals
-                    if on_part:
-                        on_part(report)
+            for number, (some, is_last, cut) in enumerate(_parts(items, append_batches * size)):
+                if cut is not None and command.holds(number):
+                    continue
+                command.part, command.is_last = number, is_last
+                part = Part(command if cut is None else command.apart(self._new_id()), partial(prepare, some))
+                report.include(self._write(part))
+                report.refusals += part.refusals
+                if on_part:
+                    on_part(report)
         except BaseException as error:
             _tell_of_refusals(error, report)
             if cut is None:
@@ -191,104 +184,64 @@ class FrameWriter:
             raise cut
         return report
 
-    def _write_whole(self, attempt: Attempt) -> WriteReport:
+    def _write(self, part: Part) -> WriteReport:
         """Write a part; frames that come to nothing stay as they were given, so that they can be given again."""
         try:
-            report = self._write_part(attempt)
+            report = self._decided(part)
         except BaseException:
-            attempt.put_back()
+            part.put_back()
             raise
-        if refused := [*report.refusals, *attempt.refusals]:
-            attempt.put_back(refusal.frame for refusal in refused)
+        if refused := [*report.refusals, *part.refusals]:
+            part.put_back(refusal.frame for refusal in refused)
         return report
 
-    def _write_part(self, attempt: Attempt) -> WriteReport:
-        if attempt.command.holds(attempt.number):
-            return self._recorded_report(attempt)
-        for tries in range(_TRIES):
-            attempt.renew()
-            try:
-                with patiently(self._log, tries):
-                    if tries and not attempt.holds():  # others wrote until the log was free
-                        continue
-                    batches, header = self._attempt(attempt)
-            except StreamConflictError:
-                continue
-            except AppendExistsError:
-                return self._recorded_report(attempt)
-            if header is not None:
-                self._take_over(attempt, batches, header)
-            return attempt.packed.report
-        version = attempt.version_id
-        raise ConcurrencyError(f"version {version}: other writers were faster {_TRIES} times: call again")
+    def _decided(self, part: Part) -> WriteReport:
+        """Decide and append a part until no other writer gets in between."""
+        command, tries = part.command, count()
+        if command.holds(command.part):
+            # A part that changed nothing left no trace; later parts did, and their digests cover it.
+            recorded = command.find_recorded(self._log)
+            return WriteReport() if recorded is None else _recorded_report(recorded)
 
-    def _attempt(self, attempt: Attempt) -> tuple[list[Batch], AppendHeader | None]:
-        """Decide against the state as it is, and append what that comes to."""
-        state = self._states.current(attempt.version_id)
-        version, found = state.version, state.find(*key_columns(attempt.request.keys))
-        packed = attempt.packed
-        is_new = packed.found is None or not np.array_equal(packed.found, found)
-        if is_new or self._blobs.has_moved(packed.guards):
-            decided = attempt.request.decide(state, found)
-            guards = self._blobs.admit(decided, attempt.uploaded)
-            attempt.pack(decided, found, guards)
-        if not attempt.packed.batches:
-            return [], None
-        batches = attempt.packed.numbered(version + 1)
-        if attempt.packed.condemned:
-            batches.append(condemnation(attempt.packed.condemned, self._sources.version()))
-        if version > attempt.command.draft_at:
+        def decide() -> WriteReport | None:
+            # Others wrote until the log was free.
+            return self._append(part) if next(tries) == 0 or part.holds() else None
+
+        subject = f"version {command.version_id}"
+        return run_decided(self._log, command, subject, decide, _recorded_report, prepare=part.renew)
+
+    def _append(self, part: Part) -> WriteReport:
+        """Decide against the state as it is, append what that comes to, and take it over into the state in memory."""
+        command = part.command
+        state = self._states.current(command.version_id)
+        version = before = state.version
+        part.decide(state, self._blobs)
+        if not part.batches:
+            return part.report
+        if version > command.draft_at:
             # Read after `version`, so that a publish up to there is seen; a later one makes the append conflict.
-            attempt.command.draft_at = self._draft_at(attempt.version_id)
-        return batches, self._append(batches, attempt)
-
-    def _take_over(self, attempt: Attempt, batches: list[Batch], header: AppendHeader) -> None:
-        """Fold what was appended, now that it is committed, into the state in memory."""
-        batches = batches[: len(attempt.packed.batches)]
-        attempt.command.draft_at = max(
-            attempt.command.draft_at, batches[-1].first_version + batches[-1].count - 1
-        )
-        attempt.packed.report.spans.append((header.first_position, header.last_position))
+            command.draft_at = self._draft_at(command.version_id)
+        header = part.append(self._log, version, self._sources)
+        part.report.spans.append((header.first_position, header.last_position))
         position = header.first_position
-        for batch, (_, rows) in zip(batches, attempt.packed.batches, strict=True):
-            self._states.recorded(attempt.version_id, rows, position, batch.first_version)
-            position += batch.count
+        for batch, rows in part.batches:
+            self._states.recorded(command.version_id, rows, position, version + 1)
+            position, version = position + batch.count, version + batch.count
+        self._aggregates.advance(command.version_id, (), before, version, position - 1)
+        command.draft_at = max(command.draft_at, version)
+        return part.report
 
     def _draft_at(self, version_id: str) -> int:
         """Return a version of the stream up to which the version is known to be a draft."""
-        version = self._load_version(version_id)
+        version = self._aggregates.version(version_id)
         version.require_draft()
         return version.version
 
-    def _append(self, batches: list[Batch], attempt: Attempt) -> AppendHeader:
-        context = current_context()
-        append = Append(
-            batches=batches,
-            command_id=attempt.command.command_id,
-            part=attempt.number,
-            is_last=attempt.is_last,
-            request_digest=attempt.digest,
-            actor=context.actor,
-            context=context.encoded,
-            result=attempt.packed.report.encode(),
-            guards=attempt.guards,
-        )
-        return self._log.append(append)
 
-    def _recorded_report(self, attempt: Attempt) -> WriteReport:
-        command, number = attempt.command, attempt.number
-        recorded = self._log.find_append(command.command_id, number)
-        if recorded is None:
-            # A part that changed nothing left no trace; later parts did, and their digests cover it.
-            return WriteReport()
-        if recorded.request_digest != attempt.digest:
-            raise ConflictError(
-                f"part {number} of command {command.command_id} was recorded for another request: "
-                "give the new request a command id of its own"
-            )
-        report = recorded.decode_result(decode_report)
-        report.repeated = recorded.last_position
-        return report
+def _recorded_report(recorded: AppendHeader) -> WriteReport:
+    report = recorded.decode_result(decode_report)
+    report.repeated = recorded.last_position
+    return report
 
 
 def _tell_of_refusals(error: BaseException, report: WriteReport) -> None:

@@ -44,7 +44,7 @@ class TestCommands:
         head = engine.log.head().position
         assert engine.session.writes.commands.create_dataset("food", command_id="c1") == first
         assert engine.log.head().position == head
-        with pytest.raises(ConflictError, match="command c1 was used for another request"):
+        with pytest.raises(ConflictError, match="command c1 was recorded for another request"):
             engine.session.writes.commands.create_dataset("drink", command_id="c1")
 
     def test_every_command_takes_a_command_id(self, engine, version_id):

@@ -108,7 +108,7 @@ def test_counts_are_those_of_the_key_rows(history, batch_size, page):
                     for stream in engine.log.stream_rows(row.stream_id)
                     if stream.first_position == row.first_position
                 ]
-                counts = [pages.count_of(operation) for operation in Operation]
+                counts = [pages.counts()[operation] for operation in Operation]
                 assert [row.added, row.updated, row.deleted] == counts
                 assert row.dataset_id == engine.session.version_row(row.version_id).dataset_id
     engine.close()

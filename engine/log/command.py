@@ -1,0 +1,157 @@
+"""A command on its way into the log: decided and appended, part by part, until no other writer gets in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from ..errors import ConcurrencyError, ConflictError
+from ..validation import check_name
+from .batch import AppendHeader, Batch
+from .context import current_context
+from .contract import Append, AppendExistsError, Log, StreamConflictError
+
+TRIES = 1000
+
+_PATIENCE = 5
+"""Lost tries after which all other writers are kept out."""
+
+Result = TypeVar("Result")
+
+_NO_LOCK = nullcontext()
+_NO_GUARDS: Mapping[str, int] = {}
+
+
+class Command(msgspec.Struct, kw_only=True):
+    """A command that is being run.
+
+    Attributes
+    ----------
+    id : str
+        Its id.
+    is_repeatable : bool
+        The id was given: a repetition of the command does nothing twice.
+    part : int
+        Number of the part at hand.
+    is_last : bool
+        No part follows.
+    digest : bytes
+        Identifies the request up to the part at hand.
+    """
+
+    id: str
+    is_repeatable: bool
+    part: int = 0
+    is_last: bool = True
+    digest: bytes = b""
+
+    @classmethod
+    def begin(cls, command_id: str | None, new_id: Callable[[], str], **values: Any) -> Self:
+        """Return a command with the id given, or with a new one; `values` are its other attributes."""
+        if command_id is None:
+            return cls(id=new_id(), is_repeatable=False, **values)
+        return cls(id=check_name(command_id, "command_id"), is_repeatable=True, **values)
+
+    def append_of(
+        self, batches: Sequence[Batch], result: bytes, guards: Mapping[str, int] = _NO_GUARDS
+    ) -> Append:
+        """Return the append that records the part at hand."""
+        context = current_context()
+        return Append(
+            batches=batches,
+            command_id=self.id,
+            part=self.part,
+            is_last=self.is_last,
+            request_digest=self.digest,
+            actor=context.actor,
+            context=context.encoded,
+            result=result,
+            guards=guards,
+        )
+
+    def find_recorded(self, log: Log) -> AppendHeader | None:
+        """Return the part at hand as it was recorded before; None if it was not.
+
+        Raises
+        ------
+        ConflictError
+            The id was used for another request.
+        """
+        recorded = log.find_append(self.id, self.part)
+        if recorded is not None and recorded.request_digest != self.digest:
+            raise ConflictError(
+                f"part {self.part} of command {self.id} was recorded for another request: "
+                "give the new request a command id of its own"
+            )
+        return recorded
+
+
+def run_decided(
+    log: Log,
+    command: Command,
+    subject: str,
+    decide: Callable[[], Result | None],
+    repeated: Callable[[AppendHeader], Result],
+    *,
+    prepare: Callable[[], object] | None = None,
+    on_conflict: Callable[[str], object] | None = None,
+    turn: AbstractContextManager[object] = _NO_LOCK,
+    alone: bool = False,
+) -> Result:
+    """Decide and append one part of a command, again until no other writer gets in between.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    command : Command
+        The command. One that can be repeated is first looked for in the log.
+    subject : str
+        What the command writes to, for messages.
+    decide : callable
+        Decides against the log as it is now, appends, and returns the result; None to be called again.
+    repeated : callable
+        Returns the result of a part that is recorded already.
+    prepare : callable, optional
+        Called before each try, while others can write.
+    on_conflict : callable, optional
+        Told the stream that another writer has moved.
+    turn : context manager
+        Held during each try.
+    alone : bool
+        Keep other writers out from the first try on: the decision depends on streams that it does not write to.
+
+    Raises
+    ------
+    ConflictError
+        The command was used for another request.
+    ConcurrencyError
+        Other writers were faster each time.
+    """
+    is_known = command.is_repeatable
+    for tries in range(TRIES):
+        recorded = command.find_recorded(log) if is_known else None
+        if recorded is not None:
+            return repeated(recorded)
+        if prepare is not None:
+            prepare()
+        try:
+            with turn, patiently(log, TRIES if alone else tries):
+                result = decide()
+        except StreamConflictError as error:
+            if on_conflict is not None:
+                on_conflict(error.stream_id)
+        except AppendExistsError:
+            is_known = True
+        else:
+            if result is not None:
+                return result
+    raise ConcurrencyError(f"{subject}: other writers were faster {TRIES} times: call again")
+
+
+def patiently(log: Log, tries: int) -> AbstractContextManager[None]:
+    """Return what to decide and append in: nothing at first, all other writers kept out after a few lost tries."""
+    return log.exclusive() if tries >= _PATIENCE and log.reads_while_writing else nullcontext()
