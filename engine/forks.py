@@ -33,7 +33,8 @@ _in_child: _References = {}
 _busy: set[int] = set()
 _held: list[Any] = []
 _one_at_a_time = threading.Lock()
-_pending = threading.Event()
+pending = threading.Event()
+"""Set while a fork waits for other threads: before taking a lock of this module, `give_way`."""
 
 
 def renewed(renew: Callable[[], object]) -> None:
@@ -67,10 +68,10 @@ def lock() -> Any:
 
 def give_way() -> None:
     """Let a fork that waits go first, unless this thread is inside a database already."""
-    if not _pending.is_set() or any(map(_is_mine, _existing(_locks))):
+    if not pending.is_set() or any(map(_is_mine, _existing(_locks))):
         return
     end = time.monotonic() + _GIVE_WAY_SECONDS
-    while _pending.is_set() and time.monotonic() < end:
+    while pending.is_set() and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)
 
 
@@ -119,7 +120,7 @@ def _release() -> None:
 
 def _prepare() -> None:
     _one_at_a_time.acquire()
-    _pending.set()
+    pending.set()
     end = time.monotonic() + _PATIENCE_SECONDS
     while not _hold() and time.monotonic() < end:
         _release()
@@ -129,7 +130,7 @@ def _prepare() -> None:
 
 
 def _go_on() -> None:
-    _pending.clear()
+    pending.clear()
     _release()
     _one_at_a_time.release()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import TypeVar, overload
 
@@ -19,6 +21,9 @@ PAGE_EVENTS = 50_000
 _KEPT_BYTES = 64 * 1024 * 1024
 _BODIES_AT_ONCE = 8
 _LIFECYCLE_WEIGHT = 5
+
+_first_position = attrgetter("first_position")
+_topics = attrgetter("topics")
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 Counted = TypeVar("Counted", BatchHeader, StreamRows)
@@ -41,7 +46,8 @@ class Page(Sequence[BatchHeader]):
     def __init__(self, log: Log, headers: Sequence[BatchHeader]) -> None:
         self._log = log
         self._headers = headers
-        self._frames = [header.first_position for header in self.frame_batches()]
+        self._frame_headers = [header for header in headers if header.schema == FRAMES_SCHEMA]
+        self._frames = list(map(_first_position, self._frame_headers))
         self._blocks: dict[int, list[Block]] = {}
         self._kept_bytes = 0
         self._ahead: dict[int, Body] = {}
@@ -60,16 +66,21 @@ class Page(Sequence[BatchHeader]):
         """Return the number of batches."""
         return len(self._headers)
 
-    def frame_batches(self) -> Iterator[BatchHeader]:
-        """Yield the headers of batches of frame changes."""
-        return (header for header in self._headers if header.schema == FRAMES_SCHEMA)
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        """Topics of all events."""
+        return frozenset(chain.from_iterable(map(_topics, self._headers)))
+
+    def frame_batches(self) -> Sequence[BatchHeader]:
+        """Return the headers of batches of frame changes."""
+        return self._frame_headers
 
     def lifecycle(self, *kinds: type[AnyEvent]) -> Iterator[tuple[BatchHeader, int, AnyEvent]]:
         """Yield the lifecycle events of some kinds with their batch and position; all others are not looked at.
 
         Unreadable ones are left out: they concern their own stream, whose aggregate cannot be loaded with them.
         """
-        topics = {kind.__name__ for kind in kinds}
+        topics = _topics_of(kinds)
         for header in self._headers:
             if header.schema == EVENTS_SCHEMA and not topics.isdisjoint(header.topics):
                 for position, event in self._decoded(header):
@@ -115,19 +126,17 @@ class Page(Sequence[BatchHeader]):
             yield position, block
             position += block.count
 
-    def _opened(self, header: BatchHeader) -> Iterator[Block]:
+    def _opened(self, header: BatchHeader) -> Iterable[Block]:
         kept = self._blocks.get(header.first_position)
         if kept is not None:
-            yield from kept
-            return
+            return kept
         body = self._body(header)
+        blocks = map(body.open_block, range(body.blocks))
         if self._kept_bytes + body.raw_bytes > _KEPT_BYTES:
-            yield from map(body.open_block, range(body.blocks))
-            return
-        blocks = [body.open_block(number) for number in range(body.blocks)]
-        self._blocks[header.first_position] = blocks
+            return blocks
+        kept = self._blocks[header.first_position] = list(blocks)
         self._kept_bytes += body.raw_bytes
-        yield from blocks
+        return kept
 
     def _body(self, header: BatchHeader) -> Body:
         """Return a body; those of the next few batches are read with it."""
@@ -147,6 +156,11 @@ class Page(Sequence[BatchHeader]):
         return self._ahead.pop(position)
 
 
+@lru_cache
+def _topics_of(kinds: tuple[type[Event], ...]) -> frozenset[str]:
+    return frozenset(kind.__name__ for kind in kinds)
+
+
 def readable_event(header: BatchHeader, topic: str, position: int, state: bytes) -> Event | UnreadableError:
     """Return an event of a lifecycle batch, or the error that says why it cannot be read."""
     try:
@@ -163,8 +177,24 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
     IntegrityError
         A batch between them is missing.
     """
-    headers = (header for header in log.headers(gt=gt, lte=lte) if header.first_position > gt)
-    return cut_pages(log, _without_gap(log, headers), page_events)
+    some: list[BatchHeader] = []
+    weight, expected = 0, None
+    for header in log.headers(gt=gt, lte=lte):
+        first = header.first_position
+        if first <= gt:
+            continue
+        if expected is not None and first != expected:
+            raise IntegrityError(
+                f"{log.name} misses the batch at position {expected}", position=expected, file=log.name
+            )
+        expected = first + header.count
+        some.append(header)
+        weight += _weight(header)
+        if weight >= page_events:
+            yield Page(log, some)
+            some, weight = [], 0
+    if some:
+        yield Page(log, some)
 
 
 def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
@@ -192,14 +222,3 @@ def gathered(
 
 def _weight(header: BatchHeader) -> int:
     return header.count if header.schema == FRAMES_SCHEMA else 1 + header.count // _LIFECYCLE_WEIGHT
-
-
-def _without_gap(log: Log, headers: Iterable[BatchHeader]) -> Iterator[BatchHeader]:
-    expected = None
-    for header in headers:
-        if expected is not None and header.first_position != expected:
-            raise IntegrityError(
-                f"{log.name} misses the batch at position {expected}", position=expected, file=log.name
-            )
-        expected = header.last_position + 1
-        yield header

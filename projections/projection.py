@@ -40,18 +40,17 @@ class Projection(ABC):
     name: ClassVar[str]
     code_version: ClassVar[int]
     topics: ClassVar[frozenset[str] | None] = None
-    """Topics of the lifecycle events that are all it folds, so that the past is folded without the rest; None for more."""
+    """Topics of the lifecycle events that it is folded from: other pages are not folded; None to fold every page."""
+
+    full_name: str
+    """Name, code version and suffix: what the tables and the tracking row carry."""
 
     def __init__(self, log: Log, suffix: str = "") -> None:
         self.log = log
         self.suffix = suffix
+        self.full_name = f"{self.name}_v{self.code_version}{suffix}"
         self.metadata = sa.MetaData()
         self.define_tables()
-
-    @property
-    def full_name(self) -> str:
-        """Name, code version and suffix: what the tables and the tracking row carry."""
-        return f"{self.name}_v{self.code_version}{self.suffix}"
 
     @cached_property
     def shape(self) -> str:

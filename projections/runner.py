@@ -78,7 +78,7 @@ class Runner:
         """Fold what the log holds beyond the projection; microseconds when there is nothing new."""
         with self._lock:
             head = self._log.head()
-            if not self._is_level(projection, head):
+            if self._tracks.get(projection.full_name) != Track(head.position, head.digest):
                 self._level((projection,), head, progress)
 
     def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
@@ -100,7 +100,7 @@ class Runner:
             self._tracking.reset(connection, projection)
             for page in cut_pages(self._log, headers):
                 projection.apply(connection, page)
-            self._tracking.write(connection, projection, Track(head.position, head.digest))
+            self._tracking.write(connection, (projection,), Track(head.position, head.digest))
 
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
         """Keep every projection level with the log, and yield the position each time it has moved on.
@@ -164,7 +164,7 @@ class Runner:
         """Swap the tables if little is left to fold; others must not find the live ones behind where they were."""
         with self.store.write() as connection:
             near = self._log.head().position - _PAGE_EVENTS
-            if any(self._found_track(connection, each).position < near for each in fresh):
+            if any(track.position < near for track in self._found_tracks(connection, fresh).values()):
                 return False
             self._level_in(connection, fresh)
             for old, new in zip(live, fresh, strict=True):
@@ -175,11 +175,12 @@ class Runner:
         """Write what was folded elsewhere; False when another process has moved the projections meanwhile."""
         reached = Track(stretch.position, stretch.digest)
         with self.store.write() as connection:
-            if {self._found_track(connection, each).position for each in projections} != {stretch.after}:
+            tracks = self._found_tracks(connection, projections)
+            if {track.position for track in tracks.values()} != {stretch.after}:
                 return False
             for each, folded in zip(projections, stretch.folded, strict=True):
                 each.write(connection, folded)
-                self._tracking.write(connection, each, reached)
+            self._tracking.write(connection, projections, reached)
         self._tracks |= {each.full_name: reached for each in projections}
         return True
 
@@ -208,7 +209,7 @@ class Runner:
 
     def position_in(self, connection: sa.Connection, projection: Projection) -> int:
         """Return the position that a projection has reached, as a connection sees it."""
-        track = self._tracking.read(connection, projection)
+        track = self._tracking.read(connection, (projection,)).get(projection.full_name)
         return track.position if track else 0
 
     def _level(
@@ -221,7 +222,8 @@ class Runner:
         """Bring projections level with the head, page by page; those that stand at one place share a page."""
         if executor is not None:
             self._level_on(executor, projections, head, progress)
-        behind = [each for each in projections if not self._is_level(each, head)]
+        level = Track(head.position, head.digest)
+        behind = [each for each in projections if self._tracks.get(each.full_name) != level]
         while behind:
             self._step(behind, head)
             behind = [each for each in behind if self._tracks[each.full_name].position < head.position]
@@ -236,9 +238,9 @@ class Runner:
 
         together = [each for each in projections if isinstance(each, FoldedProjection)]
         with self.store.write() as connection:
-            positions = [self._found_track(connection, each).position for each in together]
-        start = min(positions, default=head.position)
-        together = [each for each, position in zip(together, positions, strict=True) if position == start]
+            tracks = self._found_tracks(connection, together)
+        start = min((track.position for track in tracks.values()), default=head.position)
+        together = [each for each in together if tracks[each.full_name].position == start]
         kinds = [type(each) for each in together]
         stretches = fold_stretches(
             executor, worker_log(self._log), kinds, start, head.position, _STRETCH_EVENTS
@@ -251,10 +253,6 @@ class Runner:
                     return
                 if progress:
                     progress(stretch.position, head.position)
-
-    def _is_level(self, projection: Projection, head: Head) -> bool:
-        track = self._tracks.get(projection.full_name)
-        return track is not None and track.position == head.position and track.digest == head.digest
 
     def _positions(self, projections: Iterable[Projection]) -> list[int]:
         return [self._tracks[each.full_name].position for each in projections]
@@ -269,17 +267,18 @@ class Runner:
         self, connection: sa.Connection, projections: Sequence[Projection], head: Head
     ) -> dict[str, Track]:
         """Fold one page in a transaction that is open; returns how far the projections have come."""
-        tracks = {each.full_name: self._found_track(connection, each) for each in projections}
-        position = min(track.position for track in tracks.values())
-        further = [track.position for track in tracks.values() if track.position > position]
-        page = self._page(position, min([head.position, *further]))
+        tracks = self._found_tracks(connection, projections)
+        positions = {track.position for track in tracks.values()}
+        position = min(positions)
+        page = self._page(position, min([head.position, *(positions - {position})]))
         if page is not None:
             reached = Track(page[-1].last_position, page[-1].digest)
-            for each in projections:
-                if tracks[each.full_name].position == position:
+            behind = [each for each in projections if tracks[each.full_name].position == position]
+            for each in behind:
+                if each.topics is None or not each.topics.isdisjoint(page.topics):
                     each.apply(connection, page)
-                    self._tracking.write(connection, each, reached)
-                    tracks[each.full_name] = reached
+            self._tracking.write(connection, behind, reached)
+            tracks |= {each.full_name: reached for each in behind}
         return tracks
 
     def _level_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> None:
@@ -302,11 +301,14 @@ class Runner:
             )
         return page
 
-    def _found_track(self, connection: sa.Connection, projection: Projection) -> Track:
-        track = self._tracking.read(connection, projection)
-        if track is None:
-            self._tracking.reset(connection, projection)
-        return track or Track(0, b"")
+    def _found_tracks(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
+        """Return how far projections have come, by full name; those that fit no more are emptied."""
+        tracks = self._tracking.read(connection, projections)
+        for each in projections:
+            if each.full_name not in tracks:
+                self._tracking.reset(connection, each)
+                tracks[each.full_name] = Track(0, b"")
+        return tracks
 
     def _remember(self, tracks: dict[str, Track], head: Head) -> None:
         for name, track in tracks.items():

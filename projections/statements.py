@@ -28,13 +28,15 @@ class CompiledStatement:
 
     def execute(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
         """Execute the statement for some values; returns the driver's cursor."""
-        compiled = self._compiled_for(connection)
+        compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         raw: Any = connection.connection.driver_connection
-        return raw.execute(compiled.text, self._given(compiled, values))
+        if compiled.ending is None:
+            return raw.execute(compiled.text, self._given(compiled, values))
+        return raw.execute(compiled.text, (*values, *compiled.ending))
 
     def execute_many(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
         """Execute the statement for the values of each row, without waiting for the answers one by one."""
-        compiled = self._compiled_for(connection)
+        compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         raw: Any = connection.connection.driver_connection
         with closing(raw.cursor()) as cursor:
             cursor.executemany(compiled.text, [self._given(compiled, values) for values in rows])
@@ -45,27 +47,34 @@ class CompiledStatement:
             return dict(zip((*self._names, *compiled.constants), values, strict=True))
         return [values[place] for place in compiled.places]
 
-    def _compiled_for(self, connection: sa.Connection) -> _Compiled:
-        dialect = connection.dialect.name
-        if dialect not in self._compiled:
-            self._compiled[dialect] = self._compile(connection.dialect)
-        return self._compiled[dialect]
-
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled: Any = self._statement.compile(dialect=dialect)
         # Limits are parameters, too.
         constants = {name: value for name, value in compiled.params.items() if name not in self._names}
         names = (*self._names, *constants)
         places = tuple(map(names.index, compiled.positiontup)) if compiled.positional else None
-        return _Compiled(str(compiled), constants, places)
+        ending = tuple(constants.values()) if places == tuple(range(len(names))) else None
+        made = self._compiled[dialect.name] = _Compiled(str(compiled), constants, places, ending)
+        return made
 
 
 class _Compiled(NamedTuple):
-    """The text, values that are always the same, and which value stands at which place; None where they go by name."""
+    """A statement in one dialect.
+
+    Attributes
+    ----------
+    constants : dict
+        Values that are always the same.
+    places : tuple of int or None
+        Which value stands at which place; None if values are passed by name.
+    ending : tuple or None
+        Constants that follow the values, if these are passed in the order in which they are given.
+    """
 
     text: str
     constants: dict[str, Any]
     places: tuple[int, ...] | None
+    ending: tuple[Any, ...] | None
 
 
 class DirectQuery(CompiledStatement):
@@ -83,7 +92,8 @@ class DirectQuery(CompiledStatement):
 
     def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
         """Return the first row for some values, its columns by name; None when there is none."""
-        return self.first(self.execute(connection, values))
+        found = self.execute(connection, values).fetchone()
+        return None if found is None else self._row(found)
 
     def first(self, cursor: Any) -> Any:
         """Return the first row that `execute` has found, its columns by name; None when there is none."""
@@ -114,25 +124,27 @@ class BulkInsert:
         self._names = [str(column.name) for column in table.columns]
         self._statement = table.insert().values({name: sa.bindparam(name) for name in self._names})
         self._replaced = table if replace else None
+        self._compiled: dict[str, tuple[str, bool]] = {}
 
     def execute(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows, each with the values of all columns in their order."""
-        compiled: Any = self._statement.compile(dialect=connection.dialect)
-        ending = "" if self._replaced is None else _replacing(self._replaced, connection)
-        given: Any = rows
-        if not compiled.positional:
-            given = [dict(zip(self._names, row, strict=True)) for row in rows]
+        dialect = connection.dialect
+        text, positional = self._compiled.get(dialect.name) or self._compile(dialect)
+        given: Any = rows if positional else [dict(zip(self._names, row, strict=True)) for row in rows]
         raw: Any = connection.connection.driver_connection
-        cursor = raw.cursor()
-        try:
-            cursor.executemany(f"{compiled}{ending}", given)
-        finally:
-            cursor.close()
+        with closing(raw.cursor()) as cursor:
+            cursor.executemany(text, given)
+
+    def _compile(self, dialect: sa.Dialect) -> tuple[str, bool]:
+        compiled: Any = self._statement.compile(dialect=dialect)
+        ending = "" if self._replaced is None else _replacing(self._replaced, dialect)
+        made = self._compiled[dialect.name] = (f"{compiled}{ending}", bool(compiled.positional))
+        return made
 
 
-def _replacing(table: sa.Table, connection: sa.Connection) -> str:
+def _replacing(table: sa.Table, dialect: sa.Dialect) -> str:
     """Return the end of an insert that replaces rows: SQLite and PostgreSQL spell it alike."""
-    quote = connection.dialect.identifier_preparer.quote
+    quote = dialect.identifier_preparer.quote
     keys = ", ".join(quote(column.name) for column in table.primary_key)
     others = [quote(column.name) for column in table.columns if not column.primary_key]
     values = ", ".join(f"{name} = excluded.{name}" for name in others)

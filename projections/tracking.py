@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ from ..engine.errors import IntegrityError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from .columns import INT64
 from .projection import Projection
+from .statements import BulkInsert, DirectQuery
 
 TRACKING_TABLE = "projection_tracking_v1"
 
@@ -30,6 +33,9 @@ _tracking = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
 _column = _tracking.c
+_log_uuid = attrgetter("log_uuid")
+_all_rows = DirectQuery(sa.select(_tracking), ())
+_write_rows = BulkInsert(_tracking, replace=True)
 
 _owner = sa.Table(
     "projection_owner_v1",
@@ -98,16 +104,27 @@ class Tracking:
             connection.execute(sa.delete(_owner))
             connection.execute(_owner.insert(), {"log_uuid": self._log.uuid, "place": self._place})
 
-    def read(self, connection: sa.Connection, projection: Projection) -> Track | None:
-        """Return how far a projection has come; None when its tables are of another shape, or not of this log's past."""
-        query = sa.select(_tracking).where(_column.projection == projection.full_name)
-        row = connection.execute(query).one_or_none()
-        if row is not None and row.log_uuid != self._log.uuid:
+    def read(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
+        """Return how far projections have come, by full name.
+
+        Those whose tables are of another shape, or not of this log's past, are left out.
+        """
+        rows = {row.projection: row for row in _all_rows.rows(connection, ())}
+        uuid = self._log.uuid
+        if not {uuid}.issuperset(map(_log_uuid, rows.values())):
             self._check_owner(connection)
-        ours = (projection.shape, self._log.uuid)
-        if row is None or (row.shape, row.log_uuid) != ours or not self._fits(row.position, row.digest):
-            return None
-        return Track(row.position, row.digest)
+        fitting: dict[tuple[int, bytes], bool] = {}
+        tracks: dict[str, Track] = {}
+        for projection in projections:
+            row = rows.get(projection.full_name)
+            if row is None or (row.shape, row.log_uuid) != (projection.shape, uuid):
+                continue
+            place = (row.position, row.digest)
+            if place not in fitting:
+                fitting[place] = self._fits(*place)
+            if fitting[place]:
+                tracks[projection.full_name] = Track(*place)
+        return tracks
 
     def _fits(self, position: int, digest: bytes) -> bool:
         """Say whether the log holds that digest at that position: one that was restored or replaced does not."""
@@ -116,19 +133,12 @@ class Tracking:
         except NotFoundError:
             return False
 
-    def write(self, connection: sa.Connection, projection: Projection, track: Track) -> None:
-        """Note how far a projection has come."""
+    def write(self, connection: sa.Connection, projections: Sequence[Projection], track: Track) -> None:
+        """Note how far some projections have come."""
         if not self._is_owner:
             self._claim(connection)
-        connection.execute(sa.delete(_tracking).where(_column.projection == projection.full_name))
-        values = {
-            "projection": projection.full_name,
-            "shape": projection.shape,
-            "log_uuid": self._log.uuid,
-            "position": track.position,
-            "digest": track.digest,
-        }
-        connection.execute(_tracking.insert(), values)
+        own = (self._log.uuid, track.position, track.digest)
+        _write_rows.execute(connection, [(each.full_name, each.shape, *own) for each in projections])
 
     def reset(self, connection: sa.Connection, projection: Projection) -> None:
         """Make a projection's tables anew, empty."""

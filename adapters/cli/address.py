@@ -16,7 +16,7 @@ import msgspec
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..engine import Engine
-from ..hyperdatasets.selectors import find_dataset, find_version
+from ..hyperdatasets.selectors import VersionSelector, find_dataset, find_version, version_by_id
 
 _BY_ID = "id:"
 _ID_DIGITS = 32
@@ -111,9 +111,8 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
         return _version_with_id(engine, address.version_id)
     dataset = dataset_at(engine, address).dataset_id
     try:
-        return find_version(
-            engine.session, dataset_id=dataset, version_name=address.version, raise_on_multiple=True
-        )
+        selector = VersionSelector(dataset, version_name=address.version)
+        return find_version(engine.session, selector, raise_on_multiple=True)
     except NotFoundError as error:
         with engine.session.read_catalog() as connection:
             there = [row.name for row in engine.session.catalog.versions(connection, dataset_id=dataset)]
@@ -128,7 +127,7 @@ def _meant(name: str | None, there: list[str]) -> str:
 
 def _version_with_id(engine: Engine, digits: str) -> VersionRow:
     if len(digits) == _ID_DIGITS:
-        return find_version(engine.session, version_id=digits)
+        return version_by_id(engine.session, digits)
     with engine.session.read_catalog() as connection:
         found = [
             row for row in engine.session.catalog.versions(connection) if row.version_id.startswith(digits)

@@ -13,7 +13,7 @@ from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ..connect import connect
 from ..engine import Engine
-from ..hyperdatasets.selectors import find_version
+from ..hyperdatasets.selectors import version_by_id
 from ..hyperdatasets.version import DatasetVersion
 from .dataset_views import print_stats, view_stats
 from .output import say
@@ -84,7 +84,7 @@ class _Demo:
     def _second_version(self, engine: Engine, before: Model) -> tuple[str, Model]:
         first = DatasetVersion.get_current(dataset_name=DATASET)
         child = first.create_snapshot(publish_name="v1", child_name="v2")
-        fingerprint = find_version(engine.session, version_id=first.version_id).fingerprint
+        fingerprint = version_by_id(engine.session, first.version_id).fingerprint
         say(
             f"4. Published it as 'v1' with the fingerprint {str(fingerprint)[:16]}..., and created its child 'v2'."
         )
@@ -128,7 +128,7 @@ class _Demo:
     def _compare(self, engine: Engine, first: str, second: str) -> None:
         say("7. Statistics of both versions, side by side:")
         say("")
-        rows = [find_version(engine.session, version_id=version_id) for version_id in (second, first)]
+        rows = [version_by_id(engine.session, version_id) for version_id in (second, first)]
         print_stats(view_stats(engine, rows[0]), view_stats(engine, rows[1]))
         say("")
 

@@ -288,7 +288,7 @@ def _line_changes(session: Session, row: VersionRow, wanted: HistoryQuery) -> It
 def _last_event(session: Session, row: VersionRow, frame_id: str) -> int:
     """Return the position of the last event of a frame in a version, a delete too."""
     state = session.states.read(row.version_id)
-    position = state.find_one(frame_key(frame_id)) & int(POSITION)
+    position = state.locate(frame_key(frame_id))[0] & int(POSITION)
     if not position:
         raise NotFoundError(
             f"version {shorten(row.name)} ({row.version_id}) never held a frame {shorten(frame_id)}"

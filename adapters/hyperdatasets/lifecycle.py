@@ -14,7 +14,7 @@ from ..session.session import Session
 from ..uploads.target import PathLike, check_target
 from .api_helpers import instance_or_class
 from .dataset import Dataset
-from .selectors import exclusive, find_dataset, find_version, latest_updated
+from .selectors import VersionSelector, exclusive, find_dataset, find_version, latest_updated
 from .tag_filter import TagFilter
 from .version_base import VersionBase, resolve
 
@@ -148,15 +148,8 @@ class VersionLifecycle(VersionBase):
         target = check_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
         session = current_session().at(as_of)
-        row = find_version(
-            session,
-            dataset_id,
-            dataset_name,
-            version_id,
-            version_name,
-            dataset_project,
-            raise_on_multiple=raise_on_multiple,
-        )
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        row = find_version(session, selector, raise_on_multiple=raise_on_multiple)
         return cls.of(session, row.version_id, target, root)
 
     @classmethod
@@ -256,7 +249,9 @@ class VersionLifecycle(VersionBase):
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
-        session, row = resolve(self, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        session, row, _ = resolve(
+            self, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        )
         if isinstance(self, VersionBase) and row.version_id == self.version_id:
             self._settle()
         child_id = session.writes.commands.create_snapshot(
@@ -301,7 +296,9 @@ class VersionLifecycle(VersionBase):
         if version_id is None and version_name is None:
             raise UsageError("remove_version needs version_id or version_name")
         session = current_session()
-        row = find_version(session, dataset_id, dataset_name, version_id, version_name, dataset_project)
+        row = find_version(
+            session, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        )
         session.writes.commands.remove_version(row.version_id, force=force)
 
     @classmethod
@@ -338,7 +335,8 @@ def _parent_id(
         return None
     parent = text((by_id or by_name)[0], "the parent")
     version_id, version_name = (parent, None) if by_id else (None, parent)
-    return find_version(session, dataset.dataset_id, None, version_id, version_name).version_id
+    selector = VersionSelector(dataset.dataset_id, version_id=version_id, version_name=version_name)
+    return find_version(session, selector).version_id
 
 
 def _parents(given: list[str] | None) -> list[Any]:

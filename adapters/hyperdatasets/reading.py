@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, KeysView, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from numbers import Real
 from typing import Any, TypeVar, overload
@@ -18,6 +18,8 @@ from ...engine.frames.frame_group import FrameGroup, wrap, wrap_all
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.frames.source import source_uri
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
+from ...engine.log.batch import BatchHeader
+from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.secrets import without_signature
 from ...engine.times import iso_time
@@ -29,6 +31,7 @@ from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
 from .api_helpers import instance_or_class, warn_caller
 from .field_paths import FieldPaths
+from .selectors import VersionSelector
 from .version_base import VersionBase, resolve
 
 Default = TypeVar("Default")
@@ -50,7 +53,8 @@ class FrameReads(VersionBase):
         as_of: Moment | None = None,
     ) -> SingleFrame | FrameGroup:
         """Return the frame with the id `frame_id`; `NotFoundError` when the version does not hold it."""
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, selector, as_of)
         return reader.one(frame_id)
 
     @instance_or_class
@@ -78,7 +82,8 @@ class FrameReads(VersionBase):
         if isinstance(self, type):
             message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
             warn_caller(message, DeprecationWarning)
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, selector, as_of)
         return reader.by_ids(frame_ids, projection)
 
     @instance_or_class
@@ -98,7 +103,8 @@ class FrameReads(VersionBase):
         ``*`` is the only wildcard and crosses ``/``; without one the URI must be equal, or begin with a pattern
         that ends in ``/``. A path means its ``file://`` URI.
         """
-        reader = _reader(self, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        reader = _reader(self, selector, as_of)
         return reader.by_source(source_uri)
 
     def get_iterator(
@@ -201,16 +207,9 @@ def _check_key(frame_id: object) -> str:
 
 
 def _reader(
-    target: VersionBase | type[VersionBase],
-    dataset_id: str | None,
-    dataset_name: str | None,
-    version_id: str | None,
-    version_name: str | None,
-    dataset_project: str | None,
-    as_of: Moment | None,
+    target: VersionBase | type[VersionBase], selector: VersionSelector, as_of: Moment | None
 ) -> FrameReader:
-    found = resolve(target, dataset_id, dataset_name, version_id, version_name, dataset_project, as_of)
-    return FrameReader(*found)
+    return FrameReader(*resolve(target, selector, as_of))
 
 
 Frame = SingleFrame | FrameGroup
@@ -236,30 +235,36 @@ class FrameReader:
         The engine.
     version : VersionRow
         The version.
+    head : Head, optional
+        The end of the log, if it has just been read: the frames are read as of then.
     """
 
-    def __init__(self, session: Session, version: VersionRow) -> None:
+    def __init__(self, session: Session, version: VersionRow, head: Head | None = None) -> None:
         self._session = session
         self._version = version
-        self._batch_of = lru_cache(maxsize=4096)(session.log.batch_at)
+        self._head = head
+
+    @cached_property
+    def _batch_of(self) -> Callable[[int], BatchHeader]:
+        return lru_cache(maxsize=4096)(self._session.log.batch_at)
 
     def _state(self) -> State:
-        return self._session.states.read(self._version.version_id)
+        return self._session.states.read(self._version.version_id, self._head)
 
     def one(self, frame_id: str) -> Frame:
         """Return one frame; `NotFoundError` when the version does not hold it."""
         key = frame_key(identifier(frame_id, "frame_id"))
         state = self._state()
-        position = state.find_one(key)
+        position, first, place = state.locate(key)
         if 0 < position < TOMBSTONE:
-            return wrap(read_record(self._session.log, state, position, key))
+            return wrap(read_record(self._session.log, first, place, key))
         raise NotFoundError(
             f"version {shorten(self._version.name)} ({self._version.version_id}) has no frame {shorten(frame_id)}"
         )
 
     def holds(self, frame_id: str) -> bool:
         """Say whether the version holds a frame."""
-        return 0 < self._state().find_one(frame_key(frame_id)) < TOMBSTONE
+        return 0 < self._state().locate(frame_key(frame_id))[0] < TOMBSTONE
 
     def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
         """Return the frames found, in the order asked; one warning counts those that are not there."""

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ...engine.errors import ConflictError, NotFoundError, UsageError
+from ...engine.log.contract import Head
 from ...engine.validation import shorten, text
 from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..session.session import Session
+
+
+class VersionSelector(msgspec.Struct, frozen=True, gc=False):
+    """Which version a caller means: the selectors of the public methods as one value.
+
+    Attributes
+    ----------
+    dataset_id, dataset_name : str or None
+        The dataset, by one of the two.
+    version_id, version_name : str or None
+        The version, by one of the two; the dataset's current one if neither is given.
+    dataset_project : str or None
+        Project of the dataset.
+    """
+
+    dataset_id: str | None = None
+    dataset_name: str | None = None
+    version_id: str | None = None
+    version_name: str | None = None
+    dataset_project: str | None = None
+
+
+NO_SELECTOR = VersionSelector()
 
 
 def exclusive(**values: object) -> None:
@@ -60,16 +86,9 @@ def find_dataset(
 
 
 def find_version(
-    session: Session,
-    dataset_id: str | None = None,
-    dataset_name: str | None = None,
-    version_id: str | None = None,
-    version_name: str | None = None,
-    dataset_project: str | None = None,
-    *,
-    raise_on_multiple: bool = False,
+    session: Session, selector: VersionSelector, *, raise_on_multiple: bool = False
 ) -> VersionRow:
-    """Return the version meant; without a version selector the dataset's current one.
+    """Return the version that a selector means.
 
     Raises
     ------
@@ -80,13 +99,15 @@ def find_version(
     ConflictError
         Several versions have the name and `raise_on_multiple` is set.
     """
-    exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
-    exclusive(version_id=version_id, version_name=version_name)
-    check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
-    check_texts(version_id=version_id, version_name=version_name)
-    if version_id is not None:
-        return _version_by_id(session, version_id, dataset_id, dataset_name, dataset_project)
-    dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
+    exclusive(dataset_id=selector.dataset_id, dataset_name=selector.dataset_name)
+    exclusive(version_id=selector.version_id, version_name=selector.version_name)
+    check_texts(**msgspec.structs.asdict(selector))
+    if selector.version_id is not None:
+        row = version_by_id(session, selector.version_id)
+        _require_dataset(session, row, selector)
+        return row
+    version_name = selector.version_name
+    dataset = find_dataset(session, selector.dataset_id, selector.dataset_name, selector.dataset_project)
     with session.read_catalog() as connection:
         if version_name is None:
             current = session.catalog.current(connection, dataset.dataset_id)
@@ -104,14 +125,15 @@ def find_version(
     return found[0]
 
 
-def _version_by_id(
-    session: Session,
-    version_id: str,
-    dataset_id: str | None,
-    dataset_name: str | None,
-    dataset_project: str | None,
-) -> VersionRow:
-    row = session.version_row(version_id)
+def version_by_id(session: Session, version_id: str, head: Head | None = None) -> VersionRow:
+    """Return the version with an id; `NotFoundError` when there is none, or it was removed.
+
+    Parameters
+    ----------
+    head : Head, optional
+        The end of the log, if it is known.
+    """
+    row = session.version_row(version_id, head)
     if row is None:
         raise NotFoundError(f"there is no version with id {shorten(version_id)}{session.when}")
     if row.state == REMOVED:
@@ -119,17 +141,22 @@ def _version_by_id(
         raise NotFoundError(
             f"version {shorten(row.name)} ({version_id}) was removed{already}; its history stays readable"
         )
-    given = {"id": dataset_id, "name": dataset_name, "project": dataset_project}
-    if any(value is not None for value in given.values()):
-        dataset = find_dataset(session, dataset_id=row.dataset_id)
-        found = {"id": dataset.dataset_id, "name": dataset.name, "project": dataset.project}
-        wrong = [name for name, value in given.items() if value is not None and value != found[name]]
-        if wrong:
-            raise NotFoundError(
-                f"version {shorten(version_id)} belongs to dataset {shorten(dataset.name)} ({dataset.dataset_id}) in project "
-                f"{shorten(dataset.project)}, not to one with {wrong[0]} {shorten(given[wrong[0]])}"
-            )
     return row
+
+
+def _require_dataset(session: Session, row: VersionRow, selector: VersionSelector) -> None:
+    """Raise `NotFoundError` when a version belongs to another dataset than the one selected."""
+    given = {"id": selector.dataset_id, "name": selector.dataset_name, "project": selector.dataset_project}
+    if all(value is None for value in given.values()):
+        return
+    dataset = find_dataset(session, dataset_id=row.dataset_id)
+    found = {"id": dataset.dataset_id, "name": dataset.name, "project": dataset.project}
+    wrong = [name for name, value in given.items() if value is not None and value != found[name]]
+    if wrong:
+        raise NotFoundError(
+            f"version {shorten(row.version_id)} belongs to dataset {shorten(dataset.name)} ({dataset.dataset_id}) in project "
+            f"{shorten(dataset.project)}, not to one with {wrong[0]} {shorten(given[wrong[0]])}"
+        )
 
 
 def current_of(versions: list[VersionRow]) -> VersionRow:

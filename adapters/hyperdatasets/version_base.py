@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ...engine.errors import PublishedError, UsageError
+from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.times import utc
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
@@ -16,7 +17,7 @@ from ..session.session import Session
 from ..uploads.target import UploadTarget
 from .api_helpers import warn_caller
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
-from .selectors import find_dataset, find_version
+from .selectors import NO_SELECTOR, VersionSelector, find_dataset, find_version, version_by_id
 from .statistics import Statistics
 from .version_writer import NotRecordedWarning, VersionWriter
 
@@ -53,7 +54,7 @@ class VersionBase:
         version = object.__new__(cls)
         session = session_of(engine)
         version._session = session
-        version._id = find_version(session, version_id=version_id).version_id
+        version._id = version_by_id(session, version_id).version_id
         version._target = target
         version._root = root
         version._writer = VersionWriter(session, version_id, root)
@@ -85,8 +86,8 @@ class VersionBase:
     def _row(self) -> VersionRow:
         return self._row_in(self._session)
 
-    def _row_in(self, session: Session) -> VersionRow:
-        return find_version(session, version_id=self._id)
+    def _row_in(self, session: Session, head: Head | None = None) -> VersionRow:
+        return version_by_id(session, self._id, head)
 
     def _dataset(self) -> DatasetRow:
         return find_dataset(self._session, dataset_id=self._row().dataset_id)
@@ -238,20 +239,17 @@ class VersionBase:
 
 
 def resolve(
-    target: VersionBase | type[VersionBase],
-    dataset_id: str | None,
-    dataset_name: str | None,
-    version_id: str | None,
-    version_name: str | None,
-    dataset_project: str | None,
-    as_of: Moment | None = None,
-) -> tuple[Session, VersionRow]:
-    """Return the engine, at the moment meant, and the version: an instance's own unless there are selectors."""
-    selectors = (dataset_id, dataset_name, version_id, version_name, dataset_project)
-    if isinstance(target, VersionBase):
-        session = target._session.at(as_of)  # noqa: SLF001 - of this module
-        if all(selector is None for selector in selectors):
-            return session, target._row_in(session)  # noqa: SLF001
-        return session, find_version(session, *selectors)
-    session = current_session().at(as_of)
-    return session, find_version(session, *selectors)
+    target: VersionBase | type[VersionBase], selector: VersionSelector, as_of: Moment | None = None
+) -> tuple[Session, VersionRow, Head | None]:
+    """Return the session, at the point in time meant, and the version: an instance's own unless there is a selector.
+
+    The end of the log is returned with them if it was read.
+    """
+    if not isinstance(target, VersionBase):
+        session = current_session().at(as_of)
+        return session, find_version(session, selector), None
+    session = target._session.at(as_of)  # noqa: SLF001 - of this module
+    if selector != NO_SELECTOR:
+        return session, find_version(session, selector), None
+    head = session.log.head()
+    return session, target._row_in(session, head), head  # noqa: SLF001

@@ -22,7 +22,7 @@ from ...engine.writes.writer import APPEND_BATCHES
 from ..session.session import Session
 from ..uploads.target import UploadTarget, version_folder
 from .api_helpers import warn_caller
-from .selectors import find_version
+from .selectors import version_by_id
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -259,7 +259,7 @@ class VersionWriter:
         uploads = self._session.writes.uploads
         if upload.target is not None:
             root = upload.target.root
-            row = find_version(self._session, version_id=self._version_id)
+            row = version_by_id(self._session, self._version_id)
             folder = version_folder(row.dataset_id, row.name, row.version_id)
             uploader = uploads.to_target(upload.target, folder, force=upload.force, retries=upload.retries)
         else:

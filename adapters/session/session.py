@@ -186,9 +186,17 @@ class Session(ABC):
         with self.read(Catalog) as (_, connection):
             yield connection
 
-    def version_row(self, version_id: str) -> VersionRow | None:
-        """Return the catalog row of a version, removed ones included; cached until the log grows."""
-        head = self.log.head()
+    def version_row(self, version_id: str, head: Head | None = None) -> VersionRow | None:
+        """Return the catalog row of a version, removed ones included; cached until the log grows.
+
+        Parameters
+        ----------
+        version_id : str
+            Id of the version.
+        head : Head, optional
+            The end of the log, if it is known.
+        """
+        head = self.log.head() if head is None else head
         known = self._version_rows.get(version_id)
         if known is not None and known[0] is head:
             return known[1]

@@ -159,9 +159,17 @@ class Database(ABC):
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:
         """Give the reading connection; every statement sees what is committed."""
-        forks.give_way()
-        with self._read_lock, self._translated():
-            yield self._reading()
+        if forks.pending.is_set():
+            forks.give_way()
+        with self._read_lock:
+            # A hot path: `_translated` would cost as much as the statement.
+            try:
+                yield self._reading()
+            except Exception as error:
+                ours = self._ours(error)
+                if ours is None:
+                    raise
+                raise ours from error
 
     @contextmanager
     def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
@@ -179,7 +187,8 @@ class Database(ABC):
 
         The first one inside `exclusive` takes over that transaction.
         """
-        forks.give_way()
+        if forks.pending.is_set():
+            forks.give_way()
         with (
             self._write_lock,
             self._translated(),
@@ -192,6 +201,7 @@ class Database(ABC):
                 raise self.lost()
             # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
             self._commit(connection)
+            self._open_transaction = None
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
@@ -321,12 +331,19 @@ class Database(ABC):
     def _translated(self) -> Generator[None, None, None]:
         try:
             yield
-        except BadValueError as error:
-            raise self._damaged(error) from error
-        except FramelodeError:
-            raise
-        except exc.DBAPIError as error:
-            raise self._translate(error.orig or error, known=isinstance(error, exc.IntegrityError)) from error
+        except Exception as error:
+            ours = self._ours(error)
+            if ours is None:
+                raise
+            raise ours from error
+
+    def _ours(self, error: Exception) -> FramelodeError | None:
+        """Return the error to raise in place of one of the database; None if it is to be raised as it is."""
+        if isinstance(error, BadValueError):
+            return self._damaged(error)
+        if isinstance(error, exc.DBAPIError):
+            return self._translate(error.orig or error, known=isinstance(error, exc.IntegrityError))
+        return None
 
     def _damaged(self, error: object) -> IntegrityError:
         if self.on_damage is not None:

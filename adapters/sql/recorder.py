@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -333,10 +332,13 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         self.log.close()
 
 
-def _runs(events: Sequence[StoredEvent]) -> Iterator[list[StoredEvent]]:
+def _runs(events: Sequence[StoredEvent]) -> list[list[StoredEvent]]:
     """Cut events into runs of one originator with consecutive versions."""
-    run_of = (
-        (event, (event.originator_id, event.originator_version - place)) for place, event in enumerate(events)
-    )
-    for _, run in groupby(run_of, key=lambda pair: pair[1]):
-        yield [event for event, _ in run]
+    runs: list[list[StoredEvent]] = []
+    expected = None
+    for event in events:
+        if (event.originator_id, event.originator_version) != expected:
+            runs.append([])
+        runs[-1].append(event)
+        expected = (event.originator_id, event.originator_version + 1)
+    return runs

@@ -19,7 +19,7 @@ from ...engine.log.context import acting
 from ...engine.storage.root_folder import RootFolder
 from ...engine.writes.encoder import Refusal, check_root
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
-from ..hyperdatasets.selectors import find_dataset, find_version
+from ..hyperdatasets.selectors import VersionSelector, find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
 from ..hyperdatasets.version_writer import Upload, VersionWriter
 from ..session.current import current_session
@@ -178,11 +178,12 @@ def find_target(session: Session, dataset: str, project: str | None, version: st
             raise
         made = DatasetVersion.create_new_dataset(dataset, dataset_project=project)
         said = f"there was no dataset {dataset!r}: created it in the project {made.project!r}"
-        return Target(find_version(session, made.id).version_id, dataset_created=True, made=said)
-    if version is not None:
         return Target(
-            find_version(session, row.dataset_id, version_name=version, raise_on_multiple=True).version_id
+            find_version(session, VersionSelector(made.id)).version_id, dataset_created=True, made=said
         )
+    if version is not None:
+        selector = VersionSelector(row.dataset_id, version_name=version)
+        return Target(find_version(session, selector, raise_on_multiple=True).version_id)
     with session.read_catalog() as connection:
         versions = session.catalog.versions(connection, dataset_id=row.dataset_id)
         current = session.catalog.current(connection, row.dataset_id)

@@ -13,7 +13,7 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import frame_key
 from ...projections.states.fold import TOMBSTONE
 from ..hyperdatasets.reading import FrameReader
-from ..hyperdatasets.selectors import find_version
+from ..hyperdatasets.selectors import version_by_id
 from ..hyperdatasets.version import DatasetVersion
 from ..session.session import Session
 from .merging import imported_wire
@@ -66,7 +66,7 @@ class ImportedFrames:
 
     def __init__(self, session: Session, version_id: str, place: Place) -> None:
         self._session = session
-        self._row = find_version(session, version_id=version_id)
+        self._row = version_by_id(session, version_id)
         self._known: dict[str, _Imported] = {}
         self._places: dict[Place, None] = {}
         for change in DatasetVersion.of(session, version_id).history(kinds=_KINDS):
@@ -126,7 +126,7 @@ class ImportedFrames:
 
     def _read(self, ids: Sequence[str]) -> dict[str, Any]:
         state = self._session.states.read(self._row.version_id)
-        held = [each for each in dict.fromkeys(ids) if 0 < state.find_one(frame_key(each)) < TOMBSTONE]
+        held = [each for each in dict.fromkeys(ids) if 0 < state.locate(frame_key(each))[0] < TOMBSTONE]
         return {frame.id: frame for frame in FrameReader(self._session, self._row).by_ids(held)}
 
     def was_deleted(self, frame_id: str) -> bool:

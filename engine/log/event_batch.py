@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -16,8 +17,8 @@ from .contract import Log
 
 def pack_states(stream_id: str, first_version: int, states: Sequence[tuple[str, bytes]]) -> Batch:
     """Pack topics and encoded states of consecutive events of one stream into a record batch."""
-    topics = list(dict.fromkeys(topic for topic, _ in states))
-    numbers = {topic: number for number, topic in enumerate(topics)}
+    topics = list(dict.fromkeys(map(itemgetter(0), states)))
+    numbers = dict(zip(topics, range(len(topics)), strict=True))
     encoded = [msgspec.msgpack.encode((numbers[topic], state)) for topic, state in states]
     return pack_batch(stream_id, first_version, EVENTS_SCHEMA, topics, encoded)
 

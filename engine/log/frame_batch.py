@@ -82,13 +82,13 @@ class FrameChanges(msgspec.Struct):
 
     def cut(self, size: int) -> Iterator[FrameChanges]:
         """Cut the changes where a record batch closes: at `size` events or 8 MB."""
-        ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, len(self)))
-        start = 0
-        while start < len(self):
+        total, start = len(self), 0
+        ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, total))
+        while start < total:
             before = int(ends[start - 1]) if start else 0
             by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
-            stop = min(len(self), start + size, max(by_bytes, start + 1))
-            yield self if stop - start == len(self) else self._slice(start, stop)
+            stop = min(total, start + size, max(by_bytes, start + 1))
+            yield self if stop - start == total else self._slice(start, stop)
             start = stop
 
     def _slice(self, start: int, stop: int) -> FrameChanges:
@@ -169,8 +169,7 @@ def not_before(position: int, previous: int) -> UnreadableError:
 def event_in(body: Body, index: int) -> bytes:
     """Return one encoded event of a body; only its block is opened."""
     number, start = body.block_of(index)
-    (event,) = body.open_block(number).events_at([index - start])
-    return event
+    return body.open_block(number).event(index - start)
 
 
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:

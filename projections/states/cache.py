@@ -12,8 +12,8 @@ import numpy as np
 
 from ...engine import forks
 from ...engine.errors import NotFoundError, StorageError, UsageError
-from ...engine.keys import U64, KeyRow, Rows, read_rows
-from ...engine.log.contract import Log, StreamRows
+from ...engine.keys import KEY_SIZE, U64, KeyRow, Rows, read_rows
+from ...engine.log.contract import Head, Log, StreamRows
 from ..pages import gathered
 from .fingerprint import Fingerprint, fingerprint
 from .fold import NO_BATCHES, BatchIndex, State
@@ -48,9 +48,6 @@ class KeyRows:
         """Return the rows of the events at `positions`, in that order."""
         if not len(positions):
             return np.empty(0, KeyRow)
-        if len(positions) == 1:
-            batch, place = batches.locate_one(int(positions[0]))
-            return self._read([batch])[0][1][place : place + 1]
         first, index = batches.locate(positions)
         if (first == first[0]).all():
             return self._read([int(first[0])])[0][1].view(_RAW_ROW)[index].view(KeyRow)
@@ -67,6 +64,13 @@ class KeyRows:
             offsets = np.cumsum([0, *map(len, some[:-1])])
             found[asked] = np.concatenate(some)[index[asked] + np.repeat(offsets, np.diff(ends))]
         return found.view(KeyRow)
+
+    def key_at(self, first_position: int, place: int) -> bytes:
+        """Return the key of one event of a batch."""
+        rows = self._cache.get(first_position)
+        if rows is None:
+            ((_, rows),) = self._read([first_position])
+        return rows[place : place + 1].tobytes()[:KEY_SIZE]
 
     def _read(self, first_positions: list[int]) -> list[tuple[int, Rows]]:
         with self._lock:
@@ -129,13 +133,22 @@ class StateCache:
             self._keep_level(version_id, state)
             return state
 
-    def read(self, version_id: str) -> State:
+    def read(self, version_id: str, head: Head | None = None) -> State:
         """Return the current state for reading; what took long to fold is left as a snapshot for the next process.
 
         Appends take `current`: they never wait for derived data to be written.
+
+        Parameters
+        ----------
+        version_id : str
+            Id of the version.
+        head : Head, optional
+            The end of the log, if it is known.
         """
         with self._lock:
-            state = self.current(version_id)
+            state = self._states.get(version_id)
+            if state is None or head is None or state.position != head.position:
+                state = self.current(version_id)
             if self._snapshots is not None and self._snapshots.may_be_due(state.unsaved):
                 state.unsaved = 0
                 self._save(self._snapshots, version_id, state)
@@ -241,7 +254,12 @@ class StateCache:
         if self._snapshots is None:
             return False
         with self._lock:
-            return self._save(self._snapshots, version_id, self.current(version_id))
+            held = self._states.get(version_id)
+            if held is not None and not self._snapshots.may_be_due(held.unsaved):
+                return False
+            state = self.current(version_id)
+            state.unsaved = 0
+            return self._save(self._snapshots, version_id, state)
 
     def _save(self, snapshots: Snapshots, version_id: str, state: State) -> bool:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...engine import forks
 from ...engine.errors import IntegrityError
-from ...engine.keys import KEY_SIZE, U64, Operation, Rows, key_columns, mix, mix_one
+from ...engine.keys import U64, Operation, Rows, key_columns, mix, mix_one
 
 TOMBSTONE = np.uint64(1 << 63)
 """Marks the position of a delete."""
@@ -213,19 +213,23 @@ class State:
         self._verify(found, mixed, hi, lo)
         return found
 
-    def find_one(self, key: bytes) -> int:
-        """Return what `find` does for one key, faster than columns of length one."""
+    def locate(self, key: bytes) -> tuple[int, int, int]:
+        """Return what `find` does for one key, the first position of its batch, and its place there; zeros for no event.
+
+        It is faster than columns of length one.
+        """
         mixed = mix_one(key)
         for run in reversed(self._runs):
             at = int(run.mixed.searchsorted(np.uint64(mixed), side="right")) - 1
             if at >= 0 and int(run.mixed[at]) == mixed:
                 marked = int(run.positions[at])
-                stored = self.rows(np.array([marked & int(POSITION)], np.uint64))
-                if stored.tobytes()[:KEY_SIZE] == key:
-                    return marked
-                # Several frames share the mixed key.
-                return int(self.find(*key_columns(key))[0])
-        return 0
+                first, place = self.batches.locate_one(marked & int(POSITION))
+                if self._read_rows.key_at(first, place) != key:
+                    # Several frames share the mixed key.
+                    marked = int(self.find(*key_columns(key))[0])
+                    first, place = self.batches.locate_one(marked & int(POSITION)) if marked else (0, 0)
+                return marked, first, place
+        return 0, 0, 0
 
     def _verify(self, found: U64, mixed: U64, hi: U64, lo: U64) -> None:
         hits = np.flatnonzero(found)
@@ -311,8 +315,17 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
 
 NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))
 
-ReadRows = Callable[[BatchIndex, U64], Rows]
-"""Gives the key rows of the events at some positions, read from the log."""
+
+class ReadRows(Protocol):
+    """Reads key rows from the log."""
+
+    def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
+        """Return the rows of the events at some positions."""
+        ...
+
+    def key_at(self, first_position: int, place: int) -> bytes:
+        """Return the key of one event of a batch."""
+        ...
 
 
 def event_positions(first_positions: U64, counts: U64) -> U64:

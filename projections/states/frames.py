@@ -73,11 +73,22 @@ def record_blocks(log: Log, state: State, positions: U64) -> Iterator[list[Singl
         yield part.records()
 
 
-def read_record(log: Log, state: State, position: int, key: bytes) -> SingleFrame:
-    """Return the record at one position, its id set."""
-    first, index = state.batches.locate_one(position)
-    (body,) = log.bodies([first])
-    stored = _decode_event(event_in(body, index), position)
+def read_record(log: Log, first_position: int, place: int, key: bytes) -> SingleFrame:
+    """Return the record of one event, its id set.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    first_position : int
+        First position of its batch.
+    place : int
+        Place of the event in the batch.
+    key : bytes
+        Key of the frame.
+    """
+    (body,) = log.bodies([first_position])
+    stored = _decode_event(event_in(body, place), first_position + place)
     put_id(stored.frame, stored.id or key.hex())
     return stored.frame  # type: ignore[return-value]  # a state points at no delete
 

@@ -133,10 +133,9 @@ class FrameCounts(msgspec.Struct):
             for source in sources:
                 self.source_bytes[source.id] += source.size
 
-    def counts(self) -> Iterator[tuple[tuple[str, str], int]]:
-        """Yield every count with its kind and name."""
-        yield (TOTAL, ""), self.frames
-        yield (ANNOTATED, ""), self.annotated
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return every count by kind and name."""
+        counts = {(TOTAL, ""): self.frames, (ANNOTATED, ""): self.annotated}
         named = {
             LABEL: self.labels,
             CONTENT_TYPE: self.content_types,
@@ -146,7 +145,8 @@ class FrameCounts(msgspec.Struct):
         }
         for kind, counter in named.items():
             for name, count in counter.items():
-                yield (kind, name), count
+                counts[kind, name] = count
+        return counts
 
 
 def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:

@@ -101,11 +101,11 @@ class Stats(FoldedProjection[StatsChanges]):
             except UnreadableError:
                 # This version alone has no statistics.
                 tally.unreadable[str(header.first_position)] += 1
-        counts = {version_id: Counter(dict(tally.counts())) for version_id, tally in tallies.items()}
+        counts = {version_id: Counter(tally.counts()) for version_id, tally in tallies.items()}
         replaced = {version_id: positions for version_id, positions in replaced.items() if positions}
         if replaced:
             for version_id, tally in self._replaced(replaced).items():
-                counts[version_id].subtract(dict(tally.counts()))
+                counts[version_id].subtract(tally.counts())
         return StatsChanges(counts, _children(page))
 
     def _replaced(self, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:
@@ -148,7 +148,7 @@ class Stats(FoldedProjection[StatsChanges]):
         connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
 
     def _write(self, connection: sa.Connection, version_id: str, counts: Counts) -> None:
-        changed = sorted(key for key, count in counts.items() if count)
+        changed = sorted([key for key, count in counts.items() if count])
         for at in range(0, len(changed), _KEYS_AT_ONCE):
             some = {key: counts[key] for key in changed[at : at + _KEYS_AT_ONCE]}
             self._add(connection, version_id, some)
@@ -214,5 +214,5 @@ class Stats(FoldedProjection[StatsChanges]):
 
 
 def _children(page: Page) -> list[tuple[str, str]]:
-    created = (event for _, _, event in page.lifecycle(VersionCreated))
-    return [(event.originator_id, event.parent_id) for event in created if event.parent_id]
+    created = page.lifecycle(VersionCreated)
+    return [(event.originator_id, event.parent_id) for _, _, event in created if event.parent_id]

@@ -26,6 +26,7 @@ _ROWS_AT_ONCE = 500
 Item = TypeVar("Item")
 
 Change = FilesUploaded | SourcesCondemned | SourcesRestored | SourcesDeleted
+_EVENTS = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
 
 
 class Uploads(FoldedProjection[list[Change]]):
@@ -36,6 +37,7 @@ class Uploads(FoldedProjection[list[Change]]):
 
     name: ClassVar[str] = "uploads"
     code_version: ClassVar[int] = 5
+    topics: ClassVar[frozenset[str] | None] = frozenset(event.__name__ for event in _EVENTS)
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -52,8 +54,7 @@ class Uploads(FoldedProjection[list[Change]]):
 
     def fold(self, page: Page) -> list[Change]:
         """Pick out the events that count."""
-        kinds = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
-        return [event for _, _, event in page.lifecycle(*kinds)]
+        return [event for _, _, event in page.lifecycle(*_EVENTS)]
 
     def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
         """Put the events of two adjoining stretches together."""

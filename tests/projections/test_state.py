@@ -218,7 +218,7 @@ class TestFolds:
 
     def check_find(self, log, state, upto):
         found = state.find(*key_columns(b"".join(KEYS))).tolist()
-        assert [state.find_one(key) for key in KEYS] == found
+        assert [state.locate(key)[0] for key in KEYS] == found
         last = log.last_of_each(upto)
         for key, mark in zip(KEYS, found, strict=True):
             position, op, _ = last.get(key, (0, 0, b""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
+from operator import attrgetter
 
 import sqlalchemy as sa
 
@@ -19,6 +20,8 @@ from .stored_batches import SqlStoredBatches
 from .writes import check_follows, check_guards, insert_append, insert_appends, insert_batch, insert_batches
 
 _COMMANDS_AT_ONCE = 500
+_stream_of = attrgetter("stream_id")
+_count_of = attrgetter("count")
 _SHARED = [
     field for field in Batch.__struct_fields__ if field in BatchHeader.__struct_fields__ and field != "keys"
 ]
@@ -227,7 +230,7 @@ class SqlLog(SqlStoredBatches):
         self.database.require_exclusive()
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
-        streams = {*append.guards, *(batch.stream_id for batch in append.batches)}
+        streams = {*append.guards, *map(_stream_of, append.batches)}
         last, part, heads = self.tail(connection, append.command_id, append.part, streams)
         if part:
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
@@ -240,7 +243,7 @@ class SqlLog(SqlStoredBatches):
             is_last=append.is_last,
             request_digest=append.request_digest,
             first_position=position,
-            last_position=position + sum(batch.count for batch in append.batches) - 1,
+            last_position=position + sum(map(_count_of, append.batches)) - 1,
             result=append.result,
         )
         check_follows(append.batches, heads)

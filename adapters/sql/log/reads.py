@@ -43,7 +43,7 @@ _batch_at = (
     .limit(1)
 )
 _STREAM_HEAD = (
-    sa.select((t.record_batch.c.first_version + t.record_batch.c.count - 1).label("version"))
+    sa.select((t.record_batch.c.first_version + t.record_batch.c.count).label("next_version"))
     .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
     .order_by(t.record_batch.c.first_version.desc())
     .limit(1)
@@ -101,7 +101,14 @@ def last_row(connection: sa.Connection) -> Any:
 def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
     """Return the version of a stream's last event, None for an unknown stream."""
     row = _stream_head.row(connection, (stream_id,))
-    return None if row is None else row.version
+    return None if row is None else row.next_version - 1
+
+
+def _first_of_batch_at(position: int) -> sa.ColumnElement[int]:
+    """Return the first position of the batch that holds a position, or the position itself."""
+    first = t.record_batch.c.first_position
+    before = sa.select(sa.func.max(first)).where(first <= position).scalar_subquery()
+    return sa.func.coalesce(before, position)
 
 
 class Tail(NamedTuple):
@@ -122,13 +129,16 @@ class SqlLogReads(Log):
         with self.database.together(connection):
             last = _last_batch.execute(connection, ())
             known = _part_of.execute(connection, (command_id, part))
-            heads = {stream: _stream_head.execute(connection, (stream,)) for stream in streams}
+            cursors = [(stream, _stream_head.execute(connection, (stream,))) for stream in streams]
         last_row, part_row = _last_batch.first(last), _part_of.first(known)
-        rows = {stream: _stream_head.first(head) for stream, head in heads.items()}
+        heads: dict[str, int | None] = {}
+        for stream, cursor in cursors:
+            row = _stream_head.first(cursor)
+            heads[stream] = row.next_version - 1 if row else None
         return Tail(
             self.header_of(last_row) if last_row else None,
             self._append_header_of(part_row) if part_row else None,
-            {stream: row.version if row else None for stream, row in rows.items()},
+            heads,
         )
 
     def find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
@@ -153,7 +163,7 @@ class SqlLogReads(Log):
             headers = {header.first_position: header.count for header in map(self.batch_at, positions)}
             return sorted(headers.items())
         batch = t.record_batch.c
-        low, high = self._first_of_batch_at(min(positions)), max(positions)
+        low, high = _first_of_batch_at(min(positions)), max(positions)
         query = sa.select(batch.first_position, batch.count).where(batch.first_position.between(low, high))
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(batch.first_position)).all()
@@ -218,20 +228,17 @@ class SqlLogReads(Log):
             # The text of several topics has a comma; few batches have, and whoever asks looks at them.
             alone = [encode_topics((topic,)) for topic in sorted(topics)]
             query = query.where(sa.or_(batch.topics.in_(alone), batch.topics.contains(",")))
-        first = self._first_of_batch_at(gt + 1)
+        # The batch that holds the next position may begin before it.
+        first: Any = _first_of_batch_at(gt + 1)
         while True:
             with self.database.read() as connection:
                 rows = connection.execute(query.where(batch.first_position >= first)).all()
-            headers = _readable(self.header_of, rows, damaged)
-            yield from (header for header in headers if header.last_position > gt)
+            for header in _readable(self.header_of, rows, damaged):
+                if header.first_position + header.count > gt + 1:
+                    yield header
             if len(rows) < PAGE_ROWS:
                 return
             first = rows[-1].first_position + 1
-
-    def _first_of_batch_at(self, position: int) -> int:
-        with self.database.read() as connection:
-            row = connection.execute(_batch_at, {"position": position}).one_or_none()
-        return row.first_position if row else position
 
     def batch_at(self, position: int) -> BatchHeader:
         """Return the header of the batch that holds a position."""
@@ -267,8 +274,11 @@ class SqlLogReads(Log):
             limit = max(_FIRST_PAGE_ROWS, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
 
     def _check_keys(self, row: Any) -> None:
-        numbers = (row.first_position, row.count, row.first_version)
-        if not all(isinstance(number, int) for number in numbers) or min(numbers[:2]) < 1:
+        first, count, version, *_ = row
+        if (
+            not (isinstance(first, int) and isinstance(count, int) and isinstance(version, int))
+            or min(first, count) < 1
+        ):
             raise self.damaged("the header of a batch is damaged", row.first_position)
         if (
             not isinstance(row.keys, bytes)

@@ -279,16 +279,14 @@ class PostgresDatabase(Database):
         with self.read() as connection:
             return index_problems(connection, self.schema)
 
-    @contextmanager
-    def _translated(self) -> Generator[None, None, None]:
-        try:
-            with super()._translated():
-                yield
-        except psycopg.Error as error:
-            # What was asked past SQLAlchemy.
-            raise self._translate(error, known=isinstance(error, psycopg.IntegrityError)) from error
-        except exc.PendingRollbackError as error:
-            raise RetryableError(f"{self.name}: the connection was lost: call again") from error
+    def _ours(self, error: Exception) -> FramelodeError | None:
+        match error:
+            case psycopg.Error():  # a statement run past SQLAlchemy
+                return self._translate(error, known=isinstance(error, psycopg.IntegrityError))
+            case exc.PendingRollbackError():
+                return RetryableError(f"{self.name}: the connection was lost: call again")
+            case _:
+                return super()._ours(error)
 
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
         if isinstance(error, FramelodeError):

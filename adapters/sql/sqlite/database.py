@@ -241,24 +241,23 @@ class SqliteDatabase(Database):
         finally:
             lock.release()
 
-    @contextmanager
-    def _translated(self) -> Generator[None, None, None]:
-        try:
-            with super()._translated():
-                yield
-        except sqlite3.Error as error:
-            # What was asked past SQLAlchemy.
-            raise self._translate(error, known=isinstance(error, sqlite3.IntegrityError)) from error
-        except UnicodeDecodeError as error:
-            # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
-            raise self._damaged(error) from error
-        except TimeoutError as error:
-            message = (
-                f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
-            )
-            raise StorageError(message) from error
-        except OSError as error:
-            raise UsageError(f"{self.name} cannot be written: {error.strerror or error}") from error
+    def _ours(self, error: Exception) -> FramelodeError | None:
+        match error:
+            case FramelodeError():
+                return super()._ours(error)
+            case sqlite3.Error():  # a statement run past SQLAlchemy
+                return self._translate(error, known=isinstance(error, sqlite3.IntegrityError))
+            case UnicodeDecodeError():
+                # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
+                return self._damaged(error)
+            case TimeoutError():
+                return StorageError(
+                    f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+                )
+            case OSError():
+                return UsageError(f"{self.name} cannot be written: {error.strerror or error}")
+            case _:
+                return super()._ours(error)
 
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
         if not known:

@@ -87,10 +87,19 @@ class _LockFile:
         self._is_held = False
 
     def take(self, deadline: float) -> None:
-        while not self._try():
-            if time.monotonic() >= deadline:
-                raise TimeoutError(self._path)
-            time.sleep(_POLL_SECONDS)
+        while True:
+            if self._descriptor < 0:
+                self._descriptor = self._open()
+            self._is_held = lock_descriptor(self._descriptor, blocking=False)
+            if not self._is_held:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(self._path)
+                time.sleep(_POLL_SECONDS)
+            elif os.fstat(self._descriptor).st_nlink:
+                return
+            else:
+                # The file was deleted: others lock a new one.
+                self.close()
 
     def give(self) -> None:
         if self._is_held:
@@ -101,18 +110,6 @@ class _LockFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor, self._is_held = -1, False
-
-    def _try(self) -> bool:
-        if self._descriptor < 0:
-            self._descriptor = self._open()
-        self._is_held = lock_descriptor(self._descriptor, blocking=False)
-        if not self._is_held:
-            return False
-        if os.fstat(self._descriptor).st_nlink:
-            return True
-        # The file was deleted: others lock a new one.
-        self.close()
-        return self._try()
 
     def _open(self) -> int:
         while True:
