@@ -101,11 +101,14 @@ class LogApplication(Application[str]):
         alone : bool
             Keep other writers out from the first try on: the decision depends on streams that it does not write to.
         """
-        command = Command.begin(command_id, self.new_id)
+        command = Command.begin(command_id, str)
         command.digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
 
         def decide_and_save() -> Result:
             aggregates, result = decide()
+            if not command.is_repeatable:
+                # After the ids that the decision makes, the order in which they were always made.
+                command.id = self.new_id()
             encoded = msgspec.msgpack.encode(result)
             saved = self.save(
                 *aggregates, command_id=command.id, request_digest=command.digest, result=encoded

@@ -375,7 +375,7 @@ class TestInterrupts:
                 break
             assert version.get_stats().total == len(version) == sum(1 for _ in version)
             version.commit_version()
-        assert 20 < statements < 99
+        assert 10 < statements < 99
 
     @pytest.mark.parametrize("way", ["write", "exclusive"])
     def test_one_that_was_entered_and_never_left_takes_nothing_along(self, tmp_path, way):

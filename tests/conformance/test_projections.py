@@ -323,6 +323,8 @@ class TestExactlyOnce:
         failures = iter([False, False, True, False, True, True])
 
         class Failing(kind):
+            topics = None  # every page is folded
+
             def apply(self, connection, batches):
                 super().apply(connection, batches)
                 if next(failures, False):
