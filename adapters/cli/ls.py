@@ -17,7 +17,12 @@ listing = typer.Typer()
 @listing.command("ls")
 def list_all(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="[project/]dataset.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET", help="project/dataset (the project is optional). Default: list the datasets."
+        ),
+    ] = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:

@@ -43,9 +43,7 @@ for commands in (listing, drafting, looking_back, upkeep, carrying, completing):
 imports.command("log")(portable.import_log)
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")
-app.add_typer(
-    checkpoints, name="checkpoint", help="Export the head of the log, to verify the log against later."
-)
+app.add_typer(checkpoints, name="checkpoint", help="Export checkpoints to verify the log against later.")
 
 
 def main() -> NoReturn:

@@ -35,10 +35,12 @@ AddressText = Annotated[
     str,
     typer.Argument(
         metavar="ADDRESS",
-        help="[project/]dataset[@version], or id:<first digits of a version id>.",
+        help="project/dataset@version (project and version are optional), or id:<first digits of a version id>.",
     ),
 ]
-DatasetText = Annotated[str, typer.Argument(metavar="DATASET", help="[project/]dataset.")]
+DatasetText = Annotated[
+    str, typer.Argument(metavar="DATASET", help="project/dataset (the project is optional).")
+]
 AsOf = Annotated[
     str | None,
     typer.Option(

@@ -750,3 +750,9 @@ def test_help_is_one_sentence(name, command):
     assert command.help.count(".") == 1 + command.help.count(".f")
     assert command.help.endswith(".")
     assert command.help.splitlines()[0] in " ".join(run(*name.split()[1:], "--help").stdout.split())
+
+
+@pytest.mark.parametrize(("name", "command"), RUNNABLE)
+def test_help_of_options_is_printed_whole(name, command):
+    """Brackets would be taken for markup and left out."""
+    assert [each.help for each in command.params if "[" in (getattr(each, "help", "") or "")] == []
