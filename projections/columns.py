@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -35,8 +36,17 @@ def from_json(text: str, kind: type[Value] | Any = Any) -> Value:
     """Return what a column holds as JSON; `BadValueError` when it is not of that kind."""
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadValueError(f"a column of JSON holds {text[:40]!r}: {error}") from error
+    except (msgspec.DecodeError, RecursionError, TypeError) as error:
+        raise BadValueError(f"a column of JSON holds {str(text)[:40]!r}: {error}") from error
+
+
+def from_row(values: Mapping[str, Any], kind: type[Value]) -> Value:
+    """Return a struct of the values of a row, by column; `BadValueError` when a value is of another type."""
+    fields: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
+    try:
+        return msgspec.convert({name: values[name] for name in fields}, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise BadValueError(f"a row cannot be a {kind.__name__}: {error}") from error
 
 
 def text_key(*texts: str) -> bytes:

@@ -119,6 +119,8 @@ class Tracking:
             row = rows.get(projection.full_name)
             if row is None or (row.shape, row.log_uuid) != (projection.shape, uuid):
                 continue
+            if not (isinstance(row.position, int) and isinstance(row.digest, bytes)):
+                continue  # damaged: folded again
             place = (row.position, row.digest)
             if place not in fitting:
                 fitting[place] = self._fits(*place)

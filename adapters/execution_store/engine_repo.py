@@ -28,10 +28,9 @@ from ...projections.tables.store_reader import StoreReader
 from ...projections.tables.stores import Stores
 from ..session.current import HasSession, session_of
 from ..session.session import Session
-from .documents import KeyDocument, KeyPolicy, StoreDocument
+from .documents import KeyDocument, KeyPolicy, StoreDocument, policy_of
 from .repo import ExecutionStoreRepo
 
-_POLICIES = {policy.value: policy for policy in KeyPolicy}
 _NO_METADATA = encode_value({})
 
 
@@ -306,7 +305,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
             "created_at": utc(document.created_at),
             "updated_at": utc(document.updated_at),
             "expires_at": None if expires_at is None else utc(expires_at),
-            "policy": _POLICIES[document.policy],
+            "policy": policy_of(document.policy),
         }
 
 

@@ -21,7 +21,9 @@ PROJECTIONS_FILE = "projections.db"
 BLOBS_FOLDER = "blobs"
 
 _FORMAT = 1
-_LIMIT_BYTES = 64 * 1024
+_LIMIT_BYTES = 16 * 1024
+_MOST_DOTS = 500
+"""Most dots of a line: a dotted key takes memory that grows with the square of its parts."""
 _OPTIONAL = ("shared", "log_id")
 """Left out while they are not set: older releases refuse names that they do not know."""
 
@@ -66,7 +68,10 @@ def read_settings(folder: Path) -> Settings | None:
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{file} must be a regular file: remove it to go back to the defaults")
     try:
-        values = tomllib.loads(read_small(file, _LIMIT_BYTES).decode())
+        text = read_small(file, _LIMIT_BYTES).decode()
+        if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise UsageError(f"{file} has a line with more than {_MOST_DOTS} dots: correct it")
+        values = tomllib.loads(text)
         if values.get("format", _FORMAT) > _FORMAT:
             raise UsageError(
                 f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode"

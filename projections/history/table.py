@@ -12,7 +12,7 @@ from ...engine.events.domain import DatasetCreated, VersionCreated
 from ...engine.events.registry import FRAME_TOPICS
 from ...engine.keys import Operation
 from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
-from ..columns import INT64, from_json, text_key
+from ..columns import INT64, from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection
 from ..states.fold import count_operations
@@ -242,5 +242,4 @@ def _operations(page: Page, header: BatchHeader) -> dict[str, int]:
 def _batch_row(row: Any) -> BatchRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     values["topics"] = from_json(values["topics"], list[str])
-    del values["actor_key"]
-    return BatchRow(**values)
+    return from_row(values, BatchRow)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ...engine.events import domain as e
 from ...engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
 from ...engine.log.prefix import LogPrefix
-from ..columns import INT64, from_json, text_key
+from ..columns import INT64, from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, ProjectionStore
 from ..tracking import Track, Tracking
@@ -331,11 +331,11 @@ def _json(value: Any) -> str:
 def _dataset_row(row: Any) -> DatasetRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     values["tags"] = from_json(values["tags"], list[str])
-    return DatasetRow(**values)
+    return from_row(values, DatasetRow)
 
 
 def _version_row(row: Any) -> VersionRow:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     values["tags"] = from_json(values["tags"], list[str])
     values["metadata"] = from_json(values["metadata"], dict[str, Any])
-    return VersionRow(**values)
+    return from_row(values, VersionRow)

@@ -14,7 +14,7 @@ from ...engine.events.pins import PINS, PinEvent
 from ...engine.events.registry import subject_and_kind
 from ...engine.log.batch import BatchHeader
 from ...engine.times import utc
-from ..columns import INT64, from_json
+from ..columns import INT64, from_json, from_row
 from ..pages import Page
 from ..projection import FoldedProjection
 
@@ -165,4 +165,4 @@ def _change(row: Any) -> PinChange:
     values = {name: row._mapping[name] for name in PinChange.__struct_fields__}  # noqa: SLF001 - SQLAlchemy's public name for it
     for name in ("before", "after"):
         values[name] = from_json(values[name])
-    return PinChange(**values)
+    return from_row(values, PinChange)

@@ -59,14 +59,12 @@ class _Whole(sa.TypeDecorator[int]):
         """Return the number as it is stored."""
         return None if value is None else str(value)
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int:  # noqa: ARG002
         """Return the number that is stored."""
-        if value is None:
-            return None
         try:
-            return int(value)
-        except ValueError as error:
-            raise BadValueError(f"a column of whole numbers holds {value[:40]!r}") from error
+            return int(value)  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            raise BadValueError(f"a column of integers holds {str(value)[:40]!r}") from error
 
 
 class Stats(FoldedProjection[StatsChanges]):

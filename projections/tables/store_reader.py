@@ -19,6 +19,7 @@ from ...engine.log.batch import AppendHeader
 from ...engine.log.contract import Log
 from ...engine.stores.names import StoreId, key_id
 from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
+from ..columns import from_row
 from ..pages import read_pages
 from ..projection import ProjectionStore
 from ..runner import Runner
@@ -149,7 +150,7 @@ class StoreReader:
                 return made if isinstance(made, Document) else None
         with self._database.read() as connection:
             row = self._one.row(connection, (store.digest, key_id(key)))
-        found = None if row is None else Document(*row)
+            found = None if row is None else from_row(row._asdict(), Document)
         return found.patched(made) if found is not None and isinstance(made, Patch) else found
 
     def find(self, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:

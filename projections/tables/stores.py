@@ -17,7 +17,7 @@ from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
-from ..columns import INT64, BadValueError, Bytes
+from ..columns import INT64, BadValueError, Bytes, from_row
 from ..pages import Page, readable_event
 from ..projection import FoldedProjection
 from ..statements import BulkInsert
@@ -159,7 +159,7 @@ class Stores(FoldedProjection[StoreChanges]):
         for part in _parts(keys):
             asked = {key_id(key): key for key in part}
             rows = connection.execute(query.where(column.store == store.digest, column.id.in_(list(asked))))
-            found |= {asked[bytes(row[0])]: Document(*tuple(row)[1:]) for row in rows}
+            found |= {asked[bytes(row.id)]: from_row(dict(row._mapping), Document) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
         return found
 
     def keys(self, connection: sa.Connection, store: StoreId) -> list[Key]:
@@ -167,7 +167,7 @@ class Stores(FoldedProjection[StoreChanges]):
         column = self.document.c
         query = sa.select(column.id, column.long_key, column.expires_at, column.policy, column.position)
         rows = connection.execute(query.where(column.store == store.digest).order_by(column.id))
-        return [Key(_key(row[0], row[1]), *tuple(row)[2:]) for row in rows]
+        return [from_row({**row._mapping, "key": _key(row.id, row.long_key)}, Key) for row in rows]  # noqa: SLF001
 
     def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
         """Return the keys of a store that are alive, its own too, oldest first."""

@@ -19,6 +19,7 @@ from patience import PATIENCE
 
 import framelode
 from framelode import DatasetVersion, FramelodeError, IntegrityError, SingleFrame, UsageError
+from framelode.adapters.execution_store import EngineStoreRepo
 
 
 def is_marked(file):
@@ -111,6 +112,31 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "other/framelode.toml")
     with pytest.raises(UsageError, match=r"framelode\.toml must be a regular file"):
         framelode.connect(tmp_path / "other")
+
+
+@pytest.mark.parametrize("database", ["log.db", "projections.db"])
+@pytest.mark.parametrize("suffix", ["-lock", "-turn", "-wal", "-journal", "-shm"])
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_what_is_no_regular_file_beside_a_database_is_told(tmp_path, database, suffix, kind):
+    file = make(tmp_path / "food") / f"{database}{suffix}"
+    file.unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(file)
+        case "link":
+            file.symlink_to("nowhere/at-all")
+        case _:
+            file.mkdir()
+    with pytest.raises(FramelodeError, match="must be a regular file|unable to open"):
+        total(tmp_path / "food")
+    assert not (tmp_path / "food" / "nowhere").exists()
+
+
+def test_settings_of_many_dotted_keys_are_refused(tmp_path):
+    settings = make(tmp_path / "food") / "framelode.toml"
+    settings.write_text(settings.read_text() + ".".join(["a"] * 5000) + " = 1\n")
+    with pytest.raises(UsageError, match="more than 500 dots"):
+        total(tmp_path / "food")
 
 
 @pytest.mark.parametrize("place", ["own.db", "../elsewhere.db"])
@@ -474,7 +500,7 @@ def test_a_read_that_fails_is_an_error_of_ours(tmp_path, preloaded):
     assert sum(found["outcomes"].values()) > 30
 
 
-BAD = ["'nonsense'", "x'00ff'", "'9' || hex(zeroblob(40))", "-1", "''", "1e300"]
+BAD = ["NULL", "'nonsense'", "x'00ff'", "'9' || hex(zeroblob(40))", "-1", "''", "1e300"]
 
 
 def bad_values(folder):
@@ -492,6 +518,9 @@ def read_everything(folder):
         assert version.get_stats() is not None
         assert list(version.history("f1")) is not None
         len(version), version.get_single_frame("f7"), engine.session.version_totals()
+        list(engine.history()), list(engine.at(5).history()), version.get_stats(as_of=5)
+        keys = EngineStoreRepo(engine)
+        keys.list_keys("s"), keys.get_key("s", "k"), keys.list_stores_global(), keys.count_keys("s")
 
 
 def check_bad_values(folder, cases, tmp_path):
@@ -500,6 +529,9 @@ def check_bad_values(folder, cases, tmp_path):
         copy = Path(shutil.copytree(folder, tmp_path / str(number)))
         with closing(sqlite3.connect(copy / "projections.db")) as connection:
             try:
+                connection.execute("PRAGMA writable_schema = 1")
+                connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+                connection.commit()
                 connection.execute(f"UPDATE {table} SET {column} = {value}")
                 connection.commit()
             except sqlite3.Error:
@@ -526,7 +558,22 @@ def test_a_bad_value_in_the_statistics_is_an_error_of_ours(tmp_path):
     assert total(folder) == 20
 
 
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """An engine with rows in most projections."""
+    folder = make(tmp_path_factory.mktemp("varied") / "food")
+    with framelode.connect(folder) as engine, closing(engine):
+        EngineStoreRepo(engine).set_key("s", "k", 1, ttl=3600)
+        engine.catch_up()
+    return folder
+
+
+def test_no_value_in_any_projection_is_an_error_of_ours(varied, tmp_path):
+    cases = [case for case in bad_values(varied) if case[2] in {"NULL", "'nonsense'"}]
+    assert {table.partition("_")[0] for table, *_ in cases} >= {"catalog", "stats", "history", "stores"}
+    assert check_bad_values(varied, cases, tmp_path) == []
+
+
 @pytest.mark.long
-def test_a_bad_value_in_any_projection_is_an_error_of_ours(tmp_path):
-    folder = make(tmp_path / "food")
-    assert check_bad_values(folder, bad_values(folder), tmp_path) == []
+def test_a_bad_value_in_any_projection_is_an_error_of_ours(varied, tmp_path):
+    assert check_bad_values(varied, bad_values(varied), tmp_path) == []

@@ -17,6 +17,8 @@ _HEADER_BYTES = 100
 _BESIDE = {"-wal": b"\x37\x7f\x06", "-journal": b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"}
 """How the files begin that SQLite keeps beside a database, and deletes when the database is empty."""
 
+_BESIDE_SUFFIXES = ("-wal", "-journal", "-shm")
+
 
 def check_file(path: Path, *, durable: bool) -> None:
     """Raise when a path cannot be that of a database.
@@ -33,6 +35,8 @@ def check_file(path: Path, *, durable: bool) -> None:
     IntegrityError
         It is no SQLite database, or was emptied.
     """
+    for suffix in _BESIDE_SUFFIXES:
+        _require_regular(path.with_name(path.name + suffix))
     # Those beside it first: another process may be making all of them, the database before the others.
     beside = {suffix: header_of(path.with_name(path.name + suffix)) for suffix in _BESIDE}
     try:
@@ -47,6 +51,16 @@ def check_file(path: Path, *, durable: bool) -> None:
         _check_beside(path, beside, durable=durable)
     elif not header_of(path).startswith(_MAGIC):
         raise IntegrityError(f"{path} is not a SQLite database: restore it from a copy", file=str(path))
+
+
+def _require_regular(path: Path) -> None:
+    """Raise `UsageError` for a file of another kind: SQLite would wait for a FIFO for ever."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} must be a regular file of SQLite: delete it")
 
 
 def _check_beside(path: Path, starts: Mapping[str, bytes], *, durable: bool) -> None:

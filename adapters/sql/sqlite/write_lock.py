@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -10,6 +12,7 @@ from contextlib import suppress
 from filelock import lock_descriptor, unlock_descriptor
 
 from ....engine import forks
+from ....engine.errors import UsageError
 from ....engine.storage.modes import create_file
 
 _POLL_SECONDS = 0.001
@@ -111,9 +114,24 @@ class _LockFile:
             os.close(self._descriptor)
             self._descriptor, self._is_held = -1, False
 
+    def _existing(self) -> int:
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:
+                raise self._not_regular() from error
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self._not_regular()
+        return descriptor
+
+    def _not_regular(self) -> UsageError:
+        return UsageError(f"{self._path} must be a regular file, which writers lock: delete it")
+
     def _open(self) -> int:
         while True:
             with suppress(FileNotFoundError):
-                return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+                return self._existing()
             with suppress(FileExistsError):
                 return create_file(self._path)
