@@ -32,25 +32,25 @@ def connect(
     Parameters
     ----------
     url : str or path
-        A folder; ``sqlite:///path/log.db`` (the folder of that file); ``sqlite://`` for one in memory; or
+        A folder; ``sqlite:///path/log.db`` for the folder of that file; ``sqlite://`` for an engine in memory; or
         ``postgresql+psycopg://user@host/database`` (extra `postgres`).
     projections : str or path, optional
-        Another place for the projections database, a file or a PostgreSQL URL; saved in the settings.
+        File or PostgreSQL URL for the projections database, instead of the default. Saved in the settings.
     blobs : str or path, optional
-        Another place for file contents: a folder, or an fsspec URL such as ``s3://bucket/blobs``; saved in the settings.
-        It must be new or empty, or the blob store of this engine, or one that it joins by `Engine.share_blobs`. An engine
-        in PostgreSQL has no default.
+        Folder or fsspec URL (such as ``s3://bucket/blobs``) for file contents, instead of the default. Saved in the
+        settings. It must be empty, the blob store of this engine, or a store that the engine joins with
+        `Engine.share_blobs`. An engine in PostgreSQL has no default.
     clock : callable
-        UTC microseconds; for exact tests.
+        Returns the current time as UTC microseconds. Replace it for reproducible tests.
     new_id : callable
-        Makes ids of 32 hex digits; for exact tests.
+        Returns a new id of 32 hex digits. Replace it for reproducible tests.
     shared : bool, optional
-        True lets the group of the folder read and write everything that the engine creates in local folders; saved in
-        the settings. Without it only the owner can: folders have the mode 0700 and files 0600.
+        True gives the group of the folder read and write access to everything that the engine creates in local folders.
+        Saved in the settings. Otherwise only the owner has access: mode 0700 for folders and 0600 for files.
     max_frame_bytes : int
-        The size limit of one encoded frame, at most 16 MB.
+        Maximum size of one encoded frame, at most 16 MB.
     as_of : int or datetime, optional
-        Open it read-only as it was at a position or an aware datetime; it must exist.
+        Open an existing engine read-only, as it was at a position or an aware datetime.
 
     Returns
     -------
@@ -60,9 +60,10 @@ def connect(
     Raises
     ------
     UsageError
-        The place cannot be used, belongs to another engine, or was written by a newer framelode.
+        The folder or database cannot be used, belongs to another engine, or was written by a newer framelode; or an
+        argument is invalid.
     IntegrityError
-        The log is damaged, or is not the one that the folder belongs to.
+        The log is damaged, or does not belong to the folder.
     """
     if shared is not None and not isinstance(shared, bool):
         raise UsageError(f"shared must be True or False, not {shorten(shared)}")
@@ -73,7 +74,7 @@ def connect(
     if as_of is not None:
         location.require(url)
         if projections is not None or blobs is not None or shared is not None:
-            raise UsageError("as_of opens an engine read-only: leave projections=, blobs= and shared= out")
+            raise UsageError("as_of opens an engine read-only: do not pass projections=, blobs= or shared=")
     where = location.locate(url, projections, blobs, shared=shared)
     session: Session = LiveSession(where, clock, new_id, max_frame_bytes)
     if as_of is not None:
@@ -85,7 +86,10 @@ def connect(
 
 
 def current_engine(explicit: str | None = None) -> Engine:
-    """Return the engine that is meant: explicit, the current one, `FRAMELODE_URL`, or the nearest settings file upwards.
+    """Return the current engine, or open one.
+
+    The first that exists is used: `explicit`, the current engine, the engine that `FRAMELODE_URL` names, and the engine
+    of the nearest settings file in this folder or its parents.
 
     Parameters
     ----------

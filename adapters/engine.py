@@ -1,4 +1,4 @@
-"""`Engine`: the public face of an open log. Each method is one call of the room that does the work."""
+"""`Engine`, the public API of an open log. Each method delegates to the package that does the work."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Engine:
 
     @property
     def url(self) -> str:
-        """What `connect` takes to open this engine again, without a password: another process finds its own."""
+        """URL to open this engine again with `connect`, without a password. Another process must get the password itself."""
         return self.session.url
 
     @property
     def name(self) -> str:
-        """How messages name this engine: its URL without a password."""
+        """Name of this engine in messages: its URL without a password."""
         return self.session.name
 
     @property
@@ -82,9 +82,9 @@ class Engine:
 
     @property
     def blobs(self) -> BlobStore:
-        """The store of file contents, opened when first used.
+        """The store of file contents, opened on first use.
 
-        Frames may refer to what it stores. A content that frames referred to before is not written again.
+        Frames may refer to its blobs. Content that frames already refer to is not written again.
         """
         return self.session.blobs
 
@@ -108,18 +108,18 @@ class Engine:
         self.session.close()
 
     def at(self, moment: Moment | None) -> Engine:
-        """Return the engine as it was at a point in time. It reads like any other and cannot be written to.
+        """Return a read-only engine that shows the log as it was at a point in time.
 
         Parameters
         ----------
         moment : int, datetime or None
-            A position, 0 for before the first event; an aware datetime, which means the last position recorded at or
-            before it; None for the engine itself.
+            A position, where 0 is before the first event; an aware datetime, which selects the last position recorded at
+            or before it; None for the engine itself.
 
         Returns
         -------
         Engine
-            The last few are cached, so that the next read is as fast as in the present.
+            The most recently used ones are cached.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class Engine:
         name : str
             Name of the dataset.
         project : str, optional
-            Project of the dataset; needed where several have its name.
+            Project of the dataset. Required if several projects have a dataset of that name.
 
         Raises
         ------
@@ -186,28 +186,33 @@ class Engine:
         Parameters
         ----------
         dataset : Dataset or str, optional
-            The dataset or its name: its own changes and those of all its versions, removed ones too.
+            Only changes of this dataset and of all its versions, including removed ones.
         project : str, optional
-            Project of the dataset; needed where several have its name.
+            Project of the dataset. Required if several projects have a dataset of that name.
         version : DatasetVersion or str, optional
-            The version or its id, removed ones too: its own changes, without those it inherited.
+            Only changes of this version, which may be removed. Inherited changes are not included.
         actor : str, optional
-            Who made the change.
+            Only changes by this actor.
         since, until : int or datetime, optional
-            First and last position, or times with a time zone; both included.
+            First and last position, or datetimes with a time zone; both inclusive.
         kinds : str or iterable of str, optional
             Kinds of changes, such as ``"deleted"`` or ``"published"``.
         newest_first : bool
             Yield the latest change first.
         limit : int, optional
-            The largest number of changes.
+            Maximum number of changes.
 
         Raises
         ------
         NotFoundError
             There is no such dataset or version.
+        ConflictError
+            Several projects have a dataset of that name.
         UsageError
-            An argument is not a position, time, kind or number.
+            `since` or `until` is not a position or an aware datetime, `limit` is not an integer of at least 0, or `project`
+            is given without `dataset`.
+        InvalidValueError
+            One of `kinds` is unknown.
         """
         from .hyperdatasets.history import HistoryArguments, engine_history
 
@@ -231,7 +236,7 @@ class Engine:
         progress : callable, optional
             Called with the position reached and the position to reach.
         executor : concurrent.futures.Executor, optional
-            Where to replay; by default in this thread.
+            Runs the replay. By default it runs in this thread.
         """
         self.session.runner.catch_up_all(progress, wrap_executor(executor))
 
@@ -245,35 +250,35 @@ class Engine:
         progress : callable, optional
             Called with the position reached and the position to reach.
         executor : concurrent.futures.Executor, optional
-            Where to replay: processes of this machine, a `ProcessPoolExecutor`, or ``Client.get_executor()`` of Dask; by
-            default in this thread.
+            Runs the replay: a `ProcessPoolExecutor`, or ``Client.get_executor()`` of Dask. By default it runs in this
+            thread.
 
         Raises
         ------
         StorageError
             No worker is left. The tables are unchanged; the next call resumes.
         UsageError
-            Workers cannot open the log, or find another one; or this engine shows the past.
+            The workers cannot open the log or open a different log, or this engine shows the past.
         """
         from .maintenance import care
 
         care.rebuild(self._present(), progress, executor)
 
     def share_blobs(self, forget: Sequence[PathLike] = ()) -> None:
-        """Use the blob store together with the engines that use it already.
+        """Share the blob store with the engines that already use it.
 
-        From then on `gc` of each of them reads the logs of all, which it must be able to open, and deletes a blob when
-        no frame of any of them refers to it.
+        From then on, `gc` on any of these engines opens and reads the logs of all of them. It deletes only blobs that no
+        frame in any of these logs refers to.
 
         Parameters
         ----------
         forget : sequence of str or path
-            Folders or URLs of engines that do not use the store any more: `gc` deletes the blobs that only they refer to.
+            Folders or URLs of engines that no longer use the store. `gc` then deletes blobs that only they refer to.
 
         Raises
         ------
         UsageError
-            Another engine that uses the store cannot be opened, or one of `forget` does not use it.
+            Another engine that uses the store cannot be opened, or an engine in `forget` does not use it.
         """
         from .session.blob_sharing import own_ref, share
 
@@ -285,34 +290,33 @@ class Engine:
         return self.session.writes.blobs.referenced()
 
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
-        """Mark blobs that no frame of an existing version refers to, and delete those marked long ago.
+        """Mark unreferenced blobs, and delete those that were marked longer ago than the grace period.
 
-        It also finishes a `delete_frames(delete_sources=True)` that was interrupted.
-
-        A frame cannot refer to a marked blob until its content is stored again, so uploads may run meanwhile. Reads
-        with `as_of` do not find the contents of blobs that were deleted since.
+        A blob is unreferenced if no frame of an existing version refers to it. It is safe to run `gc` during uploads:
+        a frame cannot refer to a marked blob until its content is stored again. Reads with `as_of` cannot find the
+        contents of deleted blobs. `gc` also completes any interrupted `delete_frames(delete_sources=True)`.
 
         Parameters
         ----------
         grace : timedelta
-            How long ago a blob must have been marked to be deleted.
+            Grace period: a blob is deleted if it was marked at least this long ago.
         young : timedelta
-            Blobs written more recently are kept: their frames may not be added yet. A blob that was marked or deleted
-            and is stored again is kept for ten minutes at least, until a frame refers to it.
+            Keep blobs written more recently than this, because their frames may not be added yet. A blob that was marked
+            or deleted and then stored again is kept for at least ten minutes.
         dry_run : bool
             Only report what would be done.
 
         Returns
         -------
         GcReport
-            Prints as a few lines of text.
+            What was done. `str` gives a short summary.
 
         Raises
         ------
         UsageError
             Another log uses the blob store, or an engine that shares it cannot be opened.
         ConcurrencyError
-            An engine joined or left the store meanwhile: call again.
+            An engine joined or left the store during the call. Call again.
         """
         from .maintenance import care
 
@@ -327,17 +331,17 @@ class Engine:
     ) -> ScrubFindings:
         """Read every blob, and report damaged, missing and foreign files.
 
-        The next upload of a content whose blob is damaged stores it again.
+        If a blob is damaged, the next upload of the same content replaces it.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with the blobs read so far and their bytes.
+            Called with the number of blobs and bytes read so far.
         executor : concurrent.futures.Executor, optional
-            Where frames are searched and blobs read; by default in a few threads of this process.
+            Runs the search of frames and the reads of blobs. By default they run in threads of this process.
         repair : Engine, str or path, optional
-            Store damaged and missing blobs again, from an engine, a blob store (a folder or an fsspec URL), or a folder of
-            any files, where every file is hashed.
+            Where to look for the contents of damaged and missing blobs, which are then stored again: an engine, a blob
+            store (a folder or an fsspec URL), or a folder with any files. Every file in such a folder is hashed.
 
         Raises
         ------
@@ -350,16 +354,18 @@ class Engine:
         return care.scrub(self._present(), progress, executor, source)
 
     def missing_blobs(self) -> list[str]:
-        """Return the blobs that frames of existing versions refer to and the store does not have."""
+        """Return the digests of blobs that frames of existing versions refer to and that the store lacks."""
         return self.session.writes.blobs.missing()
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
-        """Return the head of the log, to be stored elsewhere: `verify(against=...)` detects a log that was cut off or rewritten.
+        """Return the head of the log as a checkpoint. Store it outside this machine.
+
+        With it, `verify(against=...)` detects that the log was truncated or rewritten.
 
         Parameters
         ----------
         key : path, optional
-            Private Ed25519 key to sign it with (extra `sign`): PEM, OpenSSH, or 64 hex digits.
+            File with the private Ed25519 key that signs the checkpoint, as PEM, OpenSSH or 64 hex digits (extra `sign`).
         """
         from .maintenance import care
 
@@ -375,23 +381,23 @@ class Engine:
         quick: bool = False,
         executor: Executor | None = None,
     ) -> Findings:
-        """Check the log from the first batch to the head, and compare every projection with a fresh replay.
+        """Check the whole log, and compare every projection with a fresh replay.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with what is done and how much there is: positions, then versions, then blobs.
+            Called with the amount done and the total: first of positions, then of versions, then of blobs.
         blobs : bool
-            Read the blobs that frames refer to, too, and compare them with their digests.
+            Also read the blobs that frames refer to, and compare them with their digests.
         against : Checkpoint or path, optional
-            A checkpoint of this log: check that everything up to it is unchanged.
+            A checkpoint of this log. Check that the log is unchanged up to the checkpoint.
         public_key : path, optional
-            Ed25519 key that must have signed the checkpoint (extra `sign`).
+            File with the public Ed25519 key. Check that this key signed the checkpoint (extra `sign`).
         quick : bool
-            Check the database, the chain of digests and the keys, but neither payloads nor projections.
+            Check the database, the chain of digests and the keys. Skip payloads and projections.
         executor : concurrent.futures.Executor, optional
-            Where the log is read, versions replayed and blobs read: processes of this machine, a `ProcessPoolExecutor`,
-            or ``Client.get_executor()`` of Dask; by default in this thread.
+            Runs the checks of the log, the versions and the blobs: a `ProcessPoolExecutor`, or ``Client.get_executor()``
+            of Dask. By default they run in this thread.
 
         Returns
         -------
@@ -401,7 +407,9 @@ class Engine:
         Raises
         ------
         IntegrityError
-            A problem was found; the message says what and where.
+            A problem was found. The message says what and where.
+        UsageError
+            `blobs` is combined with `quick`, `public_key` is given without `against`, or this engine shows the past.
         """
         from .maintenance import care
 
@@ -424,27 +432,29 @@ class Engine:
         format: str | None = None,  # noqa: A002 - the usual name of the argument
         callback: Progress | None = None,
     ) -> LogExport:
-        """Write the log to a portable file that another engine imports with the same positions and digests.
+        """Export the log to a portable file. An engine that imports it has the same positions and digests.
 
         Parameters
         ----------
         path : str or path
-            A new file. It appears whole or not at all.
+            The file to create. It appears only when it is complete.
         dataset : Dataset or str, optional
-            Export one dataset only, with the events of its versions. An import numbers them again; contents, their
-            digests and fingerprints stay.
+            Export only this dataset, with the events of its versions. The import gives these events new positions;
+            contents, content digests and fingerprints stay the same.
         project : str, optional
-            Project of the dataset; needed where several have its name.
+            Project of the dataset. Required if several projects have a dataset of that name.
         format : {"jsonl", "parquet"}, optional
-            By default Parquet (extra `arrow`) if the name ends in ``.parquet``, else JSON Lines, compressed if it ends
-            in ``.zst``.
+            File format. By default it is Parquet (extra `arrow`) if the name ends in ``.parquet``, else JSON Lines. JSON
+            Lines are compressed if the name ends in ``.zst``.
         callback : callable, optional
-            Called with the events written and the events to write.
+            Called with the number of events written and the total.
 
         Raises
         ------
         ConflictError
-            The file exists.
+            The file exists, or several projects have a dataset of that name.
+        NotFoundError
+            There is no such dataset.
         IntegrityError
             The log is damaged.
         """
@@ -452,15 +462,15 @@ class Engine:
 
         session = self._present()
         if project is not None and not isinstance(dataset, str):
-            raise UsageError("project selects a dataset by its name: give the name as dataset=")
+            raise UsageError("project needs a dataset name: give dataset= as well")
         chosen = None if dataset is None else _dataset_line(session, dataset, project)
         return export_log(session, path, chosen, format, callback)
 
     def import_log(self, path: PathLike, *, callback: Progress | None = None) -> LogImport:
-        """Import a file that `export_log` wrote into an engine whose log is empty.
+        """Import a file written by `export_log` into an engine with an empty log.
 
-        A whole log keeps its identity, positions, times and digests, and its command ids stay known. An interrupted
-        import resumes on the next call. File contents are not in the file: the report lists those that are missing.
+        A complete log keeps its uuid, positions, times, digests and command ids. An interrupted import resumes on the
+        next call. The file does not contain blobs; the report lists the missing ones.
 
         Parameters
         ----------
@@ -472,11 +482,11 @@ class Engine:
         Raises
         ------
         ConflictError
-            The log holds something else.
+            The log already holds other events.
         IntegrityError
-            The file is damaged; whole appends before the damage may be recorded.
+            The file is damaged. Complete appends before the damage may be recorded.
         InvalidValueError
-            The file is of another kind.
+            The file is not such an export.
         """
         from .portable.transfer import import_log
         from .session.blob_sharing import keep_listed
@@ -492,35 +502,37 @@ class Engine:
         blobs: PathLike | bool = True,
         callback: Progress | None = None,
     ) -> EngineCopy:
-        """Copy this engine: the same log, with equal positions and digests, and its blobs.
+        """Copy the log, with the same positions and digests, and the blobs to another engine.
 
-        Blobs are copied first, then the log in large transactions, each batch checked by its digests. So the copy never
-        refers to a blob that it does not have. An interrupted copy resumes on the next call. It ends where this engine
-        ended when the call began; another call copies what came since. Projections are rebuilt from the log.
+        Blobs are copied first, so that the copy never refers to a blob that it lacks. Then the log is copied in large
+        transactions, and each batch is checked against its digests. Events that are appended during the call are not
+        copied; call again to copy them. An interrupted copy resumes on the next call. The target replays the log to build
+        its projections.
 
         Parameters
         ----------
         target : str, path or Engine
-            Where to: what `connect` takes, created if missing, or an open engine. It must be empty, or a copy of this
-            engine that nobody has written to.
+            An open engine, or a folder or URL as for `connect`, which is created if missing. It must be empty or an
+            unchanged copy of this engine.
         blobs : str, path or bool
-            Another place for the blobs of the target, saved as by `connect`; False leaves the contents out.
+            Folder or URL for the blobs of the target, saved in its settings as by `connect`. True uses the default or saved
+            place. False copies no blobs.
         callback : callable, optional
-            Called with what is done and how much there is: blobs, then positions.
+            Called with the amount done and the total: first of blobs, then of positions.
 
         Returns
         -------
         EngineCopy
-            What was done, and the blobs that could not be copied: they are missing or damaged here.
+            What was copied, and the blobs that could not be copied because they are missing or damaged here.
 
         Raises
         ------
         UsageError
-            The target is this engine, or has no place for blobs.
+            The target is this engine, or has no place for blobs, or `blobs` is given for an open engine.
         ConflictError
-            The target holds something else, or was written to after it was copied.
+            The target holds other events, or was written to after it was copied.
         IntegrityError
-            This log is damaged; the message says at which position. What comes before may be recorded.
+            This log is damaged. The message gives the position; events before it may be recorded.
         """
         from .maintenance.copy import copy_engine
 
@@ -529,9 +541,9 @@ class Engine:
         )
 
     def _present(self) -> LiveSession:
-        """Return the session of the present; `UsageError` when this engine shows the past."""
+        """Return the live session. Raises `UsageError` if this engine shows the past."""
         self.session.require_present()
-        return self.session  # pyright: ignore[reportReturnType] - only a session of the present gets here
+        return self.session  # pyright: ignore[reportReturnType] - require_present has checked it
 
 
 def _dataset_line(session: LiveSession, dataset: Dataset | str, project: str | None) -> DatasetLine:

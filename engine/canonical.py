@@ -30,7 +30,7 @@ _VALUES = _LEAVES | {dict, list}
 
 _TEXT = frozenset({str})
 
-_JSON = "text, numbers, booleans, None, and lists and dicts of them"
+_JSON = "a string, a number, a boolean, None, or a list or dict of these"
 
 _Path = tuple[Any, str | int]
 
@@ -59,7 +59,7 @@ def canonical_object(value: object, path: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, (dict, Mapping)):
-        raise refusal(path, value, f"a dict of {_JSON}")
+        raise refusal(path, value, "a dict with JSON-like values")
     return _canonical(value, (None, path), 0)
 
 
@@ -127,7 +127,7 @@ def _canonical_number(value: int | float, path: _Path) -> int | float:  # noqa: 
 
 def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise refusal(_show(path), value, f"at most {MAX_DEPTH} levels, and nothing that contains itself")
+        raise refusal(_show(path), value, f"nested at most {MAX_DEPTH} levels deep, without cycles")
     if len(value) > _LONG and (data := _encoded(value, MAX_DEPTH - depth + 1)) is not None:
         return msgspec.msgpack.decode(data)
     if isinstance(value, (dict, Mapping)):
@@ -136,8 +136,8 @@ def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
 
 
 def _encoded(value: Any, levels: int) -> bytes | None:
-    """Return plain values encoded; None when some may not be canonical, or are nested more levels deep."""
-    # One level more for the dict around it.
+    """Return plain values encoded; None if some may not be canonical, or are nested deeper than `levels`."""
+    # One more level for the dict around it.
     if not is_plain_json([{"": value}], levels + 1):
         return None
     try:
@@ -151,12 +151,12 @@ def _key(key: object, path: _Path) -> str:
     if type(key) is str and key.isascii():
         return key
     if not isinstance(key, str):
-        raise refusal(_show(path), key, "keys that are text")
+        raise refusal(f"each key of {_show(path)}", key, "a string")
     return text(key, _show(path))
 
 
 def _plain(value: object, path: _Path) -> Any:
-    """Return the plain value behind a numpy scalar or a subclass of a plain type."""
+    """Return the plain value of a numpy scalar or of an instance of a subclass."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -182,9 +182,9 @@ def _show(path: _Path) -> str:
 
 
 def suspicious_floats(payloads: Sequence[bytes]) -> list[int]:
-    """Return which payloads may hold a float that is not canonical: NaN, infinite or -0.0.
+    """Return the indices of payloads that may contain NaN, an infinity or -0.0, which are not canonical.
 
-    Looks for the bytes that such a float begins with, wherever they stand, so that there are false alarms.
+    It searches for the first bytes of such floats anywhere in a payload, so there are false positives.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The error tree, grouped by what a caller would do about an error."""
+"""The error classes, grouped by what a caller can do about them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any, ClassVar
 
 
 def _shown(message: str) -> str:
-    """Return a message without secrets of URLs, whatever it is made of."""
+    """Return a message without secrets of URLs."""
     from .secrets import redact
 
     return redact(message)
 
 
 class FramelodeError(Exception):
-    """Base of every error that framelode raises on purpose.
+    """Base class of all framelode errors.
 
     Attributes
     ----------
     code : str
-        Stable name of the kind of error, for programs.
+        Stable name of the kind of error, for use in programs.
     exit_status : int
-        Exit status of the command line for this kind.
+        Exit status of the command line for this error.
     """
 
     code: ClassVar[str] = "error"
@@ -31,88 +31,88 @@ class FramelodeError(Exception):
         super().__init__(*(_shown(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:
-        """Return the message itself (`KeyError` would show its repr)."""
+        """Return the message, where `KeyError` would return its repr."""
         return str(self.args[0]) if self.args else ""
 
 
 class UsageError(FramelodeError, RuntimeError):
-    """The call cannot work as written: correct it and call again."""
+    """The call is wrong. Correct it and call again."""
 
     code = "usage"
     exit_status = 2
 
 
 class InvalidValueError(UsageError, ValueError):
-    """A value is refused; the message names the field, the value and what is allowed."""
+    """A value is invalid. The message gives the field, the value and what is allowed."""
 
     code = "invalid-value"
 
 
 class InvalidTypeError(UsageError, TypeError):
-    """A value is of a type that is refused; the message names the place, the value and what is allowed."""
+    """A value has the wrong type. The message gives the field, the value and what is allowed."""
 
     code = "invalid-type"
 
 
 class NotFoundError(FramelodeError, KeyError):
-    """What was asked for does not exist."""
+    """The requested object does not exist."""
 
     code = "not-found"
     exit_status = 4
 
 
 class ConflictError(FramelodeError, ValueError):
-    """The request contradicts what is recorded."""
+    """The request conflicts with recorded data."""
 
     code = "conflict"
     exit_status = 5
 
 
 class ConcurrencyError(ConflictError):
-    """Other writers kept winning; calling again may succeed."""
+    """Other writers changed the data during the call. A retry may succeed."""
 
     code = "concurrency"
 
 
 class PublishedError(ConflictError):
-    """The version is published or removed and takes no more changes."""
+    """The version is published or removed, so it cannot be changed."""
 
     code = "published"
 
 
-class FramesRejected(FramelodeError):  # noqa: N818 - a report of refused frames, named as the spec names it
-    """Some frames were refused; all others were recorded.
+class FramesRejected(FramelodeError):  # noqa: N818 - a report of rejected frames, named as in the specification
+    """Some frames were rejected. All others were recorded.
 
     Attributes
     ----------
     failures : list of dict
-        One ``{"frame", "error", "error_type"}`` for each refused frame.
+        One ``{"frame", "error", "error_type"}`` for each rejected frame.
     """
 
     code = "frames-rejected"
 
     def __init__(self, failures: list[dict[str, Any]]) -> None:
         first = failures[0]["error"] if failures else ""
-        several = f"{len(failures)} frames were refused; the first"
-        super().__init__(f"{'a frame was refused' if len(failures) == 1 else several}: {first}")
+        several = f"{len(failures)} frames were rejected; the first"
+        super().__init__(f"{'a frame was rejected' if len(failures) == 1 else several}: {first}")
         self.failures = failures
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the failures: what a worker process raises has to arrive."""
+        """Keep the failures when an error of a worker process is pickled."""
         return type(self), (self.failures,), self.__dict__
 
 
 class IntegrityError(FramelodeError):
-    """Stored data is damaged or was altered: stop and look.
+    """Stored data is damaged or was altered.
 
     Attributes
     ----------
     position : int or None
-        Position in the log of the first event affected, when known.
+        Position of the first affected event, if known.
     file : str or None
-        The file or database that holds the damage.
+        The file or database that is damaged, if known.
     problems : tuple of str
-        Everything that a check found wrong; the message is about the first.
+        All problems that a check found. The message describes the first.
     """
 
     code = "integrity"
@@ -133,11 +133,11 @@ class IntegrityError(FramelodeError):
 
 
 class UnreadableError(IntegrityError):
-    """Recorded bytes agree with their digests but are not what framelode writes: to read them again does not help."""
+    """Stored bytes match their digests but cannot be decoded. Reading them again does not help."""
 
 
 class StorageError(FramelodeError):
-    """A file system or database did not do its work; retried where that helps, then raised."""
+    """A file system, object store or database failed, after retries where they help."""
 
     code = "storage"
     exit_status = 6

@@ -1,4 +1,4 @@
-"""Checks of values, each returning the value in canonical form."""
+"""Validation of values. Each check returns the value in canonical form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNED = range(-(2**63), 2**63)
 
 
 class _Repr(reprlib.Repr):
-    """Hides secrets of URLs before it cuts text: a part of a URL does not show what it is."""
+    """Removes secrets of URLs before it shortens a string, because a part of a URL cannot be recognized."""
 
     def repr_str(self, x: str, level: int) -> str:
         return super().repr_str(redact_url(x), level)
@@ -35,25 +35,25 @@ _repr.maxlevel = 3
 
 @runtime_checkable
 class _Array(Protocol):
-    """What numpy arrays, and those that look like them, offer."""
+    """A numpy array or a similar object."""
 
     def tolist(self) -> Any: ...
 
 
 def refusal(path: str, value: object, allowed: str) -> InvalidValueError:
-    """Return the error that names a field, if it is about one, the value refused and what is allowed."""
-    return InvalidValueError(f"{path}{': ' * bool(path)}{shorten(value)} is refused; allowed: {allowed}")
+    """Return an `InvalidValueError` for a field: what it must be, and its value."""
+    return InvalidValueError(f"{path or 'the value'} must be {allowed}, not {shorten(value)}")
 
 
 class About:
-    """Puts what is being looked at in front of what a refusal inside the block says.
+    """Prefixes the message of an `InvalidValueError` from the block with the object that it is about.
 
     Parameters
     ----------
     what : str
-        Kind of thing.
+        Kind of object.
     value : object, optional
-        Which one; shown in the message.
+        Id of the object, shown in the message.
     """
 
     __slots__ = ("_value", "_what")
@@ -73,59 +73,59 @@ class About:
 
 
 def shorten(value: object) -> str:
-    """Return the repr of any value, cut to a line's length."""
+    """Return the repr of any value, shortened to fit a line."""
     return _repr.repr(value)
 
 
 def refuse_secret(url: str, what: str, way_out: str) -> None:
-    """Raise `InvalidValueError` for a URL that holds a password, token or signature; the message does not show it."""
+    """Raise `InvalidValueError` if a URL has a password, token or signature. The message does not show the secret."""
     found = find_secret(url)
     if found is not None:
-        raise InvalidValueError(f"{what}: {shorten(url)} holds {found}, which would be stored: {way_out}")
+        raise InvalidValueError(f"{what}: {shorten(url)} contains {found}, which would be stored: {way_out}")
 
 
 def how_many(number: int, noun: str) -> str:
-    """Return a number and what is counted: ``1 frame``, ``2,000 frames``."""
+    """Return a number with its noun: ``1 frame``, ``2,000 frames``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: object) -> str:
-    """Return text to be shown: without secrets of URLs, and with control characters escaped."""
+    """Return a string that is safe to show: without secrets of URLs, and with control characters escaped."""
     shown = redact(str(text))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def text(value: object, path: str) -> str:
-    """Return `value` as a plain `str`; lone surrogates are refused, as UTF-8 cannot carry them."""
+    """Return `value` as a plain `str` without lone surrogates, which UTF-8 cannot encode."""
     if not isinstance(value, str):
-        raise refusal(path, value, "text")
+        raise refusal(path, value, "a string")
     plain = value if type(value) is str else str.__str__(value)
     if not plain.isascii() and _has_surrogate(plain):
-        raise refusal(path, value, "text without lone surrogates")
+        raise refusal(path, value, "a string without lone surrogates")
     return plain
 
 
 def name(value: object, path: str) -> str:
-    """Return `value` as text of at least one character."""
+    """Return `value` as a non-empty string."""
     plain = text(value, path)
     if not plain:
-        raise refusal(path, value, "text that is not empty")
+        raise refusal(path, value, "a non-empty string")
     return plain
 
 
 def identifier(value: object, path: str = "id") -> str:
-    """Return an id: text that is not empty; numbers become text."""
+    """Return an id, a non-empty string. Numbers are converted to strings."""
     if type(value) is str and value and value.isascii():
         return value
     if isinstance(value, Real) and not isinstance(value, bool):
         return str(int(value)) if isinstance(value, Integral) else str(number(value, path))
     if not isinstance(value, str):
-        raise refusal(path, value, "text or a number")
+        raise refusal(path, value, "a string or a number")
     return name(value, path)
 
 
 def number(value: object, path: str) -> float:
-    """Return `value` as a finite `float`, never -0.0; booleans are no numbers."""
+    """Return `value` as a finite `float`, never -0.0. Booleans are not numbers."""
     try:
         plain = value if type(value) is float else _real(value)
     except OverflowError:
@@ -136,25 +136,25 @@ def number(value: object, path: str) -> float:
 
 
 def whole(value: object, path: str) -> int:
-    """Return `value` as an `int` of 64 bits; a float without fraction is one too."""
+    """Return `value` as a 64-bit `int`. A float without a fraction is accepted."""
     plain = value if type(value) is int else _integral(value)
     if plain is None or plain not in _SIGNED:
-        raise refusal(path, value, "a whole number of 64 bits")
+        raise refusal(path, value, "a 64-bit integer")
     return plain
 
 
 def count(value: object, path: str) -> int:
-    """Return `value` as a whole number that is not negative."""
+    """Return `value` as an integer of at least 0."""
     plain = whole(value, path)
     if plain < 0:
-        raise refusal(path, value, "a whole number that is not negative")
+        raise refusal(path, value, "an integer of at least 0")
     return plain
 
 
 def at_least(value: object, what: str, least: int) -> int:
-    """Return a whole number that an argument asks for; numpy's become plain ones, booleans are none."""
+    """Return the plain integer of an argument, which may be numpy's but not a boolean."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidValueError(f"{what} must be a whole number of {least} or more, not {shorten(value)}")
+        raise InvalidValueError(f"{what} must be an integer of at least {least}, not {shorten(value)}")
     return int(value)
 
 
@@ -167,19 +167,19 @@ def fraction(value: object, path: str) -> float:
 
 
 def label_list(value: object, path: str) -> list[str]:
-    """Return a list of labels; a lone text is one label, None is none."""
+    """Return a list of labels. A string is one label; None is an empty list."""
     if value is None:
         return []
     if isinstance(value, str):
         return [text(value, path)]
     return [
         item if type(item) is str and item.isascii() else text(item, f"{path}[{index}]")
-        for index, item in enumerate(items(value, path, "a list of text"))
+        for index, item in enumerate(items(value, path, "a list of strings"))
     ]
 
 
 def items(value: object, path: str, allowed: str) -> list[Any] | tuple[Any, ...]:
-    """Return the items of a list, tuple, array or other ordered iterable; text and mappings are refused."""
+    """Return the items of a list, tuple, array or other ordered iterable, but not of a string, set or mapping."""
     if isinstance(value, (list, tuple)):
         return value
     value = value.tolist() if isinstance(value, _Array) else value
@@ -189,24 +189,26 @@ def items(value: object, path: str, allowed: str) -> list[Any] | tuple[Any, ...]
 
 
 def is_series(value: object) -> bool:
-    """Say whether a value holds several others to be taken one by one; text, and arrays without an axis, do not."""
+    """Whether a value is an iterable of values. Strings and zero-dimensional arrays are not."""
     is_text = isinstance(value, str | bytes | bytearray)
     return isinstance(value, Iterable) and not is_text and getattr(value, "ndim", 1) > 0
 
 
 def fields(wire: object, allowed: Collection[str], path: str) -> dict[str, Any]:
-    """Return the fields of a wire form that are set, refusing unknown ones by name."""
+    """Return the fields of a wire form that are set. Raises `InvalidValueError` for unknown fields."""
     if not isinstance(wire, (dict, Mapping)):
         raise refusal(path, wire, "a dict")
     for key in wire:
         if key not in allowed:
             known = ", ".join(sorted(allowed))
-            raise InvalidValueError(f"{dotted(path, str(key))}: this field is unknown; allowed: {known}")
+            raise InvalidValueError(
+                f"{dotted(path, str(key))} is an unknown field: it must be one of {known}"
+            )
     return {key: value for key, value in wire.items() if value is not None}
 
 
 def dotted(path: str, part: str) -> str:
-    """Return the path of a part."""
+    """Return the dotted path of a part."""
     return f"{path}.{part}" if path else part
 
 
@@ -232,29 +234,29 @@ def _integral(value: object) -> int | None:
 
 
 def check_name(name: object, what: str) -> str:
-    """Return a name; `InvalidValueError` when it is empty, no string, or cannot be stored."""
+    """Return a name. Raises `InvalidValueError` if it is not a string, is blank, or cannot be stored."""
     if not isinstance(name, str) or not name.strip():
-        raise InvalidValueError(f"{what} must be a string that is not empty, not {shorten(name)}")
-    # A NUL parts project and name where a dataset's name is claimed.
+        raise InvalidValueError(f"{what} must be a non-empty string, not {shorten(name)}")
+    # In the keys of datasets, NUL separates the project from the name.
     if "\0" in name:
-        raise InvalidValueError(f"{what} {shorten(name)} holds a NUL character, which names must not")
+        raise InvalidValueError(f"{what} {shorten(name)} contains a NUL character, which is not allowed")
     return check_text(name, what)
 
 
 def check_text(text: object, what: str) -> str:
-    """Return a plain text, which may be empty; `InvalidValueError` when it is no string or not encodable."""
+    """Return a plain string, which may be empty. Raises `InvalidValueError` if it cannot be stored."""
     if not isinstance(text, str):
         raise InvalidValueError(f"{what} must be a string, not {shorten(text)}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        message = f"{what} {shorten(text)} holds a lone surrogate, which cannot be stored"
+        message = f"{what} {shorten(text)} contains a lone surrogate, which cannot be stored"
         raise InvalidValueError(message) from error
     return str.__str__(text)  # a subclass, such as numpy's, cannot be stored
 
 
 def check_tags(tags: Iterable[str] | None) -> list[str]:
-    """Return tags as a list, each once; `InvalidValueError` for one that is no string."""
+    """Return tags as a list without duplicates. Raises `InvalidValueError` if one is not a non-empty string."""
     if tags is None:
         return []
     if not is_series(tags):

@@ -57,12 +57,12 @@ class ExecutionStoreService:
 
     @property
     def repo(self) -> ExecutionStoreRepo:
-        """What keeps the documents (ours)."""
+        """What keeps the documents (extension)."""
         return self._repo
 
     @property
     def dataset_id(self) -> Any | None:
-        """The dataset id of the context, as it was given (ours)."""
+        """The dataset id of the context, as it was given (extension)."""
         return self._repo.dataset_id
 
     def create_store(
@@ -84,7 +84,7 @@ class ExecutionStoreService:
         policy : {"persist", "evict"}
             Whether `clear_cache` removes the store's own document.
         command_id : str, optional
-            Repeated with it, the command does nothing and answers as before (ours).
+            Repeated with it, the command does nothing and answers as before (extension).
 
         Raises
         ------
@@ -148,7 +148,7 @@ class ExecutionStoreService:
         policy : {"persist", "evict"}
             Whether it may be evicted; with a `ttl` it may.
         command_id : str, optional
-            Repeated with it, the command does nothing and answers as before (ours).
+            Repeated with it, the command does nothing and answers as before (extension).
 
         Returns
         -------
@@ -185,7 +185,7 @@ class ExecutionStoreService:
         *,
         command_id: str | None = None,
     ) -> None:
-        """Set many keys, none of them when one is refused (ours).
+        """Set many keys, none of them when one is refused (extension).
 
         They are recorded in parts of up to 10,000. A command that was interrupted finishes what was left when it is
         called again with the same id, keys and values.
@@ -219,7 +219,7 @@ class ExecutionStoreService:
     def update_policy(
         self, store_name: str, key: str, policy: str, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Change whether a key may be evicted; its expiry stays (ours).
+        """Change whether a key may be evicted; its expiry stays (extension).
 
         Returns
         -------
@@ -237,7 +237,7 @@ class ExecutionStoreService:
         return self._repo.count_keys(store_name)
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
-        """Delete all keys of a store; the store and its metadata stay (ours)."""
+        """Delete all keys of a store; the store and its metadata stay (extension)."""
         self._repo.clear(store_name, command_id=command_id)
 
     def cleanup(self) -> None:
@@ -261,7 +261,7 @@ class ExecutionStoreService:
         return self._repo.delete_store_global(store_name, command_id=command_id)
 
     def history(self, store_name: str, key: str | None = None) -> Iterator[KeyChange]:
-        """Yield each change of a store, or of one of its keys, oldest first (ours).
+        """Yield each change of a store, or of one of its keys, oldest first (extension).
 
         What was deleted has its history, too.
 

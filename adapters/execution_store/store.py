@@ -78,12 +78,12 @@ class ExecutionStore:
 
     @property
     def default_policy(self) -> KeyPolicy:
-        """The policy of keys that are set without one (ours)."""
+        """The policy of keys that are set without one (extension)."""
         return self._default_policy
 
     @property
     def service(self) -> ExecutionStoreService:
-        """What it reads and writes through (ours)."""
+        """What it reads and writes through (extension)."""
         return self._service
 
     def list_stores(self) -> list[str]:
@@ -135,7 +135,7 @@ class ExecutionStore:
         *,
         command_id: str | None = None,
     ) -> None:
-        """Set many keys, none of them when one is refused (ours); see `ExecutionStoreService.set_many`."""
+        """Set many keys, none of them when one is refused (extension); see `ExecutionStoreService.set_many`."""
         chosen = self._default_policy if policy is None else policy
         self._service.set_many(self.store_name, values, ttl, chosen, command_id=command_id)
 
@@ -180,7 +180,7 @@ class ExecutionStore:
         return self._service.list_keys(self.store_name)
 
     def history(self, key: str | None = None) -> Iterator[KeyChange]:
-        """Yield each change of the store, or of one of its keys, oldest first (ours)."""
+        """Yield each change of the store, or of one of its keys, oldest first (extension)."""
         return self._service.history(self.store_name, key)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of whoever called this API."""
+"""Warnings that point at the caller's line, and a decorator for methods of class and instance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HERE = str(Path(__file__).parent)
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn at the innermost line that is not of this package, however deep the API was called."""
+    """Warn with the line of the innermost stack frame outside this package."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame, level = frame.f_back, level + 1
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class instance_or_class(Generic[Parameters, Result]):  # noqa: N801 - a decorator, named like `classmethod`
-    """Like `classmethod`, but called on an instance the function gets that instance, else the class."""
+    """Like `classmethod`, but the function receives the instance if it is called on one."""
 
     def __init__(self, function: Callable[Concatenate[Any, Parameters], Result]) -> None:
         self._function = function

@@ -1,4 +1,4 @@
-"""`Blame`: since when, and by whom, each part of a frame is as it is."""
+"""`Blame`: which change set each part of a frame."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class BlamedAnnotation(msgspec.Struct, frozen=True):
     Attributes
     ----------
     index : int
-        Its place among the frame's annotations.
+        Index in the frame's annotations.
     id : str or None
-        Its id, if it has one.
+        Id of the annotation, if it has one.
     type : str
-        Kind of annotation.
+        Type of the annotation.
     change : Change
-        The change that brought it. An annotation with an id stays the same one when it is moved; one without is told by
-        its geometry.
+        The change that added it. An annotation with an id is tracked by its id, even if it is moved. One without an id is
+        identified by its geometry.
     labels : dict of str to Change
-        The change that brought each of its labels.
+        The change that added each label.
     """
 
     index: int
@@ -38,18 +38,18 @@ class BlamedAnnotation(msgspec.Struct, frozen=True):
 
 
 class Blame(msgspec.Struct, frozen=True):
-    """Since when each part of a frame has been there without interruption, in one version.
+    """Which change set each current part of a frame, in one version.
 
     Attributes
     ----------
     frame_id : str
-        The frame.
+        Id of the frame.
     annotations : list of BlamedAnnotation
-        Its annotations, in order.
+        The annotations, in order.
     fields : dict of str to Change
-        The last change of each field that the frame has.
+        The last change of each field.
     metadata : dict of str to Change
-        The last change of each metadata key, of the first level.
+        The last change of each top-level metadata key.
     """
 
     frame_id: str
@@ -79,7 +79,7 @@ class Blame(msgspec.Struct, frozen=True):
         return f"Blame({printable(self.frame_id)}, {how_many(len(self.annotations), 'annotation')})"
 
     def __str__(self) -> str:
-        """Return a line for each part: position, time, actor, and what it is."""
+        """Return one line for each part: position, time, actor and name."""
         parts = [(name, change) for name, change in self.fields.items()]
         parts += [(f"meta.{name}", change) for name, change in self.metadata.items()]
         for each in self.annotations:
@@ -106,9 +106,9 @@ def build_blame(
     wire : dict
         The frame, in wire form.
     steps : iterable of FrameStep
-        Its events, newest first.
+        The events of the frame, newest first.
     change_of : callable
-        Gives the change that an event stands for.
+        Returns the `Change` of an event.
     """
     origins = {part: change_of(step) for part, step in trace(steps).items()}
     named: dict[str, dict[str, Change]] = {FIELD: {}, METADATA: {}}

@@ -1,4 +1,4 @@
-"""`BulkContext`: changes made one at a time, recorded together."""
+"""`BulkContext`: collects single changes and records them in batches."""
 
 from __future__ import annotations
 
@@ -34,36 +34,38 @@ Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class BulkContext:
-    """Gathers changes of one version and records them every `flush_threshold` changes and on exit.
+    """Collects changes of one version, and records them every `flush_threshold` changes and on exit.
 
-    Get one from `DatasetVersion.get_bulk_context`: that one is also flushed before its version is committed or
-    published. The order of changes is kept, and frames are recorded as they are when they are handed over. An exception
-    inside the ``with`` block still records what was complete before it; what a flush could not record waits for the
-    next one. Several threads may use one.
+    Use `DatasetVersion.get_bulk_context` to get one that is also flushed before its version is committed or published.
+    Changes are recorded in order, with each frame as it was when it was passed. If the ``with`` block raises an error,
+    the changes before it are still recorded. Changes that a flush could not record stay for the next flush. The object
+    is thread-safe.
 
     Parameters
     ----------
     dv : DatasetVersion
-        The draft that is changed.
+        The draft to change.
     flush_threshold : int, optional
-        1000 if not given.
+        Number of changes after which to flush, by default 1000.
     log : logging.Logger, optional
-        Told of each flush.
+        Logger for flushes.
     refresh_version_stats : bool
         Commit once on exit.
     auto_upload_destination : str, optional
-        URL that local files are uploaded to with each flush; see `DatasetVersion.add_frames`.
+        URL to upload local files to on each flush; see `DatasetVersion.add_frames`.
     local_dataset_root_path : path, optional
-        Folder that holds all local files, and that derived ids are relative to.
+        Folder that contains all local files. Derived ids use paths relative to it.
     allow_update : bool
-        Updates merge into what is there; otherwise they are adds.
+        Merge updates into the existing frames. Otherwise updates replace them.
 
     Raises
     ------
+    InvalidValueError
+        An argument is invalid.
     FramesRejected
-        On a flush: some frames were refused; all others were recorded.
+        On a flush: some frames were rejected. All others were recorded.
     PublishedError
-        The version takes no changes.
+        The version is published.
     """
 
     def __init__(
@@ -97,47 +99,63 @@ class BulkContext:
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        """Begin with nothing gathered: what a parent has gathered before a fork is recorded by the parent."""
+        """Start empty. After a fork, the parent process records the changes collected before it."""
         self._lock = threading.Lock()
         self._recording = threading.Lock()
         self._changes: list[PendingChange] = []
         self._failures: list[dict[str, Any]] = []
 
     def add_frame(self, frame: SingleFrame | FrameGroup, warn_on_duplicate_frames: bool = False) -> None:
-        """Add a frame, as it is now, with the next flush; see `DatasetVersion.add_frames`. Its id is set at once."""
+        """Add a frame with the next flush; see `DatasetVersion.add_frames`.
+
+        Parameters
+        ----------
+        frame : SingleFrame or FrameGroup
+            The frame, recorded as it is now. Its id is set immediately.
+        warn_on_duplicate_frames : bool
+            Warn if the id was already added through the version object.
+        """
         self._gather("add", frame, warn=warn_on_duplicate_frames)
 
     def update_frame(self, frame: SingleFrame | FrameGroup) -> None:
-        """Update a frame with the next flush: merged when `allow_update` is set, else as an add.
+        """Update a frame with the next flush. If its upload fails, the frame in the version stays unchanged.
 
-        What the version holds of it stays when its upload fails.
+        Parameters
+        ----------
+        frame : SingleFrame or FrameGroup
+            The frame, recorded as it is now. It is merged if `allow_update` is set; otherwise it replaces the existing one.
         """
-        # Without uploads an add does the same, and is recorded together with others.
+        # Without uploads, an add has the same effect and can share a batch with other adds.
         self._gather("update" if self._allow_update or self._upload else "add", frame)
 
     def delete_frame(self, frame: SingleFrame | FrameGroup | str, delete_sources: bool = False) -> None:
         """Delete a frame with the next flush; see `DatasetVersion.delete_frames`.
 
-        With `delete_sources`, where a source is of a kind that cannot be deleted, all deletions that follow each other
-        and are recorded together are refused.
+        Parameters
+        ----------
+        frame : SingleFrame, FrameGroup or str
+            The frame or its id.
+        delete_sources : bool
+            Also delete its sources. If a source cannot be deleted because of its scheme, all consecutive deletions that are
+            recorded together with this one are rejected.
         """
         self._gather("delete", frame, delete_sources=delete_sources)
 
     def flush(self) -> None:
-        """Record what was gathered."""
+        """Record the collected changes. Raises `FramesRejected` if some frames were rejected."""
         self.record()
         self.raise_refused()
 
     def finish(self, *, commit: bool) -> None:
-        """Record what was gathered, commit if asked to, and only then say what was refused."""
+        """Record the collected changes, commit if `commit` is set, then raise `FramesRejected` for rejected frames."""
         self.record()
         if commit:
             self._version._commit_written()  # noqa: SLF001
         self.raise_refused()
 
     def record(self) -> None:
-        """Record what was gathered, and keep what was refused for `raise_refused`."""
-        # What one thread has taken is recorded before another takes what was gathered after it.
+        """Record the collected changes, and keep rejected frames for `raise_refused`."""
+        # A thread records its changes before another thread takes later ones, so the order is kept.
         with self._recording:
             self._record()
 
@@ -157,13 +175,13 @@ class BulkContext:
             self._log.debug("%d changes flushed", len(changes))
 
     def raise_refused(self) -> None:
-        """Raise `FramesRejected` for what was refused since the last time, if anything was."""
+        """Raise `FramesRejected` if frames were rejected since the last call."""
         failures, self._failures = self._failures, []
         if failures:
             raise FramesRejected(failures)
 
     def is_like(self, other: BulkContext) -> bool:
-        """Say whether another context was made with arguments that mean the same."""
+        """Whether another context has equivalent arguments."""
         return self._arguments() == other._arguments()
 
     def _arguments(self) -> tuple[object, ...]:
@@ -205,7 +223,7 @@ class BulkContext:
         ]
 
     def _delete_with_sources(self, run: list[PendingChange]) -> list[dict[str, Any]]:
-        """Delete frames and their sources; where one can never be deleted all are refused, so that the rest goes on."""
+        """Delete frames and their sources. If a source can never be deleted, reject these frames; other changes go on."""
         from .source_deletion import UndeletableError
 
         try:
@@ -229,25 +247,29 @@ class BulkContext:
             error.add_note(str(rejected))
 
     def __repr__(self) -> str:
-        return f"BulkContext({self._version!r}, {how_many(len(self._changes), 'change')} to be recorded)"
+        return f"BulkContext({self._version!r}, {how_many(len(self._changes), 'change')} pending)"
 
 
 GiveId = Callable[[Any, "str | None"], object]
 
 
 class PendingChange(msgspec.Struct, gc=False):
-    """One change that waits.
+    """A change that is not recorded yet.
 
     Attributes
     ----------
     kind : str
         ``add``, ``update`` or ``delete``.
     frame : SingleFrame, FrameGroup or any
-        What the caller passed.
+        The object that the caller passed.
     held : SingleFrame, FrameGroup or any
-        What is recorded: `frame` as it was when it was handed over.
+        What is recorded: `frame` as it was when it was passed.
+    warn : bool
+        Warn if the id was already added.
+    delete_sources : bool
+        Also delete the sources.
     sources : sequence of Source
-        Its sources then.
+        The sources of `held`.
     """
 
     kind: str
@@ -258,25 +280,25 @@ class PendingChange(msgspec.Struct, gc=False):
     sources: Sequence[Source] = ()
 
     def group(self) -> tuple[str, bool, bool]:
-        """Return what changes that are written together have in common."""
+        """Return the key by which consecutive changes are written together."""
         return self.kind, self.warn, self.delete_sources
 
     def hold(self, give_id: GiveId, root: str | None) -> None:
-        """Give the frame an id, and keep it as it is: whoever passed it may change it for the next one."""
+        """Set the id of the frame, and keep a copy, because the caller may reuse the object."""
         if isinstance(self.frame, SingleFrame | FrameGroup):
-            # What is not valid is refused when it is written, in the words of that.
+            # An invalid frame is rejected when it is written, with the usual message.
             with suppress(FramelodeError):
                 give_id(self.frame, root)
                 self.held = _copied(self.frame)
                 self.sources = sources_of(self.held)
 
     def hold_id(self) -> None:
-        """Keep the id that the frame has now: that is all a deletion needs."""
+        """Keep the current id of the frame; a deletion needs nothing else."""
         if isinstance(self.frame, SingleFrame | FrameGroup) and self.frame.id is not None:
             self.held = self.frame.id
 
     def hand_back(self) -> None:
-        """Make the frame that was passed name its uploads, unless its sources were changed since."""
+        """Set the uploaded sources on the caller's frame, unless its sources have changed."""
         if self.kind == "delete" or self.held is self.frame:
             return
         uploaded = sources_of(self.held)
@@ -285,7 +307,7 @@ class PendingChange(msgspec.Struct, gc=False):
 
 
 def _copied(frame: SingleFrame | FrameGroup) -> SingleFrame | FrameGroup:
-    """Return a copy of a frame; it is validated here only if it must be, as writing validates it anyway."""
+    """Return a copy of a frame. Skip validation if possible, because writing validates it."""
     if isinstance(frame, SingleFrame) and screen([frame]):
         with suppress(ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
             return restore(encode_record(frame), frame.id)

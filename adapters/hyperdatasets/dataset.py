@@ -1,4 +1,4 @@
-"""`Dataset`: a name within a project, and its versions."""
+"""`Dataset`: a named dataset in a project, with its versions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """One dataset; its properties are live.
+    """A dataset. Every property reads the current state.
 
     Parameters
     ----------
     engine : Engine or Session
-        The engine that holds it.
+        The engine of the dataset.
     dataset_id : str
-        Its id.
+        Id of the dataset, 32 hex digits.
     """
 
     def __init__(self, engine: HasSession | Session, dataset_id: str) -> None:
@@ -33,10 +33,17 @@ class Dataset:
         self._id = dataset_id
 
     def at(self, moment: Moment | None) -> Dataset:
-        """Return the dataset as it was at a moment, a position or an aware datetime, to be read only.
+        """Return the dataset, read-only, as it was at a point in time.
+
+        Parameters
+        ----------
+        moment : int, datetime or None
+            A position or an aware datetime; None for the dataset itself.
 
         Raises
         ------
+        UsageError
+            The log does not have the position, or the datetime has no time zone.
         NotFoundError
             The dataset did not exist then.
         """
@@ -79,7 +86,13 @@ class Dataset:
         return utc(self._row().created_at)
 
     def versions(self, *, as_of: Moment | None = None) -> list[DatasetVersion]:
-        """Return the versions that exist, or existed at a moment, latest updated first."""
+        """Return the versions of the dataset, most recently updated first.
+
+        Parameters
+        ----------
+        as_of : int or datetime, optional
+            List the versions that existed at a position or an aware datetime.
+        """
         from .version import DatasetVersion
 
         session = self._session.at(as_of)
@@ -87,11 +100,33 @@ class Dataset:
         return [DatasetVersion.of(session, row.version_id) for row in rows]
 
     def rename(self, name: str) -> None:
-        """Give the dataset another name; the old one is free again. `ConflictError` when it is taken."""
+        """Rename the dataset. The old name can then be used again.
+
+        Parameters
+        ----------
+        name : str
+            The new name.
+
+        Raises
+        ------
+        ConflictError
+            Another dataset of the project has the name.
+        """
         self._session.writes.commands.rename_dataset(self._id, name=check_name(name, "dataset name"))
 
     def move(self, project: str) -> None:
-        """Move the dataset to another project. `ConflictError` when its name is taken there."""
+        """Move the dataset to another project.
+
+        Parameters
+        ----------
+        project : str
+            The new project.
+
+        Raises
+        ------
+        ConflictError
+            Another dataset of that project has the same name.
+        """
         self._session.writes.commands.rename_dataset(self._id, project=check_name(project, "dataset project"))
 
     def describe(self, description: str) -> None:

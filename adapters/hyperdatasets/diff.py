@@ -1,4 +1,4 @@
-"""`Diff`: what leads from one version to another."""
+"""`Diff`: the differences between two versions."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _NO_FIELDS = b"\x80"
 
 
 class FrameDiff(msgspec.Struct, frozen=True):
-    """One frame that two versions do not hold alike.
+    """A frame that differs between two versions.
 
     Attributes
     ----------
     frame_id : str
-        The frame.
+        Id of the frame.
     fields : tuple of str
-        Names of the fields in which both differ; of a frame that only one holds, all that it has.
+        Names of the fields that differ. If only one version has the frame, all its fields.
     before, after : dict or None
-        What the versions hold, in wire form; None where there is no such frame.
+        The frame in each version, in wire form; None if the version does not have it.
     """
 
     frame_id: str
@@ -48,16 +48,16 @@ class FrameDiff(msgspec.Struct, frozen=True):
 
     @property
     def labels_gained(self) -> dict[str, int]:
-        """Labels of its annotations that were added, with counts."""
+        """Number of annotations added, by label."""
         return _gained(_labels(self.before), _labels(self.after))
 
     @property
     def labels_lost(self) -> dict[str, int]:
-        """Labels of its annotations that were taken away, with counts."""
+        """Number of annotations removed, by label."""
         return _gained(_labels(self.after), _labels(self.before))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON-like values."""
+        """Return the frame diff as plain JSON-like values."""
         labels = {"labels_gained": self.labels_gained, "labels_lost": self.labels_lost}
         return msgspec.to_builtins(self) | labels
 
@@ -68,16 +68,16 @@ class FrameDiff(msgspec.Struct, frozen=True):
 
 
 class FrameDiffs(Sequence[FrameDiff]):
-    """Frames of a diff, in log order: counted and named at once, their contents read when they are looked at.
+    """Frames of a diff, in log order. Counts and ids are known; contents are read on access.
 
     Parameters
     ----------
     log : Log
         The log of both states.
     old, new : State
-        What both versions hold.
+        The states of both versions.
     difference : Difference
-        The frames.
+        The frames that differ.
     """
 
     def __init__(self, log: Log, old: State, new: State, difference: Difference) -> None:
@@ -123,12 +123,12 @@ class FrameDiffs(Sequence[FrameDiff]):
             yield FrameDiff(frame_id, tuple(fields), *wires)
 
     def of(self, outcome: Outcome) -> FrameDiffs:
-        """Return the frames of one outcome."""
+        """Return the frames that were added, removed or changed."""
         return FrameDiffs(self._log, self._old, self._new, self._difference.of(outcome))
 
     @cached_property
     def _starts(self) -> U64:
-        """Where the batches begin that hold events of either version."""
+        """First positions of the batches that have events of either version."""
         return np.union1d(self._old.batches.first_positions, self._new.batches.first_positions)
 
     def _events(self, positions: Sequence[int]) -> Iterator[tuple[int, FrameChange]]:
@@ -143,7 +143,7 @@ class FrameDiffs(Sequence[FrameDiff]):
         ]
 
     def _records(self, state: State, part: Difference) -> list[tuple[int, bytes]]:
-        """Return the positions of some frames in a version and what it holds, encoded; 0 and nothing where it holds none."""
+        """Return the position and the encoded record of each frame in a version; 0 and empty if it has none."""
         positions = state.find(part.hi, part.lo)
         positions[positions >= TOMBSTONE] = 0
         held = dict(self._events(positions[positions > 0].tolist()))
@@ -151,14 +151,14 @@ class FrameDiffs(Sequence[FrameDiff]):
 
 
 class DiffStats(msgspec.Struct, frozen=True):
-    """A diff in numbers.
+    """Counts and statistics of a diff.
 
     Attributes
     ----------
     added, removed, changed : int
-        Frames.
+        Number of frames.
     labels_gained, labels_lost : dict of str to int
-        By how many annotations with a label the new version has more, or less.
+        Increase and decrease of the number of annotations, by label.
     old, new : Statistics
         Statistics of both versions.
     """
@@ -172,7 +172,7 @@ class DiffStats(msgspec.Struct, frozen=True):
     new: Statistics
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain JSON-like values."""
+        """Return the counts as plain JSON-like values."""
         return msgspec.to_builtins(self)
 
     def __repr__(self) -> str:
@@ -181,12 +181,12 @@ class DiffStats(msgspec.Struct, frozen=True):
 
 
 class Diff:
-    """What leads from one version to another; true if that is anything.
+    """The differences between two versions. It is true if there are any.
 
     Attributes
     ----------
     added, removed, changed : FrameDiffs
-        Frames, in log order: counted and named at once, their contents read when they are looked at.
+        Frames, in log order. Counts and ids are known; contents are read on access.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class Diff:
 
     @cached_property
     def stats(self) -> DiffStats:
-        """The numbers: frames, labels gained and lost, and the statistics of both versions."""
+        """Numbers of frames, labels gained and lost, and the statistics of both versions."""
         old, new = self._statistics()
         before, after = ({each["name"]: each["count"] for each in stats.labels} for stats in (old, new))
         return DiffStats(
@@ -222,7 +222,7 @@ class Diff:
         Parameters
         ----------
         frames : bool
-            With the contents of the frames, not their ids alone.
+            Include the contents of the frames, not only their ids.
         """
         found: dict[str, Any] = {"old": self._names[0], "new": self._names[1], "stats": self.stats.to_dict()}
         for name, part in (("added", self.added), ("removed", self.removed), ("changed", self.changed)):
@@ -237,7 +237,7 @@ class Diff:
         return f"Diff({' -> '.join(map(shorten, self._names))}, {counts})"
 
     def __str__(self) -> str:
-        """Return a few lines: the labels, each with a bar, and the frames."""
+        """Return a short summary: changes of labels, each with a bar, and numbers of frames."""
         stats = self.stats
         labels = {name: -count for name, count in stats.labels_lost.items()} | stats.labels_gained
         labels = {printable(name): change for name, change in labels.items()}
@@ -248,7 +248,7 @@ class Diff:
             f" {name:<{width}} | {change:+,} {_bar(change, most)}" for name, change in shown[:_SHOWN_LABELS]
         ]
         if len(shown) > _SHOWN_LABELS:
-            lines.append(f" ... and {len(shown) - _SHOWN_LABELS} labels more")
+            lines.append(f" ... and {len(shown) - _SHOWN_LABELS} more labels")
         counts = f"{stats.added:,} added, {stats.changed:,} changed, {stats.removed:,} removed"
         return "\n".join([" -> ".join(map(printable, self._names)), *lines, f" frames: {counts}"])
 
@@ -263,7 +263,7 @@ def _labels(wire: Wire | None) -> Counter[str]:
 
 
 def _gained(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Return by how much counts have grown, the most first."""
+    """Return the counts that increased and by how much, largest first."""
     grown = {name: count - before.get(name, 0) for name, count in after.items()}
     return {
         name: count

@@ -1,4 +1,4 @@
-"""Projections of frames: which parts of the wire form a reader asked for."""
+"""Projections of frames: selects the requested fields of the wire form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...engine.errors import InvalidValueError
 from ...engine.validation import is_series, shorten
 
 _ANY = object()
-"""Below this anything may stand: metadata is free."""
+"""Schema of free-form values, such as metadata: any path is valid below it."""
 
 _LEAF: dict[str, Any] = {}
 _ROI: dict[str, Any] = {
@@ -56,15 +56,15 @@ _Tree = dict[str, Any]
 
 
 class FieldPaths:
-    """A set of dot paths, ready to be applied to frames in wire form.
+    """A set of dot paths to select from frames in wire form.
 
-    A number is an array index, ``*`` every element. Nesting is kept, absent fields are left out, and a parent
-    wins over its own sub-field.
+    An integer is an array index; ``*`` selects every element. The result keeps the nesting and omits absent fields. A
+    path includes everything below it.
 
     Raises
     ------
     InvalidValueError
-        A path is no string, empty, or one that no frame can have.
+        A path is not a string, is empty, or cannot exist in any frame.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -81,11 +81,11 @@ class FieldPaths:
             _insert(self._tree, parts)
 
     def __contains__(self, field: str) -> bool:
-        """Say whether anything of a top-level field is asked for."""
+        """Whether any part of a top-level field is selected."""
         return field in self._tree
 
     def apply(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """Return the asked parts of a frame in wire form."""
+        """Return the selected parts of a frame in wire form."""
         projected = _project(frame, self._tree)
         return {} if projected is _ABSENT else projected
 
@@ -103,15 +103,15 @@ def _check(parts: list[str], path: str) -> None:
             known = (
                 "a number or *"
                 if isinstance(schema, list)
-                else ", ".join(schema) or "nothing, it has no parts"
+                else ", ".join(schema) or "nothing, because it has no fields"
             )
             raise InvalidValueError(
-                f"no frame has {shorten(path)}: where {shorten(part)} stands there may be {known}"
+                f"no frame can have {shorten(path)}: in place of {shorten(part)}, valid names are {known}"
             )
 
 
 def _insert(tree: _Tree, parts: list[str]) -> None:
-    """Add a path; an empty subtree means everything below."""
+    """Add a path. An empty subtree selects everything below it."""
     for place, part in enumerate(parts):
         is_last = place == len(parts) - 1
         if part in tree and not tree[part]:

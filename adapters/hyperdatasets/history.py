@@ -1,4 +1,4 @@
-"""Looking back: the history of a version, of one frame, or of a whole engine; blame; and diff."""
+"""Queries of the past: history of an engine, a version or a frame; blame; and diff."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LAST_POSITION = 2**63 - 1
 
 
 class FrameHistory(VersionBase):
-    """The methods that look back."""
+    """The methods that query the past."""
 
     @overload
     def history(
@@ -87,36 +87,43 @@ class FrameHistory(VersionBase):
         limit: int | None = None,
         as_of: Moment | None = None,
     ) -> list[Change] | Iterator[Change]:
-        """Return the changes of one frame, or of the whole version, oldest first; inherited ones included (ours).
+        """Return the changes of a frame or of the whole version, oldest first, including inherited ones (extension).
 
-        Those of one frame are found by following each change to the one it replaced, however large the log is. Those
-        of the version are streamed: of each ancestor what happened until the next version was made from it, then its
-        own. The history of a version that was removed stays readable through a handle that is held, and through
-        `Engine.history`.
+        The changes of a frame are found by following the link from each change to the one that it replaced, so the size
+        of the log does not matter. The changes of a version are streamed: first the changes of its ancestors that the
+        version inherited, then its own. After a version is removed, its history is available through existing objects and
+        through `Engine.history`.
 
         Parameters
         ----------
         frame_id : str, optional
-            The frame, deleted ones too.
+            Id of a frame, which may be deleted. By default all changes of the version.
         actor : str, optional
-            Who acted.
+            Only changes by this actor.
         since, until : int or datetime, optional
-            First and last position, or times with a time zone; both included.
+            First and last position, or datetimes with a time zone; both inclusive.
         kinds : str or iterable of str, optional
             Kinds of changes, such as ``"updated"`` or ``"published"``.
         newest_first : bool
-            From the end to the beginning.
+            Return the latest change first.
         limit : int, optional
-            How many changes at most.
+            Maximum number of changes.
         as_of : int or datetime, optional
-            The moment to look back from.
+            Read the history at a position or an aware datetime.
+
+        Returns
+        -------
+        list or iterator of Change
+            A list for a frame, an iterator for the whole version.
 
         Raises
         ------
         NotFoundError
-            The version never held the frame.
+            The version never had the frame.
         UsageError
-            An argument is no position, time, kind or number.
+            `since` or `until` is not a position or an aware datetime, or `limit` is not an integer of at least 0.
+        InvalidValueError
+            One of `kinds` is unknown.
         """
         session = self._session.at(as_of)
         asked = HistoryArguments(
@@ -130,12 +137,19 @@ class FrameHistory(VersionBase):
         return _frame_history(session, row, identifier(frame_id, "frame_id"), wanted, most)
 
     def blame(self, frame_id: str, *, as_of: Moment | None = None) -> Blame:
-        """Return since when each annotation, label, field and metadata key of a frame is as it is, and by whom (ours).
+        """Return which change set each annotation, label, field and metadata key of a frame (extension).
+
+        Parameters
+        ----------
+        frame_id : str
+            Id of the frame.
+        as_of : int or datetime, optional
+            Read the frame at a position or an aware datetime.
 
         Raises
         ------
         NotFoundError
-            The version does not hold the frame.
+            The version does not have the frame.
         """
         session = self._session.at(as_of)
         row = self._row_in(session)
@@ -155,28 +169,28 @@ class FrameHistory(VersionBase):
         return build_blame(key, wire, chain((last,), steps), change_of)
 
     def diff(self, old: VersionBase) -> Diff:
-        """Return what leads from another version, or another moment of this one, to this version (ours).
+        """Return the changes from another version, or from an earlier state of this one, to this version (extension).
 
-        What both share from a common past is not looked at, so that the cost grows with what was changed since.
+        History that both versions share is skipped, so the cost depends only on the number of changes since then.
 
         Parameters
         ----------
         old : DatasetVersion
-            The version to come from: of the same dataset or another one of the same log.
+            The version to compare with, from any dataset of the same log.
 
         Raises
         ------
         UsageError
-            It is no version, or one of another log.
+            `old` is not a version, or is in another log.
         """
         if not isinstance(old, VersionBase):
-            raise UsageError(f"diff needs a version to compare with, not {shorten(old)}")
+            raise UsageError(f"diff needs a DatasetVersion to compare with, not {shorten(old)}")
         before, after = _Side(old), _Side(self)
         logs = before.engine.log, after.engine.log
         if not _is_same_log(*logs):
             raise UsageError(
                 f"{old!r} is in another log ({logs[0].name}) than {self!r} ({logs[1].name}): "
-                "only versions of one log can be compared"
+                "only versions of the same log can be compared"
             )
         states = before.state, after.state
         difference = compare(*states, before.fingerprint, after.fingerprint)
@@ -186,7 +200,7 @@ class FrameHistory(VersionBase):
 
 
 def _is_same_log(one: Log, other: Log) -> bool:
-    """Say whether two logs hold the same events as far as both go; copies that went on apart do not."""
+    """Whether two logs are equal up to the end of the shorter one. Copies that diverged are not."""
     if one is other:
         return True
     position = min(one.head().position, other.head().position)
@@ -195,7 +209,7 @@ def _is_same_log(one: Log, other: Log) -> bool:
 
 
 class _Side:
-    """One of the versions compared, held as it is now: a draft may go on while the diff is looked at."""
+    """One of the compared versions. Its state is fixed now, because a draft may change while the diff is read."""
 
     def __init__(self, handle: VersionBase) -> None:
         row = handle._row()  # noqa: SLF001 - of this package
@@ -206,12 +220,12 @@ class _Side:
         self.state = current.branch(current.position)
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of the state held."""
+        """Return the fingerprint of the fixed state."""
         found = self.engine.states.fingerprint(self._id)
         return found if found.position == self.state.last_position else fingerprint(self.state)
 
     def statistics(self) -> Statistics:
-        """Return the statistics of the state held."""
+        """Return the statistics of the fixed state."""
         counts = self.engine.version_counts(self._id)
         if self.engine.states.current(self._id).last_position != self.state.last_position:
             moment = max(self.state.position, self.state.last_position)
@@ -220,7 +234,7 @@ class _Side:
 
 
 class HistoryArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What the arguments of `Engine.history` and of `DatasetVersion.history` leave of the whole."""
+    """The filter arguments of `Engine.history` and `DatasetVersion.history`."""
 
     dataset: Dataset | str | None = None
     project: str | None = None
@@ -233,18 +247,18 @@ class HistoryArguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def engine_history(session: Session, asked: HistoryArguments, limit: int | None) -> Iterator[Change]:
-    """Yield what `Engine.history` says."""
+    """Yield the changes; see `Engine.history`."""
     return islice(_changes(session, wanted_history(session, asked)), _check_limit(limit))
 
 
 def wanted_history(session: Session, asked: HistoryArguments) -> HistoryQuery:
-    """Return the part of the history that arguments mean."""
+    """Return the query for the given arguments."""
     wanted = _wanted(session, asked)
     if asked.dataset is not None:
         dataset_id = _dataset_id(session, asked.dataset, asked.project)
         wanted = msgspec.structs.replace(wanted, dataset_id=dataset_id)
     elif asked.project is not None:
-        raise UsageError("project says which dataset is meant: give dataset, too")
+        raise UsageError("project only selects a dataset by its name: pass dataset= as well")
     version = asked.version
     if version is not None:
         version_id = version.version_id if isinstance(version, VersionBase) else text(version, "version")
@@ -262,7 +276,7 @@ def _dataset_id(session: Session, dataset: Dataset | str, project: str | None) -
 
 
 def _row_of(session: Session, version_id: str) -> VersionRow:
-    """Return what is known of a version, a removed one too."""
+    """Return the catalog row of a version, which may be removed."""
     row = session.version_row(version_id)
     if row is None:
         raise NotFoundError(f"there is no version with id {shorten(version_id)}{session.when}")
@@ -274,7 +288,7 @@ def _changes(session: Session, wanted: HistoryQuery) -> Iterator[Change]:
 
 
 def _line_changes(session: Session, row: VersionRow, wanted: HistoryQuery) -> Iterator[Change]:
-    """Yield the changes of a version's line: of each ancestor those until it was branched from."""
+    """Yield the changes of a version: of each ancestor, those up to the position where the child was created."""
     line = [msgspec.structs.replace(wanted, stream_id=row.version_id)]
     while row.parent_id:
         last = row.created_position - 1
@@ -286,12 +300,12 @@ def _line_changes(session: Session, row: VersionRow, wanted: HistoryQuery) -> It
 
 
 def _last_event(session: Session, row: VersionRow, frame_id: str) -> int:
-    """Return the position of the last event of a frame in a version, a delete too."""
+    """Return the position of the last event of a frame in a version, which may be a delete."""
     state = session.states.read(row.version_id)
     position = state.locate(frame_key(frame_id))[0] & int(POSITION)
     if not position:
         raise NotFoundError(
-            f"version {shorten(row.name)} ({row.version_id}) never held a frame {shorten(frame_id)}"
+            f"version {shorten(row.name)} ({row.version_id}) never had a frame {shorten(frame_id)}"
         )
     return position
 
@@ -318,7 +332,7 @@ def _wanted(session: Session, asked: HistoryArguments) -> HistoryQuery:
         actor=None if asked.actor is None else text(asked.actor, "actor"),
         topics=None if asked.kinds is None else _topics(asked.kinds),
         since=first,
-        # What comes while the history is read is left to the next look.
+        # Events that are appended while the history is read are not included.
         until=head if last is None else min(last, head),
         since_time=first_time,
         until_time=last_time,
@@ -327,16 +341,18 @@ def _wanted(session: Session, asked: HistoryArguments) -> HistoryQuery:
 
 
 def _bound(moment: Moment | None, name: str) -> tuple[int | None, int | None]:
-    """Return a moment as a position or as a time."""
+    """Return a point in time as a position or as a time in microseconds."""
     if moment is None:
         return None, None
     if isinstance(moment, datetime):
         if moment.utcoffset() is None:
-            raise UsageError(f"{name} is {moment.isoformat()}, which has no time zone: give one, such as UTC")
+            raise UsageError(
+                f"{name} is {moment.isoformat()}, which has no time zone: pass an aware datetime"
+            )
         return None, microseconds(moment)
     if isinstance(moment, bool) or not isinstance(moment, Integral) or moment < 0:
-        raise UsageError(f"{name} must be a position or a time with its zone, not {shorten(moment)}")
-    # Beyond what a database holds there are no positions.
+        raise UsageError(f"{name} must be a position or a datetime with a time zone, not {shorten(moment)}")
+    # Databases cannot store larger positions.
     return min(int(moment), _LAST_POSITION), None
 
 
@@ -349,7 +365,7 @@ def _topics(kinds: str | Iterable[str]) -> frozenset[str]:
     unknown = sorted(wanted - set(known.values()))
     if unknown:
         there = ", ".join(sorted(set(known.values())))
-        raise InvalidValueError(f"there is no kind of change called {shorten(unknown[0])}; there are {there}")
+        raise InvalidValueError(f"unknown kind of change {shorten(unknown[0])}: it must be one of {there}")
     return frozenset(topic for topic, kind in known.items() if kind in wanted)
 
 
@@ -357,5 +373,5 @@ def _check_limit(limit: int | None) -> int | None:
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 0:
-        raise UsageError(f"limit must be a whole number, 0 or more, not {shorten(limit)}")
+        raise UsageError(f"limit must be an integer of at least 0, not {shorten(limit)}")
     return int(limit)

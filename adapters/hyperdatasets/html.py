@@ -1,4 +1,4 @@
-"""How versions and datasets look in a console and in a notebook; looking at one that is gone is no error."""
+"""Text and HTML representations of versions and datasets. Showing a removed one is not an error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .statistics import Statistics
 _MOST = 15
 _VERSIONS = 100
 _DEEPEST = 20
-"""A chain of versions is indented no further."""
+"""Maximum indentation level of a chain of versions."""
 
 
 def version_text(session: Session, version_id: str) -> str:
-    """Return the repr of a version, its id alone when no more can be read."""
+    """Return the repr of a version, with only its id if the rest cannot be read."""
     try:
         row, dataset = _read(session, version_id)
     except FramelodeError:
@@ -32,7 +32,7 @@ def version_text(session: Session, version_id: str) -> str:
 
 
 def dataset_text(session: Session, dataset_id: str) -> str:
-    """Return the repr of a dataset, its id alone when no more can be read."""
+    """Return the repr of a dataset, with only its id if the rest cannot be read."""
     try:
         row = find_dataset(session, dataset_id=dataset_id)
     except FramelodeError:
@@ -41,7 +41,7 @@ def dataset_text(session: Session, dataset_id: str) -> str:
 
 
 def version_card(session: Session, version_id: str) -> str:
-    """Return a version as HTML: where it stands, and its statistics."""
+    """Return a version as HTML: its dataset, state and statistics."""
     try:
         row, dataset = _read(session, version_id)
         parent = session.version_row(row.parent_id) if row.parent_id else None
@@ -63,7 +63,7 @@ def version_card(session: Session, version_id: str) -> str:
 
 
 def dataset_card(session: Session, dataset_id: str) -> str:
-    """Return a dataset as HTML: its versions, each below its parent."""
+    """Return a dataset as HTML, with its versions as a tree."""
     try:
         dataset = find_dataset(session, dataset_id=dataset_id)
         with session.read_catalog() as connection:
@@ -118,7 +118,7 @@ def _statistics(stats: Statistics) -> Iterator[Markup]:
 
 
 def _tree(versions: list[VersionRow]) -> Iterator[tuple[VersionRow, int]]:
-    """Yield versions and their depths, each right after its parent, siblings oldest first; newest come first."""
+    """Yield versions with their depth, each child after its parent; newest roots first, oldest siblings first."""
     known = {row.version_id for row in versions}
     children: dict[str | None, list[VersionRow]] = defaultdict(list)
     for row in versions:

@@ -1,4 +1,4 @@
-"""Datasets and versions: create, find, publish with a snapshot, remove."""
+"""Creates, finds, publishes and removes datasets and versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class VersionLifecycle(VersionBase):
-    """The class methods that create and find versions."""
+    """The class methods that create, find, publish and remove versions."""
 
     @classmethod
     def create_new_dataset(
@@ -34,25 +34,25 @@ class VersionLifecycle(VersionBase):
         raise_if_exists: bool = False,
         dataset_project: str | None = None,
     ) -> Dataset:
-        """Create a dataset with an empty draft named ``Current``; an existing one gets the tags and is returned.
+        """Create a dataset with an empty draft named ``Current``. If the dataset exists, add the tags and return it.
 
         Parameters
         ----------
         dataset_name : str
-            Name, unique within the project.
+            Name of the dataset, unique within the project.
         description : str, optional
-            Free text; that of an existing dataset stays.
+            Free text. Ignored if the dataset exists.
         tags : list of str, optional
-            Tags.
+            Tags of the dataset.
         raise_if_exists : bool
-            Refuse a name that is taken.
+            Raise `ConflictError` if the dataset exists.
         dataset_project : str, optional
-            The project, ``default`` if not given.
+            Project of the dataset, by default ``default``.
 
         Raises
         ------
         ValueError
-            The name is taken within its project and `raise_if_exists` is set (`ConflictError`), or no name is given.
+            The dataset exists and `raise_if_exists` is set (`ConflictError`), or a name is missing or invalid.
         """
         session = current_session()
         if dataset_name is None:
@@ -68,15 +68,15 @@ class VersionLifecycle(VersionBase):
 
     @classmethod
     def get_datasets(cls, tags: list[str] | None = None, *, as_of: Moment | None = None) -> list[Dataset]:
-        """Return the datasets whose tags fit a filter, all without one, oldest created first.
+        """Return the datasets whose tags match a filter, oldest first.
 
         Parameters
         ----------
         tags : list of str, optional
-            Tags, ``-tag`` or ``"__$not", "tag"`` to exclude one, ``__$all``/``__$and`` and ``__$any``/``__$or`` to open a
-            group; see `TagFilter`.
+            Tags to match; all datasets if not given. ``-tag`` or ``"__$not", "tag"`` excludes a tag; ``__$all``/``__$and``
+            and ``__$any``/``__$or`` open a group. See `TagFilter`.
         as_of : int or datetime, optional
-            List those of a moment, a position or an aware datetime (ours).
+            List the datasets that existed at a position or an aware datetime (extension).
 
         Raises
         ------
@@ -100,10 +100,18 @@ class VersionLifecycle(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> Self:
-        """Return the draft farthest from the root (ties: the newest); without drafts the version published last.
+        """Return the current version: the deepest draft (the newest of several), or the version published last.
 
-        Local files of frames that are written through the object go to `auto_upload_destination`; see
-        `DatasetVersion.add_frames`.
+        Local files of frames that are written through the object are uploaded to `auto_upload_destination`; see
+        `DatasetVersion.add_frames` for it and for `local_dataset_root_path`. The other parameters are described at
+        `DatasetVersion`.
+
+        Raises
+        ------
+        UsageError
+            Not exactly one of `dataset_id` and `dataset_name` is given, or the upload destination cannot be used.
+        NotFoundError
+            There is no such dataset, or it has no version left.
         """
         return cls.get_version(
             dataset_id,
@@ -128,22 +136,27 @@ class VersionLifecycle(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> Self:
-        """Return a version by id or name; without either the current one. Of several with one name the newest.
+        """Return a version by id or name, or the current version if neither is given.
 
-        Local files of frames that are written through the object go to `auto_upload_destination`; see
-        `DatasetVersion.add_frames`.
+        If several versions have the name, the newest is returned. Local files of frames that are written through the
+        object are uploaded to `auto_upload_destination`; see `DatasetVersion.add_frames` for it and for
+        `local_dataset_root_path`. The other parameters are described at `DatasetVersion`.
 
-        With `as_of` (ours: a position or an aware datetime) it is looked for at that moment, and the version returned
-        stays there: it can be read only.
+        Parameters
+        ----------
+        raise_on_multiple : bool
+            Raise an error if several versions have the name.
+        as_of : int or datetime, optional
+            Return the version, read-only, as it was at a position or an aware datetime (extension).
 
         Raises
         ------
         UsageError
-            Selectors exclude each other or none is given; or the moment is none of the log.
+            Selectors are missing or exclude each other, or the log does not have the position.
         NotFoundError
             There is no such dataset or version.
         ValueError
-            Several versions have the name and `raise_on_multiple` is set.
+            Several versions have the name and `raise_on_multiple` is set (`ConflictError`).
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
@@ -166,28 +179,29 @@ class VersionLifecycle(VersionBase):
         local_dataset_root_path: PathLike | None = None,
         dataset_project: str | None = None,
     ) -> Self:
-        """Create a draft: the child of a published version, or an empty root without a parent.
+        """Create a draft: a child of a published version, or an empty root version.
 
-        An existing draft of that name is returned instead. Local files of frames that are written through the object
-        go to `auto_upload_destination`; see `DatasetVersion.add_frames`.
+        If a draft of that name exists, it is returned instead. Local files of frames that are written through the object
+        are uploaded to `auto_upload_destination`; see `DatasetVersion.add_frames` for it and for
+        `local_dataset_root_path`. The dataset is selected as described at `DatasetVersion`.
 
         Parameters
         ----------
         version_name : str
-            Name.
+            Name of the version.
         description : str, optional
             Free text, the `comment` of the version.
         parent_version_ids, parent_version_names : list of str, optional
-            The parent, by id or by name: a list of one. A child inherits frames, metadata and mask labels.
+            List with the id or the name of the parent. A child inherits frames, metadata and mask labels.
         raise_if_exists : bool
-            Refuse a name that any version of the dataset has.
+            Raise an error if any version of the dataset has the name.
 
         Raises
         ------
         UsageError
-            The parent is a draft, there are several parents, or both ids and names are given.
+            The parent is a draft, several parents are given, or both ids and names are given.
         ValueError
-            A published version has that name, or any version and `raise_if_exists` is set.
+            A published version has the name, or any version has it and `raise_if_exists` is set.
         """
         target = check_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
@@ -219,33 +233,34 @@ class VersionLifecycle(VersionBase):
         child_metadata: dict[str, Any] | None = None,
         dataset_project: str | None = None,
     ) -> DatasetVersion:
-        """Publish a draft, which keeps its id, and return its new draft child; both in one append.
+        """Publish a draft, which keeps its id, and return a new draft child. Both happen in one transaction.
 
-        Called on an instance without selectors it means that version, and what its bulk context has gathered is
-        recorded first; on the class, without a version selector, the dataset's current one.
+        On an instance without selectors, the instance is published, after its bulk context is flushed. On the class,
+        without a version selector, the current version of the dataset is published. The selectors are described at
+        `DatasetVersion`.
 
         Parameters
         ----------
         publish_name, publish_comment : str, optional
-            Name and description of what is published: ``snapshot <time>`` and ``published at <time> by <actor>`` if not
-            given, in ISO 8601.
+            Name and description of the published version. By default ``snapshot <time>`` and ``published at <time> by
+            <actor>``, with the time in ISO 8601.
         publish_metadata : dict, optional
-            Its metadata; that of the draft if not given.
+            Metadata of the published version. By default the metadata of the draft.
         child_name : str, optional
-            Name of the child; the one that the draft had if not given.
+            Name of the child. By default the name of the draft.
         child_comment : str, optional
-            Description of the child; empty if not given.
+            Description of the child. By default empty.
         child_metadata : dict, optional
-            Metadata of the child; that of what is published if not given.
+            Metadata of the child. By default the metadata of the published version.
 
         Raises
         ------
         PublishedError
-            The version is published already.
+            The version is already published.
         FramesRejected
-            Some frames that the bulk context had gathered were refused: all others are recorded, and nothing is published.
+            Some frames in the bulk context were rejected. All others are recorded; nothing is published.
         ConflictError
-            Another version of the dataset has one of the names, or both names are equal; nothing is published.
+            Another version of the dataset has one of the names, or both names are equal. Nothing is published.
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
@@ -277,21 +292,25 @@ class VersionLifecycle(VersionBase):
         force: bool = False,
         dataset_project: str | None = None,
     ) -> None:
-        """Remove a version; its history stays readable.
+        """Remove a version. Its history stays readable.
+
+        The selectors are described at `DatasetVersion`.
 
         Parameters
         ----------
         force : bool
-            Remove a published one, too.
+            Also remove a published version.
 
         Raises
         ------
         UsageError
-            No version selector is given.
+            Neither `version_id` nor `version_name` is given, or selectors exclude each other.
+        NotFoundError
+            There is no such dataset or version.
         PublishedError
-            It is published and `force` is not set.
+            The version is published and `force` is not set.
         ConflictError
-            It has children; they are named.
+            The version has children. The message lists them.
         """
         if version_id is None and version_name is None:
             raise UsageError("remove_version needs version_id or version_name")
@@ -312,12 +331,23 @@ class VersionLifecycle(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> list[Self]:
-        """Return the versions of a dataset, latest updated first; with `as_of` those of that moment.
+        """Return the versions of a dataset, most recently updated first.
+
+        Parameters that are not listed are described at `DatasetVersion`.
 
         Parameters
         ----------
         only_published, only_draft : bool
-            Leave the others out; one of the two.
+            Return only published versions, or only drafts. They exclude each other.
+        as_of : int or datetime, optional
+            List the versions that existed at a position or an aware datetime (extension).
+
+        Raises
+        ------
+        UsageError
+            Both `only_published` and `only_draft` are set, or not exactly one of `dataset_id` and `dataset_name` is given.
+        NotFoundError
+            There is no such dataset.
         """
         exclusive(only_published=only_published, only_draft=only_draft)
         session = current_session().at(as_of)
@@ -341,8 +371,8 @@ def _parent_id(
 
 def _parents(given: list[str] | None) -> list[Any]:
     if isinstance(given, str):
-        raise UsageError(f"a version has at most one parent, given in a list: {shorten(given)}")
+        raise UsageError(f"a version has at most one parent: pass a list of one, not {shorten(given)}")
     parents = [] if given is None else list(items(given, "the parent", "a list of one version"))
     if len(parents) > 1:
-        raise UsageError(f"a version has at most one parent, given in a list: {shorten(parents)}")
+        raise UsageError(f"a version has at most one parent: pass a list of one, not {shorten(parents)}")
     return parents

@@ -1,4 +1,4 @@
-"""Which labels the pixel values of masks stand for, as the version's metadata holds it."""
+"""Mask labels: the labels of mask pixel values, stored in the metadata of a version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MasksLabels = Mapping[tuple[int, ...], Sequence[str]]
 
 
 def stored_masks_labels(mapping: MasksLabels) -> dict[str, list[dict[str, Any]]]:
-    """Return a mapping of pixel values to labels in the form that metadata stores."""
+    """Return mask labels in the form that metadata stores."""
     if not isinstance(mapping, Mapping):
         raise InvalidValueError(
             f"mask labels must be a dict such as {{(0, 0, 0): ['background']}}, not {shorten(mapping)}"
@@ -26,7 +26,7 @@ def stored_masks_labels(mapping: MasksLabels) -> dict[str, list[dict[str, Any]]]
 
 
 def read_masks_labels(stored: Any) -> dict[tuple[int, ...], tuple[str, ...]]:
-    """Return what metadata stores as a mapping of pixel values to labels."""
+    """Return stored mask labels as a dict of labels by pixel value."""
     if not stored:
         return {}
     try:

@@ -38,7 +38,7 @@ Default = TypeVar("Default")
 
 
 class FrameReads(VersionBase):
-    """The methods that read frames; `as_of` is the moment to read at, a position or an aware datetime."""
+    """The methods that read frames."""
 
     @instance_or_class
     def get_single_frame(
@@ -52,7 +52,15 @@ class FrameReads(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> SingleFrame | FrameGroup:
-        """Return the frame with the id `frame_id`; `NotFoundError` when the version does not hold it."""
+        """Return the frame with the id `frame_id`.
+
+        The other parameters are described at `DatasetVersion`.
+
+        Raises
+        ------
+        NotFoundError
+            The version does not have the frame, or there is no such dataset or version.
+        """
         selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
         reader = _reader(self, selector, as_of)
         return reader.one(frame_id)
@@ -70,14 +78,23 @@ class FrameReads(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> list[Any]:
-        """Return the frames found, in the order asked, and warn with the count missing.
+        """Return the frames that exist, in the order of `frame_ids`. One warning counts the missing ones.
+
+        Parameters that are not listed are described at `DatasetVersion`.
 
         Parameters
         ----------
         frame_ids : collection of str
-            Ids; any iterable will do.
+            Ids of the frames, in any iterable.
         projection : collection of str, optional
-            Dot paths of the parts wanted, see `get_iterator`; the result then holds dicts.
+            Dot paths of the fields to return, as in `get_iterator`. The result then consists of dicts.
+
+        Raises
+        ------
+        ValueError
+            `frame_ids` is not a collection of ids, or no frame can have a path of `projection`.
+        NotFoundError
+            There is no such dataset or version.
         """
         if isinstance(self, type):
             message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
@@ -98,10 +115,22 @@ class FrameReads(VersionBase):
         *,
         as_of: Moment | None = None,
     ) -> list[SingleFrame | FrameGroup]:
-        """Return the frames with a source whose URI fits the pattern `source_uri`, in log order.
+        """Return the frames with a source whose URI matches a pattern, in log order.
 
-        ``*`` is the only wildcard and crosses ``/``; without one the URI must be equal, or begin with a pattern
-        that ends in ``/``. A path means its ``file://`` URI.
+        The other parameters are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        source_uri : str or path
+            ``*`` is the only wildcard and also matches ``/``. A pattern without ``*`` matches the equal URI, or as a prefix
+            if it ends in ``/``. A path stands for its ``file://`` URI.
+
+        Raises
+        ------
+        ValueError
+            `source_uri` is not a string or a path.
+        NotFoundError
+            There is no such dataset or version.
         """
         selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
         reader = _reader(self, selector, as_of)
@@ -114,24 +143,24 @@ class FrameReads(VersionBase):
         order_by: str | None = None,
         as_of: Moment | None = None,
     ) -> Generator[Any, None, None]:
-        """Yield all frames in log order: the order of their last changes, the same on every machine.
+        """Yield all frames in log order, which is the order of their last changes.
 
-        Frames are streamed; at most 64 bytes of each stay in memory.
+        Frames are streamed. Memory use is at most 64 bytes per frame.
 
         Parameters
         ----------
         projection : sequence of str, optional
-            Dot paths of the parts wanted (a number is an array index, ``*`` every element); yields dicts then.
+            Dot paths of the fields to return. An integer is an array index; ``*`` selects every element. Yields dicts.
         order_by : str, optional
-            ``"context"`` yields frames of one context together, as video needs them: by context id, then timestamp,
-            then id (ours). It reads the version twice and sorts on disk.
+            ``"context"`` groups frames by context, as video needs it: it sorts by context id, then timestamp, then id
+            (extension). It reads the version twice and sorts on disk.
         as_of : int or datetime, optional
-            The moment to read at, a position or an aware datetime (ours).
+            The position or aware datetime to read at (extension).
 
         Raises
         ------
         ValueError
-            A path is one that no frame can have, or the order is unknown.
+            No frame can have one of the paths, or `order_by` is unknown.
         """
         session = self._session.at(as_of)
         return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
@@ -144,11 +173,11 @@ class FrameReads(VersionBase):
         return self._session.states.current(self._row().version_id).total
 
     def __getitem__(self, frame_id: str) -> SingleFrame | FrameGroup:
-        """Return the frame with an id; `NotFoundError` (a `KeyError`) when the version does not hold it."""
+        """Return the frame with an id. Raises `NotFoundError` (a `KeyError`) if the version does not have it."""
         return FrameReader(self._session, self._row()).one(_check_key(frame_id))
 
     def __contains__(self, frame_id: object) -> bool:
-        """Say whether the version holds a frame with an id."""
+        """Whether the version has a frame with this id."""
         return FrameReader(self._session, self._row()).holds(_check_key(frame_id))
 
     @overload
@@ -156,27 +185,27 @@ class FrameReads(VersionBase):
     @overload
     def get(self, frame_id: str, default: Default) -> SingleFrame | FrameGroup | Default: ...
     def get(self, frame_id: str, default: Any = None) -> Any:
-        """Return the frame with an id, `default` when the version does not hold it (ours).
+        """Return the frame with an id, or `default` if the version does not have it (extension).
 
         Parameters
         ----------
         frame_id : str
-            Id of the frame; numbers become text.
+            Id of the frame. Numbers are converted to strings.
         default : any
-            What to return when there is no such frame.
+            Value to return if there is no such frame.
         """
         reader, key = FrameReader(self._session, self._row()), _check_key(frame_id)
         return reader.one(key) if reader.holds(key) else default
 
     def keys(self) -> KeysView[str]:
-        """Return the ids of all frames, in the order of iteration (ours)."""
+        """Return the ids of all frames, in iteration order (extension)."""
         return FrameIds(self)
 
-    __reversed__ = None  # a version has no places, only ids
+    __reversed__ = None  # frames are selected by id, not by index
 
 
 class FrameIds(KeysView[str]):
-    """The ids of a version's frames; iterating over the version itself gives frames."""
+    """The frame ids of a version. Iterating over the version itself yields frames."""
 
     def __init__(self, version: FrameReads) -> None:
         self._version = version
@@ -195,10 +224,10 @@ class FrameIds(KeysView[str]):
 
 
 def _check_key(frame_id: object) -> str:
-    """Return an id; a slice or a frame is an `InvalidTypeError`, as a mapping would raise a TypeError."""
+    """Return a valid frame id. A slice or a frame raises `InvalidTypeError`, as a mapping raises `TypeError`."""
     if isinstance(frame_id, slice):
         raise InvalidTypeError(
-            f"a version is a mapping of frame ids and has no slices, such as {shorten(frame_id)}: "
+            f"a version is a mapping of frame ids and cannot be sliced with {shorten(frame_id)}: "
             "use itertools.islice(version, ...)"
         )
     if not isinstance(frame_id, str | Real):
@@ -215,7 +244,7 @@ def _reader(
 Frame = SingleFrame | FrameGroup
 
 BY_CONTEXT = "context"
-"""What `order_by` may be: frames of one context together, in order of time."""
+"""Value of `order_by` that groups frames by context, ordered by time."""
 
 _FILE = "file://"
 
@@ -223,11 +252,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class MissingFramesWarning(UserWarning):
-    """Some of the ids asked for are not in the version."""
+    """Some of the requested ids are not in the version."""
 
 
 class FrameReader:
-    """Reads frames of one version as it is at the head of the log.
+    """Reads frames of one version at the head of its session.
 
     Parameters
     ----------
@@ -236,7 +265,7 @@ class FrameReader:
     version : VersionRow
         The version.
     head : Head, optional
-        The end of the log, if it has just been read: the frames are read as of then.
+        The head of the log to read at, if it was just read.
     """
 
     def __init__(self, session: Session, version: VersionRow, head: Head | None = None) -> None:
@@ -252,7 +281,7 @@ class FrameReader:
         return self._session.states.read(self._version.version_id, self._head)
 
     def one(self, frame_id: str) -> Frame:
-        """Return one frame; `NotFoundError` when the version does not hold it."""
+        """Return one frame. Raises `NotFoundError` if the version does not have it."""
         key = frame_key(identifier(frame_id, "frame_id"))
         state = self._state()
         position, first, place = state.locate(key)
@@ -263,11 +292,11 @@ class FrameReader:
         )
 
     def holds(self, frame_id: str) -> bool:
-        """Say whether the version holds a frame."""
+        """Whether the version has a frame."""
         return 0 < self._state().locate(frame_key(frame_id))[0] < TOMBSTONE
 
     def by_ids(self, frame_ids: Collection[str], projection: Collection[str] | None = None) -> list[Any]:
-        """Return the frames found, in the order asked; one warning counts those that are not there."""
+        """Return the frames that exist, in the requested order. One warning counts the missing ones."""
         ids = _check_ids(frame_ids)
         state, positions = self._find(ids)
         found = {
@@ -284,7 +313,7 @@ class FrameReader:
         return [by_position[found[frame_id]] for frame_id in ids if frame_id in found]
 
     def by_source(self, pattern: str | os.PathLike[str]) -> list[Frame]:
-        """Return the frames with a source whose URI fits a pattern, in log order: one streaming scan."""
+        """Return the frames with a source URI that matches a pattern, in log order. Scans the whole version."""
         matches = source_matcher(pattern)
         state = self._state()
         return [
@@ -296,7 +325,7 @@ class FrameReader:
     def iterate(
         self, projection: Sequence[str] | None = None, order_by: str | None = None
     ) -> Generator[Any, None, None]:
-        """Yield all frames in log order, or by context; with a projection the asked parts as dicts."""
+        """Yield all frames in log order or by context. With a projection, yield dicts of the selected fields."""
         paths = None if projection is None else FieldPaths(projection)
         if order_by is not None and order_by != BY_CONTEXT:
             raise InvalidValueError(
@@ -322,7 +351,7 @@ class FrameReader:
         return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
 
     def _find(self, ids: list[str]) -> tuple[State, U64]:
-        """Return the position of each id's frame, 0 where there is none."""
+        """Return the state and the position of each id's frame, 0 if there is none."""
         state = self._state()
         if not ids:
             return state, np.empty(0, np.uint64)
@@ -341,7 +370,7 @@ class FrameReader:
             yield paths.apply(self._wire(position, event, paths))
 
     def _wire(self, position: int, event: StoredFrame, paths: FieldPaths) -> dict[str, Any]:
-        """Return the wire form of a stored frame with the read-only fields that are asked for."""
+        """Return the wire form of a stored frame, with the requested read-only fields."""
         record = event.frame
         wire: dict[str, Any] = {} if record is None else record.to_wire(record.id)
         if "dataset" in paths:
@@ -355,9 +384,9 @@ class FrameReader:
 
 
 def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
-    """Return a test of URIs: exact, a prefix when the pattern ends in ``/``, or with ``*`` for any characters.
+    """Return a predicate for URIs: an exact match, a prefix if the pattern ends in ``/``, or a wildcard match with ``*``.
 
-    A path means its ``file://`` URI; local URIs are compared as they are and with their percent-encoding undone.
+    A path stands for its ``file://`` URI. Local URIs are compared both as stored and percent-decoded.
     """
     pattern = os.fspath(pattern) if isinstance(pattern, os.PathLike) else pattern
     if not isinstance(pattern, str) or not pattern:
@@ -368,7 +397,7 @@ def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
         pattern = _FILE + pattern if pattern.startswith("/") else _local_uri(pattern)
     if "*" not in pattern and pattern.endswith("/"):
         pattern += "*"
-    # Sources are stored without a signature; older logs hold some with it.
+    # Sources are stored without signatures, but older logs have signed ones.
     either = [each.split("*") for each in {pattern, without_signature(pattern)}]
 
     def fits(uri: str) -> bool:
@@ -381,7 +410,7 @@ def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
 
 
 def _fits(uri: str, pieces: list[str]) -> bool:
-    """Say whether a URI is the pieces in order with anything between them, in time linear in its length."""
+    """Whether a URI contains the pieces in order. Takes time linear in the length of the URI."""
     if len(pieces) == 1:
         return uri == pieces[0]
     first, *middle, last = pieces
@@ -389,7 +418,7 @@ def _fits(uri: str, pieces: list[str]) -> bool:
         return False
     at, end = len(first), len(uri) - len(last)
     for piece in middle:
-        # The leftmost place leaves the most room for what follows.
+        # The leftmost match leaves the most room for the remaining pieces.
         at = uri.find(piece, at, end)
         if at < 0:
             return False

@@ -1,4 +1,4 @@
-"""Which dataset and version a caller means."""
+"""Finds datasets and versions by the selectors that a caller passes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..session.session import Session
 
 
 class VersionSelector(msgspec.Struct, frozen=True, gc=False):
-    """Which version a caller means: the selectors of the public methods as one value.
+    """The selectors of a version, as passed to the public methods.
 
     Attributes
     ----------
     dataset_id, dataset_name : str or None
-        The dataset, by one of the two.
+        The dataset, by id or by name.
     version_id, version_name : str or None
-        The version, by one of the two; the dataset's current one if neither is given.
+        The version, by id or by name. If neither is given, the current version of the dataset.
     dataset_project : str or None
         Project of the dataset.
     """
@@ -35,14 +35,14 @@ NO_SELECTOR = VersionSelector()
 
 
 def exclusive(**values: object) -> None:
-    """Raise `UsageError` when more than one of the arguments is given."""
+    """Raise `UsageError` if more than one of the arguments is given."""
     given = [name for name, value in values.items() if value is not None and value is not False]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+        raise UsageError(f"{' and '.join(given)} exclude each other: pass one of them")
 
 
 def check_texts(**values: object) -> None:
-    """Raise `InvalidValueError` when one of the arguments is given and no text."""
+    """Raise `InvalidValueError` if an argument that is given is not a non-empty string."""
     for name, value in values.items():
         if value is not None:
             text(value, name)
@@ -54,21 +54,21 @@ def find_dataset(
     dataset_name: str | None = None,
     dataset_project: str | None = None,
 ) -> DatasetRow:
-    """Return the dataset meant.
+    """Return the selected dataset.
 
     Raises
     ------
     UsageError
-        Neither or both of id and name are given.
+        Not exactly one of id and name is given.
     NotFoundError
         There is no such dataset.
     ConflictError
-        Several projects have a dataset of that name; they are listed.
+        Several projects have a dataset of that name. The message lists them.
     """
     exclusive(dataset_id=dataset_id, dataset_name=dataset_name)
     check_texts(dataset_id=dataset_id, dataset_name=dataset_name, dataset_project=dataset_project)
     if dataset_id is None and dataset_name is None:
-        raise UsageError("give dataset_id or dataset_name")
+        raise UsageError("pass dataset_id or dataset_name")
     with session.read_catalog() as connection:
         found = session.catalog.datasets(connection, dataset_id=dataset_id, name=dataset_name)
     if dataset_project is not None:
@@ -80,7 +80,7 @@ def find_dataset(
     if len(found) > 1:
         projects = ", ".join(shorten(row.project) for row in found)
         raise ConflictError(
-            f"dataset {shorten(dataset_name)} exists in the projects {projects}: name the project, too"
+            f"dataset {shorten(dataset_name)} exists in the projects {projects}: pass the project as well"
         )
     return found[0]
 
@@ -88,14 +88,14 @@ def find_dataset(
 def find_version(
     session: Session, selector: VersionSelector, *, raise_on_multiple: bool = False
 ) -> VersionRow:
-    """Return the version that a selector means.
+    """Return the selected version. Without a version selector, return the current version of the dataset.
 
     Raises
     ------
     UsageError
-        Selectors exclude each other or are missing.
+        Selectors are missing or exclude each other.
     NotFoundError
-        There is no such version, or it belongs to another dataset or project than the one given.
+        There is no such version, or it does not belong to the dataset or project that is given.
     ConflictError
         Several versions have the name and `raise_on_multiple` is set.
     """
@@ -120,7 +120,7 @@ def find_version(
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(f"id:{row.version_id}" for row in found)
         raise ConflictError(
-            f"dataset {shorten(dataset.name)} has {len(found)} versions named {shorten(version_name)}: use one by its id, {ids}"
+            f"dataset {shorten(dataset.name)} has {len(found)} versions named {shorten(version_name)}: select one by id: {ids}"
         )
     return found[0]
 
@@ -145,7 +145,7 @@ def version_by_id(session: Session, version_id: str, head: Head | None = None) -
 
 
 def _require_dataset(session: Session, row: VersionRow, selector: VersionSelector) -> None:
-    """Raise `NotFoundError` when a version belongs to another dataset than the one selected."""
+    """Raise `NotFoundError` if a version does not belong to the selected dataset."""
     given = {"id": selector.dataset_id, "name": selector.dataset_name, "project": selector.dataset_project}
     if all(value is None for value in given.values()):
         return
@@ -160,7 +160,7 @@ def _require_dataset(session: Session, row: VersionRow, selector: VersionSelecto
 
 
 def current_of(versions: list[VersionRow]) -> VersionRow:
-    """Return the draft farthest from the root, the newest of several; else the version published last."""
+    """Return the deepest draft, the newest of several; without drafts, the version published last."""
     drafts = [row for row in versions if row.state == DRAFT]
     if drafts:
         return max(drafts, key=lambda row: (row.depth, row.created_position))
@@ -168,7 +168,7 @@ def current_of(versions: list[VersionRow]) -> VersionRow:
 
 
 def latest_updated(session: Session, dataset: DatasetRow, state: str | None = None) -> list[VersionRow]:
-    """Return the versions of a dataset, latest updated first."""
+    """Return the versions of a dataset, most recently updated first."""
     with session.read_catalog() as connection:
         rows = session.catalog.versions(connection, dataset_id=dataset.dataset_id, state=state)
     return sorted(rows, key=lambda row: (row.updated_at, row.updated_position), reverse=True)

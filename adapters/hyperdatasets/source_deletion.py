@@ -1,4 +1,4 @@
-"""Deleting the files that deleted frames named."""
+"""Deletes the source files of deleted frames."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class UndeletableError(UsageError):
-    """A source is none that can be deleted: nothing was."""
+    """A source cannot be deleted because of its scheme. Nothing was deleted."""
 
 
 class SourceDeletion(msgspec.Struct):
-    """What became of the sources of deleted frames.
+    """Result of deleting the sources of deleted frames.
 
     Attributes
     ----------
     deleted : list of str
-        URIs of what is gone.
+        URIs of the deleted sources.
     kept : list of str
-        URIs that frames of existing versions still name.
+        URIs that frames of existing versions still refer to.
     failures : list of dict
-        One ``{"uri", "error"}`` for each source that could not be deleted: it is still there, and the next such call,
-        or garbage collection, tries again. Sources that earlier calls left are among them.
+        One ``{"uri", "error"}`` for each source that could not be deleted, including sources of earlier calls. The next
+        such call or garbage collection retries.
     """
 
     deleted: list[str] = []
@@ -48,7 +48,10 @@ class SourceDeletion(msgspec.Struct):
 
 
 class SourceDeleter:
-    """Deletes sources in three steps: look, delete and condemn with the frames, delete what nobody names any more.
+    """Deletes sources in three steps.
+
+    First it checks all sources. Then the caller deletes the frames, which marks their sources for deletion. Finally it
+    deletes the sources that no frame refers to.
 
     Parameters
     ----------
@@ -64,19 +67,19 @@ class SourceDeleter:
         self._named: dict[str, list[str]] = {}
 
     def look(self, frame_ids: Collection[str]) -> dict[str, list[str]]:
-        """Note what frames name, and ask every store for all of it; nothing is changed.
+        """Find the sources of the frames, and query all stores for them. Nothing is changed.
 
         Returns
         -------
         dict of str to list of str
-            Canonical URIs of what is to be condemned with each frame, by its id; contents in ``blobs:`` are not.
+            Canonical URIs of the sources to mark for deletion, by frame id. Blobs in ``blobs:`` are not included.
 
         Raises
         ------
         UndeletableError
-            A source is not of a kind that may be deleted.
+            A source cannot be deleted because of its scheme.
         StorageError
-            A store cannot be asked.
+            A store cannot be queried.
         """
         self._session.require_present()
         self._mark, _ = self._session.writes.commands.source_ledger.look()
@@ -95,7 +98,7 @@ class SourceDeleter:
         }
 
     def finish(self) -> SourceDeletion:
-        """Delete what no frame of any existing version names, now that the frames are deleted."""
+        """Delete the sources that no frame of an existing version refers to. Call it after the frames are deleted."""
         removal = SourceRemoval(self._session)
         removal.run()
         _, outcomes = self._session.writes.commands.source_ledger.since(self._mark)
@@ -113,11 +116,11 @@ class SourceDeleter:
         return result
 
     def _uris(self) -> Iterator[str]:
-        """Yield what the frames name, each once, in log order."""
+        """Yield each source of the frames once, in log order."""
         yield from dict.fromkeys(uri for uris in self._named.values() for uri in uris)
 
     def _delete_blobs(self, uris: Sequence[str], result: SourceDeletion) -> None:
-        """Condemn contents, look who names them after that, and delete the rest at once."""
+        """Mark blobs, check which ones are still referenced, and delete the others immediately."""
         if not uris:
             return
         by_digest: dict[str, list[str]] = {}
@@ -155,10 +158,10 @@ def _check(uri: str) -> None:
     if scheme_of(uri) not in DELETABLE:
         allowed = f"{', '.join(DELETABLE)} and blobs"
         raise UndeletableError(
-            f"delete_sources: {uri} cannot be deleted: only sources on {allowed} can; nothing was deleted"
+            f"delete_sources: {uri} cannot be deleted: its scheme must be one of {allowed}; nothing was deleted"
         )
     if "?versionId=" in uri:
         raise UndeletableError(
-            f"delete_sources: {uri} cannot be deleted: it is one version of an object, and others may name the "
-            "object; nothing was deleted"
+            f"delete_sources: {uri} cannot be deleted: it is one version of an object, and other frames may refer to "
+            "the object; nothing was deleted"
         )

@@ -1,4 +1,4 @@
-"""`Statistics`: what a version holds, counted."""
+"""`Statistics`: counts of the frames, sources and labels of a version."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SHOWN_LABELS = 3
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """Statistics of one version, inherited frames included; lists are sorted by count, then name.
+    """Statistics of one version, including inherited frames. Lists are sorted by count, then by name.
 
     Attributes
     ----------
     content_types : list of dict
-        ``{"name", "count"}`` of sources by content type.
+        ``{"name", "count"}``: number of sources by content type.
     labels : list of dict
-        ``{"name", "count"}`` of annotations by label.
+        ``{"name", "count"}``: number of annotations by label.
     frames : list of dict
-        ``{"name", "count"}`` of ``annotated`` and ``unannotated`` frames.
+        ``{"name", "count"}``: number of ``annotated`` and ``unannotated`` frames.
     total, annotated : int
-        Frames, and frames with at least one annotation.
+        Number of frames, and of frames with at least one annotation.
     sources : list of dict
-        ``{"name", "count", "bytes"}`` of sources by their name within the frame; a single frame's is ``default``.
+        ``{"name", "count", "bytes"}``: sources by their name within the frame, ``default`` for a `SingleFrame`.
     """
 
     content_types: list[dict[str, Any]]

@@ -34,17 +34,17 @@ class _Group(msgspec.Struct):
 
 
 class TagFilter:
-    """Says of a dataset's tags whether they fit a list of tags and operators.
+    """Matches the tags of a dataset against a list of tags and operators.
 
-    ``__$all`` (or ``__$and``) and ``__$any`` (or ``__$or``) open a group that takes the tags after it; ``__$not``
-    negates the next tag only, and so does a ``-`` before it. Groups are joined by the first operator if it leads the
-    list, else by OR; an operator followed at once by another opens an empty group, which is ignored. Without
-    operators: any of the included tags (every dataset, if none is included) and none of the excluded.
+    ``__$all`` (or ``__$and``) and ``__$any`` (or ``__$or``) open a group of the tags after it. ``__$not`` or a prefix
+    ``-`` negates one tag. Groups are joined by the first operator if it is the first entry of the list, else by OR. An
+    operator directly after another opens an empty group, which is ignored. Without operators, a dataset matches if it has
+    any of the included tags (or none is included) and none of the excluded tags.
 
     Raises
     ------
     InvalidValueError
-        A ``__$not`` without a tag, a bare ``-``, a value that is no string, or an unknown operator.
+        A ``__$not`` without a tag, a bare ``-``, a value that is not a string, or an unknown operator.
     """
 
     def __init__(self, filters: Iterable[str]) -> None:
@@ -57,7 +57,7 @@ class TagFilter:
         self._groups = [group for group in groups if group.terms]
 
     def __call__(self, tags: Collection[str]) -> bool:
-        """Say whether tags fit."""
+        """Whether the tags match."""
         if not self._groups:
             return True
         if self._plain:
@@ -75,13 +75,13 @@ class TagFilter:
 
 
 def _parse(filters: Sequence[Any]) -> list[_Group]:
-    """Cut a list into groups; the first holds what stands before any operator."""
+    """Split a list into groups. The first group has the tags before any operator."""
     groups = [_Group(every=False)]
     negated = False
     for value in filters:
         if not isinstance(value, str) or value in {"", "-"}:
             raise InvalidValueError(
-                f"a tag filter holds {shorten(value)}; allowed are tags, -tags and the operators __$..."
+                f"a tag filter must consist of tags, -tags and the operators __$..., not {shorten(value)}"
             )
         if value == _NOT:
             negated = _once(negated)
@@ -90,7 +90,7 @@ def _parse(filters: Sequence[Any]) -> list[_Group]:
             groups.append(_Group(every=value in _ALL))
         elif value.startswith(_OPERATOR):
             raise InvalidValueError(
-                f"unknown operator {shorten(value)}: there are __$all, __$and, __$any, __$or and __$not"
+                f"unknown operator {shorten(value)}: it must be __$all, __$and, __$any, __$or or __$not"
             )
         else:
             excluded = value.startswith("-")

@@ -1,7 +1,7 @@
 """`DatasetVersion`: one version of a dataset, the main public API.
 
-Names, arguments and defaults follow ClearML's hyper-datasets; what its text leaves open is decided in
-`docs/explanation/hyperdatasets.md`.
+Names, parameters and defaults follow the hyper-datasets API of ClearML. `docs/explanation/hyperdatasets.md` describes the
+behaviour that its documentation leaves open.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from .writing import FrameWrites
 
 
 class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):
-    """One version of a dataset. Get one from the class methods or from `Engine.version`; its properties are live.
+    """A version of a dataset. Every property reads the current state.
 
-    Arguments that many methods share:
+    Get a version from one of the class methods or from `Engine.version`. Methods and parameters that are marked
+    (extension) are not part of ClearML's API.
 
-    - `dataset_id`, `dataset_name`, `dataset_project`: the dataset, by id or by name, and its project, which is needed
-      where several have that name.
-    - `version_id`, `version_name`: the version, by id or by name; without either the dataset's current one. `create_snapshot`
-      and what reads frames, called on an object without any of these five, mean that version.
-    - `as_of`: the moment to read at, a position of the log or an aware datetime (ours).
+    Parameters that many methods share:
+
+    - `dataset_id`, `dataset_name`, `dataset_project`: the dataset, by id or by name, and its project. The project is
+      required if several projects have a dataset of that name.
+    - `version_id`, `version_name`: the version, by id or by name. Without either, the current version of the dataset.
+      `create_snapshot` and the methods that read frames use the object's own version if none of these five is given.
+    - `as_of`: the point in time to read at, as a position or an aware datetime (extension).
     """
 
     Frame: ClassVar[Any] = SingleFrame | FrameGroup

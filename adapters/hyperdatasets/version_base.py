@@ -1,4 +1,4 @@
-"""What every version object is: an engine and an id, and what is known of that version."""
+"""Base class of version objects: the session, the version id, and the properties of the version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .version_writer import NotRecordedWarning, VersionWriter
 
 
 class VersionBase:
-    """One version of a dataset; its properties are live."""
+    """A version of a dataset. Every property reads the current state."""
 
     def __init__(self, *_: object, **__: object) -> None:
         raise UsageError(
@@ -38,7 +38,7 @@ class VersionBase:
         target: UploadTarget | None = None,
         root: str | None = None,
     ) -> Self:
-        """Return the version of an engine by id; `NotFoundError` when there is none or it was removed.
+        """Return a version by its id.
 
         Parameters
         ----------
@@ -47,9 +47,14 @@ class VersionBase:
         version_id : str
             32 hex digits.
         target : UploadTarget, optional
-            Where the local files of frames go that are written through this object.
+            Where to upload the local files of frames that are written through this object.
         root : str, optional
-            Absolute path of the folder that ids derived from local sources are relative to.
+            Absolute path of a folder. Ids derived from local sources use paths relative to it.
+
+        Raises
+        ------
+        NotFoundError
+            The version does not exist or was removed.
         """
         version = object.__new__(cls)
         session = session_of(engine)
@@ -67,17 +72,17 @@ class VersionBase:
     _writer: VersionWriter
 
     def at(self, moment: Moment | None) -> Self:
-        """Return the version as it was at a moment, to be read only (ours).
+        """Return the version, read-only, as it was at a point in time (extension).
 
         Parameters
         ----------
         moment : int, datetime or None
-            A position of the log; an aware datetime; None for the version itself.
+            A position or an aware datetime; None for the version itself.
 
         Raises
         ------
         UsageError
-            The position is none of the log, or the datetime has no time zone.
+            The log does not have the position, or the datetime has no time zone.
         NotFoundError
             The version did not exist then.
         """
@@ -99,7 +104,7 @@ class VersionBase:
 
     @property
     def version_name(self) -> str:
-        """Name, unique in the dataset; logs of earlier releases may hold a name twice."""
+        """Name. It is unique within the dataset, except in logs of earlier releases."""
         return self._row().name
 
     @property
@@ -114,12 +119,12 @@ class VersionBase:
 
     @property
     def draft(self) -> bool:
-        """Whether the version takes changes."""
+        """Whether the version is a draft and can be changed."""
         return self._row().state == DRAFT
 
     @property
     def last_updated(self) -> datetime:
-        """UTC time of the last frame change, else of creation."""
+        """UTC time of the last frame change, or of creation if there was none."""
         return utc(self._row().updated_at)
 
     @property
@@ -129,17 +134,17 @@ class VersionBase:
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits that commit to the content, the same for the same frames whatever their history (ours)."""
+        """Digest of the frames as 64 hex digits. It depends on the frames only, not on their history (extension)."""
         row = self._row()
         return row.fingerprint or self._session.states.fingerprint(row.version_id).root
 
     def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
-        """Return the statistics, right for uncommitted changes too."""
+        """Return the statistics, including uncommitted changes."""
         session = self._session.at(as_of)
         return Statistics.from_counts(session.version_counts(self._row_in(session).version_id))
 
     def get_parent(self, *, as_of: Moment | None = None) -> str | None:
-        """Return the id of the parent version; None for a root."""
+        """Return the id of the parent version, or None if there is no parent."""
         return self._row_in(self._session.at(as_of)).parent_id
 
     def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
@@ -147,12 +152,22 @@ class VersionBase:
         return copy.deepcopy(self._row_in(self._session.at(as_of)).metadata)
 
     def set_metadata(self, metadata: dict[str, Any]) -> bool:
-        """Replace the metadata as a whole; False, with a `NotRecordedWarning`, for a published version.
+        """Replace the metadata.
+
+        Parameters
+        ----------
+        metadata : dict
+            The new metadata, JSON-like.
+
+        Returns
+        -------
+        bool
+            False, with a `NotRecordedWarning`, if the version is published.
 
         Raises
         ------
         ValueError
-            A key holds ``$`` or ``.``, or the metadata is not JSON-like.
+            A key contains ``$`` or ``.``, or the metadata is not JSON-like.
         """
         return self._change_metadata(self._session.writes.commands.set_metadata, metadata)
 
@@ -165,55 +180,65 @@ class VersionBase:
         return True
 
     def set_masks_labels(self, mask_value_label_mapping: MasksLabels) -> bool:
-        """Store which labels the pixel values of masks stand for, in the metadata; for a published version as `set_metadata`.
+        """Store the labels of mask pixel values in the metadata.
 
         Parameters
         ----------
         mask_value_label_mapping : dict
-            Pixel value (a tuple of integers from 0 to 255) to labels, such as ``{(0, 0, 0): ["background"]}``.
+            Labels by pixel value, a tuple of integers from 0 to 255, such as ``{(0, 0, 0): ["background"]}``.
+
+        Returns
+        -------
+        bool
+            False, with a `NotRecordedWarning`, if the version is published.
 
         Raises
         ------
         ValueError
-            A value is no tuple of such integers, or labels are no list of strings.
+            A pixel value is not a tuple of integers from 0 to 255, or labels are not a list of strings.
         """
         stored = stored_masks_labels(mask_value_label_mapping)
         return self._change_metadata(self._session.writes.commands.merge_metadata, {MASKS_LABELS: stored})
 
     def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
-        """Return which labels the pixel values of masks stand for; empty when none were set."""
+        """Return the labels of mask pixel values; empty if none were set."""
         return read_masks_labels(self.get_metadata(as_of=as_of).get(MASKS_LABELS))
 
     @property
     def tags(self) -> list[str]:
-        """Tags (ours)."""
+        """Tags (extension)."""
         return list(self._row().tags)
 
     def rename(self, name: str) -> None:
-        """Give a draft another name (ours).
+        """Rename a draft (extension).
+
+        Parameters
+        ----------
+        name : str
+            The new name.
 
         Raises
         ------
         PublishedError
-            The version is published: its name stays.
+            The version is published, so its name cannot change.
         ConflictError
             Another version of the dataset has the name.
         """
         self._session.writes.commands.rename_version(self._id, name)
 
     def describe(self, description: str) -> None:
-        """Replace the description, published or not (ours)."""
+        """Replace the description of a draft or a published version (extension)."""
         self._session.writes.commands.describe_version(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
-        """Replace the tags, published or not (ours)."""
+        """Replace the tags of a draft or a published version (extension)."""
         self._session.writes.commands.tag_version(self._id, tags)
 
     def _settle(self) -> None:
-        """Record what was handed to this object and waits, before the version is frozen."""
+        """Record pending changes of this object before the version is published."""
 
     def __bool__(self) -> bool:
-        return True  # also without frames: a version is no list of them
+        return True  # also without frames, although a version has a length
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VersionBase) and self._key() == other._key()
@@ -241,14 +266,14 @@ class VersionBase:
 def resolve(
     target: VersionBase | type[VersionBase], selector: VersionSelector, as_of: Moment | None = None
 ) -> tuple[Session, VersionRow, Head | None]:
-    """Return the session, at the point in time meant, and the version: an instance's own unless there is a selector.
+    """Return the session at `as_of`, the version, and the head of the log if it was read.
 
-    The end of the log is returned with them if it was read.
+    Without a selector, an instance selects its own version.
     """
     if not isinstance(target, VersionBase):
         session = current_session().at(as_of)
         return session, find_version(session, selector), None
-    session = target._session.at(as_of)  # noqa: SLF001 - of this module
+    session = target._session.at(as_of)  # noqa: SLF001 - defined in this module
     if selector != NO_SELECTOR:
         return session, find_version(session, selector), None
     head = session.log.head()

@@ -1,4 +1,4 @@
-"""Writing frames through a version object: what the caller passes, and what comes back."""
+"""Writes frames for a version object: checks the arguments, reports failures."""
 
 from __future__ import annotations
 
@@ -41,38 +41,38 @@ Failure = dict[str, Any]
 
 
 class NotRecordedWarning(UserWarning):
-    """Something that was given was not recorded; the call that warns returns the details."""
+    """Some frames or values were not recorded. The return value of the call has the details."""
 
 
 class UnknownFramesWarning(UserWarning):
-    """Frames to be deleted that the version does not hold."""
+    """The version does not have some of the frames to delete."""
 
 
 class SourcesNotDeletedWarning(UserWarning):
-    """Sources of deleted frames that are still there."""
+    """Some sources of deleted frames could not be deleted."""
 
 
 class DuplicateFramesWarning(UserWarning):
-    """Frames with ids that were already added through the same object."""
+    """Some frames have ids that were already added through the same object."""
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """What becomes of the local files of frames that are written.
+    """Options for uploading the local files of frames.
 
     Attributes
     ----------
     target : UploadTarget or None
-        Where all of them go.
+        Destination of all files.
     mapping : dict of str to str, optional
-        Where each one goes, by local path; instead of a target.
+        Destination by local path, instead of `target`.
     force : bool
-        Send also contents that are there already.
+        Upload contents even if the destination already has them.
     retries : int
-        How often a destination that refuses is asked again.
+        Number of retries of a failed upload.
     register_on_failure : bool
-        Register frames that failed, too, with their local URIs.
+        Add frames whose upload failed, with their local URIs.
     unregister_on_failure : bool
-        Delete frames that failed, if the version holds them.
+        Delete frames whose upload failed, if the version has them.
     """
 
     target: UploadTarget | None = None
@@ -87,7 +87,7 @@ NO_OPTIONS = Upload()
 
 
 class VersionWriter:
-    """Writes into one draft for one `DatasetVersion` object, and remembers what that object has added.
+    """Writes to one draft for one `DatasetVersion` object, and remembers the ids added through that object.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class VersionWriter:
     version_id : str
         The draft.
     root : str, optional
-        Folder that derived ids take local sources relative to where a call names none.
+        Folder for relative paths in derived ids, if a call passes none.
     """
 
     def __init__(self, session: Session, version_id: str, root: str | None = None) -> None:
@@ -106,7 +106,7 @@ class VersionWriter:
         self._added: list[tuple[int, int]] = []
 
     def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
-        """Give a frame the id that it would get when it is added, unless it has one."""
+        """Set the id that the frame would get when it is added, unless it has one."""
         if frame.id is None:
             FrameEncoder(self._session.new_id, self._root_of(root)).give_id(frame)
 
@@ -170,7 +170,7 @@ class VersionWriter:
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
-        """Replace frames, or merge into them when `without_fields` is not None; those that fail stay as they were."""
+        """Replace frames, or merge them if `without_fields` is not None. Frames that fail stay unchanged."""
         if upload is not None:
             upload = msgspec.structs.replace(upload, unregister_on_failure=False)
         if without_fields is None:
@@ -206,7 +206,7 @@ class VersionWriter:
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> WriteReport:
-        """Delete frames given by id, object or dict; ids that the version does not hold are warned of once."""
+        """Delete frames by id, object or dict. One warning counts ids that the version does not have."""
         refusals: list[Refusal] = []
         report = self._session.writes.frames.delete(
             self._version_id,
@@ -218,7 +218,7 @@ class VersionWriter:
         )
         report.refusals += refusals
         if report.unknown:
-            message = f"{how_many(report.unknown, 'frame')} to be deleted not found in the version"
+            message = f"{how_many(report.unknown, 'frame')} to delete not found in the version"
             warn_caller(message, UnknownFramesWarning)
         return report
 
@@ -230,11 +230,11 @@ class VersionWriter:
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
     ) -> tuple[WriteReport, SourceDeletion]:
-        """Delete frames, and then the sources that no frame of an existing version names any more."""
+        """Delete frames, then the sources that no frame of an existing version refers to."""
         from .source_deletion import SourceDeleter
 
         given = list(_as_iterable(frames))
-        if command_id is None:  # one that is repeated may have been recorded before the version was published
+        if command_id is None:  # a repeated command may have been recorded before the version was published
             self._session.writes.commands.version(self._version_id).require_draft()
         sources = SourceDeleter(self._session, self._version_id)
         named = sources.look(list(_ids_of(given, [])))
@@ -279,14 +279,14 @@ class VersionWriter:
         batch_size: int,
         report: WriteReport,
     ) -> None:
-        """Delete the frames whose upload failed, those that the version holds."""
+        """Delete the frames whose upload failed, if the version has them."""
         if upload is None or upload.register_on_failure or not upload.unregister_on_failure:
             return
-        # A command that was recorded before does nothing: what came after it counts.
+        # A repeated command has no effect: later changes take precedence.
         is_repeated = report.repeated and not report.spans
         if isinstance(encoder, FrameEncoder) or not encoder.failed_ids or is_repeated:
             return
-        # Of a version that was published or removed meanwhile nothing is deleted, and the failures are not lost.
+        # If the version was published or removed meanwhile, delete nothing, but still report the failures.
         with suppress(PublishedError, NotFoundError):
             self._session.writes.frames.delete(self._version_id, encoder.failed_ids, batch_size=batch_size)
 
@@ -304,21 +304,21 @@ class VersionWriter:
             count += int(((overwritten >= first) & (overwritten <= last)).sum())
         if count:
             frames = how_many(count, "frame")
-            message = f"{frames} with an id that was added before through this object: the last one counts"
+            message = f"{frames} with an id that was already added through this object: the last one is kept"
             warn_caller(message, DuplicateFramesWarning)
 
 
 def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -> int:
-    """Return how many batches share an append: with uploads so many as the destination takes well at once."""
+    """Return the number of batches in one append. With uploads, the destination decides."""
     if isinstance(encoder, FrameEncoder):
         return APPEND_BATCHES
     if at_least(batch_size, "batch_size", 1) < DEFAULT_BATCH_SIZE:
-        return 1  # whoever asks for small batches wants to see them registered
+        return 1  # a caller that passes small batches wants to see progress
     return max(1, encoder.frames_at_once // batch_size)
 
 
 def failures_of(report: WriteReport) -> list[Failure]:
-    """Return the refused frames in the form of the API."""
+    """Return the rejected frames in the form that the API returns."""
     return [
         {"frame": refusal.frame, "error": refusal.error, "error_type": refusal.error_type}
         for refusal in report.refusals
@@ -326,7 +326,7 @@ def failures_of(report: WriteReport) -> list[Failure]:
 
 
 def warn_of_failures(report: WriteReport) -> list[Failure]:
-    """Return the refused frames, and warn of them: many callers do not look at what is returned."""
+    """Return the rejected frames, and warn about them, because many callers ignore the return value."""
     if report.refusals:
         first = report.refusals[0]
         message = (
@@ -338,7 +338,7 @@ def warn_of_failures(report: WriteReport) -> list[Failure]:
 
 
 def raise_if_refused(report: WriteReport) -> None:
-    """Raise `FramesRejected` with the refused frames, if there are any."""
+    """Raise `FramesRejected` if any frames were rejected."""
     if report.refusals:
         raise FramesRejected(failures_of(report))
 
@@ -348,7 +348,7 @@ def _as_iterable(frames: Any) -> Iterable[Any]:
         return [frames]
     if not is_series(frames):
         raise InvalidValueError(
-            f"frames must be frames in a list or another iterable, not {type(frames).__name__}"
+            f"frames must be a list or another iterable of frames, not {type(frames).__name__}"
         )
     return frames
 
@@ -360,20 +360,20 @@ def _ids_of(frames: Iterable[Any], refusals: list[Refusal]) -> Iterator[str]:
             yield identifier(frame_id)
         except InvalidValueError:
             allowed = "pass an id, a frame that has one, or a dict with 'id'"
-            refusals.append(Refusal(frame, f"{shorten(frame)} names no frame: {allowed}"))
+            refusals.append(Refusal(frame, f"{shorten(frame)} has no frame id: {allowed}"))
 
 
 class Progress:
-    """Tells a callback and the log how far a call has come.
+    """Reports the progress of a call to a callback and to the logger.
 
     Parameters
     ----------
     callback : fsspec.callbacks.Callback, optional
-        Told of the frames done.
+        Receives the number of completed frames.
     every : int
-        Log after every that many frames; 0 or None for never.
+        Log after this many frames; 0 or None disables it.
     failed_too : bool
-        Frames whose upload failed are recorded, too, and so are counted there.
+        Count frames whose upload failed as registered, because they are.
     """
 
     def __init__(self, callback: Callback | None, every: int | None = 0, *, failed_too: bool = False) -> None:
@@ -385,7 +385,7 @@ class Progress:
         self._done = self._reported = 0
 
     def __call__(self, report: Any) -> None:
-        """Take what a call has come to until now."""
+        """Report the progress so far."""
         refused = len(report.refusals)
         if self._failed_too:
             refused -= sum(refusal.error_type == "upload" for refusal in report.refusals)
@@ -399,7 +399,7 @@ class Progress:
 
 
 def _is_callback(value: object) -> bool:
-    # fsspec is loaded where it is used: whoever has such a callback has loaded it.
+    # fsspec is not imported here: a caller with such a callback has imported it.
     from fsspec.callbacks import Callback
 
     return isinstance(value, Callback)

@@ -1,4 +1,4 @@
-"""Writing frames through a version object, and committing what was written."""
+"""Methods that write frames through a version object, and commit or publish them."""
 
 from __future__ import annotations
 
@@ -60,67 +60,69 @@ class FrameWrites(VersionBase):
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> list[Failure]:
-        """Add frames; an id that the version holds is overwritten, and `frame.id` is set where there was none.
+        """Add frames. A frame with an existing id replaces that frame; a frame without an id gets one in `frame.id`.
 
-        What an iterator yields is recorded as it was when it was yielded. One object that it yields several times without
-        an id stands for several frames, and gets none. If the iterator raises, what it yielded before is recorded, then
-        its error goes on.
+        Each frame is recorded as it was when the iterable yielded it. If an iterable yields the same object several times
+        without an id, each time is a separate frame, and the object gets no id. If the iterable raises an error, the frames
+        before it are recorded, and the error propagates.
 
-        With a destination, local files (sources, previews, masks) are uploaded first, and the frames, the objects
-        passed included, then name the uploads. Content that was uploaded to the same destination before, for any
-        dataset, is linked and not sent again; nothing there is ever overwritten.
+        With a destination, local files (sources, previews, masks) are uploaded first. The recorded frames and the objects
+        passed then refer to the uploads. Content that was uploaded to the same destination before, for any dataset, is
+        linked instead of uploaded again. Files at the destination are never overwritten.
 
         Parameters
         ----------
         frames : iterable of SingleFrame or FrameGroup
-            Consumed batch by batch; a generator will do.
+            Frames, which are consumed in batches. It may be a generator.
         warn_on_duplicate_frames : bool
-            Warn of ids that were already added through this object.
+            Warn about ids that were already added through this object.
         batch_size : int
-            Frames in one record batch, at most 10,000; an append takes eight, or as many as suit the
-            destination while files are uploaded; of batches below 1,000 one.
+            Number of frames in a record batch, at most 10,000. One transaction appends eight batches, or with uploads as
+            many as suit the destination. Batches of fewer than 1,000 frames are appended one by one.
         refresh_version_stats : bool
-            Commit once at the end.
+            Commit once at the end of the call.
         auto_upload_destination : str, optional
-            URL that local files are uploaded to, as ``<destination>/<dataset_id>/<version_name>.<version_id>/<path
-            relative to local_dataset_root_path>``: ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
-            ``file``, ``memory`` or a folder; or ``blobs:``, the engine's own store.
+            URL to upload local files to, with the scheme ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
+            ``file`` or ``memory``; or a folder; or ``blobs:``, the blob store of the engine. Files are named
+            ``<destination>/<dataset_id>/<version_name>.<version_id>/<path relative to local_dataset_root_path>``.
         local_dataset_root_path : path, optional
-            Folder that holds all local files; required with `auto_upload_destination`, unless this object was made
-            with one, which counts for all that it writes. Ids derived from local sources are relative to it, so that machines agree.
+            Folder that contains all local files. It is required with `auto_upload_destination`, unless this object was
+            created with one. Ids derived from local sources use paths relative to it, so they are the same on every machine.
         force_upload : bool
-            Upload also content that is at the destination already, under a name of its own.
+            Upload a file under a name of its own even if the destination already has its content.
         progress_report : int, optional
-            Log after every that many frames, as soon as the append is done that holds them; never with 0 or None.
+            Log progress after this many frames, once they are appended. 0 or None disables it.
         register_on_upload_failure : bool
-            Register frames whose upload failed with their local URIs.
+            Add frames whose upload failed, with their local URIs.
         upload_retries : int
-            How often a destination that refuses is asked again, with growing waits.
+            Number of retries of a failed upload, with exponential backoff.
         src_to_dst_mapping : dict of str to str, optional
-            URL for each source (path or URI) that is to be uploaded; a URL that ends in a slash is a folder. Instead
-            of `auto_upload_destination`.
+            Destination URL by source (path or URI), instead of `auto_upload_destination`. A URL that ends in a slash is a
+            folder.
         unregister_on_upload_fail : bool
-            Delete frames whose upload failed, if the version holds them.
+            Delete frames whose upload failed, if the version has them.
         callback : fsspec.callbacks.Callback, optional
-            Told of the frames done (ours).
+            Receives the number of completed frames (extension).
         command_id : str, optional
-            Repeated with the same frames the call does nothing twice and finishes what was left (ours). Frames whose
-            upload failed the first time and not the second make it another call, as does `force_upload`: a
-            `ConflictError`.
+            Idempotency key (extension). If the call is repeated with the same frames, it records nothing twice and
+            completes what was left. The call counts as different, and raises `ConflictError`, if `force_upload` is set or if
+            frames are uploaded whose upload failed the first time.
 
         Returns
         -------
         list of dict
-            One ``{"frame", "error", "error_type"}`` for each frame that failed; all others were added. A
-            `NotRecordedWarning` counts them and shows the first.
+            One ``{"frame", "error", "error_type"}`` for each frame that failed. All others were added. A
+            `NotRecordedWarning` gives their number and the first error.
 
         Raises
         ------
         PublishedError
-            The version takes no changes. Where this or another error cuts a call off, a note of it tells what failed before.
+            The version is published. If a call stops early with an error, a note on the error lists earlier failures.
         UsageError
-            `auto_upload_destination` and `src_to_dst_mapping` are both given, or `local_dataset_root_path` is
-            missing, or the destination is of an unknown kind or needs a library that is not installed.
+            `auto_upload_destination` and `src_to_dst_mapping` are both given, `local_dataset_root_path` is missing, or the
+            destination has an unknown scheme or needs a library that is not installed.
+        ConflictError
+            `command_id` was used before with other frames.
         """
         options = Upload(
             mapping=check_mapping(src_to_dst_mapping),
@@ -153,21 +155,28 @@ class FrameWrites(VersionBase):
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> list[Failure]:
-        """Add frames in wire form, as `to_dict` and `get_iterator` with a projection give it (ours).
+        """Add frames in wire form, as returned by `to_dict` and by `get_iterator` with a projection (extension).
 
-        Nothing is uploaded, also where this object was made with a destination: use `add_frames` for that.
+        Files are never uploaded, even if this object was created with a destination; use `add_frames` for that.
 
         Parameters
         ----------
         frames : iterable of dict
-            Any of ``id, context_id, timestamp, sources, rois, meta`` each; the dicts stay as they are. The rest is as in
-            `add_frames`.
+            Dicts with any of ``id, context_id, timestamp, sources, rois, meta``. They are not modified. The other
+            parameters are described at `add_frames`.
 
         Returns
         -------
         list of dict
-            One ``{"frame", "error", "error_type"}`` for each dict that is no frame or was refused; all others were
-            added. A `NotRecordedWarning` counts them and shows the first.
+            One ``{"frame", "error", "error_type"}`` for each dict that is not a valid frame. All others were added. A
+            `NotRecordedWarning` gives their number and the first error.
+
+        Raises
+        ------
+        PublishedError
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
         """
         report = self._writer.add_dicts(
             frames,
@@ -189,23 +198,25 @@ class FrameWrites(VersionBase):
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> None:
-        """Replace frames by id, or merge into them; frames without an id or with an unknown one are created.
+        """Replace or merge frames by id. Frames without an id or with an unknown id are created.
 
         Parameters
         ----------
         frames : iterable of SingleFrame or FrameGroup
-            Consumed batch by batch. What is not told here is as in `add_frames`.
+            Frames, which are consumed in batches. The other parameters are described at `add_frames`.
         without_fields : list of str, optional
-            None replaces the whole frame. Anything else merges: the fields named are not sent, ``meta`` is merged
-            key by key and deep, others are replaced as a whole; nothing can be removed.
+            None replaces the whole frame. Any other value merges: the fields listed are left unchanged, ``meta`` is merged
+            recursively by key, and other fields are replaced. Merging cannot remove anything.
 
         Raises
         ------
         FramesRejected
-            Some frames were refused, or their upload failed: the version holds what it held of them; all others were
+            Some frames are invalid or their upload failed. These frames are unchanged in the version; all others were
             written.
         PublishedError
-            The version takes no changes.
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
         """
         report = self._writer.update(
             frames,
@@ -228,32 +239,34 @@ class FrameWrites(VersionBase):
         callback: Callback | None = None,
         command_id: str | None = None,
     ) -> SourceDeletion | None:
-        """Delete frames given by id, frame or dict; one warning counts the ids that are not there.
+        """Delete frames by id, frame or dict. One warning counts the ids that the version does not have.
 
         Parameters
         ----------
         frames : iterable of str, SingleFrame, FrameGroup or dict
-            Of frames and dicts the ids count. What is not told here is as in `add_frames`.
+            Ids, or objects with an id. The other parameters are described at `add_frames`.
         delete_sources : bool
-            Delete the files, too, that the frames name and no frame of any existing version names any more: objects
-            on s3, gs and azure, and contents in ``blobs:``. Every store is asked for all of them first; a failure
-            there leaves everything as it is.
+            Also delete the source files of the frames if no frame of an existing version refers to them: objects in s3, gs
+            and azure, and blobs in ``blobs:``. All stores are queried before anything is deleted; if a query fails, nothing
+            changes.
 
         Returns
         -------
         SourceDeletion or None
-            With `delete_sources` what was deleted, what was kept, and what could not be deleted, which is warned of.
+            With `delete_sources`: which sources were deleted, kept or failed. A warning reports failures.
 
         Raises
         ------
         FramesRejected
-            Some entries name no frame; all others were deleted.
+            Some entries have no id. All others were deleted.
         PublishedError
-            The version takes no changes.
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
         UsageError
-            `delete_sources`, and a source is of another kind; nothing was deleted.
+            `delete_sources` is set, and a source cannot be deleted because of its scheme. Nothing was deleted.
         StorageError
-            `delete_sources`, and a store cannot be asked; nothing was deleted.
+            `delete_sources` is set, and a store cannot be queried. Nothing was deleted.
         """
         progress = Progress(callback)
         if delete_sources:
@@ -278,15 +291,17 @@ class FrameWrites(VersionBase):
         local_dataset_root_path: str | Path | None = None,
         allow_update: bool = False,
     ) -> BulkContext:
-        """Return the context that gathers changes made one at a time; there is one for each object.
+        """Return the bulk context of this object, which collects changes and records them together.
 
-        A second call returns the same context, and warns when its arguments differ. Local files are uploaded with
-        each flush; see `add_frames`. The arguments are those of `BulkContext`.
+        A second call returns the same context, and warns if its arguments differ. Each flush uploads local files; see
+        `add_frames`. The parameters are described at `BulkContext`.
 
         Raises
         ------
         PublishedError
-            The version takes no changes.
+            The version is published.
+        UsageError
+            The upload destination cannot be used; see `add_frames`.
         """
         context = BulkContext(
             self,
@@ -300,28 +315,48 @@ class FrameWrites(VersionBase):
         if self._bulk is None:
             self._bulk = context
         elif not self._bulk.is_like(context):
-            warn_caller("this version has a bulk context already; its arguments stay", UserWarning)
+            warn_caller("this version already has a bulk context: the new arguments are ignored", UserWarning)
         return self._bulk
 
     def flush(self, refresh_version_stats: bool = True) -> None:
-        """Record what the bulk context has gathered, if there is one, and commit if `refresh_version_stats` is set."""
-        if self._bulk is not None:
-            self._bulk.finish(commit=refresh_version_stats)
+        """Record the changes in the bulk context, if there is one.
 
-    def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - the API that is followed takes any
-        """Bring the statistics up to date and record the counts of the changes since the last commit.
-
-        What the bulk context has gathered is recorded first.
-
-        Returns
-        -------
-        dict
-            ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (0 here) and ``errors`` (empty).
+        Parameters
+        ----------
+        refresh_version_stats : bool
+            Commit afterwards.
 
         Raises
         ------
         FramesRejected
-            Some frames that the bulk context had gathered were refused; all others are committed.
+            Some frames were rejected. All others are recorded.
+        PublishedError
+            The version is published.
+        """
+        if self._bulk is not None:
+            self._bulk.finish(commit=refresh_version_stats)
+
+    def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - ClearML's method accepts any
+        """Update the statistics, and record the number of changes since the last commit.
+
+        The changes in the bulk context are recorded first.
+
+        Parameters
+        ----------
+        **kwargs
+            Ignored.
+
+        Returns
+        -------
+        dict
+            ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (always 0) and ``errors`` (always empty).
+
+        Raises
+        ------
+        FramesRejected
+            Some frames in the bulk context were rejected. All others are committed.
+        PublishedError
+            The version is published.
         """
         if self._bulk is None:
             return self._commit()
@@ -337,13 +372,17 @@ class FrameWrites(VersionBase):
         return {**counts, "failed": 0, "errors": []}
 
     def publish_version(self) -> bool:
-        """Commit pending changes and freeze the version. Return False if it is already published.
+        """Commit pending changes and publish the version, which can then no longer be changed.
+
+        Returns
+        -------
+        bool
+            False if the version is already published.
 
         Raises
         ------
         FramesRejected
-            Some frames that the bulk context had gathered were refused: all others are recorded, and the version stays a
-            draft.
+            Some frames in the bulk context were rejected. All others are recorded, and the version stays a draft.
         """
         self._settle()
         published = self._session.writes.commands.publish_version(self._id)
@@ -360,9 +399,11 @@ class FrameWrites(VersionBase):
     def _upload(
         self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
     ) -> Upload | None:
-        """Return what the arguments of a call say of uploads; what they leave open is what this object was made with."""
+        """Return the upload options of a call. The defaults are those that this object was created with."""
         if destination is not None and options.mapping is not None:
-            raise UsageError("auto_upload_destination and src_to_dst_mapping exclude each other: give one")
+            raise UsageError(
+                "auto_upload_destination and src_to_dst_mapping exclude each other: pass one of them"
+            )
         if options.mapping is not None:
             return options
         if destination is None and self._target is not None:
@@ -371,17 +412,17 @@ class FrameWrites(VersionBase):
         if target is None:
             return None
         if target.destination == SCHEME:
-            _ = self._session.blobs  # an engine without a store says so here, not when a bulk context is full
+            _ = self._session.blobs  # raises now, not on a later flush, if the engine has no blob store
         return msgspec.structs.replace(options, target=target)
 
     def _refresh(self, wanted: bool, report: WriteReport) -> None:
-        """Commit what a call has written; a repeated command only where its first time was cut off before that."""
+        """Commit what a call wrote. A repeated command is committed only if its first run stopped before the commit."""
         if not wanted or (report.repeated and not report.spans and self._holds_commit_of(report.repeated)):
             return
         self._commit_written()
 
     def _commit_written(self) -> None:
-        # Whoever published the version meanwhile has committed all; a removed one needs no commit.
+        # Publishing has already committed everything, and a removed version needs no commit.
         with suppress(PublishedError, NotFoundError):
             self._commit()
 

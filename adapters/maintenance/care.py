@@ -56,7 +56,7 @@ def scrub(
     executor: Executor | None,
     repair: Session | PathLike | None,
 ) -> ScrubFindings:
-    """Read every blob, and store damaged and missing ones again if asked; see `Engine.scrub`."""
+    """Read every blob, and optionally repair damaged and missing ones; see `Engine.scrub`."""
     blobs = session.writes.blobs
     found = blobs.scrub(progress, wrap_executor(executor))
     if repair is not None:
@@ -87,7 +87,9 @@ def verify(
 ) -> Findings:
     """Check the log and everything derived from it; see `Engine.verify`."""
     if blobs and quick:
-        raise UsageError("blobs=True needs the payloads, which quick=True does not read: give one of the two")
+        raise UsageError(
+            "blobs=True needs the payloads, which quick=True does not read: pass only one of them"
+        )
     executor = wrap_executor(executor)
     problems = _checkpoint_problems(session, against, public_key)
     findings = _check(session, progress, executor, quick=quick)
@@ -119,7 +121,7 @@ def _checkpoint_problems(
     if against is None:
         if public_key is not None:
             raise UsageError(
-                "public_key checks the signature of a checkpoint: give the checkpoint as against="
+                "public_key checks the signature of a checkpoint: pass the checkpoint as against="
             )
         return []
     from ...engine.log.checkpoint import Checkpoint

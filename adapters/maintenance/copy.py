@@ -1,4 +1,4 @@
-"""An engine copied into another one: first the contents that its frames name, then its log."""
+"""Copies an engine into another one: first the blobs that its frames refer to, then its log."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from ..session.session import LiveSession, Session
 from ..sql.urls import Place, PostgresSchema, without_password
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and how much there is: blobs, then positions."""
+"""Called with the amount done and the total: first of blobs, then of positions."""
 
 
 class EngineCopy(msgspec.Struct):
-    """What a copy has done.
+    """Result of a copy.
 
     Attributes
     ----------
     log : str
-        Uuid of the log, which both engines have now.
+        Uuid of the log, now the same in both engines.
     position : int
-        The last position of both: where the source ended when the copy began.
+        The last position that was copied: the head of the source when the copy began.
     digest : str
-        The digest there, in hex.
+        The chain digest at `position`, in hex.
     events, batches : int
-        What was recorded by this call.
+        Events and batches recorded by this call.
     present : int
-        Events that were there already.
+        Events that the target already had.
     blobs, blob_bytes : int
-        Blobs stored by this call, and their bytes.
+        Number and bytes of the blobs stored by this call.
     missing_blobs, damaged_blobs : list of str
-        Blobs that frames name and the source does not have, or has with other bytes: they were not taken.
+        Blobs that frames refer to and that were not copied, because the source lacks them or has damaged contents.
     """
 
     log: str
@@ -67,7 +67,7 @@ def copy_engine(
     """Copy an engine; see `Engine.copy_to`."""
     with _opened(source, target, None if isinstance(blobs, bool) else blobs) as opened:
         opened.require_present()
-        # The end is fixed: what is appended meanwhile is for the next call.
+        # The end is fixed: events appended during the copy are left to the next call.
         end = source.log.head()
         start = copied_head(source.log, opened.log, end)
         report = EngineCopy(source.log.uuid, end.position, end.digest.hex(), present=start.position)
@@ -83,10 +83,10 @@ def copy_engine(
 def _opened(
     source: Session, target: Session | PathLike, blobs: PathLike | None
 ) -> Generator[Session, None, None]:
-    """Give the target, opened without making it the current engine."""
+    """Yield the opened target, without making it the current engine."""
     if isinstance(target, Session):
         if blobs is not None:
-            raise UsageError("the target is open and has its place for blobs: give blobs= to its connect")
+            raise UsageError("the target is already open: pass blobs= when you connect to it")
         _refuse_same(source, target.location.log, is_source=target.log is source.present.log)
         yield target
         return
@@ -106,20 +106,20 @@ def _refuse_same(source: Session, place: Place, *, is_source: bool = False) -> N
         case _:
             pass
     if is_source:
-        raise UsageError(f"{source.name} would be copied into itself: name another engine")
+        raise UsageError(f"{source.name} cannot be copied into itself: pass another engine")
 
 
 def _copy_blobs(
     source: Session, target: Session, end: Head, report: EngineCopy, progress: Progress | None
 ) -> None:
-    """Store the blobs that events up to the end name and the target lacks."""
+    """Store the blobs that events up to `end` refer to and the target lacks."""
     named = _named(source)
     if not named:
         return
     if not target.location.blobs:
         raise UsageError(
-            f"the frames of {source.name} name {len(named):,} blobs, and {target.name} has no place for them: give one as "
-            "blobs=, or leave the contents out by blobs=False"
+            f"the frames of {source.name} refer to {len(named):,} blobs, but {target.name} has no place for blobs: pass "
+            "blobs=, or blobs=False to copy the log only"
         )
     there = source.blobs
     store = _target_store(source, target)
@@ -136,9 +136,9 @@ def _copy_blobs(
 
 
 def _target_store(source: Session, target: Session) -> BlobStore:
-    """Return the store of the target, which lists the log that the target is about to have.
+    """Return the blob store of the target. Its marker lists the log that the target is about to have.
 
-    Without the presence of the engine, which would record that blobs are wanted again: the log says that itself.
+    The presence index of the engine is not used. It would record events, but the copied log already has them.
     """
     own = LogRef(source.log.uuid, target.location.home)
     store = BlobStore(target.location.blobs, presence=_Joining(target, own))
@@ -149,27 +149,27 @@ def _target_store(source: Session, target: Session) -> BlobStore:
 
 
 class _Joining(EmptyPresenceIndex):
-    """Lists the log of a copy in the marker of its store."""
+    """Adds the log of a copy to the marker of its blob store."""
 
     def __init__(self, target: Session, own: LogRef) -> None:
         self._target = target
         self._own = own
 
     def join(self, marker: Marker, place: str) -> Marker:
-        """Return the marker with the log of the copy."""
+        """Return the marker with the log of the copy added."""
         if own_ref(self._target) in marker.logs:
             return marker
         return joined(self._target, self._own, marker, place)
 
 
 def _named(source: Session) -> set[str]:
-    """Return the blobs that any event names; of an engine of the past, any up to there."""
+    """Return the blobs that any event refers to; in a past session, any event up to its position."""
     with source.read(BlobNames) as (names, connection):
         return set(names.named_after(connection, 0))
 
 
 def _lacking(named: set[str], source: BlobStore, target: BlobStore) -> list[str]:
-    """Return the blobs that a store lacks, or has with another size: it may be a store that shows half a file."""
+    """Return the blobs that the target lacks or has with another size: its file may be truncated."""
     there = dict(_sizes(named, target))
     here = dict(_sizes(named, source)) if there else {}
     return sorted(
@@ -184,7 +184,7 @@ def _sizes(named: set[str], store: BlobStore) -> Iterator[tuple[str, int]]:
 
 
 def _note_failure(failure: FileFailure, source: BlobStore, ledger: BlobLedger, report: EngineCopy) -> None:
-    """Put down what could not be taken; what was collected is not missed."""
+    """Report a blob that could not be copied. A blob that gc deleted is not missing."""
     digest = failure.source
     if failure.kind == "storage":
         raise StorageError(failure.error)

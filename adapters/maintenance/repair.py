@@ -1,4 +1,4 @@
-"""Finds the contents of damaged and missing blobs elsewhere: in an engine, in a blob store, or among any files."""
+"""Finds the contents of damaged and missing blobs in another engine, a blob store or a folder of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..sql.urls import is_postgres
 
 
 def repair_from(store: BlobStore, digests: Collection[str], source: Session | PathLike) -> list[str]:
-    """Store blobs again whose contents are found in another place; returns the digests of those; see `Engine.scrub`."""
+    """Restore blobs from another place, and return the digests of those restored; see `Engine.scrub`."""
     if isinstance(source, Session):
         return _repair(store, digests, source.blobs)
     url = os.fspath(source)
@@ -43,12 +43,12 @@ def _is_engine(url: str) -> bool:
 
 def _repair(store: BlobStore, digests: Collection[str], other: BlobStore) -> list[str]:
     if other.place.is_same(store.name):
-        raise UsageError(f"{store.name} cannot be repaired from itself: name another engine, folder or URL")
+        raise UsageError(f"{store.name} cannot be repaired from itself: pass another engine, folder or URL")
     return store.repair(BlobSource(other.place, digest) for digest in other.present(digests))
 
 
 def _among_files(folder: Path, digests: set[str]) -> Iterator[Readable]:
-    """Yield a file for each of some digests that is found below a folder; files that cannot be read are left out."""
+    """Yield one file below a folder for each digest that is found. Skip files that cannot be read."""
     for above, _, names in os.walk(folder):
         for name in names:
             source = FileSource(os.path.join(above, name))  # noqa: PTH118

@@ -1,4 +1,4 @@
-"""Deletes the files whose frames were deleted, once nobody names them: those of this call, and of calls cut off before."""
+"""Deletes the source files of deleted frames once no frame refers to them; also completes interrupted deletions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _THREADS = 16
 
 
 class SourceRemoval:
-    """Deletes condemned files.
+    """Deletes source files that are marked for deletion.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class SourceRemoval:
     Attributes
     ----------
     failures : dict of str to str
-        Why files could not be deleted, by URI: they stay condemned, and the next removal tries again.
+        Error for each file that could not be deleted, by URI. The file stays marked, and the next removal retries.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,7 +41,7 @@ class SourceRemoval:
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
-        """Delete every condemned file that no frame of an existing version names; what is named is restored."""
+        """Delete every marked file that no frame of an existing version refers to, and unmark the others."""
         commands = self._session.writes.commands
         try:
             while condemned := self._waiting():
@@ -59,7 +59,7 @@ class SourceRemoval:
         return {uri: position for uri, position in condemned.items() if uri not in self.failures}
 
     def _named(self, uris: Iterable[str]) -> set[str]:
-        """Return those of some files that frames of existing versions may refer to, however they spell it."""
+        """Return the given URIs that frames of existing versions may refer to, in any spelling."""
         session = self._session
         self._by_key.clear()
         for uri in uris:
@@ -68,7 +68,7 @@ class SourceRemoval:
         return {uri for key in keys for uri in self._by_key[key]}
 
     def _named_since(self) -> set[str]:
-        """Return the files that frames refer to which were written since `_named`; each call reads only newer ones."""
+        """Return the given URIs referenced by frames written since `_named`. Each call reads only newer events."""
         log = self._session.log
         after, self._seen = self._seen, log.head().position
         for uri in uris_after(log, after):
@@ -76,7 +76,7 @@ class SourceRemoval:
         return self._late
 
     def _delete(self, uris: Sequence[str]) -> list[str]:
-        """Delete files; returns those that are gone."""
+        """Delete files, and return those that no longer exist."""
         stores = [(store, uri) for store, some in open_stores(uris) for uri in some]
         gone = self._workers.map(lambda one: self._delete_one(*one), stores)
         return [uri for (_, uri), is_gone in zip(stores, gone, strict=True) if is_gone]
@@ -91,7 +91,7 @@ class SourceRemoval:
 
 
 def open_stores(uris: Iterable[str]) -> list[tuple[Destination, list[str]]]:
-    """Return the buckets of canonical URIs, opened, and which URIs are in each."""
+    """Group canonical URIs by bucket, and open each bucket."""
     roots: dict[str, list[str]] = {}
     for uri in uris:
         roots.setdefault("/".join(uri.split("/", 3)[:3]), []).append(uri)

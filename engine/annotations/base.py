@@ -1,4 +1,4 @@
-"""What all annotations have in common: the stored layout, and id, labels, confidence and metadata."""
+"""Base class of annotations: the stored layout, id, labels, confidence and metadata."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .coordinates import COORDINATES, finite
 
 
 class MaskValue(Struct, omit_defaults=True, gc=False, frozen=True):
-    """Which pixels of which mask an annotation means.
+    """The mask and the colour of an annotation's pixels.
 
     Attributes
     ----------
     id : str or None
-        Id of the frame's mask.
+        Id of the mask in the frame.
     value : tuple of int
-        Red, green and blue of the pixels.
+        Red, green and blue values of the pixels.
     """
 
     id: str | None = None
@@ -30,7 +30,7 @@ class MaskValue(Struct, omit_defaults=True, gc=False, frozen=True):
 
 
 class Common(TypedDict, total=False):
-    """Arguments of every annotation; see `Annotation`."""
+    """Parameters of every annotation; see `Annotation`."""
 
     id: str | float | None
     labels: str | Sequence[str] | None
@@ -39,26 +39,26 @@ class Common(TypedDict, total=False):
 
 
 class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False):
-    """Base of all annotations.
+    """Base class of all annotations.
 
-    A type of your own is a subclass with a `tag`, its name in stored data, that is registered with
-    `register_annotation`. It adds constructors, properties and `check_geometry`, but no stored fields.
+    To define an annotation type, create a subclass with a `tag`, which is its name in stored data, and register it with
+    `register_annotation`. A subclass can add constructors, properties and `check_geometry`, but no stored fields.
 
     Parameters
     ----------
     id : str or number, optional
-        Id of the annotation, unique or shared by parts of one object.
+        Id of the annotation. Several parts of one object may share an id.
     labels : str or sequence of str, optional
         Labels, in order.
     confidence : float, optional
-        Confidence in [0, 1].
+        Confidence from 0 to 1.
     metadata : dict, optional
         JSON-like values.
 
     Raises
     ------
     InvalidValueError
-        For a value that is not allowed; every property refuses the same ones.
+        A value is invalid. Setting a property raises the same.
     """
 
     _confidence: float | None = field(name="confidence", default=None)
@@ -88,7 +88,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @property
     def type(self) -> str:
-        """Name of the kind of annotation in stored data."""
+        """Name of the annotation type in stored data."""
         return str(self.__struct_config__.tag)
 
     @property
@@ -102,7 +102,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @property
     def labels(self) -> list[str]:
-        """Labels; the list may be changed in place."""
+        """Labels. The list may be modified in place."""
         return self._labels
 
     @labels.setter
@@ -111,7 +111,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @property
     def confidence(self) -> float | None:
-        """Confidence in [0, 1]."""
+        """Confidence from 0 to 1."""
         return self._confidence
 
     @confidence.setter
@@ -120,7 +120,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """JSON-like values; the dict may be changed in place."""
+        """JSON-like values. The dict may be modified in place."""
         return self._metadata
 
     @metadata.setter
@@ -129,23 +129,23 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @property
     def poly(self) -> tuple[float, ...]:
-        """Flat geometry as it is stored."""
+        """Geometry as the flat list that is stored."""
         return self._poly
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the sources of a frame group that are meant; empty for all."""
+        """Names of the sources of a frame group that the annotation refers to; empty for all."""
         return self._sources
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` of the upright box around the geometry.
+        """Return ``[left, top, width, height]`` of the axis-aligned box around the geometry.
 
-        An annotation without geometry in the plane (a mask, an image annotation, an unknown type) gives zeros.
+        An annotation without two-dimensional geometry (a mask, an image annotation, an unknown type) returns zeros.
         """
         return [0.0, 0.0, 0.0, 0.0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the wire form: a dict with `type` and those of the other fields that are set."""
+        """Return the wire form: a dict of `type` and the other fields that are set."""
         wire: dict[str, Any] = {"type": self.type, **msgspec.to_builtins(self)}
         for key in ("poly", "sources"):
             if key in wire:
@@ -156,51 +156,51 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     @classmethod
     def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
-        """Return the flat geometry in canonical form; types of your own refuse here what does not suit them.
+        """Return the flat geometry in canonical form. A subclass can override it to reject invalid geometry.
 
         Parameters
         ----------
         poly : sequence of number
             Flat geometry as it is stored.
         path : str
-            Name of the annotation, for errors; empty for one on its own.
+            Name of the annotation for messages, empty if it is not part of a frame.
 
         Raises
         ------
         InvalidValueError
-            A number is not finite or the geometry is not one of this type.
+            A number is not finite, or the geometry is invalid for this type.
         """
         return finite(poly, dotted(path, "poly"))
 
     def set_geometry(self, poly: Iterable[Any]) -> None:
-        """Check and store a flat geometry."""
+        """Validate and store a flat geometry."""
         self._poly = self.check_geometry(items(poly, "poly", COORDINATES))
 
     def validate(self, path: str = "") -> None:
-        """Check everything again and bring what was changed in place into canonical form.
+        """Validate the annotation, and convert values that were modified in place to canonical form.
 
         Parameters
         ----------
         path : str
-            Name of the annotation, for errors; empty for one on its own.
+            Name of the annotation for messages, empty if it is not part of a frame.
 
         Raises
         ------
         InvalidValueError
-            A value is not allowed; the message names its place.
+            A value is invalid. The message gives the field.
         """
         self._labels[:] = label_list(self._labels, dotted(path, "labels"))
         settle_object(self._metadata, dotted(path, "metadata"))
         self._poly = self.check_geometry(self._poly, path)
 
     def duplicate(self) -> Self:
-        """Return a copy that shares nothing with this annotation; labels and metadata are checked."""
+        """Return a copy that shares nothing with this annotation. Labels and metadata are validated."""
         labels = label_list(self._labels, "labels")
         metadata = canonical_object(self._metadata, "metadata") if self._metadata else {}
         return msgspec.structs.replace(self, _labels=labels, _metadata=metadata)
 
     def with_sources(self, names: tuple[str, ...]) -> Self:
-        """Return a copy that names other sources; it shares labels and metadata with this annotation."""
+        """Return a copy that refers to other sources. It shares labels and metadata with this annotation."""
         return msgspec.structs.replace(self, _sources=names)
 
     def __repr__(self) -> str:

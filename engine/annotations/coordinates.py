@@ -1,4 +1,4 @@
-"""Checks of coordinates, each returning flat tuples of finite floats."""
+"""Checks of coordinates. Each returns a flat tuple of finite floats."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 from ..validation import dotted, items, number, refusal
 
 COORDINATES = "a sequence of finite numbers"
-"""What coordinates may be, for errors."""
+"""Description of valid coordinates, for messages."""
 
 _NUMBERS = frozenset({int, float})
 
 
 def finite(values: Sequence[Any], path: str, names: Sequence[str] | None = None) -> tuple[float, ...]:
-    """Return numbers as floats, -0.0 as 0.0.
+    """Return numbers as finite floats, with -0.0 as 0.0.
 
     Parameters
     ----------
     values : sequence of number
-        Python or numpy numbers; booleans, NaN and infinities are refused.
+        Python or numpy numbers. Booleans, NaN and infinities are invalid.
     path : str
-        Name of the field, for errors.
+        Name of the field, for messages.
     names : sequence of str, optional
-        Name of each number; without names they are shown by index.
+        Name of each number. Without names, messages show indices.
     """
     if _NUMBERS.issuperset(map(type, values)):
         try:
             numbers = tuple(map(float, values))
         except OverflowError:
             numbers = (math.inf,)
-        # A sum is finite only if every term is; a sum that overflows is looked at term by term below.
+        # A sum is finite only if every term is. If it is not, each term is checked below.
         if math.isfinite(sum(numbers)):
             return tuple([n + 0.0 for n in numbers]) if 0.0 in numbers else numbers
     return tuple([number(value, _place(path, index, names)) for index, value in enumerate(values)])
 
 
 def flatten(points: object, dimensions: int, path: str) -> tuple[float, ...]:
-    """Return points, given as ``(x, y), ...`` or as one flat sequence, as a flat tuple of floats.
+    """Return points as a flat tuple of floats.
 
     Parameters
     ----------
     points : sequence
-        Shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+        Points of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
     dimensions : int
-        Numbers of a point, 2 or 3.
+        Numbers per point, 2 or 3.
     path : str
-        Name of the field, for errors.
+        Name of the field, for messages.
     """
     given = items(points, path, COORDINATES)
     if any(map(_is_sequence, given)):
@@ -58,14 +58,14 @@ def flatten(points: object, dimensions: int, path: str) -> tuple[float, ...]:
 
 
 def whole_points(numbers: tuple[float, ...], dimensions: int, path: str) -> tuple[float, ...]:
-    """Return `numbers` if they make one or more points."""
+    """Return `numbers` if they are one or more complete points."""
     if not numbers or len(numbers) % dimensions:
         raise refusal(path, list(numbers), f"one or more points of {dimensions} numbers")
     return numbers
 
 
 def is_rings(points: object, dimensions: int) -> bool:
-    """Tell whether points are given as several rings, each flat or a sequence of points."""
+    """Whether points are given as several rings, each flat or a sequence of points."""
     if isinstance(points, str) or not isinstance(points, Sequence) or not points:
         return False
     first = points[0]

@@ -1,4 +1,4 @@
-"""Makes annotations from the arguments of `SingleFrame.add_annotation`."""
+"""Creates annotations from the arguments of `SingleFrame.add_annotation`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def build_annotations(
                 added.append(_MAKERS[key](geometry, common))
     if frame_class is not None:
         if not added and common["labels"] is not None:
-            raise refusal("labels", common["labels"], "none beside frame_class without a geometry")
+            raise refusal("labels", common["labels"], "unset if frame_class is given without a geometry")
         of_frame: dict[str, Any] = {**common, "labels": label_list(frame_class, "frame_class")}
         added.append(ImageAnnotation(**of_frame))
     elif not added and common["labels"] is not None:
         added.append(ImageAnnotation(**common))
     if not added:
-        raise InvalidValueError("an annotation needs a geometry, frame_class or labels; none was given")
+        raise InvalidValueError(
+            "an annotation needs a geometry, frame_class or labels: pass at least one of them"
+        )
     return added
 
 
@@ -54,7 +56,7 @@ def _polygon(points: Any, dimensions: int, common: Mapping[str, Any]) -> Annotat
 def _box(numbers: Any, common: Mapping[str, Any]) -> Annotation:
     given = items(numbers, "box2d_xywh", COORDINATES)
     if len(given) not in {4, 5}:
-        raise refusal("numbers", numbers, "x, y, width, height and perhaps the angle")
+        raise refusal("numbers", numbers, "x, y, width, height and optionally an angle")
     return BoundingBox2D(*given, **common)
 
 

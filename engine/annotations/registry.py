@@ -1,4 +1,4 @@
-"""Which types of annotations there are, those of your own included, and reading any of them."""
+"""The registry of annotation types, and decoding of annotations of any type."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from .types import BuiltinAnnotation, Mask, colour
 
 
 class UnknownAnnotation(Annotation, kw_only=False):
-    """An annotation of a type that is not registered in this process, kept as it is.
+    """An annotation of a type that is not registered in this process. Its data is kept unchanged.
 
     Parameters
     ----------
     type : str
-        Name of the type in stored data.
+        Name of the annotation type in stored data.
     poly : sequence of float, optional
-        Flat geometry, of unknown meaning.
+        Flat geometry, whose meaning is unknown.
     **common
-        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+        `id`, `labels`, `confidence` and `metadata` as in `Annotation`.
+
+    Raises
+    ------
+    InvalidValueError
+        The type is registered, or a value is invalid.
     """
 
     _type: str = field(name="type", default="")
@@ -37,12 +42,12 @@ class UnknownAnnotation(Annotation, kw_only=False):
         Annotation.__init__(self, **common)
         self._type = name(type, "type")
         if self._type in _types:
-            raise refusal("type", type, f"{_types[self._type].__name__} for this type")
+            raise refusal("type", type, f"an unregistered type (this one is {_types[self._type].__name__})")
         self.set_geometry(poly)
 
     @property
     def type(self) -> str:
-        """Name of the type in stored data."""
+        """Name of the annotation type in stored data."""
         return self._type
 
 
@@ -57,10 +62,10 @@ _PLAIN_FIELDS = frozenset({"type", "label", "poly", "confidence"})
 
 
 def register_annotation(cls: AnnotationType) -> AnnotationType:
-    """Register an annotation type of your own, as a class decorator.
+    """Register an annotation type, as a class decorator.
 
-    Stored annotations of its `tag` are then read as this class; without registration they are read as
-    `UnknownAnnotation`, and nothing is lost.
+    Stored annotations with its `tag` are then decoded as this class. Without registration they are decoded as
+    `UnknownAnnotation`, which keeps all data.
 
     Parameters
     ----------
@@ -70,31 +75,33 @@ def register_annotation(cls: AnnotationType) -> AnnotationType:
     Raises
     ------
     UsageError
-        The class is no subclass, has no `tag`, or adds stored fields.
+        The class is not a subclass of `Annotation`, has no `tag`, or adds stored fields.
     ConflictError
-        Another class has the tag.
+        Another class has the same tag.
     """
     if not isinstance(cls, type) or not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
         raise UsageError(
-            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with a tag of its own"
+            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with its own tag"
         )
     if cls.__struct_fields__ != Annotation.__struct_fields__:
-        raise UsageError(f"{cls.__name__} adds stored fields; keep its data in geometry or metadata")
+        raise UsageError(f"{cls.__name__} adds stored fields: keep its data in geometry or metadata")
     tag = str(cls.__struct_config__.tag)
     other = _types.setdefault(tag, cls)
     if other is not cls:
-        raise ConflictError(f"the annotation type {tag!r} is {other.__name__} already; choose another tag")
+        raise ConflictError(
+            f"the annotation type {tag!r} is already registered as {other.__name__}: use another tag"
+        )
     _known.add(cls)
     return cls
 
 
 def known_annotations() -> set[type]:
-    """Return the classes that annotations of a frame may have."""
+    """Return all registered annotation classes."""
     return _known
 
 
 def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]:
-    """Return checked copies of annotations given by a user."""
+    """Return validated copies of the annotations that a user passes."""
     if values is None:
         return []
     given = items(values, path, "a list of annotations")
@@ -111,11 +118,11 @@ def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]
 
 
 def check_type(value: object, path: str) -> Annotation:
-    """Return `value` if it is an annotation of a known type."""
+    """Return `value` if it is an annotation of a registered type."""
     if type(value) in _known and isinstance(value, Annotation):
         return value
     if isinstance(value, Annotation):
-        raise refusal(path, value, f"a type known to register_annotation; {type(value).__name__} is not")
+        raise refusal(path, value, "an annotation of a type that is registered with register_annotation")
     raise refusal(path, value, "an annotation")
 
 
@@ -125,14 +132,14 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
     Parameters
     ----------
     wire : dict
-        `type` and any of `id, label, poly, confidence, meta, sources, mask`; an unknown type is kept.
+        `type` and any of `id, label, poly, confidence, meta, sources, mask`. An unknown type is kept.
     path : str
-        Name of the field, for errors.
+        Name of the field, for messages.
 
     Raises
     ------
     InvalidValueError
-        A key is unknown or a value is not allowed.
+        A key is unknown or a value is invalid.
     """
     found = fields(wire, _wire_fields, path)
     tag = name(found.pop("type", None), f"{path}.type")
@@ -157,13 +164,13 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
 
 
 class _Rois(Struct, gc=False):
-    """What msgspec knows how to read without being told each time."""
+    """The annotations that msgspec can decode without conversion."""
 
     rois: list[BuiltinAnnotation]
 
 
 def plain_annotations(wires: object) -> list[Annotation] | None:
-    """Return annotations whose wire forms hold only what most do, at C speed; None for a closer look."""
+    """Return simple annotations, decoded at C speed; None if any needs a full check."""
     try:
         if not _PLAIN_FIELDS.issuperset(chain.from_iterable(wires)):  # pyright: ignore[reportArgumentType]
             return None
@@ -176,7 +183,7 @@ def plain_annotations(wires: object) -> list[Annotation] | None:
 
 
 def _is_plain(annotation: Annotation) -> bool:
-    """Tell whether nothing is left to be checked or brought into canonical form."""
+    """Whether the annotation is already valid and in canonical form."""
     confidence = annotation.confidence
     return (
         (confidence is None or 0 < confidence <= 1)

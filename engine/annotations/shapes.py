@@ -1,6 +1,6 @@
-"""Geometries that several types of annotations share: numbers with names, points and rings.
+"""Base classes of geometries: named numbers, points and rings.
 
-Lengths are in pixels of the source, x to the right and y down; angles are in radians, from the x axis towards the y axis.
+Lengths are in pixels of the source, with x to the right and y down. Angles are in radians, from the x axis to the y axis.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .coordinates import finite, flatten, whole_points
 
 
 class Shape(Annotation):
-    """A geometry of a fixed count of numbers, each with a name."""
+    """A geometry with a fixed number of named numbers."""
 
     _names: ClassVar[tuple[str, ...]] = ()
     _sizes: ClassVar[tuple[int, ...]] = ()
@@ -24,12 +24,12 @@ class Shape(Annotation):
     def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
         """Return the numbers in canonical form; see `Annotation.check_geometry`."""
         if not 0 <= len(cls._names) - len(poly) <= cls._optional:
-            optional = " (the last may be left out)" if cls._optional else ""
+            optional = " (the last is optional)" if cls._optional else ""
             raise refusal(dotted(path, "poly"), poly, f"the numbers {', '.join(cls._names)}{optional}")
         numbers = finite(poly, path, cls._names)
         for index in cls._sizes:
             if numbers[index] < 0:
-                raise refusal(dotted(path, cls._names[index]), numbers[index], "a size that is not negative")
+                raise refusal(dotted(path, cls._names[index]), numbers[index], "a size of at least 0")
         return numbers
 
 
@@ -39,7 +39,7 @@ class Points(Annotation):
     Parameters
     ----------
     points : sequence of float, shape (n, dimensions) or (n * dimensions,)
-        One point or more.
+        One or more points.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -52,7 +52,7 @@ class Points(Annotation):
 
     @property
     def points(self) -> list[tuple[float, ...]]:
-        """The points, each a tuple of `dimensions` numbers; set as shape ``(n, dimensions)`` or flat."""
+        """The points, each a tuple of `dimensions` numbers. It accepts shape ``(n, dimensions)`` or a flat sequence."""
         return split(self._poly, self.dimensions)
 
     @points.setter
@@ -66,17 +66,17 @@ class Points(Annotation):
         return whole_points(finite(poly, path), cls.dimensions, path)
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` around the points, seen along z."""
+        """Return ``[left, top, width, height]`` around the points, projected along z."""
         return extent(self._poly, self.dimensions)
 
 
 class Rings(Annotation):
-    """A geometry of several rings, stored as their count, the count of points of each, then all coordinates.
+    """A geometry of several rings, stored as the number of rings, the size of each ring, and all coordinates.
 
     Parameters
     ----------
     rings : sequence
-        One ring or more, each of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+        One or more rings, each of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -89,7 +89,7 @@ class Rings(Annotation):
 
     @property
     def rings(self) -> list[list[tuple[float, ...]]]:
-        """The rings, each a list of points; set as a sequence of rings of shape ``(n, dimensions)`` or flat."""
+        """The rings, each a list of points. It accepts rings of shape ``(n, dimensions)`` or flat rings."""
         total = int(self._poly[0])
         points = iter(split(self._poly[1 + total :], self.dimensions))
         return [[next(points) for _ in range(int(n))] for n in self._poly[1 : 1 + total]]
@@ -112,16 +112,18 @@ class Rings(Annotation):
         lengths = numbers[1 : 1 + int(total)]
         fits = total >= 1 and len(lengths) == total and all(n >= 1 and n.is_integer() for n in lengths)
         if not fits or len(numbers) != 1 + total + cls.dimensions * sum(lengths):
-            raise refusal(path, list(numbers), "count of rings, points of each ring, coordinates")
+            raise refusal(
+                path, list(numbers), "the number of rings, the size of each ring, and all coordinates"
+            )
         return numbers
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` around all rings, seen along z."""
+        """Return ``[left, top, width, height]`` around all rings, projected along z."""
         return extent(self._poly[1 + int(self._poly[0]) :], self.dimensions)
 
 
 class Coordinate:
-    """One number of a geometry as an attribute, checked when it is set."""
+    """One number of a geometry, as a validated attribute."""
 
     def __init__(self, index: int, doc: str) -> None:
         self._index = index
@@ -146,12 +148,12 @@ def split(numbers: Sequence[float], dimensions: int) -> list[tuple[float, ...]]:
 
 
 def extent(numbers: Sequence[float], dimensions: int) -> list[float]:
-    """Return ``[left, top, width, height]`` around points, seen along z."""
+    """Return ``[left, top, width, height]`` around points, projected along z."""
     return between(numbers[0::dimensions], numbers[1::dimensions])
 
 
 def between(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
-    """Return ``[left, top, width, height]`` around all `xs` and `ys`; zeros if there are none."""
+    """Return ``[left, top, width, height]`` around all `xs` and `ys`, zeros if there are none."""
     if not xs:
         return [0.0, 0.0, 0.0, 0.0]
     left, top = min(xs), min(ys)
@@ -159,10 +161,10 @@ def between(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
 
 
 def centred(cx: float, cy: float, half_width: float, half_height: float) -> list[float]:
-    """Return ``[left, top, width, height]`` of a box given by its centre and half sizes."""
+    """Return ``[left, top, width, height]`` of a box from its centre and half sizes."""
     return [cx - half_width, cy - half_height, 2 * half_width, 2 * half_height]
 
 
 def turned(x: float, y: float, cosine: float, sine: float) -> tuple[float, float]:
-    """Return a vector turned by an angle, from the x axis towards the y axis."""
+    """Return a vector rotated by an angle, from the x axis to the y axis."""
     return (x * cosine - y * sine, x * sine + y * cosine)

@@ -1,7 +1,7 @@
-"""The built-in types of annotations: boxes, polygons, ellipses, key points, masks and labels of whole frames.
+"""The built-in annotation types: boxes, polygons, ellipses, key points, masks and labels of whole frames.
 
-All types have one stored layout and differ by their `type`; geometry is the flat list `poly`. Lengths are in pixels of
-the source, x to the right and y down; angles are in radians, from the x axis towards the y axis.
+All types have the same stored layout and differ in their `type`. The geometry is the flat list `poly`. Lengths are in
+pixels of the source, with x to the right and y down. Angles are in radians, from the x axis to the y axis.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .shapes import Coordinate, Points, Rings, Shape, between, centred, turned
 
 
 class BoundingBox2D(Shape, tag="box2d"):
-    """A box, turned about its centre by `angle`.
+    """A box, rotated about its centre by `angle`.
 
     Parameters
     ----------
     x, y : float
-        Left and top of the box before it is turned, in pixels.
+        Left and top of the box before the rotation, in pixels.
     width, height : float
-        Size in pixels, not negative.
+        Size in pixels, at least 0.
     angle : float
-        Turn about the centre in radians, from the x axis towards the y axis.
+        Rotation about the centre in radians, from the x axis to the y axis.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -34,8 +34,8 @@ class BoundingBox2D(Shape, tag="box2d"):
     _sizes = (2, 3)
     _optional = 1
 
-    x = Coordinate(0, "Left of the box before it is turned, in pixels.")
-    y = Coordinate(1, "Top of the box before it is turned, in pixels.")
+    x = Coordinate(0, "Left of the box before the rotation, in pixels.")
+    y = Coordinate(1, "Top of the box before the rotation, in pixels.")
     width = Coordinate(2, "Width in pixels.")
     height = Coordinate(3, "Height in pixels.")
 
@@ -48,7 +48,7 @@ class BoundingBox2D(Shape, tag="box2d"):
 
     @property
     def angle(self) -> float:
-        """Turn about the centre in radians."""
+        """Rotation about the centre in radians."""
         return self._poly[4] if len(self._poly) > 4 else 0.0
 
     @angle.setter
@@ -63,7 +63,7 @@ class BoundingBox2D(Shape, tag="box2d"):
 
     @property
     def vertices(self) -> list[tuple[float, float]]:
-        """The four corners, beginning at the one that is top left before the turn."""
+        """The four corners, starting with the one that is top left before the rotation."""
         x, y, width, height = self._poly[:4]
         if not self.angle:
             return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
@@ -73,7 +73,7 @@ class BoundingBox2D(Shape, tag="box2d"):
         return [(x + w + dx, y + h + dy) for dx, dy in corners]
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` around the turned box."""
+        """Return ``[left, top, width, height]`` around the rotated box."""
         if not self.angle:
             return list(self._poly)
         x, y, width, height, angle = self._poly
@@ -83,12 +83,12 @@ class BoundingBox2D(Shape, tag="box2d"):
 
 
 class BoundingBox3D(Shape, tag="box3d"):
-    """A box in space, given by its front and back faces.
+    """A three-dimensional box, given by its front and back faces.
 
     Parameters
     ----------
     box3d_xyzwhxyzwh : sequence of float, shape (10,)
-        x, y, z, width and height of the front face, then of the back face; sizes are not negative.
+        x, y, z, width and height of the front face, then of the back face. Sizes are at least 0.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -122,7 +122,7 @@ class BoundingBox3D(Shape, tag="box3d"):
 
     @property
     def vertices(self) -> list[tuple[float, float, float]]:
-        """The eight corners: four of the front face, then four of the back face, each from its top left."""
+        """The eight corners: the front face, then the back face, each starting at its top left."""
         return [
             corner
             for x, y, z, w, h in (self.front, self.back)
@@ -130,19 +130,19 @@ class BoundingBox3D(Shape, tag="box3d"):
         ]
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` around both faces, seen along z."""
+        """Return ``[left, top, width, height]`` around both faces, projected along z."""
         return between([x for x, _, _ in self.vertices], [y for _, y, _ in self.vertices])
 
 
 class Polygon2D(Points, tag="polygon2d"):
-    """A polygon of points ``(x, y)``, without repeating the first."""
+    """A polygon of points ``(x, y)``. The first point is not repeated."""
 
     def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
         Points.__init__(self, points, **common)
 
 
 class Polygon3D(Points, tag="polygon3d"):
-    """A polygon of points ``(x, y, z)``, without repeating the first."""
+    """A polygon of points ``(x, y, z)``. The first point is not repeated."""
 
     dimensions = 3
 
@@ -151,14 +151,14 @@ class Polygon3D(Points, tag="polygon3d"):
 
 
 class ComplexPolygon2D(Rings, tag="complex_polygon2d"):
-    """Several rings of points ``(x, y)``: parts and holes of one area."""
+    """Several rings of points ``(x, y)``: the parts and holes of one area."""
 
     def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
         Rings.__init__(self, rings, **common)
 
 
 class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
-    """Several rings of points ``(x, y, z)``: parts and holes of one area."""
+    """Several rings of points ``(x, y, z)``: the parts and holes of one area."""
 
     dimensions = 3
 
@@ -183,16 +183,16 @@ class KeyPoints3D(Points, tag="keypoints3d"):
 
 
 class Ellipse2D(Shape, tag="ellipse2d"):
-    """An ellipse, turned about its centre by `theta`.
+    """An ellipse, rotated about its centre by `theta`.
 
     Parameters
     ----------
     cx, cy : float
         Centre in pixels.
     rx, ry : float
-        Radii along the axes before the turn, in pixels, not negative.
+        Radii along the axes before the rotation in pixels, at least 0.
     theta : float
-        Turn in radians, from the x axis towards the y axis.
+        Rotation in radians, from the x axis to the y axis.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -202,9 +202,9 @@ class Ellipse2D(Shape, tag="ellipse2d"):
 
     cx = Coordinate(0, "Centre along x in pixels.")
     cy = Coordinate(1, "Centre along y in pixels.")
-    rx = Coordinate(2, "Radius along x before the turn, in pixels.")
-    ry = Coordinate(3, "Radius along y before the turn, in pixels.")
-    theta = Coordinate(4, "Turn in radians.")
+    rx = Coordinate(2, "Radius along x before the rotation, in pixels.")
+    ry = Coordinate(3, "Radius along y before the rotation, in pixels.")
+    theta = Coordinate(4, "Rotation in radians.")
 
     def __init__(
         self, cx: float, cy: float, rx: float, ry: float, theta: float = 0.0, **common: Unpack[Common]
@@ -213,7 +213,7 @@ class Ellipse2D(Shape, tag="ellipse2d"):
         self._poly = self.check_geometry((cx, cy, rx, ry, theta))
 
     def get_bounding_box(self) -> list[float]:
-        """Return ``[left, top, width, height]`` around the turned ellipse."""
+        """Return ``[left, top, width, height]`` around the rotated ellipse."""
         cx, cy, rx, ry, theta = self._poly
         cosine, sine = math.cos(theta), math.sin(theta)
         return centred(cx, cy, math.hypot(rx * cosine, ry * sine), math.hypot(rx * sine, ry * cosine))
@@ -225,9 +225,9 @@ class Mask(Annotation, tag="mask"):
     Parameters
     ----------
     mask_rgb : sequence of int, shape (3,)
-        Red, green and blue, each 0 to 255.
+        Red, green and blue, each from 0 to 255.
     mask_id : str, optional
-        Id of the mask among the frame's; None means its only one.
+        Id of the mask in the frame. None is the only mask of the frame.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -239,7 +239,7 @@ class Mask(Annotation, tag="mask"):
 
     @property
     def mask_rgb(self) -> tuple[int, ...]:
-        """Red, green and blue, each 0 to 255."""
+        """Red, green and blue, each from 0 to 255."""
         return self._mask.value if self._mask else ()
 
     @mask_rgb.setter
@@ -248,7 +248,7 @@ class Mask(Annotation, tag="mask"):
 
     @property
     def mask_id(self) -> str | None:
-        """Id of the mask among the frame's."""
+        """Id of the mask in the frame."""
         return self._mask.id if self._mask else None
 
     @mask_id.setter
@@ -257,7 +257,7 @@ class Mask(Annotation, tag="mask"):
 
 
 class ImageAnnotation(Annotation, tag="image"):
-    """Labels of the whole frame; it has no geometry."""
+    """Labels of the whole frame, without a geometry."""
 
     def __init__(self, **common: Unpack[Common]) -> None:
         Annotation.__init__(self, **common)
@@ -279,9 +279,9 @@ BuiltinAnnotation = (
 
 
 def colour(value: object, path: str) -> tuple[int, ...]:
-    """Return red, green and blue, each 0 to 255."""
-    given = items(value, path, "red, green and blue, each 0 to 255")
+    """Return red, green and blue, each from 0 to 255."""
+    given = items(value, path, "red, green and blue, each from 0 to 255")
     numbers = tuple(whole(item, f"{path}[{index}]") for index, item in enumerate(given))
     if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise refusal(path, value, "red, green and blue, each 0 to 255")
+        raise refusal(path, value, "red, green and blue, each from 0 to 255")
     return numbers

@@ -1,4 +1,4 @@
-"""The annotations of a frame: added, found and removed."""
+"""Adds, finds and removes the annotations of a frame."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Coordinates = Iterable[Any]
 
 
 class AnnotatedRecord(LocalFilesMixin):
-    """A record whose annotations can be changed."""
+    """A record with annotations that can be changed."""
 
     @property
     def annotations(self) -> list[Any]:
-        """The annotations; the list may be changed in place."""
+        """The annotations. The list may be modified in place."""
         return self._annotations
 
     @annotations.setter
@@ -45,36 +45,36 @@ class AnnotatedRecord(LocalFilesMixin):
         confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """Add one annotation for each geometry given; labels alone label the whole frame.
+        """Add an annotation for each geometry given. Labels without a geometry label the whole frame.
 
         Parameters
         ----------
         poly2d_xy, poly3d_xyz : sequence of float, optional
-            Points of a polygon, shape ``(n, 2)`` or ``(n, 3)`` or flat; several such rings make a complex polygon.
+            Points of a polygon, of shape ``(n, 2)`` or ``(n, 3)`` or flat. A sequence of rings adds a complex polygon.
         points2d_xy, points3d_xyz : sequence of float, optional
-            Key points, shape ``(n, 2)`` or ``(n, 3)`` or flat.
+            Key points, of shape ``(n, 2)`` or ``(n, 3)`` or flat.
         box2d_xywh : sequence of float, shape (4,) or (5,), optional
-            Left, top, width and height in pixels, and the turn about the centre in radians.
+            Left, top, width and height in pixels, and optionally the rotation about the centre in radians.
         box3d_xyzwhxyzwh : sequence of float, shape (10,), optional
-            x, y, z, width and height of the front face, then of the back face.
+            x, y, z, width and height of the front face, then of the back face, in pixels.
         ellipse2d_xyrrt : sequence of float, shape (5,), optional
-            Centre, radii in pixels, turn in radians.
+            Centre and radii in pixels, then the rotation in radians.
         mask_rgb : sequence of int, shape (3,), optional
-            Colour of the pixels meant in the mask, each part 0 to 255.
+            Colour of the annotated pixels in the mask, each component from 0 to 255.
         frame_class : str or sequence of str, optional
             Labels of the whole frame.
         id, labels, confidence, metadata
-            Given to each annotation; see `Annotation`.
+            Values for each added annotation; see `Annotation`.
 
         Returns
         -------
         list of int
-            Indices of the annotations added.
+            Indices of the added annotations.
 
         Raises
         ------
         InvalidValueError
-            A value is not allowed, or nothing to annotate was given.
+            A value is invalid, or neither a geometry nor labels are given.
         """
         geometries = {
             "poly2d_xy": poly2d_xy,
@@ -100,38 +100,45 @@ class AnnotatedRecord(LocalFilesMixin):
         label: str | None = None,
         labels: Labels | None = None,
     ) -> list[Any]:
-        """Return the annotations that fit everything given, all if nothing is.
+        """Return the annotations that match all arguments, or all annotations if there are no arguments.
 
         Parameters
         ----------
         id : str or number, optional
             Id of the annotation.
         index : int, optional
-            Place in `annotations`.
+            Index in `annotations`.
         label : str, optional
-            Label that the annotation carries.
+            A label of the annotation.
         labels : str or sequence of str, optional
-            Exactly the labels of the annotation, in order.
+            All labels of the annotation, in order.
 
         Raises
         ------
         NotFoundError
-            No annotation has the id or the index.
+            No annotation has the id or index.
         """
         return [self._annotations[i] for i in _find(self._annotations, id, index, label, labels)]
 
     def remove_annotation(self, index: int | None = None, id: str | float | None = None) -> Any:  # noqa: A002
-        """Remove and return one annotation: the one at an index, or the first that has an id.
+        """Remove and return one annotation.
+
+        Parameters
+        ----------
+        index : int, optional
+            Index in `annotations`.
+        id : str or number, optional
+            Id of the annotation. The first that has it is removed.
 
         Raises
         ------
         UsageError
-            Neither or both are given.
+            Not exactly one of `index` and `id` is given.
         NotFoundError
             There is no such annotation.
         """
         if (index is None) == (id is None):
-            raise UsageError("remove_annotation takes an index or an id, one of them")
+            raise UsageError("pass either an index or an id to remove_annotation")
         return self._annotations.pop(_find(self._annotations, id, index)[0])
 
     def remove_annotations(
@@ -140,18 +147,18 @@ class AnnotatedRecord(LocalFilesMixin):
         label: str | None = None,
         labels: Labels | None = None,
     ) -> list[Any]:
-        """Remove and return the annotations that fit everything given; see `get_annotations`.
+        """Remove and return the annotations that match all arguments, which are described at `get_annotations`.
 
         Raises
         ------
         UsageError
-            Nothing is given.
+            No argument is given.
         NotFoundError
             No annotation has the id.
         """
         if id is None and label is None and labels is None:
             raise UsageError(
-                "remove_annotations needs an id, a label or labels; clear_annotations() removes all"
+                "pass an id, a label or labels to remove_annotations; clear_annotations() removes all"
             )
         found = _find(self._annotations, id, None, label, labels)
         removed = [self._annotations[i] for i in found]
@@ -171,7 +178,7 @@ def _find(
     label: str | None = None,
     labels: str | Sequence[str] | None = None,
 ) -> list[int]:
-    """Return the indices of the annotations that fit everything given; see `get_annotations`."""
+    """Return the indices of the annotations that match all arguments; see `get_annotations`."""
     found = list(range(len(annotations)))
     if index is not None:
         index = whole(index, "index")

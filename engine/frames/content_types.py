@@ -1,4 +1,4 @@
-"""Content types, told by the suffix of a URI."""
+"""Content types, derived from the suffix of a URI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 _DATA_TYPE = re.compile(r"data:([\w.+-]+/[\w.+-]+)[;,]")
 
-# A table of our own: those of Python and of the machine differ, and stored content must not.
+# An own table, because those of Python and of the system differ between machines.
 _CONTENT_TYPES = {
     suffix: f"{kind}/{subtype}"
     for kind, subtype, suffixes in (
@@ -58,7 +58,7 @@ _CONTENT_TYPES = {
 
 
 def content_type_of(uri: str) -> str | None:
-    """Return the content type that a URI's suffix tells, the same on every machine; None if it tells none."""
+    """Return the content type for the suffix of a URI, or None if it is unknown. It is the same on every machine."""
     if uri.startswith("data:"):
         header = _DATA_TYPE.match(uri)
         return header[1] if header else None

@@ -1,4 +1,4 @@
-"""Groups of frames: several sources at one moment."""
+"""Groups of frames: several sources at one point in time."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _source_name = attrgetter("id")
 
 @final
 class FrameGroup(MutableMapping[str, SingleFrame]):
-    """Several frames of one moment, by name: ``group["left"]``.
+    """Several frames of one point in time, by name: ``group["left"]``.
 
-    The frames keep no id and no context of their own: the group has both. What is changed on a frame that was put
-    in is changed in the group. Groups are equal if ids, contents and order of frames are.
+    The frames in a group have no id and no context of their own, only the group has. The group keeps references to the
+    frames, so a change of a frame changes the group. Groups are equal if their ids, contents and frame order are equal.
 
     Parameters
     ----------
     id : str or number, optional
-        Id; numbers become text. Without one, the group gets an id when it is added.
+        Id of the group. Numbers are converted to strings. Without one, the group gets an id when it is added.
     metadata : dict, optional
-        JSON-like values; keys must not be names of frames.
+        JSON-like values. Keys must not be frame names.
     context_id : str, optional
-        What the group belongs to; the first source's URI if not given.
+        Context of the group, such as its video. By default the URI of the first source.
     frames : mapping of str to SingleFrame, optional
         The frames by name.
 
     Raises
     ------
     InvalidValueError
-        For a value that is not allowed.
+        A value is invalid.
     """
 
     __slots__ = ("_frames", "_shared")
@@ -91,7 +91,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
     @property
     def id(self) -> str | None:
-        """Id of the group; None until it has one."""
+        """Id of the group, or None if it has none yet."""
         return self._shared.id
 
     @id.setter  # noqa: A003 - the builtin is not meant
@@ -100,7 +100,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """JSON-like values; the dict may be changed in place."""
+        """JSON-like values. The dict may be modified in place."""
         return self._shared.metadata
 
     @metadata.setter
@@ -113,7 +113,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
     @property
     def context_id(self) -> str | None:
-        """What the group belongs to; the first source's URI unless set otherwise."""
+        """Context of the group. By default the URI of the first source."""
         return self._shared.context_id or next((frame.first_uri() for frame in self.values()), None)
 
     @context_id.setter
@@ -122,7 +122,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
     @property
     def global_annotations(self) -> list[Any]:
-        """Annotations of the group as a whole, or of several of its frames; the list may be changed in place."""
+        """Annotations of the whole group, or of several of its frames. The list may be modified in place."""
         return self._shared.annotations
 
     def add_global_annotation(
@@ -141,7 +141,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """Add annotations of the whole group; see `SingleFrame.add_annotation`."""
+        """Add annotations of the whole group; see `SingleFrame.add_annotation` for the parameters."""
         return self._shared.add_annotation(
             poly2d_xy=poly2d_xy,
             poly3d_xyz=poly3d_xyz,
@@ -159,27 +159,27 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         )
 
     def remove_global_annotation(self, index: int | None = None, id: str | float | None = None) -> Any:  # noqa: A002
-        """Remove and return one annotation of the whole group; see `SingleFrame.remove_annotation`."""
+        """Remove and return one annotation of the whole group; see `SingleFrame.remove_annotation` for the parameters."""
         return self._shared.remove_annotation(index, id)
 
     def record(self) -> SingleFrame:
-        """Return the record that is stored; it shares labels and metadata with this group.
+        """Return the record that is stored. It shares labels and metadata with this group.
 
         Raises
         ------
         InvalidValueError
-            The group is empty, its one frame is called ``default``, or its parts contradict each other.
+            The group is empty, its only frame is named ``default``, or its frames contradict each other.
         """
         with About("frame", self.id):
             _refuse_contradictions(self)
             record = self._join()
             if not record.is_group():
-                raise refusal("frames", list(self), f"one or more names, not {DEFAULT_SOURCE!r} alone")
+                raise refusal("frames", list(self), f"one or more names other than {DEFAULT_SOURCE!r} alone")
         return record
 
     @classmethod
     def from_record(cls, record: SingleFrame) -> FrameGroup:
-        """Return the group of a stored record, taking over its parts."""
+        """Return the group of a stored record, reusing its parts."""
         group = cls()
         group._frames = {source.id: _member(source) for source in record.sources}
         group._shared = record.with_parts((), [])
@@ -191,32 +191,43 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         return group
 
     def derive_id(self, root: SourceLike | None = None) -> str | None:
-        """Return the id that the sources give; see `SingleFrame.derive_id`."""
+        """Return the id that is derived from the sources; see `SingleFrame.derive_id`."""
         return derive_id(self._join().sources, root)
 
     def validated(self) -> None:
-        """Check everything again and bring what was changed in place into canonical form.
+        """Validate the group, and convert values that were modified in place to canonical form.
 
         Raises
         ------
         InvalidValueError
-            A value is not allowed; the message names the group, the place, the value and what is allowed.
+            A value is invalid. The message gives the group, the field, the value and what is allowed.
         """
         self._check()
         self.record()
 
     def copy(self) -> FrameGroup:
-        """Return an equal group with a new random id; it shares nothing with this one."""
+        """Return a copy with the same content and a new random id. It shares nothing with this group."""
         return _restore_group(self._payload(), uuid.uuid4().hex)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the wire form; see `SingleFrame.from_dict`."""
+        """Return the wire form, a dict; see `SingleFrame.from_dict`."""
         self._check()
         return self._join().to_wire(self.id)
 
     @classmethod
     def from_dict(cls, wire: Mapping[str, Any]) -> FrameGroup:
-        """Return the group of a wire form; see `SingleFrame.from_dict`."""
+        """Return the group of a wire form; see `SingleFrame.from_dict`.
+
+        Parameters
+        ----------
+        wire : dict
+            The wire form of a group.
+
+        Raises
+        ------
+        InvalidValueError
+            A key is unknown, a value is invalid, or it is the wire form of a single frame.
+        """
         record = record_from_dict(wire)
         with About("frame", record.id):
             if record.sources and not record.is_group():
@@ -230,7 +241,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
             return NotImplemented
         return self._join() == other._join()
 
-    __hash__ = None  # type: ignore[assignment]  # groups can be changed
+    __hash__ = None  # type: ignore[assignment]  # groups are mutable
 
     def __repr__(self) -> str:
         return f"FrameGroup(id={self.id!r}, frames={shorten(list(self))}, metadata={shorten(self.metadata)})"
@@ -256,7 +267,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         return encode_record(self._join())
 
     def _join(self) -> SingleFrame:
-        """Return the record of this group, empty or not."""
+        """Return the record of this group, which may be empty."""
         annotations = [
             annotation.with_sources((key,)) for key, frame in self.items() for annotation in frame.annotations
         ]
@@ -265,24 +276,29 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
 
 
 def wrap(record: SingleFrame) -> SingleFrame | FrameGroup:
-    """Return the frame that a stored record stands for: itself, or the group made of its parts."""
+    """Return the frame of a stored record: a `SingleFrame` or a `FrameGroup`."""
     return FrameGroup.from_record(record) if record.is_group() else record
 
 
 def wrap_all(records: list[SingleFrame]) -> list[SingleFrame] | list[SingleFrame | FrameGroup]:
-    """Return the frames that stored records stand for; most often there is no group among them."""
-    # Of several sources one has another name than the default, so that their names tell groups.
+    """Return the frames of stored records. Usually none of them is a group."""
+    # In a group, at least one source has a name other than the default.
     names = set(map(_source_name, chain.from_iterable(map(_sources, records))))
     return records if names <= _SINGLE else list(map(wrap, records))
 
 
 def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:
-    """Return the frame of a wire form: a single one if it has at most one source, called ``default``.
+    """Return the frame of a wire form: a `SingleFrame` if it has at most one source, named ``default``, else a group.
+
+    Parameters
+    ----------
+    wire : dict
+        The wire form; see `SingleFrame.from_dict`.
 
     Raises
     ------
     InvalidValueError
-        A key is unknown or a value is not allowed.
+        A key is unknown or a value is invalid.
     """
     record = record_from_dict(wire)
     return FrameGroup.from_dict(wire) if record.is_group() else record
@@ -297,12 +313,12 @@ def _refuse_contradictions(group: FrameGroup) -> None:
         if key in group.metadata:
             raise _clash(key)
         if frame.context_id != frame.first_uri():
-            allowed = "none: the context is that of the group"
+            allowed = "unset (the group has the context)"
             raise refusal(f"frames[{shorten(key)}].context_id", frame.context_id, allowed)
 
 
 def _clash(key: str) -> InvalidValueError:
-    return InvalidValueError(f"metadata: the key {shorten(key)} is the name of a frame; choose another")
+    return InvalidValueError(f"metadata: the key {shorten(key)} is the name of a frame: use another key")
 
 
 def _source_of(key: str, frame: SingleFrame) -> Source:

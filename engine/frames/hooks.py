@@ -1,4 +1,4 @@
-"""Where the files of frames are on this machine: the engine fetches nothing, so a higher floor says it."""
+"""Hooks for the adapters layer: the local path of a frame's files, and its HTML."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 Fetch = Callable[[str, "int | None", "str | None"], str]
-"""Gives the local path of a URI's content, checked against a size and a hash where they are known."""
+"""Returns the local path of a URI's content, after checking its size and hash if they are known."""
 
 _fetches: list[Fetch] = []
 
 
 def register_fetch(fetch: Fetch) -> Fetch:
-    """Register what fetches contents, as a function decorator; the last one counts."""
+    """Register the function that fetches files, as a decorator. The last registration is used."""
     _fetches[:] = [fetch]
     return fetch
 
 
 def local_path(uri: str, size: int | None = None, hash_: str | None = None) -> str:
-    """Return the local path of a URI's content."""
+    """Return the local path of the content of a URI."""
     (fetch,) = _fetches
     return fetch(uri, size, hash_)
 
@@ -29,11 +29,11 @@ _looks: list[Callable[[Any], str]] = []
 
 
 def register_html(look: Look) -> Look:
-    """Register what turns a frame or a group into HTML, as a function decorator; the last one counts."""
+    """Register the function that renders a frame or group as HTML, as a decorator. The last registration is used."""
     _looks[:] = [look]
     return look
 
 
 def html_of(frame: object) -> str | None:
-    """Return the HTML of a frame or a group; None when nothing is registered, so that notebooks show the repr."""
+    """Return the HTML of a frame or group, or None if nothing is registered; notebooks then show the repr."""
     return _looks[0](frame) if _looks else None

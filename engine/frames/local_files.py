@@ -1,4 +1,4 @@
-"""The files of a frame, as paths on this machine."""
+"""Local paths of the files of a frame."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .record import Record
 
 
 class LocalFilesMixin(Record):
-    """A record whose files can be had as paths on this machine.
+    """A record that provides its files as local paths.
 
-    Local files are given as they are; others are fetched into a cache of bounded size, under the hash of their
-    content, and fetched again when they are not in it any more.
+    For local files, this is their own path. Other files are fetched into a cache of limited size, named by the hash of
+    their content. They are fetched again after they were evicted from the cache.
     """
 
     def get_local_source(self) -> str:
-        """Return the path of the source's content, compared with the frame's `size` and `hash` if it has them.
+        """Return the local path of the source. Its content is checked against the frame's `size` and `hash`, if set.
 
         Raises
         ------
         NotFoundError
-            The frame has no source, or there is nothing at its URI.
+            The frame has no source, or the file does not exist.
         IntegrityError
-            The content is not the one that `size` and `hash` say: it changed after it was registered.
+            The content does not match `size` and `hash`: it has changed since the frame was created.
         StorageError
-            It cannot be fetched.
+            The file cannot be fetched.
         """
         source = self.sources[0] if self.sources else None
         if source is None or source.uri is None:
@@ -33,19 +33,19 @@ class LocalFilesMixin(Record):
         return local_path(source.uri, source.size, source.hash)
 
     def get_local_preview(self) -> str:
-        """Return the path of the preview's content; see `get_local_source`."""
+        """Return the local path of the preview. The errors are those of `get_local_source`."""
         preview = self.sources[0].preview if self.sources else None
         if preview is None or preview.uri is None:
             raise self._nothing("preview")
         return local_path(preview.uri)
 
     def get_local_mask(self, mask_id: str = "00") -> str:
-        """Return the path of a mask's content; see `get_local_source`.
+        """Return the local path of a mask. The errors are those of `get_local_source`.
 
         Parameters
         ----------
         mask_id : str
-            Which mask: its key in `mask_source`.
+            Id of the mask: its key in `mask_source`.
         """
         masks = self.sources[0].masks if self.sources else ()
         for mask in masks:
@@ -55,7 +55,7 @@ class LocalFilesMixin(Record):
         raise self._nothing(f"mask {shorten(mask_id)}{known}")
 
     def get_local_masks(self) -> dict[str, str]:
-        """Return the paths of all masks by their ids; empty without masks. See `get_local_source`."""
+        """Return the local paths of all masks by id, an empty dict without masks; see `get_local_source`."""
         masks = self.sources[0].masks if self.sources else ()
         return {mask.id: local_path(mask.uri) for mask in masks}
 

@@ -19,13 +19,13 @@ from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
-"""What is read of a frame and never written."""
+"""Fields that are set on reading and ignored on writing."""
 
 _FRAME_FIELDS = frozenset({"id", "context_id", "timestamp", "sources", "rois", "meta", *READ_ONLY_FIELDS})
 
 
 class IdSlot:
-    """Keeps the frame's id on the object and out of its encoded record."""
+    """Keeps the frame's id on the object, outside of its encoded record."""
 
     __slots__ = ("_id",)
 
@@ -33,11 +33,11 @@ class IdSlot:
 
 
 put_id: Callable[[Any, str], None] = IdSlot.__dict__["_id"].__set__
-"""Sets the id of a record that was read, without the check of the property."""
+"""Sets the id of a record that was read, without the checks of the property."""
 
 
 class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=False):
-    """What is stored of a frame, all but its id; its deterministic msgpack is the canonical payload."""
+    """The stored part of a frame: everything but its id. Its deterministic msgpack is the canonical payload."""
 
     _context_id: str | None = field(name="context_id", default=None)
     _metadata: dict[str, Any] = field(name="meta", default_factory=dict)
@@ -45,7 +45,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     _sources: tuple[Source, ...] = field(name="sources", default=())
 
     def to_wire(self, frame_id: str | None) -> dict[str, Any]:
-        """Return the wire form; what is unset is left out."""
+        """Return the wire form. Unset fields are left out."""
         wire: dict[str, Any] = {} if frame_id is None else {"id": frame_id}
         context_id = self._context_id or self.first_uri()
         if context_id is not None:
@@ -60,7 +60,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
         return wire
 
     def fill_from_wire(self, wire: object) -> None:
-        """Take over everything of a wire form but its id; InvalidValueError names what is refused."""
+        """Set all fields except the id from a wire form. Raises `InvalidValueError` for invalid fields."""
         found = fields(wire, _FRAME_FIELDS, "")
         self._metadata = canonical_object(found.get("meta"), "meta")
         self._sources = sources_from_wire(found.get("sources", ()), found.get("timestamp"))
@@ -71,7 +71,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
             self._annotations = annotations_from_wire(found["rois"], self._sources)
 
     def fill_from_payload(self, payload: bytes | memoryview) -> None:
-        """Take over a stored record that has annotations of types that are not built in."""
+        """Set all fields from a stored record that has annotations of types that are not built in."""
         try:
             loose = _decode_loosely(payload)
             annotations: list[Any] = [decode_annotation(raw) for raw in loose.rois]
@@ -82,7 +82,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
 
     @property
     def id(self) -> str | None:
-        """Id of the frame; None until it has one."""
+        """Id of the frame, or None if it has none yet."""
         return getattr(self, "_id", None)
 
     @id.setter  # noqa: A003 - the builtin is not meant
@@ -99,33 +99,33 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
         return self._sources[0].uri if self._sources else None
 
     def put_source(self, **values: Any) -> None:
-        """Replace checked fields of the first source; see `Source`."""
+        """Replace fields of the first source, which must be validated; see `Source`."""
         self.keep_source(msgspec.structs.replace(self._sources[0] if self._sources else NO_SOURCE, **values))
         self.settle_context()
 
     def keep_source(self, source: Source) -> None:
-        """Store the first source, unless it says nothing: equal frames must have equal payloads."""
+        """Store the first source unless it is empty, because equal frames must have equal payloads."""
         rest = self._sources[1:]
         self._sources = (source, *rest) if source.uri or source != NO_SOURCE else rest
 
     def change_sources(self, change: Callable[[Source], Source]) -> None:
-        """Replace each source by what a function makes of it."""
+        """Replace each source by the result of a function."""
         self._sources = tuple(map(change, self._sources))
         self.settle_context()
 
     def settle_context(self) -> None:
-        """Store the context id only where it differs from its default, the first source's URI."""
+        """Store the context id only if it differs from its default, the URI of the first source."""
         if self._context_id == self.first_uri():
             self._context_id = None
 
     def is_group(self) -> bool:
-        """Tell whether this is the record of a frame group."""
+        """Whether this is the record of a frame group."""
         sources = self._sources
         return len(sources) > 1 or (len(sources) == 1 and sources[0].id != DEFAULT_SOURCE)
 
 
 class _LooseRecord(Struct):
-    """A record whose annotations are looked at one by one."""
+    """A record whose annotations are decoded one by one."""
 
     context_id: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Frames: one moment of one source."""
+"""`SingleFrame`: a frame with one source."""
 
 from __future__ import annotations
 
@@ -26,47 +26,48 @@ from .source_fields import MaskLike, SourceField, SourceLike, source_location, s
 
 @final
 class SingleFrame(AnnotatedRecord):
-    """One frame: a source file (or a moment of it) with its annotations and metadata.
+    """A frame: a source file, or a point in time within it, with annotations and metadata.
 
     Parameters
     ----------
     id : str or number, optional
-        Id; numbers become text. Without one, the frame gets an id when it is added.
+        Id of the frame. Numbers are converted to strings. Without one, the frame gets an id when it is added.
     source : str or path, optional
-        Path or URI of the file. A path is kept as an absolute ``file://`` URI and given back as a path.
+        Path or URI of the file. A path is stored as an absolute ``file://`` URI, and returned as a path.
     width, height : int, optional
         Size in pixels.
     timestamp : int, optional
-        Moment within the source in ms; 0 if not given.
+        Time within the source in milliseconds, by default 0.
     size : int, optional
         Size of the file in bytes.
     hash : str, optional
-        Hash of the file's content, ``blake3:<hex>`` or with another prefix.
+        Hash of the file's content, such as ``blake3:<hex>``.
     preview_uri : str or path, optional
         Path or URI of a preview.
     preview_uri_timestamp : int, optional
-        Timestamp of the preview in ms.
+        Time of the preview within its file, in milliseconds.
     metadata : dict, optional
-        JSON-like values; a copy is kept.
+        JSON-like values, which are copied.
     annotations : sequence of Annotation, optional
-        Copies are kept.
+        Annotations, which are copied.
     mask_source : str, path, dict or sequence, optional
-        Masks: one (its id is ``00``), id -> path or URI, or several numbered ``00``, ``01``, ...
+        Masks: a path or URI (with the id ``00``), a dict of paths or URIs by id, or a sequence with the ids ``00``,
+        ``01``, ...
     context_id : str, optional
-        What the frame belongs to, such as its video; the source's URI if not given.
+        Context of the frame, such as its video. By default the URI of the source.
 
     Raises
     ------
     InvalidValueError
-        For a value that is not allowed, naming frame, field and value; every property refuses the same ones.
+        A value is invalid. The message gives the frame, the field and the value. Setting a property raises the same.
     """
 
     content_type = SourceField[str | None]("content_type", name, None, "Content type of the source.")
     width = SourceField[int | None]("width", count, None, "Width in pixels.")
     height = SourceField[int | None]("height", count, None, "Height in pixels.")
-    timestamp = SourceField[int]("timestamp", whole, 0, "Moment within the source in ms.")
+    timestamp = SourceField[int]("timestamp", whole, 0, "Time within the source in milliseconds.")
     size = SourceField[int | None]("size", count, None, "Size of the file in bytes.")
-    hash = SourceField[str | None]("hash", name, None, "Hash of the file's content with its prefix.")
+    hash = SourceField[str | None]("hash", name, None, "Hash of the file's content, with a prefix.")
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def source(self) -> str | None:
-        """Path of a local source, URI of any other."""
+        """Path of a local source, or the URI of any other."""
         return path_or_uri(self.first_uri())
 
     @source.setter
@@ -124,7 +125,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def preview_uri(self) -> str | None:
-        """Path of a local preview, URI of any other."""
+        """Path of a local preview, or the URI of any other."""
         preview = self._sources[0].preview if self._sources else None
         return path_or_uri(preview.uri) if preview else None
 
@@ -135,7 +136,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def preview_uri_timestamp(self) -> int | None:
-        """Timestamp of the preview in ms."""
+        """Time of the preview within its file, in milliseconds."""
         preview = self._sources[0].preview if self._sources else None
         return preview.timestamp if preview else None
 
@@ -146,7 +147,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def mask_source(self) -> dict[str, str | None] | None:
-        """Masks as id -> path or URI; None without masks. Set it as a whole, in any form the constructor takes."""
+        """Paths or URIs of the masks by id, or None without masks. It accepts every form that the constructor accepts."""
         masks = self._sources[0].masks if self._sources else ()
         return {mask.id: path_or_uri(mask.uri) for mask in masks} or None
 
@@ -157,7 +158,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """JSON-like values; the dict may be changed in place."""
+        """JSON-like values. The dict may be modified in place."""
         return self._metadata
 
     @metadata.setter
@@ -167,7 +168,7 @@ class SingleFrame(AnnotatedRecord):
 
     @property
     def context_id(self) -> str | None:
-        """What the frame belongs to, such as its video; the source's URI unless set otherwise."""
+        """Context of the frame, such as its video. By default the URI of the source."""
         return self._context_id or self.first_uri()
 
     @context_id.setter
@@ -177,42 +178,42 @@ class SingleFrame(AnnotatedRecord):
         self.settle_context()
 
     def with_parts(self, sources: tuple[Source, ...], annotations: list[Any]) -> SingleFrame:
-        """Return a record with other sources and annotations; it shares the metadata with this one."""
+        """Return a record with other sources and annotations. It shares the metadata with this one."""
         record = msgspec.structs.replace(self, _sources=sources, _annotations=annotations)
         record.id = self.id
         record.settle_context()
         return record
 
     def derive_id(self, root: SourceLike | None = None) -> str | None:
-        """Return the id that the source gives: 32 lowercase hex digits, or None without a source.
+        """Return the id that is derived from the source: 32 lowercase hex digits, or None without a source.
 
         Parameters
         ----------
         root : str or path, optional
-            Folder that the paths of local sources are taken relative to, so that machines agree.
+            Folder for relative paths of local sources, so that the id is the same on every machine.
         """
         return derive_id(self._sources, root)
 
     def validated(self) -> None:
-        """Check everything again and bring what was changed in place into canonical form.
+        """Validate the frame, and convert values that were modified in place to canonical form.
 
         Raises
         ------
         InvalidValueError
-            A value is not allowed; the message names the frame, the place, the value and what is allowed.
+            A value is invalid. The message gives the frame, the field, the value and what is allowed.
         """
         with About("frame", self.id):
             self.check()
 
     def check(self, path: str = "", known: frozenset[str] | None = None) -> None:
-        """Do what `validated` does for a part called `path` of a frame.
+        """Validate like `validated`, for the part `path` of a frame.
 
         Parameters
         ----------
         path : str
-            Name of the part, for errors.
+            Name of the part, for messages.
         known : frozenset of str, optional
-            Names of sources that annotations may mean; a frame on its own has none.
+            Source names that annotations may refer to. A single frame has none.
         """
         names = known if known is not None else frozenset(s.id for s in self._sources if self.is_group())
         settle_object(self._metadata, dotted(path, "metadata"))
@@ -222,16 +223,16 @@ class SingleFrame(AnnotatedRecord):
             place = dotted(path, f"annotations[{index}]")
             check_type(annotation, place).validate(place)
             if not names.issuperset(annotation.sources):
-                allowed = f"names of sources: {', '.join(sorted(names)) or 'none'}"
+                allowed = f"names of sources of the frame ({', '.join(sorted(names)) or 'none'})"
                 raise refusal(f"{place}.sources", annotation.sources, allowed)
 
     def copy(self) -> SingleFrame:
-        """Return an equal frame with a new random id; it shares nothing with this one."""
+        """Return a copy with the same content and a new random id. It shares nothing with this frame."""
         self.validated()
         return restore(encode_record(self), uuid.uuid4().hex)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the wire form; see `from_dict`."""
+        """Return the wire form, a dict; see `from_dict`."""
         self.validated()
         return self.to_wire(self.id)
 
@@ -242,12 +243,12 @@ class SingleFrame(AnnotatedRecord):
         Parameters
         ----------
         wire : dict
-            Any of `id, context_id, timestamp, sources, rois, meta`; what is read-only there is ignored.
+            Any of `id, context_id, timestamp, sources, rois, meta`. Read-only fields are ignored.
 
         Raises
         ------
         InvalidValueError
-            A key is unknown, a value is not allowed, or it is the form of a frame group.
+            A key is unknown, a value is invalid, or it is the wire form of a frame group.
         """
         record = record_from_dict(wire)
         if record.is_group():
@@ -262,7 +263,7 @@ class SingleFrame(AnnotatedRecord):
             return NotImplemented
         return self.id == other.id and Struct.__eq__(self, other)
 
-    __hash__ = None  # type: ignore[assignment]  # frames can be changed
+    __hash__ = None  # type: ignore[assignment]  # frames are mutable
 
     def __repr__(self) -> str:
         return f"SingleFrame({', '.join(f'{key}={shorten(value)}' for key, value in self.__rich_repr__())})"
@@ -289,17 +290,17 @@ class SingleFrame(AnnotatedRecord):
 
 
 def decode_record(payload: bytes | memoryview, position: int | None = None) -> SingleFrame:
-    """Return the record of a canonical payload; see `groups.wrap` for the frame it stands for.
+    """Return the record of a canonical payload. `frame_group.wrap` returns its frame.
 
     Parameters
     ----------
     position : int, optional
-        Position of its event in the log, for errors.
+        Position of the event in the log, for messages.
 
     Raises
     ------
     UnreadableError
-        The bytes are no record.
+        The bytes are not a record.
     """
     try:
         return _decode(payload)
@@ -327,7 +328,7 @@ def record_from_dict(wire: Mapping[str, Any]) -> SingleFrame:
 
 
 def blank_frame() -> SingleFrame:
-    """Return a frame with nothing set, past its constructor."""
+    """Return an empty frame without calling its constructor."""
     return StructMeta.__call__(SingleFrame)
 
 
@@ -339,10 +340,10 @@ def restore(payload: bytes, frame_id: str | None) -> SingleFrame:
 
 
 def screen(frames: Sequence[SingleFrame]) -> bool:
-    """Tell whether what users can change in place has the exact plain types in all frames, at C speed.
+    """Whether all mutable values in all frames have exact plain types. It runs at C speed.
 
-    False means that each frame must be `validated`, not that one is wrong. Types alone are looked at: NaN, -0.0,
-    lone surrogates and integers beyond 64 bits show when the frames are encoded.
+    False means that each frame must be `validated`, not that one is invalid. Only types are checked: NaN, -0.0, lone
+    surrogates and integers beyond 64 bits are found when the frames are encoded.
     """
     annotations: list[Any] = list(chain.from_iterable(map(_get_annotations, frames)))
     if not known_annotations().issuperset(map(type, annotations)) or any(map(_get_sources, annotations)):
@@ -353,7 +354,7 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
 
 
 def screen_one(frame: SingleFrame) -> bool:
-    """Tell the same of one frame; flat metadata, and annotations without any, take little time."""
+    """Check one frame like `screen`, fast if its metadata is flat and its annotations have none."""
     metadata, annotations = _get_metadata(frame), _get_annotations(frame)
     if not known_annotations().issuperset(map(type, annotations)):
         return False

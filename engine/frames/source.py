@@ -1,4 +1,4 @@
-"""Sources of a frame: their files, masks and previews, and the ids that derive from them."""
+"""Sources of a frame: files, masks and previews, and the ids derived from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..storage.root_folder import RootFolder
 from ..validation import name, refusal, refuse_secret, text
 
 DEFAULT_SOURCE = "default"
-"""Name of the source of a frame that is no group."""
+"""Name of the source of a single frame."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -58,13 +58,13 @@ class Source(Struct, omit_defaults=True, gc=False, frozen=True):
 
 
 NO_SOURCE = Source()
-"""A source that says nothing; it is not stored."""
+"""A source without any value. It is not stored."""
 
 
 def source_name(value: object, path: str) -> str:
-    """Return the name of a source; the default one is always the same object.
+    """Return the name of a source. The default name is always the same object.
 
-    The encoder leaves a default out by identity, so an equal text of its own would change the payload.
+    The encoder omits defaults by identity, so an equal but different string would change the payload.
     """
     plain = name(value, path)
     return DEFAULT_SOURCE if plain == DEFAULT_SOURCE else plain
@@ -73,9 +73,9 @@ def source_name(value: object, path: str) -> str:
 def source_uri(value: object, path: str) -> str:
     """Return the URI of a source given as a path or URI.
 
-    A path (a `Path`, or text that does not begin with a scheme of two letters or more) becomes the absolute
-    ``file://`` URI, a ``~`` at its beginning the home folder; other URIs stay as they are, but for a signature, which is
-    left out. One that holds another secret is refused.
+    A path (a `Path`, or a string without a scheme of at least two letters) becomes an absolute ``file://`` URI, and a
+    leading ``~`` is replaced by the home folder. Other URIs are kept, except that signatures are removed. A URI with
+    another secret raises `InvalidValueError`.
     """
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str) or not given:
@@ -89,7 +89,7 @@ def source_uri(value: object, path: str) -> str:
 
 
 def context_name(value: object, path: str) -> str:
-    """Return a context id; one that is a URL is stored as a source would be."""
+    """Return a context id. A URL is converted like a source."""
     return _without_secret(name(value, path), path)
 
 
@@ -112,11 +112,11 @@ def path_or_uri(uri: str | None) -> str | None:
 
 
 def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) -> str | None:
-    """Return the id that sources give a frame: 32 lowercase hex digits, or None without any URI.
+    """Return the id of a frame that is derived from its sources: 32 lowercase hex digits, or None without any URI.
 
-    It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted
-    by name. The URI of a local file inside the folder `root`, by whatever symbolic links either is reached, is its
-    posix path relative to that.
+    It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted by
+    name. For a local file inside the folder `root`, the URI is its POSIX path relative to `root`. Symbolic links are
+    resolved for this.
     """
     if root is not None and not isinstance(root, str | os.PathLike):
         raise refusal("root", root, "a path")
@@ -149,7 +149,7 @@ def _relative(uri: str, folder: str | None) -> str:
         inside = quote(os.fsencode(below))
     try:
         return unquote_to_bytes(inside).decode()
-    except UnicodeDecodeError:  # a name that is no UTF-8 stays percent-encoded
+    except UnicodeDecodeError:  # a name that is not UTF-8 stays percent-encoded
         return inside
 
 
@@ -157,8 +157,8 @@ def _file_uri(local: str, path: str) -> str:
     if local.startswith("~"):
         local = os.path.expanduser(local)  # noqa: PTH111 - a name such as "~1.jpg" stays
     if local == "~" or local.startswith("~/"):
-        raise refusal(path, local, "an absolute path: this user has no home folder")
+        raise refusal(path, local, "an absolute path, because this user has no home folder")
     try:
         return "file://" + quote(os.fsencode(os.path.abspath(local)))  # noqa: PTH100 - symbolic links stay
     except UnicodeEncodeError:
-        raise refusal(path, local, "text without lone surrogates") from None
+        raise refusal(path, local, "a string without lone surrogates") from None

@@ -1,4 +1,4 @@
-"""What users give of a source, checked and brought into its stored form."""
+"""Validates the source fields of a frame, and converts them to their stored form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MaskLike = SourceLike | Mapping[str, SourceLike] | Sequence[SourceLike]
 
 
 class SourceField(Generic[Value]):
-    """A field of a frame's source as an attribute of the frame, checked when it is set."""
+    """A field of a frame's source, as a validated attribute of the frame."""
 
     def __init__(self, key: str, check: Callable[[object, str], Any], default: Value, doc: str) -> None:
         self._key, self._check, self._default = key, check, default
@@ -39,7 +39,7 @@ class SourceField(Generic[Value]):
 
 
 def source_location(value: object) -> dict[str, Any]:
-    """Return the fields of a source that its path or URI gives."""
+    """Return the source fields that are derived from its path or URI."""
     if value is None:
         return {"uri": None, "content_type": None}
     uri = source_uri(value, "source")
@@ -47,7 +47,7 @@ def source_location(value: object) -> dict[str, Any]:
 
 
 def source_preview(uri: object, timestamp: object) -> Preview | None:
-    """Return the preview at a path or URI and a timestamp in ms; None without either."""
+    """Return the preview with a path or URI and a time in milliseconds, or None without either."""
     if uri is None and timestamp is None:
         return None
     return Preview(
@@ -57,7 +57,7 @@ def source_preview(uri: object, timestamp: object) -> Preview | None:
 
 
 def source_masks(value: object) -> tuple[MaskSource, ...]:
-    """Return the masks given as one path or URI, as id -> path or URI, or as several to be numbered."""
+    """Return masks from one path or URI, a dict of them by id, or a sequence of them."""
     if value is None:
         return ()
     if isinstance(value, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""Conversion of frame records to and from their wire form."""
+"""Converts frame records to and from their wire form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sources_from_wire(given: object, timestamp: object) -> tuple[Source, ...]:
     names = set[str]()
     for index, source in enumerate(sources):
         if source.id in names:
-            raise refusal(f"sources[{index}].id", source.id, "names that differ")
+            raise refusal(f"sources[{index}].id", source.id, "unique within the frame")
         names.add(source.id)
     if timestamp is not None:
         _settle_timestamp(sources, whole(timestamp, "timestamp"), wires)
@@ -37,13 +37,13 @@ def sources_from_wire(given: object, timestamp: object) -> tuple[Source, ...]:
 
 
 def _settle_timestamp(sources: list[Source], timestamp: int, wires: Sequence[Any]) -> None:
-    """Give the first source the frame's timestamp, unless it has one of its own."""
+    """Set the frame's timestamp on the first source, unless it has its own."""
     if not sources:
         sources.append(Source(timestamp=timestamp))
     elif wires[0].get("timestamp") is None:
         sources[0] = msgspec.structs.replace(sources[0], timestamp=timestamp)
     elif sources[0].timestamp != timestamp:
-        raise refusal("timestamp", timestamp, f"that of the first source, {sources[0].timestamp}")
+        raise refusal("timestamp", timestamp, f"equal to that of the first source, {sources[0].timestamp}")
 
 
 def _source_from_wire(wire: object, path: str) -> Source:
@@ -62,7 +62,7 @@ def _masks_from_wire(given: object, path: str) -> tuple[MaskSource, ...]:
         found = fields(wire, ("id", "uri"), f"{path}[{index}]")
         mask_id = name(found.get("id"), f"{path}[{index}].id")
         if mask_id in masks:
-            raise refusal(f"{path}[{index}].id", mask_id, "ids that differ")
+            raise refusal(f"{path}[{index}].id", mask_id, "unique within the source")
         masks[mask_id] = source_uri(found.get("uri"), f"{path}[{index}].uri")
     return tuple(MaskSource(mask_id, uri) for mask_id, uri in masks.items())
 
@@ -88,7 +88,9 @@ def _roi_from_wire(wire: object, known: set[str], path: str) -> Any:
     annotation = annotation_from_dict(wire, path)
     for index, source in enumerate(annotation.sources):
         if source not in known:
-            raise refusal(f"{path}.sources[{index}]", source, f"the sources {', '.join(sorted(known))}")
+            raise refusal(
+                f"{path}.sources[{index}]", source, f"one of the sources {', '.join(sorted(known))}"
+            )
     if annotation.sources == (DEFAULT_SOURCE,) and known == {DEFAULT_SOURCE}:
         return annotation.with_sources(())
     return annotation

@@ -1,4 +1,4 @@
-"""Frames that an iterator yields, kept as they were at that moment: the caller may change an object for the next one."""
+"""Snapshots of frames that an iterable yields, because the caller may reuse one object for several frames."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _REMEMBERED = 10_000
 
 
 class Yielded(msgspec.Struct, frozen=True):
-    """One item of an iterator.
+    """One item of an iterable.
 
     Attributes
     ----------
     sent : any
         The object that was yielded.
     frame : SingleFrame, FrameGroup or None
-        The frame that it is or describes; it may have changed since.
+        The frame, or the frame that a dict describes. It may have changed since.
     frame_id : str
-        Id to record it under.
+        Id of the frame when it is recorded.
     payload : bytes
-        What it contained.
+        Encoded content of the frame when it was yielded.
     error : str or None
-        Why it cannot be recorded.
+        Why the frame cannot be recorded, if so.
     """
 
     sent: Any
@@ -40,24 +40,24 @@ class Yielded(msgspec.Struct, frozen=True):
 
 
 class GivenIds:
-    """Gives ids to frames that an iterator yields without one.
+    """Assigns ids to frames that an iterable yields without one.
 
-    One object that is yielded several times without an id stands for several frames: each time it gets the id that its
-    content gives, and the object itself ends without one.
+    If the iterable yields one object several times without an id, each time is a separate frame with an id derived from
+    its content. The object itself then gets no id.
 
     Parameters
     ----------
     make : callable
-        Returns the id for a frame that has none.
+        Returns an id for a frame without one.
     """
 
     def __init__(self, make: Callable[[AnyFrame], str]) -> None:
         self._make = make
-        # Holds the frames too: the address of a live object is not used again.
+        # Keeps a reference to each frame, so that its address is not reused.
         self._given: dict[int, tuple[AnyFrame, str | None]] = {}
 
     def take(self, frame: AnyFrame) -> str:
-        """Return the id to record a frame under, now that it was yielded."""
+        """Return the id of a frame that was just yielded."""
         held, key = frame.id, id(frame)
         before = self._given.get(key)
         if held is not None and (before is None or before[1] != held):
@@ -71,7 +71,7 @@ class GivenIds:
         return made
 
     def hand_back(self, frame: AnyFrame, frame_id: str) -> bool:
-        """Set the id that a frame was recorded under, unless the object stands for several; say whether it has it now."""
+        """Set the recorded id on a frame, unless the object was yielded several times. Return whether it is set."""
         if frame.id is None and self._given.get(id(frame), (frame, None))[1] == frame_id:
             frame.id = frame_id
         return frame.id == frame_id

@@ -52,13 +52,13 @@ class TestBulkContext:
     def test_there_is_one_for_each_object(self, draft):
         bulk = draft.get_bulk_context(flush_threshold=5)
         assert draft.get_bulk_context(flush_threshold=5) is bulk
-        with pytest.warns(UserWarning, match="its arguments stay"):
+        with pytest.warns(UserWarning, match="the new arguments are ignored"):
             assert draft.get_bulk_context() is bulk
 
     def test_it_can_be_made_of_its_version(self, draft):
         with BulkContext(draft, 5, None, False, None, None, True) as bulk:
             bulk.update_frame(SingleFrame(id="x", metadata={"a": 1}))
-            assert repr(bulk) == f"BulkContext({draft!r}, 1 change to be recorded)"
+            assert repr(bulk) == f"BulkContext({draft!r}, 1 change pending)"
         with BulkContext(dv=draft, allow_update=True) as bulk:
             bulk.update_frame(SingleFrame(id="x", metadata={"b": 2}))
         assert draft.get_single_frame("x").metadata == {"a": 1, "b": 2}
@@ -162,7 +162,7 @@ class TestBulkContext:
         with pytest.raises(ZeroDivisionError) as caught, draft.get_bulk_context() as bulk:
             bulk.add_frame("no frame")
             1 / 0  # noqa: B018
-        assert "a frame was refused" in caught.value.__notes__[0]
+        assert "a frame was rejected" in caught.value.__notes__[0]
 
     @pytest.mark.parametrize("error", [StorageError("the disk is full"), KeyboardInterrupt()])
     def test_what_could_not_be_recorded_waits_for_the_next_flush(self, engine, draft, monkeypatch, error):
@@ -183,7 +183,7 @@ class TestBulkContext:
         with pytest.raises(type(error)):
             bulk.flush()
         assert [frame.id for frame in draft] == ["a"]
-        with pytest.raises(FramesRejected, match="a frame was refused"):
+        with pytest.raises(FramesRejected, match="a frame was rejected"):
             bulk.flush()
         assert [frame.id for frame in draft] == ["b"]
         bulk.flush()

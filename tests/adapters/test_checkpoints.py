@@ -383,7 +383,10 @@ class TestCommandLine:
         said = run("checkpoint", "export", "c.json", "--key", keys[0]).stdout
         assert said.startswith("wrote c.json: position ")
         assert "signed by key" in said
-        assert "matches checkpoint c.json" in run("verify", "--against", "c.json", "--public-key", keys[1]).stdout
+        assert (
+            "matches checkpoint c.json"
+            in run("verify", "--against", "c.json", "--public-key", keys[1]).stdout
+        )
         assert run_json("verify", "--against", "c.json")["verified"]["problems"] == []
 
     def test_as_json(self, home, keys):

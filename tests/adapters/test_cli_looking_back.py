@@ -128,7 +128,7 @@ class TestLog:
         assert "--graph can only be combined" in run("log", "--graph", "--by", "ada", status=2).stderr
         assert "is no moment" in run("log", "--since", "yesterday", status=2).stderr
         assert "has no time zone" in run("log", "--since", "2026-01-01T00:00:00", status=2).stderr
-        assert "no kind of change called 'eaten'" in run("log", "--kind", "eaten", status=2).stderr
+        assert "unknown kind of change 'eaten'" in run("log", "--kind", "eaten", status=2).stderr
         run("log", "nothing", status=4)
 
     def test_follow_goes_on_until_it_is_interrupted(self, home):
@@ -185,7 +185,7 @@ class TestHistory:
         assert {c["actor"] for c in self.changes("food@v2", "--by", "ben")} == {"ben"}
 
     def test_of_what_never_was(self):
-        assert "never held a frame 'nobody'" in run("history", "food", "nobody", status=4).stderr
+        assert "never had a frame 'nobody'" in run("history", "food", "nobody", status=4).stderr
         assert "--images requires --json" in run("history", "food", "a", "--images", status=2).stderr
 
 

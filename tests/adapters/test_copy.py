@@ -328,7 +328,7 @@ class TestRefused:
 
     def test_arguments(self, source, place, opened, tmp_path):
         made = opened(place("memory"))
-        with pytest.raises(UsageError, match="blobs= to its connect"):
+        with pytest.raises(UsageError, match="pass blobs= when you connect to it"):
             source.copy_to(made, blobs=tmp_path / "b")
         with pytest.raises(UsageError, match="read only"):
             source.copy_to(made.at(0))
@@ -595,7 +595,7 @@ class TestBlobs:
         add(source, *numbered(0, 2))
         assert source.copy_to(url).events > 0
         add(source, named("f", *put(source, "a")))
-        with pytest.raises(UsageError, match="has no place for them: give one as blobs="):
+        with pytest.raises(UsageError, match="has no place for blobs: pass blobs="):
             source.copy_to(url)
         assert source.copy_to(url, blobs=tmp_path / "b").blobs == 1
         assert source.copy_to(url).blobs == 0

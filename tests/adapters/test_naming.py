@@ -272,7 +272,7 @@ class TestNamesAreTakenOnce:
             new.verify()
             names = [version.version_name for version in DatasetVersion.get_versions("food")]
             assert sorted(names) == ["Current", "v1", "v1"]
-            with pytest.raises(ConflictError, match="2 versions named 'v1': use one by its id, id:"):
+            with pytest.raises(ConflictError, match="2 versions named 'v1': select one by id: id:"):
                 DatasetVersion.get_version(dataset_name="food", version_name="v1", raise_on_multiple=True)
             with pytest.raises(ConflictError, match="already, published"):
                 DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")

@@ -554,7 +554,7 @@ class TestOneDataset:
             source.export_log(tmp_path / "d.jsonl", dataset="none")
         with pytest.raises(InvalidValueError, match="a Dataset or its name, not 7"):
             source.export_log(tmp_path / "d.jsonl", dataset=7)
-        with pytest.raises(UsageError, match="give the name as dataset="):
+        with pytest.raises(UsageError, match="give dataset= as well"):
             source.export_log(tmp_path / "d.jsonl", project="lab")
         with empty():
             foreign = DatasetVersion.create_new_dataset("d")
