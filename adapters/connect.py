@@ -69,7 +69,7 @@ def connect(
         raise UsageError(f"shared must be True or False, not {shorten(shared)}")
     if not isinstance(max_frame_bytes, int) or not 0 < max_frame_bytes <= MAX_FRAME_BYTES:
         raise UsageError(
-            f"max_frame_bytes must be an integer between 1 and {MAX_FRAME_BYTES}, not {max_frame_bytes!r}"
+            f"max_frame_bytes must be an integer between 1 and {MAX_FRAME_BYTES}, not {shorten(max_frame_bytes)}"
         )
     if as_of is not None:
         location.require(url)

@@ -12,6 +12,7 @@ from ..engine.blobs.ledger import GRACE, YOUNG
 from ..engine.errors import InvalidValueError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from ..engine.log.moments import Moment
+from ..engine.validation import shorten
 from .executors.resolve import wrap_executor
 from .session import current
 from .session.session import LiveSession, Session
@@ -555,7 +556,7 @@ def _dataset_line(session: LiveSession, dataset: Dataset | str, project: str | N
         row = find_dataset(session, dataset_name=dataset, dataset_project=project)
         return DatasetLine(row.dataset_id, row.project, row.name)
     if not isinstance(dataset, Dataset):
-        raise InvalidValueError(f"dataset must be a Dataset or its name, not {dataset!r}")
+        raise InvalidValueError(f"dataset must be a Dataset or its name, not {shorten(dataset)}")
     if session.log.stream_version(dataset.id) is None:
         raise NotFoundError(f"there is no dataset with id {dataset.id!r} in {session.log.name}")
     return DatasetLine(dataset.id, dataset.project, dataset.name)

@@ -15,7 +15,8 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 _PATIENCE_SECONDS = 60.0
 """How long a fork waits for other threads to leave the databases; as long as a writer waits for its lock."""
@@ -24,7 +25,8 @@ _POLL_SECONDS = 0.0005
 _GIVE_WAY_SECONDS = 0.05
 """How long a thread that is about to use a database lets a fork go first. It may hold a lock that another one needs."""
 
-_References = dict[int, weakref.ReferenceType[Any]]
+_References = dict[int, Callable[[], Any]]
+"""Weak references, which return what they refer to, None when that is gone."""
 
 _numbers = itertools.count()
 _locks: _References = {}
@@ -82,11 +84,25 @@ def is_busy(*locks: Any) -> bool:
 
 def _register(references: _References, call: Callable[[], object]) -> None:
     method: Any = call
-    kind: Any = weakref.WeakMethod if hasattr(call, "__self__") else weakref.ref
-    _add(references, lambda gone: kind(method, gone))
+    if hasattr(call, "__self__"):
+        _add(references, lambda gone: _Method(weakref.ref(method.__self__, gone), method.__func__))
+    else:
+        _add(references, lambda gone: weakref.ref(method, gone))
 
 
-def _add(references: _References, refer: Callable[[Any], weakref.ReferenceType[Any]]) -> None:
+class _Method(NamedTuple):
+    """A weak reference to a method. That of the library complains when the interpreter ends before its object."""
+
+    owner: weakref.ReferenceType[Any]
+    function: Callable[[Any], object]
+
+    def __call__(self) -> Callable[[], object] | None:
+        """Return the method; None once its object is gone."""
+        owner = self.owner()
+        return None if owner is None else partial(self.function, owner)
+
+
+def _add(references: _References, refer: Callable[[Any], Callable[[], Any]]) -> None:
     number = next(_numbers)
     # No lock guards the registries: one statement of a dict cannot be interrupted.
     references[number] = refer(lambda _: references.pop(number, None))

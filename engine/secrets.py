@@ -39,7 +39,8 @@ _USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?![@:]|\d{{1,5}}(?:[/?#\s]|$))"
 _PASSWORD = re.compile(rf"^{_USER}.*@", re.DOTALL)
 _PASSWORD_IN_TEXT = re.compile(rf"{_USER}[^\s'\"]{{0,2000}}@")
 _TOKEN_USER = re.compile(
-    r"(https?:/+)(?=[^\s/?#:@]{1,500}:?@)(?:gh[a-z]_|github_pat_|glpat-|hf_|(?=[^@]*\d)[A-Za-z0-9_\-]{32})[^\s/?#:@]*:?@"
+    r"(https?:/+)(?=[^\s/?#:@]{1,500}:?@)(?:gh[a-z]_|github_pat_|gl[a-z]+-|hf_|xox[a-z]-|sk-|dckr_|npm_|pypi-|AKIA|ASIA|AIza|eyJ|(?=[^@]*\d)(?=[^@]*[a-z])"
+    r"(?=[^@]*[A-Z])[A-Za-z0-9_\-]{20}|(?=[^@]*\d)[A-Za-z0-9_\-]{32})[^\s/?#:@]*:?@"
 )
 _KEYWORD = re.compile(
     r"(?<![/\w])((?:ssl)?password|passwd|pwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.){0,1000}'|[^\s&;#'\")*]+)",

@@ -74,7 +74,10 @@ class About:
 
 def shorten(value: object) -> str:
     """Return the repr of any value, shortened to fit a line."""
-    return _repr.repr(value)
+    try:
+        return _repr.repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list nested too deeply
+        return f"<{type(value).__name__} too large to show>"
 
 
 def refuse_secret(url: str, what: str, way_out: str) -> None:
@@ -117,8 +120,13 @@ def identifier(value: object, path: str = "id") -> str:
     """Return an id, a non-empty string. Numbers are converted to strings."""
     if type(value) is str and value and value.isascii():
         return value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        try:
+            return str(int(value))
+        except ValueError as error:  # Python writes integers of up to 4,300 digits
+            raise refusal(path, value, "a shorter number") from error
     if isinstance(value, Real) and not isinstance(value, bool):
-        return str(int(value)) if isinstance(value, Integral) else str(number(value, path))
+        return str(number(value, path))
     if not isinstance(value, str):
         raise refusal(path, value, "a string or a number")
     return name(value, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..engine.log.contract import Log
 from .columns import INT64
 from .projection import Projection
 from .statements import BulkInsert, DirectQuery
+
+logger = logging.getLogger("framelode.projections")
 
 TRACKING_TABLE = "projection_tracking_v1"
 
@@ -69,7 +72,7 @@ class Tracking:
         self._log = log
         self._name = name
         self._place = place
-        self._is_owner = False
+        self._is_owner = self._has_warned = False
 
     def create(self, connection: sa.Connection) -> None:
         """Make the tables if they are missing; raise when they are those of another engine."""
@@ -133,7 +136,20 @@ class Tracking:
         try:
             return position == 0 or self._log.batch_at(position).digest == digest
         except NotFoundError:
+            self._warn_of_lost_events(position)
             return False
+
+    def _warn_of_lost_events(self, position: int) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s ends at position %d, but the projections %s had read it up to position %d: the log was replaced by an "
+                "earlier copy, and what came after is lost",
+                self._log.name,
+                self._log.head().position,
+                self._name,
+                position,
+            )
 
     def write(self, connection: sa.Connection, projections: Sequence[Projection], track: Track) -> None:
         """Note how far some projections have come."""

@@ -161,8 +161,9 @@ def _parse(text: str) -> Any:
     from ...engine.stores.values import from_json_form
 
     try:
-        return from_json_form(json_text.loads(text))
-    except (json_text.JSONDecodeError, RecursionError) as error:
+        value = json_text.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InvalidValueError(
             f"VALUE is not JSON ({error}): quote a string as '\"text\"', or add --text"
         ) from error
+    return from_json_form(value)

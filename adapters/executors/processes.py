@@ -13,6 +13,9 @@ from typing import ParamSpec, TypeVar
 
 from ...engine import forks
 from ...engine.errors import UsageError
+from ...engine.validation import shorten
+
+_MOST_WORKERS = 1000
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -39,8 +42,10 @@ class Processes(Executor):
     def __init__(self, workers: int | None = None) -> None:
         if workers is None:
             workers = os.cpu_count() or 1
-        if not isinstance(workers, int) or workers < 1:
-            raise UsageError(f"workers must be a whole number from 1 on, not {workers!r}")
+        if not isinstance(workers, int) or not 1 <= workers <= _MOST_WORKERS:
+            raise UsageError(
+                f"workers must be an integer between 1 and {_MOST_WORKERS:,}, not {shorten(workers)}"
+            )
         self.slots = workers
         forks.renewed(self._renew)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
@@ -374,4 +375,4 @@ def _check_limit(limit: int | None) -> int | None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 0:
         raise UsageError(f"limit must be an integer of at least 0, not {shorten(limit)}")
-    return int(limit)
+    return min(int(limit), sys.maxsize)

@@ -11,6 +11,7 @@ from ...engine.errors import PublishedError, UsageError
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.times import utc
+from ...engine.validation import text
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
 from ..session.current import HasSession, current_session, session_of
 from ..session.session import Session
@@ -59,7 +60,7 @@ class VersionBase:
         version = object.__new__(cls)
         session = session_of(engine)
         version._session = session
-        version._id = version_by_id(session, version_id).version_id
+        version._id = version_by_id(session, text(version_id, "version_id")).version_id
         version._target = target
         version._root = root
         version._writer = VersionWriter(session, version_id, root)

@@ -142,6 +142,9 @@ def _target_store(source: Session, target: Session) -> BlobStore:
     """
     own = LogRef(source.log.uuid, target.location.home)
     store = BlobStore(target.location.blobs, presence=_Joining(target, own))
+    if source.location.blobs and source.blobs.place.is_same(store.name):
+        # The source stays listed, under the name that it has now.
+        source.present.blobs.join()
     marker = read_marker(store.place)
     if marker is not None and own_ref(source.present) in marker.logs:
         share(target, own, store)

@@ -11,6 +11,7 @@ import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.storage.atomic_files import PathLike, path_of
+from ...engine.validation import shorten
 from .dataset_import import import_dataset
 from .importing import LogImport, PortableFile, Progress, import_whole
 from .schema import PORTABLE_VERSION, DatasetLine, Header, Recorded
@@ -107,7 +108,7 @@ def _form_of(file: Path, form: str | None) -> str:
     if form is None:
         return PARQUET if file.suffix == f".{PARQUET}" else JSONL
     if form not in FORMATS:
-        raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, not {form!r}")
+        raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, not {shorten(form)}")
     return form
 
 

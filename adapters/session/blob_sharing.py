@@ -37,6 +37,7 @@ def joined(session: Session, own: LogRef, marker: Marker, place: str) -> Marker:
     """
     if own in marker.logs:
         return marker
+    cast("SqlLog", session.log).database.require_in_place()
     former = {ref for ref in marker.logs if ref.log == own.log and _is_former_name(session, ref, place)}
     if former or not marker.logs:
         return _with(marker, {own, *marker.logs} - former)
@@ -97,7 +98,9 @@ def share(session: Session, own: LogRef, store: BlobStore, forget: Collection[st
     with ExitStack() as stack:
         # While every log is held, no garbage collection is between reading the marker and deleting.
         for ref in sorted(others):
-            stack.enter_context(stack.enter_context(closing(_open_member(session, ref))).log.exclusive())
+            stack.enter_context(
+                stack.enter_context(closing(_open_member(session, ref, store))).log.exclusive()
+            )
         write_marker(store.place, _with(marker, {own, *others}), replace=True)
 
 
@@ -121,20 +124,27 @@ def members_of(session: Session, store: BlobStore, *, join: bool) -> Generator[M
     with ExitStack() as stack:
         members: list[Member] = []
         for ref in logs:
-            one = session if ref == own else stack.enter_context(closing(_open_member(session, ref)))
+            one = session if ref == own else stack.enter_context(closing(_open_member(session, ref, store)))
             members.append(Member(one.writes.commands, one.writes.blobs))
         yield Members(store, marker, members)
 
 
-def _open_member(session: Session, ref: LogRef) -> Session:
+def _open_member(session: Session, ref: LogRef, store: BlobStore) -> Session:
     try:
         other = _open(session, ref)
-        if other.log.uuid == ref.log:
-            return other
-        other.close()
-        raise IntegrityError(f"it holds log {other.log.uuid}", file=ref.engine)
+        if other.log.uuid != ref.log:
+            other.close()
+            raise IntegrityError(f"it holds log {other.log.uuid}", file=ref.engine)
     except FramelodeError as error:
         raise _unopened(ref, error) from error
+    if other.location.blobs and other.blobs.place.is_same(store.name):
+        return other
+    other.close()
+    raise UsageError(
+        f"the blob store {store.name} lists {ref.engine} (log {ref.log}), which has another store: an engine that was copied "
+        f"or moved may use this one under its former name. Run `framelode gc` on that engine, which lists it; if there is "
+        f"none, run `framelode share --forget {ref.engine}`"
+    )
 
 
 def _unopened(ref: LogRef, error: FramelodeError) -> UsageError:

@@ -72,10 +72,12 @@ def read_settings(folder: Path) -> Settings | None:
         if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
             raise UsageError(f"{file} has a line with more than {_MOST_DOTS} dots: correct it")
         values = tomllib.loads(text)
-        if values.get("format", _FORMAT) > _FORMAT:
+        if isinstance(values.get("format"), int) and values["format"] > _FORMAT:
             raise UsageError(
                 f"{file} has format {values['format']}, this framelode reads up to {_FORMAT}: install a newer framelode"
             )
+        if any(isinstance(value, str) and "\0" in value for value in values.values()):
+            raise UsageError(f"{file} names a place with a NUL character, which no path can hold: correct it")
         return msgspec.convert(values, Settings)
     except FramelodeError:
         raise

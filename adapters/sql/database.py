@@ -242,6 +242,9 @@ class Database(ABC):
                 time.sleep(wait)
         return work(True)
 
+    def require_in_place(self) -> None:  # noqa: B027 - a server's database stays where it is
+        """Raise `IntegrityError` when the database was moved or replaced since it was opened."""
+
     def require_exclusive(self) -> None:
         """Raise `StorageError` when what `exclusive` began is over, because the connection was lost."""
         with self._write_lock, self._translated():

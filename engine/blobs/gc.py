@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..log.contract import Clock
-from ..validation import how_many
+from ..validation import how_many, shorten
 from .ledger import ON_ITS_WAY, Condemned
 from .members import Member, Members
 from .store import BlobStore
@@ -193,4 +193,4 @@ def _expected(member: Member, since: int) -> set[str]:
 
 def _check_span(span: timedelta, name: str) -> None:
     if not isinstance(span, timedelta) or span < timedelta(0):
-        raise UsageError(f"{name} must be a timedelta that is not negative, not {span!r}")
+        raise UsageError(f"{name} must be a timedelta that is not negative, not {shorten(span)}")

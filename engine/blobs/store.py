@@ -16,9 +16,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import IntegrityError, NotFoundError, StorageError, UsageError
+from ..errors import IntegrityError, InvalidTypeError, NotFoundError, StorageError, UsageError
 from ..storage.atomic_files import from_home, temporary_name
 from ..storage.base import CHUNK_BYTES, BackendError, growing_waits
+from ..validation import shorten
 from .backend import BlobBackend, Entry
 from .content import BlobSource, FileSource, PathLike, Readable, SourceError, StreamSource
 from .damage import Damage
@@ -209,7 +210,13 @@ class BlobStore:
         ------
         StorageError
             The store refused it, also when asked again; or the stream could not be read.
+        TypeError
+            The content is neither bytes nor a binary file.
         """
+        if not isinstance(content, bytes) and not hasattr(content, "seekable"):
+            raise InvalidTypeError(
+                f"the content must be bytes or an open binary file, not {shorten(content)}"
+            )
         self._join_once(self._waits)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._intake(known) as intake:

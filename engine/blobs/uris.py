@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from ..errors import InvalidValueError
+from ..validation import shorten
 
 SCHEME = "blobs:"
 _PREFIX = SCHEME.encode()
@@ -47,7 +48,7 @@ def is_digest(text: object) -> bool:
 def check_digest(text: object) -> str:
     """Return a digest; `InvalidValueError` when it is not 64 lowercase hex digits."""
     if not isinstance(text, str) or not is_digest(text):
-        raise InvalidValueError(f"{text!r} is no digest of a blob: it has 64 lowercase hex digits")
+        raise InvalidValueError(f"{shorten(text)} is no digest of a blob: it has 64 lowercase hex digits")
     return text
 
 
@@ -78,10 +79,12 @@ def parse_blob_uri(uri: str) -> BlobUri:
         It is no such URI; the message says what is wrong.
     """
     if not is_blob_uri(uri):
-        raise InvalidValueError(f"{uri!r} is no URI of a blob: it begins with {SCHEME}")
+        raise InvalidValueError(f"{shorten(uri)} is no URI of a blob: it begins with {SCHEME}")
     digest, slash, path = uri[len(SCHEME) :].partition("/")
     if not is_digest(digest) or not slash:
-        raise InvalidValueError(f"{uri!r} is no URI of a blob: write {SCHEME}<64 hex digits>/<relative path>")
+        raise InvalidValueError(
+            f"{shorten(uri)} is no URI of a blob: write {SCHEME}<64 hex digits>/<relative path>"
+        )
     return BlobUri(digest, _check_path(unquote(path, errors="surrogateescape")))
 
 
@@ -120,5 +123,7 @@ def _holds_prefix() -> Callable[[bytes], bool]:
 
 def _check_path(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
-        raise InvalidValueError(f"the path {path!r} of a blob must be relative and stay below its root")
+        raise InvalidValueError(
+            f"the path {shorten(path)} of a blob must be relative and stay below its root"
+        )
     return path

@@ -153,12 +153,22 @@ def _relative(uri: str, folder: str | None) -> str:
         return inside
 
 
+def _absolute(local: str) -> str:
+    """Return an absolute path. Symbolic links stay, except before ``..``, where the system follows them, too."""
+    if ".." in local.split("/"):
+        at = local.rindex("..") + 2 if local.endswith("/..") or local == ".." else local.rindex("../") + 2
+        local = f"{os.path.realpath(local[:at]).rstrip('/')}/{local[at:].lstrip('/')}"
+    return os.path.abspath(local)  # noqa: PTH100
+
+
 def _file_uri(local: str, path: str) -> str:
     if local.startswith("~"):
         local = os.path.expanduser(local)  # noqa: PTH111 - a name such as "~1.jpg" stays
+    if "\0" in local:
+        raise refusal(path, local, "a path without NUL characters")
     if local == "~" or local.startswith("~/"):
         raise refusal(path, local, "an absolute path, because this user has no home folder")
     try:
-        return "file://" + quote(os.fsencode(os.path.abspath(local)))  # noqa: PTH100 - symbolic links stay
+        return "file://" + quote(os.fsencode(_absolute(local)))
     except UnicodeEncodeError:
         raise refusal(path, local, "a string without lone surrogates") from None

@@ -33,7 +33,7 @@ def position_at(log: Log, moment: Moment) -> int:
         raise UsageError(f"a moment must be {_ALLOWED}, not {shorten(moment)}{hint}")
     head = log.head().position
     if not 0 <= moment <= head:
-        raise UsageError(f"there is no position {moment}: the log has the positions 0 to {head}")
+        raise UsageError(f"there is no position {shorten(moment)}: the log has the positions 0 to {head}")
     return int(moment)
 
 

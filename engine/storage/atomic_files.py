@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ConflictError, NotFoundError, StorageError, UsageError
-from ..validation import refuse_secret
+from ..validation import refuse_secret, shorten
 from .modes import create_file
 
 _BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
@@ -23,17 +23,19 @@ PathLike = str | os.PathLike[str]
 def path_of(path: object, what: str) -> Path:
     """Return the path of a file; `UsageError` when the value is none."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise UsageError(f"{what} must be the path of a file, not {path!r}")
+        raise UsageError(f"{what} must be the path of a file, not {shorten(path)}")
     try:
         os.fsencode(path)
     except (ValueError, UnicodeEncodeError) as error:
-        raise UsageError(f"{what} must be the path of a file, not {path!r}") from error
+        raise UsageError(f"{what} must be the path of a file, not {shorten(path)}") from error
     refuse_secret(os.fsdecode(path), what, "give the path of a file")
     return from_home(path)
 
 
 def from_home(path: PathLike) -> Path:
     """Return a path, with the folder that a ``~`` at its beginning stands for; `UsageError` when there is none."""
+    if "\0" in os.fsdecode(path):
+        raise UsageError(f"{shorten(path)} holds a NUL character, which no path can hold")
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -107,11 +109,13 @@ def new_file(path: Path) -> Generator[BinaryIO, None, None]:
     StorageError
         The disk did not take it.
     """
-    if path.exists():
-        raise _taken(path)
     temporary = path.with_name(temporary_name(path))
     try:
+        if path.exists():
+            raise _taken(path)
         file = os.fdopen(create_file(temporary), "wb")
+    except ConflictError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path} cannot be written: {reason}; give a folder that can be written") from error

@@ -37,15 +37,16 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
     The modes of folders that exist stay as they are.
     """
-    try:
-        _make_one(folder)
-    except FileNotFoundError:
-        parent = Path(folder).parent
-        if parent == Path(folder):
-            raise
-        # It may be there by now: another thread makes the same folders.
-        make_folder(parent)
-        _make_one(folder)
+    missing = [os.fspath(folder)]
+    while missing:
+        try:
+            _make_one(missing[-1])
+            missing.pop()
+        except FileNotFoundError:
+            parent = os.path.dirname(missing[-1].rstrip("/"))  # noqa: PTH120
+            if parent in {"", missing[-1]}:
+                raise
+            missing.append(parent)
 
 
 def _make_one(folder: str | os.PathLike[str]) -> None:

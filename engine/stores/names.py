@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Hashable
 from functools import lru_cache
 from numbers import Integral, Real
 from uuid import UUID
@@ -119,7 +119,7 @@ def check_dataset_id(dataset_id: object) -> str | None:
         return None
     if isinstance(dataset_id, str):
         return check_name(dataset_id, "dataset_id")
-    shown = str(dataset_id)
+    shown = str(dataset_id) if isinstance(dataset_id, Hashable) else ""
     if isinstance(dataset_id, UUID) or _OBJECT_ID.fullmatch(shown):
         return shown
     raise InvalidTypeError(
@@ -134,7 +134,7 @@ def check_ttl(ttl: object) -> float | None:
     if isinstance(ttl, bool) or not isinstance(ttl, Real):
         raise InvalidTypeError(f"ttl must be a number of seconds, not {shorten(ttl)}")
     seconds = int(ttl) if isinstance(ttl, Integral) else float(ttl)
-    if math.isnan(seconds) or seconds < 0:
+    if seconds != seconds or seconds < 0:  # noqa: PLR0124 - not a number, also of an integer that no float can be
         raise InvalidValueError(f"ttl must be 0 seconds or more, not {shorten(ttl)}")
     if seconds > LATEST // _SECOND:
         raise InvalidValueError(f"ttl {shorten(ttl)} goes beyond the year 9999: leave it out to keep the key")
@@ -145,7 +145,7 @@ def expiry(now: int, ttl: float | None) -> int | None:
     """Return when what is set now expires, in UTC microseconds since 1970."""
     if ttl is None:
         return None
-    expires_at = now + (ttl * _SECOND if isinstance(ttl, int) else round(ttl * _SECOND))
+    expires_at = max(now, 0) + (ttl * _SECOND if isinstance(ttl, int) else round(ttl * _SECOND))
     if expires_at > LATEST:
         raise InvalidValueError(f"ttl {ttl!r} goes beyond the year 9999: leave it out to keep the key")
     return expires_at

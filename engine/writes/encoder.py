@@ -22,6 +22,7 @@ from ..frames.single_frame import SingleFrame, restore, screen, screen_one
 from ..frames.source import path_or_uri, source_uri
 from ..frames.yielded import AnyFrame, GivenIds, Yielded
 from ..keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
+from ..validation import shorten
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """What one encoded frame may have."""
@@ -308,10 +309,12 @@ def check_root(root: str | os.PathLike[str] | None) -> str | None:
     if root is None:
         return None
     if not (root and isinstance(root, str | os.PathLike)):
-        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {root!r}")
+        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {shorten(root)}")
     path = path_or_uri(source_uri(root, "local_dataset_root_path"))
     if path is None or not path.startswith("/"):
-        raise InvalidValueError(f"local_dataset_root_path must be a folder of this machine, not {root!r}")
+        raise InvalidValueError(
+            f"local_dataset_root_path must be a folder of this machine, not {shorten(root)}"
+        )
     return path
 
 

@@ -124,6 +124,14 @@ class TestOwner:
         with pytest.raises(UsageError, match="framelode share"):
             collect(connect("copy"))
 
+    def test_an_engine_that_was_replaced_does_not_take_the_store(self, connect, tmp_path):
+        former = connect("food")
+        (tmp_path / "food").rename(tmp_path / "moved")
+        newer = connect("food")
+        with pytest.raises(IntegrityError, match="moved or replaced"):
+            former.blobs.put(b"a")
+        assert newer.blobs.put(b"b").is_new
+
     def test_one_engine_under_two_names(self, connect, tmp_path, place):
         engine = connect("one", blobs=place)
         add(engine, b"a")
@@ -237,6 +245,36 @@ class TestShare:
             collect(engine)
             collect(engine)
         assert one.blobs.present([digest, theirs]) == [digest, theirs]
+
+    @pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+    def test_a_copy_on_the_place_of_a_source_that_was_moved(self, connect, tmp_path, move):
+        digest = add(connect("base"), b"a")
+        connect("base").close()
+        move(tmp_path / "base", tmp_path / "food")
+        source = connect("food")
+        source.copy_to(tmp_path / "copy", blobs=tmp_path / "food/blobs")
+        copy = connect("copy")
+        current(copy).delete_frames(["a"])
+        for _ in range(2):
+            assert collect(copy).collected == []
+        assert source.blobs.read(digest) == b"a"
+        assert source.verify(blobs=True).blobs == 1
+
+    def test_sharing_with_an_engine_that_has_another_store(self, connect, tmp_path):
+        """The store of a copied folder is still listed under the engine that it was copied from."""
+        base = connect("base")
+        digest = add(base, b"a")
+        base.close()
+        shutil.copytree(tmp_path / "base", tmp_path / "food")
+        current(connect("base")).delete_frames(["a"])
+        other = connect("other", blobs=tmp_path / "food/blobs")
+        with pytest.raises(UsageError, match="which has another store"):
+            other.share_blobs()
+        collect(connect("food"))
+        other.share_blobs()
+        for _ in range(2):
+            assert collect(other).collected == []
+        assert connect("food").blobs.read(digest) == b"a"
 
     def test_an_import_into_an_engine_that_has_blobs(self, connect, tmp_path):
         one = connect("one")

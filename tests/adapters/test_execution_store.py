@@ -1196,3 +1196,17 @@ class TestInMemory:
             assert store.service.delete_store("s") == 1
             engine.verify()
         engine.close()
+
+
+def test_a_clock_before_1970_writes_what_can_be_read(tmp_path):
+    times = [1_700_000_000_000_000]
+    with framelode.connect(tmp_path / "e", clock=lambda: times[0]) as engine:
+        store = ExecutionStore.create("s")
+        times[0] = -10_000_000
+        store.set("k", 1, ttl=5)
+        with framelode.connect(tmp_path / "fresh", clock=lambda: times[0]) as fresh:
+            ExecutionStore.create("t").set("k", 1, ttl=5)
+            assert fresh.verify().problems == []
+        times[0] = 1_700_000_001_000_000
+        assert (store.get("k"), store.list_keys()) == (None, [])
+        assert engine.verify().problems == []

@@ -430,4 +430,4 @@ class TestCommands:
 
     def test_no_workers(self, folder):
         done = run("--engine", folder, "verify", "--workers", 0, status=2)
-        assert "a whole number from 1 on, not 0" in done.stderr
+        assert "an integer between 1 and 1,000, not 0" in done.stderr

@@ -10,6 +10,8 @@ from making import make
 
 from framelode import (
     DatasetVersion,
+    ExecutionStore,
+    FramelodeError,
     FramesRejected,
     InvalidValueError,
     SingleFrame,
@@ -122,3 +124,44 @@ class TestOddArguments:
         for path in ("sources.00.uri", "sources.\u0660.uri", "sources.-1.uri"):
             with pytest.raises(InvalidValueError, match="a number or"):
                 draft.get_iterator([path])
+
+
+class TestUnshowable:
+    """Values that Python itself cannot show: integers of thousands of digits, lists nested too deeply."""
+
+    def test_they_are_refused_in_our_words(self, engine, draft):
+        huge, deep = 10**5000, []
+        for _ in range(100_000):
+            deep = [deep]
+        store = ExecutionStore.create("s")
+        draft.add_frames([SingleFrame(id="a")])
+        calls = [
+            lambda: SingleFrame(id=huge),
+            lambda: SingleFrame(source="/x.jpg", width=huge),
+            lambda: SingleFrame(source="/x.jpg", metadata={"a": huge}),
+            lambda: store.set("k", huge),
+            lambda: store.set("k", 1, ttl=huge),
+            lambda: store.set("k", 1, ttl=10**400),
+            lambda: store.update_ttl("k", 10**400),
+            lambda: engine.at(huge),
+            lambda: engine.gc(deep),
+            lambda: engine.verify(against=deep),
+            lambda: engine.blobs.read(deep),
+            lambda: engine.export_log(deep),
+            lambda: ExecutionStore.create("x", dataset_id=deep),
+            lambda: draft.add_frames([SingleFrame(id="b")], local_dataset_root_path=deep),
+        ]
+        for call in calls:
+            with pytest.raises(FramelodeError, match="too large to show|digits|\\[\\[|goes beyond|nested"):
+                call()
+
+    def test_others(self, engine, tmp_path):
+        for call, expected in (
+            (lambda: engine.blobs.put(None), "must be bytes or an open binary file"),
+            (lambda: engine.blobs.put("text"), "must be bytes or an open binary file"),
+            (lambda: engine.export_log(tmp_path / ("a" * 300)), "File name too long"),
+            (lambda: SingleFrame(source="a\0b"), "without NUL"),
+        ):
+            with pytest.raises(FramelodeError, match=expected):
+                call()
+        assert list(engine.history(limit=10**30)) == list(engine.history())

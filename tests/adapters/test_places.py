@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -130,6 +131,33 @@ def test_what_is_no_regular_file_beside_a_database_is_told(tmp_path, database, s
     with pytest.raises(FramelodeError, match="must be a regular file|unable to open"):
         total(tmp_path / "food")
     assert not (tmp_path / "food" / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["a%41", "a?b", "a#b", "%00", "a%"])
+def test_a_path_means_itself(tmp_path, name):
+    folder = make(tmp_path / name, projections=tmp_path / name / f"{name}.db")
+    assert {path.name for path in folder.iterdir()} >= {"log.db", "framelode.toml", f"{name}.db"}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert total(folder) == 20
+
+
+@pytest.mark.parametrize("part", ["log", "projections", "blobs"])
+def test_settings_with_nul_are_refused(tmp_path, part):
+    settings = make(tmp_path / "food") / "framelode.toml"
+    settings.write_text(re.sub(f"(?m)^{part} = .*$", f'{part} = "\\\\u0000"', settings.read_text()))
+    with pytest.raises(UsageError, match="NUL"):
+        total(tmp_path / "food")
+
+
+def test_a_log_replaced_by_an_earlier_copy_is_told(tmp_path, caplog):
+    folder = make(tmp_path / "food")
+    shutil.copy(folder / "log.db", tmp_path / "earlier.db")
+    with framelode.connect(folder) as engine, closing(engine):
+        DatasetVersion.get_current(dataset_name="food").add_frames([SingleFrame(id="later")])
+    shutil.copy(tmp_path / "earlier.db", folder / "log.db")
+    assert total(folder) == 20
+    (message,) = [record.message for record in caplog.records if "earlier copy" in record.message]
+    assert str(folder / "log.db") in message
 
 
 def test_settings_of_many_dotted_keys_are_refused(tmp_path):

@@ -147,3 +147,17 @@ class TestLinksOutOfTheRoot:
             draft.add_frames(frames, auto_upload_destination=destination, local_dataset_root_path=root) == []
         )
         assert len(draft) == 2
+
+
+def test_dots_after_a_link_mean_what_the_system_means(draft, tmp_path):
+    (tmp_path / "data/links").mkdir(parents=True)
+    (tmp_path / "data/other/sub").mkdir(parents=True)
+    (tmp_path / "data/links/x").symlink_to("../other/sub")
+    (tmp_path / "data/links/a.jpg").write_bytes(b"wrong")
+    (tmp_path / "data/other/a.jpg").write_bytes(b"right")
+    frame = SingleFrame(id="a", source=f"{tmp_path}/data/links/x/../a.jpg")
+    draft.add_frames(
+        [frame], auto_upload_destination="blobs:", local_dataset_root_path=tmp_path / "data/links/x/.."
+    )
+    assert Path(draft["a"].get_local_source()).read_bytes() == b"right"
+    assert SingleFrame(source="x/../a.jpg").source == SingleFrame(source="a.jpg").source

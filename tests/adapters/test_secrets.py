@@ -504,3 +504,23 @@ def test_searching_long_text_takes_linear_time():
         redact(long)
         with suppress(UsageError):
             SingleFrame(source=f"s3://b/{long}?@")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "5b1e6a7c9d3f40218e6b7a5c4d3f2e1091827364",
+        "iL4mZ9sQ2xW7bV5nKc3R",
+        "glpat-abcdefghij1234567890",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "xoxb-1234-abcdef",
+        "AKIAIOSFODNN7EXAMPLE",
+        "sk-proj-abcdefghijklmnop",
+        "dckr_pat_abcdefgh",
+    ],
+)
+def test_a_token_in_place_of_a_user_is_found(token):
+    url = f"https://{token}@host/x"
+    assert find_secret(url) == "an access token"
+    assert token not in redact(f"{url} is not there")
+    assert find_secret("https://some-organisation@dev.azure.com/o/p/_git/r") is None

@@ -387,4 +387,5 @@ def _checked_time(now: object) -> int:
     """Return what the clock says; what reading would take for damage is not written."""
     if not isinstance(now, int) or now > LATEST:
         raise UsageError(f"the clock must return whole microseconds since 1970, not {now!r}")
-    return int(now)
+    # A machine without a clock may begin before 1970; such times are not written.
+    return max(int(now), 0)

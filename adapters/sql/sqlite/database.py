@@ -102,7 +102,8 @@ class SqliteDatabase(Database):
         return WriteLock(f"{self.path}-lock", f"{self.path}-turn")
 
     def _create_engine(self) -> sa.Engine:
-        url = f"sqlite:///{self.path}" if self.path else "sqlite://"
+        # Not a text: SQLAlchemy would take %41 for A, and ? for the beginning of options.
+        url = sa.URL.create("sqlite", database=str(self.path) if self.path else None)
         pool = NullPool if self.path else StaticPool
         arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
         engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
@@ -115,7 +116,7 @@ class SqliteDatabase(Database):
 
     def _connect(self) -> sa.Connection:
         if self.path and self._file:
-            self._require_in_place(self.path)
+            self.require_in_place()
         elif self.path:
             # Under the lock: no other process is writing the file meanwhile.
             with reading(self.path):
@@ -155,21 +156,23 @@ class SqliteDatabase(Database):
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if self._durable and self.path:
-            self._require_in_place(self.path)
+            self.require_in_place()
 
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:  # noqa: ARG002 - it sees all of them
         connection.exec_driver_sql("BEGIN")
 
-    def _require_in_place(self, path: Path) -> None:
+    def require_in_place(self) -> None:
         """Raise when the path leads to another file than the one that is open, or to none: what is written would be lost."""
-        found = _file_at(path)
+        if self.path is None:
+            return
+        found = _file_at(self.path)
         # A new database becomes a file with its first transaction.
         self._file = self._file or found
         if self._file is None or found != self._file:
             raise IntegrityError(
-                f"{path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
+                f"{self.path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
                 "connect to where it is now, or restore it from a copy",
-                file=str(path),
+                file=self.name,
             )
 
     def _is_open(self, connection: sa.Connection) -> bool:
