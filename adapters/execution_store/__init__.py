@@ -1,4 +1,4 @@
-"""Keys and values on the log: a store per name and dataset context, with times to live and a cache policy."""
+"""Key-value stores on the log, by name and dataset, with time to live and a cache policy."""
 
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .engine_repo import EngineStoreRepo

@@ -1,4 +1,4 @@
-"""What is stored: keys and stores as documents."""
+"""Documents of keys and stores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ...engine.validation import shorten
 
 
 class KeyPolicy(str, Enum):  # noqa: UP042 - the bases of the API that is followed
-    """What may become of a key.
+    """When a key is removed.
 
-    ``PERSIST``: it is removed only when it is deleted. ``EVICT``: it is removed when its time to live is over, or by `clear_cache`.
+    ``PERSIST``: only when it is deleted. ``EVICT``: also when its time to live is over, or by `clear_cache`.
     """
 
     PERSIST = PERSIST
@@ -30,22 +30,22 @@ def _now() -> datetime:
 
 @dataclass
 class KeyDocument:
-    """A key of a store, and its value.
+    """A key of a store, with its value.
 
     Attributes
     ----------
     store_name, key : str
-        Where it is.
+        Name of the store, and the key.
     value : object
-        What is stored under it.
+        The stored value.
     dataset_id : str, UUID or object id, optional
-        The context of the store.
+        Dataset id of the store, if it has one.
     created_at, updated_at : datetime
-        When the key came into being, and when it was last set.
+        When the key was created and last set.
     expires_at : datetime, optional
-        From when on it does not exist.
+        When the key expires.
     policy : KeyPolicy
-        Whether it may be evicted.
+        Whether the key may be evicted.
     """
 
     store_name: str
@@ -60,26 +60,26 @@ class KeyDocument:
 
     @staticmethod
     def get_expiration(ttl: float | None) -> datetime | None:
-        """Return when a key expires that is given so many seconds from now; None for never.
+        """Return the time `ttl` seconds from now, or None without a time to live.
 
         Raises
         ------
         ValueError
-            The time is negative, or goes beyond the year 9999.
+            `ttl` is negative, or the time is after the year 9999.
         """
         expires_at = expiry(microseconds(_now()), check_ttl(ttl))
         return None if expires_at is None else utc(expires_at)
 
     @classmethod
     def from_dict(cls, doc: dict[str, Any]) -> Self:
-        """Return the document of a dict; without a policy it may be evicted if it expires.
+        """Return the document of a dict. Without a policy, the key may be evicted if it expires.
 
         Raises
         ------
         TypeError
-            It is no dict, or a field is missing or unknown.
+            `doc` is not a dict, or a field is missing or unknown.
         ValueError
-            The policy is none.
+            The policy is invalid.
         """
         if not isinstance(doc, dict):
             raise InvalidTypeError(f"from_dict takes a dict, not {shorten(doc)}")
@@ -94,10 +94,12 @@ class KeyDocument:
         try:
             return cls(**values)
         except TypeError as error:
-            raise InvalidTypeError(f"a {cls.__name__} needs more than it was given: {error}") from error
+            raise InvalidTypeError(
+                f"a {cls.__name__} cannot be created: a field is missing: {error}"
+            ) from error
 
     def to_mongo_dict(self, exclude_id: bool = True) -> dict[str, Any]:
-        """Return the document as a dict of plain values, without its id unless that is asked for."""
+        """Return the document as a dict of plain values, without its id if `exclude_id` is set."""
         doc = {each.name: getattr(self, each.name) for each in fields(self)}
         doc["policy"] = policy_of(self.policy).value
         if exclude_id:
@@ -107,7 +109,7 @@ class KeyDocument:
 
 @dataclass
 class StoreDocument(KeyDocument):
-    """A store: the document of the key ``__store__``, whose value is the store's metadata."""
+    """A store: the document of the key ``__store__``, whose value is the metadata of the store."""
 
     key: str = STORE_KEY
     value: dict[str, Any] | None = None
@@ -119,7 +121,7 @@ class StoreDocument(KeyDocument):
 
 
 def policy_of(policy: object) -> KeyPolicy:
-    """Return a policy; `ValueError` when it is none."""
+    """Return a policy. Raises `ValueError` if it is invalid."""
     try:
         return KeyPolicy(policy)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Execution stores on the log of an engine."""
+"""Execution stores in the log of an engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NO_METADATA = encode_value({})
 
 
 def store_reader(session: Session) -> StoreReader:
-    """Return what reads the documents of all stores of a session; `Session.shared` keeps it."""
+    """Return the reader of the documents of all stores, which is cached in the session."""
     return StoreReader(session.log, session.runner, session.projection(Stores))
 
 
@@ -44,23 +44,23 @@ def _store_writer(session: Session) -> StoreWriter:
 
 
 class EngineStoreRepo(ExecutionStoreRepo):
-    """Keeps the documents of execution stores in an engine: every change is an event in its log.
+    """Keeps execution stores in an engine. Every change is an event in its log.
 
     Parameters
     ----------
     engine : Engine or Session, optional
-        The current one by default; one of the past can be read.
+        The engine, by default the current one. An engine of the past is read-only.
     dataset_id : str, UUID or object id, optional
-        The context of its stores.
+        Dataset id of its stores.
     collection_name : str, optional
-        A key space of its own.
+        A separate key space.
 
     Raises
     ------
     UsageError
         There is no current engine.
     TypeError, ValueError
-        The id or the name is none.
+        The dataset id or the name is invalid.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     @property
     def _writer(self) -> StoreWriter:
-        """Writes to stores; `UsageError` in the past."""
+        """The writer of stores. Raises `UsageError` in the past."""
         self.session.require_present()
         return self.session.shared(_store_writer)
 
@@ -95,7 +95,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         *,
         command_id: str | None = None,
     ) -> StoreDocument:
-        """Create a store; a `ConflictError`, which is a `ValueError`, when it exists."""
+        """Create a store. Raises `ConflictError`, which is a `ValueError`, if it exists."""
         store, policy = self._store(store_name), check_policy(policy)
         if metadata is not None and not isinstance(metadata, Mapping):
             raise InvalidTypeError(f"metadata must be a dict, not {shorten(metadata)}")
@@ -103,31 +103,31 @@ class EngineStoreRepo(ExecutionStoreRepo):
         return self._store_document(store, self._writer.create(store, value, policy, command_id))
 
     def get_store(self, store_name: str) -> StoreDocument | None:
-        """Return a store, None when it is missing; one that only has keys has empty metadata."""
+        """Return a store, or None if it does not exist. A store that only has keys has empty metadata."""
         return self._find_store(self._store(store_name))
 
     def has_store(self, store_name: str) -> bool:
-        """Say whether a store exists."""
+        """Whether a store exists."""
         return self._count(self._store(store_name)) > 0
 
     def list_stores(self) -> list[str]:
-        """Return the names of the stores of the context, sorted."""
+        """Return the names of the stores of this dataset id, sorted."""
         return [store.name for store in self._stores()]
 
     def count_stores(self) -> int:
-        """Return how many there are."""
+        """Return the number of stores of this dataset id."""
         return len(self._stores())
 
     def delete_store(self, store_name: str, *, command_id: str | None = None) -> int:
-        """Delete a store with its documents; returns their number, 0 when it is missing."""
+        """Delete a store with its keys, and return the number of deleted documents; 0 if it does not exist."""
         return self._writer.drop([self._store(store_name)], command_id)
 
     def cleanup(self) -> int:
-        """Delete all stores of the context; returns the number of their documents."""
+        """Delete all stores of this dataset id, and return the number of deleted documents."""
         return self._writer.drop(self._known())
 
     def clear_cache(self, store_name: str | None = None) -> None:
-        """Evict the documents of one store, or of all of the context, that may be evicted or have a time to live."""
+        """Delete the documents of one store, or of all of this dataset id, that may be evicted or have a time to live."""
         stores = self._known() if store_name is None else [self._store(store_name)]
         self._writer.clear_cache(stores)
 
@@ -141,7 +141,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         *,
         command_id: str | None = None,
     ) -> KeyDocument:
-        """Set a key; with a time to live it may be evicted, whatever the policy."""
+        """Set a key. With a time to live it may be evicted, whatever the policy."""
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
         encoded = encode_value(value)
@@ -149,7 +149,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         return self._key_document(store, key, made)
 
     def put(self, store_name: str, key: str, value: Any, ttl: float | None, policy: str) -> None:
-        """Set a key, and make no document of it."""
+        """Set a key without returning its document."""
         store, key = self._store(store_name), check_user_key(key)
         ttl, policy = check_ttl(ttl), check_policy(policy)
         self._writer.set(store, key, encode_value(value), ttl, policy)
@@ -163,10 +163,10 @@ class EngineStoreRepo(ExecutionStoreRepo):
         *,
         command_id: str | None = None,
     ) -> None:
-        """Set many keys: none of them when one is refused.
+        """Set many keys. If one is invalid, none is set.
 
-        They are recorded in parts of up to 10,000. Called again with the same id and the same keys and values in the
-        same order, it does nothing twice and finishes what was left.
+        They are recorded in parts of up to 10,000. Repeated with the same command id, keys, values and order, the call
+        records nothing twice and completes what was left.
         """
         store, ttl, policy = self._store(store_name), check_ttl(ttl), check_policy(policy)
         if not isinstance(values, Mapping):
@@ -175,28 +175,28 @@ class EngineStoreRepo(ExecutionStoreRepo):
         self._writer.set_many(store, encoded, ttl, policy, command_id)
 
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
-        """Return a key, None when it is missing."""
+        """Return a key, or None if it does not exist."""
         store, key = self._store(store_name), check_text(key, "key")
         found = self._alive(store, key)
         return None if found is None else self._key_document(store, key, found)
 
     def get_value(self, store_name: str, key: str) -> Any:
-        """Return the value of a key, None when it is missing."""
+        """Return the value of a key, or None if it does not exist."""
         found = self._alive(self._store(store_name), check_text(key, "key"))
         return None if found is None else decode_value(found.value, found.position)
 
     def has_key(self, store_name: str, key: str) -> bool:
-        """Say whether a key exists."""
+        """Whether a key exists."""
         return self._alive(self._store(store_name), check_text(key, "key")) is not None
 
     def delete_key(self, store_name: str, key: str, *, command_id: str | None = None) -> bool:
-        """Delete a key; False when it is missing."""
+        """Delete a key. Return False if it does not exist."""
         return self._writer.delete(self._store(store_name), check_user_key(key), command_id)
 
     def update_ttl(
         self, store_name: str, key: str, ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Change when a key expires; None for never, which leaves the policy. Returns the key, None when it is missing."""
+        """Set when a key expires, or None to remove the expiry and keep the policy. Return the key, or None if missing."""
         store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
         made = self._writer.update_ttl(store, key, ttl, command_id)
         return None if made is None else self._key_document(store, key, made)
@@ -204,42 +204,42 @@ class EngineStoreRepo(ExecutionStoreRepo):
     def update_policy(
         self, store_name: str, key: str, policy: str, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Change whether a key may be evicted. Returns the key, None when it is missing."""
+        """Set whether a key may be evicted. Return the key, or None if it does not exist."""
         store, key, policy = self._store(store_name), check_user_key(key), check_policy(policy)
         made = self._writer.update_policy(store, key, policy, command_id)
         return None if made is None else self._key_document(store, key, made)
 
     def list_keys(self, store_name: str) -> list[str]:
-        """Return the keys of a store, oldest first; those of one moment are sorted."""
+        """Return the keys of a store, oldest first. Keys created at the same time are sorted."""
         store = self._store(store_name)
         with self._reader.listing() as connection:
             found = self._reader.tables.listed(connection, store, self.session.now())
         return [key for key in found if key != STORE_KEY]
 
     def count_keys(self, store_name: str) -> int:
-        """Return how many there are."""
+        """Return the number of keys of a store."""
         store = self._store(store_name)
         return self._count(store) - (self._alive(store, STORE_KEY) is not None)
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
-        """Delete all keys of a store; the store and its metadata stay."""
+        """Delete all keys of a store. The store and its metadata stay."""
         self._writer.clear(self._store(store_name), command_id)
 
     def has_store_global(self, store_name: str) -> bool:
-        """Say whether a store of the name exists in any context."""
+        """Whether a store of this name exists for any dataset id."""
         return bool(self._stores(everywhere=True, name=check_name(store_name, "store_name")))
 
     def list_stores_global(self) -> list[StoreDocument]:
-        """Return the stores of all contexts, one for each name and dataset id; that is text here."""
+        """Return the stores of all dataset ids. The dataset ids in them are strings."""
         found = (self._find_store(store) for store in self._stores(everywhere=True))
         return [document for document in found if document is not None]
 
     def count_stores_global(self) -> int:
-        """Return how many there are."""
+        """Return the number of stores of all dataset ids."""
         return len(self._stores(everywhere=True))
 
     def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
-        """Delete the stores of a name in all contexts; returns the number of their documents."""
+        """Delete the stores of this name of all dataset ids, and return the number of deleted documents."""
         return self._writer.drop(
             self._known(everywhere=True, name=check_name(store_name, "store_name")), command_id
         )
@@ -256,7 +256,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
             return self._reader.tables.count(connection, store, self.session.now())
 
     def _stores(self, *, everywhere: bool = False, name: str | None = None) -> list[StoreId]:
-        """Return the stores that exist."""
+        """Return the existing stores."""
         return self._known(everywhere=everywhere, name=name, now=self.session.now())
 
     def _known(
@@ -310,7 +310,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
 
 def document_id(store: StoreId, key: str) -> str:
-    """Return the id of a document: 32 hex digits that stay the same."""
+    """Return the stable id of a document, 32 hex digits."""
     return blake3(store.digest + key.encode()).hexdigest(length=16)
 
 

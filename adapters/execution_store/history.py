@@ -1,4 +1,4 @@
-"""The history of a store: each change of its keys, with what stood before and after."""
+"""The history of a store: each change of its keys, with the state before and after."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCHES_AT_ONCE = 8
 
 
 class KeyState(msgspec.Struct, frozen=True):
-    """What a key held; an expired one held it until then."""
+    """The state of a key. An expired key has the state from before it expired."""
 
     value: Any
     policy: KeyPolicy
@@ -37,7 +37,7 @@ class KeyState(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, document: Document) -> KeyState:
-        """Return what a document holds."""
+        """Return the state of a document."""
         return cls(
             decode_value(document.value, document.position),
             KeyPolicy(document.policy),
@@ -48,23 +48,23 @@ class KeyState(msgspec.Struct, frozen=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True):
-    """One change of a store.
+    """A change of a store.
 
     Attributes
     ----------
     position : int
-        Place in the log.
+        Position in the log.
     at : datetime
-        When it was recorded, UTC.
+        UTC time of recording.
     actor : str
-        Who acted.
+        Who made the change.
     kind : str
-        ``set``, ``ttl_changed``, ``policy_changed``, ``deleted`` or ``evicted``; of the store itself ``store_created`` or
-        ``store_deleted``.
+        ``set``, ``ttl_changed``, ``policy_changed``, ``deleted`` or ``evicted``; ``store_created`` or ``store_deleted``
+        for the store itself.
     key : str or None
-        The key; None when it is about the store.
+        The key, or None for a change of the store itself.
     before, after : KeyState or None
-        What the key, or the store's own document, held; None where there was nothing.
+        State of the key, or of the store's own document; None if it did not exist.
     """
 
     position: int
@@ -77,9 +77,9 @@ class KeyChange(msgspec.Struct, frozen=True):
 
 
 def key_history(repo: ExecutionStoreRepo, store_name: str, key: str | None) -> Iterator[KeyChange]:
-    """Yield each change of a store, or of one of its keys, oldest first."""
+    """Yield the changes of a store, or of one of its keys, oldest first."""
     if not isinstance(repo, EngineStoreRepo):
-        raise UsageError(f"{repo!r} keeps no history: only an engine's log does")
+        raise UsageError(f"{repo!r} keeps no history: only stores in an engine do")
     name = check_name(store_name, "store_name")
     wanted = None if key is None else check_text(key, "key")
     store = store_id(repo.collection_name, name, repo.context)
@@ -115,7 +115,7 @@ def _kind(event: Event) -> str:
 
 
 def _events(log: Log, store: StoreId, key: str | None) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
-    """Yield the events of a store that may be about a key, in order."""
+    """Yield the events of a store that may affect a key, in order."""
     headers: list[BatchHeader] = []
     for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA):
         headers.append(header)
@@ -146,7 +146,7 @@ def _opened(
 
 
 def _may_hold(header: BatchHeader, body: Body, key: str | None) -> bool:
-    """Say whether a batch may have events about a key, without decoding them."""
+    """Whether a batch may have events of a key, without decoding them."""
     if key is None or not {StoreCreated.__name__, StoreDeleted.__name__}.isdisjoint(header.topics):
         return True
     searched = key.encode()

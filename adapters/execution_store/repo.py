@@ -1,4 +1,4 @@
-"""The contract of whatever keeps the documents of execution stores."""
+"""The interface of storage backends for execution stores."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .documents import KeyDocument, StoreDocument
 
 
 class ExecutionStoreRepo(ABC):
-    """Keeps the documents of stores in one context, and sees those of all others for the global methods.
+    """Keeps the stores of one dataset id. The global methods access the stores of all dataset ids.
 
-    `ExecutionStoreService` hands its arguments on as they were given: a repo checks them, and raises `TypeError`
-    or `ValueError`. Every read judges expiry at the time of the call.
+    `ExecutionStoreService` passes its arguments on without checks. A repo validates them, and raises `TypeError` or
+    `ValueError`. Every read evaluates expiry at the time of the call.
 
     Attributes
     ----------
     dataset_id : object or None
-        The context: the dataset that stores belong to.
+        Dataset id of the stores.
     """
 
     dataset_id: Any
@@ -27,35 +27,35 @@ class ExecutionStoreRepo(ABC):
     def create_store(
         self, store_name: str, metadata: dict[str, Any] | None, policy: str, *, command_id: str | None
     ) -> StoreDocument:
-        """Create a store; a `ValueError` when it exists."""
+        """Create a store. Raises `ValueError` if it exists."""
 
     @abstractmethod
     def get_store(self, store_name: str) -> StoreDocument | None:
-        """Return a store, None when it is missing; one that only has keys has empty metadata."""
+        """Return a store, or None if it does not exist. A store that only has keys has empty metadata."""
 
     @abstractmethod
     def has_store(self, store_name: str) -> bool:
-        """Say whether a store exists."""
+        """Whether a store exists."""
 
     @abstractmethod
     def list_stores(self) -> list[str]:
-        """Return the names of the stores of the context."""
+        """Return the names of the stores of this dataset id."""
 
     @abstractmethod
     def count_stores(self) -> int:
-        """Return how many there are."""
+        """Return the number of stores of this dataset id."""
 
     @abstractmethod
     def delete_store(self, store_name: str, *, command_id: str | None) -> int:
-        """Delete a store with its documents; returns their number."""
+        """Delete a store with its keys, and return the number of deleted documents."""
 
     @abstractmethod
     def cleanup(self) -> int:
-        """Delete all stores of the context; returns the number of their documents."""
+        """Delete all stores of this dataset id, and return the number of deleted documents."""
 
     @abstractmethod
     def clear_cache(self, store_name: str | None) -> None:
-        """Evict the documents of one store, or of all of the context, that may be evicted."""
+        """Delete the documents of one store, or of all of this dataset id, that may be evicted."""
 
     @abstractmethod
     def set_key(
@@ -68,7 +68,7 @@ class ExecutionStoreRepo(ABC):
         *,
         command_id: str | None,
     ) -> KeyDocument:
-        """Set a key; with a time to live it may be evicted, whatever the policy."""
+        """Set a key. With a time to live it may be evicted, whatever the policy."""
 
     @abstractmethod
     def set_many(
@@ -84,27 +84,27 @@ class ExecutionStoreRepo(ABC):
 
     @abstractmethod
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
-        """Return a key, None when it is missing."""
+        """Return a key, or None if it does not exist."""
 
     @abstractmethod
     def has_key(self, store_name: str, key: str) -> bool:
-        """Say whether a key exists."""
+        """Whether a key exists."""
 
     @abstractmethod
     def delete_key(self, store_name: str, key: str, *, command_id: str | None) -> bool:
-        """Delete a key; False when it is missing."""
+        """Delete a key. Return False if it does not exist."""
 
     @abstractmethod
     def update_ttl(
         self, store_name: str, key: str, ttl: float | None, *, command_id: str | None
     ) -> KeyDocument | None:
-        """Change when a key expires; None for never. Returns the key, None when it is missing."""
+        """Set when a key expires, or None to remove the expiry. Return the key, or None if it does not exist."""
 
     @abstractmethod
     def update_policy(
         self, store_name: str, key: str, policy: str, *, command_id: str | None
     ) -> KeyDocument | None:
-        """Change whether a key may be evicted. Returns the key, None when it is missing."""
+        """Set whether a key may be evicted. Return the key, or None if it does not exist."""
 
     @abstractmethod
     def list_keys(self, store_name: str) -> list[str]:
@@ -112,24 +112,24 @@ class ExecutionStoreRepo(ABC):
 
     @abstractmethod
     def count_keys(self, store_name: str) -> int:
-        """Return how many there are."""
+        """Return the number of keys of a store."""
 
     @abstractmethod
     def clear(self, store_name: str, *, command_id: str | None) -> None:
-        """Delete all keys of a store; the store and its metadata stay."""
+        """Delete all keys of a store. The store and its metadata stay."""
 
     @abstractmethod
     def has_store_global(self, store_name: str) -> bool:
-        """Say whether a store of the name exists in any context."""
+        """Whether a store of this name exists for any dataset id."""
 
     @abstractmethod
     def list_stores_global(self) -> list[StoreDocument]:
-        """Return the stores of all contexts, one for each name and dataset."""
+        """Return the stores of all dataset ids."""
 
     @abstractmethod
     def count_stores_global(self) -> int:
-        """Return how many there are."""
+        """Return the number of stores of all dataset ids."""
 
     @abstractmethod
     def delete_store_global(self, store_name: str, *, command_id: str | None) -> int:
-        """Delete the stores of a name in all contexts; returns the number of their documents."""
+        """Delete the stores of this name of all dataset ids, and return the number of deleted documents."""

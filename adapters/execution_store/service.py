@@ -1,4 +1,4 @@
-"""`ExecutionStoreService`: stores and keys in one context."""
+"""`ExecutionStoreService`: the stores and keys of one dataset id."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 
 
 class ExecutionStoreService:
-    """Stores and keys in one context: those of a dataset, or those of none; the global methods see all contexts.
+    """The stores and keys of one dataset, or of no dataset. The global methods access all of them.
+
+    Methods and parameters that are marked (extension) are not part of FiftyOne's API.
 
     Parameters
     ----------
     repo : ExecutionStoreRepo, optional
-        What keeps the documents; by default the current engine.
+        Storage backend, by default the current engine.
     dataset_id : str, UUID or object id, optional
-        The context.
+        Dataset id of the stores.
     collection_name : str, optional
-        A key space of its own; without meaning where a repo is given.
+        A separate key space. Ignored if `repo` is given.
 
     Raises
     ------
     UsageError
         There is no repo and no current engine.
     ValueError
-        The repo has another dataset id.
+        The repo has a different dataset id.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class ExecutionStoreService:
             repo = EngineStoreRepo(None, dataset_id, collection_name)
         elif dataset_id is not None and check_dataset_id(dataset_id) != check_dataset_id(repo.dataset_id):
             raise InvalidValueError(
-                f"the repo is of dataset {repo.dataset_id!r}, not {dataset_id!r}: leave dataset_id out"
+                f"the repo has the dataset id {repo.dataset_id!r}, not {dataset_id!r}: do not pass dataset_id"
             )
         self._repo = repo
 
@@ -57,12 +59,12 @@ class ExecutionStoreService:
 
     @property
     def repo(self) -> ExecutionStoreRepo:
-        """What keeps the documents (extension)."""
+        """The storage backend (extension)."""
         return self._repo
 
     @property
     def dataset_id(self) -> Any | None:
-        """The dataset id of the context, as it was given (extension)."""
+        """The dataset id, as it was passed (extension)."""
         return self._repo.dataset_id
 
     def create_store(
@@ -78,48 +80,68 @@ class ExecutionStoreService:
         Parameters
         ----------
         store_name : str
-            Its name.
+            Name of the store.
         metadata : dict, optional
-            What is kept with it.
+            Metadata of the store.
         policy : {"persist", "evict"}
-            Whether `clear_cache` removes the store's own document.
+            Whether `clear_cache` deletes the store's own document.
         command_id : str, optional
-            Repeated with it, the command does nothing and answers as before (extension).
+            Idempotency key: repeated with it, the call does nothing and returns the same (extension).
+
+        Returns
+        -------
+        StoreDocument
+            The store.
 
         Raises
         ------
         ConflictError
-            The store exists; also a `ValueError`.
+            The store exists. This is also a `ValueError`.
+        TypeError, ValueError
+            An argument is invalid.
         """
         return self._repo.create_store(store_name, metadata, policy, command_id=command_id)
 
     def clear_cache(self, store_name: str | None = None) -> None:
-        """Remove what has the policy ``"evict"`` or a time to live, of one store or of all in the context."""
+        """Delete the documents with the policy ``"evict"`` or a time to live.
+
+        Parameters
+        ----------
+        store_name : str, optional
+            Only in this store. By default in all stores of this dataset id.
+        """
         self._repo.clear_cache(store_name)
 
     def get_store(self, store_name: str) -> StoreDocument | None:
-        """Return a store, None when it is missing; one that was never created but has keys has empty metadata."""
+        """Return a store, or None if it does not exist. A store that only has keys has empty metadata."""
         return self._repo.get_store(store_name)
 
     def list_stores(self) -> list[str]:
-        """Return the names of the stores of the context, sorted."""
+        """Return the names of the stores of this dataset id, sorted."""
         return self._repo.list_stores()
 
     def count_stores(self) -> int:
-        """Return the number of stores of the context."""
+        """Return the number of stores of this dataset id."""
         return self._repo.count_stores()
 
     def has_store(self, store_name: str) -> bool:
-        """Say whether a store exists in the context."""
+        """Whether a store exists for this dataset id."""
         return self._repo.has_store(store_name)
 
     def delete_store(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete a store with all its keys.
 
+        Parameters
+        ----------
+        store_name : str
+            Name of the store.
+        command_id : str, optional
+            Idempotency key: repeated with it, the call does nothing and returns the same (extension).
+
         Returns
         -------
         int
-            The number of documents removed, the store's own included; 0 when it is missing.
+            Number of deleted documents, including the store's own; 0 if the store does not exist.
         """
         return self._repo.delete_store(store_name, command_id=command_id)
 
@@ -133,34 +155,36 @@ class ExecutionStoreService:
         *,
         command_id: str | None = None,
     ) -> KeyDocument:
-        """Set a key; the store need not be created first.
+        """Set a key. The store does not have to be created first.
 
         Parameters
         ----------
         store_name : str
-            The store.
+            Name of the store.
         key : str
-            Any Unicode except NUL.
+            The key, any string without NUL.
         value : object
-            Anything JSON-like, bytes, datetime and UUID included; at most 16 MB when encoded.
+            A JSON-like value, which may contain bytes, datetimes and UUIDs; at most 16 MB when encoded.
         ttl : float, optional
-            Seconds from now until it does not exist any more; none clears an expiry that the key had.
+            Seconds until the key expires. None removes an existing expiry.
         policy : {"persist", "evict"}
-            Whether it may be evicted; with a `ttl` it may.
+            Whether the key may be evicted. With a `ttl` it always may.
         command_id : str, optional
-            Repeated with it, the command does nothing and answers as before (extension).
+            Idempotency key: repeated with it, the call does nothing and returns the same (extension).
 
         Returns
         -------
         KeyDocument
-            What was stored.
+            The stored key.
 
         Raises
         ------
         TypeError
-            The value holds something of another type; the message names the place.
+            The value contains an unsupported type. The message gives its path.
         ValueError
-            The key, the time or the policy is refused, or the value is too large.
+            The key, `ttl` or policy is invalid, or the value is too large.
+        ConflictError
+            `command_id` was used before with other arguments.
         """
         return self._repo.set_key(store_name, key, value, ttl, policy, command_id=command_id)
 
@@ -173,7 +197,7 @@ class ExecutionStoreService:
         *,
         command_id: str | None = None,
     ) -> KeyDocument:
-        """Set a key that may be evicted."""
+        """Set a key that may be evicted; the parameters are those of `set_key`."""
         return self._repo.set_key(store_name, key, value, ttl, KeyPolicy.EVICT, command_id=command_id)
 
     def set_many(
@@ -185,51 +209,56 @@ class ExecutionStoreService:
         *,
         command_id: str | None = None,
     ) -> None:
-        """Set many keys, none of them when one is refused (extension).
+        """Set many keys. If one is invalid, none is set (extension).
 
-        They are recorded in parts of up to 10,000. A command that was interrupted finishes what was left when it is
-        called again with the same id, keys and values.
+        They are recorded in parts of up to 10,000. Repeated with the same command id, keys and values, the call records
+        nothing twice and completes what was left. The parameters are those of `set_key`, except for `values`.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            Values by key.
         """
         self._repo.set_many(store_name, values, ttl, policy, command_id=command_id)
 
     def has_key(self, store_name: str, key: str) -> bool:
-        """Say whether a key exists."""
+        """Whether a key exists."""
         return self._repo.has_key(store_name, key)
 
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
-        """Return a key, None when it is missing."""
+        """Return a key, or None if it does not exist."""
         return self._repo.get_key(store_name, key)
 
     def delete_key(self, store_name: str, key: str, *, command_id: str | None = None) -> bool:
-        """Delete a key; False when it is missing."""
+        """Delete a key. Return False if it does not exist."""
         return self._repo.delete_key(store_name, key, command_id=command_id)
 
     def update_ttl(
         self, store_name: str, key: str, new_ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Change when a key expires, seconds from now; None clears the expiry and leaves the policy.
+        """Set in how many seconds a key expires. None removes the expiry and keeps the policy.
 
         Returns
         -------
         KeyDocument or None
-            None when the key is missing.
+            The key, or None if it does not exist.
         """
         return self._repo.update_ttl(store_name, key, new_ttl, command_id=command_id)
 
     def update_policy(
         self, store_name: str, key: str, policy: str, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Change whether a key may be evicted; its expiry stays (extension).
+        """Set whether a key may be evicted. Its expiry stays (extension).
 
         Returns
         -------
         KeyDocument or None
-            None when the key is missing.
+            The key, or None if it does not exist.
         """
         return self._repo.update_policy(store_name, key, policy, command_id=command_id)
 
     def list_keys(self, store_name: str) -> list[str]:
-        """Return the keys of a store, oldest first; those of one moment are sorted."""
+        """Return the keys of a store, oldest first. Keys created at the same time are sorted."""
         return self._repo.list_keys(store_name)
 
     def count_keys(self, store_name: str) -> int:
@@ -237,38 +266,45 @@ class ExecutionStoreService:
         return self._repo.count_keys(store_name)
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
-        """Delete all keys of a store; the store and its metadata stay (extension)."""
+        """Delete all keys of a store. The store and its metadata stay (extension)."""
         self._repo.clear(store_name, command_id=command_id)
 
     def cleanup(self) -> None:
-        """Delete all stores of the context."""
+        """Delete all stores of this dataset id."""
         self._repo.cleanup()
 
     def has_store_global(self, store_name: str) -> bool:
-        """Say whether a store of the name exists in any context."""
+        """Whether a store of this name exists for any dataset id."""
         return self._repo.has_store_global(store_name)
 
     def list_stores_global(self) -> list[StoreDocument]:
-        """Return the stores of all contexts, one for each name and dataset id."""
+        """Return the stores of all dataset ids."""
         return self._repo.list_stores_global()
 
     def count_stores_global(self) -> int:
-        """Return the number of stores of all contexts."""
+        """Return the number of stores of all dataset ids."""
         return self._repo.count_stores_global()
 
     def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
-        """Delete the stores of a name in all contexts; returns the number of documents removed."""
+        """Delete the stores of this name of all dataset ids, and return the number of deleted documents."""
         return self._repo.delete_store_global(store_name, command_id=command_id)
 
     def history(self, store_name: str, key: str | None = None) -> Iterator[KeyChange]:
-        """Yield each change of a store, or of one of its keys, oldest first (extension).
+        """Yield the changes of a store, or of one of its keys, oldest first (extension).
+
+        Parameters
+        ----------
+        store_name : str
+            Name of the store. It may be deleted.
+        key : str, optional
+            Only changes of this key, which may be deleted.
 
         What was deleted has its history, too.
 
         Raises
         ------
         UsageError
-            The repo is not of an engine.
+            The storage backend is not an engine.
         """
         from .history import key_history
 

@@ -1,4 +1,4 @@
-"""`ExecutionStore`: one store, as a program uses it."""
+"""`ExecutionStore`: one key-value store."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ _SHOWN_KEYS = 20
 
 
 class ExecutionStore:
-    """A store of keys and values.
+    """A key-value store.
+
+    Methods and parameters that are marked (extension) are not part of FiftyOne's API.
 
     Parameters
     ----------
     store_name : str
-        Its name; it exists once it has a key.
+        Name of the store. It exists once it has a key.
     store_service : ExecutionStoreService
-        What it reads and writes through.
+        The service that it reads and writes through.
     default_policy : {"persist", "evict"}
-        The policy of keys that are set without one.
+        Policy of keys that are set without one.
 
     Raises
     ------
     ValueError
-        The name is empty or the policy is none.
+        The name is empty or the policy is invalid.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ExecutionStore:
         self._service = store_service
         self._default_policy = policy_of(default_policy)
         repo = store_service.repo
-        # Without documents, which nobody looks at here.
+        # No documents are returned here, so none are created.
         self._engine_repo = repo if isinstance(repo, EngineStoreRepo) else None
 
     @staticmethod
@@ -55,43 +57,45 @@ class ExecutionStore:
         default_policy: str = PERSIST,
         collection_name: str | None = None,
     ) -> ExecutionStore:
-        """Return a store of the current engine.
+        """Return a store of the current engine. Nothing is recorded until a key is set.
 
         Parameters
         ----------
         store_name : str
-            Its name; nothing is recorded yet.
+            Name of the store.
         dataset_id : str, UUID or object id, optional
-            The dataset that it belongs to.
+            Dataset id of the store.
         default_policy : {"persist", "evict"}
-            The policy of keys that are set without one.
+            Policy of keys that are set without one.
         collection_name : str, optional
-            A key space of its own.
+            A separate key space.
 
         Raises
         ------
         UsageError
             There is no current engine.
+        TypeError, ValueError
+            An argument is invalid.
         """
         service = ExecutionStoreService(dataset_id=dataset_id, collection_name=collection_name)
         return ExecutionStore(store_name, service, default_policy)
 
     @property
     def default_policy(self) -> KeyPolicy:
-        """The policy of keys that are set without one (extension)."""
+        """Policy of keys that are set without one (extension)."""
         return self._default_policy
 
     @property
     def service(self) -> ExecutionStoreService:
-        """What it reads and writes through (extension)."""
+        """The service that it reads and writes through (extension)."""
         return self._service
 
     def list_stores(self) -> list[str]:
-        """Return the names of the stores of the context, sorted."""
+        """Return the names of the stores of this dataset id, sorted."""
         return self._service.list_stores()
 
     def get(self, key: str) -> Any | None:
-        """Return the value of a key, None when it is missing."""
+        """Return the value of a key, or None if it does not exist."""
         if self._engine_repo is not None:
             return self._engine_repo.get_value(self.store_name, key)
         found = self._service.get_key(self.store_name, key)
@@ -104,18 +108,18 @@ class ExecutionStore:
         ttl: float | None = None,
         policy: str | None = None,
     ) -> None:
-        """Set a key.
+        """Set a key. The errors are those of `ExecutionStoreService.set_key`.
 
         Parameters
         ----------
         key : str
-            Any Unicode except NUL.
+            The key, any string without NUL.
         value : object
-            Anything JSON-like, bytes, datetime and UUID included; at most 16 MB when encoded.
+            A JSON-like value, which may contain bytes, datetimes and UUIDs; at most 16 MB when encoded.
         ttl : float, optional
-            Seconds from now until it does not exist any more.
+            Seconds until the key expires. None removes an existing expiry.
         policy : {"persist", "evict"}, optional
-            Whether it may be evicted; the store's default policy by default. With a `ttl` it may.
+            Whether the key may be evicted, by default `default_policy`. With a `ttl` it always may.
         """
         chosen = self._default_policy if policy is None else policy
         if self._engine_repo is not None:
@@ -124,7 +128,7 @@ class ExecutionStore:
             self._service.set_key(self.store_name, key, value, ttl, chosen)
 
     def set_cache(self, key: str, value: Any, ttl: float | None = None) -> None:
-        """Set a key that may be evicted."""
+        """Set a key that may be evicted; the parameters are those of `set`."""
         self.set(key, value, ttl, KeyPolicy.EVICT)
 
     def set_many(
@@ -135,36 +139,36 @@ class ExecutionStore:
         *,
         command_id: str | None = None,
     ) -> None:
-        """Set many keys, none of them when one is refused (extension); see `ExecutionStoreService.set_many`."""
+        """Set many keys. If one is invalid, none is set (extension); see `ExecutionStoreService.set_many`."""
         chosen = self._default_policy if policy is None else policy
         self._service.set_many(self.store_name, values, ttl, chosen, command_id=command_id)
 
     def delete(self, key: str) -> bool:
-        """Delete a key; False when it is missing."""
+        """Delete a key. Return False if it does not exist."""
         return self._service.delete_key(self.store_name, key)
 
     def has(self, key: str) -> bool:
-        """Say whether a key exists; one that holds None does."""
+        """Whether a key exists, even if its value is None."""
         return self._service.has_key(self.store_name, key)
 
     def clear(self) -> None:
-        """Delete all keys; the store and its metadata stay."""
+        """Delete all keys. The store and its metadata stay."""
         self._service.clear(self.store_name)
 
     def clear_cache(self) -> None:
-        """Remove the keys that may be evicted."""
+        """Delete the keys that may be evicted."""
         self._service.clear_cache(self.store_name)
 
     def update_ttl(self, key: str, new_ttl: float | None) -> None:
-        """Change when a key expires, seconds from now; None for never."""
+        """Set in how many seconds a key expires. None removes the expiry."""
         self._service.update_ttl(self.store_name, key, new_ttl)
 
     def update_policy(self, key: str, policy: str) -> None:
-        """Change whether a key may be evicted."""
+        """Set whether a key may be evicted."""
         self._service.update_policy(self.store_name, key, policy)
 
     def get_metadata(self, key: str) -> dict[str, Any] | None:
-        """Return when a key was created and last set, when it expires, and its policy; None when it is missing."""
+        """Return when a key was created, last set and expires, and its policy; None if it does not exist."""
         found = self._service.get_key(self.store_name, key)
         if found is None:
             return None
@@ -176,11 +180,11 @@ class ExecutionStore:
         }
 
     def list_keys(self) -> list[str]:
-        """Return the keys, oldest first; those of one moment are sorted."""
+        """Return the keys, oldest first. Keys created at the same time are sorted."""
         return self._service.list_keys(self.store_name)
 
     def history(self, key: str | None = None) -> Iterator[KeyChange]:
-        """Yield each change of the store, or of one of its keys, oldest first (extension)."""
+        """Yield the changes of the store, or of one of its keys, oldest first (extension)."""
         return self._service.history(self.store_name, key)
 
     def __repr__(self) -> str:

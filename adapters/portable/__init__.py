@@ -1,1 +1,1 @@
-"""Logs as portable files: written, and taken over by another engine."""
+"""Export and import of logs as portable files."""

@@ -1,4 +1,4 @@
-"""Takes over one dataset of another log: its events get new positions, their content and its digests stay."""
+"""Imports one dataset of another log. Its events get new positions; their contents and digests stay the same."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .schema import Recorded
 
 _encode = msgspec.msgpack.Encoder().encode
 _PREVIOUS, _SAVED = 2, 3
-# A msgpack array of three items or more begins so.
+# First byte of a msgpack array of three or more items.
 _WITH_POINTERS = 0x93
 
 
 class Places:
-    """Where batches were, and where they are now: 16 bytes for each."""
+    """Old and new positions of batches, 16 bytes each."""
 
     def __init__(self) -> None:
         self._old = array("q")
@@ -34,13 +34,13 @@ class Places:
         self._counts = array("q")
 
     def add(self, old: int, new: int, count: int) -> None:
-        """Note where a batch has come to."""
+        """Add the new position of a batch."""
         self._old.append(old)
         self._new.append(new)
         self._counts.append(count)
 
     def of(self, position: int) -> int:
-        """Return the new position of an event; `ValueError` when it is not in the file."""
+        """Return the new position of an event. Raises `ValueError` if it is not in the file."""
         index = bisect_right(self._old, position) - 1
         if index < 0 or position >= self._old[index] + self._counts[index]:
             raise ValueError(f"it refers to position {position}, which is not in the file")
@@ -48,10 +48,10 @@ class Places:
 
 
 def import_dataset(log: Log, source: PortableFile, report: LogImport, progress: Progress | None) -> None:
-    """Take over one dataset, then record where it came from."""
+    """Import one dataset, then record its origin."""
     header = source.header
     if header.dataset is None:
-        raise ValueError("the file is of a whole log")
+        raise ValueError("the file contains a complete log")
     recording = Recording(log, log.uuid, report, header.events, progress)
     renumbering = _Renumbering(log.uuid)
     for proven in read_proven(source):
@@ -63,7 +63,7 @@ def import_dataset(log: Log, source: PortableFile, report: LogImport, progress: 
             recording.take(*done)
     if not renumbering.holds(header.dataset.id) or renumbering.last_old > header.position:
         raise IntegrityError(
-            f"{source.place()}: the file does not hold what its beginning says: dataset {header.dataset.id}, up to "
+            f"{source.place()}: the file does not match its header: dataset {header.dataset.id}, up to "
             f"position {header.position}"
         )
     done = renumbering.finish()
@@ -76,7 +76,7 @@ def import_dataset(log: Log, source: PortableFile, report: LogImport, progress: 
 
 
 class _Renumbering:
-    """Gives batches their new places, and holds those of one append until it is whole."""
+    """Assigns new positions to batches, and keeps the batches of an append until it is complete."""
 
     def __init__(self, uuid: str) -> None:
         self._chain = Chain(uuid)
@@ -87,22 +87,22 @@ class _Renumbering:
         self.last_old = 0
 
     def holds(self, stream_id: str) -> bool:
-        """Say whether a batch of a stream has come."""
+        """Whether a batch of a stream was read."""
         return stream_id in self._versions
 
     @property
     def head(self) -> Head:
-        """Where the batches given so far end."""
+        """The head after the batches so far."""
         return self._chain.head
 
     def take(self, proven: Proven) -> tuple[AppendHeader, list[tuple[BatchHeader, Batch]]] | None:
-        """Hold a batch; returns the append before when this one begins another."""
+        """Keep a batch. Return the previous append if this batch begins another one."""
         old = proven.recorded.header
         if old.first_position <= self.last_old:
             raise ValueError(f"it does not follow position {self.last_old}")
         family = streams_of(old.stream_id)
         if family is not None and not family.is_exported:
-            raise ValueError(f"{old.stream_id!r} is no stream of a dataset")
+            raise ValueError(f"{old.stream_id!r} is not a stream of a dataset")
         self.last_old = old.last_position
         done = None
         if self._held and self._held[0][0].append.append_id != proven.recorded.append.append_id:
@@ -116,7 +116,7 @@ class _Renumbering:
         old = proven.recorded.header
         first = self._versions.get(old.stream_id)
         if first is None:
-            # Of a name that others had before, only what is about this dataset has come.
+            # If others had the name before, the file only has the events of this dataset.
             first = 1 if streams_of(old.stream_id) else old.first_version
         self._versions[old.stream_id] = first + old.count
         batch = proven.batch
@@ -130,7 +130,7 @@ class _Renumbering:
         return msgspec.structs.replace(batch, first_version=first)
 
     def finish(self) -> tuple[AppendHeader, list[tuple[BatchHeader, Batch]]] | None:
-        """Return the append whose batches are held, at its new place."""
+        """Return the last append, at its new position."""
         if not self._held:
             return None
         self._appends += 1
@@ -161,7 +161,7 @@ class _Renumbering:
 
 
 def _repoint(events: list[bytes], places: Places) -> list[bytes]:
-    """Return frame events whose pointers to others are at their new places; the same list when there are none."""
+    """Return frame events with pointers to the new positions; the same list if there are no pointers."""
     if all(event[0] < _WITH_POINTERS for event in events):
         return events
     return [event if event[0] < _WITH_POINTERS else _repoint_one(event, places) for event in events]

@@ -1,7 +1,7 @@
-"""The events of a batch as JSON that comes back byte by byte.
+"""The events of a batch as JSON that can be converted back without any difference.
 
-A record is JSON made of its canonical payload and becomes that payload again: order of keys, integers and floats are kept.
-What does not come back is written in hex instead.
+A record is written as JSON that encodes to the same canonical payload, with the order of keys, integers and floats.
+Anything else is written in hex.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _from_msgpack = guarded(msgspec.msgpack.Decoder().decode)
 
 
 class FrameLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
-    """A change of a frame; `payload` in hex stands for a record that JSON does not give back."""
+    """A change of a frame. `payload` is hex if the record cannot be converted to JSON and back."""
 
     topic: str
     id: str
@@ -44,7 +44,7 @@ class FrameLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
 
 
 class LifecycleLine(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
-    """An event of a dataset, version or other stream; `state` in hex stands for fields that JSON does not give back."""
+    """An event of a dataset, version or other stream. `state` is hex if its fields cannot be converted to JSON and back."""
 
     topic: str
     schema: int | None = None
@@ -59,17 +59,17 @@ _lifecycle_lines = guarded(msgspec.json.Decoder(list[LifecycleLine]).decode)
 
 
 def event_lines(recorded: Recorded, *, readable: bool = True) -> Events:
-    """Return the events of a batch as lines that are proven to come back as they were.
+    """Return the events of a batch as lines, after a check that they convert back without any difference.
 
     Parameters
     ----------
     readable : bool
-        As JSON where that is possible; otherwise in hex.
+        Use JSON if possible, otherwise hex.
 
     Raises
     ------
     IntegrityError
-        They cannot be what a batch of its schema holds.
+        They are not valid events of the batch's schema.
     """
     header = recorded.header
     make = _frame_lines_of if header.schema == FRAMES_SCHEMA else _lifecycle_lines_of
@@ -80,7 +80,7 @@ def event_lines(recorded: Recorded, *, readable: bool = True) -> Events:
                 return lines
     except UNREADABLE as error:
         raise _damaged(header, str(error)) from error
-    raise _damaged(header, "they are not written as framelode writes them")
+    raise _damaged(header, "their encoding is not that of framelode")
 
 
 def _damaged(header: BatchHeader, reason: str) -> IntegrityError:
@@ -138,7 +138,7 @@ def _lifecycle_lines_of(recorded: Recorded, readable: bool) -> list[LifecycleLin
 
 
 def as_json(packed: bytes) -> msgspec.Raw | None:
-    """Return msgpack as JSON, None when JSON has no place for all of it."""
+    """Return msgpack as JSON, or None if JSON cannot represent all of it."""
     try:
         return msgspec.Raw(_to_json(_from_msgpack(packed)))
     except UNREADABLE:
@@ -146,14 +146,14 @@ def as_json(packed: bytes) -> msgspec.Raw | None:
 
 
 def decode_events(line: BatchLine) -> Events:
-    """Read the events that a line carries."""
+    """Decode the events of a line."""
     return (_frame_lines if line.schema == FRAMES_SCHEMA else _lifecycle_lines)(line.events)
 
 
 def rebuild(topics: Sequence[str], lines: Events) -> tuple[bytes, list[bytes]]:
-    """Return the key rows and the encoded events that lines stand for."""
+    """Return the key rows and the encoded events of lines."""
     if lines and isinstance(lines[0], FrameLine):
-        return _rebuild_frames(lines)  # type: ignore[arg-type]  # lines are of one kind
+        return _rebuild_frames(lines)  # type: ignore[arg-type]  # all lines have the same type
     numbers = {topic: number for number, topic in enumerate(topics)}
     return b"", [_to_msgpack((numbers[line.topic], _state_of(line))) for line in lines]  # type: ignore[arg-type]
 
@@ -182,7 +182,7 @@ def _payload_of(line: FrameLine) -> bytes:
     if line.payload is not None:
         return from_hex(line.payload)
     if len(line.record) > MAX_FRAME_BYTES and bytes(line.record).count(b",") > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame has more values than {MAX_FRAME_BYTES} bytes hold")
+        raise ValueError(f"a frame has more values than fit in {MAX_FRAME_BYTES} bytes")
     return _to_msgpack(_from_json(line.record)) if len(line.record) else b""
 
 
@@ -193,12 +193,12 @@ def _state_of(line: LifecycleLine) -> bytes:
 
 
 def check_events(recorded: Recorded) -> None:
-    """Refuse events that nobody could read back.
+    """Raise an error for events that could not be read.
 
     Raises
     ------
     IntegrityError, ValueError
-        A record that is none, or fields that no event of the topic has.
+        A record is invalid, or an event has fields that its topic does not have.
     """
     header = recorded.header
     if header.schema == FRAMES_SCHEMA:
@@ -216,8 +216,8 @@ def check_events(recorded: Recorded) -> None:
 
 def _check_payload(payload: bytes, operation: int) -> None:
     if bool(payload) == (operation == Operation.DELETE):
-        raise ValueError(f"a {FRAME_TOPICS[operation]} has a record too many or none")
+        raise ValueError(f"a {FRAME_TOPICS[operation]} has a record that it must not have, or lacks one")
     if len(payload) > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame has {len(payload)} bytes, the limit is {MAX_FRAME_BYTES}")
+        raise ValueError(f"a frame has {len(payload)} bytes, more than the limit of {MAX_FRAME_BYTES}")
     if payload:
         decode_record(payload)

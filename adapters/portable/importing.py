@@ -1,4 +1,4 @@
-"""Takes a portable file over into a log: each batch is proven by its digest before it is recorded."""
+"""Imports a portable file. Each batch is checked against its digest before it is recorded."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from .events_json import Events, check_events, rebuild
 from .schema import UNREADABLE, BatchLine, Header, Recorded, append_of, header_of
 
 Progress = Callable[[int, int], None]
-"""Called with the events done and the events there are."""
+"""Called with the number of events so far and the total."""
 
 _GROUP_BYTES = 8 * 1024 * 1024
 _GROUP_APPENDS = 1000
 
 
 class PortableFile(Protocol):
-    """A portable file that is being read."""
+    """An open portable file."""
 
     header: Header
 
     def place(self) -> str:
-        """Say where the batch is that was given last."""
+        """Return the place of the last batch in the file, for messages."""
         ...
 
     def batches(self) -> Iterator[tuple[BatchLine, Events]]:
-        """Yield the batches in order, and check at the end that the file is whole."""
+        """Yield the batches in order. At the end, check that the file is complete."""
         ...
 
 
 class Proven(msgspec.Struct, frozen=True, gc=False):
-    """A batch of a file whose content comes to its digest."""
+    """A batch of a file whose content matches its digest."""
 
     recorded: Recorded
     batch: Batch
 
 
 def read_proven(source: PortableFile) -> Iterator[Proven]:
-    """Yield the batches of a file, each checked by itself: its events, its append, its digest."""
+    """Yield the batches of a file. Each is checked on its own: events, append, digest."""
     append: AppendHeader | None = None
     for line, events in source.batches():
         try:
             append = append_of(line.append) if line.append is not None else append
             if append is None:
-                raise ValueError("it belongs to no append")
+                raise ValueError("the batch has no append")
             yield _prove(line, append, events)
         except UNREADABLE as error:
             raise IntegrityError(f"{source.place()} is damaged: {error}") from error
@@ -57,25 +57,25 @@ def read_proven(source: PortableFile) -> Iterator[Proven]:
 def _prove(line: BatchLine, append: AppendHeader, events: Events) -> Proven:
     keys, encoded = rebuild(line.topics, events)
     if not encoded or sum(line.blocks) != len(encoded) or min(line.blocks) < 1:
-        raise ValueError("its blocks do not hold its events")
+        raise ValueError("the blocks do not match the events")
     batch = pack_batch(line.stream, line.version, line.schema, line.topics, encoded, keys, line.blocks)
     header = header_of(line, append, len(encoded), keys, batch.body_digest)
     if not append.first_position <= header.first_position <= header.last_position <= append.last_position:
-        raise ValueError("it lies outside its append")
+        raise ValueError("the batch is not within its append")
     if chain_digest(header, append) != header.digest:
-        raise ValueError("it does not come to its digest")
+        raise ValueError("the content does not match the digest")
     recorded = Recorded(header=header, append=append, keys=keys, blocks=line.blocks, events=encoded)
     check_events(recorded)
     return Proven(recorded, batch)
 
 
 class Chain:
-    """Follows batches that are to continue each other from the first position on.
+    """Checks that batches continue each other from the first position.
 
     Parameters
     ----------
     log : str
-        Uuid of the log that they are of.
+        Uuid of their log.
     """
 
     def __init__(self, log: str) -> None:
@@ -84,18 +84,18 @@ class Chain:
         self._versions: dict[str, int] = {}
 
     def follow(self, header: BatchHeader, append: AppendHeader) -> bool:
-        """Take the next batch; says whether its append is whole with it.
+        """Add the next batch. Return whether it completes its append.
 
         Raises
         ------
         ValueError
-            It does not follow the one before.
+            It does not continue the previous batch.
         """
         head = self.head
         if (header.first_position, header.previous_digest) != (head.position + 1, head.digest):
             raise ValueError(f"it does not follow position {head.position}")
         if header.recorded_at < head.recorded_at:
-            raise ValueError("its time is before that of the batch before")
+            raise ValueError("its time is before that of the previous batch")
         if self._versions.get(header.stream_id, header.first_version) != header.first_version:
             raise ValueError("it does not follow its stream")
         self._follow_append(header, append)
@@ -107,33 +107,33 @@ class Chain:
         before = self._append
         if before is not None and before.last_position >= header.first_position:
             if append != before:
-                raise ValueError("the append before is not whole")
+                raise ValueError("the previous append is not complete")
             return
         number = 1 if before is None else before.append_id + 1
         if (append.append_id, append.first_position) != (number, header.first_position):
-            raise ValueError("its append does not follow the one before")
+            raise ValueError("its append does not follow the previous one")
         self._append = append
 
 
 class LogImport(msgspec.Struct):
-    """What an import has done.
+    """Result of an import.
 
     Attributes
     ----------
     log : str
-        Uuid of the log that the file was made of.
+        Uuid of the exported log.
     position : int
-        The last position now.
+        The last position after the import.
     digest : str
-        Its digest, in hex.
+        The chain digest at `position`, in hex.
     events, batches : int
-        What was recorded by this call.
+        Number of events and batches recorded by this call.
     present : int
-        Events that an import before had recorded already.
+        Number of events that an earlier import had recorded.
     dataset : str or None
-        Id of the dataset, when the file is of one alone.
+        Id of the dataset, if the file contains only one.
     missing_blobs : list of str
-        Blobs that frames name and the store does not have: they are not in the file.
+        Digests of blobs that frames refer to and the store lacks. The file does not contain blobs.
     """
 
     log: str
@@ -147,18 +147,18 @@ class LogImport(msgspec.Struct):
 
 
 class Recording:
-    """Records appends that continue a log, several in one transaction; those that are there are skipped.
+    """Records appends that continue a log, several per transaction. Appends that the log already has are skipped.
 
     Parameters
     ----------
     log : Log
-        Empty, or what an import before has left.
+        An empty log, or one with the result of an earlier import.
     uuid : str
-        Identity of the log that results.
+        Uuid of the resulting log.
     report : LogImport
-        Told what was done.
+        The report to update.
     total : int
-        Events that there will be.
+        Total number of events.
     """
 
     def __init__(self, log: Log, uuid: str, report: LogImport, total: int, progress: Progress | None) -> None:
@@ -176,14 +176,14 @@ class Recording:
             raise self.occupied()
 
     def occupied(self) -> ConflictError:
-        """Return the refusal of a log that holds something else."""
+        """Return the error for a log with other events."""
         return ConflictError(
-            f"{self._log.name} holds {self._start.position} events of log {self._log.uuid} already: a log is imported "
-            "into an empty engine, or into one that an import of the same file has begun to fill"
+            f"{self._log.name} already has {self._start.position} events of log {self._log.uuid}: import into an empty "
+            "engine, or into one with an interrupted import of the same file"
         )
 
     def take(self, header: AppendHeader, batches: list[tuple[BatchHeader, Batch]]) -> None:
-        """Record an append, now or with the next ones."""
+        """Record an append, now or together with the next ones."""
         last = batches[-1][0]
         if last.last_position <= self._start.position:
             self._skip(last)
@@ -204,7 +204,7 @@ class Recording:
         self._tell(last.last_position)
 
     def _check_skipped(self) -> None:
-        """Compare log and file where they part; the chain vouches for all before."""
+        """Compare the log and the file where the log ends. The digest chain covers everything before."""
         if self._skipped is not None:
             self._compare(self._skipped)
             self._skipped = None
@@ -214,7 +214,7 @@ class Recording:
             raise self.occupied()
 
     def flush(self) -> None:
-        """Record what waits, in one transaction."""
+        """Record the pending appends in one transaction."""
         self._check_skipped()
         if not self._waiting and self._start.position:
             return
@@ -234,7 +234,7 @@ class Recording:
 
 
 def import_whole(log: Log, source: PortableFile, report: LogImport, progress: Progress | None) -> None:
-    """Take over a whole log: the same identity, positions and digests."""
+    """Import a complete log, with the same uuid, positions and digests."""
     header = source.header
     recording = Recording(log, header.log, report, header.position, progress)
     chain = Chain(header.log)
@@ -251,7 +251,7 @@ def import_whole(log: Log, source: PortableFile, report: LogImport, progress: Pr
             batches = []
     if batches or (chain.head.position, chain.head.digest.hex()) != (header.position, header.digest):
         raise IntegrityError(
-            f"{source.place()}: the batches end at position {chain.head.position}, the head of the log was at "
-            f"{header.position}, or another one"
+            f"{source.place()}: the batches end at position {chain.head.position}, but the header gives position "
+            f"{header.position} or another digest"
         )
     recording.flush()

@@ -1,4 +1,4 @@
-"""Logs as JSON Lines: a header, a line for each batch, a footer; compressed when the name ends in ``.zst``."""
+"""Logs as JSON Lines: a header, one line for each batch, and a footer; compressed if the name ends in ``.zst``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .schema import (
 )
 
 LARGEST_LINE = 128 * 1024 * 1024
-"""Bytes of a line; a batch of 16 MB, all of it escaped, has fewer."""
+"""Maximum size of a line. A fully escaped batch of 16 MB is smaller."""
 
 _LARGEST_HEADER = 1024 * 1024
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -43,7 +43,7 @@ class _Version(msgspec.Struct):
 
 
 def write_lines(path: Path, header: Header, batches: Iterable[Recorded]) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with new_file(path) as file, _compressing(file, path) as out:
         hasher = blake3()
 
@@ -74,20 +74,20 @@ def _compressing(file: BinaryIO, path: Path) -> Generator[BinaryIO, None, None]:
         yield file
         return
     with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as out:
-        yield out  # type: ignore[misc]  # it has what is used of a binary file
+        yield out  # type: ignore[misc]  # it has the methods of a binary file that are used
 
 
 class LinesSource:
-    """A file of lines, read once from its beginning to its end.
+    """A file of lines, read once from start to end.
 
     Raises
     ------
     InvalidValueError
-        The file is of another kind.
+        The file is not such an export.
     UsageError
         A newer framelode wrote it.
     IntegrityError
-        It is damaged; the message says in which line.
+        The file is damaged. The message gives the line.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -98,18 +98,19 @@ class LinesSource:
         self.header = self._read_header()
 
     def place(self) -> str:
-        """Say where the batch is that was given last."""
+        """Return the place of the last batch in the file, for messages."""
         return f"{self._name}, line {self._number}"
 
     def batches(self) -> Iterator[tuple[BatchLine, Events]]:
-        """Yield the batches in order; what comes last is the check that the file is whole."""
+        """Yield the batches in order. At the end, check that the file is complete."""
         count = events = 0
         while True:
             above = self._hasher.hexdigest()
             line = self._read_line()
             if not line:
                 raise IntegrityError(
-                    f"{self._name} is cut off after line {self._number}: it has no last line", file=self._name
+                    f"{self._name} is cut off after line {self._number}: the footer is missing",
+                    file=self._name,
                 )
             if line.startswith(_FOOTER):
                 self._check_end(line, Footer(framelode="end", batches=count, events=events, digest=above))
@@ -132,7 +133,7 @@ class LinesSource:
             if found.framelode != "log":
                 raise ValueError(found.framelode)
         except UNREADABLE as error:
-            raise InvalidValueError(f"{self._name} is no log that framelode exported") from error
+            raise InvalidValueError(f"{self._name} is not a log exported by framelode") from error
         check_version(found.version, self._name)
         try:
             return msgspec.json.decode(line, type=Header)
@@ -148,7 +149,9 @@ class LinesSource:
             raise IntegrityError(message, file=self._name) from error
         self._number += bool(line)
         if len(line) >= limit:
-            raise IntegrityError(f"{self.place()} is too long: damaged, or no log at all", file=self._name)
+            raise IntegrityError(
+                f"{self.place()} is too long: the file is damaged, or not a log", file=self._name
+            )
         self._hasher.update(line)
         return line
 
@@ -160,11 +163,11 @@ class LinesSource:
         whole = expected.events == self.header.events
         if found != expected or not whole or not line.endswith(b"\n"):
             raise IntegrityError(
-                f"{self.place()} does not fit what is above it: the file was altered or is cut off",
+                f"{self.place()} does not match the lines before it: the file was altered or is cut off",
                 file=self._name,
             )
         if self._read_line():
-            raise IntegrityError(f"{self.place()} comes after the end", file=self._name)
+            raise IntegrityError(f"{self.place()} comes after the footer", file=self._name)
 
 
 def _expanded(file: BinaryIO) -> BinaryIO:
@@ -173,4 +176,4 @@ def _expanded(file: BinaryIO) -> BinaryIO:
     if magic != _ZSTD:
         return file
     reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    return io.BufferedReader(reader, 1 << 20)  # type: ignore[type-var]  # it is a raw reader by what it does
+    return io.BufferedReader(reader, 1 << 20)  # type: ignore[type-var]  # it behaves like a raw reader

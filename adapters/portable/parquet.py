@@ -1,4 +1,4 @@
-"""Logs as Parquet (extra `arrow`): one row for each event, the batch and its append in the first row of each batch."""
+"""Logs as Parquet (extra `arrow`): one row per event. The first row of a batch also has the batch and its append."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _GROUP_BYTES = 32 * 1024 * 1024
 _MOST_ROWS = 256 * 1024
 _MOST_VALUES = 4 * 1024 * 1024
 _LARGEST_GROUP = 256 * 1024 * 1024
-"""Bytes of a group of rows; memory of a few times as much is needed to read it."""
+"""Maximum size of a row group. Reading it needs a few times as much memory."""
 
 _METADATA = b"framelode"
 _REPEATED = ["stream", "topic", "actor", "context"]
@@ -65,7 +65,7 @@ _Columns = dict[str, list[Any]]
 
 
 def write_parquet(path: Path, header: Header, batches: Iterable[Recorded]) -> None:
-    """Write a file, whole or not at all; a group of rows holds whole batches."""
+    """Write a file atomically. A row group contains complete batches."""
     schema = _SCHEMA.with_metadata({_METADATA: _encode(header)})
     with (
         new_file(path) as file,
@@ -79,7 +79,7 @@ def write_parquet(path: Path, header: Header, batches: Iterable[Recorded]) -> No
             if len(recorded.events) > _MOST_ROWS // 2 or added > _LARGEST_GROUP // 2:
                 raise UsageError(
                     f"{path}: the batch at position {line.position} has {len(recorded.events)} events of {added} bytes, "
-                    "which is too much for Parquet: write JSON Lines instead"
+                    "which is too much for Parquet: export to JSON Lines instead"
                 )
             size += added
             if len(columns["position"]) >= _GROUP_ROWS or size >= _GROUP_BYTES:
@@ -94,7 +94,7 @@ def _no_rows() -> _Columns:
 
 
 def _add_rows(columns: _Columns, recorded: Recorded, line: BatchLine) -> int:
-    """Add the events of a batch and return about how many bytes they take in the file."""
+    """Add the events of a batch, and return their approximate size in the file."""
     header, events = recorded.header, event_lines(recorded)
     count = len(events)
     same = {
@@ -131,16 +131,16 @@ def _lifecycle_row(event: LifecycleLine) -> tuple[Any, ...]:
 
 
 class ParquetSource:
-    """A Parquet file, read group by group.
+    """A Parquet file, read by row group.
 
     Raises
     ------
     InvalidValueError
-        The file is of another kind.
+        The file is not such an export.
     UsageError
         A newer framelode wrote it.
     IntegrityError
-        It is damaged; the message says where.
+        The file is damaged. The message gives the place.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -154,23 +154,23 @@ class ParquetSource:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise IntegrityError(f"{name} is damaged or cut off: {error}", file=name) from error
         self.header = self._read_header(metadata)
-        # What is repeated stays a dictionary: as plain text it could take any amount of memory.
+        # Repeated values stay dictionaries: as plain strings they could need any amount of memory.
         self._dictionaries = self._dictionary_columns()
         self._file = pq.ParquetFile(file, metadata=self._file.metadata, read_dictionary=self._dictionaries)
 
     def _read_header(self, metadata: dict[bytes, bytes]) -> Header:
         if _METADATA not in metadata:
-            raise InvalidValueError(f"{self._name} is no log that framelode exported")
+            raise InvalidValueError(f"{self._name} is not a log exported by framelode")
         try:
             check_version(msgspec.json.decode(metadata[_METADATA])["version"], self._name)
             if not self._file.schema_arrow.equals(_SCHEMA):
-                raise ValueError("its columns are not those of a log")
+                raise ValueError("it does not have the columns of a log")
             return msgspec.json.decode(metadata[_METADATA], type=Header)
         except UNREADABLE as error:
             raise IntegrityError(f"{self._name} is damaged: {error}", file=self._name) from error
 
     def _dictionary_columns(self) -> list[str]:
-        """Return the columns of text that have dictionaries: other writers give them to more columns than this one."""
+        """Return the string columns with dictionaries. Other writers use dictionaries for more columns."""
         metadata = self._file.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         columns = (group.column(index) for group in groups for index in range(group.num_columns))
@@ -185,11 +185,11 @@ class ParquetSource:
         )
 
     def place(self) -> str:
-        """Say where the batch is that was given last."""
+        """Return the place of the last batch in the file, for messages."""
         return f"{self._name}, row group {self._group}, position {self._position}"
 
     def batches(self) -> Iterator[tuple[BatchLine, Events]]:
-        """Yield the batches in order; what comes last is the check that the file is whole."""
+        """Yield the batches in order. At the end, check that the file is complete."""
         events = 0
         for group in range(self._file.num_row_groups):
             self._group = group
@@ -202,7 +202,8 @@ class ParquetSource:
                 events += stop - start
         if events != self.header.events:
             raise IntegrityError(
-                f"{self._name} has {events} events of {self.header.events}: it was altered", file=self._name
+                f"{self._name} has {events} events instead of {self.header.events}: it was altered",
+                file=self._name,
             )
 
     def _read_group(self, group: int) -> _Columns:
@@ -215,14 +216,14 @@ class ParquetSource:
             raise self._damaged(str(error)) from error
 
     def _check_size(self, group: Any) -> None:
-        """Raise `ValueError` for a group that is larger than this library writes, before it is given memory."""
+        """Raise `ValueError` for a row group that is too large, before memory is allocated for it."""
         columns = [group.column(index) for index in range(group.num_columns)]
         values = max(column.num_values for column in columns)
         if not 0 <= group.num_rows <= _MOST_ROWS or values > _MOST_VALUES:
-            raise ValueError(f"it claims to hold {group.num_rows} rows of {values} values")
+            raise ValueError(f"it claims {group.num_rows} rows of {values} values")
         size = sum(expanded_size(self._raw, column, self._dictionaries) for column in columns)
         if size > _LARGEST_GROUP:
-            raise ValueError(f"it holds {size} bytes, the limit is {_LARGEST_GROUP}")
+            raise ValueError(f"it has {size} bytes, more than the limit of {_LARGEST_GROUP}")
 
     def _read_batch(self, columns: _Columns, start: int, stop: int) -> tuple[BatchLine, Events]:
         try:
@@ -239,7 +240,7 @@ class ParquetSource:
             raise self._damaged(str(error)) from error
 
     def _check_repeated(self, columns: _Columns, line: BatchLine, start: int, stop: int) -> None:
-        """Refuse rows that say of their batch what it does not say itself."""
+        """Raise an error for rows that differ from the columns of their batch."""
         count = stop - start
         expected = {
             "position": list(range(line.position, line.position + count)),
@@ -251,14 +252,14 @@ class ParquetSource:
         }
         for name, values in expected.items():
             if columns[name][start:stop] != values:
-                raise ValueError(f"column {name} differs from what the batch says")
+                raise ValueError(f"column {name} differs from that of the batch")
 
     def _damaged(self, reason: str) -> IntegrityError:
         return IntegrityError(f"{self.place()} is damaged: {reason}", file=self._name)
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Return the values of a column; equal ones of a dictionary are one object."""
+    """Return the values of a column. Equal values of a dictionary are one object."""
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.int64()).to_pylist()
     if not pa.types.is_dictionary(column.type):
@@ -281,7 +282,7 @@ def _frame_line(
     raw: bytes | None,
 ) -> FrameLine:
     if frame_id is None or schema is not None:
-        raise ValueError("a row of a frame has no frame_id, or a schema")
+        raise ValueError("the row of a frame has no frame_id, or has a schema")
     return FrameLine(
         topic=topic,
         id=frame_id,
@@ -304,7 +305,7 @@ def _lifecycle_line(
     raw: bytes | None,
 ) -> LifecycleLine:
     if any(value is not None for value in (frame_id, previous, saved, changed)):
-        raise ValueError("a row that is of no frame has columns of one")
+        raise ValueError("a row that is not of a frame has values in columns of frames")
     return LifecycleLine(
         topic=topic,
         schema=schema,

@@ -1,6 +1,6 @@
-"""What the pages of a Parquet file hold, told by their headers before any is decompressed.
+"""The size of the pages of a Parquet file, from their headers, before anything is decompressed.
 
-A file's metadata may claim less than its pages hold, and libraries give memory to whatever a page claims.
+The metadata of a file may claim less than its pages contain, and libraries allocate whatever a page claims.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ _UNCOMPRESSED, _COMPRESSED, _DATA, _DICTIONARY, _DATA_V2 = 2, 3, 5, 7, 8
 """Fields of a page header."""
 
 _ENCODING = {_DATA: 2, _DATA_V2: 4}
-"""Field of the encoding, by kind of page."""
+"""Field of the encoding, by page type."""
 
 _PREFIX_ENCODING = 7
-"""DELTA_BYTE_ARRAY: each value may repeat all of the one before, so that a page does not tell what it comes to."""
+"""DELTA_BYTE_ARRAY: each value may repeat the previous one, so a page does not show its expanded size."""
 
 _DEEPEST = 8
 
 
 def expanded_size(file: BinaryIO, column: Any, kept: Collection[str]) -> int:
-    """Return how many bytes, at most, a column chunk takes when it is read.
+    """Return the maximum size in bytes of a column chunk when it is read.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def expanded_size(file: BinaryIO, column: Any, kept: Collection[str]) -> int:
     column : pyarrow.parquet.ColumnChunkMetaData
         The column chunk.
     kept : collection of str
-        Columns whose dictionaries stay dictionaries when they are read.
+        Columns whose dictionaries are kept when they are read.
 
     Raises
     ------
     ValueError
-        The pages do not fill the chunk, or have an encoding that does not tell its size.
+        The pages do not fill the chunk, or their encoding does not show their size.
     """
     start = column.data_page_offset
     if column.has_dictionary_page and column.dictionary_page_offset:
@@ -46,7 +46,7 @@ def expanded_size(file: BinaryIO, column: Any, kept: Collection[str]) -> int:
         size += page[_UNCOMPRESSED]
         dictionary += page[_UNCOMPRESSED] if _DICTIONARY in page else 0
     if column.physical_type == "BYTE_ARRAY" and column.path_in_schema not in kept:
-        # Each value may be the longest of the dictionary.
+        # Each value may be the longest one of the dictionary.
         size += dictionary * column.num_values
     return size
 
@@ -61,7 +61,7 @@ def _headers(data: bytes) -> Iterator[dict[int, Any]]:
             if any(
                 page[kind][field] == _PREFIX_ENCODING for kind, field in _ENCODING.items() if kind in page
             ):
-                raise ValueError("a page has an encoding that does not tell its size")
+                raise ValueError("the encoding of a page does not show its size")
             yield page
             at += page[_COMPRESSED]
     except (LookupError, TypeError) as error:
@@ -71,7 +71,7 @@ def _headers(data: bytes) -> Iterator[dict[int, Any]]:
 
 
 def _struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """Read a struct in Thrift's compact protocol, as page headers are; returns its fields and where it ends."""
+    """Read a struct of Thrift's compact protocol, the format of page headers. Return its fields and its end."""
     if depth > _DEEPEST:
         raise ValueError("a page header is nested too deeply")
     fields: dict[int, Any] = {}
@@ -103,7 +103,7 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
         case 12:
             return _struct(data, at, depth + 1)
         case _:
-            raise ValueError(f"a page header has a field of the unexpected type {kind}")
+            raise ValueError(f"a page header has a field of unexpected type {kind}")
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""What portable files say of a log: their beginning and end, and each batch with its append.
+"""The structures of portable files: header, footer, and the lines of batches and appends.
 
-`docs/format.md` writes the forms down.
+`docs/format.md` specifies them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ UNREADABLE = (
     RecursionError,
     IntegrityError,
 )
-"""What parts of a file raise that cannot be what they claim."""
+"""Errors that damaged parts of a file raise."""
 
 
 class DatasetLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The dataset that a partial file is about."""
+    """The dataset of a file that contains only one."""
 
     id: str
     project: str
@@ -48,7 +48,7 @@ class DatasetLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """What a file begins with: the log it was made of, its head then, and the number of events in the file."""
+    """Header of a file: the exported log, its head at that time, and the number of events in the file."""
 
     framelode: Literal["log"]
     version: int
@@ -60,7 +60,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a file ends with; `digest` is blake3 of everything above it."""
+    """Footer of a file. `digest` is blake3 of everything before it."""
 
     framelode: Literal["end"]
     batches: int
@@ -69,7 +69,7 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class AppendLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """An append; the first of its batches in the file carries it."""
+    """An append, written with its first batch in the file."""
 
     id: Place
     command: str
@@ -83,7 +83,7 @@ class AppendLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class BatchLine(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False
 ):
-    """A batch; `events` is a JSON array, empty where they are kept apart."""
+    """A batch. `events` is a JSON array, empty if they are stored separately."""
 
     position: Place
     stream: str
@@ -101,7 +101,7 @@ class BatchLine(
 
 
 LARGEST_DESCRIPTION = 16 * 1024 * 1024
-"""Bytes of a line without its events."""
+"""Maximum size of a line without its events."""
 
 _MOST_EVENTS = 256 * 1024
 _MOST_VALUES = 16 * 1024 * 1024
@@ -117,25 +117,25 @@ _decode_events = guarded(msgspec.json.Decoder(_Events).decode)
 
 
 def decode_line(line: bytes) -> BatchLine:
-    """Read the line of a batch, its events still encoded.
+    """Decode the line of a batch, with its events still encoded.
 
     Raises
     ------
     ValueError, msgspec.DecodeError
-        It is no such line, or would take many times its size in memory.
+        It is not such a line, or would need many times its size in memory.
     """
     if len(line) > LARGEST_DESCRIPTION:
         events = _decode_events(line).events
         if len(line) - len(events) > LARGEST_DESCRIPTION or is_costly(events):
-            raise ValueError("it holds more than a batch has")
+            raise ValueError("it has more values than a batch can have")
     return _decode_line(line)
 
 
 def is_costly(events: bytes | msgspec.Raw) -> bool:
-    """Say whether the events of a line may take many times its size in memory when they are decoded.
+    """Whether the events of a line may need many times its size in memory when they are decoded.
 
-    Each has a ``"topic"``, which may be written with escapes. Few lines have more than their events, and are not
-    written in this form.
+    Each event has a ``"topic"``, which may be written with escapes. Few lines have more of them than events; those are
+    written in another form.
     """
     data = bytes(events)
     if len(data) <= LARGEST_DESCRIPTION:
@@ -144,7 +144,7 @@ def is_costly(events: bytes | msgspec.Raw) -> bool:
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One batch, opened."""
+    """A decoded batch."""
 
     header: BatchHeader
     append: AppendHeader
@@ -154,7 +154,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def describe(recorded: Recorded, *, with_append: bool) -> BatchLine:
-    """Say everything about a batch but its events."""
+    """Return the line of a batch without its events."""
     header, append = recorded.header, recorded.append
     return BatchLine(
         position=header.first_position,
@@ -185,7 +185,7 @@ def _append_line(append: AppendHeader) -> AppendLine:
 
 
 def append_of(line: AppendLine) -> AppendHeader:
-    """Return the append that a line describes."""
+    """Return the append of a line."""
     return AppendHeader(
         append_id=line.id,
         command_id=line.command,
@@ -201,7 +201,7 @@ def append_of(line: AppendLine) -> AppendHeader:
 def header_of(
     line: BatchLine, append: AppendHeader, count: int, keys: bytes, body_digest: bytes
 ) -> BatchHeader:
-    """Return the header of the batch that a line describes, with digests of what the batch holds."""
+    """Return the batch header of a line, with digests of its content."""
     return BatchHeader(
         first_position=line.position,
         count=count,
@@ -221,24 +221,24 @@ def header_of(
 
 
 def from_hex(text: str, size: int | None = None) -> bytes:
-    """Return what lowercase hex digits spell; `ValueError` when they are none, or not of `size` bytes."""
+    """Return the bytes of lowercase hex digits. Raises `ValueError` if they are invalid or not `size` bytes."""
     data = bytes.fromhex(text)
     if data.hex() != text or (size is not None and len(data) != size):
-        raise ValueError(f"{text[:80]!r} is not hex digits of the right number")
+        raise ValueError(f"{text[:80]!r} is not the right number of hex digits")
     return data
 
 
 def microseconds(text: str) -> int:
-    """Return a time of a file; `ValueError` when it is written otherwise than files have it."""
+    """Return a time of a file in microseconds. Raises `ValueError` for any other notation."""
     found = (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
     if iso_time(found) != text:
-        raise ValueError(f"{text!r} is not a time as iso_time writes it")
+        raise ValueError(f"{text!r} is not a time in the notation of iso_time")
     return found
 
 
 @lru_cache(maxsize=256)
 def _context_line(context: str) -> msgspec.Raw:
-    """Return a context as the JSON object that it is, or as text when it is none."""
+    """Return a context as a JSON object, or as a string if it is none."""
     raw = msgspec.Raw(context.encode())
     try:
         (same,) = msgspec.json.decode(b"[" + raw + b"]", type=list[msgspec.Raw])
@@ -250,15 +250,15 @@ def _context_line(context: str) -> msgspec.Raw:
 
 
 def context_of(raw: msgspec.Raw) -> str:
-    """Return the stored text of a context."""
+    """Return the stored form of a context."""
     text = bytes(raw).decode()
     return _from_json(raw) if text.startswith('"') else text
 
 
 def check_version(found: Any, file: str) -> None:
-    """Refuse a file that a newer framelode wrote."""
+    """Raise an error for a file that a newer framelode wrote."""
     if not isinstance(found, int) or found > PORTABLE_VERSION:
         raise UsageError(
-            f"{file} has version {found} of the portable form, this framelode reads up to {PORTABLE_VERSION}: "
+            f"{file} has version {found} of the portable format, but this framelode reads up to {PORTABLE_VERSION}: "
             "install a newer framelode"
         )

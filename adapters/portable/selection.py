@@ -1,4 +1,4 @@
-"""What is exported: the batches of a log, opened and checked one by one; all of them, or those of one dataset."""
+"""Selects the batches to export, all or those of one dataset, and checks each."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .schema import DatasetLine, Recorded
 _BATCHES_AT_ONCE = 8
 
 Chosen = Callable[[BatchHeader], bool]
-"""Says whether a batch belongs to what is exported."""
+"""Tells whether a batch is exported."""
 
 
 def recorded_batches(log: Log, head: Head, chosen: Chosen) -> Iterator[Recorded]:
-    """Yield the chosen batches of a log up to a head; the chain of all of them is walked.
+    """Yield the selected batches of a log up to a head, and check the digest chain of all batches.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _chunks(headers: Iterable[BatchHeader]) -> Iterator[list[BatchHeader]]:
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What of a log is exported."""
+    """The part of a log that is exported."""
 
     chosen: Chosen
     events: int
@@ -93,7 +93,7 @@ def everything(head: Head) -> Selection:
 
 
 def one_dataset(log: Log, head: Head, dataset: DatasetLine) -> Selection:
-    """Select a dataset: its own stream, those of its versions, and the events by which it held names."""
+    """Select a dataset: its own stream, the streams of its versions, and the events that claimed its names."""
     streams = {dataset.id}
     for header in log.headers(lte=head.position, stream_id=dataset.id, schema=EVENTS_SCHEMA):
         streams |= {
@@ -116,7 +116,7 @@ def one_dataset(log: Log, head: Head, dataset: DatasetLine) -> Selection:
 
 
 def _is_about(log: Log, header: BatchHeader, dataset_id: str, holders: dict[str, str]) -> bool:
-    """Say whether a batch gives a name to a dataset or takes it away; `holders` has who holds which."""
+    """Whether a batch claims or releases a name of a dataset. `holders` has the owner of each name."""
     about = False
     for event in read_events(log, header):
         if isinstance(event, NameClaimed):

@@ -1,4 +1,4 @@
-"""Export and import of an engine's log: which form, what of it, and a report of what was done."""
+"""Exports and imports the log of an engine, in one of the formats, and returns a report."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 class LogExport(msgspec.Struct, frozen=True):
-    """What an export has written.
+    """Result of an export.
 
     Attributes
     ----------
     file : str
-        The file.
+        Path of the file.
     format : str
         ``jsonl`` or ``parquet``.
     log : str
         Uuid of the log.
     position : int
-        Its last position when the export began.
+        The last position of the log when the export began.
     digest : str
-        The digest there, in hex.
+        The chain digest at `position`, in hex.
     events, batches : int
-        What the file holds.
+        Number of events and batches in the file.
     bytes : int
-        Its size.
+        Size of the file in bytes.
     dataset : str or None
-        Id of the dataset, when it is of one alone.
+        Id of the dataset, if the file contains only one.
     """
 
     file: str
@@ -67,7 +67,7 @@ def export_log(
     form: str | None,
     progress: Progress | None,
 ) -> LogExport:
-    """Write an engine's log, or what of it is about one dataset, to a new file; see `Engine.export_log`."""
+    """Export the log of an engine, or one of its datasets, to a new file; see `Engine.export_log`."""
     file = path_of(path, "the file")
     form = _form_of(file, form)
     log = session.log
@@ -113,7 +113,7 @@ def _form_of(file: Path, form: str | None) -> str:
 
 
 class _Counted:
-    """Counts batches as they are written, and tells of the events."""
+    """Counts batches while they are written, and reports progress in events."""
 
     def __init__(self, batches: Iterable[Recorded], total: int, progress: Progress | None) -> None:
         self._batches = batches
@@ -132,7 +132,7 @@ class _Counted:
 
 
 def import_log(session: Session, path: PathLike, progress: Progress | None) -> LogImport:
-    """Take over what a portable file holds; see `Engine.import_log`."""
+    """Import a portable file; see `Engine.import_log`."""
     file = path_of(path, "the file")
     with _source_of(file) as source:
         header = source.header

@@ -1,1 +1,1 @@
-"""Uploads: local files of frames are sent to a destination, and the frames then name what was sent."""
+"""Uploads local files of frames to a destination, and replaces the URIs in the frames."""

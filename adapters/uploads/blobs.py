@@ -13,20 +13,20 @@ from .destination import Destination, UploadItem, Wanted
 
 
 class BlobsDestination(Destination):
-    """Stores contents under their hash; whatever is known there is not written again.
+    """Stores contents under their hash. Contents that are known to be stored are not written again.
 
     Parameters
     ----------
     store : BlobStore
-        The store.
+        The blob store.
     retries : int
-        How often it is asked again when it refuses.
+        Number of retries after a failure.
     force : bool
-        Write also the contents that are known to be there.
+        Write contents even if they are known to be stored.
     """
 
     root = SCHEME
-    files_at_once = 10_000  # some batches of the store: one is read while the other is synced
+    files_at_once = 10_000  # several batches of the store: one is read while another is synced
     batches_itself = True
 
     def __init__(self, store: BlobStore, retries: int, *, force: bool) -> None:
@@ -35,7 +35,7 @@ class BlobsDestination(Destination):
         self._known: tuple[()] | None = () if force else None
 
     def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
-        """Store files: what is read is sent already."""
+        """Store files: reading them also sends them."""
         waiting = iter(parcels)
 
         def settle(outcome: StoredFile | FileFailure) -> None:
@@ -48,23 +48,23 @@ class BlobsDestination(Destination):
             elif outcome.kind == "source":
                 parcel.error = SourceError(outcome.error)
             else:
-                parcel.error = BackendError(outcome.error, permanent=True)  # the store has tried again itself
+                parcel.error = BackendError(outcome.error, permanent=True)  # the store has already retried
 
         paths = (parcel.path for parcel in parcels)
         self._store.put_files(paths, known=self._known, on_done=settle, retries=self._retries)
         return len(parcels)
 
     def send(self, parcels: Sequence[UploadItem]) -> None:
-        """Do nothing: reading stored them."""
+        """Do nothing: `read` has stored the files."""
 
     def discard(self, parcels: Sequence[UploadItem]) -> None:
-        """Do nothing: nothing temporary is left."""
+        """Do nothing: there are no temporary files."""
 
     def holds(self, uri: str, size: int) -> bool:
-        """Say whether a content is there."""
+        """Whether a blob is stored."""
         digest = parse_blob_uri(uri).digest
         return digest in self._store and self._store.size(digest) == size
 
     def delete(self, uris: Sequence[str]) -> None:
-        """Delete contents."""
+        """Delete blobs."""
         self._store.delete([parse_blob_uri(uri).digest for uri in uris])

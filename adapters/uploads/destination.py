@@ -1,4 +1,4 @@
-"""The contract of a destination: a place where local files are put under names of their own, once."""
+"""The interface of upload destinations: places that store local files under unique names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...engine.errors import FramelodeError
 from ...engine.storage.base import BackendError, SyncPoint
 
 NAME_BYTES = 255
-"""What file systems take for one name, decoded."""
+"""Maximum length of a decoded name on common file systems."""
 
 _TRIES = 4
 _SUFFIX_BYTES = 32
@@ -25,36 +25,36 @@ _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
 class UploadItem(msgspec.Struct):
-    """One local file on its way to a destination.
+    """A local file to upload.
 
     Attributes
     ----------
     path : str
-        The local file.
+        Path of the local file.
     name : str
-        Name wanted, relative to the destination, parts joined by ``/`` and percent-encoded.
+        Requested name, relative to the destination: percent-encoded parts joined by ``/``.
     fresh : bool
-        A name of its own is wanted, even where that name holds the same content already.
+        Use a new name, even if the requested name already has the same content.
     exact : bool
-        No other name will do: where it is taken by another content the parcel fails.
+        Accept no other name: the upload fails if the name has another content.
     condemned : collection of str
-        Names whose objects are to be deleted: not to be taken, whatever is there.
+        Names of objects that are marked for deletion and must not be used.
     digest : str
-        blake3 of the content, 64 hex digits, once it was read.
+        blake3 of the content as 64 hex digits, after the file was read.
     size : int
-        Bytes, once it was read.
+        Size in bytes, after the file was read.
     uri : str
-        Where the content is, once it was sent.
+        URI of the content, after it was sent.
     error : FramelodeError or None
-        Why it was not read or not sent.
+        Why the file could not be read or sent.
     temporary : str
-        Name of a copy that the destination keeps meanwhile; empty for none.
+        Name of a temporary copy at the destination, or empty.
     content : bytes
-        All that was read, where the destination keeps it in memory meanwhile.
+        The content, if the destination keeps it in memory.
     mode : int
-        Mode of the local file, once it was read.
+        Mode of the local file, after it was read.
     since : SyncPoint or None
-        A moment before the temporary copy was written; one of its own where none is given.
+        A point in time before the temporary copy was written. If not given, it gets its own.
     """
 
     path: str
@@ -73,7 +73,7 @@ class UploadItem(msgspec.Struct):
 
     @property
     def may_try_again(self) -> bool:
-        """The destination refused it, and perhaps not for good."""
+        """Whether the destination failed in a way that a retry may fix."""
         if self.error is None or isinstance(self.error, SourceError):
             return False
         return not (isinstance(self.error, BackendError) and self.error.permanent)
@@ -83,24 +83,24 @@ Wanted = Callable[[UploadItem], bool]
 
 
 class Destination(ABC):
-    """Where files are uploaded to.
+    """A place that files are uploaded to.
 
-    An object is written whole or not at all under its name, and never overwritten. Where the name wanted is taken,
-    the object there is compared with the content: an equal one is taken for sent (a crash came between sending and
-    recording), beside another one the content goes under a name of its own (`beside`).
+    An object is written atomically and never overwritten. If the requested name is taken, its object is compared with the
+    content. An equal object counts as sent (a crash may have come between sending and recording). Otherwise the content
+    gets another name (`beside`).
 
-    A single file that fails is noted in its `UploadItem.error`, never raised.
+    A failure of a single file is set as its `UploadItem.error`, never raised.
 
     Attributes
     ----------
     root : str
-        URL of the destination, normalised and without a slash at its end: what makes two destinations the same.
+        URL of the destination, normalized, without a trailing slash. Destinations with the same root are the same.
     files_at_once : int
-        How many files are best sent together, where they are as small as pictures.
+        Recommended number of files to send together, for files of the size of pictures.
     batches_itself : bool
-        It takes any number of files and cuts them as suits it.
+        Whether it accepts any number of files and splits them itself.
     asking_threads : int
-        How many threads ask at once what is there.
+        Number of threads that query it at the same time.
     """
 
     root: str
@@ -109,60 +109,60 @@ class Destination(ABC):
     asking_threads: int = 16
 
     def begin(self) -> SyncPoint:
-        """Tell that files will be read and staged, which share this moment."""
+        """Start reading and staging files, which share the returned point in time."""
         return SyncPoint()
 
     @abstractmethod
     def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
-        """Hash files, in parallel, from the first on: sets `digest` and `size`, or `error`; an old one is cleared.
+        """Hash files in parallel, in order. Sets `digest` and `size`, or `error`; an earlier error is cleared.
 
-        A file that must not be read twice for its size may be copied to a temporary name on the way.
+        A file that is too large to be read twice may be copied to a temporary name.
 
         Parameters
         ----------
         wanted : callable, optional
-            Says of a file that was read whether it is to be sent, as far as that can be told: it may be staged at once.
+            Tells whether a file that was read has to be sent, as far as known. Such a file may be staged immediately.
 
         Returns
         -------
         int
-            How many were read: not all where those are as much as is well kept, or sent, together.
+            Number of files read. It is less than all if they are as much as can be kept, or sent, together.
         """
 
     def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:  # noqa: B027 - most have nothing to begin
-        """Begin to send some of the files that were read together, and drop what was copied of all others.
+        """Begin to send some of the files that were read together, and delete the temporary copies of the others.
 
-        What fails here is left to `send`.
+        Failures are left to `send`.
         """
 
     @abstractmethod
     def send(self, parcels: Sequence[UploadItem]) -> None:
-        """Write files that were read, in parallel; durable on return. Sets `uri`, or `error`.
+        """Write files that were read, in parallel. They are durable on return. Sets `uri`, or `error`.
 
-        What is sent is what was read: a file that is another one by now is a `SourceError`, and nothing is left of
-        it. No two parcels have the same name; a parcel that was refused before is sent again, its `error` cleared.
+        A file that changed after it was read gets a `SourceError`, and nothing of it is stored. All names are different. A
+        file that failed before is sent again, and its `error` is cleared.
         """
 
     @abstractmethod
     def discard(self, parcels: Sequence[UploadItem]) -> None:
-        """Drop the temporary copies of files that are not to be sent."""
+        """Delete the temporary copies of files that are not sent."""
 
     @abstractmethod
     def holds(self, uri: str, size: int) -> bool:
-        """Say whether an object sent before is still there with its size; `BackendError` when that cannot be told."""
+        """Whether an object that was sent still exists with its size. Raises `BackendError` if this is unknown."""
 
     @abstractmethod
     def delete(self, uris: Sequence[str]) -> None:
-        """Delete objects; those that are gone already do not matter.
+        """Delete objects. Missing objects are ignored.
 
-        All are tried; the first `BackendError` is raised then. A URI outside of the destination is a `UsageError`.
+        It tries all of them, then raises the first `BackendError`. A URI outside of the destination raises `UsageError`.
         """
 
 
 def beside(name: str, token: str) -> str:
     """Return another name in the same folder: ``images/1.jpg`` and ``ab12`` give ``images/1.ab12.jpg``.
 
-    Where that would be too long for a file system, the end of the stem is left out.
+    If the name is too long for a file system, the end of the stem is cut off.
     """
     folder, slash, file = name.rpartition("/")
     stem, dot, suffix = file.rpartition(".")
@@ -173,7 +173,7 @@ def beside(name: str, token: str) -> str:
 
 
 def shortened(part: str, size: int) -> str:
-    """Return a percent-encoded name that has at most so many bytes decoded, cut between two characters."""
+    """Return a percent-encoded name shortened to at most `size` decoded bytes, without splitting a character."""
     if len(part) <= size:
         return part
     decoded = unquote_to_bytes(part)
@@ -187,18 +187,18 @@ def shortened(part: str, size: int) -> str:
 def settle(
     parcel: UploadItem, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]
 ) -> str:
-    """Find the name under which a parcel is sent, and send it.
+    """Find a free name for a file, and send it.
 
     Parameters
     ----------
     parcel : UploadItem
-        A file that was read.
+        The file, which was read.
     root : str
-        URL of the destination, for errors.
+        URL of the destination, for messages.
     create : callable
-        Writes the content under a name; False, with nothing written, when the name is taken.
+        Writes the content under a name. Returns False, without writing, if the name is taken.
     is_same : callable
-        Says whether what is there under a name is the content.
+        Whether the object with a name has the same content.
 
     Returns
     -------
@@ -209,16 +209,16 @@ def settle(
         if name in parcel.condemned:
             if parcel.exact:
                 raise BackendError(
-                    f"{root}/{name} is about to be deleted, with frames that named it: if nobody is at it any more, collect garbage"
+                    f"{root}/{name} is marked for deletion with its frames: if no deletion is running, run gc to complete it"
                 )
             continue
         if create(name) or (not parcel.fresh and is_same(name)):
             return name
         if parcel.exact:
             raise BackendError(
-                f"{root}/{name} is taken by another content, and is never overwritten", permanent=True
+                f"{root}/{name} already has another content, and is never overwritten", permanent=True
             )
-    raise BackendError(f"{root}/{parcel.name} and all names beside it are taken")
+    raise BackendError(f"{root}/{parcel.name} and all alternative names are taken")
 
 
 def _names(parcel: UploadItem) -> Iterator[str]:
@@ -229,12 +229,12 @@ def _names(parcel: UploadItem) -> Iterator[str]:
 
 
 def is_plain(name: str) -> bool:
-    """Say whether a relative path is its own percent-encoding and stays in its folder, as nearly all do."""
+    """Whether a relative path stays in its folder and needs no percent-encoding. Nearly all do."""
     return _PLAIN.fullmatch(name) is not None
 
 
 def decoded_parts(name: str) -> list[bytes]:
-    """Return the parts of a name, decoded; `BackendError` when it is not encoded or leaves its folder."""
+    """Return the decoded parts of a name. Raises `BackendError` if it is not encoded or leaves its folder."""
     if is_plain(name):
         return name.encode().split(b"/")
     decoded = unquote_to_bytes(name)
@@ -242,13 +242,15 @@ def decoded_parts(name: str) -> list[bytes]:
     is_safe = _UNSAFE.isdisjoint(parts) and len(parts) == name.count("/") + 1 and b"\0" not in decoded
     if not is_safe or not _ENCODED.fullmatch(name):
         raise BackendError(
-            f"the name {name!r} is refused: write it percent-encoded, and no part of it empty, '.', '..' or with "
-            "a slash or a zero byte",
+            f"the name {name!r} must be percent-encoded, without parts that are empty, '.' or '..' or contain a slash "
+            "or a zero byte",
             permanent=True,
         )
     return parts
 
 
 def changed(parcel: UploadItem) -> SourceError:
-    """Return the error of a file that is not the one that was read."""
-    return SourceError(f"{parcel.path} changed since it was read: send it again when it is at rest")
+    """Return the error for a file that changed after it was read."""
+    return SourceError(
+        f"{parcel.path} changed while it was uploaded: upload it again when nothing writes to it"
+    )

@@ -1,4 +1,4 @@
-"""Encodes frames for a write after their local files are uploaded."""
+"""Uploads the local files of frames, then encodes the frames."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .uploader import MappedUploader, Outcome, Uploader
 
 
 class UploadLinks:
-    """The uploads that a batch of frames was made to name, and what the frames named before.
+    """The uploads that a batch of frames refers to, and the earlier URIs of the frames.
 
     Parameters
     ----------
     ledger : SourceLedger
-        Says what is deleted.
+        Tells which files are deleted.
     blobs : BlobLedger
-        Says which blobs are condemned.
+        Tells which blobs are marked for deletion.
     """
 
     def __init__(self, ledger: SourceLedger, blobs: BlobLedger) -> None:
@@ -53,16 +53,16 @@ class UploadLinks:
 
     @property
     def guards(self) -> Mapping[str, int]:
-        """The stream of what is deleted, as it was when that was looked at."""
+        """The version of the stream of deletions when it was read."""
         return {SOURCES.id: self._mark.version} if self._uris else {}
 
     @property
     def blobs(self) -> Collection[str]:
-        """Digests of those that are in the blob store."""
+        """Digests of the uploads in the blob store."""
         return self._digests
 
     def add(self, frame: AnyFrame, uploads: Iterable[str], placed: Mapping[str, UploadedFile]) -> None:
-        """Make a frame name some uploads, given by the URIs that it named."""
+        """Replace URIs of a frame by its uploads, which are looked up by the old URIs."""
         self._frames.append(frame)
         self._before.append(sources_of(frame))
         files = [placed[uri] for uri in uploads]
@@ -71,7 +71,7 @@ class UploadLinks:
         relocate(frame, placed)
 
     def hold(self) -> bool:
-        """Say whether none of the uploads was condemned or deleted since the frames were made to name them."""
+        """Whether no upload was deleted or marked for deletion since it was added to a frame."""
         if self._digests and self._blobs.banned(self._digests)[1]:
             return False
         if not self._uris:
@@ -83,7 +83,7 @@ class UploadLinks:
         return True
 
     def undo(self, frames: Iterable[Any] | None = None) -> None:
-        """Make frames, all by default, name what they did."""
+        """Restore the earlier URIs of frames, by default of all."""
         wanted = None if frames is None else set(map(id, frames))
         for frame, sources in reversed(list(zip(self._frames, self._before, strict=True))):
             if wanted is None or id(frame) in wanted:
@@ -91,20 +91,20 @@ class UploadLinks:
 
 
 class UploadingEncoder:
-    """Uploads the files of frames that can be recorded, then encodes the frames as they name the uploads.
+    """Uploads the files of valid frames, then encodes the frames with the new URIs.
 
     Parameters
     ----------
     encoder : FrameEncoder
-        Checks frames, gives them ids while their sources are still local, and encodes them.
+        Validates frames, assigns ids while the sources are still local, and encodes the frames.
     uploader : Uploader or MappedUploader
-        Sends the files.
+        Uploads the files.
     sources : SourceLedger
-        Says which uploads are deleted.
+        Tells which uploads are deleted.
     blobs : BlobLedger
-        Says which blobs are condemned.
+        Tells which blobs are marked for deletion.
     register_on_failure : bool
-        Encode frames that failed, too, with their local URIs.
+        Also encode frames whose upload failed, with their local URIs.
     """
 
     def __init__(
@@ -125,24 +125,24 @@ class UploadingEncoder:
 
     @property
     def frames_at_once(self) -> int:
-        """How many frames are best encoded together, each of a file."""
+        """Recommended number of frames to encode together, if each has one file."""
         return self._uploader.files_at_once
 
     @property
     def failed_ids(self) -> list[str]:
-        """Ids of the frames whose last try failed."""
+        """Ids of the frames whose last upload failed."""
         return list(self._failed)
 
     def take(self, sent: Any) -> Yielded:
-        """Keep what an iterator has just yielded as it is now."""
+        """Keep a frame as it was when the iterable yielded it."""
         return self._encoder.take(sent)
 
     def encode(self, frames: Sequence[Any]) -> tuple[EncodedFrames, list[Refusal]]:
-        """Upload and encode a batch; what is refused by either comes back as refusals."""
+        """Upload and encode a batch. Frames that fail are returned as refusals."""
         frames, unread = self._encoder.restored(frames)
         refusals = unread + self._encoder.check(frames)
         refused = {id(refusal.frame) for refusal in refusals}
-        # Before anything is looked up: what is deleted after that is noticed when the frames are appended.
+        # Before any lookup, so that later deletions are noticed when the frames are appended.
         links = UploadLinks(self._sources, self._blobs)
         try:
             ready, failures = self._upload([frame for frame in frames if id(frame) not in refused], links)
@@ -177,7 +177,7 @@ class UploadingEncoder:
 
 
 class _Uploads(msgspec.Struct, frozen=True):
-    """What became of local files, by the URIs that frames gave them."""
+    """Results of the uploads of local files, by their URIs in the frames."""
 
     placed: dict[str, UploadedFile]
     failed: dict[str, str]
@@ -190,7 +190,7 @@ class _Uploads(msgspec.Struct, frozen=True):
             self.failed[uri] = str(outcome)
 
     def hash(self, given: Iterable[tuple[str, str]], paths: Mapping[str, str]) -> None:
-        """Read files again for which frames give another hash than the one that they are uploaded by."""
+        """Read files again if frames have a hash of another kind than uploads use."""
 
         def compare(pair: tuple[str, str]) -> None:
             uri, path = pair[0], paths[pair[0]]
@@ -210,14 +210,14 @@ class _Uploads(msgspec.Struct, frozen=True):
                 workers.map(compare, wanted)
 
     def settle(self, frame: AnyFrame, uris: Sequence[str], links: UploadLinks) -> str | None:
-        """Make a frame name its uploads; returns why it cannot, and leaves it as it is then."""
+        """Set the uploaded URIs on a frame. If one failed, leave the frame unchanged and return the error."""
         errors = [self.failed[uri] for uri in uris if uri in self.failed]
         try:
             check_sources(frame, self.placed, self.hashes)
         except FramelodeError as error:
             errors.append(str(error))
         if errors:
-            return "; ".join(map(printable, errors))  # names of files hold anything
+            return "; ".join(map(printable, errors))  # file names may contain control characters
         if uploads := [uri for uri in uris if uri in self.placed]:
             links.add(frame, uploads, self.placed)
         return None

@@ -1,4 +1,4 @@
-"""Uploads to a web server: ``PUT`` under a name that is free."""
+"""Uploads to a web server with ``PUT``, to names that are free."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _FOR_GOOD = {501, 505, 507}
 
 
 class HttpDestination(RemoteDestination):
-    """A folder of a web server that takes ``PUT``.
+    """A folder of a web server that accepts ``PUT``.
 
-    A name is asked for before it is written, and written with ``If-None-Match: *``, since servers may overlook
-    that. Redirects are not followed.
+    A name is queried before it is written, and written with ``If-None-Match: *``, because some servers ignore that header.
+    Redirects are not followed.
 
     Parameters
     ----------
     root : str
-        The URL, normalised and without credentials: it is recorded with the frames.
+        The normalized URL without credentials. It is recorded with the frames.
     """
 
     def _renew(self) -> None:
@@ -41,11 +41,11 @@ class HttpDestination(RemoteDestination):
 
     @property
     def _session(self) -> requests.Session:
-        """The connections; a forked child opens its own."""
+        """The HTTP session. A forked process opens its own."""
         with self._opening:
             if self._opened is None:
                 session = requests.Session()
-                # A session is shared by threads, and cookies are what they would share.
+                # Threads share the session, so it must not store cookies.
                 session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
                 for scheme in ("http://", "https://"):
                     session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
@@ -77,7 +77,7 @@ class HttpDestination(RemoteDestination):
                 return None
             self._check(response)
             length = response.headers.get("Content-Length", "")
-        # A server that does not say the size says that something is there.
+        # A server without Content-Length only shows that the object exists.
         return int(length) if length.isdigit() else -1
 
     def _chunks(self, uri: str, size: int) -> Iterator[bytes]:  # noqa: ARG002 - the signature of all
@@ -98,7 +98,7 @@ class HttpDestination(RemoteDestination):
             ) as response:
                 yield response
         except requests.RequestException as error:
-            # Its text may name what must not be shown, such as the password of a proxy.
+            # Its message may contain secrets, such as the password of a proxy.
             permanent = isinstance(error, ValueError)
             raise BackendError(
                 f"destination {self.root}: {method} failed: {type(error).__name__}", permanent=permanent
@@ -117,7 +117,7 @@ class HttpDestination(RemoteDestination):
 
 
 class _Body:
-    """Chunks of a known length in all, so that they are not sent as a stream without one, which many servers refuse."""
+    """Chunks with a known total length, so that they are not sent with chunked encoding, which many servers reject."""
 
     def __init__(self, size: int, chunks: Iterator[bytes]) -> None:
         self._size = size

@@ -1,4 +1,4 @@
-"""What the log knows of uploads: which contents are where, and that more came."""
+"""Finds and records uploads in the log."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ...projections.tables.uploads import Uploads
 
 
 class UploadIndex:
-    """Finds contents that are at a destination, and records new ones.
+    """Finds contents at a destination, and records new ones.
 
     Parameters
     ----------
     commands : Commands
-        Record.
+        Records the uploads.
     runner : Runner
-        Keeps the projection level with the log.
+        Keeps the projection up to date.
     uploads : Uploads
-        The projection.
+        The projection of uploads.
     """
 
     def __init__(self, commands: Commands, runner: Runner, uploads: Uploads) -> None:
@@ -30,25 +30,25 @@ class UploadIndex:
         self._uploads = uploads
 
     def version(self) -> int:
-        """Return a number that changes with each record of uploads."""
+        """Return a number that changes whenever uploads are recorded."""
         return self._commands.uploads_version()
 
     @property
     def sources(self) -> SourceLedger:
-        """Which objects are to be deleted."""
+        """The ledger of objects that are marked for deletion."""
         return self._commands.source_ledger
 
     def is_empty(self, destination: str) -> bool:
-        """Say whether nothing was put at a destination."""
+        """Whether nothing was uploaded to a destination."""
         self._runner.catch_up(self._uploads)
         with self._runner.store.read() as connection:
             return self._uploads.is_empty(connection, destination)
 
     def find(self, destination: str, digests: Iterable[str]) -> dict[str, UploadedFile]:
-        """Return those of some contents that were put at a destination before `is_empty` was last asked, by digest."""
+        """Return, by digest, the contents that were at a destination when `is_empty` was last called."""
         with self._runner.store.read() as connection:
             return self._uploads.find(connection, destination, digests)
 
     def record(self, destination: str, files: Sequence[UploadedFile]) -> int:
-        """Record files that are at a destination by now, durable; returns how many events that took."""
+        """Record files that are durable at a destination. Return the number of events."""
         return self._commands.record_uploads(destination, files)

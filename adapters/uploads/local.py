@@ -1,4 +1,4 @@
-"""Uploads into a local folder: durable with one sync for many files, linked to their names only when whole."""
+"""Uploads to a local folder. Many files share one sync, and each is linked to its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from .destination import Destination, UploadItem, Wanted, changed, decoded_parts
 from .staged_folders import NewFolders
 
 TEMPORARY = ".framelode-tmp"
-"""Folder of files that are still being written."""
+"""Folder for files that are not complete yet."""
 
 READ_ONLY = 0o444
-"""Files there are never written to again; each is readable by those who can read the file that it came from."""
+"""Uploaded files are read-only, and readable for everyone who can read the local file."""
 
 LEFTOVER_SECONDS = 24 * 3600.0
-"""A temporary file that nothing was written to for so long belongs to nobody."""
+"""Age after which a temporary file is abandoned, counted from the last write to it."""
 
 
 class LocalDestination(Destination):
-    """A folder of a local file system, made when something is first written.
+    """A folder of a local file system, created on the first write.
 
     Parameters
     ----------
     folder : str
-        The folder, an absolute path.
+        Absolute path of the folder.
     """
 
-    files_at_once = 10_000  # a sync costs as much for many as for few
-    asking_threads = 1  # the system answers sooner than another thread begins
+    files_at_once = 10_000  # one sync costs the same for many files as for a few
+    asking_threads = 1  # the system answers faster than a thread starts
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
@@ -59,17 +59,17 @@ class LocalDestination(Destination):
         self._above: list[str] = []
 
     def begin(self) -> SyncPoint:
-        """Note the moment, and drop what killed processes left."""
+        """Note the point in time, and delete leftovers of killed processes."""
         if not self._above:
             for folder in map(str, Path(f"{self._folder}/x").parent.parents):
-                self._above.append(folder)  # it comes about with the destination
+                self._above.append(folder)  # it is created with the destination
                 if Path(folder).exists():
                     break
             self._temporaries.clean(LEFTOVER_SECONDS)
         return NewFolders(self._folder or "/", self._temporaries)
 
     def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
-        """Hash files; small ones are kept in memory or written at once, large ones are copied on the way."""
+        """Hash files. Small ones are kept in memory or written immediately; large ones are copied while they are read."""
         self._begin([parcel for parcel in parcels if parcel.since is None])
         portion, held = ByteBudget(BATCH_BYTES), ByteBudget(HELD_BYTES)
 
@@ -83,7 +83,7 @@ class LocalDestination(Destination):
         return self._each(read, parcels, lambda: portion.is_full() or held.is_full())
 
     def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:
-        """Write files that were not copied when they were read."""
+        """Write the files that were not copied when they were read."""
         self._each(self._stage, [parcel for parcel in parcels if not parcel.temporary])
         for parcel in parcels:
             parcel.error = None
@@ -94,7 +94,7 @@ class LocalDestination(Destination):
                 self._drop(parcel)
 
     def send(self, parcels: Sequence[UploadItem]) -> None:
-        """Write files, sync them together, link them to their names, and sync those."""
+        """Write files, sync them together, link them to their names, and sync the links."""
         for parcel in parcels:
             parcel.error, parcel.uri = None, ""
         rest = [parcel for parcel in parcels if not parcel.temporary]
@@ -117,7 +117,7 @@ class LocalDestination(Destination):
             self.discard(parcels)
 
     def discard(self, parcels: Sequence[UploadItem]) -> None:
-        """Drop what is kept of files meanwhile."""
+        """Delete the temporary copies of files."""
         self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
         for parcel in parcels:
             parcel.content = b""
@@ -129,7 +129,7 @@ class LocalDestination(Destination):
         parcel.temporary = ""
 
     def holds(self, uri: str, size: int) -> bool:
-        """Say whether a file is there with its size."""
+        """Whether a file exists with its size."""
         try:
             found = os.stat(self._inside(uri))  # noqa: PTH116 - a Path for each file costs more than the call
         except (FileNotFoundError, NotADirectoryError):
@@ -184,13 +184,13 @@ class LocalDestination(Destination):
         self._protect(parcel)
 
     def _protect(self, parcel: UploadItem) -> None:
-        """Let nobody read a copy who cannot read the file."""
+        """Restrict the mode of a temporary copy to that of the file."""
         if parcel.temporary and parcel.mode & READ_ONLY != READ_ONLY:
             path = self._temporary(parcel)
             os.chmod(path, os.stat(path).st_mode & (parcel.mode | stat.S_IRUSR))  # noqa: PTH101, PTH116
 
     def _stage(self, parcel: UploadItem) -> None:
-        """Write a file, into a folder that comes about whole if it can."""
+        """Write a file to a temporary folder, if its folder can be created with one rename."""
         if isinstance(parcel.since, NewFolders) and parcel.content:
             name = parcel.since.name_for(self._path(parcel.name))
             self._write_content(parcel, name)
@@ -215,7 +215,7 @@ class LocalDestination(Destination):
         return self._temporaries.path(parcel.temporary)
 
     def _sync(self, paths: Iterable[str], parcels: Sequence[UploadItem], since: SyncPoint | None) -> None:
-        """Make files durable that were written since a moment."""
+        """Make files durable that were written since a point in time."""
         if not parcels:
             return
         try:
@@ -225,7 +225,7 @@ class LocalDestination(Destination):
                 parcel.error, parcel.uri = place_error(self._what, error), ""
 
     def _publish_folders(self, parcels: Sequence[UploadItem]) -> None:
-        """Give files their names, of which all those of a folder are new."""
+        """Rename complete new folders to their final names."""
         files = Counter(parcel.temporary.rpartition("/")[0] for parcel in parcels)
         batches = {parcel.since for parcel in parcels if isinstance(parcel.since, NewFolders)}
         named = {temporary for batch in batches for temporary in batch.publish(files)}
@@ -246,7 +246,7 @@ class LocalDestination(Destination):
         self._drop(parcel)
 
     def _named(self, parcels: Sequence[UploadItem]) -> Iterator[str]:
-        """Yield the files, and the folders that lead to them: another process may have made any of them."""
+        """Yield the files and their parent folders, because another process may have created any of them."""
         folders: set[str] = set()
         for parcel in parcels:
             file = path_or_uri(parcel.uri) or ""
@@ -268,7 +268,7 @@ class LocalDestination(Destination):
         parts = [os.fsdecode(part) for part in decoded_parts(name)]
         if parts[0] == TEMPORARY:
             raise BackendError(
-                f"the name {name!r} is refused: {TEMPORARY} holds temporary files", permanent=True
+                f"the name {name!r} is reserved: {TEMPORARY} contains temporary files", permanent=True
             )
         return "/".join((self._folder, *parts))
 
@@ -284,7 +284,7 @@ def _uri(path: str) -> str:
 
 
 def _link(temporary: str, path: str) -> bool:
-    """Give a temporary file its name; False when that is taken."""
+    """Link a temporary file to its name. Return False if the name is taken."""
     try:
         return take_name(temporary, path)
     except FileNotFoundError:
@@ -302,6 +302,6 @@ def _is_same(path: str, parcel: UploadItem) -> bool:
             while data := content.read():
                 hasher.update(data)
             content.check()
-    except SourceError:  # what cannot be read is not taken for sent
+    except SourceError:  # an unreadable file does not count as sent
         return False
     return hasher.hexdigest() == parcel.digest

@@ -1,4 +1,4 @@
-"""Uploads to object stores, and into memory, through fsspec."""
+"""Uploads to object stores, and to memory, through fsspec."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .destination import UploadItem
 from .remote import RemoteDestination
 
 PART_BYTES = 8 * 1024 * 1024
-"""Large objects are sent in parts of this size, or larger ones where there would be too many."""
+"""Minimum size of the parts of a large object. Parts are larger if there would be too many."""
 
 _MOST_PARTS = 9_000
 _GRAIN = 1024 * 1024
 
 
 def _renew() -> None:
-    """Make the lock of the writers into memory, which take turns."""
+    """Create the lock for writers to the memory filesystem."""
     global _memory  # noqa: PLW0603 - a lock of the process
     _memory = threading.Lock()
 
@@ -33,26 +33,26 @@ forks.renewed(_renew)
 
 
 class ObjectDestination(RemoteDestination):
-    """A bucket, or a prefix in one; or a folder in memory.
+    """A bucket, a prefix in a bucket, or a folder in memory.
 
-    An object is created on the condition that there is none, which the stores check themselves. A server that
-    speaks S3 and is not Amazon's is asked before, since older ones overlook the condition.
+    Objects are created with a condition that no object exists, which the stores check. On S3-compatible servers, the name
+    is also queried first, because older ones ignore the condition.
 
     Parameters
     ----------
     root : str
-        The URL, normalised.
+        The normalized URL.
     protocol, path : str
-        The filesystem of fsspec, and the root on it.
+        The fsspec filesystem, and the root in it.
     options : dict
-        What the filesystem is opened with.
+        Options of the filesystem.
     """
 
     def __init__(self, root: str, protocol: str, path: str, options: dict[str, Any]) -> None:
         super().__init__(root)
         self._protocol = protocol
         self._path = path
-        # Others write into the same bucket: a listing that is kept says too little.
+        # Others write to the same bucket, so a cached listing would be stale.
         self._options = {"use_listings_cache": False, **timeout_options(protocol), **options}
 
     def _renew(self) -> None:
@@ -62,7 +62,7 @@ class ObjectDestination(RemoteDestination):
 
     @property
     def _fs(self) -> Any:
-        """The filesystem; a forked child opens its own."""
+        """The filesystem. A forked process opens its own."""
         with self._opening:
             if self._opened is None:
                 import fsspec
@@ -74,7 +74,7 @@ class ObjectDestination(RemoteDestination):
         """Write objects."""
         try:
             with self._translated():
-                # fsspec keeps one filesystem a thread: opened here, it is the one of all destinations.
+                # fsspec caches one filesystem for each thread; opened here, all destinations share it.
                 _ = self._fs
         except BackendError as error:
             for parcel in parcels:
@@ -83,7 +83,7 @@ class ObjectDestination(RemoteDestination):
         super().send(parcels)
 
     def _at(self, uri: str) -> str:
-        # The account of an Azure store has no path of its own.
+        # In an Azure store, the account has no path.
         return f"{self._path}{uri[len(self.root) :]}" if self._path else uri[len(self.root) + 1 :]
 
     def _create(self, uri: str, data: bytes) -> bool:
@@ -128,14 +128,14 @@ class ObjectDestination(RemoteDestination):
         return True
 
     def _is_there(self, uri: str) -> bool:
-        """Say whether a name is taken, where the store may overlook the condition."""
+        """Whether a name is taken, for stores that may ignore the condition."""
         if self._protocol != "s3":
             return False
         endpoint = self._fs.s3.meta.endpoint_url
         return ".amazonaws.com" not in endpoint and self._size(uri) is not None
 
     def _described(self, uri: str) -> dict[str, Any]:
-        """Return what says of which type a content is, as each library takes it."""
+        """Return the content type of a file in the form that the library expects."""
         content_type = content_type_of(uri) or "application/octet-stream"
         match self._protocol:
             case "s3":
@@ -148,7 +148,7 @@ class ObjectDestination(RemoteDestination):
     def _size(self, uri: str) -> int | None:
         with self._translated():
             try:
-                if self._protocol == "s3":  # one request, and nothing but the object is asked for
+                if self._protocol == "s3":  # one request for the object only
                     bucket, key, _ = self._fs.split_path(self._at(uri))
                     return int(self._fs.call_s3("head_object", Bucket=bucket, Key=key)["ContentLength"])
                 found = self._fs.info(self._at(uri), refresh=True)
@@ -171,13 +171,13 @@ class ObjectDestination(RemoteDestination):
             yield
         except FramelodeError:
             raise
-        except Exception as error:  # each filesystem raises what its own library raises
+        except Exception as error:  # each filesystem raises the errors of its own library
             message = f"destination {self.root}: {reason(error)}"
             raise BackendError(message, permanent=is_permanent(error)) from error
 
 
 def _abandon(file: Any) -> None:
-    """Drop what was sent of an object; closing the file would make an object of it."""
+    """Abort a partial upload. Closing the file would create the object."""
     with suppress(Exception):
         file.discard()
     file.closed = True

@@ -1,4 +1,4 @@
-"""Where a destination's URL leads."""
+"""Opens the destination of a URL."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _OBJECTS = {
     "gcs": ("gs", "gcsfs", "gcs"),
     **dict.fromkeys(("az", "azure", "abfs", "abfss"), ("abfs", "adlfs", "azure")),
 }
-"""Scheme: the filesystem of fsspec, its library, and our extra that installs it."""
+"""By scheme: the fsspec filesystem, its library, and the extra that installs it."""
 
 
 def open_destination(url: str | os.PathLike[str]) -> Destination:
-    """Return the destination of a URL; nothing is written or asked yet.
+    """Return the destination of a URL, without reading or writing anything there.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, names no place or holds a secret, or its library is not installed.
+        The URL has an unknown scheme, no bucket or server, or a secret; or its library is not installed.
     """
     given = os.fspath(url)
     refuse_secret(given, "the destination", WAY_OUT)
@@ -55,7 +55,9 @@ def open_destination(url: str | os.PathLike[str]) -> Destination:
     if scheme in {"http", "https"}:
         return _http(scheme, rest)
     if scheme not in _OBJECTS:
-        raise UsageError(f"{redact_url(given)} is no destination for uploads: the schemes are {_KNOWN}")
+        raise UsageError(
+            f"{redact_url(given)} is not an upload destination: the scheme must be one of {_KNOWN}"
+        )
     return _objects(scheme, rest)
 
 
@@ -65,23 +67,23 @@ def _folder(given: str) -> str:
     uri = source_uri(given, "the destination")
     path = path_or_uri(uri) or ""
     if path == uri:
-        raise UsageError(f"{given} names a folder of another machine: write file:///path")
+        raise UsageError(f"{given} is a folder of another machine: write file:///path")
     if "\0" in path:
-        raise UsageError(f"{given!r} is no path of this system")
+        raise UsageError(f"{given!r} is not a valid path on this system")
     return path
 
 
 def _objects(scheme: str, rest: str) -> Destination:
     protocol, library, extra = _OBJECTS[scheme]
     if not rest.startswith("//"):
-        raise UsageError(f"{scheme}:{rest} is no URL: write {scheme}://...")
+        raise UsageError(f"{scheme}:{rest} is not a URL: write {scheme}://...")
     place = "/".join(_parts(f"{scheme}:{rest}", rest))
     if not place and scheme != "memory":
-        raise UsageError(f"{scheme}:{rest} names no bucket: write {scheme}://bucket/folder")
+        raise UsageError(f"{scheme}:{rest} has no bucket: write {scheme}://bucket/folder")
     if scheme in {"s3", "gs", "gcs"} and "@" in place.partition("/")[0]:
         raise UsageError(
-            f"{redact_url(f'{scheme}:{rest}')}: no bucket has an @ in its name; keys and secrets are taken from where "
-            "the library of the store looks for them: environment, configuration files, roles"
+            f"{redact_url(f'{scheme}:{rest}')}: a bucket name cannot contain @; the library of the store reads credentials "
+            "from the environment, configuration files or roles"
         )
     _need(library, extra, scheme)
     from fsspec import get_filesystem_class
@@ -100,7 +102,7 @@ def _parts(shown: str, path: str) -> list[str]:
     parts = [part for part in path.split("/") if part]
     if _FORBIDDEN.search(path) or {".", ".."} & set(parts):
         raise UsageError(
-            f"{shown!r} is no destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
+            f"{shown!r} is not a destination: '.', '..', ?, #, *, :: and control characters are not allowed in it"
         )
     return parts
 
@@ -114,10 +116,12 @@ def _http(scheme: str, rest: str) -> Destination:
         url = urlsplit(f"{scheme}:{rest}")
         host, port = url.hostname, url.port
     except ValueError:
-        # What Python says, and what is left of the URL, may be parts of a password with a slash in it.
-        raise UsageError(f"the {scheme} destination is no URL: write {scheme}://server:port/folder") from None
+        # The message of Python, and the rest of the URL, may contain a part of a password with a slash.
+        raise UsageError(
+            f"the {scheme} destination is not a URL: write {scheme}://server:port/folder"
+        ) from None
     if not host or not rest.startswith("//") or url.query or url.fragment:
-        raise UsageError(f"{shown} names no server: write {scheme}://server/folder")
+        raise UsageError(f"{shown} has no server: write {scheme}://server/folder")
     _need("requests", "http", scheme)
     from .http import HttpDestination
 

@@ -1,4 +1,4 @@
-"""What uploads over a network have in common, whatever they speak: objects that are created whole under a free name."""
+"""Common base of uploads over a network: objects that are created atomically under a free name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...engine.storage.circuit_breaker import CircuitBreaker
 from .destination import Destination, UploadItem, Wanted, changed, decoded_parts, settle
 
 WHOLE_BYTES = 8 * 1024 * 1024
-"""Files up to this size are sent in one piece, from memory; larger ones are streamed."""
+"""Files up to this size are sent from memory in one request. Larger ones are streamed."""
 
 _THREADS = 16
 _LARGE_AT_ONCE = 4
@@ -26,15 +26,15 @@ _NAME_BYTES = 1024
 
 
 class RemoteDestination(Destination):
-    """Objects under a URL.
+    """Objects below a URL.
 
-    A file is checked against what was read before its last bytes are sent, so that nothing else ever becomes an
-    object. A server promises durability with its answer, so there is nothing to sync.
+    A file is compared with what was read before its last bytes are sent, so a changed file never becomes an object. An
+    object is durable when the server has confirmed it, so no sync is needed.
 
     Parameters
     ----------
     root : str
-        The URL, normalised.
+        The normalized URL.
     """
 
     def __init__(self, root: str) -> None:
@@ -44,7 +44,7 @@ class RemoteDestination(Destination):
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        # Each streamed file keeps some parts in memory.
+        # Each streamed file keeps several parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
     def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
@@ -65,7 +65,7 @@ class RemoteDestination(Destination):
         """Do nothing: there are no temporary copies."""
 
     def holds(self, uri: str, size: int) -> bool:
-        """Say whether an object is there with its size."""
+        """Whether an object exists with its size."""
         return self._size(self._inside(uri)) == size
 
     def delete(self, uris: Sequence[str]) -> None:
@@ -77,15 +77,15 @@ class RemoteDestination(Destination):
 
     @abstractmethod
     def _create(self, uri: str, data: bytes) -> bool:
-        """Create an object; False, with nothing written, when there is one."""
+        """Create an object. Return False, without writing, if it exists."""
 
     @abstractmethod
     def _create_large(self, uri: str, size: int, chunks: Iterator[bytes]) -> bool:
-        """Create an object from chunks; nothing is left of it when they raise."""
+        """Create an object from chunks. If they raise, no part of it is left."""
 
     @abstractmethod
     def _size(self, uri: str) -> int | None:
-        """Return the bytes of an object, None when there is none."""
+        """Return the size of an object, or None if it does not exist."""
 
     @abstractmethod
     def _chunks(self, uri: str, size: int) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ class RemoteDestination(Destination):
 
     @abstractmethod
     def _delete(self, uri: str) -> None:
-        """Delete an object that may be gone."""
+        """Delete an object, which may be missing."""
 
     def _send(self, parcel: UploadItem) -> None:
         parcel.error, parcel.uri = None, ""
@@ -132,7 +132,7 @@ class RemoteDestination(Destination):
         for chunk in self._chunks(uri, parcel.size):
             hasher.update(chunk)
             size += len(chunk)
-            if size > parcel.size:  # a server may send without an end
+            if size > parcel.size:  # a server may send without end
                 return False
         return hasher.hexdigest() == parcel.digest
 
@@ -164,7 +164,7 @@ def _read(parcel: UploadItem) -> None:
 
 
 def _checked(content: Content, parcel: UploadItem) -> Iterator[bytes]:
-    """Yield a file's chunks, the last one only when all of them are what was read; else `SourceError`."""
+    """Yield a file's chunks, the last one only if the file is unchanged. Otherwise raise `SourceError`."""
     hasher, size, held = blake3(), 0, b""
     while data := content.read():
         hasher.update(data)

@@ -1,4 +1,4 @@
-"""What an engine offers for uploads: an uploader for each call that wants one."""
+"""Creates an uploader for each call that uploads files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .uploader import MappedUploader, Uploader
 
 
 class UploadService:
-    """Makes uploaders.
+    """Creates uploaders.
 
     Parameters
     ----------
     ledger : UploadIndex
-        What the log knows of uploads.
+        Finds and records uploads in the log.
     blobs : callable
-        Gives the engine's blob store.
+        Returns the blob store of the engine.
     """
 
     def __init__(self, ledger: UploadIndex, blobs: Callable[[], BlobStore]) -> None:
@@ -30,14 +30,14 @@ class UploadService:
         self._blobs = blobs
 
     def to_target(self, target: UploadTarget, folder: str, *, force: bool, retries: int) -> Uploader:
-        """Return what uploads every local file of a root folder to a folder of a destination."""
+        """Return an uploader for all local files below a root, into a folder of a destination."""
         destination = self._open(target.destination, retries, force=force)
         below = "" if destination.root == SCHEME else folder
         name_of = names_below(target.root, below)
         return Uploader(destination, name_of, self._ledger, force=force, retries=retries)
 
     def by_mapping(self, mapping: Mapping[str, str], *, force: bool, retries: int) -> MappedUploader:
-        """Return what uploads the files of a mapping, each to the object that it names."""
+        """Return an uploader for the files in a mapping, each to its own URL."""
         uploaders: dict[str, Uploader] = {}
         for route in routes_of(mapping):
             uploader = Uploader(

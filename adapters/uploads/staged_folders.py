@@ -1,6 +1,6 @@
-"""Folders that come about whole: their files are written into a temporary folder, which then gets their name.
+"""Creates complete folders: files are written to a temporary folder, which is then renamed.
 
-To give each file its name takes the system as long as to write it.
+To rename each file on its own takes the system as long as to write it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ...engine.storage.local import LocalSyncPoint, LocalTemporaryFiles, make_fo
 
 
 class NewFolders(LocalSyncPoint):
-    """The moment from which on some files are written, and the folders that come about with them.
+    """A point in time after which files are written, and the new folders created for them.
 
     Parameters
     ----------
     root : str
-        The folder that all are below.
+        The folder that contains all of them.
     temporaries : LocalTemporaryFiles
-        Makes temporary folders.
+        Creates temporary folders.
     """
 
     def __init__(self, root: str, temporaries: LocalTemporaryFiles) -> None:
@@ -34,7 +34,7 @@ class NewFolders(LocalSyncPoint):
         self._lock = threading.Lock()
 
     def name_for(self, path: str) -> str:
-        """Return the name under which a file is written first: empty where its folder is there already."""
+        """Return the path to write a file to first, or an empty string if its folder already exists."""
         folder, _, file = path.rpartition("/")
         temporary = self._temporary.get(folder)
         if temporary is None:
@@ -48,17 +48,17 @@ class NewFolders(LocalSyncPoint):
         return "" if os.path.lexists(folder) else self._temporaries.make_folder()
 
     def publish(self, files: dict[str, int]) -> set[str]:
-        """Give temporary folders their names, those that hold what is to be published and nothing else.
+        """Rename the temporary folders that contain exactly the files to publish.
 
         Parameters
         ----------
         files : dict of str to int
-            How many files of each temporary folder are to be published.
+            Number of files to publish, by temporary folder.
 
         Returns
         -------
         set of str
-            The temporary folders that got their names; the files of all others have to be named one by one.
+            The renamed temporary folders. Files in all other folders have to be linked one by one.
         """
         named: set[str] = set()
         for folder, temporary in sorted(self._temporary.items()):
@@ -73,12 +73,12 @@ class NewFolders(LocalSyncPoint):
                 return False
             make_folder(folder.rpartition("/")[0])
             os.rename(path, folder)  # noqa: PTH104 - at most an empty folder is replaced
-        except OSError:  # whatever it is, naming the files one by one tells
+        except OSError:  # linking the files one by one will show the cause
             return False
         return True
 
     def close(self) -> None:
-        """Stop watching, and drop the temporary folders that are empty."""
+        """Stop watching, and delete empty temporary folders."""
         super().close()
         for temporary in filter(None, self._temporary.values()):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the files of frames are to go: what users say of it, checked, and the names that files get there."""
+"""Upload targets: checks of the arguments, and the names of files at the destination."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAY_OUT = (
     "leave it out, and let the library of the store find it in its environment, profile or role; that of a web server "
     "in ~/.netrc"
 )
-"""How a secret of a destination is given."""
+"""How to pass credentials for a destination."""
 
 PathLike = str | os.PathLike[str]
 
@@ -31,14 +31,14 @@ NameOf = Callable[[str], str]
 
 
 class UploadTarget(msgspec.Struct, frozen=True):
-    """A destination, and the local folder that names there are relative to.
+    """A destination, and the local folder that contains the files.
 
     Attributes
     ----------
     destination : str
-        URL, or ``blobs:`` for the engine's own store.
+        URL, or ``blobs:`` for the blob store of the engine.
     root : str
-        Absolute path of the folder.
+        Absolute path of the folder. Names at the destination are relative to it.
     """
 
     destination: str
@@ -46,14 +46,14 @@ class UploadTarget(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A destination, and the names that some local files are to have there.
+    """A destination, and the names of some local files there.
 
     Attributes
     ----------
     destination : str
         URL.
     names : dict of str to str
-        Local path to name.
+        Names by local path.
     """
 
     destination: str
@@ -61,12 +61,12 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def check_target(destination: object, root: PathLike | None) -> UploadTarget | None:
-    """Return the target that the arguments of a call mean; None without a destination.
+    """Return the upload target for the arguments of a call, or None without a destination.
 
     Raises
     ------
     UsageError
-        A destination without `local_dataset_root_path`, or it is none, or needs a library that is not installed.
+        `local_dataset_root_path` is missing, or the destination is invalid or needs a library that is not installed.
     """
     if destination is None:
         return None
@@ -78,20 +78,20 @@ def check_target(destination: object, root: PathLike | None) -> UploadTarget | N
     folder = check_root(root)
     if folder is None:
         raise UsageError(
-            "auto_upload_destination needs local_dataset_root_path: the folder that all local files are in"
+            "auto_upload_destination needs local_dataset_root_path, the folder that contains all local files"
         )
     target = UploadTarget(str(os.fspath(destination)), folder)
     if target.destination != SCHEME:
         from .open import open_destination
 
-        _ = open_destination(target.destination)  # what is wrong with it is said where it is given
+        _ = open_destination(target.destination)  # raise its errors in the call that passes it
     return target
 
 
 def names_below(root: str, folder: str = "") -> NameOf:
-    """Return what gives local files their names: their paths relative to a root, percent-encoded, below a folder.
+    """Return a function that names local files: their percent-encoded paths relative to a root, below a folder.
 
-    For a file outside the root it raises `InvalidValueError`, for one that links lead out of it `UsageError`.
+    It raises `InvalidValueError` for a file outside the root, and `UsageError` if symbolic links lead out of the root.
     """
     root_folder = RootFolder(root)
 
@@ -106,40 +106,40 @@ def names_below(root: str, folder: str = "") -> NameOf:
 
 
 def version_folder(dataset_id: str, version_name: str, version_id: str) -> str:
-    """Return the folder of a version's files at a destination, with a slash at its end."""
-    # A name is one folder, whatever it holds, also where the percent-encoding is undone.
+    """Return the folder of a version's files at a destination, with a trailing slash."""
+    # A name is a single folder, even if a tool decodes it.
     name = version_name.replace("/", "%2F").replace("\0", "%00")
     end = encoded_part(f".{version_id}")
     return f"{encoded_part(dataset_id)}/{shortened(encoded_part(name), NAME_BYTES - len(end))}{end}/"
 
 
 def encoded(path: str) -> str:
-    """Return a relative path percent-encoded, its parts joined by ``/``."""
+    """Return a percent-encoded relative path with ``/`` between its parts."""
     if is_plain(path):
         return path
     return "/".join(map(encoded_part, Path(path).parts))
 
 
 def encoded_part(part: str) -> str:
-    """Return a name percent-encoded; one of dots alone would mean a folder."""
+    """Return a percent-encoded name. Names that consist of dots are encoded too, because they would select a folder."""
     if part in {".", ".."}:
         return part.replace(".", "%2E")
     return quote(os.fsencode(part), safe="")
 
 
 def check_mapping(mapping: object) -> dict[str, str] | None:
-    """Return what local paths are mapped to, from ``src_to_dst_mapping``.
+    """Return destinations by local path, from ``src_to_dst_mapping``.
 
     Raises
     ------
     InvalidValueError
-        It maps something else than paths or URIs of local files to URLs, or two sources to one.
+        It is not a mapping of local paths or URIs to URLs, or two sources have the same URL.
     """
     if mapping is None:
         return None
     if not isinstance(mapping, Mapping):
         raise InvalidValueError(
-            f"src_to_dst_mapping must map sources to destinations, not be {shorten(mapping)}"
+            f"src_to_dst_mapping must map sources to destinations, not {shorten(mapping)}"
         )
     checked: dict[str, str] = {}
     taken: dict[str, str] = {}
@@ -147,25 +147,27 @@ def check_mapping(mapping: object) -> dict[str, str] | None:
         path = path_or_uri(source_uri(source, "src_to_dst_mapping")) or ""
         if not path.startswith("/"):
             raise InvalidValueError(
-                f"src_to_dst_mapping: {shorten(redact_url(path))} is not on this machine: only local files are uploaded"
+                f"src_to_dst_mapping: {shorten(redact_url(path))} is not a local file: only local files are uploaded"
             )
         if not isinstance(target, str | os.PathLike) or not os.fspath(target):
-            raise InvalidValueError(f"src_to_dst_mapping[{shorten(source)}] is no URL: {shorten(target)}")
+            raise InvalidValueError(
+                f"src_to_dst_mapping[{shorten(source)}] must be a URL, not {shorten(target)}"
+            )
         refuse_secret(os.fspath(target), "src_to_dst_mapping", WAY_OUT)
         url = _target_url(path, str(os.fspath(target)))
         if taken.setdefault(url, path) != path and url != SCHEME:
             raise InvalidValueError(
-                f"src_to_dst_mapping sends two sources, {taken[url]} and {path}, to {redact_url(url)}"
+                f"src_to_dst_mapping maps two sources, {taken[url]} and {path}, to {redact_url(url)}"
             )
         if checked.setdefault(path, url) != url:
             raise InvalidValueError(
-                f"src_to_dst_mapping sends {path} to two places, {redact_url(checked[path])} and {redact_url(url)}"
+                f"src_to_dst_mapping maps {path} to two URLs, {redact_url(checked[path])} and {redact_url(url)}"
             )
     return checked
 
 
 def routes_of(mapping: Mapping[str, str]) -> list[Route]:
-    """Sort mapped files by destination: one for each server, bucket or local folder with all that is below it."""
+    """Group mapped files by destination: a server, a bucket, or a local folder."""
     local = {path: url for path, url in mapping.items() if url.startswith("file:///")}
     routes: dict[str, dict[str, str]] = {}
     for path, url in mapping.items():
@@ -175,7 +177,7 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
             scheme, _, rest = url.partition("://")
             place, _, name = rest.lstrip("/").partition("/")
             if not place or not name:
-                raise InvalidValueError(f"src_to_dst_mapping: {redact_url(url)} names no object")
+                raise InvalidValueError(f"src_to_dst_mapping: {redact_url(url)} has no object name")
             routes.setdefault(f"{scheme}://{place}", {})[path] = name
     for folder, targets in _folders_of({path: _local_path(url) for path, url in local.items()}):
         names = {path: encoded(os.path.relpath(target, folder)) for path, target in targets.items()}
@@ -184,7 +186,7 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
 
 
 def _folders_of(targets: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Share local targets out among as few folders as temporary files can be written to and linked from."""
+    """Group local targets in as few folders as possible, such that files can be linked from a temporary folder in each."""
     folders = {path: os.path.dirname(target) for path, target in targets.items()}  # noqa: PTH120
     if not folders:
         return
@@ -201,7 +203,7 @@ def _folders_of(targets: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _is_one_place(common: str, folders: Iterable[str]) -> bool:
-    """Say whether files written to a folder can be linked into others below it."""
+    """Whether files written to a folder can be linked into the folders below it."""
     devices = {os.stat(_existing(folder)).st_dev for folder in (common, *folders)}  # noqa: PTH116
     return common != "/" and len(devices) == 1 and os.access(_existing(common), os.W_OK)
 
@@ -213,7 +215,7 @@ def _existing(folder: str) -> str:
 
 
 def _target_url(path: str, target: str) -> str:
-    """Return the full URL of a target; one that ends in a slash is a folder for the file's own name."""
+    """Return the full URL of a target. If it ends in a slash, the name of the file is appended."""
     if target == SCHEME:
         return target
     name = encoded_part(Path(path).name)

@@ -1,4 +1,4 @@
-"""Sends local files to a destination: each content once, tried again, and recorded before frames name it."""
+"""Uploads local files to a destination: each content once, with retries, and recorded before frames refer to it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class _Batch(msgspec.Struct):
     Attributes
     ----------
     waiting : list of UploadItem
-        Those that were read and are not linked to what was there.
+        Files that were read and are not at the destination yet.
     coming : set of str
-        The contents that this batch sends: whoever has one of them waits for it.
+        Digests of the contents that this batch sends. Other files with the same content wait for it.
     """
 
     parcels: list[UploadItem] = []
@@ -41,29 +41,29 @@ class _Batch(msgspec.Struct):
 
     @property
     def is_full(self) -> bool:
-        """It has as much as is well sent together."""
+        """Whether it has as many files as should be sent together."""
         return len(self.parcels) >= BATCH_FILES or sum(parcel.size for parcel in self.parcels) >= BATCH_BYTES
 
 
 class Uploader:
-    """Uploads files for one call.
+    """Uploads the files of one call.
 
     Parameters
     ----------
     destination : Destination
-        Where to.
+        Where to upload.
     name_of : callable
-        Gives the name of a local file at the destination; a `FramelodeError` when it cannot have one.
+        Returns the name of a local file at the destination. Raises `FramelodeError` if it cannot have one.
     ledger : UploadIndex
-        Knows what is there, and is told of what came.
+        Finds and records uploads.
     force : bool
-        Send also what is there already, under a name of its own.
+        Upload a file under a name of its own even if the destination has its content.
     retries : int
-        How often a destination that refuses is asked again, with growing waits.
+        Number of retries with exponential backoff.
     exact : bool
-        Each file has to be at its own name, also when its content is known under another.
+        Upload each file to its exact name, even if its content exists under another name.
     sleep : callable
-        Waits for some seconds; injected in tests.
+        Sleeps for a number of seconds. Replaced in tests.
     """
 
     def __init__(
@@ -98,25 +98,25 @@ class Uploader:
 
     @property
     def files_at_once(self) -> int:
-        """How many files are best uploaded together."""
+        """Recommended number of files to upload together."""
         return self._destination.files_at_once
 
     def takes(self, path: str) -> bool:
-        """Say whether a file is to be uploaded: each one is, unless it is at the destination already."""
+        """Whether a file is uploaded: all are, except those that are already below the destination."""
         if self._folder is None or self._folder.below(path) is None:
             return True
         try:
             self._name_of(path)
         except InvalidValueError:
             return False
-        except FramelodeError:  # it has no name there, and `upload` says why
+        except FramelodeError:  # it cannot have a name there; `upload` reports why
             return True
         return True
 
     def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:
-        """Upload files, each given once; returns what each became, or why it was not uploaded.
+        """Upload files, each passed once. Return the result or the error of each.
 
-        What is condemned by the time of the call is neither linked to, nor is its name taken.
+        Objects that are marked for deletion at the time of the call are not linked to, and their names are not used.
         """
         self._look_what_goes()
         outcomes: dict[str, Outcome] = {}
@@ -181,7 +181,7 @@ class Uploader:
     def _wanted(
         self, window: Sequence[UploadItem], batch: _Batch, coming: Collection[str]
     ) -> Callable[[UploadItem], bool] | None:
-        """Return what tells at once that a file is to be sent; None where that has to be looked up."""
+        """Return a function that tells whether a file has to be sent; None if this needs a lookup."""
         if self._is_each_sent:
             return lambda parcel: True  # noqa: ARG005
         if not self._is_alone():
@@ -194,14 +194,14 @@ class Uploader:
             if digest in self._sent or digest in coming or digest in batch.coming:
                 return False
             before = first.setdefault(digest, number)
-            if number < before:  # read later, but it comes before: the content gets its name
+            if number < before:  # read later, but earlier in order: the content gets its name
                 first[digest] = number
             return number <= before
 
         return wanted
 
     def _is_alone(self) -> bool:
-        """Say whether nothing is at the destination but what this object sent."""
+        """Whether the destination has only files that this object sent."""
         if self._ledger.version() != self._seen:
             with self._recording:
                 version = self._ledger.version()
@@ -213,13 +213,13 @@ class Uploader:
     def _read(
         self, parcels: Sequence[UploadItem], wanted: Callable[[UploadItem], bool] | None
     ) -> Sequence[UploadItem]:
-        """Read as many files as are staged together, again those that the destination refused."""
+        """Read files that are staged together. Read again those that the destination failed for."""
         parcels = parcels[: self._destination.read(parcels, wanted)]
         self._insist(self._destination.read, parcels)
         return parcels
 
     def _stage(self, window: Sequence[UploadItem], batch: _Batch, coming: Collection[str]) -> None:
-        """Link what is there already, and begin to send what is neither there nor coming."""
+        """Link contents that are at the destination, and begin to send those that neither are there nor on their way."""
         waiting = [parcel for parcel in window if parcel.error is None and not parcel.uri]
         if waiting and not self._force:
             waiting = self._link(waiting)
@@ -235,7 +235,7 @@ class Uploader:
         self._destination.stage(list(first.values()), window)
 
     def _finish(self, batch: _Batch) -> None:
-        """Send what has to be sent; what was coming when the batch was prepared is there by now."""
+        """Send the remaining files. Contents that were on their way are at the destination now."""
         waiting = batch.waiting
         if not self._force:
             waiting = [parcel for parcel in waiting if not self._settle(parcel)]
@@ -244,16 +244,16 @@ class Uploader:
         self._destination.discard(batch.parcels)
 
     def _leaders(self, parcels: Sequence[UploadItem]) -> dict[str, UploadItem]:
-        """Return one parcel of each content, or all of them where each is sent for itself."""
+        """Return one file for each content, or all files if each is sent on its own."""
         leaders: dict[str, UploadItem] = {}
         for parcel in parcels:
             leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
         return leaders
 
     def _link(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
-        """Link contents that are there already; returns the parcels that have to be sent."""
+        """Link contents that are at the destination. Return the files that have to be sent."""
         if not self._is_alone():
-            # What this object itself recorded it knows: the table may do without it for now.
+            # The projection may lag behind the uploads that this object recorded.
             unknown = {parcel.digest for parcel in parcels if parcel.digest not in self._sent}
             self._sent |= self._still_there(self._ledger.find(self._destination.root, unknown))
         return [parcel for parcel in parcels if not self._settle(parcel)]
@@ -263,12 +263,12 @@ class Uploader:
         return self._force or self._exact
 
     def _still_there(self, known: Mapping[str, UploadedFile]) -> dict[str, UploadedFile]:
-        """Return those of the contents once recorded that nobody has taken away since."""
+        """Return the recorded contents that still exist at the destination."""
 
         def is_there(file: UploadedFile) -> bool:
             try:
                 return self._destination.holds(file.uri, file.size)
-            except StorageError:  # it is sent, and the destination says then what is wrong
+            except StorageError:  # send it: the destination then reports the problem
                 return False
 
         threads = self._destination.asking_threads
@@ -279,7 +279,7 @@ class Uploader:
             return {digest: known[digest] for digest, answer in zip(known, answers, strict=True) if answer}
 
     def _send(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
-        """Send one parcel of each content; returns those that have to be sent for want of it."""
+        """Send one file for each content. Return other files that have to be sent because it failed."""
         leaders = self._leaders(parcels)
         self._destination.send(list(leaders.values()))
         self._insist(self._destination.send, list(leaders.values()))
@@ -306,12 +306,12 @@ class Uploader:
         if leader is parcel or self._settle(parcel):
             return True
         if isinstance(leader.error, SourceError):
-            return False  # another file of the same content may be better
+            return False  # another file with the same content may succeed
         parcel.error = leader.error
         return True
 
     def _settle(self, parcel: UploadItem) -> bool:
-        """Link a parcel to what is there of its content, if it may be linked."""
+        """Link a file to the uploaded content, if that is allowed."""
         file = self._sent.get(parcel.digest)
         if file is None or (self._exact and file.uri != f"{self._destination.root}/{parcel.name}"):
             return False
@@ -319,7 +319,7 @@ class Uploader:
         return True
 
     def _insist(self, work: Callable[[Sequence[UploadItem]], object], parcels: Sequence[UploadItem]) -> None:
-        """Do some work again for the parcels that the destination refused for a while."""
+        """Run `work`, with retries for the files that the destination failed for temporarily."""
         for wait in self._waits:
             again = [parcel for parcel in parcels if parcel.may_try_again]
             if not again:
@@ -335,12 +335,12 @@ def _outcome(parcel: UploadItem) -> Outcome:
 
 
 class MappedUploader:
-    """Uploads files that are in a mapping; all others stay where they are.
+    """Uploads the files in a mapping. All other files are not uploaded.
 
     Parameters
     ----------
     uploaders : mapping of str to Uploader
-        What uploads each path.
+        Uploader of each path.
     """
 
     def __init__(self, uploaders: Mapping[str, Uploader]) -> None:
@@ -348,11 +348,11 @@ class MappedUploader:
 
     @property
     def files_at_once(self) -> int:
-        """How many files are best uploaded together."""
+        """Recommended number of files to upload together."""
         return min((uploader.files_at_once for uploader in self._uploaders.values()), default=1)
 
     def takes(self, path: str) -> bool:
-        """Say whether a file is to be uploaded."""
+        """Whether a file is uploaded."""
         return path in self._uploaders
 
     def upload(self, paths: Sequence[str]) -> dict[str, Outcome]:

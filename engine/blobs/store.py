@@ -1,7 +1,7 @@
-"""The blob store: contents kept once under the hash of their bytes, on any filesystem.
+"""The blob store: contents stored once, named by their hash, on any filesystem.
 
-A blob is written under a temporary name while it is hashed, made durable, and then moved to its own name. So a
-reader sees all of it or nothing, and what `put_files` reports as stored survives a crash.
+A blob is written to a temporary name, made durable, and then renamed to its digest. Readers never see partial blobs, and
+blobs that `put_files` reports as stored survive a crash.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ __all__ = ["BlobStore", "FileFailure", "PutReport", "ScrubFindings", "StoredFile
 logger = logging.getLogger("framelode.blobs")
 
 RETRIES = 4
-"""How often storage that refuses is asked again."""
+"""Number of retries of a failed storage operation."""
 
 LEFTOVER_SECONDS = 24 * 3600.0
-"""A temporary file that nothing was written to for so long belongs to nobody."""
+"""Age after which a temporary file is abandoned, counted from the last write to it."""
 
 
 Known = Callable[[str], bool] | Container[str]
 
 
 class BlobStore:
-    """Contents under the hash of their bytes.
+    """File contents, named by the hash of their bytes.
 
     Parameters
     ----------
     url : str, path or BlobBackend
-        A local folder, made when something is first written, or an fsspec URL such as ``s3://bucket/blobs``.
+        A local folder, created on the first write, or an fsspec URL such as ``s3://bucket/blobs``.
     filesystem : fsspec filesystem, optional
-        One made already; `url` is then a path on it.
+        An open filesystem. `url` is then a path in it.
     presence : PresenceIndex, optional
-        Says which contents need not be written again; nothing is taken for known without it.
+        Tells which contents are known to be stored. Without it, none are.
     retries : int
-        How often storage that refuses is asked again, with growing waits.
+        Number of retries of a failed operation, with exponential backoff.
     sleep : callable
-        Waits for some seconds; injected in tests.
+        Sleeps for a number of seconds. Replaced in tests.
 
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, or its library is not installed.
+        The URL has an unknown scheme, or its library is not installed.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class BlobStore:
         return f"BlobStore({self.name!r})"
 
     def join(self) -> Marker:
-        """Return the marker of the store; it is made if the store is empty, and lists the log that uses this object.
+        """Return the marker of the store. If the store is empty, create the marker, which lists the log of this object.
 
         Every method that writes calls this once.
 
         Raises
         ------
         UsageError
-            Another log uses the store, or the place is not empty and not a blob store.
+            Another log uses the store, or the folder is not empty and not a blob store.
         IntegrityError
             The marker is damaged.
         """
@@ -109,7 +109,7 @@ class BlobStore:
         return marker
 
     def _join_once(self, waits: Sequence[float] = ()) -> None:
-        """Join at the first use; storage that refuses is asked again after each wait."""
+        """Join on the first use. Retry after each wait."""
         for wait in waits:
             if self._is_joined:
                 return
@@ -130,25 +130,25 @@ class BlobStore:
         on_done: Callable[[StoredFile | FileFailure], None] | None = None,
         retries: int | None = None,
     ) -> PutReport:
-        """Store local files, in parallel, with one sync for a batch of them.
+        """Store local files in parallel. A batch of files shares one sync.
 
-        A content is written again unless it is known to be here: a file of its name may be what a crash left.
+        Contents are written again unless they are known to be stored, because a crash may have left a damaged file.
 
         Parameters
         ----------
         paths : iterable of str or path
-            Consumed batch by batch.
+            Paths of the files, which are consumed in batches.
         known : callable or container, optional
-            Which digests are stored whole and relied on by somebody; what the store's `presence` says by default.
+            Digests of blobs that are known to be stored completely and in use. By default `presence` tells.
         on_done : callable, optional
-            Called for each file once it is durable or has failed, in this thread.
+            Called in this thread for each file once it is durable or has failed.
         retries : int, optional
-            How often storage that refuses is asked again; what the store was made with by default.
+            Number of retries of a failed operation. By default that of the store.
 
         Returns
         -------
         PutReport
-            What was stored, and a failure for each file that was not: nothing is raised for a single file.
+            The stored files, and the failures. A failure of a single file is not raised.
         """
         report = PutReport()
         waits = self._waits if retries is None else growing_waits(retries)
@@ -163,26 +163,26 @@ class BlobStore:
     def copy_from(
         self, other: BlobStore, digests: Iterable[str], *, known: Known | None = None
     ) -> Iterator[StoredFile | FileFailure]:
-        """Store blobs of another store, in parallel, each compared with its digest before it has its name here.
+        """Copy blobs of another store in parallel. Each is compared with its digest before it is stored here.
 
         Parameters
         ----------
         other : BlobStore
-            Where they are.
+            The store to copy from.
         digests : iterable of str
-            Which; consumed batch by batch.
+            Digests of the blobs to copy, which are consumed in batches.
         known : callable or container, optional
-            As for `put_files`; an empty one stores all of them again.
+            As for `put_files`. An empty collection copies all blobs again.
 
         Yields
         ------
         StoredFile or FileFailure
-            What became of each blob, in order: durable, or why it could not be taken.
+            The result for each blob, in order: it is durable, or could not be copied.
         """
         yield from self._put_all((BlobSource(other.place, digest) for digest in digests), known, self._waits)
 
     def repair(self, sources: Iterable[Readable]) -> list[str]:
-        """Store contents again, whatever is in their place; returns the digests of those that are stored."""
+        """Replace blobs by the given contents, and return the digests of those that were stored."""
         outcomes = self._put_all(sources, (), self._waits)
         stored = [outcome.digest for outcome in outcomes if isinstance(outcome, StoredFile)]
         Damage(self.place).forget(stored)
@@ -191,7 +191,7 @@ class BlobStore:
     def _put_all(
         self, sources: Iterable[Readable], known: Known | None, waits: Sequence[float]
     ) -> Iterator[StoredFile | FileFailure]:
-        """Store sources and tell, batch by batch, what became of each."""
+        """Store sources, and yield the result of each, batch by batch."""
         try:
             self._join_once(waits)
         except StorageError as error:
@@ -204,12 +204,19 @@ class BlobStore:
                 yield from self._finish(intake, taken, outcomes, waits)
 
     def put(self, content: BinaryIO | bytes, *, known: Known | None = None) -> StoredFile:
-        """Store one content from a stream or from memory, durable when this returns.
+        """Store one content from a stream or from memory. It is durable on return.
+
+        Parameters
+        ----------
+        content : file or bytes
+            The content.
+        known : callable or container, optional
+            As for `put_files`.
 
         Raises
         ------
         StorageError
-            The store refused it, also when asked again; or the stream could not be read.
+            The content could not be written, after retries, or the stream could not be read.
         TypeError
             The content is neither bytes nor a binary file.
         """
@@ -248,7 +255,7 @@ class BlobStore:
         outcomes: list[IngestResult],
         waits: Sequence[float],
     ) -> Iterator[StoredFile | FileFailure]:
-        """Try again what the store refused, and tell what became of each source."""
+        """Retry failed sources, and yield the result of each source."""
         for wait in waits:
             again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
             if not again:
@@ -264,7 +271,7 @@ class BlobStore:
                 yield FileFailure(source.name, str(outcome.error), kind)
 
     def size(self, digest: str) -> int:
-        """Return the bytes of a blob; `NotFoundError` when it is not here."""
+        """Return the size of a blob. Raises `NotFoundError` if it is not stored."""
         size = self.place.size(check_digest(digest))
         if size is None:
             raise self._missing(digest)
@@ -274,7 +281,7 @@ class BlobStore:
         return self.place.size(check_digest(digest)) is not None
 
     def present(self, digests: Iterable[str]) -> list[str]:
-        """Return those of some blobs that are here."""
+        """Return the digests of those blobs that are stored."""
         return [digest for digest in digests if digest in self]
 
     def open(self, digest: str, *, verify: bool = False) -> BinaryIO:
@@ -283,15 +290,15 @@ class BlobStore:
         Parameters
         ----------
         digest : str
-            64 hex digits.
+            Digest of the blob, 64 hex digits.
         verify : bool
-            Hash while reading: the end of other bytes than the digest names is an `IntegrityError`. Such a reader
-            cannot seek.
+            Hash the content while it is read. If it does not match the digest, the end of the file raises `IntegrityError`.
+            Such a reader cannot seek.
 
         Raises
         ------
         NotFoundError
-            The blob is not here.
+            The blob is not stored.
         """
         try:
             file = self.place.open(check_digest(digest))
@@ -303,21 +310,28 @@ class BlobStore:
         return cast("BinaryIO", io.BufferedReader(reader, CHUNK_BYTES))
 
     def read(self, digest: str, start: int = 0, stop: int | None = None) -> bytes:
-        """Return a range of a blob's bytes, all by default; fewer when it ends before `stop`."""
+        """Return a range of a blob's bytes, by default all. It is shorter if the blob ends before `stop`."""
         try:
             return self.place.read_range(check_digest(digest), start, stop)
         except FileNotFoundError as error:
             raise self._missing(digest) from error
 
     def fetch(self, digest: str, path: PathLike) -> Path:
-        """Copy a blob into a local file, verified; the file appears whole or not at all.
+        """Copy a blob to a local file and verify it. The file is created atomically.
+
+        Parameters
+        ----------
+        digest : str
+            Digest of the blob, 64 hex digits.
+        path : path
+            The file to create.
 
         Raises
         ------
         NotFoundError
-            The blob is not here.
+            The blob is not stored.
         IntegrityError
-            Its bytes are not those that the digest names.
+            The content does not match the digest.
         """
         target = from_home(path)
         temporary = target.with_name(temporary_name(target))
@@ -330,32 +344,32 @@ class BlobStore:
         return target
 
     def local_path(self, digest: str) -> str | None:
-        """Return the file of a blob where the store is a local folder, else None; it is read-only.
+        """Return the read-only file of a blob if the store is a local folder, else None.
 
         Raises
         ------
         NotFoundError
-            The blob is not here.
+            The blob is not stored.
         IntegrityError
-            There is a FIFO, a socket, a device or a folder in its place.
+            Its path is not a regular file.
         """
         if not isinstance(self.place, LocalBackend):
             return None
         if self.place.size(check_digest(digest)) is None:
-            self.open(digest).close()  # raises: it is missing, or not a regular file
+            self.open(digest).close()  # raises if it is missing or not a regular file
         return self.place.path(digest)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every file of the store, also those that do not belong in it."""
+        """Yield every file of the store, including foreign files."""
         return self.place.entries()
 
     def delete(self, digests: Sequence[str]) -> None:
-        """Delete blobs without asking whether they are needed: `Engine.gc` asks."""
+        """Delete blobs without a check whether they are in use. Use `Engine.gc` for that check."""
         self._join_once()
         self.place.delete([check_digest(digest) for digest in digests])
 
     def clean(self, older_than: float = LEFTOVER_SECONDS) -> int:
-        """Delete what killed processes left: temporary files that nothing was written to for some seconds."""
+        """Delete temporary files of killed processes that were not written to for `older_than` seconds."""
         self._join_once()
         return self.place.clean(older_than)
 
@@ -367,18 +381,18 @@ class BlobStore:
         expected: Iterable[str] = (),
         executor: Executor | None = None,
     ) -> ScrubFindings:
-        """Read blobs again and compare them with their names.
+        """Read blobs and compare them with their digests.
 
         Parameters
         ----------
         digests : iterable of str, optional
-            Which; everything in the store by default.
+            Blobs to read, by default all.
         progress : callable, optional
-            Called with the blobs read so far and their bytes.
+            Called with the number of blobs and bytes read so far.
         expected : iterable of str
-            Blobs that must be here when everything is read.
+            Blobs that must be stored at the end.
         executor : Executor, optional
-            Where to read them; else here, in a few threads.
+            Runs the reads. By default they run in threads of this process.
         """
         found = scrub(self.place, digests, progress, expected, executor)
         if found.altered:
@@ -386,13 +400,13 @@ class BlobStore:
         return found
 
     def note_damaged(self, *digests: str) -> None:
-        """Remember that blobs were read with other bytes: the next upload of their contents stores them again."""
+        """Remember that blobs are damaged, so that the next upload of their contents replaces them."""
         try:
             self._join_once()
             Damage(self.place).note(digests)
         except (StorageError, UsageError, IntegrityError, FileNotFoundError) as error:
-            # A store that cannot be written to can be read and scrubbed all the same.
-            logger.warning("%s: damaged blobs cannot be noted: %s", self.name, error)
+            # A read-only store can still be read and scrubbed.
+            logger.warning("%s: damaged blobs cannot be recorded: %s", self.name, error)
 
     def _missing(self, digest: str) -> NotFoundError:
         fate = self.presence.explain(digest)

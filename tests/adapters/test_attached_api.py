@@ -151,7 +151,7 @@ def test_a_dataset_brings_none_along(engine, tmp_path, write, stream):
     footer["digest"] = blake3(content).hexdigest()
     (tmp_path / "food.jsonl").write_bytes(content + json.dumps(footer).encode() + b"\n")
     with framelode.connect("sqlite://") as other:
-        with pytest.raises(IntegrityError, match=f"'{stream}.*is no stream of a dataset"):
+        with pytest.raises(IntegrityError, match=f"'{stream}.*is not a stream of a dataset"):
             other.import_log(tmp_path / "food.jsonl")
         other.close()
 

@@ -671,7 +671,7 @@ class TestStores:
         assert service.dataset_id == "d"
         assert service.get_key("s", "a").value == 1
         assert repo.asked == 1
-        with pytest.raises(ValueError, match="the repo is of dataset 'd'"):
+        with pytest.raises(ValueError, match="the repo has the dataset id 'd'"):
             ExecutionStoreService(repo, "e")
 
     def test_a_repo_that_is_no_engines(self):

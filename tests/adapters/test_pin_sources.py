@@ -278,7 +278,7 @@ class TestGit:
     def test_a_server_that_is_not_there_and_passwords(self, datasets):
         with pytest.raises(StorageError, match="cannot be read"):
             datasets.add("g", "http://user@127.0.0.1:9/x.git", "dvc")
-        with pytest.raises(InvalidValueError, match="holds a password") as caught:
+        with pytest.raises(InvalidValueError, match="contains a password") as caught:
             datasets.add("g", "http://user:s3cr3t@127.0.0.1:9/x.git", "dvc")
         assert "s3cr3t" not in str(caught.value)
 

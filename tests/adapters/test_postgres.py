@@ -514,7 +514,7 @@ class TestUrls:
             ("postgresql://me:s3cr3t@h/d?schema=a-b", "a schema has up to 48"),
             ("postgresql://me:s3cr3t@h/d?nonsense=1", "is no URL that PostgreSQL's library reads"),
             ("postgresql://me:s3cr3t@h:port/d", "is no URL|invalid"),
-            ("mysql://me:s3cr3t@h/d", "holds a password"),
+            ("mysql://me:s3cr3t@h/d", "contains a password"),
         ],
     )
     def test_one_that_cannot_be_used(self, url, message):

@@ -447,7 +447,7 @@ class TestOlderLogs:
         manifest.write_text(f"datasets:\n- name: p\n  url: {URLS[0]}\n  type: url\n")
         assert world.pins["p"].spec.url == URLS[0]
         for call in (lambda: world.pins.update("p"), lambda: world.pins.dump(world.pins["p"])):
-            with pytest.raises(InvalidValueError, match="holds a password") as caught:
+            with pytest.raises(InvalidValueError, match="contains a password") as caught:
                 call()
             assert PLANTED not in str(caught.value)
         assert PLANTED not in events_of(world.engine, world.new_folder())

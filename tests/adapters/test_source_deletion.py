@@ -254,7 +254,7 @@ class TestBesideUploads:
         (failure,) = world.draft.add_frames(
             [SingleFrame(id="b", source=path)], src_to_dst_mapping={str(path): url}
         )
-        assert "about to be deleted" in failure["error"]
+        assert "marked for deletion" in failure["error"]
         world.mine.gc(dry_run=False)
         world.check_finished()
         assert not world.draft.add_frames(

@@ -553,7 +553,7 @@ class TestMapping:
     def test_a_name_that_is_taken_by_another_content_is_a_failure(self, draft, root, tmp_path):
         path, target = file(root, "a.jpg", b"mine"), file(tmp_path, "out/a.jpg", b"theirs")
         (failure,) = draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target})
-        assert f"{target.as_uri()} is taken by another content" in failure["error"]
+        assert f"{target.as_uri()} already has another content" in failure["error"]
         assert target.read_bytes() == b"theirs"
         target.write_bytes(b"mine")
         assert draft.add_frames([SingleFrame(source=path)], src_to_dst_mapping={path: target}) == []
@@ -596,12 +596,12 @@ class TestMapping:
     def test_bad_mappings(self, draft, root, tmp_path):
         a, b = file(root, "a.jpg", b"a"), file(root, "b.jpg", b"b")
         for mapping, message in (
-            ({a: "memory://bucket"}, "names no object"),
-            ({"s3://bucket/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
-            ({"file://server/a.jpg": "memory://bucket/a.jpg"}, "is not on this machine"),
-            ({a: "/out/x.jpg", b: "/out/x.jpg"}, "sends two sources"),
-            ({a: "/out/x.jpg", a.as_uri(): "/out/y.jpg"}, "to two places"),
-            ({a: ""}, "is no URL"),
+            ({a: "memory://bucket"}, "has no object name"),
+            ({"s3://bucket/a.jpg": "memory://bucket/a.jpg"}, "is not a local file"),
+            ({"file://server/a.jpg": "memory://bucket/a.jpg"}, "is not a local file"),
+            ({a: "/out/x.jpg", b: "/out/x.jpg"}, "maps two sources"),
+            ({a: "/out/x.jpg", a.as_uri(): "/out/y.jpg"}, "to two URLs"),
+            ({a: ""}, "must be a URL"),
             ("a", "must map sources to destinations"),
             ({a: "nosuch://bucket/x"}, "nosuch"),
             ({a: "~nosuchuser/x"}, "home folder"),
@@ -635,7 +635,7 @@ class TestArguments:
         assert len(DatasetVersion.get_versions("food")) == 1
         with pytest.raises(UsageError, match="must be a URL"):
             draft.add_frames([], auto_upload_destination=5, local_dataset_root_path="/")
-        with pytest.raises(ValueError, match="upload_retries must be a whole number of 0 or more, not -1"):
+        with pytest.raises(ValueError, match="upload_retries must be an integer of at least 0, not -1"):
             draft.add_frames([], upload_retries=-1)
 
     def test_passwords_are_in_no_message(self, draft, root):
