@@ -1,4 +1,4 @@
-"""Pinned datasets: a project's `dvc.yaml` and `dvc.lock`, read and written as DVC does, every change recorded."""
+"""Pinned datasets: the `dvc.yaml` and `dvc.lock` of a project, compatible with DVC; every change is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of datasets of a catalog: framelode's own, and DataChain's."""
+"""Finds versions of catalog datasets: those of framelode and of DataChain."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ if TYPE_CHECKING:
 _OURS = "framelode://"
 _NUMBERED = re.compile(r"(.+?)@v(\d{1,18})", re.DOTALL)
 _INSTALL = (
-    "datasets of a DataChain catalog need DataChain, which is not installed: pip install datachain; framelode's own are "
+    "datasets of a DataChain catalog need DataChain, which is not installed: pip install datachain; datasets of framelode are "
     "framelode://<dataset>"
 )
 
 
 class CatalogVersion(msgspec.Struct, frozen=True):
-    """A version of a dataset: its number, from 1, and when it came into being."""
+    """A version of a dataset: its number, starting at 1, and its time of creation."""
 
     version: int
     created_at: datetime
 
 
 def name_and_version(url: str) -> tuple[str, int | None]:
-    """Return the name in a URL of a catalog, and the version behind ``@v``, if any."""
+    """Return the dataset name of a catalog URL, and the version after ``@v``, if any."""
     place = url.partition("://")[2] or url
     found = _NUMBERED.fullmatch(place)
     return (found[1], int(found[2])) if found else (place, None)
 
 
 def check_version(version: Any) -> int | None:
-    """Return the number of a version, None for the latest.
+    """Return a version number, or None for the latest version.
 
     Raises
     ------
     InvalidTypeError
-        It is no whole number; also a `TypeError`.
+        It is not an integer. This is also a `TypeError`.
     InvalidValueError
-        It is less than 1; also a `ValueError`.
+        It is less than 1. This is also a `ValueError`.
     """
     if version is None:
         return None
     if isinstance(version, bool) or not isinstance(version, int):
-        raise InvalidTypeError(f"version must be a whole number, not {shorten(version)}")
+        raise InvalidTypeError(f"version must be an integer, not {shorten(version)}")
     if version < 1:
-        raise InvalidValueError(f"version must be 1 or more, not {shorten(version)}")
+        raise InvalidValueError(f"version must be at least 1, not {shorten(version)}")
     return version
 
 
 def find_version(url: str, record: Any, version: int | None, reach: ResolveContext) -> CatalogVersion:
-    """Return a version of the dataset at a URL, the latest if none is named.
+    """Return a version of the dataset at a URL, by default the latest.
 
     Parameters
     ----------
     record : object or None
-        The dataset as its catalog gives it, asked in place of the catalog: `latest_version` and `get_version`.
+        The dataset object of the catalog, with `latest_version` and `get_version`. It is used instead of the catalog.
     """
     name, named = name_and_version(url)
     wanted = check_version(version) or check_version(named)
@@ -84,13 +84,13 @@ def find_version(url: str, record: Any, version: int | None, reach: ResolveConte
 
 
 def _our_version(session: Session, name: str, wanted: int | None) -> CatalogVersion:
-    """Return the n-th published version; those that were removed since keep their number."""
+    """Return the n-th published version. Removed versions keep their number."""
     from ..hyperdatasets.selectors import find_dataset
 
     project, slash, dataset = name.rpartition("/")
     if not dataset or "/" in project or (slash and not project):
         raise InvalidValueError(
-            f"{shorten(_OURS + name)} names no dataset: write {_OURS}[project/]dataset, a slash of a name as %2F"
+            f"{shorten(_OURS + name)} is not a dataset: write {_OURS}[project/]dataset, with %2F for a slash in a name"
         )
     row = find_dataset(
         session, dataset_name=unquote(dataset), dataset_project=unquote(project) if slash else None
@@ -115,24 +115,24 @@ def _published_position(row: VersionRow) -> int:
 
 
 def _recorded(name: str, record: Any, wanted: int | None) -> CatalogVersion:
-    """Return a version of a dataset of DataChain."""
+    """Return a version of a DataChain dataset."""
     try:
         record = _datachain_record(name) if record is None else record
         found = record.get_version(record.latest_version if wanted is None else wanted)
     except FramelodeError:
         raise
     except Exception as error:
-        # The catalog has errors of its own.
+        # The catalog raises its own errors.
         if "notfound" in type(error).__name__.lower() or isinstance(error, LookupError | ValueError):
             which = "" if wanted is None else f" in version {wanted}"
             raise NotFoundError(f"the catalog has no dataset {shorten(name)}{which}: {error}") from error
         raise StorageError(f"the catalog of {shorten(name)} cannot be read: {error}") from error
     if isinstance(found.version, bool) or not isinstance(found.version, int):
         raise InvalidValueError(
-            f"the catalog calls the version of {shorten(name)} {shorten(found.version)}: only whole numbers are pinned"
+            f"the catalog gives {shorten(name)} the version {shorten(found.version)}: only integers can be pinned"
         )
     if not isinstance(found.created_at, datetime):
-        raise InvalidValueError(f"the catalog does not say when version {found.version} was made")
+        raise InvalidValueError(f"the catalog does not give the creation time of version {found.version}")
     return CatalogVersion(found.version, found.created_at)
 
 

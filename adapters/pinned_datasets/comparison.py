@@ -1,4 +1,4 @@
-"""Whether a lock and what is found at its URL are the same content, also where another tool wrote the lock."""
+"""Compares a lock with the current source, also if another tool wrote the lock."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _NAMES = ("version_id", "etag", "checksum", "md5")
 
 
 def rests_on_times(lock: URLDatasetLock) -> bool:
-    """Say whether a lock knows contents by the times of their files, as DVC does on this machine."""
+    """Whether a lock identifies contents by file times, as DVC does for local files."""
     return any(meta.mtime is not None for meta in _metas(lock))
 
 
 def without_times(meta: Meta, files: Sequence[FileInfo]) -> tuple[Meta, list[FileInfo]]:
-    """Return what is locked: the time of a file is another one on every machine."""
+    """Return the parts that are locked. File times are left out, because they differ between machines."""
     return msgspec.structs.replace(meta, mtime=None), [
         FileInfo(relpath=file.relpath, meta=msgspec.structs.replace(file.meta, mtime=None)) for file in files
     ]
 
 
 def is_same(lock: URLDatasetLock, meta: Meta, files: Sequence[FileInfo]) -> bool:
-    """Say whether a lock proves that what is found is what was locked."""
+    """Whether a lock proves that the source is unchanged."""
     proofs = [file.meta for file in lock.files] or [lock.meta]
     return all(map(_is_proof, proofs)) and not has_moved(lock, meta, files)
 
 
 def has_moved(lock: URLDatasetLock, meta: Meta, files: Sequence[FileInfo]) -> bool:
-    """Say whether what is found contradicts a lock; what the lock does not know is not compared."""
+    """Whether the source contradicts a lock. Fields that the lock does not have are not compared."""
     if _differ(lock.meta, meta):
         return True
     if not lock.files:

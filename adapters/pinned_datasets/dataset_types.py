@@ -1,4 +1,4 @@
-"""The three families of datasets: a spec, and the lock that it resolves to."""
+"""The three dataset types, each with its spec and its lock."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from .records import (
 from .resolver import ResolveContext, reach_of
 from .url_source import read_url
 
-_WAY_OUT = "leave it out, and give it by a credential helper of git or an SSH key, or by the environment or profile of the store"
+_WAY_OUT = (
+    "leave it out, and use a credential helper of git, an SSH key, or the environment or profile of the store"
+)
 
 OPTIONS = {"dvc": ("path", "rev"), "dc": ("version", "record"), "url": ()}
-"""What can be given of each type, beside name and URL."""
+"""Options of each type, besides name and URL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,11 @@ class DVCDataset(_Family):
     Attributes
     ----------
     manifest_path : str
-        The `dvc.yaml` that names it.
+        Path of the `dvc.yaml` with its entry.
     spec : DVCDatasetSpec
-        What it is asked to be.
+        The entry in the manifest.
     lock : DVCDatasetLock or None
-        What it is pinned to.
+        The locked commit, if any.
     """
 
     spec: DVCDatasetSpec
@@ -61,14 +63,23 @@ class DVCDataset(_Family):
     type: ClassVar[Literal["dvc"]] = "dvc"
 
     def update(self, repo: Any, rev: str | None = None, **kwargs: Any) -> Self:
-        """Return the dataset locked to the commit that its revision is now.
+        """Return the dataset locked to the current commit of its revision.
 
         Parameters
         ----------
         repo : Datasets, path or object with a root_dir
-            The project.
+            The project. Only its folder is used, unless it is a `Datasets`.
         rev : str, optional
-            Another branch, tag or commit from now on.
+            Use another branch, tag or commit from now on.
+
+        Raises
+        ------
+        InvalidValueError
+            An option is not valid for this type.
+        NotFoundError
+            There is no such repository, revision or path.
+        StorageError
+            The repository cannot be read, or does not answer in time.
         """
         reach = _reach(repo, self.spec, kwargs)
         spec = _with_rev(self.spec, rev) if rev else self.spec
@@ -78,16 +89,16 @@ class DVCDataset(_Family):
 
 @dataclass(frozen=True, kw_only=True)
 class DatachainDataset(_Family):
-    """A dataset of a catalog: DataChain's, or framelode's own.
+    """A dataset in a catalog of DataChain or framelode.
 
     Attributes
     ----------
     manifest_path : str
-        The `dvc.yaml` that names it.
+        Path of the `dvc.yaml` with its entry.
     spec : DatasetSpec
-        What it is asked to be.
+        The entry in the manifest.
     lock : DatachainDatasetLock or None
-        What it is pinned to.
+        The locked version, if any.
     """
 
     spec: DatasetSpec
@@ -97,25 +108,34 @@ class DatachainDataset(_Family):
 
     @property
     def pinned(self) -> bool:
-        """Whether the URL itself names a version."""
+        """Whether the URL selects a version."""
         return self.name_version[1] is not None
 
     @property
     def name_version(self) -> tuple[str, int | None]:
-        """Name and version that the URL names; None for no version."""
+        """Name and version in the URL; the version is None if the URL has none."""
         return name_and_version(self.spec.url)
 
     def update(self, repo: Any, record: Any = None, version: int | None = None, **kwargs: Any) -> Self:
-        """Return the dataset locked to a version, the latest if none is named.
+        """Return the dataset locked to a version, by default the latest.
 
         Parameters
         ----------
         repo : Datasets, path or object with a root_dir
-            The project.
+            The project. Only its folder is used, unless it is a `Datasets`.
         record : object, optional
-            The dataset as its catalog gives it, asked in place of the catalog.
+            The dataset object of the catalog, used instead of the catalog.
         version : int, optional
-            Which version, from 1.
+            The version, starting at 1.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            An option is not valid for this type.
+        NotFoundError
+            There is no such dataset or version.
+        StorageError
+            The catalog cannot be read.
         """
         reach = _reach(repo, self.spec, kwargs)
         found = find_version(self.spec.url, record, check_version(version), reach)
@@ -136,11 +156,11 @@ class URLDataset(_Family):
     Attributes
     ----------
     manifest_path : str
-        The `dvc.yaml` that names it.
+        Path of the `dvc.yaml` with its entry.
     spec : DatasetSpec
-        What it is asked to be.
+        The entry in the manifest.
     lock : URLDatasetLock or None
-        What it is pinned to.
+        The locked content, if any.
     """
 
     spec: DatasetSpec
@@ -149,12 +169,21 @@ class URLDataset(_Family):
     type: ClassVar[Literal["url"]] = "url"
 
     def update(self, repo: Any, **kwargs: Any) -> Self:
-        """Return the dataset locked to what is at its URL now.
+        """Return the dataset locked to the current content of its URL.
 
         Parameters
         ----------
         repo : Datasets, path or object with a root_dir
-            The project.
+            The project. Only its folder is used, unless it is a `Datasets`.
+
+        Raises
+        ------
+        InvalidValueError
+            An option is not valid for this type.
+        NotFoundError
+            There is nothing at the URL.
+        StorageError
+            The URL cannot be read, or does not answer in time.
         """
         reach = _reach(repo, self.spec, kwargs)
         held = self.lock
@@ -174,7 +203,7 @@ Dataset = DVCDataset | DatachainDataset | URLDataset
 def build_dataset(
     manifest_path: str, spec_data: Mapping[str, Any], lock_data: Mapping[str, Any] | Lock | None = None
 ) -> Dataset:
-    """Return the dataset that entries of a manifest and of a lock file say; a lock of another spec is none."""
+    """Return the dataset of a manifest entry and a lock entry. A lock with a different spec is ignored."""
     spec = spec_of(spec_data)
     lock = lock_data if lock_data is None or not isinstance(lock_data, Mapping) else lock_of(lock_data)
     invalidated = lock is not None and lock.to_spec() != spec
@@ -182,24 +211,26 @@ def build_dataset(
 
 
 def assemble(manifest_path: str, spec: Spec, lock: Lock | None, *, invalidated: bool = False) -> Dataset:
-    """Return the dataset of a spec and a lock that belong together."""
+    """Return the dataset of a spec and its lock."""
     kind: Any = {"dvc": DVCDataset, "dc": DatachainDataset, "url": URLDataset}[spec.type]
     return kind(manifest_path=manifest_path, spec=spec, lock=lock, invalidated=invalidated)
 
 
 def check_options(kind: str, given: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, Any]:
-    """Return what was given, without what is None; `InvalidValueError` for what a type does not take."""
+    """Return the options that are not None. Raises `InvalidValueError` for an option that the type does not have."""
     known = {name for names in OPTIONS.values() for name in names}
     for name, value in given.items():
         if name in allowed or (name in known and value is None):
             continue
         takes = ", ".join(allowed) or "nothing more"
-        raise InvalidValueError(f"a dataset of the type {kind} takes no {name!r} here: it takes {takes}")
+        raise InvalidValueError(
+            f"a dataset of the type {kind} has no option {name!r} here: its options are {takes}"
+        )
     return {name: value for name, value in given.items() if value is not None}
 
 
 def refuse_secret_of(spec: Spec) -> None:
-    """Raise `InvalidValueError` for a URL that holds a secret: it is written into files that are committed."""
+    """Raise `InvalidValueError` if a URL has a secret, because it would be written to files that are committed."""
     refuse_secret(spec.url, "url", _WAY_OUT)
 
 

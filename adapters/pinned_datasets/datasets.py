@@ -1,4 +1,4 @@
-"""The datasets of a project as a mapping: added, updated, looked at, and what became of them."""
+"""`Datasets`: the pinned datasets of a project, as a mapping that can add, update and compare them."""
 
 from __future__ import annotations
 
@@ -39,19 +39,26 @@ _TRIES = 10
 
 
 class Datasets(Mapping[str, Dataset]):
-    """The pinned datasets of a project: what its `dvc.yaml` files name, and its `dvc.lock` files pin.
+    """The pinned datasets of a project: the entries of its `dvc.yaml` and `dvc.lock` files.
 
-    The files lead. What they say and is not recorded yet, after an edit or a `git checkout`, is recorded when the project is
-    opened, and whenever they are found changed.
+    The files are authoritative. Changes in the files, from an edit or a `git checkout`, are recorded when the project is
+    opened and whenever the files are found changed.
 
     Parameters
     ----------
     repo : path or object with a root_dir
-        The project folder. Relative places begin there.
+        The project folder. Relative paths start there.
     engine : Engine, optional
-        Where changes are recorded; else the current engine, else one in the folder's own `.framelode`, made if missing.
+        Engine that records changes. By default the current engine, or else one in the folder's `.framelode`, created if missing.
     timeout : float
-        Seconds that a source may take without giving a sign of life, and each call of `git` in all.
+        Maximum seconds without progress of a source, and maximum seconds of each call of `git`.
+
+    Raises
+    ------
+    InvalidValueError
+        `repo` or `timeout` is invalid.
+    UsageError
+        The folder does not exist, or `engine` shows the past.
     """
 
     def __init__(self, repo: Any, *, engine: Engine | None = None, timeout: float = TIMEOUT) -> None:
@@ -64,7 +71,7 @@ class Datasets(Mapping[str, Dataset]):
         self._filesystems: dict[tuple[Any, ...], Any] = {}
         self._manifests: list[Path] | None = None
         self._read: tuple[Stamp, dict[str, Dataset]] | None = None
-        # A project whose files are broken can be opened; whatever is done with it says so.
+        # A project with broken files can be opened; its methods then raise the errors.
         with contextlib.suppress(InvalidValueError, ConflictError, NotFoundError):
             self._datasets()
 
@@ -75,20 +82,20 @@ class Datasets(Mapping[str, Dataset]):
 
     @property
     def engine(self) -> Engine:
-        """Where changes are recorded."""
+        """The engine that records changes."""
         from ..engine import Engine
 
         return Engine.of(self._engine.opened())
 
     @property
     def reach(self) -> ResolveContext:
-        """What datasets are resolved with."""
+        """The settings for resolving datasets."""
         return ResolveContext(
             self._project.root, self._timeout, self._engine.opened, filesystems=self._filesystems
         )
 
     def __getitem__(self, name: str) -> Dataset:
-        """Return a dataset; `DatasetNotFoundError` when there is none."""
+        """Return a dataset. Raises `DatasetNotFoundError` if there is none."""
         found = self._datasets().get(name)
         if found is None:
             self._manifests = self._read = None
@@ -120,32 +127,39 @@ class Datasets(Mapping[str, Dataset]):
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> Dataset:
-        """Add a dataset: find out what it is now, lock it, and write both down; one of the same name is replaced.
+        """Resolve and lock a dataset, and write it to the manifest and the lock file. It replaces one of the same name.
 
         Parameters
         ----------
         name : str
-            What the project calls it.
+            Name of the dataset in the project.
         url : str
-            Where it is. For `dvc` a git repository, a folder or a URL; for `dc` a dataset of a catalog, such as
-            ``framelode://<dataset>``; for `url` any file or folder that fsspec reads.
+            Source of the dataset. For `dvc`: the path or URL of a git repository; for `dc`: a catalog dataset such as
+            ``framelode://<dataset>``; for `url`: any file or folder that fsspec can read.
         type : {"dvc", "dc", "url"}
-            Of which family.
+            Type of the dataset.
         manifest_path : str or path
-            The manifest, a relative one from the project folder.
+            Path of the manifest, relative to the project folder.
         callback : callable, optional
-            Told how many files of a folder are done, and of how many, None where nobody knows.
+            Called with the number of files done and the total, which is None if it is unknown.
         **kwargs
-            For `dvc` `path` and `rev`; for `dc` `version` or `record`.
+            Options: `path` and `rev` for `dvc`; `version` or `record` for `dc`.
+
+        Returns
+        -------
+        Dataset
+            The locked dataset.
 
         Raises
         ------
         InvalidValueError
-            The type is none, or an argument is none of that type; also a `ValueError`.
+            The type or an option is invalid. This is also a `ValueError`.
         NotFoundError
-            There is nothing at the URL, no such path or no such revision.
+            There is no such source, path or revision.
         StorageError
             The source cannot be read, or does not answer in time.
+        ConflictError
+            The dataset is in another manifest, or its entry cannot be overwritten.
         """
         manifest = self._project.manifest(manifest_path)
         spec = {"name": _checked_name(name), "url": url, "type": type}
@@ -161,28 +175,32 @@ class Datasets(Mapping[str, Dataset]):
     def update(
         self, name: str, *, callback: Progress | None = None, **kwargs: Any
     ) -> tuple[Dataset, Dataset]:
-        """Lock a dataset to what its source is now; the files are written only where something has changed.
+        """Lock a dataset to the current state of its source. The files are written only if something changed.
 
         Parameters
         ----------
         name : str
-            The dataset.
+            Name of the dataset.
         callback : callable, optional
-            Told how many files of a folder are done, and of how many, None where nobody knows.
+            Called with the number of files done and the total, which is None if it is unknown.
         **kwargs
-            For `dvc` another `rev`; for `dc` a `version` or `record`.
+            Options: `rev` for `dvc`; `version` or `record` for `dc`.
 
         Returns
         -------
         tuple of two datasets
-            As it was, and as it is.
+            The dataset before and after the update.
 
         Raises
         ------
         DatasetNotFoundError
             There is no such dataset.
         InvalidValueError, InvalidTypeError
-            An argument is none of the dataset's type; also a `ValueError` or `TypeError`.
+            An option is not valid for the type. This is also a `ValueError` or `TypeError`.
+        StorageError
+            The source cannot be read, or does not answer in time.
+        ConcurrencyError
+            Other writers kept changing the dataset. Call again.
         """
         for _ in range(_TRIES):
             old = self[name]
@@ -192,35 +210,50 @@ class Datasets(Mapping[str, Dataset]):
                 return old, old
             if self._write(new, old):
                 return old, new
-        raise ConcurrencyError(f"others kept changing the dataset {shorten(name)} meanwhile: call again")
+        raise ConcurrencyError(f"other writers kept changing the dataset {shorten(name)}: call again")
 
     def dump(self, dataset: Dataset, old: Dataset | None = None) -> None:
-        """Write a dataset down: its spec and its lock, of an `old` one only what is different now."""
+        """Write the spec and the lock of a dataset to the files.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The dataset to write.
+        old : Dataset, optional
+            Write only what differs from this one.
+        """
         self._write(dataset, old, follow=False)
 
     def status(self, name: str | None = None) -> dict[str, Status]:
-        """Return how the datasets stand, each compared with its source.
+        """Compare datasets with their sources.
 
         Parameters
         ----------
         name : str, optional
-            Only this one.
+            Only this dataset.
+
+        Returns
+        -------
+        dict of str to Status
+            Status by name.
 
         Raises
         ------
         StorageError
             A source cannot be read, or does not answer in time.
+        DatasetNotFoundError
+            There is no such dataset.
         """
         names = list(self) if name is None else [name]
         return {each: status_of(self[each], self.reach) for each in names}
 
     def at(self, moment: Moment) -> dict[str, Dataset]:
-        """Return the datasets as they were recorded at a moment; of long lists of files only what sums them up.
+        """Return the datasets as they were recorded at a point in time. Long file lists are reduced to a summary.
 
         Parameters
         ----------
         moment : int or datetime
-            A position of the log, or a time with its zone.
+            A position of the log, or a datetime with a time zone.
         """
         if not self._is_known():
             return {}
@@ -239,22 +272,27 @@ class Datasets(Mapping[str, Dataset]):
         limit: int | None = None,
         all_projects: bool = False,
     ) -> list[PinChange]:
-        """Return what became of the datasets, or of one of them: when it moved, from what, to what, by whom.
+        """Return the recorded changes of all datasets, or of one.
 
         Parameters
         ----------
         name : str, optional
             Only this dataset.
         actor : str, optional
-            Only what this actor did.
+            Only changes by this actor.
         since, until : int or datetime, optional
-            First and last position, or times with a time zone; both included.
+            First and last position, or datetimes with a time zone; both inclusive.
         newest_first : bool
-            From the end to the beginning.
+            Return the latest change first.
         limit : int, optional
-            How many changes at most.
+            Maximum number of changes.
         all_projects : bool
-            Those of all projects whose changes are recorded in the same engine.
+            Include the changes of all projects in the same engine.
+
+        Raises
+        ------
+        UsageError
+            `since` or `until` is not a position or an aware datetime, or `limit` is invalid.
         """
         self._datasets()
         if not (self._engine.exists() if all_projects else self._is_known()):
@@ -271,7 +309,7 @@ class Datasets(Mapping[str, Dataset]):
         return list(pin_changes(self.engine.session, wanted))
 
     def close(self) -> None:
-        """Close the engine, if it was opened for this project alone."""
+        """Close the engine if it was opened for this project only."""
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -286,7 +324,7 @@ class Datasets(Mapping[str, Dataset]):
         return PinRecorder(self._engine.opened, self._project.identity(), self._project.folder)
 
     def _datasets(self) -> dict[str, Dataset]:
-        """Return the datasets that the files name now; what is new in the files is recorded."""
+        """Return the datasets in the files. Changes in the files are recorded first."""
         if self._read is not None and self._read[0].is_current():
             return self._read[1]
         if self._manifests is None:
@@ -311,7 +349,7 @@ class Datasets(Mapping[str, Dataset]):
         return sorted({root / MANIFEST, *self._project.manifests(), *known})
 
     def _is_known(self) -> bool:
-        """Say whether anything can have been recorded of the project."""
+        """Whether the log may have records of this project."""
         return self._engine.exists() and self._project.is_known()
 
     def _observe(self, read: list[PinFiles]) -> None:
@@ -339,7 +377,7 @@ class Datasets(Mapping[str, Dataset]):
     def _write(
         self, dataset: Dataset, old: Dataset | None = None, *, added: bool = False, follow: bool = True
     ) -> bool:
-        """Write a dataset and record it; False when somebody has changed what it came from."""
+        """Write and record a dataset. Return False if its previous state was changed by another writer."""
         refuse_secret_of(dataset.spec)
         manifest = self._project.manifest(dataset.manifest_path)
         ledger = self._ledger()
@@ -371,7 +409,7 @@ class Datasets(Mapping[str, Dataset]):
         held = self._datasets().get(name)
         if held is not None and Path(held.manifest_path) != manifest:
             raise ConflictError(
-                f"the dataset {shorten(name)} is in {held.manifest_path} already: give that manifest to replace it"
+                f"the dataset {shorten(name)} is already in {held.manifest_path}: pass that manifest_path to replace it"
             )
 
     def _recorded(self, pin: PinChange) -> Dataset:
@@ -385,7 +423,7 @@ class Datasets(Mapping[str, Dataset]):
             )
         except (FramelodeError, KeyError) as error:
             raise UsageError(
-                f"what position {pin.position} says of {shorten(pin.name)} is no dataset"
+                f"the record of {shorten(pin.name)} at position {pin.position} is not a valid dataset"
             ) from error
 
 
@@ -393,7 +431,7 @@ def _bounds(which: str, moment: Moment | None) -> dict[str, Any]:
     if not isinstance(moment, datetime):
         return {which: moment}
     if moment.utcoffset() is None:
-        raise UsageError(f"{which} is {moment.isoformat()}, which has no time zone: give one, such as UTC")
+        raise UsageError(f"{which} is {moment.isoformat()}, which has no time zone: pass an aware datetime")
     return {f"{which}_time": microseconds(moment)}
 
 

@@ -1,4 +1,4 @@
-"""Which commit a git repository is at, and whether a path is there: asked of the command `git`."""
+"""Resolves commits and paths of git repositories with the command `git`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{4,64}")
 _HOST_PATH = re.compile(r"(?:[^/:@\s]+@)?[^/:@\s]{2,}:(?!//)")
 _PROTOCOLS = "file:git:http:https:ssh"
 _LOCK_BYTES = 4 << 20
-# What the configuration of a repository could have a command run for, while one that others may have made is only read.
+# Options against commands that the configuration of an untrusted repository could run while it is only read.
 _READING_ONLY = (
     "--no-pager",
     "-c",
@@ -36,7 +36,7 @@ _READING_ONLY = (
     "core.alternateRefsCommand=",
 )
 _NO_TRANSPORT = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
-# A git hook may have started this process for a repository of its own.
+# A git hook may have started this process with variables for its own repository.
 _OWN_REPOSITORY = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -53,25 +53,25 @@ _OWN_REPOSITORY = (
 
 
 def resolve_commit(url: str, rev: str | None, path: str, root: Path, timeout: float) -> str:
-    """Return the full hash of the commit that a revision of a repository is.
+    """Return the full commit hash of a revision.
 
     Parameters
     ----------
     url : str
-        The repository: a folder, relative ones from `root`, or a URL.
+        A folder, relative to `root`, or the URL of a repository.
     rev : str or None
-        Branch, tag or commit; None for the default branch, of a folder what is checked out.
+        Branch, tag or commit. None is the default branch, or for a folder the checked-out commit.
     path : str
-        What must be there at that revision, in git or tracked by DVC; empty for the repository itself.
+        Path that must exist at the revision, in git or tracked by DVC. Empty for the repository itself.
     timeout : float
-        Seconds for each call of `git`.
+        Maximum seconds of each call of `git`.
 
     Raises
     ------
     NotFoundError
         There is no such repository, revision or path.
     InvalidValueError
-        The URL, revision or path cannot be one.
+        The URL, revision or path is invalid.
     StorageError
         `git` did not answer in time, or failed.
     UsageError
@@ -79,7 +79,7 @@ def resolve_commit(url: str, rev: str | None, path: str, root: Path, timeout: fl
     """
     for what, value in (("url", url), ("rev", rev)):
         if value is not None and (not value or value.startswith("-") or re.search(r"[\x00-\x1f\x7f]", value)):
-            raise InvalidValueError(f"{shorten(value)} cannot be the {what} of a git repository")
+            raise InvalidValueError(f"{shorten(value)} is not a valid {what} of a git repository")
     wanted = _checked_path(path)
     folder = _local_folder(url, root)
     if folder is not None:
@@ -96,7 +96,7 @@ def _checked_path(path: str) -> str:
 
 
 def _local_folder(url: str, root: Path) -> Path | None:
-    """Return the folder of a local repository, None for one elsewhere."""
+    """Return the folder of a local repository, or None for a remote one."""
     parts = urlsplit(url) if url.startswith("file://") else None
     if parts is not None:
         place = Path(unquote(parts.path))
@@ -108,7 +108,7 @@ def _local_folder(url: str, root: Path) -> Path | None:
         return place
     if parts is None and _HOST_PATH.match(url):
         return None
-    raise NotFoundError(f"there is no git repository {shorten(url)}: {place} is no folder")
+    raise NotFoundError(f"there is no git repository {shorten(url)}: {place} is not a folder")
 
 
 def _resolve(git: _Git, rev: str | None, path: str, *, remote: bool, shown: str | None = None) -> str:
@@ -127,12 +127,12 @@ def _resolve(git: _Git, rev: str | None, path: str, *, remote: bool, shown: str 
 def _names(rev: str | None, *, remote: bool) -> list[str]:
     if rev is None:
         return ["HEAD"]
-    # A branch that nobody has checked out is one of the remote's only.
+    # A branch that was never checked out exists only as a remote branch.
     return [rev] if remote else [rev, f"refs/remotes/origin/{rev}"]
 
 
 def _holds(git: _Git, commit: str, path: str) -> bool:
-    """Say whether a path is in a commit: itself, or as data that DVC tracks there."""
+    """Whether a commit has a path, in git or as data tracked by DVC."""
     if git.lists(commit, path):
         return True
     parts = path.split("/")
@@ -147,7 +147,7 @@ def _holds(git: _Git, commit: str, path: str) -> bool:
 
 
 def _outs(lock: bytes) -> list[str]:
-    """Return what the stages of a lock file wrote."""
+    """Return the outputs of the stages in a DVC lock file."""
     if len(lock) > _LOCK_BYTES:
         return []
     try:
@@ -156,7 +156,7 @@ def _outs(lock: bytes) -> list[str]:
         outs = [out for stage in stages.values() for out in stage.get("outs") or []]
         return [out["path"] for out in outs if isinstance(out["path"], str)]
     except (InvalidValueError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
-        # A lock file that DVC cannot read either names nothing.
+        # A lock file that DVC cannot read has no outputs either.
         return []
 
 
@@ -166,7 +166,7 @@ def _leads_to(out: str, parts: Sequence[str]) -> bool:
 
 @contextmanager
 def _fetched(url: str, rev: str | None, timeout: float) -> Generator[tuple[_Git, str], None, None]:
-    """Give a bare repository that holds a revision of a remote one, and what the revision is called there."""
+    """Yield a bare repository with a revision of a remote repository, and the name of the revision in it."""
     with tempfile.TemporaryDirectory(prefix="framelode-git-", ignore_cleanup_errors=True) as folder:
         git = _Git(Path(folder), timeout, url, is_ours=True)
         git.run("init", "--quiet", "--bare", ".")
@@ -188,7 +188,7 @@ def _fetched(url: str, rev: str | None, timeout: float) -> Generator[tuple[_Git,
 
 
 def _advertised(git: _Git, rev: str | None) -> str | None:
-    """Return the full name of the branch or tag that a revision is; None when it is none."""
+    """Return the full name of the branch or tag, or None if the revision is neither."""
     listed = git.run("ls-remote", "--quiet", "origin").decode(errors="surrogateescape")
     names = {line.partition("\t")[2] for line in listed.splitlines()}
     if rev is None:
@@ -200,15 +200,15 @@ def _advertised(git: _Git, rev: str | None) -> str | None:
 
 
 def _may_be_named_otherwise(rev: str) -> bool:
-    """Say whether a revision may be a hash cut short, or one counted from another: ``v1~2``."""
+    """Whether a revision may be an abbreviated hash, or relative to another revision, such as ``v1~2``."""
     return _ABBREVIATED.fullmatch(rev) is not None or re.search(r"[~^]", rev) is not None
 
 
 class _Git:
-    """Runs `git` in a repository: without a shell, a terminal or a question, and not for ever.
+    """Runs `git` in a repository, without a shell, a terminal or prompts, and with a timeout.
 
-    One that is not ours is only read: git neither runs a command of its configuration nor fetches anything for it,
-    for which its configuration could name a command, too. Git itself refuses one that belongs to another user.
+    A repository that framelode did not create is only read: git runs no commands from its configuration, and fetches nothing
+    into it, because the configuration could name a command for that too. Git itself rejects repositories of other users.
     """
 
     def __init__(self, folder: Path, timeout: float, shown: str, *, is_ours: bool) -> None:
@@ -224,35 +224,35 @@ class _Git:
         self._command = found
 
     def commit(self, rev: str) -> str | None:
-        """Return the full hash of a revision's commit, None when there is none."""
+        """Return the full hash of a revision's commit, or None if there is none."""
         found = self.ask("rev-parse", "--quiet", "--verify", "--end-of-options", f"{rev}^{{commit}}")
         commit = (found or b"").decode(errors="replace").strip()
         return commit if _COMMIT.fullmatch(commit) else None
 
     def lists(self, commit: str, path: str) -> bool:
-        """Say whether a commit has a path; what is there is not fetched."""
+        """Whether a commit has a path. Its content is not fetched."""
         return bool(self.ask("ls-tree", "--full-tree", "-z", commit, "--", path))
 
     def require_repository(self) -> None:
-        """Raise `NotFoundError` when the folder is no repository, or git does not trust it."""
+        """Raise `NotFoundError` if the folder is not a repository, or git does not trust it."""
         status, _, said = self._call("rev-parse", "--git-dir")
         if status:
             raise NotFoundError(f"there is no git repository {self.shown}: {_reason(said)}")
 
     def ask(self, *arguments: str) -> bytes | None:
-        """Return what git prints, None when it says no."""
+        """Return the output of git, or None if it fails."""
         status, printed, _ = self._call(*arguments)
         return None if status else printed
 
     def run(self, *arguments: str) -> bytes:
-        """Return what git prints; `StorageError` when it fails."""
+        """Return the output of git. Raises `StorageError` if it fails."""
         status, printed, said = self._call(*arguments)
         if status:
             raise StorageError(f"the git repository {self.shown} cannot be read: {_reason(said)}")
         return printed
 
     def tries(self, *arguments: str) -> bool:
-        """Say whether git can do something that not every server allows."""
+        """Whether git succeeds with something that some servers do not support."""
         return self.ask(*arguments) is not None
 
     def _call(self, *arguments: str) -> tuple[int, bytes, bytes]:
@@ -265,15 +265,15 @@ class _Git:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environment(),
-            # Without a terminal of its own nothing can ask for a password, and what git starts ends with it.
+            # Without a terminal nothing can prompt for a password, and child processes of git end with it.
             start_new_session=True,
         )
         try:
             printed, said = process.communicate(timeout=self._timeout)
         except subprocess.TimeoutExpired as error:
             raise StorageError(
-                f"the git repository {self.shown} did not answer within {self._timeout:g} seconds: try again, or give "
-                "it a longer timeout"
+                f"the git repository {self.shown} did not answer within {self._timeout:g} seconds: try again, or use a "
+                "longer timeout"
             ) from error
         finally:
             if process.poll() is None:
@@ -282,14 +282,14 @@ class _Git:
                 process.communicate()
         if not self._is_ours and process.returncode and re.search(rb"promisor|lazy fetching", said):
             raise StorageError(
-                f"the git repository {self.shown} is a partial clone that misses objects, and nothing is fetched into "
-                "it: fetch them with git, or give the URL that it was cloned from"
+                f"the git repository {self.shown} is a partial clone with missing objects, which framelode does not fetch: "
+                "fetch them with git, or use the URL that it was cloned from"
             )
         return process.returncode, printed, said
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in _OWN_REPOSITORY}
-        # A folder inside another repository is not that one.
+        # A folder inside another repository is not a repository itself.
         return kept | {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
@@ -308,8 +308,8 @@ _ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
 def _reason(said: bytes) -> str:
-    """Return the line of git's output that says what went wrong, without secrets."""
+    """Return the line of git's output that gives the reason, without secrets."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))] or lines
-    words = telling[0] if telling else "it failed without a word"
+    words = telling[0] if telling else "it failed without a message"
     return shorten(words).strip("'\"")

@@ -1,4 +1,4 @@
-"""Files and folders of this machine: each file is opened once, and nothing else is asked of it."""
+"""Reads local files and folders. Each file is opened only once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _FOLDERS = 200
 
 
 def local_meta(path: str, beat: Beat, *, times: bool = False) -> Meta:
-    """Return size, digest and mode of a file, and when it was modified if `times` are wanted.
+    """Return the size, digest and mode of a file, and the modification time if `times` is set.
 
     Raises
     ------
     InvalidValueError
-        It is no plain file.
+        It is not a regular file.
     StorageError
         It cannot be read.
     """
     try:
-        # A pipe could block for ever.
+        # Opening a pipe could block forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidValueError(
-                    f"{shorten(path)} is no plain file: only files and folders are pinned"
+                    f"{shorten(path)} is not a regular file: only files and folders can be pinned"
                 )
             digest, size = hashlib.md5(usedforsecurity=False), 0
             while data := os.read(descriptor, _CHUNK):
@@ -50,7 +50,7 @@ def local_meta(path: str, beat: Beat, *, times: bool = False) -> Meta:
 
 
 def local_files(folder: str, beat: Beat, *, times: bool = False) -> Iterator[FileInfo]:
-    """Yield the files below a folder; links are followed, but not in a circle."""
+    """Yield the files below a folder. Symbolic links are followed, but not in cycles."""
     yield from _below(folder, "", (), beat, times)
 
 
@@ -66,9 +66,9 @@ def _below(
     except OSError as error:
         raise StorageError(f"{shorten(folder)} cannot be read: {error.strerror or error}") from error
     if here in within:
-        raise InvalidValueError(f"{shorten(folder)} links to a folder that it is in")
+        raise InvalidValueError(f"{shorten(folder)} is a link to a folder that contains it")
     if len(within) >= _FOLDERS:
-        raise InvalidValueError(f"{shorten(folder)} is more than {_FOLDERS} folders deep")
+        raise InvalidValueError(f"{shorten(folder)} is nested more than {_FOLDERS} folders deep")
     for name, is_folder in entries:
         path = f"{folder}/{name}"
         if is_folder:
@@ -82,6 +82,6 @@ def _storable(relpath: str) -> str:
         relpath.encode()
     except UnicodeEncodeError as error:
         raise InvalidValueError(
-            f"the file name {relpath!r} is no UTF-8, which a lock file must be"
+            f"the file name {relpath!r} is not valid UTF-8, as a lock file requires"
         ) from error
     return relpath

@@ -1,7 +1,7 @@
-"""`dvc.lock`: the entries of its section `datasets`, and the long lists of files that they may hold.
+"""`dvc.lock`: the entries of its section `datasets`, with their file lists, which may be long.
 
-Such a list is taken out of the text before the text is read as YAML, and put back when it is written: a list of
-hundreds of thousands of files, written as DVC and we write it, is read line by line. What is written otherwise is read as YAML.
+A file list in the format of DVC and framelode is cut out before the text is parsed as YAML, and inserted again on writing.
+It may have hundreds of thousands of files, and is parsed line by line. Any other format is parsed as YAML.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _LIST = re.compile(rf"^  files:\n((?>{_FILE})++)", re.MULTILINE)
 _ONE = re.compile(rf"  - relpath: ({_VALUE})\n    meta:\n({_META}++)")
 _FIELD = re.compile(rf"      (\w+): ({_VALUE})\n")
 _DIGITS = re.compile(r"[0-9]{1,18}")
-# No number has these letters, but one written in hex.
+# Only hexadecimal numbers contain these letters.
 _SURE_TEXT = re.compile(r"[a-zA-Z_/].{5,}|(?!0[xX])[0-9].*[acdfghj-mp-suwyACDFGHJ-MP-SUWY].*")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 class LockFile(msgspec.Struct, kw_only=True):
-    """A lock file as it was read.
+    """A parsed lock file.
 
     Attributes
     ----------
     document : Document
-        Its text and tree, long lists of files taken out.
+        Its text and tree, without the file lists that were cut out.
     lists : list of str
-        Those lists as they were written; in the text the n-th is one line.
+        Those file lists. In the text, a placeholder line stands for each.
     entries : dict of str to Node
-        The entries by the names of their datasets; of two with one name the first counts, as in DVC.
+        Entries by dataset name. If a name occurs twice, the first is used, as in DVC.
     """
 
     document: Document
@@ -58,12 +58,12 @@ class LockFile(msgspec.Struct, kw_only=True):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a lock file; one that is not there holds nothing.
+        """Read a lock file. A missing file is empty.
 
         Raises
         ------
         InvalidValueError
-            It is no YAML, or no lock file that DVC reads; the message says where.
+            It is not valid YAML, or not a lock file that DVC can read. The message gives the place.
         """
         shown = str(path)
         mark, text = split_mark(read_text(path, shown, _LIMIT))
@@ -75,12 +75,12 @@ class LockFile(msgspec.Struct, kw_only=True):
                 return made
         whole = cls._of(path, mark, text, [])
         if whole is None:
-            raise TypeError("a text without lists has none that is lost")
+            raise TypeError("a text without placeholders cannot lose a list")
         return whole
 
     @classmethod
     def _of(cls, path: Path, mark: str, text: str, lists: list[str]) -> Self | None:
-        """Return the file, None when a list was taken out of what is no entry: it is read as a whole then."""
+        """Return the parsed file, or None if a cut-out list was not in an entry; it is then parsed without cutting."""
         shown = str(path)
         if len(text) > _TREE_LIMIT:
             raise InvalidValueError(
@@ -100,7 +100,7 @@ class LockFile(msgspec.Struct, kw_only=True):
         return made
 
     def _placed(self) -> list[int]:
-        """Return the numbers of the lists that stand where entries hold their files."""
+        """Return the numbers of the lists that are in the `files` field of entries."""
         found = [entry.find("files") for entry in self.entries.values() if isinstance(entry, Mapping)]
         numbers = [_number_of(node.value) for node in found if isinstance(node, Scalar)]
         return [number for number in numbers if number is not None]
@@ -114,7 +114,7 @@ class LockFile(msgspec.Struct, kw_only=True):
             raise refuse(self.document.shown, schema or root, f"schema must be '{_SCHEMA}', as DVC writes it")
 
     def find(self, name: str) -> Lock | None:
-        """Return the lock of a dataset; None when there is none, or its type is not known."""
+        """Return the lock of a dataset, or None if there is none or its type is unknown."""
         node = self.entries.get(name)
         if node is None:
             return None
@@ -137,7 +137,7 @@ class LockFile(msgspec.Struct, kw_only=True):
         return msgspec.structs.replace(lock, files=list(_read_list(self.lists[number], self.document.shown)))
 
     def with_lock(self, lock: Lock) -> str:
-        """Return the text with the lock of a dataset put in; all other bytes stay."""
+        """Return the text with the lock of a dataset replaced or added. All other bytes are unchanged."""
         document, fields = self.document, _without_files(lock)
         expected = document.value() or {"schema": _SCHEMA}
         lists = list(self.lists)
@@ -178,7 +178,7 @@ def _entries(document: Document) -> dict[str, Node]:
 
 
 def _fresh(document: Document) -> Document:
-    """Return a file that holds its schema and nothing else, in front of it what it held."""
+    """Return the file with only a schema, followed by its previous text."""
     if document.root is not None:
         text = document.text[: document.root.start] + document.text[document.root.end :]
         document = msgspec.structs.replace(document, text=text, root=None)
@@ -222,7 +222,7 @@ _PLACEHOLDER_FLOW = re.compile(r"\"\\x7f framelode list (\d+)\"")
 
 
 def _restored(text: str, lists: Sequence[str], newline: str) -> str:
-    """Put the lists back into a text."""
+    """Insert the lists into a text again."""
 
     def put(found: re.Match[str]) -> str:
         indent, number, end = found[1], int(found[2]), found[3]
@@ -247,7 +247,7 @@ def _write_list(files: Sequence[FileInfo]) -> str:
     for file in files:
         fields = file.meta.to_dict()
         if not fields:
-            raise InvalidValueError(f"nothing is known of the file {file.relpath!r}")
+            raise InvalidValueError(f"the file {file.relpath!r} has no metadata")
         parts.append(f"  - relpath: {scalar(file.relpath)}\n    meta:\n")
         parts += [f"      {name}: {scalar(value)}\n" for name, value in fields.items()]
     return "".join(parts)
@@ -261,12 +261,12 @@ def _read_list(block: str, shown: str) -> Iterator[FileInfo]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidValueError(f"relpath must be text, not {value!r}")
+        raise InvalidValueError(f"relpath must be a string, not {value!r}")
     return value
 
 
 def _value(text: str, shown: str) -> Any:
-    """Return what a value on one line says; most need no parser."""
+    """Return a value on a single line. Most values need no YAML parser."""
     if text[0] == "'":
         return text[1:-1].replace("''", "'")
     if _DIGITS.fullmatch(text):

@@ -1,4 +1,4 @@
-"""`dvc.yaml`: the entries of its section `datasets`, with what parameters stand for."""
+"""`dvc.yaml`: the entries of its section `datasets`, with parameters resolved."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _OWNED = ("name", "url", "type", "path", "rev")
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A dataset of a manifest: where it stands, what is written, and what that means.
+    """A dataset entry of a manifest.
 
     Attributes
     ----------
     node : Node
-        Its part of the text.
+        Its node in the text.
     raw : dict
-        What is written.
+        The entry as written.
     spec : Spec
-        What it means, parameters put in.
+        The entry with parameters resolved.
     """
 
     node: Node
@@ -38,16 +38,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """A manifest as it was read; one that is not there has no dataset.
+    """A parsed manifest. A missing file has no datasets.
 
     Attributes
     ----------
     document : Document
         Its text and tree.
     entries : dict of str to Entry
-        Its datasets by name.
+        Entries by dataset name.
     parameter_files : set of Path
-        What else the meaning of the entries rests on.
+        Other files that the entries depend on.
     """
 
     document: Document
@@ -61,11 +61,11 @@ class Manifest(msgspec.Struct, kw_only=True):
         Raises
         ------
         InvalidValueError
-            It is no YAML, or an entry is none; the message has path, line and column.
+            It is not valid YAML, or an entry is invalid. The message gives path, line and column.
         ConflictError
-            Two entries have one name.
+            Two entries have the same name.
         NotFoundError
-            An entry refers to a parameter that there is not.
+            An entry refers to a parameter that does not exist.
         """
         document = Document.read(path, _LIMIT)
         section = document.section("datasets")
@@ -80,18 +80,18 @@ class Manifest(msgspec.Struct, kw_only=True):
             before = entries.setdefault(entry.spec.name, entry)
             if before is not entry:
                 raise ConflictError(
-                    f"{place(document.shown, item)}: the dataset {shorten(entry.spec.name)} is there twice, first in line "
+                    f"{place(document.shown, item)}: the dataset {shorten(entry.spec.name)} is defined twice, first in line "
                     f"{before.node.line}: rename one"
                 )
         return cls(document=document, entries=entries, parameter_files=parameters.files)
 
     def with_spec(self, spec: Spec) -> str | None:
-        """Return the text with the spec of a dataset put in, all other bytes as they are; None when it is there already.
+        """Return the text with a spec added or replaced, or None if it is unchanged. All other bytes stay the same.
 
         Raises
         ------
         ConflictError
-            The entry holds a ``${...}``, which is never overwritten.
+            The entry has a ``${...}``, which is never overwritten.
         """
         wanted = spec.to_dict()
         _check_writable(wanted)
@@ -106,8 +106,8 @@ class Manifest(msgspec.Struct, kw_only=True):
         if has_reference(entry.raw):
             found = next(key for key, value in entry.raw.items() if has_reference([key, value]))
             raise ConflictError(
-                f"{place(document.shown, entry.node)}: the dataset {shorten(spec.name)} holds a parameter, {found}: "
-                f"{entry.raw[found]}, and is not overwritten: change the parameter, or write the entry anew by hand"
+                f"{place(document.shown, entry.node)}: the dataset {shorten(spec.name)} has a parameter, {found}: "
+                f"{entry.raw[found]}, which is not overwritten: change the parameter, or edit the entry by hand"
             )
         if not isinstance(entry.node, Mapping) or isinstance(document.section("datasets"), Alias):
             raise refuse(document.shown, entry.node, "the entry is an alias of another part: edit it by hand")
@@ -132,7 +132,7 @@ def _entry(document: Document, item: Node, parameters: Parameters) -> Entry:
 
 
 def _placed(error: FramelodeError, document: Document, item: Node) -> FramelodeError:
-    """Return an error that names the file with the line and column, too."""
+    """Return the error with file, line and column added."""
     rest = str(error).removeprefix(document.shown)
     return type(error)(f"{place(document.shown, item)}{rest}") if rest.startswith(": ") else error
 
@@ -141,5 +141,5 @@ def _check_writable(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         if has_reference(value):
             raise InvalidValueError(
-                f"{name} {shorten(value)} holds ${{, which would be read as a parameter: write such an entry by hand"
+                f"{name} {shorten(value)} contains ${{, which would be read as a parameter: write such an entry by hand"
             )

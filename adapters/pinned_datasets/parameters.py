@@ -1,4 +1,4 @@
-"""What ``${...}`` stands for: parameters of `params.yaml` and of the section `vars`, as DVC reads them."""
+"""Resolves ``${...}``: parameters from `params.yaml` and the section `vars`, as in DVC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def has_reference(value: Any) -> bool:
-    """Say whether text, or any text in a mapping or list, refers to a parameter."""
+    """Whether a string, or any string in a mapping or list, refers to a parameter."""
     if isinstance(value, dict):
         return any(has_reference(key) or has_reference(each) for key, each in value.items())
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def has_reference(value: Any) -> bool:
 
 
 class Parameters:
-    """The parameters that a manifest can refer to, read when one is first asked for.
+    """The parameters of a manifest, which are read on first use.
 
     Parameters
     ----------
@@ -46,18 +46,18 @@ class Parameters:
 
     @property
     def files(self) -> set[Path]:
-        """The files that were asked, and the one that is asked first even if it is not there."""
+        """The files that were read, and the default file even if it is missing."""
         return {self._document.path.parent / _DEFAULT, *self._loaded} if self._values is not None else set()
 
     def resolve(self, value: Any) -> Any:
-        """Return a value with each reference replaced by what it stands for.
+        """Return a value with all references replaced.
 
         Raises
         ------
         NotFoundError
-            There is no such parameter, or no such file of parameters.
+            There is no such parameter, or no such parameter file.
         InvalidValueError
-            A reference is written wrongly, or stands for a list or mapping.
+            A reference is malformed, or refers to a list or mapping.
         """
         if isinstance(value, dict):
             return {self.resolve(key): self.resolve(each) for key, each in value.items()}
@@ -72,7 +72,7 @@ class Parameters:
 
     def _find(self, name: str) -> Any:
         if not _NAME.fullmatch(name):
-            raise self._refused(f"${{{name}}} is no parameter: write ${{name}}, ${{a.b}} or ${{list[0]}}")
+            raise self._refused(f"${{{name}}} is not a parameter: write ${{name}}, ${{a.b}} or ${{list[0]}}")
         if self._values is None:
             self._values = self._load()
         found: Any = self._values
@@ -84,7 +84,9 @@ class Parameters:
                     f"{self._document.shown}: there is no parameter {shorten(name)} in {places} or vars"
                 )
         if not isinstance(found, _PLAIN):
-            raise self._refused(f"${{{name}}} stands for a {type(found).__name__}, which is no plain value")
+            raise self._refused(
+                f"${{{name}}} refers to a {type(found).__name__}, but must refer to a plain value"
+            )
         return found
 
     def _refused(self, problem: str) -> InvalidValueError:
@@ -116,7 +118,7 @@ class Parameters:
         if path in self._loaded and (known is None or keys is None or set(known) & set(keys)):
             if known is None and keys is None:
                 return
-            raise self._refused(f"vars: {item} is loaded already, in part or whole")
+            raise self._refused(f"vars: {item} is already loaded, completely or in part")
         found = self._read(path, name)
         missing = [key for key in keys or [] if key not in found]
         if missing:
@@ -126,27 +128,27 @@ class Parameters:
 
     def _read(self, path: Path, name: str) -> dict[str, Any]:
         if not path.is_file():
-            raise NotFoundError(f"{self._document.shown}: the file of parameters {name} does not exist")
+            raise NotFoundError(f"{self._document.shown}: the parameter file {name} does not exist")
         found = _parse(path)
         if not isinstance(found, dict):
-            raise InvalidValueError(f"{path} holds no parameters: it must be a mapping")
+            raise InvalidValueError(f"{path} has no parameters: it must be a mapping")
         return found
 
     def _merge(self, values: dict[str, Any], more: dict[Any, Any], source: str) -> None:
         for key, value in more.items():
-            # As in DVC, only text can be referred to.
+            # As in DVC, only string keys can be referred to.
             if not isinstance(key, str):
                 continue
             if isinstance(values.get(key), dict) and isinstance(value, dict):
                 self._merge(values[key], value, source)
             elif key in values:
-                raise self._refused(f"{source} gives the parameter {key!r} once more")
+                raise self._refused(f"{source} defines the parameter {key!r} again")
             else:
                 values[key] = value
 
 
 def _step(found: Any, part: str) -> Any:
-    """Return what a part of a name leads to; this function itself when there is nothing."""
+    """Return the value of one part of a name, or this function itself if there is none."""
     if isinstance(found, dict):
         return found.get(part, _step)
     if isinstance(found, list) and re.fullmatch(r"-?\d{1,9}", part) and -len(found) <= int(part) < len(found):
@@ -174,7 +176,7 @@ def _parse(path: Path) -> Any:
 
 
 def _assigned(body: list[ast.stmt], *, of_self: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield the constants that Python code assigns, those of classes and their constructors as mappings."""
+    """Yield the constants assigned in Python code. Those of classes and their constructors are yielded as mappings."""
     for statement in body:
         match statement:
             case ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=value):
@@ -198,7 +200,7 @@ def _assigned_name(target: ast.expr, *, of_self: bool) -> str | None:
 
 
 def _constant(value: ast.expr | None) -> Any:
-    """Return what an expression says without being run; this function itself when it is no constant."""
+    """Return the value of an expression without running it, or this function itself if it is not a constant."""
     try:
         return _constant if value is None else ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

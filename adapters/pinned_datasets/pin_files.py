@@ -1,4 +1,4 @@
-"""A manifest with the lock file beside it: the datasets that both make, read and written together."""
+"""A manifest and the lock file beside it, which together define datasets."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .records import Spec
 
 
 class PinFiles(msgspec.Struct, kw_only=True):
-    """A manifest, its lock file, and the datasets that they make.
+    """A manifest, its lock file, and their datasets.
 
     Attributes
     ----------
     manifest_path : Path
-        The manifest.
+        Path of the manifest.
     manifest, lock_file
-        What was read.
+        The parsed files.
     datasets : dict of str to Dataset
-        By name.
+        Datasets by name.
     stamps : dict of Path
-        The files that this rests on, as they were before they were read.
+        The state of the files before they were read.
     """
 
     manifest_path: Path
@@ -39,7 +39,7 @@ class PinFiles(msgspec.Struct, kw_only=True):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read both files; one that is not there says nothing."""
+        """Read both files. A missing file is empty."""
         lock_path = path.with_suffix(".lock")
         stamps = {file: _stamp(file) for file in (path, lock_path)}
         manifest = Manifest.read(path)
@@ -54,22 +54,22 @@ class PinFiles(msgspec.Struct, kw_only=True):
         )
 
     def check_writable(self, spec: Spec) -> None:
-        """Raise for an entry that must not be overwritten, before anything is asked of its source."""
+        """Raise an error if an entry must not be overwritten, before its source is queried."""
         self.manifest.with_spec(spec)
 
     def write(self, dataset: Dataset, *, spec: bool, lock: bool) -> Dataset | None:
-        """Write the spec and the lock of a dataset, as far as wanted; None when both stand there already.
+        """Write the spec and the lock of a dataset, if requested. Return None if both are unchanged.
 
         Returns
         -------
         Dataset or None
-            The dataset as the files make it now.
+            The dataset that the files now define.
         """
         held = self.datasets.get(dataset.spec.name)
         text = self.manifest.with_spec(dataset.spec) if spec else None
         recorded = self.lock_file.find(dataset.spec.name)
         locked = dataset.lock if lock and dataset.lock is not None and dataset.lock != recorded else None
-        # Both are made before either is written: what is refused leaves both as they are.
+        # Both texts are created before either is written, so an error leaves both files unchanged.
         lock_text = self.lock_file.with_lock(locked) if locked is not None else None
         if text is not None:
             _replace(self.manifest_path, text)
@@ -85,17 +85,17 @@ FileStamp = tuple[int, int, int] | None
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """The files that something was read from, as they were."""
+    """The state of the files that something was read from."""
 
     files: dict[Path, FileStamp]
 
     @classmethod
     def of(cls, read: Sequence[PinFiles]) -> Self:
-        """Return the stamp of what was read."""
+        """Return the stamp of some files."""
         return cls({path: stamp for files in read for path, stamp in files.stamps.items()})
 
     def is_current(self) -> bool:
-        """Say whether the files are still the same."""
+        """Whether the files are unchanged."""
         return all(_stamp(path) == stamp for path, stamp in self.files.items())
 
 
@@ -108,7 +108,7 @@ def _stamp(path: Path) -> FileStamp:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put another text into a file, or into that which a link leads to, so that the link stays."""
+    """Replace the text of a file. If the path is a symbolic link, replace its target, so the link stays."""
     if path.is_symlink():
         replace_file(path.resolve(), text.encode())
     else:

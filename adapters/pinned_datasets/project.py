@@ -1,4 +1,4 @@
-"""A project folder: who it is, which manifests it has, and the locks that keep writers of them apart."""
+"""A project folder: its id, its manifests, and the locks for writers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST = "dvc.yaml"
 _IDENTITY = "project"
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOCK = "pins.lock"
-# What a writer that was killed has not finished.
+# Unfinished files of a killed writer.
 _LEFT_BEHIND = re.compile(r"\..+\.(?:yaml|yml|lock)\.(?:\d+\.\d+|[0-9a-f]{32})")
 _DVC_LOCK = Path(".dvc", "tmp", "lock")
 _SKIPPED = {"node_modules", "__pycache__"}
@@ -30,37 +30,37 @@ _SKIPPED = {"node_modules", "__pycache__"}
 class Project:
     """A folder with manifests.
 
-    It keeps a random id in its `.framelode` folder, so that it stays the same project when it is moved or renamed. Two
-    clones of a repository are two projects: their files differ.
+    It has a random id in its `.framelode` folder, so it stays the same project when it is moved or renamed. Two clones of a
+    repository are two projects, because their files differ.
 
     Parameters
     ----------
     root : Path
         The folder.
     timeout : float
-        Seconds to wait for other writers.
+        Maximum seconds to wait for other writers.
     """
 
     def __init__(self, root: Path, timeout: float) -> None:
         if not root.is_dir():
-            raise UsageError(f"there is no folder {root}: give the folder of the project")
+            raise UsageError(f"there is no folder {root}: pass the folder of the project")
         self.root = root
         self._timeout = timeout
 
     @property
     def folder(self) -> str:
-        """What the folder is called, for people."""
+        """Name of the folder, for display."""
         return self.root.name.encode(errors="backslashreplace").decode() or "/"
 
     def is_known(self) -> bool:
-        """Say whether the project has an id already."""
+        """Whether the project has an id."""
         return (self.root / HIDDEN_FOLDER / _IDENTITY).exists() or not self._is_writable()
 
     def _is_writable(self) -> bool:
         return os.access(self.root, os.W_OK | os.X_OK)
 
     def identity(self) -> str:
-        """Return the id of the project, made when it is first asked for."""
+        """Return the id of the project, created on first use."""
         file = self.root / HIDDEN_FOLDER / _IDENTITY
         try:
             found = file.read_text("utf-8").strip()
@@ -76,13 +76,13 @@ class Project:
 
     def _new_identity(self, file: Path) -> str:
         if not self._is_writable():
-            # What can only be read is known by its place.
+            # A read-only project is identified by its path.
             return blake3(os.fsencode(self.root)).hexdigest(length=16)
         hidden_folder(self.root)
         made = file.with_name(f".{_IDENTITY}.{uuid.uuid4().hex}")
         try:
             made.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
-            # Of several processes that make one at a time, the first wins.
+            # If several processes create it at the same time, the first one wins.
             os.link(made, file)
         except FileExistsError:
             pass
@@ -93,12 +93,12 @@ class Project:
         return self.identity()
 
     def manifest(self, path: str | os.PathLike[str]) -> Path:
-        """Return the path of a manifest, a relative one from the folder.
+        """Return the path of a manifest, relative to the folder by default.
 
         Raises
         ------
         InvalidValueError
-            It is outside of the folder, or no path of a manifest.
+            It is outside of the folder, or not the path of a manifest.
         """
         if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in os.fsdecode(path):
             raise InvalidValueError(f"manifest_path must be the path of a dvc.yaml, not {shorten(path)}")
@@ -108,25 +108,25 @@ class Project:
                 f"the manifest {shorten(str(path))} is not in the project folder {self.root}"
             )
         if found.suffix == ".lock":
-            raise InvalidValueError(f"{shorten(str(path))} is the name of a lock file: name the manifest")
+            raise InvalidValueError(f"{shorten(str(path))} is a lock file: pass the path of the manifest")
         return found
 
     def relative(self, manifest: Path) -> str:
-        """Return the path of a manifest from the folder, as it is recorded."""
+        """Return the path of a manifest relative to the folder, as it is recorded."""
         return manifest.relative_to(self.root).as_posix().encode(errors="backslashreplace").decode()
 
     def manifests(self) -> list[Path]:
-        """Return every `dvc.yaml` below the folder; repositories inside of it, and hidden folders, are left out."""
+        """Return every `dvc.yaml` below the folder, except in nested repositories and hidden folders."""
         return sorted(_manifests_below(str(self.root)))
 
     @contextmanager
     def writing(self, manifest: Path) -> Generator[None, None, None]:
-        """Keep other writers of a manifest and its lock file out.
+        """Lock a manifest and its lock file against other writers.
 
         Raises
         ------
         StorageError
-            Somebody else keeps writing.
+            Another writer holds the lock for too long.
         """
         _require_folder(manifest.parent)
         hidden = hidden_folder(manifest.parent)
@@ -138,7 +138,7 @@ class Project:
 
     @contextmanager
     def without_dvc(self, manifest: Path) -> Generator[None, None, None]:
-        """Keep those commands of DVC out that lock its repository."""
+        """Lock out the DVC commands that lock the repository."""
         with ExitStack() as held:
             for folder in (manifest.parent, *manifest.parent.parents):
                 if (folder / ".dvc").is_dir():
@@ -151,7 +151,7 @@ class Project:
 
 
 def hidden_folder(folder: Path) -> Path:
-    """Return the folder for what is ours and not to be committed, made if missing."""
+    """Return the folder for files of framelode that are not committed, created if missing."""
     hidden = folder / HIDDEN_FOLDER
     try:
         hidden.mkdir(exist_ok=True)
@@ -159,12 +159,12 @@ def hidden_folder(folder: Path) -> Path:
         if not ignore.exists():
             replace_file(ignore, b"*\n")
     except OSError as error:
-        raise UsageError(f"{hidden} cannot be made: {error.strerror or error}") from error
+        raise UsageError(f"{hidden} cannot be created: {error.strerror or error}") from error
     return hidden
 
 
 def _locks_by_links(configuration: Path) -> bool:
-    """Say whether DVC is told to lock by hard links: a lock file that we make would be in its way."""
+    """Whether DVC is configured to lock with hard links. A lock file from framelode would block it."""
     files = [configuration / name for name in ("config", "config.local")]
     texts = [file.read_text("utf-8", "replace") for file in files if file.is_file()]
     return any(re.search(r"^\s*hardlink_lock\s*=\s*(?i:true|yes|on|1)", text, re.MULTILINE) for text in texts)
@@ -177,13 +177,13 @@ def _held(lock: Path, timeout: float, manifest: Path) -> Generator[None, None, N
             yield
     except Timeout as error:
         raise StorageError(
-            f"{manifest} is being written by somebody else, who has held {lock} for {timeout:g} seconds: try again"
+            f"{manifest} is locked by another process, which has held {lock} for {timeout:g} seconds: try again"
         ) from error
 
 
 def _require_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder} for the manifest: make it first")
+        raise UsageError(f"there is no folder {folder} for the manifest: create it first")
 
 
 def _manifests_below(folder: str) -> Iterator[Path]:
@@ -191,7 +191,7 @@ def _manifests_below(folder: str) -> Iterator[Path]:
         with os.scandir(folder) as listed:
             entries = list(listed)
     except PermissionError:
-        # What cannot be looked into holds nothing that can be read.
+        # A folder without access has nothing that can be read.
         return
     except OSError as error:
         raise StorageError(f"{folder} cannot be read: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Which engine a project's changes are recorded in: the one given, the current one, else its own."""
+"""Selects the engine that records the changes of a project: the given one, the current one, or its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ProjectEngine:
-    """The engine of a project, opened when something is recorded or asked.
+    """The engine of a project, opened on first use.
 
     Parameters
     ----------
@@ -32,33 +32,33 @@ class ProjectEngine:
         self._is_own = False
         if self._session is not None and self._session.as_of is not None:
             raise UsageError(
-                "this engine shows the past: give one of the present, and ask Datasets.at(moment)"
+                "this engine shows the past and is read-only: pass a current engine, and read the past with Datasets.at(moment)"
             )
 
     def exists(self) -> bool:
-        """Say whether there is one already."""
+        """Whether the engine exists."""
         return self._session is not None or location.exists(self._folder)
 
     def opened(self) -> Session:
-        """Return the engine; the project's own is made if it is missing."""
+        """Return the session. The project's own engine is created if it is missing."""
         if self._session is None:
             from ..session.session import open_session
 
-            # It keeps its own `.gitignore` also where no repository is yet.
+            # The folder gets its own `.gitignore`, even if it is not in a repository yet.
             hidden_folder(self._folder.parent)
             self._session = open_session(str(self._folder))
             self._is_own = True
         return self._session
 
     def close(self) -> None:
-        """Close the project's own engine; it is opened again when it is needed."""
+        """Close the project's own engine. It is opened again if needed."""
         if self._session is not None and self._is_own:
             self._session.close()
             self._session, self._is_own = None, False
 
 
 def _current() -> Session | None:
-    """Return the current engine, or that of `FRAMELODE_URL`; None where there is none."""
+    """Return the current session, or that of `FRAMELODE_URL`, or None."""
     session = connected_session()
     url = os.environ.get(location.ENVIRONMENT_URL)
     return session or (current_session(url) if url else None)

@@ -1,4 +1,4 @@
-"""What the log knows of a project's datasets, and what its files say: the files lead, the log follows."""
+"""Records the state of a project's files in the log. The files are authoritative."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 _FILES = 1000
-"""Files that an event lists; of more it has the number and a digest."""
+"""Maximum number of files that an event lists. Of longer lists it has the count and a digest."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -42,7 +42,7 @@ def _up_to(session: Session, wanted: PinQuery) -> PinQuery:
 
 
 def state_of(dataset: Dataset) -> PinState:
-    """Return a dataset as events tell of it."""
+    """Return a dataset in the form that events store."""
     state: PinState = {"spec": _shown(dataset.spec.to_dict())}
     if dataset.lock is not None:
         lock = dataset.lock.to_dict() if not _is_long(dataset) else _shortened(dataset, state)
@@ -53,7 +53,7 @@ def state_of(dataset: Dataset) -> PinState:
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec or lock without a secret that somebody wrote into a file."""
+    """Return a spec or lock without secrets that a user wrote into a file."""
     return fields | {"url": redact_url(fields["url"])} if "url" in fields else fields
 
 
@@ -62,7 +62,7 @@ def _is_long(dataset: Dataset) -> bool:
 
 
 def _shortened(dataset: Dataset, state: PinState) -> dict[str, Any]:
-    """Return a lock without its files, which `state` is told the number and a digest of."""
+    """Return a lock without its files, and set their number and digest in `state`."""
     lock = dataset.lock
     if not isinstance(lock, URLDatasetLock):
         raise TypeError(type(lock))
@@ -74,16 +74,16 @@ def _shortened(dataset: Dataset, state: PinState) -> dict[str, Any]:
 
 
 class PinRecorder:
-    """Records what becomes of the datasets of a project.
+    """Records the changes of a project's datasets.
 
     Parameters
     ----------
     session : Session
-        Where.
+        Session to record in.
     project : str
         Id of the project.
     folder : str
-        What its folder is called.
+        Name of the project folder.
     """
 
     def __init__(self, session: Callable[[], Session], project: str, folder: str) -> None:
@@ -92,22 +92,22 @@ class PinRecorder:
         self._folder = folder
 
     def differs(self, found: Mapping[PinKey, PinState]) -> set[str]:
-        """Return the manifests whose files say something else than is recorded."""
+        """Return the manifests whose files differ from the records."""
         known = self._recorded().pins
         keys = known.keys() | found.keys()
         return {key[0] for key in keys if known.get(key) != found.get(key)}
 
     def known_manifests(self) -> set[str]:
-        """Return the manifests in which there were datasets when they were looked at last."""
+        """Return the manifests that had datasets when they were last recorded."""
         return {manifest for manifest, _ in self._recorded().pins}
 
     def observe(self, manifest: str, found: Mapping[PinKey, PinState]) -> None:
-        """Record what the files of a manifest say, where it is not recorded."""
+        """Record the differences between the files of a manifest and the records."""
         if manifest in self.differs(found):
             self._record(lambda pins: pins.observe(self._folder, found, manifest=manifest))
 
     def record(self, key: PinKey, after: PinState, *, added: bool) -> None:
-        """Record that a dataset was added, updated, or locked."""
+        """Record that a dataset was added, updated or locked."""
         self._record(
             lambda pins: pins.record(_kind(pins.pins.get(key), after, added=added), self._folder, key, after)
         )

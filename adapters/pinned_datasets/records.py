@@ -1,4 +1,4 @@
-"""What is raised for a dataset that a project does not have."""
+"""The specs and locks of datasets, as they are stored in the files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DatasetNotFoundError(NotFoundError):
     Attributes
     ----------
     name : str
-        What was asked for.
+        Name of the dataset.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,24 +40,24 @@ _LARGEST = 2**63 - 1
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What tells a content from another: of a file or of a folder, as far as its store says.
+    """Metadata that identifies the content of a file or folder, as far as its store provides it.
 
     Attributes
     ----------
     isdir : bool
         Whether it is a folder.
     size : int or None
-        Bytes, in all.
+        Total size in bytes.
     nfiles : int or None
-        Files of a folder.
+        Number of files in a folder.
     isexec : bool
-        Whether the file can be run.
+        Whether the file is executable.
     version_id, etag, checksum : str or None
-        What the store calls the content; `checksum` that of web servers.
+        Identifiers that the store gives the content. `checksum` is that of web servers.
     md5 : str or None
-        Digest of the content, where the store has no name for it.
+        Digest of the content, if the store has no identifier.
     mtime : float or None
-        When it was modified, in seconds; DVC writes it for local files.
+        Modification time in seconds. DVC writes it for local files.
     """
 
     isdir: bool = False
@@ -71,18 +71,18 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mtime: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that say something."""
+        """Return the fields that are set."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         return {name: value for name, value in fields.items() if value is not None and value is not False}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields; those that are not known are left out.
+        """Read the fields. Unknown fields are ignored.
 
         Raises
         ------
         InvalidValueError
-            A field is of another kind than it must be.
+            A field has the wrong type.
         """
         _check_mapping(d, "meta")
         return cls(**{name: _meta_value(name, d[name]) for name in cls.__struct_fields__ if name in d})
@@ -94,12 +94,12 @@ def _meta_value(name: str, value: Any) -> Any:
     if name in _FLAGS:
         is_right, what = isinstance(value, bool), "true or false"
     elif name in _INTEGERS:
-        is_right, what = _is_number(value, int) and 0 <= value <= _LARGEST, "a whole number, 0 or more"
+        is_right, what = _is_number(value, int) and 0 <= value <= _LARGEST, "an integer of at least 0"
     elif name == "mtime":
         is_right, what = _is_number(value, int, float) and math.isfinite(value), "a number of seconds"
         value = float(value) if is_right else value
     else:
-        # A generation of Google's store is a number.
+        # A generation in Google Cloud Storage is a number.
         value = str(value) if _is_number(value, int) else value
         is_right, what = isinstance(value, str), "text"
     if not is_right:
@@ -112,7 +112,7 @@ def _is_number(value: Any, *kinds: type) -> bool:
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file of a folder: its path from there, and its meta."""
+    """A file of a folder: its relative path, and its metadata."""
 
     relpath: str
     meta: Meta
@@ -123,22 +123,22 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read a file; `InvalidValueError` when a field is missing or of another kind."""
+        """Read a file. Raises `InvalidValueError` if a field is missing or has the wrong type."""
         _check_mapping(d, "a file")
         return cls(relpath=_text(d, "relpath"), meta=Meta.from_dict(_required(d, "meta")))
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dataset is asked to be.
+    """The spec of a dataset.
 
     Attributes
     ----------
     name : str
-        What the project calls it.
+        Name of the dataset in the project.
     url : str
-        Where it is.
+        Source of the dataset.
     type : {"dvc", "dc", "url"}
-        Of which family.
+        Type of the dataset.
     """
 
     name: str
@@ -150,22 +150,22 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in ("name", "url"):
             if not isinstance(getattr(self, field), str):
-                raise InvalidValueError(f"{field} must be text, not {shorten(getattr(self, field))}")
+                raise InvalidValueError(f"{field} must be a string, not {shorten(getattr(self, field))}")
         if self.type not in self.families:
             raise InvalidValueError(f"type must be {' or '.join(self.families)}, not {shorten(self.type)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, defaults left out."""
+        """Return the fields as plain values, without defaults."""
         return _without_defaults(self)
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields; those that are not known are left out.
+        """Read the fields. Unknown fields are ignored.
 
         Raises
         ------
         InvalidValueError
-            A field is missing or of another kind than it must be.
+            A field is missing or has the wrong type.
         """
         _check_mapping(d, cls.__name__)
         for name in ("name", "url", "type"):
@@ -174,12 +174,12 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DVCDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
-    """What a dataset in a git repository is asked to be.
+    """The spec of a dataset in a git repository.
 
     Attributes
     ----------
     path : str
-        Where it is in the repository; empty for all of it.
+        Path in the repository; empty for the whole repository.
     rev : str or None
         Branch, tag or commit; None for the default branch.
     """
@@ -196,11 +196,11 @@ class DVCDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
         for field in ("path", "rev"):
             value = getattr(self, field)
             if not isinstance(value, str) and not (field == "rev" and value is None):
-                raise InvalidValueError(f"{field} must be text, not {shorten(value)}")
+                raise InvalidValueError(f"{field} must be a string, not {shorten(value)}")
 
 
 class DVCDatasetLock(DVCDatasetSpec, frozen=True, kw_only=True):
-    """A dataset in a git repository at one commit.
+    """A dataset in a git repository, locked to a commit.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class DVCDatasetLock(DVCDatasetSpec, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.rev_lock, str):
-            raise InvalidValueError(f"rev_lock must be text, not {shorten(self.rev_lock)}")
+            raise InvalidValueError(f"rev_lock must be a string, not {shorten(self.rev_lock)}")
 
     def to_spec(self) -> DVCDatasetSpec:
         """Return the spec that was locked."""
@@ -221,20 +221,20 @@ class DVCDatasetLock(DVCDatasetSpec, frozen=True, kw_only=True):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields; `InvalidValueError` when one is missing or of another kind."""
+        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
         _required(d, "rev_lock")
         return super().from_dict(d)
 
 
 class DatachainDatasetLock(DatasetSpec, frozen=True, kw_only=True):
-    """A version of a dataset of a catalog.
+    """A catalog dataset, locked to a version.
 
     Attributes
     ----------
     version : int
-        Which, from 1.
+        The version, starting at 1.
     created_at : datetime
-        When it came into being.
+        When the version was created.
     """
 
     version: int
@@ -245,7 +245,7 @@ class DatachainDatasetLock(DatasetSpec, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not _is_number(self.version, int) or not 0 < self.version <= _LARGEST:
-            raise InvalidValueError(f"version must be a whole number from 1 on, not {shorten(self.version)}")
+            raise InvalidValueError(f"version must be an integer of at least 1, not {shorten(self.version)}")
         if isinstance(self.created_at, str | date):
             msgspec.structs.force_setattr(self, "created_at", _time(self.created_at))
         if not isinstance(self.created_at, datetime):
@@ -257,21 +257,21 @@ class DatachainDatasetLock(DatasetSpec, frozen=True, kw_only=True):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields; `InvalidValueError` when one is missing or of another kind."""
+        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
         for name in ("version", "created_at"):
             _required(d, name)
         return super().from_dict(d)
 
 
 class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
-    """A file or folder as it was.
+    """A file or folder, locked to its content.
 
     Attributes
     ----------
     meta : Meta
-        Of the file, or of the folder as a whole.
+        Metadata of the file, or of the whole folder.
     files : list of FileInfo
-        Those of a folder, sorted by path.
+        Files of a folder, sorted by path.
     """
 
     meta: Meta
@@ -293,14 +293,14 @@ class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
         return DatasetSpec(name=self.name, url=self.url, type=self.type)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, defaults left out."""
+        """Return the fields as plain values, without defaults."""
         plain: dict[str, Any] = {"name": self.name, "url": self.url, "type": self.type}
         plain["meta"] = self.meta.to_dict()
         return plain | ({"files": [file.to_dict() for file in self.files]} if self.files else {})
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields; `InvalidValueError` when one is missing or of another kind."""
+        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
         meta = Meta.from_dict(_required(d, "meta"))
         files = d.get("files") or []
         if not isinstance(files, list):
@@ -320,17 +320,17 @@ _LOCKS: dict[str, type[Lock]] = {
 
 
 def spec_of(d: Mapping[str, Any]) -> Spec:
-    """Return the spec that an entry of a manifest holds."""
+    """Return the spec of a manifest entry."""
     kind = d.get("type")
     if not kind:
-        raise InvalidValueError("type is missing: dvc, dc or url")
+        raise InvalidValueError("type is missing: it must be dvc, dc or url")
     if kind not in TYPES:
-        raise InvalidValueError(f"{shorten(kind)} is no type of dataset: dvc, dc or url")
+        raise InvalidValueError(f"type must be dvc, dc or url, not {shorten(kind)}")
     return DVCDatasetSpec.from_dict(d) if kind == "dvc" else DatasetSpec.from_dict(d)
 
 
 def lock_of(d: Mapping[str, Any] | None) -> Lock | None:
-    """Return the lock that an entry of a lock file holds; None without one, or when its type is not known."""
+    """Return the lock of a lock file entry, or None if there is none or its type is unknown."""
     kind = _LOCKS.get(str(d.get("type"))) if d else None
     return kind.from_dict(d) if kind is not None and d is not None else None
 
@@ -372,5 +372,5 @@ def _required(d: Mapping[str, Any], name: str) -> Any:
 def _text(d: Mapping[str, Any], name: str) -> str:
     value = _required(d, name)
     if not isinstance(value, str):
-        raise InvalidValueError(f"{name} must be text, not {shorten(value)}")
+        raise InvalidValueError(f"{name} must be a string, not {shorten(value)}")
     return value

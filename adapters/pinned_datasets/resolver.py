@@ -1,4 +1,4 @@
-"""What resolving a dataset needs to know: where relative paths begin, how long to wait, and which engine to ask."""
+"""Settings for resolving a dataset: the base of relative paths, the timeout, and the engine."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 TIMEOUT = 60.0
-"""Seconds that a source may take without giving a sign of life."""
+"""Default of the maximum seconds without progress of a source."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the files done and the files there are; None where nobody knows."""
+"""Called with the number of files done and the total, which is None if it is unknown."""
 
 
 class ResolveContext(msgspec.Struct, frozen=True):
-    """What a dataset is resolved with.
+    """Settings for resolving a dataset.
 
     Attributes
     ----------
     root : Path
-        The project folder; relative places begin there.
+        The project folder. Relative paths start there.
     timeout : float
-        Seconds to wait for a source.
+        Maximum seconds without progress of a source.
     engine : callable
-        Gives the engine that holds datasets of ``framelode://``.
+        Returns the engine with the datasets of ``framelode://`` URLs.
     callback : callable or None
-        Told how many files are done.
+        Called with the number of files done.
     filesystems : dict
-        Filesystems that were made, to be used again.
+        Cached filesystems.
     """
 
     root: Path
@@ -47,7 +47,7 @@ class ResolveContext(msgspec.Struct, frozen=True):
 
 
 def root_of(repo: Any) -> Path:
-    """Return the folder of a project: a path, or what has a `root_dir`."""
+    """Return the folder of a project, given as a path or as an object with a `root_dir`."""
     place = getattr(repo, "root_dir", repo)
     if not isinstance(place, str | os.PathLike) or not os.fspath(place):
         raise InvalidValueError(
@@ -56,11 +56,11 @@ def root_of(repo: Any) -> Path:
     try:
         return Path(os.fsdecode(place)).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidValueError(f"{shorten(str(place))} is no path of this system") from error
+        raise InvalidValueError(f"{shorten(str(place))} is not a valid path on this system") from error
 
 
 def reach_of(repo: Any, callback: Progress | None = None) -> ResolveContext:
-    """Return what to resolve with: that of a `Datasets`, else the defaults for a folder."""
+    """Return the settings of a `Datasets`, or default settings for a folder."""
     reach = repo if isinstance(repo, ResolveContext) else getattr(repo, "reach", None)
     if isinstance(reach, ResolveContext):
         return msgspec.structs.replace(reach, callback=callback)

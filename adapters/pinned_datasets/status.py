@@ -1,4 +1,4 @@
-"""How a dataset stands: its lock compared with its source."""
+"""The status of a dataset: its lock compared with its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .url_source import read_url
 
 
 class Status(StrEnum):
-    """How a dataset stands: as it was locked, moved on, its spec edited since, or without lock or source."""
+    """Status of a dataset: unchanged, changed at the source, spec edited since, or without a lock or source."""
 
     ok = "ok"
     stale = "stale"
@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 
 def status_of(dataset: Dataset, reach: ResolveContext) -> Status:
-    """Return how a dataset stands.
+    """Return the status of a dataset.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Work on sources that may hang: it is given up when nothing moves for too long."""
+"""Calls with a timeout that starts again on each sign of progress."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...engine.errors import StorageError
 Result = TypeVar("Result")
 
 Beat = Callable[[], None]
-"""Says that the work goes on."""
+"""Reports progress of a call."""
 
 
 class _GivenUpError(Exception):
-    """Nobody waits for the work any more."""
+    """The caller no longer waits for the call."""
 
 
 class _Work(Generic[Result]):
-    """A call in a thread of its own, which is left behind when it hangs."""
+    """A call in its own thread, which is abandoned if it hangs."""
 
     def __init__(self, call: Callable[[Beat], Result]) -> None:
         self._call = call
@@ -49,7 +49,7 @@ class _Work(Generic[Result]):
 
 
 def call_with_timeout(call: Callable[[Beat], Result], what: str, timeout: float) -> Result:
-    """Return what a call gives; it is given up when it does not say for `timeout` seconds that it goes on.
+    """Return the result of a call. Give up if it reports no progress for `timeout` seconds.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def call_with_timeout(call: Callable[[Beat], Result], what: str, timeout: float)
         while not work.done.wait(max(0.0, work.beat_at + timeout - time.monotonic())):
             if time.monotonic() - work.beat_at >= timeout:
                 raise StorageError(
-                    f"{what} did not answer within {timeout:g} seconds: try again, or give it a longer timeout"
+                    f"{what} did not answer within {timeout:g} seconds: try again, or use a longer timeout"
                 )
     finally:
         work.give_up()

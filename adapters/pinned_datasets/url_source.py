@@ -1,4 +1,4 @@
-"""What is at a URL: sizes and what the store calls the contents, or digests of them where it calls them nothing."""
+"""Reads the content metadata at a URL: sizes with the identifiers of the store, or digests if it has none."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _WEB = {"http", "https"}
 
 
 def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
-    """Return the meta of a file, or of a folder with those of its files.
+    """Return the metadata of a file, or of a folder and its files.
 
     Parameters
     ----------
     times : bool
-        Also say when local files were modified.
+        Include the modification times of local files.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[M
     UsageError
         The scheme is unknown, or the library that reads it is not installed.
     InvalidValueError
-        It holds what is no file, or a file name that cannot be written down.
+        There is something other than a file or folder, or a file name that cannot be stored.
     StorageError
         It cannot be read, or does not answer in time.
     """
@@ -60,18 +60,18 @@ def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[M
 
 
 def _parts(url: str, root: Path) -> tuple[str, str]:
-    """Return the scheme of a URL and, of a local one, the path on this machine."""
+    """Return the scheme of a URL, and the path of a local one."""
     if "\0" in url or not url:
-        raise InvalidValueError(f"{shorten(url)} is no URL")
+        raise InvalidValueError(f"{shorten(url)} is not a URL")
     if url.startswith("file://"):
-        # As fsspec reads it, which does not decode.
+        # Like fsspec, without percent-decoding.
         return "file", url.removeprefix("file://")
     if "://" not in url and "::" not in url:
         return "file", str(root / from_home(url))
     scheme = url.partition("::" if "::" in url.partition("://")[0] else "://")[0].lower()
     if scheme == "remote":
         raise UsageError(
-            f"{shorten(url)} names a remote of DVC's configuration: write the URL that it stands for"
+            f"{shorten(url)} is a remote in the configuration of DVC: write the URL of the remote"
         )
     return scheme, ""
 
@@ -108,7 +108,7 @@ def _read_remote(url: str, scheme: str, reach: ResolveContext, beat: Beat) -> tu
     except (ImportError, ValueError) as error:
         raise UsageError(f"{shown} cannot be read: {error}{install_hint(url, error)}") from error
     except Exception as error:
-        # Each filesystem has errors of its own.
+        # Each filesystem raises its own errors.
         raise StorageError(f"{shown} cannot be read: {reason(error)}") from error
 
 
@@ -118,17 +118,17 @@ def _missing(url: str, error: FileNotFoundError) -> FramelodeError:
 
 
 def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tuple[Any, str]:
-    """Return the filesystem of a URL and the path on it; one that is held was made by this process before."""
+    """Return the filesystem of a URL and the path in it. Filesystems created before are reused."""
     key = (os.getpid(), scheme, url.partition("://")[2].partition("/")[0])
     if key in held:
         return held[key], held[key]._strip_protocol(fsspec_url(url))  # noqa: SLF001 - fsspec's own way to say it
 
-    # What others have written meanwhile must be seen, so neither an instance nor a listing of before is taken.
+    # Changes by others must be seen, so cached instances and listings are not used.
     options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
     if scheme in _OBJECTS | _WEB:
         options |= {"skip_instance_cache": True, "use_listings_cache": False}
     filesystem, path = open_filesystem(fsspec_url(url), shorten(url), **options)
-    if "::" not in url:  # one of a chain is for this URL alone
+    if "::" not in url:  # a chained URL has its own filesystem
         held[key] = filesystem
     return filesystem, path
 
@@ -147,7 +147,7 @@ def _counted(files: Iterable[FileInfo], total: int | None, reach: ResolveContext
 
 
 class _Store:
-    """A filesystem of fsspec, and what it says of contents."""
+    """An fsspec filesystem, and its content metadata."""
 
     def __init__(self, filesystem: Any, scheme: str, beat: Beat) -> None:
         self._filesystem = filesystem
@@ -155,16 +155,16 @@ class _Store:
         self._beat = beat
 
     def info(self, path: str) -> dict[str, Any]:
-        """Return what the store says of a path."""
+        """Return the metadata of a path."""
         return self._filesystem.info(path)
 
     def listed(self, path: str) -> dict[str, dict[str, Any]]:
-        """Return what the store says of all files below a path, in as few questions as it allows."""
+        """Return the metadata of all files below a path, with as few requests as possible."""
         listed = self._filesystem.find(path, detail=True)
         for name in [name for name, found in listed.items() if found["type"] == "directory"]:
             del listed[name]
         if not listed and self._scheme in _OBJECTS:
-            # Such a store has no empty folders, though it may remember one.
+            # Such a store has no empty folders, even if a cache has one.
             raise FileNotFoundError(path)
         return listed
 
@@ -173,7 +173,7 @@ class _Store:
         prefix = path.rstrip("/") + "/"
         for name in sorted(listed):
             found = listed.pop(name)
-            # What stands for a folder in a store without folders is no file of it.
+            # In a store without folders, an object that marks a folder is not a file.
             if name.endswith("/") or name == path:
                 continue
             if not name.startswith(prefix):
@@ -181,11 +181,11 @@ class _Store:
             yield FileInfo(relpath=name.removeprefix(prefix), meta=self._meta_of(name, found))
 
     def _meta_of(self, name: str, found: dict[str, Any]) -> Meta:
-        # A web server's listing has names only.
+        # The listing of a web server only has names.
         return self.meta(name, self.info(name) if self._scheme in _WEB else found)
 
     def meta(self, path: str, found: dict[str, Any]) -> Meta:
-        """Return the meta of a file; its content is read only if the store has no name for it."""
+        """Return the metadata of a file. Its content is read only if the store has no identifier for it."""
         self._beat()
         names: dict[str, Any] = {name: str(value) for name, value in self._names(found).items() if value}
         if names:
@@ -220,7 +220,7 @@ class _Store:
 
 
 def _hex(etag: Any) -> str | None:
-    """Return an etag of Google's store as DVC writes it."""
+    """Return an etag of Google Cloud Storage in the form of DVC."""
     try:
         return None if etag is None else base64.b64decode(etag, validate=True).hex()
     except ValueError:

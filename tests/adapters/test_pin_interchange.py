@@ -141,7 +141,7 @@ def test_a_command_of_dvc_that_holds_its_lock_is_waited_for(datasets, project, t
     with lock.open("r+") as held, Datasets(project, timeout=0.2) as hasty:
         # As zc.lockfile takes it, which DVC uses.
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(StorageError, match="dvc.yaml is being written by somebody else"):
+        with pytest.raises(StorageError, match="dvc.yaml is locked by another process"):
             hasty.add("file", "../file", "url")
         assert not (project / "dvc.yaml").exists()
         with (project / ".dvc" / "config").open("a") as config:

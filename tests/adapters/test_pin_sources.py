@@ -230,7 +230,7 @@ class TestGit:
         outer.commit(inner__a="1")
         cases = {
             "../plain": "not a git repository",
-            "../none": "is no folder",
+            "../none": "is not a folder",
             "../empty": "has no commit yet",
         }
         for url, problem in (cases | {"../outer/inner": "not a git repository"}).items():
@@ -260,7 +260,7 @@ class TestGit:
         assert not hacked.exists()
 
     def test_an_incomplete_clone_says_what_to_do(self, datasets, hostile):
-        with pytest.raises(StorageError, match="partial clone that misses objects"):
+        with pytest.raises(StorageError, match="partial clone with missing objects"):
             datasets.add("g", str(hostile[1]), "dvc", path="lazy/model")
 
     def test_git_is_missing(self, datasets, source, tmp_path, monkeypatch):
@@ -438,7 +438,7 @@ class TestLocalFolders:
         made = datasets.add("u", str(folder), "url")
         assert [file.relpath for file in made.lock.files] == ["again/a", "real/a"]
         (folder / "real" / "up").symlink_to("..")
-        with pytest.raises(InvalidValueError, match="links to a folder that it is in"):
+        with pytest.raises(InvalidValueError, match="is a link to a folder that contains it"):
             datasets.update("u")
         (folder / "real" / "up").unlink()
         (folder / "real" / "gone").symlink_to("nowhere")
@@ -447,17 +447,17 @@ class TestLocalFolders:
 
     def test_what_is_no_file(self, datasets, tmp_path):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(InvalidValueError, match="is no plain file"):
+        with pytest.raises(InvalidValueError, match="is not a regular file"):
             datasets.add("u", "../pipe", "url")
         (tmp_path / "folder").mkdir()
         os.mkfifo(tmp_path / "folder" / "pipe")
-        with pytest.raises(InvalidValueError, match="is no plain file"):
+        with pytest.raises(InvalidValueError, match="is not a regular file"):
             datasets.add("u", "../folder", "url")
 
     def test_names_that_are_no_text(self, datasets, tmp_path):
         (tmp_path / "folder").mkdir()
         (tmp_path / "folder" / os.fsdecode(b"\xff")).touch()
-        with pytest.raises(InvalidValueError, match=r"the file name '\\udcff' is no UTF-8"):
+        with pytest.raises(InvalidValueError, match=r"the file name '\\udcff' is not valid UTF-8"):
             datasets.add("u", "../folder", "url")
 
     def test_an_empty_folder(self, datasets, tmp_path):

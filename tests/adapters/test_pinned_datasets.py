@@ -347,13 +347,13 @@ class TestCatalogs:
             datasets.update("d", record=self.record(1), version=7)
 
     def test_a_catalog_that_is_missing_says_what_to_install(self, datasets):
-        with pytest.raises(UsageError, match="pip install datachain; framelode's own are framelode://"):
+        with pytest.raises(UsageError, match="pip install datachain; datasets of framelode are framelode://"):
             datasets.add("d", "cats@v1", "dc")
 
     def test_versions_that_are_no_numbers(self, datasets):
         odd = SimpleNamespace(version="1.0.0", created_at=self.MADE)
         record = SimpleNamespace(latest_version="1.0.0", get_version=lambda version: odd)
-        with pytest.raises(InvalidValueError, match=r"calls the version of 'cats' '1\.0\.0'"):
+        with pytest.raises(InvalidValueError, match=r"gives 'cats' the version '1\.0\.0'"):
             datasets.add("d", "cats", "dc", record=record)
 
 
@@ -361,25 +361,25 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "problem"),
         [
-            ({"type": "dcv"}, "'dcv' is no type of dataset"),
+            ({"type": "dcv"}, "type must be dvc, dc or url, not 'dcv'"),
             ({"type": None}, "type is missing"),
             ({"type": ""}, "type is missing"),
-            ({"type": "dvc", "version": 1}, "type dvc takes no 'version'"),
-            ({"type": "dvc", "record": object()}, "takes no 'record'"),
-            ({"type": "dc", "rev": "x"}, "type dc takes no 'rev'"),
-            ({"type": "url", "rev": "x"}, "type url takes no 'rev'"),
-            ({"type": "url", "version": 2}, "takes no 'version'"),
-            ({"type": "url", "path": "x"}, "takes no 'path'"),
-            ({"type": "url", "colour": None}, "takes no 'colour'"),
-            ({"type": "url", "name": ""}, "name must be a string that is not empty"),
+            ({"type": "dvc", "version": 1}, "type dvc has no option 'version'"),
+            ({"type": "dvc", "record": object()}, "has no option 'record'"),
+            ({"type": "dc", "rev": "x"}, "type dc has no option 'rev'"),
+            ({"type": "url", "rev": "x"}, "type url has no option 'rev'"),
+            ({"type": "url", "version": 2}, "has no option 'version'"),
+            ({"type": "url", "path": "x"}, "has no option 'path'"),
+            ({"type": "url", "colour": None}, "has no option 'colour'"),
+            ({"type": "url", "name": ""}, "name must be a non-empty string"),
             ({"type": "url", "name": "a\0"}, "NUL"),
-            ({"type": "url", "name": 5}, "name must be a string"),
-            ({"type": "url", "url": 5}, "url must be text"),
+            ({"type": "url", "name": 5}, "name must be a non-empty string, not 5"),
+            ({"type": "url", "url": 5}, "url must be a string"),
             ({"type": "url", "url": "${x}"}, "would be read as a parameter"),
-            ({"type": "dvc", "rev": 5}, "rev must be text"),
-            ({"type": "dvc", "path": ["x"]}, "path must be text"),
+            ({"type": "dvc", "rev": 5}, "rev must be a string"),
+            ({"type": "dvc", "path": ["x"]}, "path must be a string"),
             ({"type": "url", "manifest_path": "../dvc.yaml"}, "is not in the project folder"),
-            ({"type": "url", "manifest_path": "dvc.lock"}, "is the name of a lock file"),
+            ({"type": "url", "manifest_path": "dvc.lock"}, "is a lock file"),
             ({"type": "url", "manifest_path": ""}, "manifest_path must be the path"),
             ({"type": "url", "manifest_path": 5}, "manifest_path must be the path"),
         ],
@@ -399,7 +399,7 @@ class TestRefused:
             ("g", {"version": 1}),
             ("g", {"path": "a"}),
         ):
-            with pytest.raises(ValueError, match=f"takes no '{next(iter(arguments))}'"):
+            with pytest.raises(ValueError, match=f"has no option '{next(iter(arguments))}'"):
                 datasets.update(name, **arguments)
         with pytest.raises(DatasetNotFoundError):
             datasets.update("x")
@@ -409,7 +409,7 @@ class TestRefused:
     def test_a_name_of_another_manifest(self, datasets, project, files):
         (project / "sub").mkdir()
         datasets.add("u", str(files), "url", "sub/dvc.yaml")
-        with pytest.raises(ConflictError, match="the dataset 'u' is in .*sub/dvc.yaml already"):
+        with pytest.raises(ConflictError, match="the dataset 'u' is already in .*sub/dvc.yaml"):
             datasets.add("u", str(files), "url")
         (project / "dvc.yaml").write_text("datasets: [{name: u, url: x, type: url}]\n")
         with pytest.raises(
@@ -474,7 +474,7 @@ class TestFiles:
             lambda: datasets.update("g", rev="main"),
             lambda: datasets.add("g", str(source.folder), "dvc", rev="main"),
         ):
-            with pytest.raises(ConflictError, match="the dataset 'g' holds a parameter"):
+            with pytest.raises(ConflictError, match="the dataset 'g' has a parameter"):
                 call()
         assert (project / "dvc.yaml").read_text() == text
         (project / "params.yaml").write_text("rev: main\n")

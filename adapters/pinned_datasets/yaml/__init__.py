@@ -1,1 +1,1 @@
-"""YAML files that are edited in place."""
+"""Edits YAML files in place."""

@@ -1,4 +1,4 @@
-"""A YAML file of a project: its text, its tree, and a new text in which only what was meant is different."""
+"""A YAML file with its text and tree, for edits that leave all other bytes unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """Characters of a text from one place to another, and what takes their place."""
+    """A range of characters in a text, and its replacement."""
 
     start: int
     end: int
@@ -27,20 +27,20 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, kw_only=True):
-    """A file as it was read; a file that is not there is an empty one.
+    """A parsed file. A missing file is empty.
 
     Attributes
     ----------
     path : Path
-        The file.
+        Path of the file.
     shown : str
-        How messages call it.
+        Name of the file in messages.
     text : str
-        What it holds, without a byte order mark.
+        Its text, without a byte order mark.
     root : Node or None
-        The tree of it; None when it holds nothing.
+        Its tree, or None if it is empty.
     mark : str
-        The byte order mark, or nothing.
+        The byte order mark, or empty.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Document(msgspec.Struct, kw_only=True):
         Raises
         ------
         InvalidValueError
-            It is no YAML, no mapping, no UTF-8, or larger than `limit` bytes; the message says where.
+            It is not valid YAML or UTF-8, not a mapping, or larger than `limit` bytes. The message gives the place.
         """
         shown = str(path)
         mark, text = split_mark(read_text(path, shown, limit))
@@ -64,7 +64,7 @@ class Document(msgspec.Struct, kw_only=True):
 
     @property
     def newline(self) -> str:
-        """How its lines end; the first one tells."""
+        """The line ending of the first line."""
         found = _LINE_END.search(self.text)
         return found[0] if found else "\n"
 
@@ -73,16 +73,16 @@ class Document(msgspec.Struct, kw_only=True):
         return None if self.root is None else self.root.find(key)
 
     def value(self) -> dict[Any, Any]:
-        """Return what the file says as plain values."""
+        """Return the content as plain values."""
         return {} if self.root is None else to_python(self.root, self.shown)
 
     def edited(self, edits: Sequence[Edit], expected: dict[Any, Any]) -> str:
-        """Return the text with some edits, proven to say what is expected.
+        """Return the text with edits applied, after a check that it has the expected content.
 
         Raises
         ------
         InvalidValueError
-            Changed so, the file would say something else: what is changed is tied up with other parts of it.
+            The edited text would have other content, because the entry is linked to other parts of the file.
         """
         text = apply_edits(self.text, edits)
         try:
@@ -92,14 +92,14 @@ class Document(msgspec.Struct, kw_only=True):
             found = None
         if found != expected:
             raise InvalidValueError(
-                f"{self.shown}: its entries are written in a way that cannot be changed without touching other parts (an "
-                "anchor that is used elsewhere, perhaps): edit it by hand"
+                f"{self.shown}: its entries cannot be changed without changes to other parts, possibly because an anchor is "
+                "used elsewhere: edit it by hand"
             )
         return self.mark + text
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:
-    """Return a text with some edits, which do not overlap; of those at one place the first comes first."""
+    """Return a text with edits applied. They do not overlap; edits at the same place are applied in order."""
     parts: list[str] = []
     at = 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
@@ -109,22 +109,22 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
 
 
 def parse_mapping(text: str, shown: str) -> Mapping | None:
-    """Return the tree of a text whose top level is a mapping; None for one that holds nothing."""
+    """Return the tree of a text whose top level is a mapping, or None if it is empty."""
     root = parse_yaml(text, shown)
     if root is None or isinstance(root, Mapping):
         return root
     if isinstance(root, Scalar) and root.value is None:
         return None
-    raise refuse(shown, root, "the file must hold a mapping, such as `datasets:` and a list")
+    raise refuse(shown, root, "the file must be a mapping, such as `datasets:` with a list")
 
 
 def read_text(path: Path, shown: str, limit: int) -> str:
-    """Return the text of a file; nothing for one that is not there.
+    """Return the text of a file, empty if it is missing.
 
     Raises
     ------
     InvalidValueError
-        It is no UTF-8, no plain file, or larger than `limit` bytes.
+        It is not UTF-8, not a regular file, or larger than `limit` bytes.
     """
     try:
         data = _read_plain(path, shown, limit)
@@ -135,27 +135,27 @@ def read_text(path: Path, shown: str, limit: int) -> str:
     except OSError as error:
         raise StorageError(f"{shown} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise UsageError(f"{shown!r} is no path of this system") from error
+        raise UsageError(f"{shown!r} is not a valid path on this system") from error
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
         raise InvalidValueError(
-            f"{shown}:{line + 1}:{column + 1}: the byte 0x{data[error.start]:02x} is no UTF-8"
+            f"{shown}:{line + 1}:{column + 1}: the byte 0x{data[error.start]:02x} is not valid UTF-8"
         ) from error
 
 
 def _read_plain(path: Path, shown: str, limit: int) -> bytes:
-    # A pipe could block for ever.
+    # Opening a pipe could block forever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise InvalidValueError(f"{shown} is no plain file")
+            raise InvalidValueError(f"{shown} is not a regular file")
         if found.st_size > limit:
             raise InvalidValueError(
-                f"{shown}:1:1: the file has {found.st_size:,} bytes, the limit is {limit:,}: it is not what was expected"
+                f"{shown}:1:1: the file has {found.st_size:,} bytes, the limit is {limit:,}"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
@@ -164,5 +164,5 @@ def _read_plain(path: Path, shown: str, limit: int) -> bytes:
 
 
 def split_mark(text: str) -> tuple[str, str]:
-    """Return the byte order mark that leads a text, if any, and the rest."""
+    """Return the byte order mark of a text, if any, and the rest."""
     return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)

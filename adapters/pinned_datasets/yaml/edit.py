@@ -1,4 +1,4 @@
-"""Entries of a list are changed, replaced and added in the text itself, so that every other byte stays."""
+"""Changes, replaces and adds list entries in the text itself, so that every other byte stays the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Lines = Items[str]
 def change_fields(
     document: Document, entry: Mapping, wanted: dict[str, Any], owned: Items[str]
 ) -> list[Edit]:
-    """Return the edits that make the `owned` keys of an entry say what is wanted; its other keys stay."""
+    """Return the edits that set the `owned` keys of an entry. Its other keys stay."""
     own = [(key.value, key, value) for key, value in entry.pairs if not key.merges]
     edits = [
         _replacing(document, value, wanted[name])
@@ -34,7 +34,7 @@ def change_fields(
     if not added:
         return edits
     if anchor is None:
-        raise refuse(document.shown, entry, "the entry has no key of its own: edit it by hand")
+        raise refuse(document.shown, entry, "the entry has no keys of its own: edit it by hand")
     return [*edits, _addition(document, entry, values[anchor], added)]
 
 
@@ -69,7 +69,7 @@ def _addition(document: Document, entry: Mapping, after: Node, added: dict[str, 
 def replace_entry(
     document: Document, entry: Mapping, fields: dict[str, Any], lines: Lines | None = None
 ) -> Edit:
-    """Return the edit that puts another entry in the place of one; `lines` are those of its block style."""
+    """Return the edit that replaces an entry. `lines` are its lines in block style."""
     if entry.flow:
         return Edit(entry.start, entry.end, flow(fields))
     indent = _indent(document, entry)
@@ -78,7 +78,7 @@ def replace_entry(
 
 
 def add_entry(document: Document, key: str, fields: dict[str, Any], lines: Lines | None = None) -> list[Edit]:
-    """Return the edits that add an entry to the list under a key, which is made if it is missing."""
+    """Return the edits that append an entry to the list of a key, which is created if missing."""
     block = list(block_lines(fields) if lines is None else lines)
     root = document.root
     if root is None or not root.pairs:
@@ -100,7 +100,7 @@ def add_entry(document: Document, key: str, fields: dict[str, Any], lines: Lines
 
 
 def _first_section(document: Document, key: str, fields: dict[str, Any], block: Lines) -> list[Edit]:
-    """Add the first section of a file that holds nothing, or comments only."""
+    """Add the first section of a file that is empty or has only comments."""
     root = document.root
     lines = [f"{key}:", *_item(block, "", 2)]
     if root is not None:
@@ -120,7 +120,7 @@ def _new_section(
     lines = [f"{indent}{key}:", *_item(block, indent, 2)]
     at = _end_of_document(document)
     if at == content_end(root) and not document.text.endswith(("\n", "\r")):
-        # A text in block style that ends with the file would get a line end by a line behind it.
+        # A block scalar at the end of the file would gain a line end if a line followed.
         at = _line_start(document.text, root.pairs[-1][0].start)
     return [_insertion(document, at, lines)]
 
@@ -128,11 +128,11 @@ def _new_section(
 def _filled_section(
     document: Document, name: Scalar, section: Node, fields: dict[str, Any], block: Lines
 ) -> list[Edit]:
-    """Add the first entry to a list that is empty: ``datasets: []`` or nothing behind the colon."""
+    """Add the first entry to an empty list: ``datasets: []``, or nothing after the colon."""
     colon = document.text.index(":", name.end) + 1
     between = document.text[colon : section.start]
     if between.strip(" \t") or _LINE_END.search(document.text[section.start : section.end]):
-        # An anchor, a tag or a comment stands between: the list is filled where it is.
+        # An anchor, a tag or a comment is in between, so the list is filled in place.
         return [_replacing(document, section, [fields])]
     indent = " " * (name.column - 1)
     emptied = [Edit(colon, section.end, "")] if section.end > colon else []
@@ -156,29 +156,29 @@ def _item(block: Lines, indent: str, gap: int) -> list[str]:
 
 
 def _insertion(document: Document, at: int, lines: Lines) -> Edit:
-    """Return the edit that puts lines behind the one in which a place is, or before it if the place begins one."""
+    """Return the edit that inserts lines after the line of a position, or before it if the line starts there."""
     text, newline = document.text, document.newline
     at = at if _line_start(text, at) == at else _after_line(text, at)
     added = newline.join(lines)
-    # A file that does not end with a line end keeps to that.
+    # A file without a final line end stays so.
     return Edit(at, at, added + newline if at == 0 or text[at - 1] in "\r\n" else newline + added)
 
 
 def _end_of_document(document: Document) -> int:
-    """Return where the text of the document ends: before a line of three dots, if there is one."""
+    """Return the end of the document's text: before a line of three dots, if there is one."""
     found = re.search(r"^\.\.\.(?=\s|\Z)", document.text, re.MULTILINE)
     start = content_end(document.root) if document.root is not None else 0
     return found.start() if found and found.start() >= start else len(document.text)
 
 
 def _indent(document: Document, mapping: Mapping) -> str:
-    """Return what the keys of a mapping are indented with; an anchor or a tag may stand before the first."""
+    """Return the indentation of a mapping's keys. An anchor or a tag may precede the first key."""
     first = mapping if document.text[mapping.start] not in "&!" else mapping.pairs[0][0]
     return " " * (first.column - 1)
 
 
 def _visible_end(document: Document, node: Node) -> int:
-    """Return where the last character of a part is that can be seen: a text in block style goes on to the next line."""
+    """Return the position of the last visible character of a node. A block scalar extends to the next line."""
     return max(node.start, len(document.text[: content_end(node)].rstrip()))
 
 
@@ -187,7 +187,7 @@ def _line_start(text: str, at: int) -> int:
 
 
 def _after_line(text: str, at: int) -> int:
-    """Return the place behind the line end that follows a place, a comment in between left out."""
+    """Return the position after the next line end, skipping a comment."""
     if at > 0 and text[at - 1] in "\r\n":
         return at
     found = _LINE_END.search(text, at)

@@ -1,4 +1,4 @@
-"""YAML as we write it: the style of DVC, one line for each value."""
+"""Writes YAML in the style of DVC, with one line for each value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 def scalar(value: Any) -> str:
-    """Return a value on one line, as any reader of YAML takes it."""
+    """Return a value on one line that every YAML parser reads the same."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -37,7 +37,7 @@ def _text(value: str) -> str:
 
 
 def _is_ambiguous(value: str) -> bool:
-    """Say whether some version of YAML reads a plain text as something else."""
+    """Whether some version of YAML reads a plain scalar as something other than a string."""
     is_other = value.lower() in _WORDS or _AMBIGUOUS.fullmatch(value) is not None
     return is_other or not resolves_to_text(value)
 
@@ -68,7 +68,7 @@ def block_lines(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def flow(value: Any) -> str:
-    """Return a value in flow style, as it may stand inside braces and brackets, too."""
+    """Return a value in flow style, which can also be nested in braces and brackets."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{flow(key)}: {flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""YAML as a tree that knows where each part of it stands in the text; nothing in it is ever executed."""
+"""YAML as a tree with the positions of all nodes in the text. Nothing in it is ever executed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ....engine.validation import shorten
 _DEPTH = 64
 _ALIASED = 100_000
 _VALUES = 200_000
-"""The reader takes 25 microseconds for each."""
+"""Maximum number of values. The parser takes 25 microseconds for each."""
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("bool", "float", "int", "null")}
 _COLLECTIONS = {_TAG + "map", _TAG + "seq", _TAG + "omap"}
@@ -23,7 +23,7 @@ _TEXTS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
 
 
 class Node(msgspec.Struct):
-    """A part of the text, from one character to another; line and column count from 1."""
+    """A range of the text. Line and column start at 1."""
 
     start: int
     end: int
@@ -32,38 +32,38 @@ class Node(msgspec.Struct):
 
 
 class Scalar(Node):
-    """A single value; `merges` for the key ``<<``."""
+    """A scalar. `merges` is set for the key ``<<``."""
 
     value: Any
     merges: bool = False
 
 
 class Sequence(Node):
-    """A list; `flow` when it is written in brackets."""
+    """A sequence. `flow` is set if it is written in brackets."""
 
     items: list[Node]
     flow: bool
 
 
 class Mapping(Node):
-    """A mapping; `flow` when it is written in braces."""
+    """A mapping. `flow` is set if it is written in braces."""
 
     pairs: list[tuple[Scalar, Node]]
     flow: bool
 
     def find(self, key: str) -> Node | None:
-        """Return the value of a key that is written here, not merged from elsewhere."""
+        """Return the value of a key that is written here, not merged from another mapping."""
         return next((value for name, value in self.pairs if name.value == key and not name.merges), None)
 
 
 class Alias(Node):
-    """A part that stands elsewhere in the text, too."""
+    """A reference to another node."""
 
     target: Node
 
 
 def content_end(node: Node) -> int:
-    """Return where the last character of a node's content is; blocks themselves end where the next token begins."""
+    """Return the end of a node's content. Block nodes themselves end where the next token starts."""
     if isinstance(node, Mapping) and not node.flow and node.pairs:
         return content_end(node.pairs[-1][1]) or content_end(node.pairs[-1][0])
     if isinstance(node, Sequence) and not node.flow and node.items:
@@ -72,13 +72,13 @@ def content_end(node: Node) -> int:
 
 
 def parse_yaml(text: str, path: str) -> Node | None:
-    """Return the tree of a text, None for an empty one.
+    """Return the tree of a text, or None if it is empty.
 
     Raises
     ------
     InvalidValueError
-        It is no YAML, or holds what no such file needs: several documents, tags of its own, keys twice, keys that are no
-        plain values, alias loops, or more levels or values than anybody writes. The message has path, line and column.
+        It is not valid YAML, or has unsupported features: several documents, custom tags, duplicate keys, keys that are not
+        scalars, alias cycles, or too many levels or values. The message gives path, line and column.
     """
     builder, library = _Builder(path), _library()
     try:
@@ -87,35 +87,35 @@ def parse_yaml(text: str, path: str) -> Node | None:
     except InvalidValueError:
         raise
     except Exception as error:
-        # The library's own errors say where; what slips through it is refused at the last place it came to.
+        # The library's own errors give a place. For others, use the last event.
         raise _refusal_of(error, text, path, builder) from error
     return builder.root
 
 
 def place(path: str, node: Node) -> str:
-    """Return where a node is, for messages."""
+    """Return the place of a node, for messages."""
     return f"{path}:{node.line}:{node.column}"
 
 
 def refuse(path: str, node: Node, problem: str) -> InvalidValueError:
-    """Return the refusal of a part of a file."""
+    """Return the error for a part of a file."""
     return InvalidValueError(f"{place(path, node)}: {problem}")
 
 
 def to_python(node: Node, path: str) -> Any:
-    """Return what a tree says, merges applied; aliases may not multiply it beyond reason."""
+    """Return the values of a tree, with merges applied. Aliases may repeat only a limited number of values."""
     return _Reading(path).value(node)
 
 
 def resolves_to_text(plain: str) -> bool:
-    """Say whether a plain scalar is read as the text that it shows."""
+    """Whether a plain scalar is read as a string with the same characters."""
     from ruamel.yaml.nodes import ScalarNode
 
     return str(_library().resolver.resolve(ScalarNode, plain, (True, False))) == f"{_TAG}str"
 
 
 def _library() -> Any:
-    """Return this thread's reader: one keeps what it is reading."""
+    """Return the parser of this thread, because a parser has state."""
     if not hasattr(_of_thread, "reader"):
         try:
             from ruamel.yaml import YAML
@@ -128,7 +128,7 @@ def _library() -> Any:
 def _refusal_of(error: Exception, text: str, path: str, builder: _Builder) -> InvalidValueError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line, column = (mark.line, mark.column) if mark else (builder.line, builder.column)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is no YAML"
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is not valid YAML"
     position = getattr(error, "position", None)
     if isinstance(position, int):
         before = text[:position]
@@ -138,7 +138,7 @@ def _refusal_of(error: Exception, text: str, path: str, builder: _Builder) -> In
 
 
 class _Builder:
-    """Takes the events of a text and makes the tree."""
+    """Builds the tree from the events of a text."""
 
     def __init__(self, path: str) -> None:
         self.root: Node | None = None
@@ -158,7 +158,7 @@ class _Builder:
         }
 
     def take(self, event: Any) -> None:
-        """Take the next event."""
+        """Process the next event."""
         self.line, self.column = event.start_mark.line, event.start_mark.column
         step = self._steps.get(type(event).__name__)
         if step is not None:
@@ -167,7 +167,9 @@ class _Builder:
     def _begin(self, event: Any) -> None:
         self._documents += 1
         if self._documents > 1:
-            raise refuse(self._path, Node(**_span(event)), "a second document begins here; there must be one")
+            raise refuse(
+                self._path, Node(**_span(event)), "a second document begins here; only one is allowed"
+            )
 
     def _scalar(self, event: Any) -> None:
         node = Scalar(*_span(event).values(), value=event.value)
@@ -179,7 +181,7 @@ class _Builder:
         if tag in _SCALARS:
             node.value = self._plain(tag, event.value, node)
         elif tag not in _TEXTS and tag is not None:
-            raise refuse(self._path, node, f"the tag {shorten(tag)} is not read")
+            raise refuse(self._path, node, f"the tag {shorten(tag)} is not supported")
         node.merges = tag == f"{_TAG}merge"
         self._check_text(node)
         self._add(event, node)
@@ -190,17 +192,19 @@ class _Builder:
         try:
             return _library().constructor.construct_object(ScalarNode(tag, text))
         except (ValueError, TypeError, LookupError, OverflowError) as error:
-            raise refuse(self._path, node, f"{shorten(text)} is no {tag.removeprefix(_TAG)}") from error
+            raise refuse(
+                self._path, node, f"{shorten(text)} is not a valid {tag.removeprefix(_TAG)}"
+            ) from error
 
     def _check_text(self, node: Scalar) -> None:
         if not isinstance(node.value, str):
             return
         if "\0" in node.value:
-            raise refuse(self._path, node, "text must not hold a NUL character")
+            raise refuse(self._path, node, "a string must not contain a NUL character")
         try:
             node.value.encode()
         except UnicodeEncodeError as error:
-            raise refuse(self._path, node, "text must not hold a lone surrogate") from error
+            raise refuse(self._path, node, "a string must not contain a lone surrogate") from error
 
     def _collection(self, event: Any) -> None:
         is_mapping = type(event).__name__ == "MappingStartEvent"
@@ -211,9 +215,9 @@ class _Builder:
             node = Sequence(**_span(event), items=[], flow=bool(event.flow_style))
         tag = _tag(event)
         if tag is not None and tag not in _COLLECTIONS:
-            raise refuse(self._path, node, f"the tag {shorten(tag)} is not read")
+            raise refuse(self._path, node, f"the tag {shorten(tag)} is not supported")
         if len(self._open) >= _DEPTH:
-            raise refuse(self._path, node, f"more than {_DEPTH} levels are nested")
+            raise refuse(self._path, node, f"nested more than {_DEPTH} levels deep")
         self._add(event, node)
         self._open.append((node, []))
 
@@ -224,16 +228,18 @@ class _Builder:
             seen: set[Any] = set()
             for key, (written, _) in zip(keys, node.pairs, strict=True):
                 if (key.merges, key.value) in seen:
-                    raise refuse(self._path, written, f"the key {shorten(key.value)} is there twice")
+                    raise refuse(self._path, written, f"the key {shorten(key.value)} is duplicated")
                 seen.add((key.merges, key.value))
 
     def _alias(self, event: Any) -> None:
         span = _span(event)
         target = self._anchors.get(event.anchor)
         if target is None:
-            raise refuse(self._path, Node(**span), f"there is no anchor {shorten(event.anchor)} before this")
+            raise refuse(
+                self._path, Node(**span), f"the anchor {shorten(event.anchor)} is not defined before this"
+            )
         if any(node is target for node, _ in self._open):
-            raise refuse(self._path, Node(**span), f"{shorten(event.anchor)} holds itself")
+            raise refuse(self._path, Node(**span), f"{shorten(event.anchor)} contains itself")
         self._add(event, Alias(**span, target=target))
 
     def _add(self, event: Any, node: Node) -> None:
@@ -253,7 +259,7 @@ class _Builder:
         else:
             key = node.target if isinstance(node, Alias) else node
             if not isinstance(key, Scalar):
-                raise refuse(self._path, node, "a key must be a plain value")
+                raise refuse(self._path, node, "a key must be a scalar")
             keys.append(Scalar(node.start, node.end, node.line, node.column, key.value, key.merges))
 
 
@@ -268,7 +274,7 @@ def _tag(event: Any) -> str | None:
 
 
 class _Reading:
-    """Makes plain values of a tree."""
+    """Converts a tree to plain values."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -309,5 +315,5 @@ class _Reading:
         found = self.value(node)
         for each in found if isinstance(found, list) else [found]:
             if not isinstance(each, dict):
-                raise refuse(self._path, node, "what is merged must be a mapping, or a list of them")
+                raise refuse(self._path, node, "a merged value must be a mapping, or a list of mappings")
             yield each
