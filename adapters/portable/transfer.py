@@ -11,6 +11,7 @@ import msgspec
 
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.storage.atomic_files import PathLike, path_of
+from ...engine.storage.held_files import open_file
 from ...engine.validation import shorten
 from .dataset_import import import_dataset
 from .importing import LogImport, PortableFile, Progress, import_whole
@@ -148,7 +149,7 @@ def import_log(session: Session, path: PathLike, progress: Progress | None) -> L
 @contextmanager
 def _source_of(path: Path) -> Generator[PortableFile, None, None]:
     try:
-        file = path.open("rb")
+        file = open_file(path)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     except (OSError, ValueError) as error:

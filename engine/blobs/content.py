@@ -13,6 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from ..errors import FramelodeError, IntegrityError
+from ..storage import held_files
 from ..storage.base import CHUNK_BYTES, Sink, TemporaryFiles
 from .backend import BlobBackend
 from .verifying_reader import check_hash
@@ -84,7 +85,7 @@ class FileSource(msgspec.Struct, gc=False):
         try:
             return FileContent(self.name, descriptor)
         except BaseException:
-            os.close(descriptor)
+            held_files.close(descriptor)
             raise
 
 
@@ -108,7 +109,7 @@ class FileContent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        held_files.close(self._descriptor, self._before)
 
     def read(self) -> bytes:
         """Return the next chunk, empty at the end."""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from ..errors import ConflictError, NotFoundError, StorageError, UsageError
 from ..validation import refuse_secret, shorten
+from .held_files import open_file
 from .modes import create_file
 
 _BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
@@ -75,7 +76,7 @@ def read_small(path: Path, limit: int) -> bytes:
         The disk failed.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error

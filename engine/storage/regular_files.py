@@ -8,6 +8,7 @@ import stat
 from typing import BinaryIO
 
 from ..errors import IntegrityError
+from . import held_files
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -28,7 +29,7 @@ def open_regular(path: str) -> BinaryIO:
         raise _not_regular(path, os.stat(path).st_mode) from None  # noqa: PTH116
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
+        return held_files.opened(descriptor)
     os.close(descriptor)
     raise _not_regular(path, mode)
 

@@ -266,7 +266,8 @@ def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool, B
         part, ahead = ahead, []
         try:
             part.extend(islice(iterator, size - len(part)))
-            ahead.extend(islice(iterator, 1))
+            if len(part) == size:  # an iterator that has ended is not asked again
+                ahead.extend(islice(iterator, 1))
         except BaseException as error:
             if not part:
                 raise

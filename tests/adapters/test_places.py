@@ -605,3 +605,81 @@ def test_no_value_in_any_projection_is_an_error_of_ours(varied, tmp_path):
 @pytest.mark.long
 def test_a_bad_value_in_any_projection_is_an_error_of_ours(varied, tmp_path):
     assert check_bad_values(varied, bad_values(varied), tmp_path) == []
+
+
+def close_and_reopen(folder):
+    """Open and close an engine in another process, which takes the write-ahead log along if it finds no other user."""
+    program = "import framelode, sys; framelode.connect(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, folder], check=True, timeout=PATIENCE)
+
+
+def second(folder):
+    framelode.connect(folder)
+
+
+def second_closed(folder):
+    framelode.connect(folder).close()
+
+
+def past(folder):
+    framelode.connect(folder, as_of=1).close()
+
+
+def as_projections(folder):
+    with pytest.raises(UsageError):
+        framelode.connect(f"{folder}-2", projections=folder / "log.db")
+
+
+def imported(folder):
+    with pytest.raises(FramelodeError):
+        framelode.current_engine().import_log(folder / "log.db")
+
+
+def uploaded(folder):
+    frames = [SingleFrame(id="own", source=folder / "log.db")]
+    draft = DatasetVersion.get_current(dataset_name="food")
+    draft.add_frames(frames, auto_upload_destination="blobs:", local_dataset_root_path=folder)
+
+
+def as_checkpoint(folder):
+    with pytest.raises(FramelodeError):
+        framelode.current_engine().verify(against=folder / "log.db")
+
+
+@pytest.mark.parametrize(
+    "way", [second, second_closed, past, as_projections, imported, uploaded, as_checkpoint]
+)
+def test_reading_the_file_of_a_log_keeps_its_locks(tmp_path, way):
+    """Closing any descriptor of a file drops the locks of the process on it: others would delete the write-ahead log."""
+    with framelode.connect(tmp_path / "food") as engine, closing(engine):
+        fill(engine)
+        way(tmp_path / "food")
+        close_and_reopen(tmp_path / "food")
+        assert (tmp_path / "food/log.db-wal").exists()
+        version = DatasetVersion.get_current(dataset_name="food")
+        version.add_frames([SingleFrame(id="later")])
+        count = len(version)
+        close_and_reopen(tmp_path / "food")
+    assert total(tmp_path / "food") == count
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
+def test_descriptors_that_waited_are_closed_with_the_last_connection(tmp_path):
+    folder = make(tmp_path / "food")
+    before = len(os.listdir("/proc/self/fd"))
+    with framelode.connect(folder) as engine, closing(engine):
+        second_closed(folder)
+        opened = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            second_closed(folder)
+        assert len(os.listdir("/proc/self/fd")) == opened
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_log_with_several_names_is_refused(tmp_path):
+    folder = make(tmp_path / "food")
+    os.link(folder / "log.db", tmp_path / "other.db")
+    with pytest.raises(UsageError, match="2 names"):
+        total(folder)
+    (tmp_path / "other.db").unlink()
+    assert total(folder) == 20

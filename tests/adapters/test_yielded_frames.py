@@ -202,3 +202,23 @@ def test_when_the_rest_cannot_be_recorded_both_errors_are_shown(engine, draft):
     with pytest.raises(ValueError, match="is published") as caught:
         draft.add_frames(frames())
     assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("batch_size", [2, 1000])
+def test_an_iterator_that_has_ended_is_not_asked_again(draft, batch_size):
+    class Restless:
+        """Yields on after it has ended, as no iterator should."""
+
+        number = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.number += 1
+            if self.number == 4:
+                raise StopIteration
+            return SingleFrame(id=f"f{self.number}")
+
+    assert draft.add_frames(Restless(), batch_size=batch_size) == []
+    assert len(draft) == 3

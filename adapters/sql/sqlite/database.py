@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from ....engine import forks
 from ....engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
+from ....engine.storage import held_files
 from ....engine.storage.atomic_files import reading
 from ....engine.storage.modes import create_file, make_folder
 from ..database import Database, forget, keep_when_interrupted
@@ -79,6 +80,7 @@ class SqliteDatabase(Database):
         self._durable = durable
         self._file_lock: WriteLock | None = None
         self._file: tuple[int, int] | None = None
+        self._held: dict[int, held_files.FileId] = {}
         if path:
             self._prepare_file(path)
             self._file_lock = self._make_lock()
@@ -94,7 +96,7 @@ class SqliteDatabase(Database):
                 if not os.path.lexists(path):
                     make_folder(path.parent)
                     with suppress(FileExistsError):
-                        os.close(create_file(path))
+                        held_files.close(create_file(path))
             except PermissionError as error:
                 raise UsageError(f"{path}: {error.strerror}: give a folder that can be written") from error
 
@@ -121,11 +123,26 @@ class SqliteDatabase(Database):
             # Under the lock: no other process is writing the file meanwhile.
             with reading(self.path):
                 check_size(self.path)
-        connection = self._engine.connect()
+        held = held_files.hold(self.path) if self.path else None
+        try:
+            connection = self._engine.connect()
+        except BaseException:
+            if held:
+                held_files.release(held)
+            raise
+        if held:
+            self._held[id(connection)] = held
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         self._file = self._file or _file_at(self.path)
         self._connected += 1
         return connection
+
+    def _disconnect(self, connection: sa.Connection) -> None:
+        try:
+            super()._disconnect(connection)
+        finally:
+            if held := self._held.pop(id(connection), None):
+                held_files.release(held)
 
     def _opened(self) -> sa.Connection:
         # Before the file's lock, which the parent may hold.

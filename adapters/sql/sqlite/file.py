@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ....engine.errors import IntegrityError, UsageError
+from ....engine.storage import held_files
 
 LOG_MARK = int.from_bytes(b"FLlg", "big")
 PROJECTIONS_MARK = int.from_bytes(b"FLpr", "big")
@@ -47,6 +48,12 @@ def check_file(path: Path, *, durable: bool) -> None:
         raise UsageError(f"{path} is a folder, not a database file")
     if found and not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{path} is not a regular file: give another one")
+    if found and found.st_nlink > 1:
+        # Each name has a write-ahead log of its own: what is written under one is lost under the others.
+        raise UsageError(
+            f"{path} has {found.st_nlink} names (hard links), and SQLite must know a file by one name alone: copy the file, "
+            f"and move the copy in its place"
+        )
     if found is None or found.st_size == 0:
         _check_beside(path, beside, durable=durable)
     elif not header_of(path).startswith(_MAGIC):
@@ -78,11 +85,7 @@ def _check_beside(path: Path, starts: Mapping[str, bytes], *, durable: bool) -> 
 
 def header_of(path: Path) -> bytes:
     """Return how a file begins; nothing of one that is missing."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEADER_BYTES)
-    except FileNotFoundError:
-        return b""
+    return held_files.read_start(path, _HEADER_BYTES)
 
 
 def mark_of(path: Path) -> int:
