@@ -366,7 +366,7 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(NotFoundError, match="the frame has no source"):
         SingleFrame().get_local_source()
     assert SingleFrame().get_local_masks() == {}
-    with pytest.raises(InvalidValueError, match="contains a NUL"):
+    with pytest.raises(InvalidValueError, match="without NUL"):
         SingleFrame(source="/none/\0.jpg").get_local_source()
 
 

@@ -663,17 +663,20 @@ def test_reading_the_file_of_a_log_keeps_its_locks(tmp_path, way):
     assert total(tmp_path / "food") == count
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
+FDS = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not FDS.exists(), reason="counts descriptors in /proc")
 def test_descriptors_that_waited_are_closed_with_the_last_connection(tmp_path):
     folder = make(tmp_path / "food")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(FDS.iterdir()))
     with framelode.connect(folder) as engine, closing(engine):
         second_closed(folder)
-        opened = len(os.listdir("/proc/self/fd"))
+        opened = len(list(FDS.iterdir()))
         for _ in range(10):
             second_closed(folder)
-        assert len(os.listdir("/proc/self/fd")) == opened
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(FDS.iterdir())) == opened
+    assert len(list(FDS.iterdir())) == before
 
 
 def test_a_log_with_several_names_is_refused(tmp_path):
