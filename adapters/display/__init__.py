@@ -1,4 +1,4 @@
-"""How frames, versions and datasets look: HTML for notebooks, and pictures with annotations drawn on them."""
+"""HTML for notebooks, and pictures with annotations."""
 
 from __future__ import annotations
 

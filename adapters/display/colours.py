@@ -1,4 +1,4 @@
-"""One colour for each label, the same in every picture, process and release."""
+"""A colour for each label, the same in every picture, process and release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 _LIGHT = 140
-"""Luminance from which text is black."""
+"""Luminance above which text is black."""
 
 
 def colour_of(name: str) -> Colour:
@@ -24,7 +24,7 @@ def colour_of(name: str) -> Colour:
 
 
 def annotation_colour(annotation: Annotation) -> Colour:
-    """Return the colour of an annotation: that of its first label, else of its type."""
+    """Return the colour of an annotation: that of its first label, or of its type if it has no label."""
     return colour_of(str(annotation.labels[0]) if annotation.labels else annotation.type)
 
 

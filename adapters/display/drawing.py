@@ -1,4 +1,4 @@
-"""Annotations drawn on a picture: outlines, areas, dots, and labels on coloured tags."""
+"""Draws annotations on a picture: outlines, areas, points, and labels on coloured tags."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 MOST_DRAWN = 2000
-"""Of more annotations only the first are drawn."""
+"""Maximum number of annotations that are drawn."""
 
 _MOST_TAGS = 300
 _TAG_LETTERS = 40
 _FILL = 80
-"""How much of an area's colour covers the picture, of 255."""
+"""Opacity of an area, from 0 to 255."""
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """An annotation on its way into a picture; `outline` is in pixels of the picture."""
+    """An annotation to draw. `outline` is in pixels of the picture."""
 
     outline: Outline
     colour: Colour
@@ -63,7 +63,7 @@ def draw_annotations(picture: Image, annotations: Sequence[Annotation], across: 
 
 
 def stroke_width(size: tuple[int, int]) -> int:
-    """Return the width of lines on a picture of a size: odd, so that they lie evenly about their coordinate."""
+    """Return the line width for a picture size. It is odd, so that lines are centred on their coordinates."""
     return max(3, 2 * round(max(size) / 640) + 1)
 
 
@@ -86,7 +86,7 @@ def _view(picture: Image, margin: float = 0.0) -> View:
 
 
 def _fill(picture: Image, item: Drawn) -> None:
-    """Tint the area of an outline; a ring inside another one is a hole."""
+    """Tint the area of an outline. A ring inside another ring is a hole."""
     from PIL import Image, ImageChops, ImageDraw
 
     areas = [area for ring in item.outline.rings if len(area := seen_area(ring, _view(picture, 1))) > 2]
@@ -121,7 +121,7 @@ def _stroke_ring(pen: ImageDraw, ring: Ring, colour: Colour, width: int, view: V
 
 
 class _Tags:
-    """Puts labels where they hide each other least, in some room from dots."""
+    """Places labels so that they overlap as little as possible."""
 
     def __init__(self, picture: Image, room: int) -> None:
         from PIL import ImageDraw
@@ -134,7 +134,7 @@ class _Tags:
         self._taken: list[View] = []
 
     def put(self, items: Sequence[Drawn]) -> None:
-        """Write the tags of annotations; one that is outside the picture has none."""
+        """Draw the tags of annotations. An annotation outside the picture gets none."""
         for item in items:
             extent = (0.0, 0.0, 0.0, 0.0) if item.is_global else self._extent(item.outline)
             if extent is not None and overlaps(extent, (0, 0, self._width, self._height)):
@@ -159,7 +159,7 @@ class _Tags:
         self._pen.text((x + pad - left, y + pad - top), text, fill=text_colour(item.colour), font=font)
 
     def _place(self, extent: View, size: tuple[float, float], *, stacks: bool) -> Point:
-        """Return the first free place for a tag, else the one that suits best."""
+        """Return the first free place for a tag, or the best one if none is free."""
         places = list(self._stack(size) if stacks else self._around(extent, size))
         free = (place for place in places if self._is_free(place, size))
         return next(free, places[0])

@@ -1,4 +1,4 @@
-"""How frames and groups look in a notebook: what is known of them, and the picture when it is at hand."""
+"""HTML of frames and groups for notebooks: their fields, and the picture if it is available locally."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METADATA = 20
 
 
 def frame_html(frame: SingleFrame | FrameGroup) -> str:
-    """Return a frame or a group as HTML; it never raises, and fetches nothing from another machine."""
+    """Return a frame or group as HTML. It never raises an error, and never fetches remote files."""
     whole = wrap(frame) if isinstance(frame, SingleFrame) else frame
     parts = [title(whole.id or "no id yet", type(whole).__name__), *_figures(whole), pairs(_facts(whole))]
     if isinstance(whole, FrameGroup):
@@ -40,7 +40,7 @@ def _figures(frame: SingleFrame | FrameGroup) -> Iterator[Markup]:
 
 
 def _picture(shown: Shown) -> str:
-    """Return the picture, or one line that says why there is none."""
+    """Return the picture, or a line that gives the reason why there is none."""
     try:
         picture = render(shown, _SIZES, remote=False)
         file = io.BytesIO()

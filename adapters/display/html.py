@@ -1,4 +1,4 @@
-"""HTML for notebooks: escaped, with inherited colours and nothing from outside, so that every theme suits."""
+"""HTML for notebooks: escaped, self-contained, and with inherited colours, so that it fits every theme."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _CUT = 120
 
 
 class Markup(str):
-    """HTML that is finished; any other text is escaped."""
+    """Finished HTML. Any other string is escaped."""
 
     __slots__ = ()
 
 
 Cell = str | int | None
-"""A cell of a table: text to be escaped, finished `Markup`, a number, or nothing."""
+"""A table cell: a string to escape, finished `Markup`, a number, or None."""
 
 
 def plain(value: object, cut: int = _CUT) -> Markup:
-    """Return escaped text, cut to a length; what is cut off is left out."""
+    """Return escaped text, shortened to a maximum length."""
     text = printable(value)
     return Markup(escape(text if len(text) <= cut else f"{text[: cut - 1]}…"))
 
@@ -44,7 +44,7 @@ def markup(cell: Cell) -> Markup:
 
 
 def card(*parts: str) -> str:
-    """Return the parts in a frame of their own."""
+    """Return the parts in a box."""
     return f'<div style="{_CARD}">{"".join(parts)}</div>'
 
 
@@ -55,7 +55,7 @@ def title(name: str, note: str = "") -> Markup:
 
 
 def remark(text: object) -> Markup:
-    """Return one line of text in the background."""
+    """Return a line of muted text."""
     return Markup(f'<div style="opacity:.65;margin:.3em 0;overflow-wrap:anywhere">{plain(text, 400)}</div>')
 
 
@@ -70,9 +70,9 @@ def pairs(rows: Iterable[tuple[str, Cell]]) -> Markup:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], total: int) -> Markup:
-    """Return a table of the first rows of so many in total, and a line that says how many more there are.
+    """Return a table of the first rows, and a line with the number of the other rows.
 
-    Columns in which no row has anything are left out.
+    Empty columns are left out.
     """
     kept = [any(row[at] is not None for row in rows) for at in range(len(columns))]
     shown = _table([list(compress(row, kept)) for row in rows], list(compress(columns, kept)))
@@ -95,7 +95,7 @@ def swatch(colour: str) -> Markup:
 
 
 def byte_size(count: int) -> str:
-    """Return bytes as people read them."""
+    """Return a number of bytes in a readable unit."""
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:

@@ -1,4 +1,4 @@
-"""The bytes of a source that is to be looked at: never more than a limit, and from afar only when asked to."""
+"""Reads the source of a picture, up to a size limit. Remote sources are read only on request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..files.open import IN_PROCESS, open_source
 from ..session.current import current_session
 
 MOST_BYTES = 50 * 1000 * 1000
-"""A source of more bytes is not read for a picture."""
+"""Larger sources are not read."""
 
 
 def read_source(uri: str | None, *, remote: bool) -> bytes:
@@ -19,24 +19,24 @@ def read_source(uri: str | None, *, remote: bool) -> bytes:
     uri : str or None
         URI of the source.
     remote : bool
-        Fetch it whatever fsspec filesystem it is on; otherwise only local files, `memory:`, `data:` and the blobs of
-        the current engine are read, if these are local.
+        Fetch the source from any fsspec filesystem. Otherwise, only local files, `memory:`, `data:` and local blobs of the
+        current engine are read.
 
     Raises
     ------
     UsageError
-        There is no source, it may not be fetched, or the library that fetches it is missing.
+        There is no source, it must not be fetched, or the library that fetches it is not installed.
     NotFoundError
         There is no such file.
     InvalidValueError
-        It is no plain file, or has more than `MOST_BYTES`.
+        It is not a regular file, or is larger than `MOST_BYTES`.
     StorageError
         It cannot be read.
     """
     if uri is None:
         raise UsageError("the frame has no source")
     if not remote and not _is_near(uri):
-        raise UsageError("the source is not on this machine; framelode.draw(frame) fetches it")
+        raise UsageError("the source is not on this machine: framelode.draw(frame) fetches it")
     with open_source(uri) as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:

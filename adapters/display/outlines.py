@@ -1,4 +1,4 @@
-"""What is drawn of an annotation: rings and dots in pixels, and the parts of them that can be seen."""
+"""Outlines of annotations in pixels, and clipping to the visible area."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ View = tuple[float, float, float, float]
 """Left, top, right and bottom."""
 
 _FARTHEST = 1e7
-"""Pixels: farther than anything seen, and near enough to calculate with."""
+"""Limit of coordinates in pixels: outside of every picture, but safe to calculate with."""
 
 
 class Outline(msgspec.Struct, frozen=True):
-    """The geometry of an annotation; a filled one is an area, whose rings inside others are holes."""
+    """The geometry of an annotation. A filled outline is an area, and rings inside others are holes."""
 
     rings: list[Ring] = []
     dots: list[Point] = []
     is_filled: bool = False
 
     def scaled(self, across: float, down: float) -> Outline:
-        """Return the outline in pixels of a picture of another size."""
+        """Return the outline, scaled to another picture size."""
         rings = [_scaled(ring, across, down) for ring in self.rings]
         return Outline(rings, _scaled(self.dots, across, down), self.is_filled)
 
     def extent(self) -> View | None:
-        """Return the upright box around everything; None for nothing."""
+        """Return the axis-aligned box around everything, or None if it is empty."""
         points = [point for ring in (*self.rings, self.dots) for point in ring]
         xs, ys = [x for x, _ in points], [y for _, y in points]
         return (min(xs), min(ys), max(xs), max(ys)) if points else None
 
 
 def outline_of(annotation: Annotation) -> Outline:
-    """Return the outline of an annotation in pixels of its source; spatial ones are seen along z.
+    """Return the outline of an annotation in pixels of its source. Three-dimensional ones are projected along z.
 
-    Of a type without a drawing of its own it is the upright box that the type says is around it.
+    For other types, it is the bounding box that the type returns.
     """
     match annotation:
         case BoundingBox2D():
@@ -64,13 +64,13 @@ def outline_of(annotation: Annotation) -> Outline:
 
 
 def seen_segments(ring: Ring, view: View) -> list[tuple[Point, Point]]:
-    """Return the parts of a closed ring's edges that lie within a view."""
+    """Return the parts of a closed ring's edges inside a view."""
     edges = zip(ring, [*ring[1:], ring[0]], strict=True)
     return [part for start, end in edges if (part := _clip_segment(start, end, view))]
 
 
 def seen_area(ring: Ring, view: View) -> Ring:
-    """Return the part of a ring's area that lies within a view; empty for none."""
+    """Return the part of a ring's area inside a view, empty if there is none."""
     for axis, bound, keeps_above in (
         (0, view[0], True),
         (0, view[2], False),
@@ -82,12 +82,12 @@ def seen_area(ring: Ring, view: View) -> Ring:
 
 
 def is_within(point: Point, view: View) -> bool:
-    """Say whether a point lies within a view."""
+    """Whether a point is inside a view."""
     return view[0] <= point[0] <= view[2] and view[1] <= point[1] <= view[3]
 
 
 def overlaps(one: View, other: View) -> bool:
-    """Say whether two boxes have a point in common."""
+    """Whether two boxes overlap."""
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
@@ -122,7 +122,7 @@ def _ellipse(cx: float, cy: float, rx: float, ry: float, theta: float) -> Ring:
 
 
 def _clip_segment(start: Point, end: Point, view: View) -> tuple[Point, Point] | None:
-    """Return what is seen of a segment, by Liang and Barsky."""
+    """Return the visible part of a segment, with the algorithm of Liang and Barsky."""
     (x, y), (dx, dy) = start, (end[0] - start[0], end[1] - start[1])
     first, last = 0.0, 1.0
     for step, room in ((-dx, x - view[0]), (dx, view[2] - x), (-dy, y - view[1]), (dy, view[3] - y)):
@@ -139,7 +139,7 @@ def _clip_segment(start: Point, end: Point, view: View) -> tuple[Point, Point] |
 
 
 def _clip_area(ring: Ring, axis: int, bound: float, *, keeps_above: bool) -> Ring:
-    """Return the part of an area on one side of a line along an axis, by Sutherland and Hodgman."""
+    """Return the part of an area on one side of a line along an axis, with the algorithm of Sutherland and Hodgman."""
     kept: Ring = []
     for index, point in enumerate(ring):
         before = ring[index - 1]

@@ -1,4 +1,4 @@
-"""`draw`: the picture of a frame with its annotations on it."""
+"""`draw`: the picture of a frame with its annotations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_PIXELS = 100_000_000
-"""A picture of more pixels is not decoded."""
+"""Larger pictures are not decoded."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""Those that Pillow decodes itself: for some others it starts programs."""
+"""Formats that Pillow decodes itself. For some others it starts programs."""
 
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
-"""EXIF orientations of pictures that are stored on their side."""
+"""EXIF orientations that swap width and height."""
 
 _GAP = 8
 
@@ -37,7 +37,7 @@ Size = tuple[int, int]
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One picture to be drawn: a frame, and the annotations on it."""
+    """A picture to draw: a frame, and the annotations on it."""
 
     name: str
     frame: SingleFrame
@@ -45,39 +45,39 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How large a picture may be: the longest side at most and, for the tiny ones, about at least, in pixels."""
+    """Limits of a picture's longest side in pixels: the maximum and, for tiny pictures, the approximate minimum."""
 
     most: int | None = None
     least: int = 0
 
 
 def draw(frame: SingleFrame | FrameGroup, longest: int | None = None) -> Image:
-    """Return the picture of a frame with its annotations drawn on it; of a group its pictures side by side.
+    """Return the picture of a frame with its annotations. The pictures of a group are placed side by side.
 
-    The source is read wherever it is: local files, and whatever fsspec opens, up to 50 MB. Spatial annotations are
-    seen along z, masks are left out, and of more than 2,000 annotations the first are drawn. The picture stands
-    upright as its EXIF orientation says, unless the frame's width and height are those of the picture as stored.
+    The source can be a local file or any fsspec URL, up to 50 MB. Three-dimensional annotations are projected along z.
+    Masks are not drawn, and only the first 2,000 annotations are. The EXIF orientation is applied, unless the width and
+    height of the frame are those of the stored picture.
 
     Parameters
     ----------
     frame : SingleFrame or FrameGroup
-        What to draw.
+        The frame or group to draw.
     longest : int, optional
-        Longest side of each picture in pixels; larger ones are made smaller.
+        Maximum length of each picture's longest side in pixels. Larger pictures are scaled down.
 
     Returns
     -------
     PIL.Image.Image
-        RGB.
+        The picture, in RGB.
 
     Raises
     ------
     UsageError
         Pillow is not installed, or the frame has no source.
     NotFoundError
-        There is no such file.
+        The source does not exist.
     InvalidValueError
-        It is no frame, the source is no picture that Pillow decodes or too large, or `longest` is no positive number.
+        `frame` is not a frame, `longest` is not a positive integer, or the source is too large or cannot be decoded.
     StorageError
         The source cannot be read.
     """
@@ -92,7 +92,7 @@ def draw(frame: SingleFrame | FrameGroup, longest: int | None = None) -> Image:
 
 
 def pictures_of(frame: SingleFrame | FrameGroup) -> list[Shown]:
-    """Return the pictures of a frame: its only one, or those of a group with what is annotated on all of it."""
+    """Return the pictures of a frame or of all frames in a group, with the annotations of the whole group."""
     whole = wrap(frame) if isinstance(frame, SingleFrame) else frame
     if isinstance(whole, SingleFrame):
         return [Shown("", whole, whole.annotations)]
@@ -113,7 +113,7 @@ def render(shown: Shown, sizes: Sizes, *, remote: bool) -> Image:
 
 
 def _require_pillow() -> None:
-    """Raise `UsageError` when Pillow is missing."""
+    """Raise `UsageError` if Pillow is not installed."""
     try:
         import_module("PIL.Image")
     except ImportError:
@@ -125,7 +125,7 @@ def _meant(annotations: Sequence[Annotation], name: str) -> list[Annotation]:
 
 
 def _decode(data: bytes, frame: SingleFrame, most: int | None) -> tuple[Image, Size]:
-    """Return a picture in RGB and the size, before it was made smaller, that annotations are measured in."""
+    """Return a picture in RGB, and the original size, in which annotations are measured."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -136,9 +136,9 @@ def _decode(data: bytes, frame: SingleFrame, most: int | None) -> tuple[Image, S
         raise
     except UnidentifiedImageError:
         kind = f" ({frame.content_type})" if frame.content_type else ""
-        raise InvalidValueError(f"the source{kind} is no picture of a known format") from None
+        raise InvalidValueError(f"the source{kind} is not a picture of a known format") from None
     except Exception as error:
-        # Broken files make decoders raise whatever they like.
+        # Decoders raise many kinds of errors for broken files.
         raise InvalidValueError(f"the picture cannot be decoded: {error}") from error
 
 
@@ -152,7 +152,7 @@ def _open(data: bytes, frame: SingleFrame, most: int | None) -> tuple[Image, Siz
         raise InvalidValueError(f"the picture of {stored[0]} x {stored[1]} pixels is too large to be decoded")
     if most:
         picture.draft(None, (2 * most, 2 * most))
-    picture.load()  # puts a TIFF upright, and forgets its orientation
+    picture.load()  # applies the orientation of a TIFF, and removes it
     upright = (stored[1], stored[0]) if picture.getexif().get(_ORIENTATION, 1) in _LYING else stored
     keeps = (frame.width, frame.height) == stored != upright
     rgb = _in_rgb(picture if keeps else ImageOps.exif_transpose(picture))
@@ -162,7 +162,7 @@ def _open(data: bytes, frame: SingleFrame, most: int | None) -> tuple[Image, Siz
 
 
 def _in_rgb(picture: Image) -> Image:
-    """Return a picture in RGB: what is transparent is white, and of more than 8 bits the range that is used shows."""
+    """Return a picture in RGB. Transparent pixels become white; more than 8 bits are scaled to the range in use."""
     from PIL import Image
 
     if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
@@ -177,7 +177,7 @@ def _in_rgb(picture: Image) -> Image:
 
 
 def _enlarged(picture: Image, least: int) -> Image:
-    """Return a tiny picture with its pixels as squares."""
+    """Return a tiny picture enlarged, with its pixels as squares."""
     from PIL import Image
 
     factor = least // max(picture.size)

@@ -1,1 +1,1 @@
-"""Where parts of long work are done: processes of this machine, and the workers of a Dask cluster."""
+"""Executors for long work: processes of this machine, and the workers of a Dask cluster."""

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster as an executor, in our own words when they fail."""
+"""The workers of a Dask cluster as an executor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
-"""How long a cluster may be without any worker; one that was killed is replaced in a few."""
+"""Seconds to wait for a worker. A worker that was killed is replaced within a few seconds."""
 
 _LOOK_SECONDS = 1.0
 
@@ -26,22 +26,22 @@ Result = TypeVar("Result")
 
 
 class DaskExecutor(Executor):
-    """The workers that a Dask client reaches, an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
+    """The workers of a Dask client, as an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
 
-    Parts whose worker died are done again by another one: the scheduler sees to it. `Client.get_executor` may be given
-    to these methods as well; they put this in its place.
+    The scheduler repeats tasks whose worker died. These methods also accept `Client.get_executor()`, and replace it by
+    this class.
 
     Parameters
     ----------
     client : distributed.Client
-        Connected; it is not closed.
+        A connected client. It is not closed.
     patience : float
-        Seconds to wait when there is no worker at all.
+        Seconds to wait if there is no worker.
 
     Attributes
     ----------
     slots : int
-        How many parts are done at once: the threads of all workers.
+        Number of tasks that run at the same time: the threads of all workers.
     """
 
     def __init__(self, client: Client, patience: float = PATIENCE_SECONDS) -> None:
@@ -60,10 +60,10 @@ class DaskExecutor(Executor):
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        """Hand over a call."""
+        """Submit a call."""
         part: _Part[Result] = _Part(self)
         try:
-            # Equal calls are not the same: between them the log may have grown, or been damaged.
+            # Equal calls may have different results, because the log may have grown or been damaged in between.
             task = self._client.submit(_on_worker, _release(), fn, args, kwargs, pure=False)
         except Exception as error:
             raise self._lost(error) from error
@@ -72,8 +72,8 @@ class DaskExecutor(Executor):
         return part
 
     def _hand_over(self, task: Any, part: _Part[Any]) -> None:
-        """Put the outcome of a task in a part that nobody has cancelled meanwhile."""
-        # The cluster keeps a result for as long as somebody here holds its task.
+        """Set the outcome of a task on a future that was not cancelled."""
+        # The cluster keeps a result while this process holds its task.
         part.task = None
         if part.cancelled():
             return
@@ -92,11 +92,11 @@ class DaskExecutor(Executor):
 
         if isinstance(error, KilledWorker):
             return StorageError(
-                f"a part of the work has ended every worker that tried it, the last on {error.last_worker.address}: "
-                "has each enough memory?"
+                f"a task has ended every worker that tried it, the last on {error.last_worker.address}: check that the workers "
+                "have enough memory"
             )
         if isinstance(error, ModuleNotFoundError):
-            message = f"a Dask worker cannot do the work: {error}: install the same framelode there as here"
+            message = f"a Dask worker cannot do the work: {error}: install the same framelode on the workers"
             return UsageError(message)
         if isinstance(error, CancelledError | CommClosedError | TimeoutError):
             return self._lost(error)
@@ -104,10 +104,12 @@ class DaskExecutor(Executor):
 
     def _lost(self, error: BaseException) -> FramelodeError:
         address = getattr(self._client.scheduler, "address", "")
-        return StorageError(f"the Dask scheduler {address} has gone: {error}: call again when it is back")
+        return StorageError(
+            f"the Dask scheduler {address} does not respond: {error}: call again when it is back"
+        )
 
     def require_workers(self) -> None:
-        """Raise `StorageError` when there has been no worker for longer than the patience lasts."""
+        """Raise `StorageError` if there was no worker for longer than `patience`."""
         now = time.monotonic()
         if self._threads():
             self._alone_since = None
@@ -116,12 +118,12 @@ class DaskExecutor(Executor):
         if now - self._alone_since > self._patience:
             address = getattr(self._client.scheduler, "address", "")
             raise StorageError(
-                f"the Dask scheduler {address} has had no worker for {self._patience:.0f} s: start some and call again"
+                f"the Dask scheduler {address} has had no worker for {self._patience:.0f} s: start workers and call again"
             )
 
 
 class _Part(Future[Result]):
-    """A part of the work; who waits for it looks after the workers meanwhile."""
+    """The future of a task. While waiting for it, the workers are checked."""
 
     def __init__(self, cluster: DaskExecutor) -> None:
         super().__init__()
@@ -129,7 +131,7 @@ class _Part(Future[Result]):
         self.task: Any = None
 
     def cancel(self) -> bool:
-        """Cancel the task, unless its outcome is here."""
+        """Cancel the task, unless it is done."""
         cancelled, task = super().cancel(), self.task
         if cancelled and task is not None:
             task.cancel()
@@ -150,9 +152,7 @@ class _Part(Future[Result]):
 
 def _on_worker(release: str, work: Callable[..., Result], arguments: Any, named: Any) -> Result:
     if _release() != release:
-        message = (
-            f"a Dask worker has framelode {_release()}, here it is {release}: install the same in both places"
-        )
+        message = f"a Dask worker has framelode {_release()}, but this process has {release}: install the same release"
         raise UsageError(message)
     return work(*arguments, **named)
 
@@ -166,19 +166,19 @@ def _release() -> str:
 
 @contextmanager
 def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[DaskExecutor, None, None]:
-    """Connect to a Dask scheduler while the block runs.
+    """Connect to a Dask scheduler for the duration of a block.
 
     Parameters
     ----------
     address : str
-        Such as ``tcp://scheduler:8786``.
+        Address of the scheduler, such as ``tcp://scheduler:8786``.
     patience : float
-        Seconds to wait when it has no worker at all.
+        Seconds to wait if it has no worker.
 
     Raises
     ------
     UsageError
-        The extra `dask` is not installed, or the address is none.
+        The extra `dask` is not installed, or the address is invalid.
     StorageError
         The scheduler cannot be reached.
     """
@@ -192,20 +192,20 @@ def connected(address: str, patience: float = PATIENCE_SECONDS) -> Generator[Das
 
 
 def _require_scheduler(address: str) -> None:
-    """See to it that a scheduler answers there: a client that fails to connect does not end well."""
+    """Check that a scheduler responds, because a client that fails to connect does not shut down properly."""
     with ThreadPoolExecutor(1) as pool:
-        # In a thread of its own: the caller may be in an event loop.
+        # In its own thread, because the caller may run in an event loop.
         asked = pool.submit(lambda: asyncio.run(asyncio.wait_for(_identity(address), CONNECT_SECONDS)))
         try:
             found = asked.result()
         except ValueError as error:
-            message = f"{address!r} is no address of a Dask scheduler, such as tcp://scheduler:8786"
+            message = f"{address!r} is not the address of a Dask scheduler, such as tcp://scheduler:8786"
             raise UsageError(message) from error
         except Exception as error:
             reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
             raise StorageError(f"the Dask scheduler {address} cannot be reached: {reason}") from error
     if found.get("type") != "Scheduler":
-        raise UsageError(f"{address} is no Dask scheduler but a {str(found.get('type')).lower()}")
+        raise UsageError(f"{address} is not a Dask scheduler but a {str(found.get('type')).lower()}")
 
 
 async def _identity(address: str) -> dict[str, Any]:

@@ -22,21 +22,20 @@ Result = TypeVar("Result")
 
 
 class Processes(Executor):
-    """Worker processes, an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
+    """Worker processes, as an executor for `Engine.rebuild`, `verify`, `scrub` and `catch_up`.
 
-    When one of them dies, a `ProcessPoolExecutor` is of no use any more; this one starts new workers then, and the parts
-    that were lost are done again. Workers begin from a clean process: the calling script is imported in them, so that
-    what it does must stand below ``if __name__ == "__main__":``.
+    If a worker dies, new workers are started and its tasks are repeated, where a `ProcessPoolExecutor` would be broken. Each
+    worker is a new process that imports the calling script, so the script needs ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     workers : int
-        How many; by default one for each core.
+        Number of workers, by default one per core.
 
     Attributes
     ----------
     slots : int
-        How many.
+        Number of workers.
     """
 
     def __init__(self, workers: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which executor does the work: the one given, told apart from Dask's own; or the one that options name."""
+"""Selects the executor for long work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ...engine.errors import UsageError
 
 
 def wrap_executor(executor: Executor | None) -> Executor | None:
-    """Return what does the work: for `Client.get_executor` of Dask one of ours with the same client.
+    """Return the executor to use. `Client.get_executor()` of Dask is replaced by `DaskExecutor` with the same client.
 
-    Dask's own waits for ever when no worker is left, and takes equal calls for the same.
+    Dask's own executor waits forever if no worker is left, and treats equal calls as the same call.
     """
     if executor is None or not type(executor).__module__.startswith("distributed."):
         return executor
@@ -21,15 +21,15 @@ def wrap_executor(executor: Executor | None) -> Executor | None:
 
     client: Any = getattr(executor, "_client", None)
     if client is None:
-        raise UsageError(f"{executor!r} has no Dask client: give client.get_executor()")
+        raise UsageError(f"{executor!r} has no Dask client: pass client.get_executor()")
     return DaskExecutor(client)
 
 
 @contextmanager
 def executor_of(on: str | None, workers: int | None) -> Generator[Executor | None, None, None]:
-    """Give the executor that options name: a Dask scheduler, or a number of processes; None for neither."""
+    """Yield the executor for command line options: a Dask scheduler, a number of processes, or None."""
     if on is not None and workers is not None:
-        raise UsageError("--on and --workers exclude each other: the cluster has workers of its own")
+        raise UsageError("--on and --workers exclude each other: a cluster has its own workers")
     if on is not None:
         from .dask import connected
 

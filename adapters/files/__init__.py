@@ -1,4 +1,4 @@
-"""The contents that frames name as files on this machine: a cache of bounded size, keyed by digest."""
+"""Local copies of the files of frames: a cache of limited size, keyed by digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contents fetched from other machines: one file each under its digest; the least recently used are deleted."""
+"""The local cache of fetched files, named by digest. The least recently used files are deleted."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ BYTES_VARIABLE = "FRAMELODE_CACHE_BYTES"
 DEFAULT_BYTES = 10 * 1000**3
 
 LEFTOVER_SECONDS = 24 * 3600.0
-"""A temporary file that nothing was written to for so long belongs to nobody."""
+"""Age after which a temporary file is abandoned, counted from the last write to it."""
 
 MARKER = "CACHEDIR.TAG"
-"""The file that makes a folder our cache; programs for backups leave folders with such a file out."""
+"""File that marks a folder as a cache. Backup programs skip folders with this file."""
 
 _TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of framelode: the files in it may be deleted.
@@ -45,10 +45,10 @@ _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 _CONTENTS, _KNOWN, _TEMPORARY, _TOTAL = "contents", "known", "tmp", "total"
 _READ_ONLY = 0o444
 _MADE_ROOM = 0.9
-"""Share of the limit that is kept when contents are deleted, so that not every fetch has to list all contents."""
+"""Share of the limit that is kept on eviction, so that not every fetch has to list all files."""
 
 _cleaned: set[Path] = set()
-"""Caches whose leftovers this process has looked for."""
+"""Caches in which this process has deleted leftovers."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class Known(msgspec.Struct, frozen=True):
     digest : str
         blake3 of the content.
     token : str
-        What its filesystem said of it: another one means that it may have changed.
+        Version of the file according to its filesystem. If it changes, the content may have changed.
     """
 
     digest: str
@@ -67,14 +67,14 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class LocalCache:
-    """A folder of fetched contents; processes share it.
+    """A cache folder for fetched files. Several processes can share it.
 
     Parameters
     ----------
     folder : path
-        Made when something is first fetched.
+        The cache folder, created on the first fetch.
     max_bytes : int
-        What its contents may have together; the content fetched last stays, whatever its size.
+        Maximum total size. The file fetched last is kept, whatever its size.
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int = DEFAULT_BYTES) -> None:
@@ -83,30 +83,38 @@ class LocalCache:
 
     @classmethod
     def of_user(cls) -> LocalCache:
-        """Return the cache of the user: `FRAMELODE_CACHE` and `FRAMELODE_CACHE_BYTES`, else 10 GB where caches are."""
+        """Return the cache of the user, from `FRAMELODE_CACHE` and `FRAMELODE_CACHE_BYTES`; by default 10 GB.
+
+        Raises
+        ------
+        InvalidValueError
+            `FRAMELODE_CACHE_BYTES` is not an integer of at least 0.
+        UsageError
+            There is no home folder, and `FRAMELODE_CACHE` is not set.
+        """
         folder = os.environ.get(FOLDER_VARIABLE)
         given = os.environ.get(BYTES_VARIABLE) or str(DEFAULT_BYTES)
         if not given.isdecimal():
-            raise InvalidValueError(f"{BYTES_VARIABLE} must be a whole number of bytes, not {given!r}")
+            raise InvalidValueError(f"{BYTES_VARIABLE} must be an integer number of bytes, not {given!r}")
         return cls(folder or _default_folder(), int(given))
 
     def find(self, digest: str, suffix: str) -> Path | None:
-        """Return the file of a content that is here, and count it as used; None when it is not."""
+        """Return the cached file of a digest and mark it as used, or None if it is not cached."""
         path = self._path(digest, suffix)
         try:
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
                 return None
-            # The time of change stays: it tells whether somebody wrote to it since it was verified.
+            # The modification time is kept: it shows whether the file was written to since it was verified.
             os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
         except FileNotFoundError:
             return None
-        except OSError:  # a file of another user can be read all the same
+        except OSError:  # a file of another user can still be read
             return path
         return path
 
     def known(self, uri: str) -> Known | None:
-        """Return what was found at a URI when it was last fetched."""
+        """Return what was found at a URI when it was last fetched, or None."""
         try:
             with open_regular(str(self._note(uri))) as file:
                 return msgspec.json.decode(file.read(), type=Known)
@@ -114,22 +122,22 @@ class LocalCache:
             return None
 
     def note(self, uri: str, known: Known) -> None:
-        """Remember what was found at a URI."""
+        """Store what was found at a URI."""
         with self._translated():
             self._replace(self._note(uri), lambda file: file.write(msgspec.json.encode(known)))
 
     def fetch(self, source: BinaryIO, expected: Expectation, suffix: str) -> tuple[str, Path]:
-        """Copy a content into the cache while it is hashed; it appears whole, and only if it is what is expected.
+        """Copy a file into the cache and hash it. It is added atomically, and only if it is as expected.
 
         Returns
         -------
         (str, Path)
-            Its digest, and its file.
+            The digest, and the path in the cache.
 
         Raises
         ------
         IntegrityError
-            It is another content.
+            The content is not as expected.
         UsageError
             The folder is not empty and not a cache of framelode.
         """
@@ -155,7 +163,7 @@ class LocalCache:
         return check.digest, check.size
 
     def _write(self, copy: FileIO, data: memoryview) -> None:
-        """Write all of some data; where the disk is full, the least recently used contents make room."""
+        """Write all data. If the disk is full, evict the least recently used files."""
         oldest = None
         while data:
             try:
@@ -172,7 +180,7 @@ class LocalCache:
                 data = data[written or 0 :]
 
     def _held(self) -> list[tuple[float, int, Path]]:
-        """Return the contents that are here: when each was used last, its size, and its file."""
+        """Return the cached files: last use, size and path."""
         found: list[tuple[float, int, Path]] = []
         for path in (self.folder / _CONTENTS).glob("[0-9a-f][0-9a-f]/*"):
             if _CONTENT.fullmatch(path.name):
@@ -183,9 +191,9 @@ class LocalCache:
         return found
 
     def _grown(self, total: int | None, size: int, newest: Path) -> int:
-        """Return the bytes of all contents after one came, and less where that is above the limit.
+        """Return the total size after a file was added, and evict files if it is above the limit.
 
-        The total may be too large, where contents were replaced or deleted by others: then it is counted again.
+        The stored total may be too large if others replaced or deleted files. It is then counted again.
         """
         if total is not None and total + size <= self.max_bytes:
             return total + size
@@ -201,7 +209,7 @@ class LocalCache:
         return total
 
     def _require_ours(self) -> None:
-        """Make the folder a cache if it is empty; `UsageError` if it holds anything else."""
+        """Mark an empty folder as a cache. Raises `UsageError` if it has other files."""
         marker = self.folder / MARKER
         try:
             with open_regular(str(marker)) as file:
@@ -214,7 +222,7 @@ class LocalCache:
                 self._write_marker(marker)
         if not is_ours:
             raise UsageError(
-                f"{self.folder} is not a cache of framelode and not empty: set {FOLDER_VARIABLE} to an empty or a new folder"
+                f"{self.folder} is not empty and not a cache of framelode: set {FOLDER_VARIABLE} to an empty or new folder"
             )
         if self.folder not in _cleaned:
             _cleaned.add(self.folder)
@@ -230,7 +238,7 @@ class LocalCache:
             temporary.unlink(missing_ok=True)
 
     def _clean(self) -> None:
-        """Delete what killed processes left."""
+        """Delete leftovers of killed processes."""
         for path in (self.folder / _TEMPORARY).glob("*"):
             if _TEMPORARY_NAME.fullmatch(path.name):
                 with suppress(OSError):
@@ -265,12 +273,12 @@ class LocalCache:
 
 
 def _create(path: str, flags: int) -> int:
-    """Make a file that nobody writes to again."""
+    """Create a read-only file."""
     return os.open(path, flags, _READ_ONLY)
 
 
 def _default_folder() -> Path:
-    """Return the folder for caches of the user; one without a home, as in some containers, has to name one."""
+    """Return the user's cache folder. Without a home folder, as in some containers, the caller has to set one."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "framelode")
     except RuntimeError:
@@ -280,7 +288,7 @@ def _default_folder() -> Path:
 
 
 def suffix_of(uri: str) -> str:
-    """Return the suffix of a URI's file name, which readers of images go by; empty for none."""
+    """Return the suffix of a URI's file name, which image libraries use; empty if there is none."""
     name = uri.partition("?")[0].partition("#")[0].rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     found = f"{dot}{suffix}" if stem else ""

@@ -1,4 +1,4 @@
-"""What a content is expected to be: its size and hash, as frames give them."""
+"""The expected size and hash of a file, as set on a frame."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What a content is expected to be.
+    """The expected size and hash of a file.
 
     Attributes
     ----------
     uri : str
-        Where it is.
+        URI of the file.
     size : int or None
-        Bytes, if known.
+        Size in bytes, if known.
     hash : str or None
-        Hash with its prefix, such as ``blake3:<hex>`` or ``md5:<hex>``, if known; algorithms that Python does not
-        have cannot be compared.
+        Hash with a prefix, such as ``blake3:<hex>`` or ``md5:<hex>``, if known. Hashes with algorithms that Python lacks
+        are not compared.
     """
 
     uri: str
@@ -35,25 +35,25 @@ class Expectation(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str | None:
-        """The blake3 that is expected, None when another hash is given or none, or it is no digest."""
+        """The expected blake3 digest, or None if there is no valid one."""
         given = (self.hash or "").lower()
-        # It becomes the name of a file: anything but a digest could lead out of the cache.
+        # It becomes a file name: anything but a digest could lead out of the cache.
         is_digest = given.startswith(HASH_PREFIX) and _DIGEST.fullmatch(given, len(HASH_PREFIX))
         return given.removeprefix(HASH_PREFIX) if is_digest else None
 
     def begin(self) -> Check:
-        """Return what compares a content chunk by chunk."""
+        """Return an object that compares the content chunk by chunk."""
         return Check(self)
 
     def differs(self, what: str, found: object, expected: object) -> IntegrityError:
-        """Return the error for a content that is another one."""
+        """Return the error for a different content."""
         place = path_or_uri(self.uri) or self.uri
-        message = f"{shown(self.uri)} has the {what} {found}, the frame says {expected}: it changed after it was registered"
+        message = f"{shown(self.uri)} has the {what} {found}, but the frame has {expected}: it changed after it was registered"
         return IntegrityError(message, file=place)
 
 
 class Check:
-    """Compares a content with what is expected, while it is read."""
+    """Compares a content with the expectation while it is read."""
 
     def __init__(self, expected: Expectation) -> None:
         self._expected = expected
@@ -62,7 +62,7 @@ class Check:
         self.size = 0
 
     def update(self, data: bytes) -> None:
-        """Take the next chunk."""
+        """Add the next chunk."""
         self._hasher.update(data)
         if self._other is not None:
             self._other.update(data)
@@ -70,11 +70,11 @@ class Check:
 
     @property
     def digest(self) -> str:
-        """The blake3 of what was read."""
+        """The blake3 digest of the content."""
         return self._hasher.hexdigest()
 
     def finish(self) -> None:
-        """Raise `IntegrityError` when the content is another one."""
+        """Raise `IntegrityError` if the content differs."""
         expected = self._expected
         if expected.size is not None and self.size != expected.size:
             raise expected.differs("size", self.size, expected.size)

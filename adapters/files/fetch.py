@@ -1,4 +1,4 @@
-"""From a URI to a path on this machine."""
+"""Returns local paths for URIs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SUMS_KEPT = 100_000
 
 
 def fetch(uri: str, size: int | None = None, hash_: str | None = None) -> str:
-    """Return the path of a URI's content on this machine.
+    """Return the local path of the content of a URI.
 
     Raises
     ------
     NotFoundError
-        There is nothing there.
+        The file does not exist.
     IntegrityError
-        It is another content than size and hash say.
+        The content does not match `size` and `hash_`.
     StorageError
-        It cannot be fetched, or the cache cannot be written.
+        The file cannot be fetched, or the cache cannot be written.
     """
     expected = Expectation(uri, size, hash_)
     if uri.startswith("file:///"):
@@ -49,9 +49,9 @@ def _fetch(cache: LocalCache, expected: Expectation) -> tuple[str, object]:
 
 
 def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
-    """Return the path of a content in the cache, compared with its digest and with what is expected.
+    """Return the path of a cached file, after a check of its digest and expectation.
 
-    What is not itself any more (a disk that lost power, somebody who wrote to it) is dropped, to be fetched again.
+    A file that has changed (after a power failure, or because somebody wrote to it) is deleted, to be fetched again.
     """
     path = cache.find(digest, suffix_of(expected.uri))
     if path is None:
@@ -61,18 +61,20 @@ def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
         try:
             _sum_of(Expectation(str(path), None, HASH_PREFIX + digest), str(path), *identity)
         except IntegrityError:
-            with suppress(OSError):  # what cannot be dropped cannot be replaced either, and that is said then
+            with suppress(
+                OSError
+            ):  # a file that cannot be deleted cannot be replaced either, which raises then
                 path.unlink()
             return None
         if expected.size not in {None, identity[0]} or (expected.hash and expected.digest is None):
             _sum_of(expected, str(path), *identity)
-    except OSError:  # dropped by another process just now
+    except OSError:  # another process has just deleted it
         return None
     return str(path)
 
 
 def _fetch_unhashed(cache: LocalCache, expected: Expectation) -> str:
-    """Fetch a content whose digest nobody wrote down; its filesystem says whether it is still the same."""
+    """Fetch a file without a known digest. Its filesystem tells whether it has changed."""
     token = _token(expected.uri)
     known = cache.known(expected.uri) if token else None
     if known is not None and known.token == token:
@@ -86,7 +88,7 @@ def _fetch_unhashed(cache: LocalCache, expected: Expectation) -> str:
 
 
 def _token(uri: str) -> str:
-    """Return what changes when a content is replaced; empty when its filesystem does not say."""
+    """Return a value that changes when a file is replaced; empty if its filesystem has none."""
     if uri.partition(":")[0].lower() in IN_PROCESS:
         return ""
     try:
@@ -105,7 +107,7 @@ def _token(uri: str) -> str:
 
 
 def _fetch_blob(expected: Expectation) -> str:
-    """Return the path of a blob: in the store where it is local, else in the cache."""
+    """Return the local path of a blob: in a local store, or else in the cache."""
     digest = parse_blob_uri(expected.uri).digest
     with current_blobs() as store:
         try:
@@ -123,7 +125,7 @@ def _fetch_blob(expected: Expectation) -> str:
 
 
 def _sound_blob(store: BlobStore, digest: str, uri: str) -> str:
-    """Return the path of a blob whose bytes are those that its digest names."""
+    """Return the path of a blob after a check of its digest."""
     whole = Expectation(uri, None, HASH_PREFIX + digest)
     local = store.local_path(digest)
     if local is None:
@@ -147,7 +149,7 @@ def _check_file(expected: Expectation) -> str:
 
 @contextmanager
 def _readable(uri: str) -> Generator[None, None, None]:
-    """Say of a file on this machine why it cannot be read: it may also go while it is compared."""
+    """Translate the errors of a local file, which may also be deleted while it is compared."""
     try:
         yield
     except FileNotFoundError:
@@ -158,7 +160,7 @@ def _readable(uri: str) -> Generator[None, None, None]:
 
 @lru_cache(_SUMS_KEPT)
 def _sum_of(expected: Expectation, path: str, *identity: int) -> None:  # noqa: ARG001 - a changed file is another one
-    """Compare a local file with what is expected, once for each state of it."""
+    """Compare a local file with the expectation, once for each state of it."""
     check = expected.begin()
     with open_regular(path) as file:
         while data := file.read(CHUNK_BYTES):

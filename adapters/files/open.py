@@ -1,4 +1,4 @@
-"""Opens what frames name: local files, blobs of the current engine, and whatever fsspec knows."""
+"""Opens the files that frames refer to: local files, blobs of the current engine, and fsspec URLs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...engine.validation import shorten
 from ..session.current import current_session
 
 IN_PROCESS = ("memory", "data")
-"""Schemes of contents that are on no machine but this."""
+"""Schemes of contents in this process."""
 
 _GONE = {404, 410}
 _SHOWN = 2000
@@ -28,14 +28,14 @@ _SHOWN = 2000
 
 @contextmanager
 def open_source(uri: str) -> Generator[BinaryIO, None, None]:
-    """Open the content of a URI for reading.
+    """Open the content of a URI.
 
     Raises
     ------
     NotFoundError
-        There is nothing there.
+        The file does not exist.
     UsageError
-        The scheme is unknown, or the library that fetches it is missing.
+        The scheme is unknown, or its library is not installed.
     InvalidValueError
         It is a folder or a special file.
     StorageError
@@ -52,18 +52,18 @@ def open_source(uri: str) -> Generator[BinaryIO, None, None]:
         message = f"{shown(uri)} cannot be read: {_told(error)}{install_hint(uri, error)}"
         raise UsageError(message) from cause_of(uri, error)
     except Exception as error:  # noqa: BLE001 - it is raised again
-        # Each filesystem has errors of its own.
+        # Each filesystem raises its own errors.
         raise StorageError(f"{shown(uri)} cannot be read: {_told(error)}") from cause_of(uri, error)
 
 
 def shown(uri: str) -> str:
-    """Return how messages name what is at a URI: whole, unless it holds its content itself, as ``data:`` does."""
+    """Return a URI for messages, shortened if it contains the content itself, as ``data:`` does."""
     place = path_or_uri(uri) or uri
     return repr(place) if len(place) <= _SHOWN else shorten(place)
 
 
 def cause_of(uri: str, error: Exception) -> Exception | None:
-    """Return what a message about a URI may name as its cause: nothing that could quote a secret of the URI."""
+    """Return the error to chain as a cause, or None if it could show a secret of the URI."""
     return None if find_secret(uri) else error
 
 
@@ -72,7 +72,7 @@ def _told(error: Exception) -> str:
 
 
 def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
-    """Return the error for what a filesystem calls missing; that of the web calls whatever fails so."""
+    """Return the error for a `FileNotFoundError`, which HTTP filesystems raise for every failure."""
     place, cause = shown(uri), error.__cause__
     status = getattr(cause, "status", None)
     if uri.partition(":")[0].lower() not in {"http", "https"} or cause is None or status in _GONE:
@@ -82,30 +82,30 @@ def missing(uri: str, error: FileNotFoundError) -> FramelodeError:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URI and the path on it; `UsageError` when it cannot or may not be opened."""
+    """Return the fsspec filesystem of a URI and the path in it. Raises `UsageError` if it cannot be opened."""
     return open_filesystem(fsspec_url(uri), shown(uri), **timeout_options(uri.partition(":")[0].lower()))
 
 
 def plain_file(uri: str) -> Path:
-    """Return the path of a ``file:///`` URI; anything but a regular file is refused."""
+    """Return the path of a ``file:///`` URI. Raises an error if it is not a regular file."""
     path = Path(path_or_uri(uri) or "")
     if "\0" in str(path):
-        raise InvalidValueError(f"{shown(uri)} is no path of this machine: it holds a NUL")
-    # A pipe or a device could block for ever.
+        raise InvalidValueError(f"{shown(uri)} is not a valid path: it contains a NUL character")
+    # Opening a pipe or a device could block forever.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidValueError(f"{shown(uri)} is no plain file")
+        raise InvalidValueError(f"{shown(uri)} is not a regular file")
     return path
 
 
 @contextmanager
 def current_blobs() -> Generator[BlobStore, None, None]:
-    """Give the blob store of the current engine; where a blob is missing, the error says which engine that is."""
+    """Yield the blob store of the current engine. If a blob is missing, the error gives the engine."""
     session = current_session()
     try:
         yield session.blobs
     except NotFoundError as error:
         raise NotFoundError(
-            f"{error}; the current engine is {session.name}: files of frames of another one are read inside `with` that one"
+            f"{error}; the current engine is {session.name}: to read files of another engine, use `with engine:`"
         ) from None
 
 
@@ -117,4 +117,4 @@ def _open(uri: str) -> Any:
             return blobs.open(parse_blob_uri(uri).digest)
     from fsspec.core import OpenFile
 
-    return OpenFile(*filesystem_of(uri))  # it keeps the filesystem, which may close its files when it goes
+    return OpenFile(*filesystem_of(uri))  # keeps the filesystem alive, which may close its files otherwise

@@ -1,4 +1,4 @@
-"""A number in a file that processes change one after the other."""
+"""A number in a file, changed by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _DIGITS = 20
 
 
 def change_total(path: Path, change: Callable[[int | None], int]) -> None:
-    """Replace the number in a file while nobody else does.
+    """Replace the number in a file, under a lock.
 
     Parameters
     ----------
     path : Path
-        The file, made if it is missing.
+        The file, created if missing.
     change : callable
-        Returns the new number, given the old one: None where the file holds none.
+        Returns the new number for the old one, which is None if the file has none.
     """
     with suppress(FileExistsError):
         os.close(create_file(path))

@@ -1,4 +1,4 @@
-"""Import of a Pascal VOC folder into a draft: the first time, and again after the folder or the draft has changed."""
+"""Imports a Pascal VOC folder into a draft, also repeatedly after the folder or the draft changed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .past import ImportedFrames, Place
 from .reader import Problem, VocFolder
 
 _BATCH = 250
-"""Frames of one record batch: reading the files is what takes long, so they are recorded early and often."""
+"""Frames per record batch: reading is slow, so batches are small and recorded early."""
 
 Advance = Callable[[int, int], object]
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The draft that takes the frames; `made` says what had to be made to have it."""
+    """The draft to import into. `made` describes what was created."""
 
     version_id: str
     dataset_created: bool = False
@@ -45,7 +45,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class VocOptions(msgspec.Struct, frozen=True):
-    """How a folder is imported; see `import_voc`."""
+    """Options of an import; see `import_voc`."""
 
     copy: bool = False
     overwrite: bool = False
@@ -54,26 +54,26 @@ class VocOptions(msgspec.Struct, frozen=True):
 
 
 class VocImport(msgspec.Struct, kw_only=True):
-    """What an import has done.
+    """Result of an import.
 
     Attributes
     ----------
     version_id : str
-        The draft.
+        Id of the draft.
     dataset_created, draft_created : bool
-        Whether it had to be made.
+        Whether the import created the dataset or the draft.
     frames, boxes : int
-        What the folder gave.
+        Number of frames and boxes in the folder.
     added, updated, unchanged, refused : int
-        What became of the frames.
+        Number of frames that were added, updated, unchanged or rejected.
     kept : int
-        Frames of which a change made since the last import was kept though the folder differs.
+        Number of frames that differ from the folder because a later change was kept.
     pruned : int
-        Frames that were deleted because their files are gone.
+        Number of frames that were deleted because their files no longer exist.
     vanished : list of str
-        Images that an earlier import recorded and that are gone from the folder; their frames are kept.
+        Images of an earlier import that are no longer in the folder. Their frames are kept.
     problems : list of Problem
-        What was left out.
+        What was not imported, and why.
     """
 
     version_id: str
@@ -103,48 +103,48 @@ def import_voc(
     root: str | os.PathLike[str] | None = None,
     callback: Advance | None = None,
 ) -> VocImport:
-    """Record the frames of a Pascal VOC folder in a draft of the current engine.
+    """Import the frames of a Pascal VOC folder into a draft of the current engine.
 
-    Importing a folder again takes what has changed in it. What was changed in the draft since the last import is kept:
-    fields, annotations, metadata keys and deletions. What the folder does not give stays, too: a stored image remains
-    stored, and annotations whose file is gone or flawed stay.
+    A repeated import records only the changes in the folder. Changes made in the draft since the last import are kept:
+    fields, annotations, metadata keys and deletions. Values that the folder does not provide are kept too: stored images
+    stay stored, and annotations stay if their file is missing or invalid.
 
     Parameters
     ----------
     folder : str or path
-        Holds `Annotations` and `JPEGImages`, and perhaps `ImageSets/Main`.
+        Folder with `Annotations` and `JPEGImages`, and optionally `ImageSets/Main`.
     dataset : str
-        Name of the dataset; created if missing.
+        Name of the dataset, created if missing.
     project : str, optional
-        Its project; all are searched without it.
+        Project of the dataset. By default all projects are searched.
     version : str, optional
-        Name of the draft; else the current one, made if there is none.
+        Name of the draft. By default the current draft, created if there is none.
     copy : bool
-        Store the images in the engine's blob store.
+        Store the images in the blob store of the engine.
     overwrite : bool
-        Take what the folder says also where the draft was changed since the last import.
+        Replace changes made in the draft since the last import.
     prune : bool
-        Delete the frames whose images are gone from the folder; those changed since only with `overwrite`.
+        Delete frames whose images no longer exist. Frames changed since the last import are deleted only with `overwrite`.
     root : str or path, optional
-        A folder that holds `folder`, or is it: the ids of new frames depend on paths relative to it only, so that they
-        are the same on another machine. Without it they depend on absolute paths. A folder that was moved is
-        recognised without it, by the names and sizes of the images.
+        A folder that contains `folder`, or `folder` itself. Ids of new frames use paths relative to it, so they are the same
+        on every machine. By default they use absolute paths. If a folder was moved, it is recognized by the names and sizes
+        of its images.
     callback : callable, optional
-        Told of the frames read, and of how many.
+        Called with the number of frames read and the total.
 
     Returns
     -------
     VocImport
-        What was done, and what was left out and why.
+        What was imported, and what was not and why.
 
     Raises
     ------
     UsageError
-        It is no VOC folder, is not inside `root`, or `prune` is given for a folder without images.
+        It is not a VOC folder or not inside `root`, or `prune` is set and the folder has no images.
     NotFoundError
-        A version is named that does not exist.
+        The named version does not exist.
     PublishedError
-        The version takes no changes.
+        The version is published.
     """
     source = VocFolder(folder)
     options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
@@ -155,21 +155,21 @@ def import_voc(
 
 
 def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
-    """Return the context that an import is recorded with; later ones read it."""
+    """Return the context of the recorded events. Later imports read it."""
     context = {"import": "voc", "folder": str(folder.path)}
     return context if options.root is None else context | {"root": options.root}
 
 
 def find_target(session: Session, dataset: str, project: str | None, version: str | None) -> Target:
-    """Return the draft to import into: the one named, or the current one, made if there is none.
+    """Return the draft to import into: the named one, or the current one, which is created if there is none.
 
-    A dataset that is missing is created, with its first draft. A dataset that has no draft gets one, the child of
-    the version published last.
+    A missing dataset is created with its first draft. If a dataset has no draft, one is created as a child of the last
+    published version.
 
     Raises
     ------
     NotFoundError
-        A version is named that does not exist.
+        The named version does not exist.
     """
     try:
         row = find_dataset(session, dataset_name=dataset, dataset_project=project)

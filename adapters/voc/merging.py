@@ -1,4 +1,4 @@
-"""A frame of the folder merged into the one that a draft holds: changes made since the import stay."""
+"""Merges a frame of the folder into the frame of the draft. Changes made since the import are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...engine.validation import how_many
 Wire = dict[str, Any]
 
 _STORED = ("uri", "hash", "size", "content_type")
-"""Fields of a source that say which file it is."""
+"""Fields of a source that identify the file."""
 
 
 class Merged(msgspec.Struct):
@@ -21,9 +21,9 @@ class Merged(msgspec.Struct):
     Attributes
     ----------
     is_kept : bool
-        The draft differs from the folder because it was changed since the import.
+        Whether the draft differs from the folder because it was changed since the import.
     notes : list of str
-        What of the folder was not taken for another reason.
+        Values of the folder that were not used for another reason.
     """
 
     wire: Wire
@@ -34,18 +34,18 @@ class Merged(msgspec.Struct):
 def merge_frame(
     imported: Wire, current: Wire, given: Wire, *, is_whole: bool, copy: bool, overwrite: bool
 ) -> Merged:
-    """Merge a frame of the folder into that of the draft.
+    """Merge a frame of the folder into the frame of the draft.
 
     Parameters
     ----------
     imported, current, given : dict
-        The frame as it was last imported (empty if never), as the draft holds it, and as the folder gives it.
+        The frame as last imported (empty if never), in the draft, and in the folder.
     is_whole : bool
-        All annotations of the frame could be read.
+        Whether all annotations of the frame could be read.
     copy : bool
-        The image is to be stored.
+        Whether the image is stored.
     overwrite : bool
-        Changes made since the import give way to what the folder gives.
+        Whether the folder replaces changes made since the import.
     """
     notes: list[str] = []
     base, mine, theirs = map(_by_name, (imported, current, given))
@@ -61,7 +61,7 @@ def merge_frame(
         if str(held.get("uri", "file:///")).startswith("file:///"):
             continue
         if copy and (overwrite or held.get("uri") == before.get("uri")):
-            held.pop("hash", None)  # that of the file is taken when it is stored
+            held.pop("hash", None)  # it is set when the file is stored
             continue
         if held.get("size") not in {None, source.get("size")}:
             notes.append(
@@ -75,7 +75,7 @@ def merge_frame(
 
 
 def merge_values(base: Any, mine: Any, theirs: Any) -> Any:
-    """Merge JSON-like values: `theirs` where `mine` is still `base`; keys that `theirs` lacks stay."""
+    """Merge JSON-like values: use `theirs` if `mine` is unchanged since `base`; keep keys that `theirs` lacks."""
     if not (isinstance(mine, dict) and isinstance(theirs, dict)):
         return theirs if mine == base else mine
     before = base if isinstance(base, dict) else {}
@@ -88,7 +88,7 @@ def merge_values(base: Any, mine: Any, theirs: Any) -> Any:
 
 
 def imported_wire(changes: Iterable[tuple[Wire | None, Wire | None]]) -> Wire:
-    """Return what imports have recorded of a frame, each value as last changed by one.
+    """Return the values of a frame that imports recorded, each from the last import that changed it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _take_changes(known: Any, before: Any, after: Any) -> Any:
 
 
 def _by_name(wire: Wire) -> Wire:
-    """Return a frame with its sources by name, and without the context id that follows from the first."""
+    """Return a frame with its sources by name, without a context id that is the default."""
     sources = {source["id"]: dict(source) for source in wire.get("sources", ())}
     plain = {**wire, "sources": sources}
     first = next(iter(sources.values()), {})

@@ -1,4 +1,4 @@
-"""Pascal VOC folders read as frames: nothing wrong enters silently, nothing good is lost for it.
+"""Reads Pascal VOC folders as frames. Every problem is listed, and everything valid is imported.
 
 What is read
     `Annotations/*.xml`, one frame each, then the images of `JPEGImages` that no annotation file is about, as frames
@@ -56,14 +56,14 @@ _NOT_METADATA = frozenset({"filename", "object", "path", "size"})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that was left out, and why.
+    """A part of the folder that was not imported, and why.
 
     Attributes
     ----------
     file : str
         The file, relative to the VOC folder.
     reason : str
-        What is wrong, which value, and where in the file.
+        The problem, the value, and its place in the file.
     """
 
     file: str
@@ -76,22 +76,22 @@ class VocFolder:
     Parameters
     ----------
     path : str or os.PathLike
-        The folder. File names are looked up once, now.
+        Path of the folder. The names of its files are read only once.
 
     Attributes
     ----------
     path : Path
-        The folder, absolute and with symbolic links resolved, so that frames have one source by whatever way in.
+        Absolute path of the folder with symbolic links resolved, so that sources are always the same.
     problems : list of Problem
-        What the last `read` has left out so far.
+        The problems of the last `read` so far.
 
     Raises
     ------
     UsageError
-        If the path is no folder or holds no folder `Annotations`, or one of its folders is a symbolic link that leads
-        out of it; `FRAMELODE_LINK_TARGETS` names folders that links may lead to.
+        The path is not a folder, has no folder `Annotations`, or one of its folders is a symbolic link that leads out of
+        it; `FRAMELODE_LINK_TARGETS` lists folders that links may lead to.
     StorageError
-        If the folder cannot be listed.
+        The folder cannot be listed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -117,20 +117,20 @@ class VocFolder:
         return self._images
 
     def is_whole(self, image: str) -> bool:
-        """Say of an image that was read whether it has an annotation file and all objects in that could be read."""
+        """Whether an image that was read has an annotation file in which all objects were valid."""
         return image in self._described and image not in self._flawed
 
     def __len__(self) -> int:
-        """Return the number of frames to expect, at most: fewer come if there are problems."""
+        """Return the maximum number of frames. It is lower if there are problems."""
         return len(self._annotations) + sum(Path(name).stem not in self._annotated for name in self._images)
 
     def read(self) -> Iterator[SingleFrame]:
-        """Yield the frames one by one and collect what is left out in `problems`, which starts empty.
+        """Yield the frames, and collect problems in `problems`, which is cleared first.
 
         Yields
         ------
         SingleFrame
-            Those with an annotation file first, then the other images, each in the order of file names.
+            First those with an annotation file, then the other images, each sorted by file name.
         """
         self.problems.clear()
         self._described = {}
@@ -146,7 +146,7 @@ class VocFolder:
                 yield from self._read_bare(image)
 
     def _list(self, file: str, reason: object) -> None:
-        # A name that is not valid text could not be printed or stored.
+        # A name that is not valid Unicode could not be printed or stored.
         self.problems.append(Problem(file.encode("utf-8", "backslashreplace").decode(), str(reason)))
 
     def _read_annotated(self, name: str) -> Iterator[SingleFrame]:
@@ -243,7 +243,7 @@ class VocFolder:
             return None
 
     def _annotate(self, frame: SingleFrame, root: Element, size: Size | None, file: str) -> bool:
-        """Add the objects of an annotation file to a frame; says whether none was left out."""
+        """Add the objects of an annotation file to a frame. Return whether all were valid."""
         before = len(self.problems)
         for item in objects_of(root):
             try:

@@ -1,4 +1,4 @@
-"""The contract of a place that holds blobs, and what goes wrong with one."""
+"""The interface of storage backends for blobs, and their errors."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import msgspec
 from ..storage.base import TEMPORARY, Sink, SyncPoint
 
 DERIVED = "snapshots"
-"""Folder of what is derived from the log and kept beside the blobs."""
+"""Folder for derived data that is kept with the blobs."""
 
 DAMAGED = "damaged"
-"""Folder of empty files named by the digests of blobs that were read with other bytes."""
+"""Folder with an empty file for each damaged blob, named by digest."""
 
 MARKER = "framelode-blobs.json"
-"""The file that makes a folder or prefix a blob store, and names the logs that use it."""
+"""File that identifies a blob store, and lists the logs that use it."""
 
 OWN_NAMES = frozenset({TEMPORARY, DERIVED, DAMAGED, MARKER})
-"""Names at the root of a place that are not blobs."""
+"""Names at the root of a store that are not blobs."""
 
 BLOB_MODE = 0o444
-"""Blobs are never written to again."""
+"""Blobs are read-only."""
 
 _LAYOUT = re.compile(r"([0-9a-f]{2})/(?=\1)([0-9a-f]{64})")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A file of the place.
+    """A file of the store.
 
     Attributes
     ----------
     name : str
-        Relative to the place.
+        Path relative to the store.
     digest : str or None
-        The blob that it is, by its name; None for a file that does not belong here.
+        Digest of the blob, or None for a foreign file.
     size : int
-        Bytes.
+        Size in bytes.
     modified : float
-        Seconds since 1970; 0 when the place does not say.
+        Modification time in seconds since 1970, or 0 if unknown.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class BlobBackend(ABC):
-    """Keeps files under the digest of their content: ``ab/<digest>``, written as ``tmp/<name>`` first.
+    """Stores files by the digest of their content, as ``ab/<digest>``. They are written to ``tmp/<name>`` first.
 
-    Whatever the storage raises comes out as `BackendError`, except for a missing blob, which is a `FileNotFoundError`,
-    and for a FIFO, socket or device in place of a blob, which is an `IntegrityError`.
+    Storage errors are raised as `BackendError`, except that a missing blob raises `FileNotFoundError`, and a FIFO, socket or
+    device in place of a blob raises `IntegrityError`.
 
     Attributes
     ----------
     name : str
-        What messages call the place: its folder or URL.
+        Name of the store in messages: its folder or URL.
     threads : int
-        How many files are best written at once.
+        Recommended number of files to write at the same time.
     """
 
     name: str
@@ -69,14 +69,14 @@ class BlobBackend(ABC):
 
     @abstractmethod
     def opener(self) -> Callable[[], BlobBackend]:
-        """Return what opens this place in another process, and can be pickled if that can be."""
+        """Return a function that opens this store in another process. It can be pickled if possible."""
 
     @abstractmethod
     def create(self) -> Sink:
-        """Begin a temporary file."""
+        """Open a temporary file for writing."""
 
     def write(self, data: bytes) -> str:
-        """Write a small content to a temporary file; returns its name. Nothing is left of it when that fails."""
+        """Write a small content to a temporary file and return its name. On failure nothing is left of it."""
         sink = self.create()
         try:
             try:
@@ -89,15 +89,15 @@ class BlobBackend(ABC):
         return sink.name
 
     def put_whole(self, data: bytes, digest: str) -> bool:  # noqa: ARG002 - the signature of all places
-        """Write a small content under its final name at once; False where readers could see half of it."""
+        """Write a small content directly under its final name. Return False if readers could see a partial file."""
         return False
 
     @abstractmethod
     def discard(self, temporary: str) -> None:
-        """Drop a temporary file; nothing happens when that fails or it is gone."""
+        """Delete a temporary file. Failures and missing files are ignored."""
 
     def begin(self) -> SyncPoint:
-        """Tell that files will be written: the syncs of these files tell of writes that failed from now on."""
+        """Start writing files. Their syncs report write errors from now on."""
         return SyncPoint()
 
     @abstractmethod
@@ -106,7 +106,7 @@ class BlobBackend(ABC):
 
     @abstractmethod
     def move(self, temporary: str, digest: str) -> None:
-        """Give a temporary file its final name, replacing what is there; readers see the old or the new one."""
+        """Move a temporary file to its final name. An existing file is replaced atomically."""
 
     @abstractmethod
     def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
@@ -114,59 +114,59 @@ class BlobBackend(ABC):
 
     @abstractmethod
     def size(self, digest: str) -> int | None:
-        """Return the bytes of a blob, None when it is not here."""
+        """Return the size of a blob, or None if it is not stored."""
 
     @abstractmethod
     def read_range(self, digest: str, start: int, stop: int | None) -> bytes:
-        """Return a range of a blob's bytes; fewer when it ends before."""
+        """Return a range of a blob's bytes. It is shorter if the blob ends before."""
 
     @abstractmethod
     def open(self, digest: str) -> BinaryIO:
-        """Open a blob for reading, with seek."""
+        """Open a blob for reading. The file can seek."""
 
     @abstractmethod
     def delete(self, digests: Sequence[str]) -> None:
-        """Delete blobs; those that are gone already do not matter."""
+        """Delete blobs. Missing blobs are ignored."""
 
     @abstractmethod
     def names(self, folder: str = "") -> list[str]:
-        """Return the names directly in the place or in a folder of it; empty when that is missing."""
+        """Return the names directly in the store or in one of its folders; empty if it is missing."""
 
     @abstractmethod
     def read_note(self, name: str) -> bytes | None:
-        """Return a small file that is not a blob, None when it is missing."""
+        """Return the content of a small file that is not a blob, or None if it is missing."""
 
     @abstractmethod
     def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
-        """Write a small file that is not a blob, durable; False when it exists and is not to be replaced."""
+        """Write a small file that is not a blob, durably. Return False if it exists and `replace` is not set."""
 
     @abstractmethod
     def drop_note(self, name: str) -> None:
-        """Delete a small file that is not a blob; nothing happens when it is missing."""
+        """Delete a small file that is not a blob. A missing file is ignored."""
 
     @abstractmethod
     def entries(self) -> Iterator[Entry]:
-        """Yield every file except those that `OWN_NAMES` stands for."""
+        """Yield every file except those in `OWN_NAMES`."""
 
     @abstractmethod
     def clean(self, older_than: float) -> int:
-        """Drop temporary files that nothing was written to for some seconds; returns how many."""
+        """Delete temporary files that were not written to for some seconds, and return their number."""
 
     def is_same(self, name: str) -> bool:
-        """Say whether the place of another name is this one."""
+        """Whether another name refers to this store."""
         return self.name == name
 
     def path(self, digest: str) -> str:
-        """Return what messages call a blob."""
+        """Return the path of a blob, for messages."""
         return f"{self.name}/{blob_name(digest)}"
 
 
 def blob_name(digest: str) -> str:
-    """Return the name of a blob, relative to its place."""
+    """Return the name of a blob, relative to its store."""
     return f"{digest[:2]}/{digest}"
 
 
 def digest_from_name(name: str) -> str | None:
-    """Return the digest that a relative name stands for, None when it fits the layout of no blob."""
+    """Return the digest of a relative name, or None if it is not the name of a blob."""
     match = _LAYOUT.fullmatch(name)
     return match[2] if match else None

@@ -1,8 +1,8 @@
-"""Commands on blobs: condemn those that nothing refers to, restore them, delete them.
+"""Commands on blobs: mark unreferenced blobs, restore them, delete them.
 
-Files have no transactions, so the log keeps the order. A blob is deleted while the log is held and only while it is
-condemned; it is restored while the log is held, once its content is seen; and frames that name a condemned or deleted
-blob are refused. So nothing that frames name is deleted, whoever is slow or dies in between.
+Files have no transactions, so the log provides the order. A blob is deleted only while the log is locked and the blob is
+marked. It is restored while the log is locked, after a check that its content is stored. Frames that refer to a marked or
+deleted blob are rejected. So no referenced blob is ever deleted, even if a process is slow or dies in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .ledger import BlobLedger
 from .presence import Present
 
 BLOBS_AT_ONCE = 256
-"""Blobs of one event: nobody can write while so many are looked at or deleted."""
+"""Maximum number of blobs per event: the log is locked while they are checked or deleted."""
 
 
 class BlobCommands(LogApplication):
@@ -25,21 +25,21 @@ class BlobCommands(LogApplication):
 
     @cached_property
     def blob_ledger(self) -> BlobLedger:
-        """What the stream ``blobs`` says."""
+        """The state of the stream ``blobs``."""
         return BlobLedger(self.record_log)
 
     def condemn_blobs(self, digests: Sequence[str], found_at: int | None = None) -> list[str]:
-        """Record that nothing refers to some blobs: from now on frames must not name them.
+        """Mark unreferenced blobs. From now on, frames must not refer to them.
 
         Parameters
         ----------
         found_at : int, optional
-            Position at which that was found; what was restored since is left alone.
+            Position at which they were unreferenced. Blobs restored after it are skipped.
 
         Returns
         -------
         list of str
-            The digests condemned, those left out that were before.
+            The digests that were marked, without those marked before.
         """
         done: list[str] = []
         for part in _parts(digests):
@@ -54,17 +54,17 @@ class BlobCommands(LogApplication):
         return done
 
     def restore_blobs(self, digests: Sequence[str], present: Present) -> list[str]:
-        """Lift the ban on condemned or deleted blobs whose contents are there.
+        """Unmark marked or deleted blobs whose contents are stored.
 
         Parameters
         ----------
         present : callable
-            Returns those of some blobs that are in the store.
+            Returns the given digests that are in the store.
 
         Returns
         -------
         list of str
-            The banned ones whose contents are not there; all others may be named by frames.
+            The marked digests whose contents are not stored. Frames may refer to all others.
         """
         gone: list[str] = []
         for part in _parts(sorted(self.blob_ledger.banned(digests)[1])):
@@ -78,20 +78,20 @@ class BlobCommands(LogApplication):
     def collect_blobs(
         self, condemned: Mapping[str, int], delete: Callable[[Sequence[str]], Sequence[str]]
     ) -> list[str]:
-        """Delete condemned blobs, and record that.
+        """Delete marked blobs, and record it.
 
         Parameters
         ----------
         condemned : mapping of str to int
-            Digests, and the position at which each was condemned. One that was restored since is left alone, also
-            if it was condemned again.
+            Digests, each with the position at which it was marked. A blob restored since then is skipped, even if it was
+            marked again.
         delete : callable
-            Deletes blobs and returns those that it deleted; nobody can restore them meanwhile.
+            Deletes blobs, and returns the digests of those it deleted. It runs while restoring is locked out.
 
         Returns
         -------
         list of str
-            The digests deleted.
+            Digests of the deleted blobs.
         """
         collected: list[str] = []
         for part in _parts(list(condemned)):

@@ -1,4 +1,4 @@
-"""Files that are to be stored: read in chunks, and noticed when they change meanwhile."""
+"""Reads contents in chunks, and detects changes while they are read."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .backend import BlobBackend
 from .verifying_reader import check_hash
 
 _BUFFER_BYTES = 256 * 1024
-"""Little enough to stay in the processor's cache from reading to writing."""
+"""Small enough to stay in the CPU cache between reading and writing."""
 
 PathLike = str | os.PathLike[str]
 
 
 class SourceError(FramelodeError):
-    """A source cannot be read, or changed while it was."""
+    """A source cannot be read, or changed while it was read."""
 
     code = "source"
 
@@ -36,7 +36,7 @@ class Content(Protocol):
     Attributes
     ----------
     mode : int
-        Mode of the file that it is in; that of one for everybody where it is not in a file.
+        Mode of its file. Contents without a file have a mode that everyone can read.
     """
 
     mode: int
@@ -46,21 +46,21 @@ class Content(Protocol):
         ...
 
     def read_on(self) -> bytes | memoryview:
-        """Return the next chunk, which may be overwritten by the one after it; empty at the end."""
+        """Return the next chunk, empty at the end. The next call may overwrite it."""
         ...
 
     def check(self) -> None:
-        """Raise `SourceError` when what was read may be of two states."""
+        """Raise `SourceError` if the content may have changed while it was read."""
         ...
 
 
 class Readable(Protocol):
-    """What a content can be read from, more than once unless it says otherwise."""
+    """A source that can be read, usually more than once."""
 
     name: str
 
     def open(self) -> Any:
-        """Give the content inside a `with` block."""
+        """Open the content, as a context manager."""
         ...
 
 
@@ -70,15 +70,15 @@ class FileSource(msgspec.Struct, gc=False):
     Attributes
     ----------
     name : str
-        Its path.
+        Path of the file.
     """
 
     name: str
 
     def open(self) -> FileContent:
-        """Give the file's content; anything but a regular file is refused."""
+        """Open the file. Raises an error if it is not a regular file."""
         try:
-            # Without O_NONBLOCK a pipe without a writer would be waited for.
+            # Without O_NONBLOCK, opening a pipe without a writer would block.
             descriptor = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.name} cannot be read: {_reason(error)}") from error
@@ -90,7 +90,7 @@ class FileSource(msgspec.Struct, gc=False):
 
 
 class FileContent:
-    """A regular file that is being read, closed by a `with` block."""
+    """An open regular file, closed by a `with` block."""
 
     __slots__ = ("_before", "_buffer", "_descriptor", "_left", "mode", "name")
 
@@ -123,7 +123,7 @@ class FileContent:
         return data
 
     def read_on(self) -> memoryview:
-        """Return the next chunk in memory that is used again: new memory for each costs as much as reading it."""
+        """Return the next chunk in a reused buffer, because allocating a new one is as slow as reading."""
         if self._buffer is None:
             view = memoryview(bytearray(_BUFFER_BYTES))
             self._buffer = io.FileIO(self._descriptor, closefd=False), view
@@ -137,22 +137,24 @@ class FileContent:
         return view[: count or 0]
 
     def check(self) -> None:
-        """Raise `SourceError` when the file is not the one that was opened, or changed since."""
+        """Raise `SourceError` if the file was changed or replaced since it was opened."""
         try:
             after = os.stat(self.name)  # noqa: PTH116 - a Path for each file costs more than the call
         except OSError as error:
-            raise SourceError(f"{self.name} went while it was read: {_reason(error)}") from error
+            raise SourceError(f"{self.name} was deleted while it was read: {_reason(error)}") from error
         if self._left or not _is_same(after, self._before):
-            raise SourceError(f"{self.name} changed while it was read: store it again when it is at rest")
+            raise SourceError(
+                f"{self.name} changed while it was read: store it again when nothing writes to it"
+            )
 
 
 class StreamSource:
-    """A stream that is open already, or bytes.
+    """An open stream, or bytes.
 
     Parameters
     ----------
     stream : binary file
-        Read from where it stands; one that cannot seek can be read once only.
+        Read from its current position. Without seek support it can be read only once.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -163,9 +165,9 @@ class StreamSource:
 
     @contextmanager
     def open(self) -> Generator[Content, None, None]:
-        """Give what the stream holds."""
+        """Yield the content of the stream."""
         if self._is_read and self._start is None:
-            raise SourceError(f"{self.name} cannot be read again: give a stream that can seek")
+            raise SourceError(f"{self.name} cannot be read again: pass a stream that can seek")
         if self._is_read and self._start is not None:
             self._stream.seek(self._start)
         self._is_read = True
@@ -190,7 +192,7 @@ class _StreamContent:
         return self.read()
 
     def check(self) -> None:
-        """Do nothing: a stream does not say whether what is behind it changed."""
+        """Do nothing: a stream cannot tell whether its content changed."""
 
 
 class BlobSource:
@@ -199,9 +201,9 @@ class BlobSource:
     Parameters
     ----------
     place : BlobBackend
-        Where it is.
+        The store.
     digest : str
-        Its name, which the content must hash to.
+        Digest of the blob, which the content must match.
     """
 
     __slots__ = ("_place", "name")
@@ -212,7 +214,7 @@ class BlobSource:
 
     @contextmanager
     def open(self) -> Generator[Content, None, None]:
-        """Give what the blob holds."""
+        """Yield the content of the blob."""
         path = self._place.path(self.name)
         try:
             file = self._place.open(self.name)
@@ -225,7 +227,7 @@ class BlobSource:
 
 
 class _BlobContent:
-    """The content of a blob, hashed as it is read."""
+    """The content of a blob, hashed while it is read."""
 
     mode = 0o444
 
@@ -249,7 +251,7 @@ class _BlobContent:
         return self.read()
 
     def check(self) -> None:
-        """Raise `SourceError` when what was read is not what the name of the blob says."""
+        """Raise `SourceError` if the content does not match the digest."""
         try:
             check_hash(self._digest, self._hasher.hexdigest(), self._path)
         except IntegrityError as error:
@@ -257,7 +259,7 @@ class _BlobContent:
 
 
 def first_chunk(content: Content) -> bytes:
-    """Return the first bytes of a content: all of them when they are fewer than `CHUNK_BYTES`."""
+    """Return the first bytes of a content, or all if it is smaller than `CHUNK_BYTES`."""
     first = content.read()
     while len(first) < CHUNK_BYTES and (more := content.read()):
         first += more
@@ -265,7 +267,7 @@ def first_chunk(content: Content) -> bytes:
 
 
 def copy_content(content: Content, data: bytes | memoryview, sink: Sink) -> tuple[str, int]:
-    """Write a content, its first bytes given, chunk by chunk while it is hashed; returns its digest and size."""
+    """Write and hash a content chunk by chunk, starting with its first bytes. Return its digest and size."""
     hasher, size = blake3(), 0
     while data:
         hasher.update(data)
@@ -296,13 +298,13 @@ class Taken(msgspec.Struct, gc=False):
     digest : str
         blake3, 64 hex digits.
     size : int
-        Bytes.
+        Size in bytes.
     content : bytes
-        All of it, where it is small and not written yet.
+        The content, if it is small and not written yet.
     temporary : str
-        Name of its copy, where it was written on the way.
+        Name of its temporary copy, if it was written.
     mode : int
-        Mode of the file that was read; that of one for everybody where it was no file.
+        Mode of the file. Contents without a file have a mode that everyone can read.
     """
 
     digest: str
@@ -313,7 +315,7 @@ class Taken(msgspec.Struct, gc=False):
 
 
 def read_content(source: Readable, scratch: TemporaryFiles) -> Taken:
-    """Read a content: a small one into memory, any other is copied on the way."""
+    """Read a content. A small one is kept in memory, a larger one is copied to a temporary file."""
     with source.open() as content:
         first = first_chunk(content)
         if len(first) >= CHUNK_BYTES:
@@ -333,7 +335,7 @@ def hash_of(source: Readable) -> str:
 
 
 def copy_readable(source: Readable, scratch: TemporaryFiles) -> Taken:
-    """Copy a content, whatever its size."""
+    """Copy a content of any size to a temporary file."""
     with source.open() as content:
         return _copied(content, first_chunk(content), scratch)
 

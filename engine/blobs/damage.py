@@ -1,4 +1,4 @@
-"""The blobs that were read with other bytes than their digests name: an empty file for each, beside the blobs."""
+"""The damaged blobs of a store: an empty file for each, with the blobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .backend import DAMAGED, BlobBackend
 
 
 class Damage:
-    """The damaged blobs of a place, listed when that is first asked.
+    """The damaged blobs of a store, listed on first use.
 
     Parameters
     ----------
@@ -21,17 +21,17 @@ class Damage:
         self._listed: set[str] | None = None
 
     def note(self, digests: Iterable[str]) -> None:
-        """Remember that blobs are damaged."""
+        """Record that blobs are damaged."""
         for digest in digests:
             self._place.write_note(f"{DAMAGED}/{digest}", b"")
 
     def forget(self, digests: Iterable[str]) -> None:
-        """Remember no longer that blobs are damaged: their contents were stored again."""
+        """Delete the records of damaged blobs, after their contents were stored again."""
         for digest in digests:
             self._place.drop_note(f"{DAMAGED}/{digest}")
 
     def without(self, digests: Collection[str]) -> Collection[str]:
-        """Return digests without those of damaged blobs."""
+        """Return the digests without those of damaged blobs."""
         if not digests:
             return digests
         if self._listed is None:
@@ -39,6 +39,6 @@ class Damage:
         return set(digests) - self._listed if self._listed else digests
 
     def forget_stored(self, digests: Collection[str]) -> None:
-        """Remember no longer of contents just stored that they were listed as damaged."""
+        """Delete the records of damaged blobs that were just stored."""
         if self._listed:
             self.forget(self._listed.intersection(digests))

@@ -1,4 +1,4 @@
-"""Two-phased garbage collection of blobs: condemned first, deleted when the grace period is over."""
+"""Two-phase garbage collection of blobs: mark unreferenced blobs, and delete them after the grace period."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from .store import BlobStore
 
 
 class GcReport(msgspec.Struct):
-    """What a garbage collection did, or would do.
+    """Result of a garbage collection, or of a dry run.
 
     Attributes
     ----------
     dry_run : bool
-        Nothing was done.
+        Whether this was a dry run, which changes nothing.
     blobs, size : int
-        Blobs in the store before, and their bytes.
+        Number and bytes of the blobs in the store before.
     referenced : int
-        Blobs that frames of existing versions name.
+        Number of blobs that frames of existing versions refer to.
     condemned : list of str
-        Digests that nothing refers to, found by this run.
+        Digests of unreferenced blobs that were marked by this run.
     restored : list of str
-        Digests that were condemned and are referred to.
+        Digests of marked blobs that are referenced again, and were unmarked.
     waiting : list of str
-        Digests condemned before, whose grace period is not over.
+        Digests of marked blobs whose grace period is not over.
     collected : list of str
-        Digests deleted.
+        Digests of deleted blobs.
     young : int
-        Blobs that nothing refers to, too lately written to be condemned, or stored again in the last ten minutes.
+        Number of unreferenced blobs that are too new to be marked.
     freed : int
-        Bytes of what was collected.
+        Bytes of the deleted blobs.
     sources : list of str
-        Files outside of the store whose frames were deleted with them, and whose own deletion had been cut off: done now.
+        Source files whose deletion by an earlier `delete_frames` was interrupted, and is now complete.
     source_failures : dict of str to str
-        Why some of those could not be deleted, by URI.
+        Errors of source files that could not be deleted, by URI.
     """
 
     dry_run: bool
@@ -60,7 +60,7 @@ class GcReport(msgspec.Struct):
     source_failures: dict[str, str] = {}
 
     def __str__(self) -> str:
-        """Return the report as lines of text."""
+        """Return the report as a few lines of text."""
         would = "would be " if self.dry_run else ""
         lines = [
             f"{self.blobs} blobs, {self.size} bytes; {self.referenced} referenced",
@@ -83,7 +83,7 @@ class GcReport(msgspec.Struct):
 
 
 class GarbageCollection:
-    """Finds what nothing refers to, condemns it, and deletes it when that stayed so.
+    """Marks unreferenced blobs, and deletes those that stayed unreferenced.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ class GarbageCollection:
     members : Members
         All logs that use the store.
     clock : callable
-        The clock of the logs: UTC microseconds.
+        The clock of the logs, in UTC microseconds.
     file_clock : callable
-        Seconds since 1970 as the store's file times have them.
+        The clock of the store's file times, in seconds since 1970.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class GarbageCollection:
         heads = self._members.positions()
         condemned = self._members.condemned()
         by_all = _condemned_by_all(condemned)
-        # After the ledgers were read: no later event can name what they call condemned.
+        # After the ledgers are read, no later event can refer to blobs that they show as marked.
         named = self._members.referenced()
         report = GcReport(dry_run=dry_run, referenced=len(named))
         report.restored = [digest for digest in dict.fromkeys(chain(*condemned)) if digest in named]
@@ -139,7 +139,7 @@ class GarbageCollection:
         condemned: Container[str],
         is_young: Callable[[str, float], bool],
     ) -> dict[str, int]:
-        """Go through the store; returns the sizes of what is condemned."""
+        """Scan the store, and return the sizes of the marked blobs."""
         sizes: dict[str, int] = {}
         for entry in self._store.entries():
             if entry.digest is None:
@@ -156,7 +156,7 @@ class GarbageCollection:
         return sizes
 
     def _is_young(self, young: timedelta) -> Callable[[str, float], bool]:
-        """Return what tells of a digest and its file time whether a frame that names it may be on its way."""
+        """Return a predicate of digest and file time: whether a frame that refers to the blob may still be added."""
         file_since = self._file_clock() - young.total_seconds()
         since = self._clock() - max(young, ON_ITS_WAY) // timedelta(microseconds=1)
         expected = set[str]().union(*(_expected(member, since) for member in self._members))
@@ -165,7 +165,7 @@ class GarbageCollection:
     def _due(
         self, report: GcReport, named: set[str], condemned: Mapping[str, Condemned], latest: int
     ) -> list[str]:
-        """Return the blobs condemned before that are to be deleted, and report those that wait."""
+        """Return the marked blobs to delete, and report those in the grace period."""
         due: list[str] = []
         for digest, when in condemned.items():
             if digest not in named:
@@ -174,7 +174,7 @@ class GarbageCollection:
 
 
 def _condemned_by_all(condemned: Sequence[Mapping[str, Condemned]]) -> dict[str, Condemned]:
-    """Return the blobs that every log condemned, each with its last condemnation."""
+    """Return the blobs that every log has marked, each with its last mark."""
     first, *others = condemned
     return {
         digest: max((when, *(other[digest] for other in others)), key=lambda when: when.at)
@@ -184,7 +184,7 @@ def _condemned_by_all(condemned: Sequence[Mapping[str, Condemned]]) -> dict[str,
 
 
 def _expected(member: Member, since: int) -> set[str]:
-    """Return the blobs that were restored since a time and have not been named after that."""
+    """Return the blobs that were restored after a time, and to which no frame referred after that."""
     restored = member.commands.blob_ledger.restored()
     recent = {digest: when.position for digest, when in restored.items() if when.at > since}
     named = member.references.named_after(min(recent.values())) if recent else {}
@@ -193,4 +193,4 @@ def _expected(member: Member, since: int) -> set[str]:
 
 def _check_span(span: timedelta, name: str) -> None:
     if not isinstance(span, timedelta) or span < timedelta(0):
-        raise UsageError(f"{name} must be a timedelta that is not negative, not {shorten(span)}")
+        raise UsageError(f"{name} must be a timedelta of at least 0, not {shorten(span)}")

@@ -1,4 +1,4 @@
-"""Which blobs are condemned, and which were deleted: what the stream ``blobs`` says."""
+"""Which blobs are marked or deleted, from the stream ``blobs``."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..events.base import Event
 from ..events.domain import BLOBS, BlobsCollected, BlobsCondemned, BlobsRestored
 
 GRACE = timedelta(days=7)
-"""How long a blob stays after it was condemned."""
+"""Default grace period between marking and deleting a blob."""
 
 YOUNG = timedelta(days=1)
-"""A blob written so lately may belong to an upload whose frames are not added yet."""
+"""Age below which a blob is not marked, because its frames may not be added yet."""
 
 ON_ITS_WAY = timedelta(minutes=10)
-"""Whoever stored a blob again so lately is about to name it, however young blobs are treated."""
+"""Minimum time for which a restored blob is not marked again, because a frame is about to refer to it."""
 
 
 class Condemned(msgspec.Struct, frozen=True, gc=False):
-    """When a blob was condemned, deleted or restored: UTC microseconds, and the position of the event."""
+    """When a blob was marked, deleted or restored: UTC microseconds, and the position of the event."""
 
     at: int
     position: int
 
 
 class BlobLedger(StreamView):
-    """What the stream ``blobs`` says, read as it grows.
+    """The state of the stream ``blobs``, updated as it grows.
 
-    A blob that was condemned stays *banned*, also after it is deleted, until it is restored: frames must not name
-    it. Restoring is recorded under the lock of the log after seeing that the content is there, and deleting happens
-    under the same lock, so that what is not banned is not deleted.
+    A marked blob is *banned*, also after it is deleted, until it is restored: frames must not refer to it. A restore is
+    recorded while the log is locked, after a check that the content is stored. Deletions need the same lock, so a blob that
+    is not banned is never deleted.
     """
 
     stream_id: ClassVar[str] = BLOBS.id
@@ -46,29 +46,29 @@ class BlobLedger(StreamView):
         self._restored: dict[str, Condemned] = {}
 
     def banned(self, digests: Iterable[str]) -> tuple[int, set[str]]:
-        """Return the version of the stream, and which of some digests are banned at it."""
+        """Return the version of the stream, and those of the digests that are banned at that version."""
         self._catch_up()
         with self._lock:
             return self._version, {digest for digest in digests if self.is_banned(digest)}
 
     def is_banned(self, digest: str) -> bool:
-        """Say whether a blob was banned when the stream was last read."""
+        """Whether a blob was banned when the stream was last read."""
         return digest in self._condemned or digest in self._collected
 
     def condemned(self, among: Iterable[str] | None = None) -> Mapping[str, Condemned]:
-        """Return the condemned blobs, or those among some; those that were deleted are left out."""
+        """Return the marked blobs, optionally only those in `among`. Deleted blobs are not included."""
         self._catch_up()
         with self._lock:
             return dict(self._condemned) if among is None else _only(self._condemned, among)
 
     def restored(self, among: Iterable[str] | None = None) -> Mapping[str, Condemned]:
-        """Return the blobs that were restored, or those among some, and not condemned since."""
+        """Return the restored blobs that were not marked since, optionally only those in `among`."""
         self._catch_up()
         with self._lock:
             return dict(self._restored) if among is None else _only(self._restored, among)
 
     def collected(self, digest: str) -> Condemned | None:
-        """Return when a blob was deleted; None for one that was not, or is back."""
+        """Return when a blob was deleted, or None if it was not or was restored."""
         self._catch_up()
         return self._collected.get(digest)
 

@@ -1,4 +1,4 @@
-"""Blobs in a local folder: durable with one sync for many files."""
+"""Blobs in a local folder. Many files share one sync."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .backend import BLOB_MODE, OWN_NAMES, BlobBackend, Entry, blob_name, digest
 
 
 class LocalBackend(BlobBackend):
-    """A folder of a local file system, made when something is first written.
+    """A folder of a local file system, created on the first write.
 
     Parameters
     ----------
@@ -38,17 +38,17 @@ class LocalBackend(BlobBackend):
         )
 
     def opener(self) -> Callable[[], BlobBackend]:
-        """Return what opens this folder in another process."""
+        """Return a function that opens this folder in another process."""
         return partial(LocalBackend, self.folder)
 
     def begin(self) -> SyncPoint:
         """Tell that files will be written."""
-        with suppress(OSError):  # writing says what is wrong
+        with suppress(OSError):  # the write will raise it
             make_folder(self._root)
         return LocalSyncPoint(self._root)
 
     def create(self) -> Sink:
-        """Begin a temporary file."""
+        """Open a temporary file for writing."""
         return self._temporaries.create()
 
     def write(self, data: bytes) -> str:
@@ -56,7 +56,7 @@ class LocalBackend(BlobBackend):
         return self._temporaries.write(data)
 
     def discard(self, temporary: str) -> None:
-        """Drop a temporary file."""
+        """Delete a temporary file."""
         self._temporaries.discard(temporary)
 
     def sync_written(self, temporaries: Sequence[str], since: SyncPoint) -> None:
@@ -65,7 +65,7 @@ class LocalBackend(BlobBackend):
             sync_together(self._root, map(self._temporaries.path, temporaries), len(temporaries), since)
 
     def move(self, temporary: str, digest: str) -> None:
-        """Give a temporary file its final name."""
+        """Move a temporary file to its final name."""
         source, target = self._temporaries.path(temporary), self.path(digest)
         with self._translated:
             try:
@@ -75,14 +75,14 @@ class LocalBackend(BlobBackend):
                 os.rename(source, target)  # noqa: PTH104
 
     def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
-        """Wait until final names are durable: those of the files and of the folders that lead to them."""
+        """Wait until the final names of files and of their parent folders are durable."""
         with self._translated:
             folders = {f"{self._root}/{digest[:2]}" for digest in digests}
             paths = (*folders, self._root, os.fspath(self.folder.parent))
             sync_together(self._root, paths, len(digests), since)
 
     def size(self, digest: str) -> int | None:
-        """Return the bytes of a blob, None when it is not here."""
+        """Return the size of a blob, or None if it is not stored."""
         with self._translated:
             try:
                 found = os.stat(self.path(digest))  # noqa: PTH116 - as above
@@ -102,7 +102,7 @@ class LocalBackend(BlobBackend):
             return open_regular(self.path(digest))
 
     def delete(self, digests: Sequence[str]) -> None:
-        """Delete blobs; the folders stay, since a blob may be on its way into them."""
+        """Delete blobs. Their folders are kept, because a blob may be moved into them."""
         with self._translated:
             for digest in digests:
                 with suppress(FileNotFoundError):
@@ -115,13 +115,13 @@ class LocalBackend(BlobBackend):
         return []
 
     def read_note(self, name: str) -> bytes | None:
-        """Return a small file, None when it is missing."""
+        """Return the content of a small file, or None if it is missing."""
         with self._translated, suppress(FileNotFoundError), open_regular(f"{self._root}/{name}") as file:
             return file.read()
         return None
 
     def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
-        """Write a small file: linked to its name, so that it is never seen half and only one writer wins."""
+        """Write a small file with a link, so that it is never partial and only one writer succeeds."""
         target = f"{self._root}/{name}"
         temporary = self._temporaries.write(data)
         try:
@@ -144,7 +144,7 @@ class LocalBackend(BlobBackend):
             os.unlink(f"{self._root}/{name}")  # noqa: PTH108
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every file, folder by folder."""
+        """Yield every file, by folder."""
         with self._translated:
             for folder, folders, files in os.walk(self._root):
                 own = OWN_NAMES if folder == self._root else ()
@@ -161,11 +161,11 @@ class LocalBackend(BlobBackend):
                 yield Entry(name, digest, found.st_size, found.st_mtime)
 
     def clean(self, older_than: float) -> int:
-        """Drop temporary files that nothing was written to for some seconds."""
+        """Delete temporary files that were not written to for some seconds."""
         return self._temporaries.clean(older_than)
 
     def is_same(self, name: str) -> bool:
-        """Say whether another path leads to this folder."""
+        """Whether another path leads to this folder."""
         return os.path.realpath(name) == os.path.realpath(self.folder)
 
     def path(self, digest: str) -> str:

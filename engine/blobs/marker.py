@@ -1,4 +1,4 @@
-"""The marker of a blob store: the file that makes a folder or prefix ours, and names the logs that use it."""
+"""The marker of a blob store: a file that identifies the store, and lists the logs that use it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class LogRef(msgspec.Struct, frozen=True, order=True):
     Attributes
     ----------
     log : str
-        Its uuid.
+        Uuid of the log.
     engine : str
-        What `connect` takes to open it, without a password; empty for an engine in memory.
+        URL for `connect` without a password; empty for an engine in memory.
     """
 
     log: str
@@ -32,14 +32,14 @@ class LogRef(msgspec.Struct, frozen=True, order=True):
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """What the marker of a blob store says.
+    """The content of a blob store's marker.
 
     Attributes
     ----------
     format : int
-        Version of this format.
+        Version of the format.
     logs : tuple of LogRef
-        The logs whose frames name blobs of the store.
+        The logs whose frames refer to blobs of the store.
     """
 
     format: int = FORMAT
@@ -47,7 +47,7 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 def read_marker(place: BlobBackend) -> Marker | None:
-    """Return the marker of a store, None when there is none.
+    """Return the marker of a store, or None if there is none.
 
     Raises
     ------
@@ -66,24 +66,24 @@ def read_marker(place: BlobBackend) -> Marker | None:
         raise IntegrityError(f"{path} is not a marker of a blob store: {error}", file=path) from error
     if marker.format > FORMAT:
         raise UsageError(
-            f"{path} has format {marker.format}, this framelode reads up to {FORMAT}: install a newer framelode"
+            f"{path} has format {marker.format}, but this framelode reads up to {FORMAT}: install a newer framelode"
         )
     return marker
 
 
 def write_marker(place: BlobBackend, marker: Marker, *, replace: bool) -> bool:
-    """Write the marker; False when there is one and it is not to be replaced."""
+    """Write the marker. Return False if it exists and `replace` is not set."""
     data = msgspec.json.format(msgspec.json.encode(marker)) + b"\n"
     return place.write_note(MARKER, data, replace=replace)
 
 
 def join(place: BlobBackend, joined: Callable[[Marker], Marker]) -> Marker:
-    """Return the marker of a store that a log may write to; see `BlobStore.join`.
+    """Return the marker of a store, after the log was added; see `BlobStore.join`.
 
     Parameters
     ----------
     joined : callable
-        Returns the marker that lists the log, given the one that the store has.
+        Returns the marker with the log, given the existing marker.
     """
     marker = read_marker(place)
     if marker is None:
@@ -99,20 +99,20 @@ def join(place: BlobBackend, joined: Callable[[Marker], Marker]) -> Marker:
 
 
 def _require_ours(place: BlobBackend) -> None:
-    """Raise `UsageError` unless a place without a marker is empty, or a blob store made before there were markers."""
+    """Raise `UsageError` unless a place without a marker is empty, or an older blob store without a marker."""
     names = [name for name in place.names() if name not in OWN_NAMES]
     foreign = [name for name in names if not _FOLDER.fullmatch(name)]
     if not foreign and (not names or _holds_blobs(place, names)):
         return
     message = (
-        f"{place.name} is not a blob store: it holds {(foreign or names)[0]!r} and no file {MARKER}; give an empty folder "
+        f"{place.name} is not a blob store: it contains {(foreign or names)[0]!r} and no file {MARKER}; pass an empty folder "
         f"or prefix as blobs=, or write {{}} to that file if framelode may add and delete files there"
     )
     raise UsageError(message)
 
 
 def _holds_blobs(place: BlobBackend, folders: list[str]) -> bool:
-    """Say whether the first files of some folders are blobs: one of them hashes to its name, and no name is foreign."""
+    """Whether the first files of some folders are blobs: one of them matches its digest, and none is foreign."""
     digests: list[str] = []
     for folder in folders:
         found = [digest_from_name(f"{folder}/{name}") for name in place.names(folder)]

@@ -1,4 +1,4 @@
-"""The logs that use one blob store, and what they do together: a blob is deleted only when all of them condemned it."""
+"""The logs that use one blob store. A blob is deleted only if all of them have marked it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .marker import Marker, read_marker
 from .store import BlobStore
 
 Positions = Sequence[Mapping[str, int]]
-"""For each log, where it condemned some digests."""
+"""For each log, the position at which it marked each digest."""
 
 
 class References(Protocol):
-    """Knows what frames name."""
+    """Finds the blobs that frames refer to."""
 
     def referenced(self) -> set[str]:
-        """Return the blobs that frames of existing versions name, level with the log."""
+        """Return the blobs that frames of existing versions refer to, at the head of the log."""
         ...
 
     def named_after(self, position: int) -> Mapping[str, int]:
-        """Return the blobs that events after a position name, each with the last such position."""
+        """Return the blobs that events after a position refer to, each with the last such position."""
         ...
 
 
 class Member(NamedTuple):
-    """A log that uses the store: its commands, and what its frames name."""
+    """A log that uses the store: its commands and references."""
 
     commands: BlobCommands
     references: References
@@ -43,9 +43,9 @@ class Members:
     store : BlobStore
         The store.
     marker : Marker or None
-        What the store's marker said when the members were opened.
+        The marker of the store when the members were opened.
     members : sequence of Member
-        The logs, in an order that is the same for everybody: each is locked inside the one before.
+        The logs, in an order that is the same in every process, in which they are locked.
     """
 
     def __init__(self, store: BlobStore, marker: Marker | None, members: Sequence[Member]) -> None:
@@ -57,29 +57,29 @@ class Members:
         return iter(self._members)
 
     def referenced(self) -> set[str]:
-        """Return the blobs that frames of any log name."""
+        """Return the blobs that frames of any log refer to."""
         return set[str]().union(*(member.references.referenced() for member in self._members))
 
     def condemned(self) -> list[Mapping[str, Condemned]]:
-        """Return the condemned blobs of each log."""
+        """Return the marked blobs of each log."""
         return [member.commands.blob_ledger.condemned() for member in self._members]
 
     def positions(self) -> list[int]:
-        """Return the head of each log."""
+        """Return the head position of each log."""
         return [member.commands.record_log.head().position for member in self._members]
 
     def restore(self, digests: Sequence[str]) -> None:
-        """Lift the ban on blobs in each log, where their contents are in the store."""
+        """Unmark blobs in each log if their contents are stored."""
         for member in self._members:
             member.commands.restore_blobs(digests, self._store.present)
 
     def condemn(self, digests: Sequence[str], positions: Sequence[int]) -> list[str]:
-        """Condemn blobs in each log, and restore those that frames came to name after some positions.
+        """Mark blobs in each log, and restore those that frames referred to after the given positions.
 
         Returns
         -------
         list of str
-            Those that are newly condemned in a log, in order.
+            Digests that were newly marked in a log, in order.
         """
         done: set[str] = set()
         late: set[str] = set()
@@ -91,7 +91,7 @@ class Members:
         return [digest for digest in digests if digest in done - late]
 
     def collect(self, digests: Sequence[str], positions: Positions) -> list[str]:
-        """Delete blobs that all logs condemned at some positions, while all of them are held; returns which."""
+        """Delete the blobs that all logs marked at the given positions, while all are locked. Return their digests."""
         return self._collect(0, positions, digests)
 
     def _collect(self, at: int, positions: Positions, digests: Sequence[str]) -> list[str]:
@@ -102,7 +102,7 @@ class Members:
         return self._members[at].commands.collect_blobs(condemned, inner)
 
     def _delete(self, digests: Sequence[str]) -> list[str]:
-        """Delete blobs, unless a log joined meanwhile or a lock was lost."""
+        """Delete blobs, unless a log joined or a lock was lost."""
         if self._marker is not None and read_marker(self._store.place) != self._marker:
             raise ConcurrencyError(f"another log joined or left {self._store.name}: call again")
         for member in self._members:

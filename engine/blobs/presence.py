@@ -1,4 +1,4 @@
-"""What a blob store asks before it relies on a content that it holds already."""
+"""The interface by which a blob store finds out which contents are known to be stored."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Protocol
 from .marker import Marker
 
 Present = Callable[[Sequence[str]], Collection[str]]
-"""Says which of some contents are in a store."""
+"""Returns the given digests that are in a store."""
 
 
 class PresenceIndex(Protocol):
-    """Knows which contents can be relied on, and takes new ones into account."""
+    """Knows which contents are stored, and confirms new ones."""
 
     def known(self, digests: Collection[str]) -> Collection[str]:
-        """Return those of some contents that were stored whole and are on nobody's list to be deleted."""
+        """Return the given digests that are completely stored and not marked for deletion."""
         ...
 
     def is_empty_index(self) -> bool:
-        """Say whether no content at all can be relied on."""
+        """Whether no contents are known."""
         ...
 
     def confirm(self, digests: Sequence[str], present: Present) -> list[str]:
-        """Take contents just stored off the list of those to be deleted; returns the ones that are gone by now."""
+        """Unmark contents that were just stored, and return those that are missing again."""
         ...
 
     def explain(self, digest: str) -> str | None:
-        """Return what became of a content that is not in the store, None when that is not known."""
+        """Return the reason why a blob is not in the store, or None if it is unknown."""
         ...
 
     def join(self, marker: Marker, place: str) -> Marker:
-        """Return the marker that a store must have before it is written to; `UsageError` when it is another log's."""
+        """Return the marker that includes the log. Raises `UsageError` if another log uses the store."""
         ...
 
 
 class EmptyPresenceIndex:
-    """Relies on nothing: every content is written."""
+    """Knows no contents, so every content is written."""
 
     def known(self, digests: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Return none."""
@@ -47,13 +47,13 @@ class EmptyPresenceIndex:
         return True
 
     def confirm(self, digests: Sequence[str], present: Present) -> list[str]:  # noqa: ARG002
-        """Do nothing: no list is kept."""
+        """Do nothing: there are no marks."""
         return []
 
     def explain(self, digest: str) -> str | None:  # noqa: ARG002
-        """Return None: nobody knows."""
+        """Return None: the reason is unknown."""
         return None
 
     def join(self, marker: Marker, place: str) -> Marker:  # noqa: ARG002
-        """Return the marker as it is."""
+        """Return the marker unchanged."""
         return marker

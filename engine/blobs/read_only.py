@@ -1,4 +1,4 @@
-"""The blob store of an engine of the past: it is read only."""
+"""The read-only blob store of an engine of the past."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .store import BlobStore
 
 
 class ReadOnlyBlobStore(BlobStore):
-    """Reads the blobs of a store; nothing is stored or deleted.
+    """Reads the blobs of a store. Writing raises an error.
 
     Parameters
     ----------
     store : BlobStore
         The store.
     refusal : callable
-        Makes the error of whoever wants to write.
+        Creates the error for writes.
     """
 
     def __init__(self, store: BlobStore, refusal: Callable[[], UsageError]) -> None:
@@ -26,17 +26,17 @@ class ReadOnlyBlobStore(BlobStore):
         self._refusal = refusal
 
     def put_files(self, *_: Any, **__: Any) -> PutReport:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`: the store is read-only."""
         raise self._refusal()
 
     def put(self, *_: Any, **__: Any) -> StoredFile:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`: the store is read-only."""
         raise self._refusal()
 
     def delete(self, *_: Any, **__: Any) -> None:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`: the store is read-only."""
         raise self._refusal()
 
     def clean(self, *_: Any, **__: Any) -> int:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`: the store is read-only."""
         raise self._refusal()

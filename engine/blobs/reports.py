@@ -1,4 +1,4 @@
-"""What became of files that were to be stored in a blob store."""
+"""Results of storing files in a blob store."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import msgspec
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A content that is in the store, durable.
+    """A file that is durable in the store.
 
     Attributes
     ----------
     source : str
-        The file it came from.
+        The source file.
     digest : str
         blake3 of its bytes, 64 hex digits.
     size : int
-        Bytes.
+        Size in bytes.
     is_new : bool
-        It was written by this call; False for a content that was there or came twice.
+        Whether this call wrote the blob. False if it was already stored, or came twice.
     """
 
     source: str
@@ -34,9 +34,9 @@ class FileFailure(msgspec.Struct, frozen=True, gc=False):
     source : str
         The file.
     error : str
-        Why.
+        The reason.
     kind : str
-        ``source``: it could not be read or changed meanwhile; ``storage``: the store refused it.
+        ``source``: the file could not be read, or changed while it was read; ``storage``: the store failed.
     """
 
     source: str
@@ -45,7 +45,7 @@ class FileFailure(msgspec.Struct, frozen=True, gc=False):
 
 
 class PutReport(msgspec.Struct):
-    """What `BlobStore.put_files` stored, and what it could not; both in the order of the files."""
+    """The files that `BlobStore.put_files` stored, and those it could not store, both in order."""
 
     stored: list[StoredFile] = []
     failures: list[FileFailure] = []

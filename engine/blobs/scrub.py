@@ -1,4 +1,4 @@
-"""Reads blobs again and reports which are missing, which are altered, and which files are not blobs."""
+"""Reads all blobs, and reports missing, altered and stray files."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _THREADS = 4
 _DIGESTS_OF_A_PART = 200
 
 Hashed = tuple[str, int | None, bool]
-"""A digest; the bytes of the blob, None when it is missing; and whether they are those that the digest names."""
+"""A digest, the size of the blob (None if it is missing), and whether its content matches."""
 
 
 class ScrubFindings(msgspec.Struct):
-    """What a scrub read, and what is wrong.
+    """Result of a scrub.
 
     Attributes
     ----------
     place : str
-        The store.
+        Name of the store.
     checked, size : int
-        Blobs read, and their bytes.
+        Number and bytes of the blobs read.
     missing : list of str
-        Digests of blobs that are not there.
+        Digests of missing blobs.
     altered : list of str
-        Digests of blobs whose bytes are others than their name says.
+        Digests of blobs whose content does not match.
     stray : list of str
-        Names of files that are not blobs; nothing uses them.
+        Names of files that are not blobs and are not used.
     repaired : list of str
-        Digests of blobs that were missing or altered and have been stored again.
+        Digests of missing or altered blobs that were stored again.
     """
 
     place: str
@@ -54,18 +54,18 @@ class ScrubFindings(msgspec.Struct):
 
     @property
     def is_sound(self) -> bool:
-        """Nothing is missing or altered; stray files do no harm."""
+        """Whether nothing is missing or altered. Stray files are harmless."""
         return not self.missing and not self.altered
 
     def note_repaired(self, digests: Iterable[str]) -> None:
-        """Move blobs that were stored again from what is wrong to what is repaired."""
+        """Move restored blobs from `missing` and `altered` to `repaired`."""
         self.repaired = sorted(digests)
         done = set(self.repaired)
         self.missing = [digest for digest in self.missing if digest not in done]
         self.altered = [digest for digest in self.altered if digest not in done]
 
     def __str__(self) -> str:
-        """Return what was found, a line each."""
+        """Return the findings, one per line."""
         lines = [f"{self.checked} blobs read, {self.size} bytes"]
         lines += [f"missing: blob {digest}" for digest in self.missing]
         lines += [f"altered: blob {digest}" for digest in self.altered]
@@ -107,7 +107,7 @@ def _sum_up(
 
 
 def _all(place: BlobBackend, findings: ScrubFindings, expected: set[str]) -> Iterator[str]:
-    """Yield the blobs that are there, then those that should be; files that are none are noted."""
+    """Yield the stored blobs, then the missing ones. Record stray files."""
     for entry in place.entries():
         if entry.digest is None:
             findings.stray.append(entry.name)
@@ -125,8 +125,8 @@ def _hash_on(executor: Executor, place: BlobBackend, digests: Iterable[str]) -> 
         for digest, size, is_sound in hashed:
             if size is None and place.size(digest) is not None:
                 message = (
-                    f"a worker does not find blob {digest}, which is in {place.name}: workers read the blobs "
-                    "where you have them, and a folder is seen from other machines only if they share it"
+                    f"a worker cannot find blob {digest}, which is in {place.name}: workers must be able to read the blob store; "
+                    "other machines can read a local folder only if it is shared with them"
                 )
                 raise UsageError(message)
             yield digest, size, is_sound
@@ -137,7 +137,7 @@ def _hash_part(open_place: Callable[[], BlobBackend], digests: list[str]) -> lis
 
 
 def _hash_all(place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, None, None]:
-    """Hash blobs in a few threads, in order, with no more waiting than there are threads to read them."""
+    """Hash blobs in a few threads, in order, with at most one queued blob per thread."""
     with ThreadPoolExecutor(_THREADS, "framelode-scrub") as pool:
         waiting: deque[Future[Hashed]] = deque()
         try:
@@ -153,7 +153,7 @@ def _hash_all(place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, N
 
 
 def read_blob(place: BlobBackend, digest: str) -> Hashed:
-    """Read a blob and compare it with its digest; what is not a regular file has other bytes."""
+    """Read a blob and compare it with its digest. If it is not a regular file, it does not match."""
     hasher, size = blake3(), 0
     try:
         with place.open(digest) as file:

@@ -1,4 +1,4 @@
-"""Reads a blob and finds out at its end whether it is what its name says."""
+"""Verifies the digest of a blob while it is read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..errors import IntegrityError
 
 
 class VerifyingReader(io.RawIOBase):
-    """Hashes what it reads; the last read fails when the bytes are not those of the digest.
+    """Hashes a blob while it is read. The last read raises an error if the digest does not match.
 
     Parameters
     ----------
     file : binary file
-        The blob; closed with the reader.
+        The open blob, closed with the reader.
     digest : str
-        What it should be.
+        The expected digest.
     path : str
-        What a message calls it.
+        Path of the blob, for messages.
     on_damage : callable
-        Called with the digest before the read fails.
+        Called with the digest before the error is raised.
     """
 
     def __init__(self, file: BinaryIO, digest: str, path: str, on_damage: Callable[[str], None]) -> None:
@@ -38,12 +38,12 @@ class VerifyingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read and hash bytes; at the end, compare.
+        """Read and hash bytes. At the end, compare the digest.
 
         Raises
         ------
         IntegrityError
-            The blob has other bytes than its digest names.
+            The content does not match the digest.
         """
         view = memoryview(buffer).cast("B")
         data = self._file.read(len(view))
@@ -67,7 +67,7 @@ class VerifyingReader(io.RawIOBase):
 
 
 def check_hash(digest: str, found: str, path: str) -> None:
-    """Raise `IntegrityError` when a blob's bytes have another hash than its name."""
+    """Raise `IntegrityError` if the content of a blob does not match its digest."""
     if found != digest:
-        message = f"blob {digest} is damaged: {path} hashes to {found}; store the content again"
+        message = f"blob {digest} is damaged: {path} has the digest {found}; store the content again"
         raise IntegrityError(message, file=path)

@@ -1,6 +1,6 @@
-"""Checkpoints: what a log's head was, kept elsewhere, so that a log that was cut off or rewritten is known again.
+"""Checkpoints: the head of a log, stored elsewhere, to detect that the log was truncated or rewritten.
 
-`docs/format.md` writes the file down byte by byte.
+`docs/format.md` specifies the file format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LARGEST_FILE = 4096
 
 
 class _File(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """The fields of a file, in their order there."""
+    """The fields of a file, in their order."""
 
     framelode: Literal["checkpoint"]
     version: int
@@ -47,22 +47,22 @@ _decode_file = guarded(msgspec.json.Decoder(_File).decode)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of a log at some time.
+    """The head of a log at a point in time.
 
     Attributes
     ----------
     log : str
-        The log's uuid.
+        Uuid of the log.
     position : int
-        Its last position then, 0 for an empty one.
+        Last position of the log, 0 if it was empty.
     digest : bytes
-        The digest of the batch that ends there; it commits to everything before.
+        Digest of the batch that ends at `position`. It covers everything before.
     time : int
-        When the checkpoint was made, UTC microseconds.
+        When the checkpoint was created, in UTC microseconds.
     key : str or None
-        Id of the key that signed it.
+        Id of the key that signed it, or None.
     signature : bytes or None
-        Ed25519 signature of the line without it.
+        Ed25519 signature of the line without the signature, or None.
     """
 
     log: str
@@ -73,7 +73,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes | None = None
 
     def line(self) -> bytes:
-        """Return the one line that stands for it."""
+        """Return the checkpoint as one line of the file format."""
         if self.signature is None:
             return self._line(None)
         return self._line(self.signature.hex())
@@ -92,25 +92,25 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(file) + b"\n"
 
     def signed(self, key: SigningKey) -> Checkpoint:
-        """Return it signed."""
+        """Return a signed copy."""
         named = msgspec.structs.replace(self, key=key.id, signature=None)
         return msgspec.structs.replace(named, signature=key.sign(named.line()))
 
     def write(self, path: PathLike) -> None:
-        """Write it to a new file; `ConflictError` when the name is taken."""
+        """Write the checkpoint to a new file. Raises `ConflictError` if the file exists."""
         with new_file(path_of(path, "the checkpoint")) as file:
             file.write(self.line())
 
     @classmethod
     def read(cls, path: PathLike) -> Checkpoint:
-        """Read one from a file.
+        """Read a checkpoint from a file.
 
         Raises
         ------
         NotFoundError
             There is no such file.
         IntegrityError
-            It does not hold a checkpoint, byte by byte as it was written.
+            The file is not a valid checkpoint in canonical form.
         UsageError
             A newer framelode wrote it.
         """
@@ -122,27 +122,27 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def decode(cls, line: bytes) -> Checkpoint:
-        """Read one from its line; `IntegrityError` when it is not the line of any."""
+        """Decode a checkpoint. Raises `IntegrityError` if the line is not a valid checkpoint."""
         try:
             found = _decode_version(line).version
             if found > CHECKPOINT_VERSION:
                 raise UsageError(
-                    f"the checkpoint has version {found}, this framelode reads up to {CHECKPOINT_VERSION}: "
+                    f"the checkpoint has version {found}, but this framelode reads up to {CHECKPOINT_VERSION}: "
                     "install a newer framelode"
                 )
             checkpoint = _of_file(_decode_file(line))
         except FramelodeError:
             raise
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
-            raise IntegrityError(f"this is no checkpoint, or a damaged one: {error}") from error
+            raise IntegrityError(f"this is not a checkpoint, or it is damaged: {error}") from error
         if checkpoint.line() != line:
-            raise IntegrityError("the checkpoint is damaged: it is not written as framelode writes it")
+            raise IntegrityError("the checkpoint is damaged: it is not in canonical form")
         return checkpoint
 
     def problems(self, log: Log, key: VerifyingKey | None = None) -> list[str]:
-        """Say what of a log contradicts the checkpoint, and what of the checkpoint contradicts a public key.
+        """Return the differences between a log and the checkpoint, and problems with its signature.
 
-        A signature is looked at only if a key is given, and must then be there.
+        The signature is checked only if a key is given, and is then required.
         """
         problem = self._forged(key) if key is not None else None
         if problem is None:
@@ -151,32 +151,34 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def _forged(self, key: VerifyingKey) -> str | None:
         if self.signature is None or self.key is None:
-            return f"the checkpoint at position {self.position} is not signed, yet a public key was given"
+            return f"the checkpoint at position {self.position} is not signed, but a public key was given"
         if self.key != key.id:
             return (
-                f"the checkpoint at position {self.position} is signed by key {self.key}, not by {key.id} "
-                "that was given"
+                f"the checkpoint at position {self.position} is signed by key {self.key}, not by the given key "
+                f"{key.id}"
             )
         if not key.fits(self.signature, self._line(None)):
-            return f"the checkpoint at position {self.position} is forged or damaged: its signature is wrong"
+            return (
+                f"the checkpoint at position {self.position} is forged or damaged: its signature is invalid"
+            )
         return None
 
     def _contradiction(self, log: Log) -> str | None:
         if self.log != log.uuid:
             return (
-                f"{log.name} is log {log.uuid}, the checkpoint at position {self.position} was made of log {self.log}: "
-                "the log was replaced, or this is the checkpoint of another"
+                f"{log.name} is log {log.uuid}, but the checkpoint at position {self.position} is of log {self.log}: "
+                "the log was replaced, or this checkpoint is of another log"
             )
         head = log.head().position
         if head < self.position:
             return (
-                f"{log.name} ends at position {head}, the checkpoint of {iso_time(self.time)} was made at position "
+                f"{log.name} ends at position {head}, but the checkpoint of {iso_time(self.time)} is at position "
                 f"{self.position}: positions {head + 1} to {self.position} are lost"
             )
         if _digest_at(log, self.position) != self.digest:
             return (
-                f"{log.name} was rewritten: something at or before position {self.position} is not as it was at the "
-                f"checkpoint of {iso_time(self.time)}"
+                f"{log.name} was rewritten: something at or before position {self.position} differs from the checkpoint of "
+                f"{iso_time(self.time)}"
             )
         return None
 
@@ -190,7 +192,7 @@ def checkpoint_of(log: Log, now: int) -> Checkpoint:
 
 
 def _digest_at(log: Log, position: int) -> bytes | None:
-    """Return the digest of the batch that ends at a position, None when none does."""
+    """Return the digest of the batch that ends at a position, or None if no batch ends there."""
     if position == 0:
         return genesis_digest(log.uuid)
     try:
@@ -202,9 +204,9 @@ def _digest_at(log: Log, position: int) -> bytes | None:
 
 def _of_file(file: _File) -> Checkpoint:
     if file.version != CHECKPOINT_VERSION or file.position < 0 or not file.log:
-        raise ValueError("its version, log or position cannot be")
+        raise ValueError("its version, log or position is invalid")
     if (file.key is None) != (file.signature is None):
-        raise ValueError("it has one of key and signature without the other")
+        raise ValueError("it has only one of key and signature")
     return Checkpoint(
         log=file.log,
         position=file.position,

@@ -1,4 +1,4 @@
-"""Who acts, and why: the actor and context that travel in every batch."""
+"""The actor and the context that are recorded with every batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..decoding import UNDECODABLE, guarded
 from ..errors import InvalidValueError, UnreadableError
 from ..validation import name
 
-# Where `getpass.getuser` looks first.
+# The variables that `getpass.getuser` reads first.
 _USER_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -33,24 +33,24 @@ _acting: ContextVar[ActingContext | None] = ContextVar("framelode_acting", defau
 
 
 def current_context() -> ActingContext:
-    """Return who acts now: `acting`'s, else `FRAMELODE_ACTOR`, else the user name."""
+    """Return the current context: that of `acting`, or the default actor from `FRAMELODE_ACTOR` or the user name."""
     return _acting.get() or ActingContext(default_actor())
 
 
 def default_actor() -> str:
     """Return the actor outside any `acting` block."""
-    # What of an environment is no UTF-8 arrives as lone surrogates, which cannot be stored.
+    # Undecodable bytes of the environment become lone surrogates, which cannot be stored.
     given = os.environ.get("FRAMELODE_ACTOR")
     return _storable(given) if given else _user_name(tuple(map(os.environ.get, _USER_VARIABLES)))
 
 
 @lru_cache(maxsize=8)
 def _user_name(variables: tuple[str | None, ...]) -> str:  # noqa: ARG001 - what the answer depends on
-    """Return the name of the user, which takes long to look up."""
+    """Return the name of the user. The lookup is slow, so it is cached."""
     try:
         return _storable(getpass.getuser())
     except (KeyError, OSError):
-        # A container may run under a user id that has no name.
+        # In a container, the user id may have no name.
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
@@ -62,7 +62,7 @@ _decode_context = guarded(msgspec.json.Decoder(dict[str, Any]).decode)
 
 
 def decode_context(encoded: str, position: int) -> dict[str, Any]:
-    """Return the context of a batch; `UnreadableError` with its position when it is no JSON object."""
+    """Return the context of a batch. Raises `UnreadableError` with its position if it is not a JSON object."""
     try:
         return _decode_context(encoded)
     except UNDECODABLE as error:
@@ -72,19 +72,19 @@ def decode_context(encoded: str, position: int) -> dict[str, Any]:
 
 @contextmanager
 def acting(actor: str | None = None, context: Mapping[str, Any] | None = None) -> Generator[None, None, None]:
-    """Record everything written inside the block under this actor and context.
+    """Record everything that is written inside the block with this actor and context.
 
     Parameters
     ----------
     actor : str, optional
-        Who acts; the surrounding actor by default.
+        Name of the actor. By default that of the enclosing block.
     context : mapping, optional
-        Anything JSON-like, such as ``{"run": "2024-11-02"}``; the surrounding one by default.
+        JSON-like values, such as ``{"run": "2024-11-02"}``. By default the context of the enclosing block.
 
     Raises
     ------
     InvalidValueError
-        The actor is no string or the context is not JSON-like.
+        The actor is not a string, or the context is not JSON-like.
     """
     outer = current_context()
     if actor is not None:

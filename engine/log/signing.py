@@ -1,4 +1,4 @@
-"""Ed25519 keys from files, by the library `cryptography` (extra `sign`)."""
+"""Ed25519 keys from files, with the library `cryptography` (extra `sign`)."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class SigningKey:
 
     @classmethod
     def load(cls, path: PathLike) -> SigningKey:
-        """Read one: PEM (PKCS #8), OpenSSH, or 64 hex digits.
+        """Read a private key from a file: PEM (PKCS #8), OpenSSH, or 64 hex digits.
 
         Raises
         ------
         UsageError
-            The file holds no such key, or an encrypted one; or `cryptography` is not installed.
+            The file has no such key, or an encrypted one; or `cryptography` is not installed.
         """
         _require_cryptography()
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -67,12 +67,12 @@ class VerifyingKey:
 
     @classmethod
     def load(cls, path: PathLike) -> VerifyingKey:
-        """Read one: PEM (SubjectPublicKeyInfo), OpenSSH, or 64 hex digits.
+        """Read a public key from a file: PEM (SubjectPublicKeyInfo), OpenSSH, or 64 hex digits.
 
         Raises
         ------
         UsageError
-            The file holds no such key; or `cryptography` is not installed.
+            The file has no such key; or `cryptography` is not installed.
         """
         _require_cryptography()
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -81,7 +81,7 @@ class VerifyingKey:
         spelled = _HEX_KEY.fullmatch(data)
         if _PRIVATE in data:
             raise InvalidValueError(
-                f"{file} holds a private key where the public one is meant: write it with "
+                f"{file} has a private key instead of a public key: create the public key with "
                 f"`openssl pkey -in {file} -pubout`"
             )
         if not spelled and _PEM not in data and not data.startswith(b"ssh-"):
@@ -99,7 +99,7 @@ class VerifyingKey:
         return cls(key)
 
     def fits(self, signature: bytes, data: bytes) -> bool:
-        """Say whether a signature of some bytes was made with the private half."""
+        """Whether a signature of some bytes was made with the private key."""
         from cryptography.exceptions import InvalidSignature
 
         try:
@@ -109,7 +109,7 @@ class VerifyingKey:
         return True
 
 
-_HOW = "make one with `openssl genpkey -algorithm ed25519`"
+_HOW = "create one with `openssl genpkey -algorithm ed25519`"
 
 
 def _require_cryptography() -> None:
@@ -131,9 +131,9 @@ def _parse_private(file: str, data: bytes) -> Any:
     try:
         return load(data, password=None)
     except TypeError as error:
-        # That is how the library says that a password is missing.
+        # The library raises this if a password is missing.
         raise UsageError(
-            f"{file} is encrypted: give a key without a password, such as `openssl pkey -in {file} -out plain.pem` writes"
+            f"{file} is encrypted: use a key without a password, such as `openssl pkey -in {file} -out plain.pem` creates"
         ) from error
     except _unreadable() as error:
         raise InvalidValueError(f"{file} holds no private key that can be read: {error}") from error

@@ -152,7 +152,7 @@ class TestVerify:
         (batch, *_) = (header for header in written.log.headers() if header.count > 1)
         inside = batch.first_position
         early = Checkpoint(log=written.log.uuid, position=inside, digest=batch.digest, time=0)
-        assert f"at or before position {inside} is not" in problem(written, against=early)
+        assert f"at or before position {inside} differs" in problem(written, against=early)
 
     def test_another_log(self, written):
         with framelode.connect("sqlite://") as other:
@@ -210,7 +210,7 @@ class TestSignatures:
         forged = written.checkpoint(tmp_path / "other")
         own = VerifyingKey.load(keys[1]).id
         claimed = Checkpoint.decode(forged.line().replace(forged.key.encode(), own.encode()))
-        assert "its signature is wrong" in problem(written, against=claimed, public_key=keys[1])
+        assert "its signature is invalid" in problem(written, against=claimed, public_key=keys[1])
 
     def test_every_bit_of_a_signed_checkpoint(self, keys):
         with framelode.connect("sqlite://") as engine:
@@ -274,7 +274,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("content", "what"),
         [
-            (private_pem(), "holds a private key where the public one is meant"),
+            (private_pem(), "has a private key instead of a public key"),
             (b"hello", "holds something else"),
             (b"ssh-ed25519 AAAA", "can be read"),
             (public_pem(x25519.X25519PrivateKey.generate()), "X25519PublicKey"),
@@ -288,7 +288,7 @@ class TestKeys:
     def test_an_encrypted_key(self, tmp_path):
         locked = private_pem(encryption=forms.BestAvailableEncryption(b"secret"))
         (tmp_path / "key").write_bytes(locked)
-        with pytest.raises(UsageError, match="is encrypted: give a key without a password"):
+        with pytest.raises(UsageError, match="is encrypted: use a key without a password"):
             SigningKey.load(tmp_path / "key")
 
     @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH is not installed")
@@ -359,7 +359,7 @@ class TestFiles:
 
     def test_a_file_of_something_else(self, written, tmp_path):
         (tmp_path / "c.json").write_text("{}")
-        with pytest.raises(IntegrityError, match="c.json: this is no checkpoint") as found:
+        with pytest.raises(IntegrityError, match="c.json: this is not a checkpoint") as found:
             written.verify(against=tmp_path / "c.json")
         assert found.value.file == str(tmp_path / "c.json")
         (tmp_path / "c.json").write_bytes(bytes(10_000))

@@ -306,7 +306,7 @@ def depth_of(frame):
 
 def test_a_checkpoint_that_is_nested_too_deeply(tmp_path):
     line = b'{"version":1,"more":' + b"[" * 300_000 + b"]" * 300_000 + b"}"
-    with pytest.raises(IntegrityError, match="no checkpoint"):
+    with pytest.raises(IntegrityError, match="not a checkpoint"):
         framelode.Checkpoint.decode(line)
 
 

@@ -439,7 +439,7 @@ class TestSources:
     def test_a_folder_and_a_pipe_never_block(self, tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
         for path in (tmp_path, tmp_path / "pipe.png", "/dev/zero"):
-            assert "is no plain file" in look(SingleFrame(source=path)).text
+            assert "is not a regular file" in look(SingleFrame(source=path)).text
 
     def test_a_path_that_no_filesystem_takes(self):
         for path in ("/tmp/" + "x" * 5000, "file:///tmp/a%00b.png"):
@@ -469,7 +469,7 @@ class TestSources:
         for length in (0, 1, 10, len(whole) // 2):
             path.write_bytes(whole[:length])
             assert "no picture" in look(SingleFrame(source=path)).text
-        with pytest.raises(InvalidValueError, match="no picture of a known format|cannot be decoded"):
+        with pytest.raises(InvalidValueError, match="not a picture of a known format|cannot be decoded"):
             framelode.draw(SingleFrame(source=path))
 
     def test_no_program_is_started_for_a_picture(self, tmp_path):
@@ -477,11 +477,11 @@ class TestSources:
         path.write_bytes(
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
         )
-        assert "no picture of a known format" in look(SingleFrame(source=path)).text
+        assert "not a picture of a known format" in look(SingleFrame(source=path)).text
 
     def test_a_video_is_no_picture(self, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
-        assert "the source (video/mp4) is no picture" in look(SingleFrame(source=tmp_path / "a.mp4")).text
+        assert "the source (video/mp4) is not a picture" in look(SingleFrame(source=tmp_path / "a.mp4")).text
 
     def test_without_pillow(self, frame):
         code = f"""
