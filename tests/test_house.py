@@ -28,7 +28,6 @@ ROOMS = (
     "engine/blobs engine/frames engine/pins engine/stores",
     "engine/sources",
     "engine/writes",
-    "engine/commands",
     "projections/columns projections/pages projections/statements",
     "projections/projection",
     "projections/tracking",

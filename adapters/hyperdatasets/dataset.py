@@ -112,7 +112,7 @@ class Dataset:
         ConflictError
             Another dataset of the project has the name.
         """
-        self._session.writes.commands.rename_dataset(self._id, name=check_name(name, "dataset name"))
+        self._session.writes.datasets.rename_dataset(self._id, name=check_name(name, "dataset name"))
 
     def move(self, project: str) -> None:
         """Move the dataset to another project.
@@ -127,15 +127,15 @@ class Dataset:
         ConflictError
             Another dataset of that project has the same name.
         """
-        self._session.writes.commands.rename_dataset(self._id, project=check_name(project, "dataset project"))
+        self._session.writes.datasets.rename_dataset(self._id, project=check_name(project, "dataset project"))
 
     def describe(self, description: str) -> None:
         """Replace the description."""
-        self._session.writes.commands.describe_dataset(self._id, description)
+        self._session.writes.datasets.describe_dataset(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags."""
-        self._session.writes.commands.tag_dataset(self._id, tags)
+        self._session.writes.datasets.tag_dataset(self._id, tags)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self._key() == other._key()

@@ -57,7 +57,7 @@ class VersionLifecycle(VersionBase):
         session = current_session()
         if dataset_name is None:
             raise UsageError("give dataset_name")
-        dataset_id = session.writes.commands.create_dataset(
+        dataset_id = session.writes.datasets.create_dataset(
             dataset_name,
             project=dataset_project,
             description=description,
@@ -209,7 +209,7 @@ class VersionLifecycle(VersionBase):
         dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
         parent_id = _parent_id(session, dataset, parent_version_ids, parent_version_names)
 
-        version_id = session.writes.commands.create_version(
+        version_id = session.writes.versions.create_version(
             dataset.dataset_id,
             version_name,
             parent_id=parent_id,
@@ -269,7 +269,7 @@ class VersionLifecycle(VersionBase):
         )
         if isinstance(self, VersionBase) and row.version_id == self.version_id:
             self._settle()
-        child_id = session.writes.commands.create_snapshot(
+        child_id = session.writes.versions.create_snapshot(
             row.version_id,
             publish_name=publish_name,
             publish_comment=publish_comment,
@@ -318,7 +318,7 @@ class VersionLifecycle(VersionBase):
         row = find_version(
             session, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
         )
-        session.writes.commands.remove_version(row.version_id, force=force)
+        session.writes.versions.remove_version(row.version_id, force=force)
 
     @classmethod
     def get_versions(

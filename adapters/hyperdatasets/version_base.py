@@ -170,7 +170,7 @@ class VersionBase:
         ValueError
             A key contains ``$`` or ``.``, or the metadata is not JSON-like.
         """
-        return self._change_metadata(self._session.writes.commands.set_metadata, metadata)
+        return self._change_metadata(self._session.writes.versions.set_metadata, metadata)
 
     def _change_metadata(self, change: Callable[[str, dict[str, Any]], None], values: dict[str, Any]) -> bool:
         try:
@@ -199,7 +199,7 @@ class VersionBase:
             A pixel value is not a tuple of integers from 0 to 255, or labels are not a list of strings.
         """
         stored = stored_masks_labels(mask_value_label_mapping)
-        return self._change_metadata(self._session.writes.commands.merge_metadata, {MASKS_LABELS: stored})
+        return self._change_metadata(self._session.writes.versions.merge_metadata, {MASKS_LABELS: stored})
 
     def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
         """Return the labels of mask pixel values; empty if none were set."""
@@ -225,15 +225,15 @@ class VersionBase:
         ConflictError
             Another version of the dataset has the name.
         """
-        self._session.writes.commands.rename_version(self._id, name)
+        self._session.writes.versions.rename_version(self._id, name)
 
     def describe(self, description: str) -> None:
         """Replace the description of a draft or a published version (extension)."""
-        self._session.writes.commands.describe_version(self._id, description)
+        self._session.writes.versions.describe_version(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags of a draft or a published version (extension)."""
-        self._session.writes.commands.tag_version(self._id, tags)
+        self._session.writes.versions.tag_version(self._id, tags)
 
     def _settle(self) -> None:
         """Record pending changes of this object before the version is published."""

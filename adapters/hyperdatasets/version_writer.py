@@ -235,7 +235,7 @@ class VersionWriter:
 
         given = list(_as_iterable(frames))
         if command_id is None:  # a repeated command may have been recorded before the version was published
-            self._session.writes.commands.version(self._version_id).require_draft()
+            self._session.writes.application.version(self._version_id).require_draft()
         sources = SourceDeleter(self._session, self._version_id)
         named = sources.look(list(_ids_of(given, [])))
         report = self.delete(
@@ -266,7 +266,10 @@ class VersionWriter:
             mapping = upload.mapping or {}
             uploader = uploads.by_mapping(mapping, force=upload.force, retries=upload.retries)
         encoder = FrameEncoder(self._session.new_id, root, self._session.max_frame_bytes)
-        ledgers = self._session.writes.commands.source_ledger, self._session.writes.commands.blob_ledger
+        ledgers = (
+            self._session.writes.source_commands.source_ledger,
+            self._session.writes.blob_commands.blob_ledger,
+        )
         return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
 
     def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:

@@ -366,7 +366,7 @@ class FrameWrites(VersionBase):
         return counts
 
     def _commit(self) -> dict[str, Any]:
-        counts = self._session.writes.commands.commit_version(self._id)
+        counts = self._session.writes.versions.commit_version(self._id)
         self._session.runner.catch_up_all()
         self._session.states.save_snapshot(self._id)
         return {**counts, "failed": 0, "errors": []}
@@ -385,7 +385,7 @@ class FrameWrites(VersionBase):
             Some frames in the bulk context were rejected. All others are recorded, and the version stays a draft.
         """
         self._settle()
-        published = self._session.writes.commands.publish_version(self._id)
+        published = self._session.writes.versions.publish_version(self._id)
         self._session.runner.catch_up_all()
         self._session.states.save_snapshot(self._id)
         return published
@@ -394,7 +394,7 @@ class FrameWrites(VersionBase):
         self.flush(refresh_version_stats=False)
 
     def _require_draft(self) -> None:
-        self._session.writes.commands.version(self._id).require_draft()
+        self._session.writes.application.version(self._id).require_draft()
 
     def _upload(
         self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
@@ -427,5 +427,5 @@ class FrameWrites(VersionBase):
             self._commit()
 
     def _holds_commit_of(self, position: int) -> bool:
-        version = self._session.writes.commands.version(self._id)
+        version = self._session.writes.application.version(self._id)
         return self._session.log.batch_at(position).last_version <= version.committed_version

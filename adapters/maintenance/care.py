@@ -39,7 +39,7 @@ def gc(session: LiveSession, grace: timedelta, young: timedelta, *, dry_run: boo
     store = writes.blobs.store
     with members_of(session, store, join=not dry_run) as members:
         report = GarbageCollection(store, members, session.clock).run(grace, young, dry_run=dry_run)
-    waiting = writes.commands.source_ledger.condemned()
+    waiting = writes.source_commands.source_ledger.condemned()
     if waiting and not dry_run:
         from .source_removal import SourceRemoval
 

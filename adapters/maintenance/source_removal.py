@@ -42,7 +42,7 @@ class SourceRemoval:
 
     def run(self) -> None:
         """Delete every marked file that no frame of an existing version refers to, and unmark the others."""
-        commands = self._session.writes.commands
+        commands = self._session.writes.source_commands
         try:
             while condemned := self._waiting():
                 self._seen, self._late = self._session.log.head().position, set()
@@ -55,7 +55,7 @@ class SourceRemoval:
             self._workers.close()
 
     def _waiting(self) -> dict[str, int]:
-        condemned = self._session.writes.commands.source_ledger.condemned()
+        condemned = self._session.writes.source_commands.source_ledger.condemned()
         return {uri: position for uri, position in condemned.items() if uri not in self.failures}
 
     def _named(self, uris: Iterable[str]) -> set[str]:

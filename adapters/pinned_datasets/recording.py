@@ -113,10 +113,10 @@ class PinRecorder:
         )
 
     def _recorded(self) -> PinnedProject:
-        return pinned_project(self._session().writes.commands, self.project)
+        return pinned_project(self._session().writes.application, self.project)
 
     def _record(self, change: Callable[[PinnedProject], None]) -> None:
-        record_pins(self._session().writes.commands, self.project, change)
+        record_pins(self._session().writes.application, self.project, change)
 
 
 def _kind(before: PinState | None, after: PinState, *, added: bool) -> type[PinEvent]:

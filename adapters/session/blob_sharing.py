@@ -125,7 +125,7 @@ def members_of(session: Session, store: BlobStore, *, join: bool) -> Generator[M
         members: list[Member] = []
         for ref in logs:
             one = session if ref == own else stack.enter_context(closing(_open_member(session, ref, store)))
-            members.append(Member(one.writes.commands, one.writes.blobs))
+            members.append(Member(one.writes.blob_commands, one.writes.blobs))
         yield Members(store, marker, members)
 
 

@@ -111,7 +111,7 @@ class BlobAccess:
         self._runner.catch_up(self._catalog)
         with self._runner.store.read() as connection:
             versions = [row.version_id for row in self._catalog.versions(connection)]
-        return referenced(self._commands.record_log, self._states, versions, executor)
+        return referenced(self._commands.log, self._states, versions, executor)
 
     def named_after(self, position: int) -> dict[str, int]:
         """Return the blobs that events after a position name, each with the last such position."""

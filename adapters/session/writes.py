@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ...engine.commands import Commands
+from ...engine.blobs.commands import BlobCommands
+from ...engine.datasets.application import LogApplication
+from ...engine.datasets.dataset_commands import DatasetCommands
+from ...engine.datasets.version_commands import VersionCommands
+from ...engine.sources.deletions import SourceCommands
+from ...engine.sources.uploads import UploadCommands
 from ...engine.writes.writer import FrameWriter
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import PUBLISHED
@@ -25,8 +30,13 @@ class Writes:
 
     Attributes
     ----------
-    commands : Commands
-        Commands on datasets, versions and blobs.
+    application : LogApplication
+        Decides on aggregates and records their events; what all commands are made of.
+    datasets, versions : DatasetCommands, VersionCommands
+        Commands on datasets and versions. With a `command_id`, a repetition of the same request changes nothing and returns
+        the first result; another request is a `ConflictError`.
+    blob_commands, upload_commands, source_commands : BlobCommands, UploadCommands, SourceCommands
+        What gc, uploads and deletions of sources record.
     frames : FrameWriter
         Writes frames into drafts.
     blobs : BlobAccess
@@ -40,19 +50,26 @@ class Writes:
         self._session = session
         recorders = SqlFactory(log, session.new_id)
         clock, new_id = session.clock, session.new_id
-        self.commands = Commands(recorders, log, aggregates, states, clock, new_id, self._versions_named)
-        ledgers = self.commands.blob_ledger, self.commands.source_ledger
-        self.frames = FrameWriter(log, states, aggregates, session.new_id, *ledgers)
+        application = self.application = LogApplication(
+            recorders, log, aggregates, states, clock, new_id, self._versions_named
+        )
+        self.datasets = DatasetCommands(application)
+        self.versions = VersionCommands(application)
+        self.blob_commands = BlobCommands(application)
+        self.upload_commands = UploadCommands(application)
+        self.source_commands = SourceCommands(application)
+        sources = self.source_commands.source_ledger
+        self.frames = FrameWriter(log, states, aggregates, new_id, self.blob_commands.blob_ledger, sources)
         self.blobs = BlobAccess(
             session.location.blobs,
-            self.commands,
+            self.blob_commands,
             session.runner,
             session.catalog,
             session.projection(BlobNames),
             states,
             lambda marker, place: joined(session, own_ref(session), marker, place),
         )
-        index = UploadIndex(self.commands, session.runner, session.projection(Uploads))
+        index = UploadIndex(self.upload_commands, sources, session.runner, session.projection(Uploads))
         self.uploads = UploadService(index, lambda: self.blobs.store)
 
     def _versions_named(self, dataset_id: str, name: str) -> list[tuple[str, bool]]:
@@ -62,4 +79,4 @@ class Writes:
 
     def close(self) -> None:
         """Close what the commands hold open."""
-        self.commands.close()
+        self.application.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...engine.commands import Commands
 from ...engine.events.domain import UploadedFile
 from ...engine.sources.ledger import SourceLedger
+from ...engine.sources.uploads import UploadCommands
 from ...projections.runner import Runner
 from ...projections.tables.uploads import Uploads
 
@@ -16,27 +16,27 @@ class UploadIndex:
 
     Parameters
     ----------
-    commands : Commands
+    commands : UploadCommands
         Records the uploads.
+    sources : SourceLedger
+        Which objects are marked for deletion.
     runner : Runner
         Keeps the projection up to date.
     uploads : Uploads
         The projection of uploads.
     """
 
-    def __init__(self, commands: Commands, runner: Runner, uploads: Uploads) -> None:
+    def __init__(
+        self, commands: UploadCommands, sources: SourceLedger, runner: Runner, uploads: Uploads
+    ) -> None:
         self._commands = commands
+        self.sources = sources
         self._runner = runner
         self._uploads = uploads
 
     def version(self) -> int:
         """Return a number that changes whenever uploads are recorded."""
         return self._commands.uploads_version()
-
-    @property
-    def sources(self) -> SourceLedger:
-        """The ledger of objects that are marked for deletion."""
-        return self._commands.source_ledger
 
     def is_empty(self, destination: str) -> bool:
         """Whether nothing was uploaded to a destination."""

@@ -20,13 +20,28 @@ BLOBS_AT_ONCE = 256
 """Maximum number of blobs per event: the log is locked while they are checked or deleted."""
 
 
-class BlobCommands(LogApplication):
-    """Commands on blobs."""
+class BlobCommands:
+    """Commands on blobs.
+
+    Parameters
+    ----------
+    application : LogApplication
+        Decides on aggregates and records their events.
+
+    Attributes
+    ----------
+    log : Log
+        The log.
+    """
+
+    def __init__(self, application: LogApplication) -> None:
+        self._application = application
+        self.log = application.record_log
 
     @cached_property
     def blob_ledger(self) -> BlobLedger:
         """The state of the stream ``blobs``."""
-        return BlobLedger(self.record_log)
+        return BlobLedger(self.log)
 
     def condemn_blobs(self, digests: Sequence[str], found_at: int | None = None) -> list[str]:
         """Mark unreferenced blobs. From now on, frames must not refer to them.
@@ -43,7 +58,7 @@ class BlobCommands(LogApplication):
         """
         done: list[str] = []
         for part in _parts(digests):
-            with self.record_log.exclusive():
+            with self.log.exclusive():
                 left = set(self.blob_ledger.condemned(part))
                 if found_at is not None:
                     restored = self.blob_ledger.restored(part)
@@ -68,7 +83,7 @@ class BlobCommands(LogApplication):
         """
         gone: list[str] = []
         for part in _parts(sorted(self.blob_ledger.banned(digests)[1])):
-            with self.record_log.exclusive():
+            with self.log.exclusive():
                 banned = sorted(self.blob_ledger.banned(part)[1])
                 there = set(present(banned)) if banned else set[str]()
                 self._record_blobs(BlobsRestored, sorted(there))
@@ -95,12 +110,12 @@ class BlobCommands(LogApplication):
         """
         collected: list[str] = []
         for part in _parts(list(condemned)):
-            with self.record_log.exclusive():
+            with self.log.exclusive():
                 now = self.blob_ledger.condemned(part)
                 doomed = [
                     digest for digest in part if digest in now and now[digest].position == condemned[digest]
                 ]
-                self.record_log.require_exclusive()
+                self.log.require_exclusive()
                 deleted = list(delete(doomed)) if doomed else []
                 self._record_blobs(BlobsCollected, deleted)
                 collected += deleted
@@ -110,7 +125,7 @@ class BlobCommands(LogApplication):
         if digests:
             stream = self.blob_ledger.stream()
             stream.trigger(event, digests=digests)
-            self.save(stream, command_id=self.new_id())
+            self._application.save(stream, command_id=self._application.new_id())
 
 
 def _parts(digests: Sequence[str]) -> Iterator[Sequence[str]]:

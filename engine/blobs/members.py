@@ -66,7 +66,7 @@ class Members:
 
     def positions(self) -> list[int]:
         """Return the head position of each log."""
-        return [member.commands.record_log.head().position for member in self._members]
+        return [member.commands.log.head().position for member in self._members]
 
     def restore(self, digests: Sequence[str]) -> None:
         """Unmark blobs in each log if their contents are stored."""
@@ -106,6 +106,6 @@ class Members:
         if self._marker is not None and read_marker(self._store.place) != self._marker:
             raise ConcurrencyError(f"another log joined or left {self._store.name}: call again")
         for member in self._members:
-            member.commands.record_log.require_exclusive()
+            member.commands.log.require_exclusive()
         self._store.delete(digests)
         return list(digests)

@@ -15,8 +15,17 @@ from .version import Version
 FIRST_VERSION_NAME = "Current"
 
 
-class DatasetCommands(LogApplication):
-    """Commands on datasets."""
+class DatasetCommands:
+    """Commands on datasets.
+
+    Parameters
+    ----------
+    application : LogApplication
+        Decides on aggregates and records their events.
+    """
+
+    def __init__(self, application: LogApplication) -> None:
+        self._application = application
 
     def create_dataset(
         self,
@@ -48,16 +57,16 @@ class DatasetCommands(LogApplication):
         description = None if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
-            held = self.aggregates.load(DatasetName, name_stream(project, name))
+            held = self._application.aggregates.load(DatasetName, name_stream(project, name))
             if held.dataset_id is not None:
                 if raise_if_exists:
                     raise ConflictError(
                         f"dataset {shorten(name)} exists already in project {shorten(project)}"
                     )
-                dataset = self.dataset(held.dataset_id)
+                dataset = self._application.dataset(held.dataset_id)
                 dataset.add_tags(checked_tags)
                 return [dataset], {"dataset_id": dataset.id}
-            dataset, version = Dataset(self.new_id()), Version(self.new_id())
+            dataset, version = Dataset(self._application.new_id()), Version(self._application.new_id())
             held.claim(dataset.id)
             dataset.create(name, project, description or "", checked_tags)
             dataset.attach(version.id, None)
@@ -65,7 +74,7 @@ class DatasetCommands(LogApplication):
             return [held, dataset, version], {"dataset_id": dataset.id}
 
         request = ["create_dataset", name, project, description, checked_tags, bool(raise_if_exists)]
-        return self.run(request, command_id, decide)["dataset_id"]
+        return self._application.run(request, command_id, decide)["dataset_id"]
 
     def rename_dataset(
         self,
@@ -88,12 +97,12 @@ class DatasetCommands(LogApplication):
             project = check_name(project, "dataset project")
 
         def decide() -> tuple[list[Aggregate], Result]:
-            dataset = self.dataset(dataset_id)
+            dataset = self._application.dataset(dataset_id)
             wanted = (project or dataset.project, name or dataset.name)
             if wanted == (dataset.project, dataset.name):
                 return [], {}
-            held = self.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
-            target = self.aggregates.load(DatasetName, name_stream(*wanted))
+            held = self._application.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
+            target = self._application.aggregates.load(DatasetName, name_stream(*wanted))
             if target.dataset_id is not None:
                 raise ConflictError(
                     f"dataset {shorten(wanted[1])} exists already in project {shorten(wanted[0])}"
@@ -103,7 +112,7 @@ class DatasetCommands(LogApplication):
             dataset.rename(*wanted)
             return [held, target, dataset], {}
 
-        self.run(["rename_dataset", dataset_id, name, project], command_id, decide)
+        self._application.run(["rename_dataset", dataset_id, name, project], command_id, decide)
 
     def describe_dataset(self, dataset_id: str, description: str, *, command_id: str | None = None) -> None:
         """Replace the description of a dataset."""
@@ -122,8 +131,8 @@ class DatasetCommands(LogApplication):
         self, request: list[Any], command_id: str | None, change: Callable[[Dataset], None]
     ) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
-            dataset = self.dataset(request[1])
+            dataset = self._application.dataset(request[1])
             change(dataset)
             return [dataset], {}
 
-        self.run(request, command_id, decide)
+        self._application.run(request, command_id, decide)

@@ -18,8 +18,17 @@ from .dataset import Dataset
 from .version import Version, check_metadata
 
 
-class VersionCommands(LogApplication):
-    """Commands on versions."""
+class VersionCommands:
+    """Commands on versions.
+
+    Parameters
+    ----------
+    application : LogApplication
+        Decides on aggregates and records their events.
+    """
+
+    def __init__(self, application: LogApplication) -> None:
+        self._application = application
 
     def create_version(
         self,
@@ -49,23 +58,27 @@ class VersionCommands(LogApplication):
         description = None if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
-            dataset = self.dataset(dataset_id)
-            drafts = [other for other, published in self.versions_named(dataset.id, name) if not published]
+            dataset = self._application.dataset(dataset_id)
+            drafts = [
+                other
+                for other, published in self._application.versions_named(dataset.id, name)
+                if not published
+            ]
             if drafts and not raise_if_exists:
                 return [], {"version_id": drafts[0]}
             self._require_free(dataset, name)
             metadata = self._parent(dataset, parent_id).metadata if parent_id else {}
-            version = Version(self.new_id())
+            version = Version(self._application.new_id())
             dataset.attach(version.id, parent_id)
             version.create(dataset.id, name, parent_id, description or "", metadata)
             return [dataset, version], {"version_id": version.id}
 
         request = ["create_version", dataset_id, name, parent_id, description]
-        return self.run(request, command_id, decide)["version_id"]
+        return self._application.run(request, command_id, decide)["version_id"]
 
     def _require_free(self, dataset: Dataset, name: str, own: str | None = None) -> None:
         """Raise `ConflictError` when a version of the dataset other than `own` has a name."""
-        for version_id, published in self.versions_named(dataset.id, name):
+        for version_id, published in self._application.versions_named(dataset.id, name):
             if version_id != own:
                 state = "published" if published else "a draft"
                 raise ConflictError(
@@ -76,10 +89,10 @@ class VersionCommands(LogApplication):
     def _free_name(self, dataset: Dataset, name: str) -> str:
         """Return a name that no version has: this one, or with a number behind it."""
         numbered = (name if number == 1 else f"{name} ({number})" for number in count(1))
-        return next(each for each in numbered if not self.versions_named(dataset.id, each))
+        return next(each for each in numbered if not self._application.versions_named(dataset.id, each))
 
     def _parent(self, dataset: Dataset, parent_id: str) -> Version:
-        parent = self.version(parent_id)
+        parent = self._application.version(parent_id)
         parent.require_present()
         if parent_id not in dataset.parents:
             raise UsageError(
@@ -102,22 +115,22 @@ class VersionCommands(LogApplication):
         """
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.require_draft()
             counts = self._commit(version)
             return [version], counts
 
-        return self.run(["commit_version", version_id], command_id, decide)
+        return self._application.run(["commit_version", version_id], command_id, decide)
 
     def _commit(self, version: Version) -> dict[str, int]:
         """Trigger the commit event of what has changed, if anything has."""
-        rows = self.record_log.stream_rows(version.id, after=version.committed_version)
+        rows = self._application.record_log.stream_rows(version.id, after=version.committed_version)
         counts = [sum(column) for column in zip(*map(StreamRows.counts, rows), strict=True)] or [0, 0, 0, 0]
         result = {
             "added": counts[Operation.ADD],
             "updated": counts[Operation.UPDATE],
             "deleted": counts[Operation.DELETE],
-            "total": self.states.current(version.id).total,
+            "total": self._application.states.current(version.id).total,
         }
         if any(counts):
             version.commit(**result)
@@ -127,18 +140,18 @@ class VersionCommands(LogApplication):
         """Freeze a version, its content committed to by fingerprint; False when it is published already."""
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.require_present()
             if version.published:
                 return [], {"published": False}
             self._publish(version)
             return [version], {"published": True}
 
-        return self.run(["publish_version", version_id], command_id, decide)["published"]
+        return self._application.run(["publish_version", version_id], command_id, decide)["published"]
 
     def _publish(self, version: Version) -> None:
         self._commit(version)
-        fingerprint = self.states.fingerprint(version.id)
+        fingerprint = self._application.states.fingerprint(version.id)
         version.publish(fingerprint.root, fingerprint.total)
 
     def create_snapshot(
@@ -173,10 +186,13 @@ class VersionCommands(LogApplication):
         for_child = None if child_metadata is None else check_metadata(child_metadata)
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.require_draft()
-            dataset, child = self.dataset(version.dataset_id), Version(self.new_id())
-            now = iso_time(self.clock())
+            dataset, child = (
+                self._application.dataset(version.dataset_id),
+                Version(self._application.new_id()),
+            )
+            now = iso_time(self._application.clock())
             wanted = publish_name or self._free_name(dataset, f"snapshot {now}")
             name = child_name or version.name
             self._require_free(dataset, wanted, own=version.id)
@@ -194,7 +210,9 @@ class VersionCommands(LogApplication):
             return [version, dataset, child], {"version_id": child.id}
 
         request = ["create_snapshot", version_id, publish_name, publish_comment, for_publish]
-        return self.run([*request, child_name, child_comment, for_child], command_id, decide)["version_id"]
+        return self._application.run([*request, child_name, child_comment, for_child], command_id, decide)[
+            "version_id"
+        ]
 
     def remove_version(self, version_id: str, *, force: bool = False, command_id: str | None = None) -> None:
         """Remove a version without children; a published one only with `force`. Its history stays readable.
@@ -208,14 +226,14 @@ class VersionCommands(LogApplication):
         """
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.require_present()
             if version.published and not force:
                 raise PublishedError(
                     f"version {shorten(version.name)} ({version_id}) is published: remove it with force=True"
                 )
-            dataset = self.dataset(version.dataset_id)
-            children = [self.version(child) for child in dataset.children(version_id)]
+            dataset = self._application.dataset(version.dataset_id)
+            children = [self._application.version(child) for child in dataset.children(version_id)]
             if children:
                 names = ", ".join(f"{shorten(child.name)} ({child.id})" for child in children)
                 raise ConflictError(
@@ -225,7 +243,7 @@ class VersionCommands(LogApplication):
             dataset.detach(version_id)
             return [version, dataset], {}
 
-        self.run(["remove_version", version_id, bool(force)], command_id, decide)
+        self._application.run(["remove_version", version_id, bool(force)], command_id, decide)
 
     def set_metadata(
         self, version_id: str, metadata: dict[str, Any], *, command_id: str | None = None
@@ -234,22 +252,22 @@ class VersionCommands(LogApplication):
         checked = check_metadata(metadata)
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.set_metadata(checked)
             return [version], {}
 
-        self.run(["set_metadata", version_id, checked], command_id, decide)
+        self._application.run(["set_metadata", version_id, checked], command_id, decide)
 
     def merge_metadata(self, version_id: str, values: dict[str, Any]) -> None:
         """Set some keys of a draft's metadata; the others stay, also those that another process sets meanwhile."""
         checked = check_metadata(values)
 
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(version_id)
+            version = self._application.version(version_id)
             version.set_metadata(version.metadata | checked)
             return [version], {}
 
-        self.run(["merge_metadata", version_id, checked], None, decide)
+        self._application.run(["merge_metadata", version_id, checked], None, decide)
 
     def rename_version(self, version_id: str, name: str, *, command_id: str | None = None) -> None:
         """Give a draft another name.
@@ -265,7 +283,7 @@ class VersionCommands(LogApplication):
 
         def rename(version: Version) -> None:
             version.require_draft()
-            self._require_free(self.dataset(version.dataset_id), name, own=version_id)
+            self._require_free(self._application.dataset(version.dataset_id), name, own=version_id)
             version.rename(name)
 
         # A rename does not write to the dataset's stream, which keeps other changes of names apart.
@@ -294,12 +312,12 @@ class VersionCommands(LogApplication):
         alone: bool = False,
     ) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
-            version = self.version(request[1])
+            version = self._application.version(request[1])
             version.require_present()
             change(version)
             return [version], {}
 
-        self.run(request, command_id, decide, alone=alone)
+        self._application.run(request, command_id, decide, alone=alone)
 
 
 def _require_different(published: str, child: str) -> None:

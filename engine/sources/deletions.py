@@ -19,13 +19,22 @@ DELETED_AT_ONCE = 64
 """Nobody can write while so many are deleted."""
 
 
-class SourceCommands(LogApplication):
-    """Commands on files that frames name where they are."""
+class SourceCommands:
+    """Commands on files that frames name where they are.
+
+    Parameters
+    ----------
+    application : LogApplication
+        Decides on aggregates and records their events.
+    """
+
+    def __init__(self, application: LogApplication) -> None:
+        self._application = application
 
     @cached_property
     def source_ledger(self) -> SourceLedger:
         """What the stream ``sources`` says."""
-        return SourceLedger(self.record_log)
+        return SourceLedger(self._application.record_log)
 
     def restore_sources(self, condemned: Mapping[str, int]) -> None:
         """Record that condemned files stay, since frames name them.
@@ -36,7 +45,7 @@ class SourceCommands(LogApplication):
             URIs, and the position at which each was condemned. One that was settled since is left alone.
         """
         for part in parts(list(condemned), URIS_OF_AN_EVENT):
-            with self.record_log.exclusive():
+            with self._application.record_log.exclusive():
                 self._record_sources(SourcesRestored, self._still(condemned, part))
 
     def delete_sources(
@@ -63,7 +72,7 @@ class SourceCommands(LogApplication):
         """
         late: set[str] = set()
         for part in parts(list(condemned), DELETED_AT_ONCE):
-            with self.record_log.exclusive():
+            with self._application.record_log.exclusive():
                 still = self._still(condemned, part)
                 named = set(named_since()).intersection(still) if still else set[str]()
                 late |= named
@@ -80,4 +89,4 @@ class SourceCommands(LogApplication):
         if uris:
             stream = self.source_ledger.stream()
             stream.trigger(event, uris=uris)
-            self.save(stream, command_id=self.new_id())
+            self._application.save(stream, command_id=self._application.new_id())

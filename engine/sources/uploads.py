@@ -15,12 +15,21 @@ class UploadStream(Aggregate):
     """Makes the next event of the stream ``uploads``; what its events say is in a projection."""
 
 
-class UploadCommands(LogApplication):
-    """Commands on uploaded files."""
+class UploadCommands:
+    """Commands on uploaded files.
+
+    Parameters
+    ----------
+    application : LogApplication
+        Decides on aggregates and records their events.
+    """
+
+    def __init__(self, application: LogApplication) -> None:
+        self._application = application
 
     def uploads_version(self) -> int:
         """Return the version of the stream of uploads, 0 when it is empty."""
-        return self.record_log.stream_version(UPLOADS.id) or 0
+        return self._application.record_log.stream_version(UPLOADS.id) or 0
 
     def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> int:
         """Record files that are at a destination by now; a content that comes again counts from now on.
@@ -43,4 +52,4 @@ class UploadCommands(LogApplication):
             stream.trigger(FilesUploaded, destination=destination, files=files)
             return [stream], {}
 
-        self.run(["record_uploads"], None, decide)
+        self._application.run(["record_uploads"], None, decide)

@@ -137,7 +137,10 @@ def test_a_dataset_leaves_it_behind(engine, box, tmp_path, name):
         (lambda engine: ToyBox("blue", engine).pack("car"), "toys-"),
         (lambda engine: rich_log.store(engine).set("key", 1), "store-"),
         (lambda engine: rich_log.pin(engine, {"a": {"spec": {"url": "x"}}}), "pins-"),
-        (lambda engine: engine.session.writes.commands.record_uploads("s3://u", [UPLOADED]), "uploads"),
+        (
+            lambda engine: engine.session.writes.upload_commands.record_uploads("s3://u", [UPLOADED]),
+            "uploads",
+        ),
     ],
 )
 def test_a_dataset_brings_none_along(engine, tmp_path, write, stream):

@@ -187,7 +187,7 @@ class TestShare:
         assert add(other, b"again") == garbage
         collect(one)
         assert other.verify(blobs=True).blobs == 1
-        assert garbage not in one.session.writes.commands.blob_ledger.condemned()
+        assert garbage not in one.session.writes.blob_commands.blob_ledger.condemned()
 
     def test_deleted_sources_that_another_log_names_stay(self, connect, place):
         one, other = connect("one", blobs=place), connect("other", blobs=place)

@@ -37,7 +37,7 @@ def collect(engine, grace=NOW):
 
 
 def blob_events(engine):
-    return [type(event) for event in engine.session.writes.commands.events.get(BLOBS.id)]
+    return [type(event) for event in engine.session.writes.application.events.get(BLOBS.id)]
 
 
 class TestUris:

@@ -275,7 +275,7 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
         forgotten.itself, forgotten = forgotten, None
         engine._previous = None
         add = threading.Thread(
-            target=engine.session.writes.commands.create_dataset, args=("other",), daemon=True
+            target=engine.session.writes.datasets.create_dataset, args=("other",), daemon=True
         )
         add.start()
         join(add)

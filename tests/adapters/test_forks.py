@@ -116,7 +116,7 @@ def works(kind, engine, version):
         assert sum(1 for _ in engine.at(engine.log.head().position).version(version.version_id)) >= 100
 
     def follow():
-        with engine.session.writes.commands.recorder.subscribe() as subscription:
+        with engine.session.writes.application.recorder.subscribe() as subscription:
             next(subscription)
 
     return {
@@ -137,7 +137,7 @@ def test_children_read_and_write_beside_busy_threads(engine, version, kind, fork
         assert version.get_single_frame(f"c{number}").id == f"c{number}"
         assert version.get_stats().total > 100
         assert f"c{number}" in {frame.id for frame in version}
-        with engine.session.writes.commands.recorder.subscribe() as subscription:
+        with engine.session.writes.application.recorder.subscribe() as subscription:
             assert next(subscription).id == 1
 
     with busy(*works(kind, engine, version)):
@@ -247,7 +247,7 @@ class TestEnds:
 
         def follow():
             waiting = (
-                engine.session.writes.commands.recorder.subscribe(gt=position - 1)
+                engine.session.writes.application.recorder.subscribe(gt=position - 1)
                 if wait == "subscription"
                 else engine.session.runner.follow(threading.Event())
             )
@@ -265,7 +265,7 @@ class TestEnds:
 import sys, framelode
 from framelode.engine.parallel import ThreadWorkers
 engine = framelode.connect(sys.argv[1])
-subscription = engine.session.writes.commands.recorder.subscribe()
+subscription = engine.session.writes.application.recorder.subscribe()
 print(next(subscription).id)
 workers = ThreadWorkers(2, "test")
 workers.map(str, [1, 2, 3])

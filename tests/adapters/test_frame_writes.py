@@ -67,7 +67,7 @@ class TestRepeatedCommands:
         def fail(*arguments, **named):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(engine.session.writes.commands, "commit_version", fail)
+        monkeypatch.setattr(engine.session.writes.versions, "commit_version", fail)
         with pytest.raises(KeyboardInterrupt):
             command(draft, command_id="c")
         monkeypatch.undo()
@@ -75,13 +75,13 @@ class TestRepeatedCommands:
         assert list(engine.log.headers())[-1].topics == ("VersionCommitted",)
 
     def test_a_publish_between_the_write_and_its_commit(self, engine, draft, command, monkeypatch):
-        commit = engine.session.writes.commands.commit_version
+        commit = engine.session.writes.versions.commit_version
 
         def commit_late(*arguments, **named):
-            engine.session.writes.commands.publish_version(draft.version_id)
+            engine.session.writes.versions.publish_version(draft.version_id)
             return commit(*arguments, **named)
 
-        monkeypatch.setattr(engine.session.writes.commands, "commit_version", commit_late)
+        monkeypatch.setattr(engine.session.writes.versions, "commit_version", commit_late)
         command(draft)
         assert not draft.draft
 

@@ -163,7 +163,7 @@ class TestHistoryOfAVersion:
 
     def test_of_a_removed_version(self, engine, draft):
         add(draft, frame("a"))
-        engine.session.writes.commands.remove_version(draft.version_id)
+        engine.session.writes.versions.remove_version(draft.version_id)
         assert [change.kind for change in draft.history()] == ["created", "added", "removed"]
         assert told(draft.history("a")) == [("a", "added")]
         assert list(engine.history(version=draft.version_id)) == list(draft.history())

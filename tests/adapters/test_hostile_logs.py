@@ -313,7 +313,7 @@ def test_a_checkpoint_that_is_nested_too_deeply(tmp_path):
 @pytest.mark.parametrize("result", [b"", b"\xc1", b"\x91" * 300_000 + b"\xc0"])
 def test_a_result_of_a_command_that_cannot_be_read(tmp_path, result):
     with framelode.connect(tmp_path / "e") as engine:
-        commands = engine.session.writes.commands
+        commands = engine.session.writes.datasets
         commands.create_dataset("food", command_id="once")
         find, log = engine.log.find_append, engine.log
         log.find_append = lambda *asked: msgspec.structs.replace(find(*asked), result=result)

@@ -121,7 +121,7 @@ class TestSelection:
         assert DatasetVersion.get_version(dataset_name="food") == side  # the one published last
 
     def test_of_several_versions_with_a_name_in_an_old_log_the_newest(self, draft, monkeypatch):
-        monkeypatch.setattr(draft._session.writes.commands, "versions_named", lambda *_: [])
+        monkeypatch.setattr(draft._session.writes.application, "versions_named", lambda *_: [])
         draft.add_frames([make(1)])
         draft.rename("same")
         child = DatasetVersion.create_version("same", dataset_name="food")

@@ -253,14 +253,14 @@ class TestNamesAreTakenOnce:
         assert (draft.version_name, child.version_name) == ("Current", "next")
 
     def test_names_that_are_made_never_collide(self, draft, engine, monkeypatch):
-        monkeypatch.setattr(engine.session.writes.commands, "clock", lambda: 1_800_000_000_000_000)
+        monkeypatch.setattr(engine.session.writes.application, "clock", lambda: 1_800_000_000_000_000)
         child = draft.create_snapshot()
         child.create_snapshot()
         assert child.version_name == f"{draft.version_name} (2)"
 
     def test_a_log_that_holds_a_name_twice_opens_rebuilds_and_is_imported(self, tmp_path, ticks, monkeypatch):
         with framelode.connect(tmp_path / "old", new_id=ticks.new_id) as old:
-            monkeypatch.setattr(old.session.writes.commands, "versions_named", lambda *_: [])
+            monkeypatch.setattr(old.session.writes.application, "versions_named", lambda *_: [])
             DatasetVersion.create_new_dataset("food")
             draft = DatasetVersion.create_snapshot(dataset_name="food", publish_name="v1")
             draft.create_snapshot(publish_name="v1")

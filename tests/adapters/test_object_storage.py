@@ -259,7 +259,7 @@ class TestGarbageCollection:
         through.refuse = lambda method, path: 503 if method == "POST" and "delete" in path else None
         with pytest.raises(StorageError, match="blob store"):
             engine.gc(NO_TIME, young=NO_TIME, dry_run=False)
-        assert len(engine.session.writes.commands.blob_ledger.condemned()) == 3
+        assert len(engine.session.writes.blob_commands.blob_ledger.condemned()) == 3
         through.refuse = lambda method, path: None
         assert len(engine.gc(NO_TIME, young=NO_TIME, dry_run=False).collected) == 3
         assert list(engine.blobs.entries()) == []

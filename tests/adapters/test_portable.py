@@ -484,7 +484,7 @@ class TestOneDataset:
             check_same_versions(made, source, ids)
             found = made.dataset(dataset)
             assert (found.id, found.tags) == (source.dataset(dataset).id, source.dataset(dataset).tags)
-            (origin,) = made.session.writes.commands.events.get("imports")
+            (origin,) = made.session.writes.application.events.get("imports")
             assert (origin.log, origin.position, origin.digest, origin.dataset_id, origin.events) == (
                 source.log.uuid,
                 head.position,
@@ -494,7 +494,7 @@ class TestOneDataset:
             )
             assert made.log.uuid != source.log.uuid
             if dataset == "d":
-                made.session.writes.commands.create_dataset("other", raise_if_exists=True)
+                made.session.writes.datasets.create_dataset("other", raise_if_exists=True)
 
     def test_a_name_that_several_projects_have(self, source, tmp_path):
         twin = DatasetVersion.create_new_dataset("d", dataset_project="lab")
@@ -540,7 +540,7 @@ class TestOneDataset:
                     made.import_log(tmp_path / "d.jsonl")
             report = made.import_log(tmp_path / "d.jsonl")
             assert report.events == 1
-            assert len(list(made.session.writes.commands.events.get("imports"))) == 1
+            assert len(list(made.session.writes.application.events.get("imports"))) == 1
 
     def test_who_imports_is_recorded(self, source, tmp_path):
         source.export_log(tmp_path / "d.jsonl", dataset="d")

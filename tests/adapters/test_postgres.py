@@ -484,7 +484,7 @@ class TestWatching:
         reached = engine.session.runner.follow(stop, 1000.0)
         assert next(reached) == 0
         with closing(framelode.connect(postgres_url)) as other:
-            writing = threading.Thread(target=lambda: other.session.writes.commands.create_dataset("d"))
+            writing = threading.Thread(target=lambda: other.session.writes.datasets.create_dataset("d"))
             writing.start()
             assert next(reached) > 0
             join(writing)
@@ -534,7 +534,7 @@ class TestUrls:
             closing(framelode.connect(postgres_url)) as one,
             closing(framelode.connect(f"{postgres_url}&schema=other")) as other,
         ):
-            one.session.writes.commands.create_dataset("d")
+            one.session.writes.datasets.create_dataset("d")
             assert (one.log.head().position > 0, other.log.head().position) == (True, 0)
             assert one.log.uuid != other.log.uuid
 
@@ -662,7 +662,7 @@ def test_on_the_command_line(postgres_url, monkeypatch):
     printed = [run("init", url)]
     assert "created an engine in postgresql+psycopg://postgres:***@" in printed[0].stdout
     with closing(framelode.connect(url)) as engine:
-        engine.session.writes.commands.create_dataset("meals", project="p")
+        engine.session.writes.datasets.create_dataset("meals", project="p")
     monkeypatch.setenv("FRAMELODE_URL", url)
     printed += [run("init"), run("ls"), run("verify", "--json"), run("rebuild"), run("log")]
     assert "nothing changed" in printed[1].stdout

@@ -112,14 +112,14 @@ class TestCutConnections:
     @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.TERMINATE])
     def test_who_has_lost_the_lock_does_not_decide_on(self, direct, engine, proxy, draft, cut):
         digest = "blake3:" + "0" * 64
-        engine.session.writes.commands.condemn_blobs([digest])
+        engine.session.writes.blob_commands.condemn_blobs([digest])
         head, deleted = direct.log.head(), []
         proxy.arm(cut, 0, lambda _, body: b"SELECT 1\0" in body)
         with pytest.raises(StorageError, match="postgresql"):
-            engine.session.writes.commands.collect_blobs({digest: head.position}, deleted.append)
+            engine.session.writes.blob_commands.collect_blobs({digest: head.position}, deleted.append)
         assert proxy.has_cut
         assert (direct.log.head(), deleted) == (head, [])
-        assert engine.session.writes.commands.collect_blobs(
+        assert engine.session.writes.blob_commands.collect_blobs(
             {digest: head.position}, lambda digests: deleted.append(digests) or digests
         ) == [digest]
         assert deleted == [[digest]]
@@ -139,7 +139,7 @@ class TestCutConnections:
     @EVERYWHERE
     def test_a_command_is_done_once(self, direct, engine, proxy, cut, counts):
         for number in cut_everywhere(proxy, cut, counts):
-            act = lambda: engine.session.writes.commands.create_dataset(f"d{number}", command_id=f"c{number}")  # noqa: B023
+            act = lambda: engine.session.writes.datasets.create_dataset(f"d{number}", command_id=f"c{number}")  # noqa: B023
             made = until_done(act)
             assert direct.dataset(f"d{number}").id == made
 
@@ -218,7 +218,7 @@ class TestServers:
                     lambda: add(engine, draft.version_id, 5, 6),
                     lambda: len(draft),
                     lambda: draft.get_single_frame(f"{0:032x}"),
-                    lambda: engine.session.writes.commands.publish_version(draft.version_id),
+                    lambda: engine.session.writes.versions.publish_version(draft.version_id),
                     engine.catch_up,
                     engine.log.head,
                     lambda: framelode.connect(engine.url),

@@ -70,7 +70,7 @@ class World:
     def check_finished(self):
         """Nothing waits to be deleted, and every object is named by a frame."""
         self.check()
-        assert not self.mine.session.writes.commands.source_ledger.condemned()
+        assert not self.mine.session.writes.source_commands.source_ledger.condemned()
         named = {uri.removeprefix(f"{self.place.url}/") for uri in self.sources().values()}
         assert named == set(self.place.everything())
         self.mine.verify()
@@ -205,7 +205,9 @@ class TestBesideUploads:
 
         def delete_another():
             acts.append(
-                world.other.session.writes.commands._record_sources(SourcesRestored, ["s3://elsewhere/x"])
+                world.other.session.writes.source_commands._record_sources(
+                    SourcesRestored, ["s3://elsewhere/x"]
+                )
             )
 
         def append_late(*arguments):

@@ -508,7 +508,7 @@ class TestDatabase:
 
 
 def test_a_subscription_that_cannot_read_from_the_start_says_why(engine, monkeypatch):
-    engine.session.writes.commands.create_dataset("food")
+    engine.session.writes.datasets.create_dataset("food")
     recorder = SqlFactory(engine.log, engine.session.new_id).application_recorder()
 
     def refuse(*_, **__):

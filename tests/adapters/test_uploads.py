@@ -234,7 +234,7 @@ def test_what_a_crash_left_unrecorded_is_taken_for_sent(engine, draft, root, tmp
     path = file(root, "a.jpg", b"same")
     with monkeypatch.context() as patch:
         patch.setattr(
-            engine.session.writes.commands,
+            engine.session.writes.upload_commands,
             "record_uploads",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
         )
@@ -1030,7 +1030,7 @@ def test_frames_that_are_not_appended_stay_as_they_were(engine, draft, destinati
     before = [frame.to_dict() for frame in frames]
     with monkeypatch.context() as patch:
         patch.setattr(engine.log, "append", lambda _: (_ for _ in ()).throw(error))
-        patch.setattr(engine.session.writes.commands, "record_uploads", lambda *_: 1)
+        patch.setattr(engine.session.writes.upload_commands, "record_uploads", lambda *_: 1)
         with pytest.raises(type(error)):
             draft.add_frames(frames, **options)
     after = [frame.to_dict() for frame in frames]

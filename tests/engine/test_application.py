@@ -40,17 +40,17 @@ def version_id(engine):
 
 class TestCommands:
     def test_a_repeated_command_does_nothing_twice(self, engine):
-        first = engine.session.writes.commands.create_dataset("food", command_id="c1")
+        first = engine.session.writes.datasets.create_dataset("food", command_id="c1")
         head = engine.log.head().position
-        assert engine.session.writes.commands.create_dataset("food", command_id="c1") == first
+        assert engine.session.writes.datasets.create_dataset("food", command_id="c1") == first
         assert engine.log.head().position == head
         with pytest.raises(ConflictError, match="command c1 was recorded for another request"):
-            engine.session.writes.commands.create_dataset("drink", command_id="c1")
+            engine.session.writes.datasets.create_dataset("drink", command_id="c1")
 
     def test_every_command_takes_a_command_id(self, engine, version_id):
         engine.version(version_id).add_frames([SingleFrame(id="a")], refresh_version_stats=False)
-        commands = engine.session.writes.commands
-        dataset_id = commands.version(version_id).dataset_id
+        commands, application = engine.session.writes.versions, engine.session.writes.application
+        dataset_id = application.version(version_id).dataset_id
 
         def run_all():
             counts = commands.commit_version(version_id, command_id="commit")
@@ -65,38 +65,38 @@ class TestCommands:
 
     def test_a_name_is_claimed_once_however_many_try(self, engine):
         with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda _: engine.session.writes.commands.create_dataset("food"), range(16)))
+            made = list(pool.map(lambda _: engine.session.writes.datasets.create_dataset("food"), range(16)))
         assert len(set(made)) == 1
         claims = [header for header in engine.log.headers() if "NameClaimed" in header.topics]
         assert len(claims) == 1
 
     def test_a_child_cannot_be_made_of_a_version_that_is_being_removed(self, engine, version_id, monkeypatch):
-        commands = engine.session.writes.commands
+        commands, application = engine.session.writes.versions, engine.session.writes.application
         commands.publish_version(version_id)
-        dataset_id = commands.version(version_id).dataset_id
+        dataset_id = application.version(version_id).dataset_id
 
         def removed_meanwhile(*_):
-            if not commands.version(version_id).removed:
+            if not application.version(version_id).removed:
                 commands.remove_version(version_id, force=True)
             return []
 
-        monkeypatch.setattr(commands, "versions_named", removed_meanwhile)
+        monkeypatch.setattr(application, "versions_named", removed_meanwhile)
 
         with pytest.raises(KeyError, match="was removed"):
             commands.create_version(dataset_id, "v2", parent_id=version_id)
 
     def test_a_parent_of_another_dataset_is_refused(self, engine, version_id):
-        engine.session.writes.commands.publish_version(version_id)
-        other = engine.session.writes.commands.create_dataset("other")
+        engine.session.writes.versions.publish_version(version_id)
+        other = engine.session.writes.datasets.create_dataset("other")
         with pytest.raises(UsageError, match="belongs to another dataset"):
-            engine.session.writes.commands.create_version(other, "v", parent_id=version_id)
+            engine.session.writes.versions.create_version(other, "v", parent_id=version_id)
 
     def test_neither_frames_nor_commits_are_opened_to_load_an_aggregate(
         self, engine, version_id, monkeypatch
     ):
         for number in range(20):
             add(engine, version_id, f"f{number}")
-        engine.session.writes.commands.rename_version(version_id, "other")
+        engine.session.writes.versions.rename_version(version_id, "other")
         opened, bodies = [], engine.log.bodies
 
         def watched(first_positions):
@@ -131,15 +131,15 @@ class TestCommands:
         assert costs[-1] == costs[1]
 
     def test_an_aggregate_that_was_changed_in_vain_is_as_it_was(self, engine, version_id):
-        commands = engine.session.writes.commands
-        dataset_id = commands.version(version_id).dataset_id
-        dataset, version = commands.dataset(dataset_id), commands.version(version_id)
+        application = engine.session.writes.application
+        dataset_id = application.version(version_id).dataset_id
+        dataset, version = application.dataset(dataset_id), application.version(version_id)
         dataset.attach("0" * 32, version_id)
         dataset.tag(["a"])
         version.publish("0" * 64, 0)
-        assert commands.dataset(dataset_id).parents == {version_id: None}
-        assert commands.dataset(dataset_id).tags == []
-        assert not commands.version(version_id).published
+        assert application.dataset(dataset_id).parents == {version_id: None}
+        assert application.dataset(dataset_id).tags == []
+        assert not application.version(version_id).published
 
 
 UNSTORABLE = (5, 0, 1.5, b"x", True, ["a"], {}, "\ud800", object())
@@ -162,7 +162,7 @@ class TestRefusals:
             lambda: version.create_snapshot(child_comment=value),
             lambda: version.add_frames([SingleFrame(id="a")], command_id=value),
             lambda: version.delete_frames(["a"], command_id=value),
-            lambda: engine.session.writes.commands.create_dataset("drink", command_id=value),
+            lambda: engine.session.writes.datasets.create_dataset("drink", command_id=value),
             lambda: version.describe(value),
         ]
         for call in calls:
@@ -199,10 +199,10 @@ class TestEventsourcing:
     def test_notifications_are_the_log(self, engine, version_id):
         add(engine, version_id, "a", "f" * 32)
         engine.version(version_id).delete_frames(["a"])
-        notifications = engine.session.writes.commands.recorder.select_notifications(start=1, limit=100)
+        notifications = engine.session.writes.application.recorder.select_notifications(start=1, limit=100)
         assert [n.id for n in notifications] == list(range(1, engine.log.head().position + 1))
         frames = [n for n in notifications if n.topic.startswith("Frame")]
-        decoded = [engine.session.writes.commands.mapper.to_domain_event(n) for n in frames]
+        decoded = [engine.session.writes.application.mapper.to_domain_event(n) for n in frames]
         assert [type(event) for event in decoded] == [
             events.FrameAdded,
             events.FrameAdded,
@@ -211,13 +211,13 @@ class TestEventsourcing:
         assert [event.frame_id for event in decoded] == ["a", "f" * 32, "a"]
         assert decoded[0].record == {"sources": [{"uri": "s3://b/a"}]}
         assert decoded[2].previous == frames[0].id
-        section = engine.session.writes.commands.notification_log["1,5"]
+        section = engine.session.writes.application.notification_log["1,5"]
         assert [item.id for item in section.items] == [1, 2, 3, 4, 5]
 
     def test_a_subscription_sees_what_comes(self, engine, version_id):
         head = engine.log.head().position
         seen = []
-        with engine.session.writes.commands.recorder.subscribe(
+        with engine.session.writes.application.recorder.subscribe(
             gt=head, topics=["FrameAdded"]
         ) as subscription:
             writer = threading.Thread(target=add, args=(engine, version_id, "a", "b"))

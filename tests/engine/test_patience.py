@@ -50,7 +50,7 @@ def test_adding(rivals):
 
 def test_publishing(rivals):
     engine, version_id, conflicts = rivals
-    assert engine.session.writes.commands.publish_version(version_id) is True
+    assert engine.session.writes.versions.publish_version(version_id) is True
     assert len(conflicts) == 5
     assert len(engine.version(version_id)) == 5
 
@@ -63,7 +63,7 @@ def test_threads_on_an_engine_in_memory_all_come_to_an_end():
         def work(name):
             for number in range(30):
                 engine.version(version_id).add_frames([SingleFrame(id=f"{name} {number}")])
-                engine.session.writes.commands.tag_version(version_id, [f"{name} {number}"])
+                engine.session.writes.versions.tag_version(version_id, [f"{name} {number}"])
                 assert len(engine.version(version_id)) > number
 
         threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in "abcdef"]

@@ -75,7 +75,7 @@ def check_positions(engine):
 class TestPublishing:
     def test_nothing_slips_in_between_the_parts_of_a_call(self, engine, draft, add):
         def publish(report):
-            engine.session.writes.commands.publish_version(draft.version_id)
+            engine.session.writes.versions.publish_version(draft.version_id)
 
         with pytest.raises(PublishedError, match="create a child version"):
             add(frames(20), on_part=publish)
@@ -83,7 +83,7 @@ class TestPublishing:
 
     def test_nothing_slips_in_right_before_the_first_part(self, engine, draft, add):
         def items():
-            engine.session.writes.commands.publish_version(draft.version_id)
+            engine.session.writes.versions.publish_version(draft.version_id)
             yield from frames(1)
 
         with pytest.raises(PublishedError):
@@ -92,7 +92,7 @@ class TestPublishing:
 
     def test_nothing_slips_into_a_removed_version(self, engine, draft, add):
         def remove(report):
-            engine.session.writes.commands.remove_version(draft.version_id)
+            engine.session.writes.versions.remove_version(draft.version_id)
 
         with pytest.raises(NotFoundError, match="was removed"):
             add(frames(9), on_part=remove)
@@ -104,7 +104,7 @@ class TestPublishing:
         def publish_first(request, *rest):
             if not published:
                 published.append(True)
-                engine.session.writes.commands.publish_version(draft.version_id)
+                engine.session.writes.versions.publish_version(draft.version_id)
             return append(request, *rest)
 
         monkeypatch.setattr(engine.log, "append", publish_first)

@@ -112,7 +112,7 @@ def write(engine):
     child.update_frames([SingleFrame(id="pizza é\U0001f355", metadata={"inherited": True})])
     child.delete_frames(["stereo 1", "0" * 32])
     child.add_frames([*numbered(0, 1, height=9), *numbered(100, 400)], batch_size=200)
-    engine.session.writes.commands.create_snapshot(
+    engine.session.writes.versions.create_snapshot(
         child.version_id, child_name="unused", command_id="snapshot 2"
     )
     unused = DatasetVersion.get_version(dataset_name="food", version_name="unused")
@@ -126,7 +126,7 @@ def write(engine):
     other.describe("what is cooked")
     twin.set_tags(["empty"])
     sent = UploadedFile("s3://bucket/up/1.jpg", "0c" * 32, 5)
-    engine.session.writes.commands.record_uploads(
+    engine.session.writes.upload_commands.record_uploads(
         "s3://bucket/up", [sent, UploadedFile("s3://bucket/up/2.jpg", "0d" * 32, 0)]
     )
     write_pins(engine)
@@ -140,13 +140,15 @@ def write(engine):
         [f"source {uri}" for uri in named],
         sources={f"source {uri}": [uri] for uri in named},
     )
-    condemned = engine.session.writes.commands.source_ledger.condemned()
-    engine.session.writes.commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
-    engine.session.writes.commands.delete_sources({uri: condemned[uri] for uri in named[1:2]}, list, list)
-    engine.session.writes.commands.condemn_blobs(["0a" * 32, "0b" * 32])
-    engine.session.writes.commands.restore_blobs(["0a" * 32], list)
-    condemned = engine.session.writes.commands.blob_ledger.condemned()
-    engine.session.writes.commands.collect_blobs(
+    condemned = engine.session.writes.source_commands.source_ledger.condemned()
+    engine.session.writes.source_commands.restore_sources({uri: condemned[uri] for uri in named[:1]})
+    engine.session.writes.source_commands.delete_sources(
+        {uri: condemned[uri] for uri in named[1:2]}, list, list
+    )
+    engine.session.writes.blob_commands.condemn_blobs(["0a" * 32, "0b" * 32])
+    engine.session.writes.blob_commands.restore_blobs(["0a" * 32], list)
+    condemned = engine.session.writes.blob_commands.blob_ledger.condemned()
+    engine.session.writes.blob_commands.collect_blobs(
         {digest: when.position for digest, when in condemned.items()}, list
     )
 
@@ -169,7 +171,7 @@ def write_pins(engine):
         pins.record(PinLocked, "work", ("dvc.yaml", "train é"), {"spec": moved, "lock": {**lock, **moved}})
         pins.observe("moved", found)
 
-    record_pins(engine.session.writes.commands, "0e" * 16, change)
+    record_pins(engine.session.writes.application, "0e" * 16, change)
 
 
 def write_stores(engine):

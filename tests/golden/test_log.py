@@ -70,11 +70,13 @@ def summary_of(engine):
             for row in datasets
         },
         "versions": {row.version_id: version_summary(engine, row) for row in versions},
-        "banned_blobs": sorted(engine.session.writes.commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]),
+        "banned_blobs": sorted(
+            engine.session.writes.blob_commands.blob_ledger.banned(["0a" * 32, "0b" * 32])[1]
+        ),
         "uploads": uploads_of(engine),
         "pins": pins_of(engine),
         "stores": stores_of(engine),
-        "condemned_sources": sorted(engine.session.writes.commands.source_ledger.condemned()),
+        "condemned_sources": sorted(engine.session.writes.source_commands.source_ledger.condemned()),
     }
 
 
@@ -108,7 +110,7 @@ def version_summary(engine, row):
     state = engine.session.states.current(row.version_id)
     commits = [
         event
-        for event in engine.session.writes.commands.events.get(row.version_id)
+        for event in engine.session.writes.application.events.get(row.version_id)
         if type(event).__name__ == "VersionCommitted"
     ]
     return {

@@ -333,7 +333,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(version=consumes(drafts))
     def remove_a_draft(self, version):
-        self.engine.session.writes.commands.remove_version(version)
+        self.engine.session.writes.versions.remove_version(version)
         self.gone(version)
 
     @rule(version=published)
@@ -342,12 +342,12 @@ class EngineMachine(RuleBasedStateMachine):
         if held.removed:
             return
         with pytest.raises(PublishedError):
-            self.engine.session.writes.commands.remove_version(version)
+            self.engine.session.writes.versions.remove_version(version)
         if held.children:
             with pytest.raises(ConflictError, match="has children"):
-                self.engine.session.writes.commands.remove_version(version, force=True)
+                self.engine.session.writes.versions.remove_version(version, force=True)
             return
-        self.engine.session.writes.commands.remove_version(version, force=True)
+        self.engine.session.writes.versions.remove_version(version, force=True)
         self.gone(version)
 
     def gone(self, version):

@@ -27,7 +27,7 @@ from framelode.projections.states.snapshots import Snapshots
 
 
 def parent_of(engine):
-    return lambda version_id: engine.session.writes.commands.version(version_id).parent_id
+    return lambda version_id: engine.session.writes.application.version(version_id).parent_id
 
 
 def events_of(engine, version_id):

@@ -51,7 +51,7 @@ def _wait():
 if __name__ == "__main__":
     folder, url, place, *names = sys.argv[1:]
     with Datasets(folder) as datasets:
-        datasets.engine.session.writes.commands  # noqa: B018 - opened before the place is watched
+        datasets.engine.session.writes.application  # noqa: B018 - opened before the place is watched
         datasets._ledger()
         stop_at(place)
         for name in names:

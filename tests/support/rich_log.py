@@ -32,7 +32,7 @@ def blob(number):
 
 def pin(engine, found):
     pins = {("dvc.yaml", name): state for name, state in found.items()}
-    record_pins(engine.session.writes.commands, "0" * 32, lambda project: project.observe("work", pins))
+    record_pins(engine.session.writes.application, "0" * 32, lambda project: project.observe("work", pins))
 
 
 def steps(engine):
@@ -51,9 +51,9 @@ def steps(engine):
     append_foreign_events(engine)
     yield
     uploaded = [UploadedFile(f"s3://u/{n}.jpg", f"{n:064x}", n) for n in range(6)]
-    engine.session.writes.commands.record_uploads("s3://u", uploaded[:4])
+    engine.session.writes.upload_commands.record_uploads("s3://u", uploaded[:4])
     yield
-    engine.session.writes.commands.record_uploads(
+    engine.session.writes.upload_commands.record_uploads(
         "s3://u", [*uploaded[3:], UploadedFile("s3://u/again.jpg", f"{1:064x}", 1)]
     )
     draft.add_frames([SingleFrame(id=f"up {n}", source=f"s3://u/{n}.jpg") for n in (2, 3, 5)], **arguments)
@@ -63,9 +63,11 @@ def steps(engine):
         sources={f"up {n}": [f"s3://u/{n}.jpg"] for n in (2, 3, 5)},
     )
     yield
-    condemned = engine.session.writes.commands.source_ledger.condemned()
-    engine.session.writes.commands.restore_sources({uri: at for uri, at in condemned.items() if "3" in uri})
-    engine.session.writes.commands.delete_sources(
+    condemned = engine.session.writes.source_commands.source_ledger.condemned()
+    engine.session.writes.source_commands.restore_sources(
+        {uri: at for uri, at in condemned.items() if "3" in uri}
+    )
+    engine.session.writes.source_commands.delete_sources(
         {uri: at for uri, at in condemned.items() if "2" in uri}, list, list
     )
     yield

@@ -62,7 +62,7 @@ def publish(folder, version_id, after):
     try:
         while engine.session.states.current(version_id).total < after:
             pass
-        engine.session.writes.commands.publish_version(version_id)
+        engine.session.writes.versions.publish_version(version_id)
         return engine.log.head().position
     finally:
         engine.close()

@@ -18,14 +18,14 @@ class ToyBox:
         self._session = session_of(engine)
 
     def pack(self, toy, made_of=None):
-        commands = self._session.writes.commands
+        application = self._session.writes.application
 
         def decide():
-            box = commands.aggregates.load(Aggregate, TOYS.id + self.name)
+            box = application.aggregates.load(Aggregate, TOYS.id + self.name)
             box.trigger(ToyPacked, box=self.name, name=toy, made_of=encode_value(made_of))
             return [box], {}
 
-        commands.run(["pack", self.name, toy], None, decide)
+        application.run(["pack", self.name, toy], None, decide)
 
     def toys(self, as_of=None):
         with self._session.at(as_of).read(Toys) as (projection, connection):
