@@ -1,1 +1,1 @@
-"""The world: SQL, files, the command line and the public APIs."""
+"""Adapters: databases, files, the command line and the public APIs."""

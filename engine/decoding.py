@@ -1,4 +1,4 @@
-"""Decoders for bytes that others may have written."""
+"""Decoders for untrusted bytes."""
 
 from __future__ import annotations
 

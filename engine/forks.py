@@ -1,8 +1,8 @@
-"""What a fork must not copy as it is: locks that a thread holds, caches that it changes, connections that it uses.
+"""Recreates locks, caches and connections after a fork.
 
-Only the thread that forks goes on in the child. A lock that another one held would stay locked there for ever. So
-each object that has a lock or a cache makes both anew in the child; and no other thread is inside a database at the
-moment of the fork, since the libraries below have locks of their own.
+In the child process only the forking thread continues. A lock that another thread held would stay locked forever. So each
+object with a lock or a cache recreates both in the child. No other thread may be inside a database call during the fork,
+because the libraries below have their own locks.
 """
 
 from __future__ import annotations

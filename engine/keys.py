@@ -1,6 +1,6 @@
-"""Frame keys: the 16 bytes that name a frame in the log, and the rows that hold them.
+"""Frame keys: the 16 bytes that identify a frame in the log, and the key rows.
 
-`docs/format.md` writes this layout down byte by byte.
+`docs/format.md` specifies the layout.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ KeyRow = np.dtype(
     [("hi", ">u8"), ("lo", ">u8"), ("op", "u1"), ("digest_hi", ">u8"), ("digest_lo", ">u8")],
     align=False,
 )
-"""One event of a frame batch: key, operation, payload digest; 33 bytes."""
+"""An event of a frame batch: key, operation, payload digest; 33 bytes."""
 
 KEY_AND_DIGEST = np.dtype([("hi", ">u8"), ("lo", ">u8"), ("digest_hi", ">u8"), ("digest_lo", ">u8")])
-"""What a fingerprint commits to for each frame; 32 bytes."""
+"""The part of each frame that a fingerprint covers; 32 bytes."""
 
 U64 = NDArray[np.uint64]
 Rows = NDArray[np.void]
@@ -36,7 +36,7 @@ _HALVES = struct.Struct(">QQ")
 
 
 class Operation(IntEnum):
-    """What an event does to its frame."""
+    """Effect of an event on its frame."""
 
     ADD = 1
     UPDATE = 2
@@ -44,7 +44,7 @@ class Operation(IntEnum):
 
 
 def is_plain_id(frame_id: str) -> bool:
-    """Say whether an id is exactly 32 lowercase hex digits, and so is its own key."""
+    """Whether an id is exactly 32 lowercase hex digits. Such an id is its own key."""
     try:
         return len(frame_id) == 2 * KEY_SIZE and bytes.fromhex(frame_id).hex() == frame_id
     except ValueError:
@@ -61,7 +61,7 @@ def frame_key(frame_id: str) -> bytes:
 def frame_keys(frame_ids: Sequence[str]) -> tuple[bytes, bool]:
     """Return the joined keys of many ids, and whether every id is plain.
 
-    The common case, all ids 32 hex digits, is decided for the whole batch at once.
+    The common case, in which all ids are 32 hex digits, is checked for the whole batch at once.
     """
     joined = "".join(frame_ids)
     if set(map(len, frame_ids)) == {2 * KEY_SIZE}:
@@ -76,9 +76,9 @@ def frame_keys(frame_ids: Sequence[str]) -> tuple[bytes, bool]:
 
 
 def last_places(frame_ids: Sequence[str]) -> Sequence[int]:
-    """Return the last place of each key among ids, ascending; ids that are told apart may share a key."""
+    """Return the last index of each key among ids, ascending. Different ids may have the same key."""
     keys, plain = frame_keys(frame_ids)
-    # Plain ids are their keys, spelled.
+    # Plain ids are their own keys in hex.
     names = frame_ids if plain else [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
     if len(set(names)) == len(names):
         return range(len(names))
@@ -92,7 +92,7 @@ def key_columns(keys: bytes) -> tuple[U64, U64]:
 
 
 def mix(hi: U64, lo: U64) -> U64:
-    """Mix the halves of keys into the 64 bits by which frames are sorted and put in buckets."""
+    """Mix the halves of keys into the 64 bits by which frames are sorted and bucketed."""
     mixed = hi ^ (lo * _MULTIPLIER_LO)
     mixed ^= mixed >> _SHIFT
     mixed *= _MULTIPLIER
@@ -103,7 +103,7 @@ def mix(hi: U64, lo: U64) -> U64:
 
 
 def mix_one(key: bytes) -> int:
-    """Return what `mix` makes of one key, faster than columns of length one."""
+    """Return the result of `mix` for one key, faster than with arrays of length one."""
     hi, lo = _HALVES.unpack(key)
     mixed = (hi ^ (lo * int(_MULTIPLIER_LO))) & _ALL_BITS
     mixed ^= mixed >> 32
@@ -123,12 +123,12 @@ def make_rows(keys: bytes, operations: NDArray[np.uint8], digests: bytes) -> Row
 
 
 def read_rows(keys: bytes) -> Rows:
-    """View the `keys` column of a frame batch as rows."""
+    """Return a view of the `keys` column of a frame batch as rows."""
     return np.frombuffer(keys, KeyRow)
 
 
 def key_bytes(rows: Rows) -> bytes:
-    """Return the joined keys of rows (any dtype that has the fields ``hi`` and ``lo``)."""
+    """Return the joined keys of rows of any dtype with the fields ``hi`` and ``lo``."""
     halves = np.empty((len(rows), 2), ">u8")
     halves[:, 0] = rows["hi"]
     halves[:, 1] = rows["lo"]

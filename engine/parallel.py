@@ -1,4 +1,4 @@
-"""Work that is cut into parts: an executor does some of them ahead, and the results come in order."""
+"""Runs tasks on an executor, some ahead of time, and yields the results in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class _Part(msgspec.Struct, Generic[Result]):
-    """A part that was handed over, and how often."""
+    """A submitted task, and how often it was submitted."""
 
     bound: tuple[Any, ...]
     future: Future[Result]
@@ -34,23 +34,23 @@ class _Part(msgspec.Struct, Generic[Result]):
 def ordered_map(
     executor: Executor, work: Callable[..., Result], bounds: Iterable[tuple[Any, ...]]
 ) -> Iterator[Result]:
-    """Yield the results of some work for each part, in order; a few are done ahead.
+    """Yield the results of tasks in order. A few run ahead.
 
-    A part whose worker died is handed over again, a few times. What was begun when the caller stops is cancelled.
+    A task whose worker died is submitted again, a few times. If the caller stops, running tasks are cancelled.
 
     Parameters
     ----------
     executor : Executor
-        Where it is done. How many workers it has it may say by an attribute ``slots``.
+        Runs the tasks. Its attribute ``slots``, if any, is the number of workers.
     work : callable
-        Called with the bounds of a part; with them and its result it can be pickled where the workers are processes.
+        Called with the bounds of a task. The function, the bounds and the result must be picklable if workers are processes.
     bounds : iterable of tuple
-        The parts.
+        The bounds of each task.
 
     Raises
     ------
     StorageError
-        Workers died again and again.
+        Workers died repeatedly.
     """
     ahead = max(_AHEAD, _AHEAD_OF_EACH * getattr(executor, "slots", 1))
     waiting = iter(bounds)
@@ -72,7 +72,7 @@ def ordered_map(
 def _result_of_first(
     executor: Executor, work: Callable[..., Result], running: deque[_Part[Result]]
 ) -> Result:
-    """Wait for the first part and take it off."""
+    """Wait for the first task, and remove it from the queue."""
     while True:
         first = running[0]
         try:
@@ -92,7 +92,7 @@ def _result_of_first(
 def _hand_over_again(
     executor: Executor, work: Callable[..., Result], running: Iterable[_Part[Result]]
 ) -> None:
-    """Hand over all parts that were lost together: only of the first it is certain that it was begun."""
+    """Submit all lost tasks again. Only the first is known to have started, so only its attempts are counted."""
     for number, part in enumerate(running):
         if part.future.done() and isinstance(part.future.exception(), BrokenExecutor):
             part.future = executor.submit(work, *part.bound)
@@ -100,7 +100,7 @@ def _hand_over_again(
 
 
 DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
-"""How many work on files of a local disk: more than there are processors wait for each other."""
+"""Number of threads for work on local files. More threads than processors wait for each other."""
 
 Item = TypeVar("Item")
 
@@ -110,12 +110,12 @@ def _never() -> bool:
 
 
 class ByteBudget:
-    """How much of a number of files was read; several threads count without waiting, so a little more may get in.
+    """Counts the bytes read. Threads count without a lock, so slightly more may be read.
 
     Parameters
     ----------
     most : int
-        Bytes, after which it is full.
+        Number of bytes after which it is full.
     """
 
     def __init__(self, most: int) -> None:
@@ -127,19 +127,19 @@ class ByteBudget:
         self._bytes += size
 
     def is_full(self) -> bool:
-        """Say whether no more is to be read."""
+        """Whether no more should be read."""
         return self._bytes >= self._most
 
 
 class ThreadWorkers:
-    """Threads, started when they are first needed; a forked child starts its own.
+    """A pool of threads, started on first use. A forked process starts its own.
 
     Parameters
     ----------
     threads : int
-        How many work through items at once.
+        Number of threads.
     name : str
-        What the threads are called.
+        Name of the threads.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -154,9 +154,9 @@ class ThreadWorkers:
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], enough: Callable[[], bool] = _never
     ) -> list[Result]:
-        """Do some work for each item; results in order.
+        """Call a function for each item, and return the results in order.
 
-        An error, or an interrupt of this thread, is raised once what was begun is over; nothing more is begun then.
+        An error, or an interrupt of this thread, is raised after running calls have ended. No new calls are started.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class ThreadWorkers:
         items : sequence
             The items.
         enough : callable, optional
-            Asked before each item; once it says yes none is begun any more, and fewer results are returned.
+            Called before each item. If it returns True, no more items are started, and fewer results are returned.
         """
         if len(items) < 2:
             return [work(item) for item in items]
@@ -175,7 +175,7 @@ class ThreadWorkers:
         stopped: list[bool] = []
 
         def pull(thread: int) -> None:
-            # Handing over each item, or a slice that may hold all the large ones, would take longer.
+            # Submitting each item, or slices that may contain all large items, would take longer.
             try:
                 while not (stopped or self._is_closed or enough()):
                     if (number := next(numbers, None)) is None:
@@ -197,14 +197,14 @@ class ThreadWorkers:
         return results[: max(done)]
 
     def begin(self, work: Callable[[], Result]) -> Future[Result]:
-        """Do something in a thread of its own; it may itself `map`."""
+        """Run a function in another thread. The function may call `map`."""
         if self._pool is None:
-            # Room for two maps at a time and for what called one of them.
+            # Room for two maps at a time and their callers.
             self._pool = ThreadPoolExecutor(2 * self._threads + 1, self._name)
         return self._pool.submit(work)
 
     def close(self) -> None:
-        """Stop the threads; what was not begun is not done any more."""
+        """Stop the threads. Pending calls are cancelled."""
         self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Commands that record what became of pinned datasets; their files lead, and the log follows."""
+"""Commands that record changes of pinned datasets. The files of the project are authoritative."""
 
 from __future__ import annotations
 

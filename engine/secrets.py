@@ -1,4 +1,4 @@
-"""Secrets in URLs: passwords, tokens and signatures are found, removed, and left out of what is shown."""
+"""Finds and removes secrets in URLs: passwords, tokens and signatures."""
 
 from __future__ import annotations
 

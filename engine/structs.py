@@ -1,4 +1,4 @@
-"""Struct types that have constructors."""
+"""Struct types with constructors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is true now: folds of the log, and the runner that keeps them."""
+"""Projections: the current state, computed by replaying the log, and the runner that updates it."""

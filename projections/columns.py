@@ -1,4 +1,4 @@
-"""Types of columns that hold the same in every database."""
+"""Column types that behave the same in every database."""
 
 from __future__ import annotations
 

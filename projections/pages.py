@@ -1,4 +1,4 @@
-"""Pages of the log: consecutive batches, read and opened once for all that fold them."""
+"""Pages of the log: consecutive batches, read and decoded once for all projections."""
 
 from __future__ import annotations
 

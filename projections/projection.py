@@ -1,4 +1,4 @@
-"""What a projection is: a name, a code version, tables, and a fold of the log into them."""
+"""The interface of a projection: a name, a version, tables, and the replay of events into them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from .pages import Page
 _BESIDE = "_rebuild"
 
 _LONGEST_NAME = 63 - len(_BESIDE)
-"""PostgreSQL cuts longer names off without a word."""
+"""PostgreSQL silently truncates longer names."""
 
 Folded = TypeVar("Folded")
 
 
 class Projection(ABC):
-    """A read model: a name, a code version, tables, and a fold of record batches into them.
+    """A read model: a name, a code version, tables, and the replay of record batches into them.
 
-    A change of tables or fold raises `code_version`: the tables of old and new code then stand side by side
-    and two releases of the program never fight over one table.
+    A change of the tables or the replay needs a new `code_version`. Old and new tables then exist side by side, so that two
+    releases of the program can use the same database.
 
     Parameters
     ----------
     log : Log
-        Where the fold reads before-images.
+        The log, for reading earlier states.
     suffix : str
-        Ends the table names; a rebuild fills tables beside the live ones.
+        Suffix of the table names. A rebuild fills tables next to the live ones.
     """
 
     name: ClassVar[str]
     code_version: ClassVar[int]
     topics: ClassVar[frozenset[str] | None] = None
-    """Topics of the lifecycle events that it is folded from: other pages are not folded; None to fold every page."""
+    """Topics of the lifecycle events that it replays; other pages are skipped. None replays every page."""
 
     full_name: str
-    """Name, code version and suffix: what the tables and the tracking row carry."""
+    """Name, code version and suffix, as in the table names and the tracking row."""
 
     def __init__(self, log: Log, suffix: str = "") -> None:
         self.log = log
@@ -54,7 +54,7 @@ class Projection(ABC):
 
     @cached_property
     def shape(self) -> str:
-        """Digest of the definitions of the tables, suffix aside: tables of another shape are folded afresh."""
+        """Digest of the table definitions without the suffix. If it changes, the tables are rebuilt."""
         columns = [
             (table.name.removesuffix(self.suffix), column.name, str(column.type), column.primary_key)
             for table in self.metadata.sorted_tables
@@ -63,7 +63,7 @@ class Projection(ABC):
         return blake3(repr(columns).encode()).hexdigest(length=16)
 
     def table(self, name: str, *columns: Any, **options: Any) -> sa.Table:
-        """Define one of the projection's tables; columns and options are those of `sqlalchemy.Table`."""
+        """Define a table of the projection. Columns and options are those of `sqlalchemy.Table`."""
         full = f"{self.name}_{name}_v{self.code_version}"
         if len(full.encode()) > _LONGEST_NAME:
             raise UsageError(f"the table name {full} is too long: {_LONGEST_NAME} bytes are allowed")
@@ -71,57 +71,57 @@ class Projection(ABC):
 
     @abstractmethod
     def define_tables(self) -> None:
-        """Define the tables through `table`."""
+        """Define the tables with `table`."""
 
     @abstractmethod
     def apply(self, connection: sa.Connection, batches: Page) -> None:
-        """Fold the next batches of the log into the tables."""
+        """Replay the next batches of the log into the tables."""
 
     def unreadable(self, connection: sa.Connection) -> list[str]:  # noqa: ARG002 - for those that override it
-        """Return what is wrong with tables that a fold of a sound log has filled."""
+        """Return problems of the tables that a replay cannot cause."""
         return []
 
     def beside(self) -> Self:
-        """Return the same projection over tables beside the live ones."""
+        """Return the same projection with tables next to the live ones."""
         return type(self)(self.log, _BESIDE)
 
 
 class FoldedProjection(Projection, Generic[Folded]):
-    """A projection whose fold needs no tables: stretches of the log are folded anywhere, merged, and written in order.
+    """A projection whose replay needs no tables: ranges of the log are replayed anywhere, merged, and written in order.
 
-    What `fold` returns can be pickled, so that other processes and machines can do it.
+    The result of `fold` is picklable, so other processes and machines can compute it.
     """
 
     @abstractmethod
     def fold(self, page: Page) -> Folded:
-        """Fold consecutive batches into what they change; reads the log and nothing else."""
+        """Compute the changes of consecutive batches. It reads only the log."""
 
     @abstractmethod
     def merge(self, earlier: Folded, later: Folded) -> Folded:
-        """Put the folds of two adjoining stretches together; may change and return the earlier one."""
+        """Merge the changes of two adjacent ranges. It may modify and return the earlier one."""
 
     @abstractmethod
     def write(self, connection: sa.Connection, folded: Folded) -> None:
-        """Bring the tables from the state before a folded stretch to the state after it."""
+        """Apply the changes of a range to the tables."""
 
     def apply(self, connection: sa.Connection, batches: Page) -> None:
-        """Fold the next batches and write what they change."""
+        """Replay the next batches, and write their changes."""
         self.write(connection, self.fold(batches))
 
 
 class ProjectionStore(Protocol):
-    """The database of the projections; it can be deleted and is rebuilt from the log."""
+    """The database of the projections. It can be deleted, and is rebuilt from the log."""
 
     name: str
 
     def read(self) -> AbstractContextManager[sa.Connection]:
-        """Give a connection for reading."""
+        """Yield a connection for reading."""
         ...
 
     def write(self) -> AbstractContextManager[sa.Connection]:
-        """Give a connection inside a transaction that excludes other writers."""
+        """Yield a connection in a transaction that excludes other writers."""
         ...
 
     def snapshot(self, tables: Sequence[str]) -> AbstractContextManager[sa.Connection]:
-        """Give a connection for reading that sees some tables as they are now, whatever others commit meanwhile."""
+        """Yield a connection that sees some tables in their current state, whatever others commit meanwhile."""
         ...

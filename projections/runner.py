@@ -1,4 +1,4 @@
-"""Keeps projections level with the log: catch up, exactly once, follow, and rebuild."""
+"""Keeps projections up to date with the log: catch-up, exactly-once processing, following, and rebuild."""
 
 from __future__ import annotations
 

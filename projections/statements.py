@@ -1,4 +1,4 @@
-"""Statements that are run past SQLAlchemy."""
+"""Compiled SQL statements that bypass SQLAlchemy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folds of stretches of the log on an executor: in other threads, processes or machines, some ahead of the writer."""
+"""Replays ranges of the log on an executor, in other threads, processes or machines, ahead of the writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far each projection has come: a row in the transaction that writes the projection's own rows."""
+"""The position of each projection, stored in the transaction that writes the projection's rows."""
 
 from __future__ import annotations
 

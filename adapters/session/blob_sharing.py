@@ -1,4 +1,4 @@
-"""Which engines use a blob store: the first to write owns it, others join by `Engine.share_blobs`."""
+"""Registers the engines that use a blob store: the first to write, and others that call `Engine.share_blobs`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def own_ref(session: Session) -> LogRef:
-    """Return how a marker names the log of an engine."""
+    """Return the reference to the log of a session that a marker stores."""
     return LogRef(session.log.uuid, session.location.home)
 
 
 def joined(session: Session, own: LogRef, marker: Marker, place: str) -> Marker:
-    """Return the marker that a store must have before an engine writes to it.
+    """Return the marker of a store with an engine added, before the engine writes to it.
 
-    An engine that was moved, or restored from a copy, keeps the store that it used under its former name.
+    An engine that was moved or restored from a copy keeps its store, and its entry gets the new name.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def joined(session: Session, own: LogRef, marker: Marker, place: str) -> Marker:
         return _with(marker, {own, *marker.logs} - former)
     others = ", ".join(f"{ref.engine or 'an session in memory'} (log {ref.log})" for ref in marker.logs)
     raise UsageError(
-        f"the blob store {place} is used by {others}, not by {own.engine or 'this session'} (log {own.log}): give this engine "
-        "another place by blobs=, or run `framelode share` so that both use it and neither deletes blobs of the other"
+        f"the blob store {place} is used by {others}, not by {own.engine or 'this session'} (log {own.log}): use "
+        "another place with blobs=, or run `framelode share`, after which neither deletes blobs of the other"
     )
 
 
 @contextmanager
 def keep_listed(session: Session) -> Generator[None, None, None]:
-    """Keep an engine listed in the marker of its store where its empty log takes over the identity of a copy inside."""
+    """Update the marker of an engine's store if its empty log takes over the uuid of another log inside the block."""
     before = own_ref(session)
     yield
     own = own_ref(session)
@@ -66,7 +66,7 @@ def _with(marker: Marker, logs: Collection[LogRef]) -> Marker:
 
 
 def _is_former_name(session: Session, ref: LogRef, place: str) -> bool:
-    """Say whether a name of the same log is that of no other engine, that is of no copy that has the same store."""
+    """Whether an entry of the same log is an earlier name of this engine, and not a copy with the same store."""
     if not location.exists(_url(session, ref)):
         return True
     try:
@@ -84,7 +84,7 @@ def _identity(session: Session) -> str:
 
 
 def share(session: Session, own: LogRef, store: BlobStore, forget: Collection[str] = ()) -> None:
-    """Add a log to those that use a store; see `Engine.share_blobs`."""
+    """Add a log to the users of a store; see `Engine.share_blobs`."""
     left = {location.home_of(url) for url in forget}
     marker = read_marker(store.place)
     others = [ref for ref in marker.logs if ref != own] if marker else []
@@ -96,7 +96,7 @@ def share(session: Session, own: LogRef, store: BlobStore, forget: Collection[st
         return
     others = [ref for ref in others if ref.engine not in left]
     with ExitStack() as stack:
-        # While every log is held, no garbage collection is between reading the marker and deleting.
+        # While every log is locked, no garbage collection can be between reading the marker and deleting.
         for ref in sorted(others):
             stack.enter_context(
                 stack.enter_context(closing(_open_member(session, ref, store))).log.exclusive()
@@ -106,17 +106,17 @@ def share(session: Session, own: LogRef, store: BlobStore, forget: Collection[st
 
 @contextmanager
 def members_of(session: Session, store: BlobStore, *, join: bool) -> Generator[Members, None, None]:
-    """Give the logs that use a store, the others opened.
+    """Yield the logs that use a store, with all engines opened.
 
     Parameters
     ----------
     join : bool
-        Make the marker if there is none; else nothing is written.
+        Create a missing marker. Otherwise nothing is written.
 
     Raises
     ------
     UsageError
-        The engine is not one of them, or another one cannot be opened, so that nobody knows what its frames name.
+        The engine is not one of them, or another one cannot be opened to find the blobs that its frames refer to.
     """
     own = own_ref(session)
     marker = store.join() if join else read_marker(store.place)
@@ -134,7 +134,7 @@ def _open_member(session: Session, ref: LogRef, store: BlobStore) -> Session:
         other = _open(session, ref)
         if other.log.uuid != ref.log:
             other.close()
-            raise IntegrityError(f"it holds log {other.log.uuid}", file=ref.engine)
+            raise IntegrityError(f"it has the log {other.log.uuid}", file=ref.engine)
     except FramelodeError as error:
         raise _unopened(ref, error) from error
     if other.location.blobs and other.blobs.place.is_same(store.name):
@@ -163,7 +163,7 @@ def _open(session: Session, ref: LogRef) -> Session:
 
 
 def _url(session: Session, ref: LogRef) -> str:
-    """Return the URL of another engine, with the password of this one if both are on one server."""
+    """Return the URL of another engine, with the password of this engine if both use the same server."""
     if not is_postgres(ref.engine) or not isinstance(session.location.log, PostgresSchema):
         return ref.engine
     return with_password_of(session.location.log, postgres_schema(ref.engine)).full_url

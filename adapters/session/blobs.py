@@ -1,4 +1,4 @@
-"""The blob store of an engine: opened at first use, and told what the log knows of its contents."""
+"""The blob store of an engine, opened on first use, and its connection to the log."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ...projections.tables.catalog import Catalog
 
 
 class BlobAccess:
-    """Opens the store, vouches for contents, and finds what frames refer to.
+    """Opens the store, tells which contents are known to be stored, and finds the blobs that frames refer to.
 
     Parameters
     ----------
     url : str
-        Where the blobs are; empty for nowhere yet.
+        Folder or URL of the blobs, or empty.
     commands : BlobCommands
-        Restores what was condemned.
+        Restores marked blobs.
     runner : Runner
-        Keeps the projections level with the log.
+        Keeps the projections up to date.
     catalog, names : Catalog, BlobNames
-        Which versions exist, and which blobs were ever named.
+        The existing versions, and all blobs that frames ever referred to.
     states : StateCache
         The states of versions.
     join : callable
@@ -69,16 +69,16 @@ class BlobAccess:
             if self._store is None:
                 if not self._url:
                     raise UsageError(
-                        "this engine has no place for file contents yet: connect once with blobs=, such as "
-                        "connect(url, blobs='s3://bucket/blobs'); it is remembered"
+                        "this engine has no place for file contents: connect once with blobs=, such as "
+                        "connect(url, blobs='s3://bucket/blobs'), which is saved in the settings"
                     )
                 self._store = BlobStore(self._url, presence=self)
             return self._store
 
     def known(self, digests: Collection[str]) -> Collection[str]:
-        """Return those of some contents that can be relied on.
+        """Return the given digests that are known to be stored.
 
-        A content that a frame once named was stored whole, and nothing deletes it unless it is banned first.
+        A blob that a frame ever referred to was stored completely, and is never deleted unless it was marked first.
         """
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
@@ -86,35 +86,35 @@ class BlobAccess:
         return named - self._commands.blob_ledger.banned(named)[1]
 
     def is_empty_index(self) -> bool:
-        """Say whether no frame ever named a content."""
+        """Whether no frame ever referred to a blob."""
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
             return self._names.is_empty(connection)
 
     def confirm(self, digests: Sequence[str], present: Present) -> list[str]:
-        """Restore what was condemned or deleted and has just been stored; returns what is gone again."""
+        """Restore marked or deleted blobs that were just stored. Return those that are missing again."""
         return self._commands.restore_blobs(digests, present)
 
     def join(self, marker: Marker, place: str) -> Marker:
-        """Return the marker that a store must have before the log writes to it; `UsageError` when it is another log's."""
+        """Return the marker that includes the log. Raises `UsageError` if another log uses the store."""
         return self._join(marker, place)
 
     def explain(self, digest: str) -> str | None:
-        """Return when a blob was deleted, None for one that was not."""
+        """Return when and why a blob was deleted, or None if it was not."""
         when = self._commands.blob_ledger.collected(digest)
         return when and (
-            f"garbage collection deleted it at {describe_moment(when.position, when.at)}, when no frame named it any more"
+            f"garbage collection deleted it at {describe_moment(when.position, when.at)}, when no frame referred to it"
         )
 
     def referenced(self, executor: Executor | None = None) -> set[str]:
-        """Return the blobs that frames of existing versions name, level with the log."""
+        """Return the blobs that frames of existing versions refer to, at the head of the log."""
         self._runner.catch_up(self._catalog)
         with self._runner.store.read() as connection:
             versions = [row.version_id for row in self._catalog.versions(connection)]
         return referenced(self._commands.log, self._states, versions, executor)
 
     def named_after(self, position: int) -> dict[str, int]:
-        """Return the blobs that events after a position name, each with the last such position."""
+        """Return the blobs that events after a position refer to, each with the last such position."""
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
             return self._names.named_after(connection, position)
@@ -122,13 +122,13 @@ class BlobAccess:
     def scrub(
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
     ) -> ScrubFindings:
-        """Read every blob, and look for those that frames name."""
+        """Read every blob, and find referenced blobs that are missing."""
         found = self.store.scrub(progress=progress, expected=self.referenced(executor), executor=executor)
         found.missing = self._lost(found.missing)
         return found
 
     def missing(self) -> list[str]:
-        """Return the blobs that frames name and the store does not have."""
+        """Return the blobs that frames refer to and the store lacks."""
         self._runner.catch_up(self._names)
         with self._runner.store.read() as connection:
             if self._names.is_empty(connection):
@@ -140,14 +140,14 @@ class BlobAccess:
         return self._lost([digest for digest in named if digest not in there])
 
     def _lost(self, missing: list[str]) -> list[str]:
-        """Return those of some missing blobs that are named all the same: others went with their frames meanwhile."""
+        """Return the missing blobs that are still referenced. Others were deleted with their frames."""
         named = self.referenced() if missing else set[str]()
         return [digest for digest in missing if digest in named and digest not in self.store]
 
     def problems(
         self, progress: Callable[[int, int], None] | None = None, executor: Executor | None = None
     ) -> tuple[int, list[str]]:
-        """Read the blobs that frames name; returns their number, and what is wrong with them."""
+        """Read the blobs that frames refer to. Return their number and the problems found."""
         wanted = sorted(self.referenced(executor))
         if not wanted:
             return 0, []

@@ -1,4 +1,4 @@
-"""The current session: that of the running context, else that of the process, else one that is found."""
+"""The current session: that of the running context, of the process, or one that is found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _entered: ContextVar[tuple[Session, ...]] = ContextVar("framelode_sessions", default=())
 _active: list[Session] = []
-"""The sessions that were made current in this process, the latest last: the one piece of module state."""
+"""The sessions that were made current in this process, the latest last. This is the only module state."""
 
 
 def _renew() -> None:
@@ -27,7 +27,7 @@ forks.renewed(_renew)
 
 
 def connected_session() -> Session | None:
-    """Return the session of the running context, else the process's; None when there is neither."""
+    """Return the session of the running context or else of the process, or None."""
     entered = _entered.get()
     if entered:
         return entered[-1]
@@ -36,7 +36,7 @@ def connected_session() -> Session | None:
 
 
 def current_session(explicit: str | None = None) -> Session:
-    """Return the session that is meant: explicit, current, `FRAMELODE_URL`, or the nearest settings file upwards.
+    """Return the current session, or open one; see `current_engine`.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def current_session(explicit: str | None = None) -> Session:
         raise UsageError(location.not_found())
     if url == location.IN_MEMORY:
         raise UsageError(
-            "an engine in memory ends with its process: name a folder, or use connect() in Python"
+            "an engine in memory ends with its process: pass a folder, or use connect() in Python"
         )
     location.require(url)
     from .session import open_session
@@ -66,7 +66,7 @@ def current_session(explicit: str | None = None) -> Session:
 
 
 class HasSession(Protocol):
-    """What stands for a session: an `Engine`."""
+    """An object with a session: an `Engine`."""
 
     session: Session
 
@@ -81,12 +81,12 @@ def session_of(given: HasSession | Session | None) -> Session:
 
 
 def enter(session: Session) -> None:
-    """Make a session that of the running context."""
+    """Make a session the current one of the running context."""
     _entered.set((*_entered.get(), session))
 
 
 def leave(session: Session) -> None:
-    """Undo `enter` and `activate`; `UsageError` when the session was not entered."""
+    """Undo `enter` and `activate`. Raises `UsageError` if the session was not entered."""
     entered = _entered.get()
     if session not in entered:
         raise UsageError(f"{session!r} was not entered: use `with engine:`")
@@ -96,12 +96,12 @@ def leave(session: Session) -> None:
 
 
 def activate(session: Session) -> None:
-    """Make a session that of the process."""
+    """Make a session the current one of the process."""
     with _lock:
         _active.append(session)
 
 
 def deactivate(session: Session) -> None:
-    """Undo every `activate` of a session: the one that was activated before it is current again."""
+    """Undo every `activate` of a session. The session that was activated before becomes current again."""
     with _lock:
         _active[:] = [each for each in _active if each is not session]

@@ -1,4 +1,4 @@
-"""Where an engine lives: URLs, the folder's `framelode.toml`, and how one is found."""
+"""Locates engines: by URL, by the settings file `framelode.toml`, or by search."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ ENVIRONMENT_URL = "FRAMELODE_URL"
 _IN_MEMORY = (IN_MEMORY, "sqlite:///:memory:")
 _MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
-_WAY_OUT = "leave it out, and give it to the library of the store by its environment, profile or role"
+_WAY_OUT = "leave it out, and use the environment, profile or role of the store's library"
 
 
 class Location(msgspec.Struct, frozen=True):
-    """Where the parts of an engine are.
+    """The locations of an engine's parts.
 
     Attributes
     ----------
     url : str
-        What `connect` takes to find the engine again, without a password.
+        URL for `connect`, without a password.
     folder : Path or None
-        The engine's folder; None in memory.
+        Folder of the engine, or None.
     log, projections : Place
         The databases.
     blobs : str
         Folder or fsspec URL of the file contents.
     given : dict of str to object
-        Settings that the caller has named; they are remembered once the log is known.
+        Settings that the caller passed. They are saved once the log is known.
     log_id : str or None
-        The identity of the log in the folder's settings when it was located; None without settings.
+        Uuid of the log in the folder's settings, or None without settings.
     """
 
     url: str
@@ -83,7 +83,7 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What messages call the engine: its URL without a password."""
+        """Name of the engine in messages: its URL without a password."""
         return self.log.name if isinstance(self.log, PostgresSchema) else self.url
 
     @property
@@ -93,19 +93,19 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def home(self) -> str:
-        """What `connect` takes in another process to find the engine, without a password; empty in memory."""
+        """URL for `connect` in another process, without a password; empty for an engine in memory."""
         return "" if self.is_in_memory else self.url
 
     def __repr__(self) -> str:
         return f"Location({self.name!r})"
 
     def check(self, log_id: str) -> None:
-        """Raise `IntegrityError` when the folder belongs to another log than the one that was found."""
+        """Raise `IntegrityError` if the folder belongs to a different log than the one that was found."""
         if self.folder is not None:
             check_log_id(self.folder, self.log, log_id)
 
     def remember(self, log_id: str) -> None:
-        """Write the settings, once the log is known; an empty identity makes the folder forget the one it holds."""
+        """Save the settings, once the log is known. An empty uuid removes the saved one."""
         if self.folder is None:
             return
         found = read_settings(self.folder)
@@ -115,19 +115,19 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def owns_projections(self) -> bool:
-        """Whether a damaged projections database is ours by its name: the default one, in a folder that knows its log."""
+        """Whether a damaged projections database can be replaced: it is the default one, in a folder with a known log."""
         return bool(self.log_id and self.folder and self.projections == self.folder / PROJECTIONS_FILE)
 
     @property
     def log_place(self) -> str:
-        """Where the log is, as its projections know it: relative inside of one folder, which can be copied or moved."""
+        """Location of the log, as its projections record it; relative if both are in one folder, which can be moved."""
         if not isinstance(self.log, Path) or self.folder is None:
             return ""
         inside = isinstance(self.projections, Path) and is_inside(self.projections, self.folder)
         return relative(self.log, self.folder) if inside else str(self.log)
 
     def completed(self, remembered: Mapping[str, str]) -> Location:
-        """Return the whole location of an engine without a folder, which remembers its settings beside its log."""
+        """Return the complete location of an engine without a folder, whose settings are saved in the log's database."""
         if not isinstance(self.log, PostgresSchema):
             return self
         projections, blobs = remembered.get("projections"), remembered.get("blobs", "")
@@ -144,7 +144,7 @@ def locate(
     *,
     shared: bool | None = None,
 ) -> Location:
-    """Return where the engine of a folder or URL is, making the folder if missing.
+    """Return the location of the engine at a folder or URL. A missing folder is created.
 
     Parameters
     ----------
@@ -152,19 +152,19 @@ def locate(
         A folder, ``sqlite:///path/log.db``, ``sqlite://`` for an engine in memory, or
         ``postgresql+psycopg://user@host/database``.
     projections : str or path, optional
-        Another place for the projections database, a file or a PostgreSQL URL; remembered in the folder's settings, or
-        beside the log in PostgreSQL.
+        File or PostgreSQL URL for the projections database, instead of the default. Saved in the settings: in the folder,
+        or in the log's PostgreSQL schema.
     blobs : str or path, optional
-        Another place for file contents, a folder or an fsspec URL; remembered likewise.
+        Folder or fsspec URL for file contents, instead of the default. Saved in the settings.
     shared : bool, optional
-        The group of the folder may read and write everything; remembered in the folder's settings.
+        Whether the group of the folder may read and write everything. Saved in the settings of the folder.
 
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, the folder cannot be made, or its settings cannot be read or are not to be trusted.
+        The URL has an unknown scheme, the folder cannot be created, or its settings cannot be read or trusted.
     IntegrityError
-        The log that the settings name is gone or empty.
+        The log in the settings is missing or empty.
     """
     _check_place("the engine", url)
     for name, place in (("projections", projections), ("blobs", blobs)):
@@ -172,10 +172,10 @@ def locate(
             _check_place(name, place)
     text = os.fspath(url)
     if shared and (text in _IN_MEMORY or is_postgres(text)):
-        raise UsageError("shared=True is for an engine in a folder: leave it out")
+        raise UsageError("shared=True is only for an engine in a folder: do not pass it")
     if text in _IN_MEMORY:
         if projections is not None:
-            raise UsageError("an engine in memory keeps its projections in memory: leave projections= out")
+            raise UsageError("an engine in memory keeps its projections in memory: do not pass projections=")
         # The in-memory filesystem is one for the whole process.
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
@@ -194,7 +194,7 @@ def locate(
 
 
 def _locate_in(folder: Path, given: dict[str, Any]) -> Location:
-    """Return the location of the engine in a folder, by its settings and those that the caller has named."""
+    """Return the location of the engine in a folder, by its settings and those that the caller passed."""
     settings = read_settings(folder)
     if settings is not None:
         require_own_places(folder, settings, given)
@@ -216,7 +216,7 @@ def _locate_in(folder: Path, given: dict[str, Any]) -> Location:
 
 
 def _require_log(folder: Path, settings: Settings, given: Mapping[str, Any]) -> None:
-    """Raise when the log that the settings name is gone, or when another one is to take its place."""
+    """Raise an error if the log in the settings is missing, or a different log is requested."""
     named = folder / settings.log
     wanted = folder / given.get("log", settings.log)
     found = stat_of(wanted)
@@ -269,12 +269,12 @@ def _projections_setting(place: str, folder: Path) -> str:
         return without_password(postgres_schema(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
     place = place.removeprefix(_SQLITE)
     if not place or "://" in place:
-        raise UsageError(f"projections cannot be kept in {place!r}: give a file, or a PostgreSQL URL")
+        raise UsageError(f"projections cannot be stored in {place!r}: pass a file, or a PostgreSQL URL")
     return relative(absolute(from_home(place)), folder)
 
 
 def _database_place(setting: str, folder: Path, log: Place = None) -> Place:
-    """Return the place that a setting names; a password is that of the log, if it is of the same server and user."""
+    """Return the location in a setting, with the password of the log if server and user are the same."""
     if not is_postgres(setting):
         return folder / setting
     place = postgres_schema(setting, LOG_SCHEMA + PROJECTIONS_SUFFIX)
@@ -294,7 +294,7 @@ def _check_place(name: str, place: object) -> None:
 
 
 def find(explicit: str | None = None) -> str | None:
-    """Return the URL of the engine meant: explicit, `FRAMELODE_URL`, or the nearest settings file upwards."""
+    """Return the URL of an engine: explicit, from `FRAMELODE_URL`, or from the nearest settings file upwards."""
     if explicit:
         return explicit
     if from_environment := os.environ.get(ENVIRONMENT_URL):
@@ -318,7 +318,7 @@ def _require_trusted(settings: Path) -> None:
 
 
 def exists(url: str | os.PathLike[str]) -> bool:
-    """Say whether an engine is there already."""
+    """Whether there is an engine."""
     text = os.fspath(url)
     if text == IN_MEMORY:
         return False
@@ -338,7 +338,7 @@ def home_of(url: str) -> str:
 
 
 def require(url: str | os.PathLike[str]) -> None:
-    """Raise `UsageError` when there is no engine yet."""
+    """Raise `UsageError` if there is no engine."""
     _check_place("the engine", url)
     if not exists(url):
         name = redact_url(os.fspath(url))
@@ -348,7 +348,7 @@ def require(url: str | os.PathLike[str]) -> None:
 
 
 def not_found() -> str:
-    """Say that no engine was found upwards of the working directory, and which are in folders of it."""
+    """Return the message that no engine was found, with the engines in subfolders of the working directory."""
     inside = [f"./{settings.parent.name}" for settings in sorted(Path().glob(f"*/{SETTINGS_FILE}"))]
     shown = ", ".join([*inside[:3], *(["..."] if len(inside) > 3 else [])])
     return (
@@ -369,7 +369,7 @@ def _folder_of(text: str) -> tuple[Path, str | None]:
             f"postgresql+psycopg://user@host/database, or {IN_MEMORY}"
         )
     if not text:
-        raise UsageError("the engine's folder must not be empty: give a path such as './food'")
+        raise UsageError("the folder of the engine must not be empty: pass a path such as './food'")
     return Path(text), None
 
 
@@ -396,5 +396,5 @@ def _in_git_tree(folder: Path) -> bool:
 
 def _blobs_setting(place: str, folder: Path) -> str:
     if not place:
-        raise UsageError("blobs must not be empty: give a folder or a URL such as 's3://bucket/blobs'")
+        raise UsageError("blobs must not be empty: pass a folder or a URL such as 's3://bucket/blobs'")
     return place if "://" in place else relative(absolute(from_home(place)), folder)

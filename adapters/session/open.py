@@ -1,4 +1,4 @@
-"""Settings, log and state snapshots of an engine that is being opened."""
+"""Steps of opening an engine: settings, and the store of state snapshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def complete(where: Location, database: Database) -> Location:
-    """Return the complete location of an engine: saved settings, replaced by those that were given."""
+    """Return the complete location of an engine: saved settings, overridden by those that were passed."""
     if not isinstance(where.log, PostgresSchema):
         return where
     from ..sql.settings import remembered
@@ -27,7 +27,7 @@ def complete(where: Location, database: Database) -> Location:
 
 
 def save_settings(where: Location, log: SqlLog) -> None:
-    """Save the settings that were given, and in a folder the identity of the log, whenever it changes."""
+    """Save the settings that were passed and, in a folder, the uuid of the log whenever it changes."""
     if isinstance(where.log, PostgresSchema):
         from ..sql.settings import remember
 
@@ -41,8 +41,8 @@ def save_settings(where: Location, log: SqlLog) -> None:
 def open_snapshots(where: Location, store: ProjectionStore, log: Log) -> SnapshotStore:
     """Return the store of state snapshots.
 
-    A PostgreSQL engine with blobs in object storage keeps them beside its blobs, since a snapshot is a large object
-    that never changes. Every other engine keeps them with its projections.
+    A PostgreSQL engine with blobs in object storage keeps snapshots with its blobs, because they are large and never
+    change. Every other engine keeps them with its projections.
     """
     if not isinstance(where.log, PostgresSchema) or not is_object_store(where.blobs):
         return SnapshotTable(store, log)

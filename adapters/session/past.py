@@ -1,4 +1,4 @@
-"""A session of the past: a log with its projections as they were at a position, read-only."""
+"""Sessions of the past: a log with its projections at an earlier position, read-only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CACHED_TIMES = 256
 
 
 class PastView:
-    """What was folded of a log up to a position; sessions at several times after its last event share it.
+    """The projections replayed up to a position. Sessions at several times after that position share them.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class PastView:
         self._lock = threading.Lock()
 
     def folded(self, kind: type[Kind]) -> Kind:
-        """Return a projection whose tables are folded up to the position, on the first call."""
+        """Return a projection whose tables are replayed up to the position on the first call."""
         with self._lock:
             if kind not in self._folded:
                 self._folded[kind] = self._fold(kind)
@@ -83,7 +83,7 @@ class PastView:
         return self.catalog
 
     def close(self) -> None:
-        """Close what was folded."""
+        """Close the replayed projections."""
         self.log.close()
         self.database.close()
 
@@ -94,7 +94,7 @@ class PastSession(Session):
     Parameters
     ----------
     view : PastView
-        What was folded up to the position.
+        The projections at the position.
     time : int, optional
         The time to show in microseconds, not before the last event; keys may have expired in between. By default that
         of the last event.
@@ -121,12 +121,12 @@ class PastSession(Session):
 
     @property
     def present(self) -> LiveSession:
-        """The session that this one was made from."""
+        """The live session of the same log."""
         return self._view.origin
 
     @property
     def when(self) -> str:
-        """How messages name the point in time."""
+        """The point in time, for messages."""
         return f" at {self._view.log.moment}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,16 +151,16 @@ class PastSession(Session):
         return self.present.at(moment if isinstance(moment, datetime) else position)
 
     def now(self) -> int:
-        """Return the time that was asked for, or that of the last event."""
+        """Return the requested time, or that of the last event."""
         return self._time
 
     def projection(self, kind: type[Kind]) -> Kind:
-        """Return the projection of a class, folded up to the position on the first call."""
+        """Return the projection of a class, replayed up to the position on the first call."""
         return self._view.folded(kind)
 
     @contextmanager
     def read(self, kind: type[Kind]) -> Generator[tuple[Kind, sa.Connection], None, None]:
-        """Give a projection and a connection to its tables, folded up to the position."""
+        """Yield a projection and a connection to its tables, replayed up to the position."""
         projection = self.projection(kind)
         with self._view.database.read() as connection:
             yield projection, connection
@@ -172,11 +172,11 @@ class PastSession(Session):
 
     @property
     def blobs(self) -> BlobStore:
-        """The store of file contents, to read from; reading a blob that was deleted since raises `NotFoundError`."""
+        """The read-only store of file contents. Reading a blob that was deleted since raises `NotFoundError`."""
         return ReadOnlyBlobStore(self.present.blobs, self._view.log.refusal)
 
     def version_totals(self) -> dict[str, int]:
-        """Return the number of frames of each version that held any."""
+        """Return the number of frames of each version that had any."""
         with self.read_catalog() as connection:
             rows = self.catalog.versions(connection, removed=True)
         return self._view.counts.totals(row.version_id for row in rows)
@@ -186,14 +186,14 @@ class PastSession(Session):
         return self._view.counts.of(version_id)
 
     def close(self) -> None:
-        """Stop being the current session; one that `connect` opened closes its databases."""
+        """Stop being the current session. If `connect` opened it, also close the databases."""
         current.deactivate(self)
         if self._owns_origin:
             self.present.close()
 
 
 class SessionCache:
-    """The sessions of the past that were used last, so that the next read of one folds nothing.
+    """Cache of the most recently used sessions of the past, so that the next read needs no replay.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class SessionCache:
         return view
 
     def _resolve(self, moment: Moment) -> int:
-        """Return the position of a moment; that of a time is cached once later events have come."""
+        """Return the position of a point in time. For a time before the last event, it is cached."""
         position = position_at(self._session.log, moment)
         if isinstance(moment, datetime) and position < self._session.log.head().position:
             with self._lock:
@@ -256,7 +256,7 @@ def _at_time(session: PastSession, moment: Moment) -> PastSession:
 
 
 def open_at(session: Session, moment: Moment) -> Session:
-    """Return a session at a point in time; closing it closes the session of the present, too."""
+    """Return a session at a point in time. Closing it also closes the live session."""
     try:
         found = session.at(moment)
     except BaseException:

@@ -1,4 +1,4 @@
-"""A log with its projections, opened: what public APIs read from and write to."""
+"""Sessions: an open log with its projections, which the public APIs use."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class Session(ABC):
     catalog : Catalog
         Datasets and versions; read it inside `read_catalog`.
     runner : Runner
-        Keeps the projections level with the log.
+        Keeps the projections up to date.
     location : Location
-        Where the parts of the engine are.
+        The locations of the engine's parts.
     clock, new_id : callable
         UTC time in microseconds, and new ids.
     max_frame_bytes : int
@@ -99,17 +99,17 @@ class Session(ABC):
 
     @property
     def url(self) -> str:
-        """What `connect` takes to open this engine again, without a password: another process finds its own."""
+        """URL to open this engine again with `connect`, without a password."""
         return self.location.url
 
     @property
     def name(self) -> str:
-        """How messages name this engine: its URL without a password."""
+        """Name of this engine in messages: its URL without a password."""
         return self.location.name
 
     @property
     def when(self) -> str:
-        """How messages name the point in time; empty for the present."""
+        """The point in time, for messages; empty for the present."""
         return ""
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class Session(ABC):
     @property
     @abstractmethod
     def present(self) -> LiveSession:
-        """The session of the present of the log."""
+        """The live session of the log."""
 
     @abstractmethod
     def at(self, moment: Moment | None) -> Session:
@@ -126,15 +126,15 @@ class Session(ABC):
 
     @abstractmethod
     def now(self) -> int:
-        """Return the time in microseconds that keys with a time to live are compared with."""
+        """Return the time in microseconds at which the time to live of keys is evaluated."""
 
     @abstractmethod
     def projection(self, kind: type[Kind]) -> Kind:
-        """Return the projection of a class, one of `PROJECTIONS`; `read` also brings it level."""
+        """Return the projection of a class, one of `PROJECTIONS`. Only `read` brings it up to date."""
 
     @abstractmethod
     def read(self, kind: type[Kind]) -> AbstractContextManager[tuple[Kind, sa.Connection]]:
-        """Give a projection and a connection to its tables, level with this point in time.
+        """Yield a projection and a connection to its tables, up to date at this point in time.
 
         Parameters
         ----------
@@ -144,12 +144,12 @@ class Session(ABC):
 
     @abstractmethod
     def require_present(self) -> None:
-        """Raise `UsageError` when this is a session of the past, which is read-only."""
+        """Raise `UsageError` if this is a session of the past, which is read-only."""
 
     @property
     @abstractmethod
     def writes(self) -> Writes:
-        """Commands, the frame writer and the blob store; `UsageError` in the past."""
+        """Commands, the frame writer and the blob store. Raises `UsageError` in the past."""
 
     @property
     @abstractmethod
@@ -169,9 +169,9 @@ class Session(ABC):
         """Close the databases; the session cannot be used any more."""
 
     def shared(self, make: Callable[[Session], Made]) -> Made:
-        """Return what a function makes of this session, made on the first call: what a public API keeps in memory."""
+        """Return the result of a function for this session, cached: the in-memory state of a public API."""
         if make not in self._shared:
-            # Of two threads that both make it, the first one wins.
+            # If two threads create it, the first result is kept.
             self._shared.setdefault(make, make(self))
         return self._shared[make]
 
@@ -182,19 +182,19 @@ class Session(ABC):
 
     @contextmanager
     def read_catalog(self) -> Generator[sa.Connection, None, None]:
-        """Give a connection to the tables of the catalog, level with this point in time."""
+        """Yield a connection to the tables of the catalog, up to date at this point in time."""
         with self.read(Catalog) as (_, connection):
             yield connection
 
     def version_row(self, version_id: str, head: Head | None = None) -> VersionRow | None:
-        """Return the catalog row of a version, removed ones included; cached until the log grows.
+        """Return the catalog row of a version, which may be removed. It is cached until the log grows.
 
         Parameters
         ----------
         version_id : str
             Id of the version.
         head : Head, optional
-            The end of the log, if it is known.
+            The head of the log, if it is known.
         """
         head = self.log.head() if head is None else head
         known = self._version_rows.get(version_id)
@@ -207,12 +207,12 @@ class Session(ABC):
         return row
 
     def version_ids(self) -> list[str]:
-        """Return the ids of all versions that exist."""
+        """Return the ids of all existing versions."""
         with self.read_catalog() as connection:
             return [row.version_id for row in self.catalog.versions(connection)]
 
     def parent_of(self, version_id: str) -> str | None:
-        """Return the id of a version's parent, None for a root; removed ones included."""
+        """Return the id of a version's parent, which may be removed, or None."""
         if version_id not in self._parents:
             self._parents[version_id] = self.aggregates.parent_of(version_id)
         return self._parents[version_id]
@@ -224,11 +224,11 @@ class LiveSession(Session):
     Parameters
     ----------
     where : Location
-        Where its databases are.
+        The locations of its databases.
     clock : callable
         UTC time as integer microseconds; replaced in tests.
     new_id : callable
-        Makes ids of 32 hex digits; replaced in tests.
+        Returns new ids of 32 hex digits; replaced in tests.
     max_frame_bytes : int
         The size limit of one encoded frame.
 
@@ -264,7 +264,7 @@ class LiveSession(Session):
             self._projections: dict[type[Projection], Projection] = {**projections}
             self.catalog = self.projection(Catalog)
             self.runner = Runner(self.log, self.database, projections.values(), self.location.log_place)
-            # Settings are written last, when all that they name is known to belong to this engine.
+            # Settings are written last, after everything in them is known to belong to this engine.
             save_settings(where, self.sql_log)
             opened.pop_all()
         self.aggregates = AggregateRepository(self.log)
@@ -274,7 +274,7 @@ class LiveSession(Session):
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        # Making one part may ask for another.
+        # Creating one part may need another.
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -288,10 +288,10 @@ class LiveSession(Session):
         return self
 
     def require_present(self) -> None:
-        """Do nothing: this is the present."""
+        """Do nothing: this session is writable."""
 
     def at(self, moment: Moment | None) -> Session:
-        """Return the session at a point in time; the last few are cached."""
+        """Return the session at a point in time. The most recently used ones are cached."""
         if moment is None:
             return self
         from .past import SessionCache
@@ -310,7 +310,7 @@ class LiveSession(Session):
 
     @contextmanager
     def read(self, kind: type[Kind]) -> Generator[tuple[Kind, sa.Connection], None, None]:
-        """Give a projection and a connection to its tables, level with the log."""
+        """Yield a projection and a connection to its tables, up to date with the log."""
         projection = self.projection(kind)
         self.runner.catch_up(projection)
         with self.database.read() as connection:
@@ -318,7 +318,7 @@ class LiveSession(Session):
 
     @property
     def writes(self) -> Writes:
-        """Commands, the frame writer and the blob store, made when first used: reading needs none of them."""
+        """Commands, the frame writer and the blob store, created on first use, because reading needs none of them."""
         with self._lock:
             return self._writes
 
@@ -355,12 +355,12 @@ class LiveSession(Session):
 
 
 def open_session(url: str) -> LiveSession:
-    """Open the engine that a URL or folder names, without making it the current one."""
+    """Open the engine at a URL or folder, without making it the current one."""
     return LiveSession(location.locate(url))
 
 
 def _checked(new_id: Callable[[], str]) -> Callable[[], str]:
-    """Return a source of ids that raises `UsageError` when `new_id` returns something else."""
+    """Return a function that checks the ids of `new_id`, and raises `UsageError` for an invalid one."""
 
     def checked() -> str:
         made = new_id()

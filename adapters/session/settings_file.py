@@ -1,4 +1,4 @@
-"""The file `framelode.toml` of an engine's folder: what it holds, and whose settings are followed."""
+"""The settings file `framelode.toml` of an engine's folder, and whose settings are trusted."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ BLOBS_FOLDER = "blobs"
 _FORMAT = 1
 _LIMIT_BYTES = 16 * 1024
 _MOST_DOTS = 500
-"""Most dots of a line: a dotted key takes memory that grows with the square of its parts."""
+"""Maximum number of dots in a line: the memory for a dotted key grows with the square of its parts."""
 _OPTIONAL = ("shared", "log_id")
-"""Left out while they are not set: older releases refuse names that they do not know."""
+"""Left out if not set, because older releases reject unknown names."""
 
 
 class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What `framelode.toml` remembers; paths are relative to its folder.
+    """The settings in `framelode.toml`. Paths are relative to its folder.
 
     Attributes
     ----------
     format : int
-        The version of this format.
+        Version of the format.
     log, projections, blobs : str
-        The places of the parts.
+        Locations of the parts.
     shared : bool
-        The group of the folder may read and write everything.
+        Whether the group of the folder may read and write everything.
     log_id : str
-        The identity of the log; empty until the log is known.
+        Uuid of the log; empty until the log is known.
     """
 
     format: int = _FORMAT
@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 def read_settings(folder: Path) -> Settings | None:
-    """Return the settings of a folder, None where there are none.
+    """Return the settings of a folder, or None if there are none.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def read_settings(folder: Path) -> Settings | None:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Put settings into a folder's file, whole or not at all."""
+    """Write the settings file of a folder atomically."""
     lines = ["# Where the parts of this framelode engine are; paths are relative to this folder."]
     values = msgspec.structs.asdict(settings)
     lines += [
@@ -98,7 +98,7 @@ def write_settings(folder: Path, settings: Settings) -> None:
 
 
 def check_log_id(folder: Path, log: object, log_id: str) -> None:
-    """Raise `IntegrityError` when the settings of a folder name another log than the one that was found."""
+    """Raise `IntegrityError` if the settings of a folder have a different log than the one that was found."""
     found = read_settings(folder)
     if found is not None and found.log_id not in {"", log_id}:
         raise IntegrityError(
@@ -109,7 +109,7 @@ def check_log_id(folder: Path, log: object, log_id: str) -> None:
 
 
 def stat_of(file: Path) -> os.stat_result | None:
-    """Return the status of a file, None if there is no file. Errors of the system become errors of framelode."""
+    """Return the status of a file, or None if it is missing. Operating system errors become framelode errors."""
     with reading(file):
         try:
             return file.stat()
@@ -118,18 +118,18 @@ def stat_of(file: Path) -> os.stat_result | None:
 
 
 def is_trusted(file: Path) -> bool:
-    """Say whether a file is this user's or root's: another user could have written it to mislead this one."""
+    """Whether a file belongs to this user or to root. Files of other users are not trusted."""
     found = stat_of(file)
     return found is None or found.st_uid in {os.geteuid(), 0}
 
 
 def require_own_places(folder: Path, settings: Settings, given: Mapping[str, object]) -> None:
-    """Raise `UsageError` when another user's settings name places outside their folder.
+    """Raise `UsageError` if settings of another user have locations outside their folder.
 
     Parameters
     ----------
     given : mapping of str to object
-        Places that the caller has named: they are not taken from the settings.
+        Locations that the caller passed, which are not taken from the settings.
     """
     if is_trusted(folder / SETTINGS_FILE):
         return
@@ -143,12 +143,12 @@ def require_own_places(folder: Path, settings: Settings, given: Mapping[str, obj
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Say whether a path leads into a folder, links followed."""
+    """Whether a path is inside a folder after symbolic links are resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def working_folder() -> Path:
-    """Return the working folder; `UsageError` when it is gone."""
+    """Return the working folder. Raises `UsageError` if it was deleted."""
     try:
         return Path.cwd()
     except OSError as error:
@@ -158,10 +158,10 @@ def working_folder() -> Path:
 
 
 def absolute(path: Path) -> Path:
-    """Return a path, a relative one from the working folder."""
+    """Return an absolute path; a relative one starts at the working folder."""
     return path if path.is_absolute() else working_folder() / path
 
 
 def relative(path: Path, folder: Path) -> str:
-    """Return a path as settings keep it: relative inside of their folder."""
+    """Return a path in the form of the settings: relative if it is inside their folder."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

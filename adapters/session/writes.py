@@ -1,4 +1,4 @@
-"""What a session writes with."""
+"""The parts of a session that write: commands, frames, blobs and uploads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Writes:
     blobs : BlobAccess
         Opens the store of file contents.
     uploads : UploadService
-        Sends local files of frames to destinations.
+        Uploads local files of frames.
     """
 
     def __init__(self, session: LiveSession) -> None:
@@ -78,5 +78,5 @@ class Writes:
         return [(row.version_id, row.state == PUBLISHED) for row in rows]
 
     def close(self) -> None:
-        """Close what the commands hold open."""
+        """Close the resources of the commands."""
         self.application.close()

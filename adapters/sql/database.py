@@ -1,4 +1,4 @@
-"""What the log and the projections need of a SQL database, whichever it is: connections, transactions, errors in our words."""
+"""The database interface of the log and the projections: connections, transactions and errors."""
 
 from __future__ import annotations
 

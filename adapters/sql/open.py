@@ -1,4 +1,4 @@
-"""Opens the database that stands at a place."""
+"""Opens the database at a location."""
 
 from __future__ import annotations
 

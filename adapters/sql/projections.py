@@ -1,4 +1,4 @@
-"""Opens the database of the projections: derived data, so that a damaged one is dropped and rebuilt from the log."""
+"""Opens the database of the projections. It is derived data: a damaged one is deleted and rebuilt from the log."""
 
 from __future__ import annotations
 

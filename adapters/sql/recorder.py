@@ -1,4 +1,4 @@
-"""eventsourcing's recorders over the log, and the factory that makes them."""
+"""Recorders of the eventsourcing library for the log, and their factory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine remembers of itself beside its log, where it has no folder for that."""
+"""Settings of an engine without a folder, stored in the log's database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""eventsourcing's recorder of aggregate snapshots."""
+"""The recorder of aggregate snapshots for the eventsourcing library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where databases are: SQLite files, schemas of PostgreSQL databases, or this process's memory."""
+"""Locations of databases: SQLite files, schemas of PostgreSQL databases, or memory."""
 
 from __future__ import annotations
 

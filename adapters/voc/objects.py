@@ -1,4 +1,4 @@
-"""Objects of an annotation file: their boxes, checked, and what else is said of them."""
+"""Objects of an annotation file: validated boxes and metadata."""
 
 from __future__ import annotations
 

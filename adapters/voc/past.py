@@ -1,4 +1,4 @@
-"""What earlier imports of VOC folders have recorded in a version, and what was changed since."""
+"""Finds what earlier imports of VOC folders recorded in a version, and what was changed since."""
 
 from __future__ import annotations
 

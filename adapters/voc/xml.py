@@ -1,4 +1,4 @@
-"""Annotation files as XML: read within bounds, without DTDs, values asked for with clear refusals."""
+"""Parses annotation files as XML, with limits, without DTDs, and with clear errors for invalid values."""
 
 from __future__ import annotations
 

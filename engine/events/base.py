@@ -1,4 +1,4 @@
-"""What every domain event has, and what is known of streams that belong to no dataset."""
+"""The base class of domain events, and streams that do not belong to a dataset."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all domain events.
+    """Base class of all domain events.
 
     Attributes
     ----------
     originator_id : str
         The stream: a dataset, a version, or a dataset name.
     originator_version : int
-        Place of the event in that stream, from 1.
+        Version of the event in its stream, starting at 1.
 
-    Fields of bytes hold one value as canonical msgpack, unless the event is of a frame.
+    Fields of type bytes are canonical msgpack of one value, except in frame events.
     """
 
     schema_version: ClassVar[int] = 1
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
     originator_version: int
 
     def mutate(self, aggregate: Any) -> Any:
-        """Apply the event to an aggregate; each aggregate knows what its events do to it."""
+        """Apply the event to an aggregate, which knows the effect of its events."""
         return aggregate.apply(self)
 
 
@@ -34,21 +34,21 @@ AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 class Streams(msgspec.Struct, Generic[AnyEvent], frozen=True, eq=False):
-    """A family of streams that belong to no dataset.
+    """A family of streams that do not belong to a dataset.
 
     Attributes
     ----------
     id : str
-        The stream; one that ends with a hyphen is how the streams of the family begin.
+        Id of the stream. If it ends with a hyphen, it is the prefix of a family of streams.
     events : tuple of type
-        The classes of the events that stand in them, their bases left out.
+        The event classes in these streams, without base classes.
     label : str or None
-        The field of the events by which `framelode log` calls a stream, in place of its id.
+        Field of the events that `framelode log` shows instead of the stream id.
     detail : str or None
-        The field that it adds to what happened; needs a `label`.
+        Field that it shows after the kind of change. Requires `label`.
     is_exported : bool
-        Whether the export of a dataset holds those batches that are about it. They are numbered from version 1 again when
-        they are imported.
+        Whether the export of a dataset includes the batches of these streams that concern it. An import numbers them from
+        version 1 again.
     """
 
     id: str
@@ -63,5 +63,5 @@ class Streams(msgspec.Struct, Generic[AnyEvent], frozen=True, eq=False):
         return frozenset(event.__name__ for event in self.events)
 
     def has(self, stream_id: str) -> bool:
-        """Say whether a stream is of the family."""
+        """Whether a stream belongs to the family."""
         return stream_id.startswith(self.id) if self.id.endswith("-") else stream_id == self.id

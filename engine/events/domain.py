@@ -1,4 +1,4 @@
-"""Every domain event: frozen, in the past tense, stored under its class name as topic."""
+"""The domain events: frozen classes in the past tense. The class name is the topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Event, Streams
 
 
 class DatasetCreated(Event, frozen=True):
-    """A dataset came into being under a name of its project."""
+    """A dataset was created under a name in its project."""
 
     name: str
     project: str
@@ -20,14 +20,14 @@ class DatasetCreated(Event, frozen=True):
 
 
 class VersionAttached(Event, frozen=True):
-    """A version joined its dataset's tree."""
+    """A version was added to the tree of its dataset."""
 
     version_id: str
     parent_id: str | None = None
 
 
 class VersionDetached(Event, frozen=True):
-    """A removed version left its dataset's tree."""
+    """A removed version was taken out of the tree of its dataset."""
 
     version_id: str
 
@@ -39,7 +39,7 @@ class DatasetTagged(Event, frozen=True):
 
 
 class DatasetRenamed(Event, frozen=True):
-    """A dataset took another name, in the same project or another."""
+    """A dataset was renamed, in the same project or into another one."""
 
     name: str
     project: str
@@ -52,11 +52,11 @@ class DatasetDescribed(Event, frozen=True):
 
 
 class NameReleased(Event, frozen=True):
-    """A dataset gave a name back."""
+    """A dataset released a name."""
 
 
 class NameClaimed(Event, frozen=True):
-    """A dataset took a name within a project; one dataset holds a name at a time."""
+    """A dataset claimed a name in a project. Only one dataset can have a name at a time."""
 
     dataset_id: str
 
@@ -65,7 +65,7 @@ NAMES = Streams("name-", (NameClaimed, NameReleased), is_exported=True)
 
 
 class VersionCreated(Event, frozen=True):
-    """A draft version was made, empty or as the child of a published one."""
+    """A draft was created, empty or as a child of a published version."""
 
     dataset_id: str
     name: str
@@ -75,7 +75,7 @@ class VersionCreated(Event, frozen=True):
 
 
 class VersionRenamed(Event, frozen=True):
-    """A version took another name."""
+    """A version was renamed."""
 
     name: str
 
@@ -93,7 +93,7 @@ class VersionTagged(Event, frozen=True):
 
 
 class VersionMetadataSet(Event, frozen=True):
-    """A version's metadata was replaced as a whole."""
+    """A version's metadata was replaced."""
 
     metadata: dict[str, Any]
 
@@ -108,30 +108,30 @@ class VersionCommitted(Event, frozen=True):
 
 
 class VersionPublished(Event, frozen=True):
-    """A version was frozen; the fingerprint commits to its content of `total` frames."""
+    """A version was published. The fingerprint covers its `total` frames."""
 
     fingerprint: str
     total: int
 
 
 class VersionRemoved(Event, frozen=True):
-    """A version was removed; its history stays readable."""
+    """A version was removed. Its history stays readable."""
 
 
 class BlobsCondemned(Event, frozen=True):
-    """Nothing referred to some blobs: they are deleted when that stays so."""
+    """Unreferenced blobs were marked. They are deleted if they stay unreferenced."""
 
     digests: list[str]
 
 
 class BlobsRestored(Event, frozen=True):
-    """Blobs that were condemned or deleted are there and may be referred to."""
+    """Marked or deleted blobs are stored again, and may be referenced."""
 
     digests: list[str]
 
 
 class BlobsCollected(Event, frozen=True):
-    """Condemned blobs were deleted."""
+    """Marked blobs were deleted."""
 
     digests: list[str]
 
@@ -140,16 +140,16 @@ BLOBS = Streams("blobs", (BlobsCondemned, BlobsRestored, BlobsCollected))
 
 
 class UploadedFile(msgspec.Struct, frozen=True, gc=False):
-    """A content at a destination.
+    """A file at an upload destination.
 
     Attributes
     ----------
     uri : str
-        Where it is.
+        URI of the file.
     digest : str
-        blake3 of it, 64 hex digits.
+        blake3 of the content, 64 hex digits.
     size : int
-        Bytes.
+        Size in bytes.
     """
 
     uri: str
@@ -158,28 +158,28 @@ class UploadedFile(msgspec.Struct, frozen=True, gc=False):
 
 
 class FilesUploaded(Event, frozen=True):
-    """Files were put at a destination, durable; frames may name them, and their contents need not be sent again."""
+    """Files were uploaded to a destination. Frames may refer to them, and their contents need not be uploaded again."""
 
     destination: str
     files: list[UploadedFile]
 
 
 class SourcesCondemned(Event, frozen=True):
-    """Frames were deleted together with the files that they named: those go as soon as nobody names them."""
+    """Frames were deleted with their source files, which are deleted as soon as no frame refers to them."""
 
     uris: list[str]
 
 
 class SourcesRestored(Event, frozen=True):
-    """Condemned files stay, since frames name them."""
+    """Marked files are kept, because frames refer to them."""
 
     uris: list[str]
 
 
 class SourcesDeleted(Event, frozen=True):
-    """Files that frames had named were deleted where they were.
+    """Source files were deleted.
 
-    In the stream ``uploads``, where it used to be recorded: they were about to be.
+    In the stream ``uploads``, where older releases recorded it, the files were about to be deleted.
     """
 
     uris: list[str]
@@ -190,7 +190,7 @@ SOURCES = Streams("sources", (SourcesCondemned, SourcesRestored, SourcesDeleted)
 
 
 class LogImported(Event, frozen=True):
-    """A dataset of another log was taken over: its events, renumbered, are those before this one."""
+    """A dataset of another log was imported. The events before this one are its events, with new positions."""
 
     log: str
     position: int
@@ -203,20 +203,20 @@ IMPORTS = Streams("imports", (LogImported,))
 
 
 class FrameEvent(Event, frozen=True):
-    """One change of one frame, as the record batches hold it.
+    """A change of a frame, as it is stored in record batches.
 
     Attributes
     ----------
     frame_id : str
-        The frame.
+        Id of the frame.
     payload_digest : bytes
         First 16 bytes of the blake3 of the canonical payload; zeros for a delete.
     record : dict or None
-        The frame's record, as its canonical payload holds it; None for a delete.
+        The frame's record, as in its canonical payload; None for a delete.
     previous : int
-        Position of the event that this one replaces; 0 for none.
+        Position of the event that this one replaces, or 0.
     saved : int
-        Position of the event that first added the frame; 0 when it is this one.
+        Position of the event that first added the frame; 0 if it is this one.
     changed : list of str
         Names of the wire fields that changed.
     """
@@ -230,15 +230,15 @@ class FrameEvent(Event, frozen=True):
 
 
 class FrameAdded(FrameEvent, frozen=True):
-    """A frame entered a version."""
+    """A frame was added to a version."""
 
 
 class FrameUpdated(FrameEvent, frozen=True):
-    """A frame of a version took another content."""
+    """A frame of a version was changed."""
 
 
 class FrameDeleted(FrameEvent, frozen=True):
-    """A frame left a version."""
+    """A frame was deleted from a version."""
 
 
 _decode_state = guarded(msgspec.msgpack.Decoder(tuple[int, dict[str, Any]]).decode)

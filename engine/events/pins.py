@@ -1,4 +1,4 @@
-"""What happens to pinned datasets: the entries of a project's `dvc.yaml` and `dvc.lock`."""
+"""Events of pinned datasets, the entries of a project's `dvc.yaml` and `dvc.lock`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from .base import Event, Streams
 
 
 class PinEvent(Event, frozen=True):
-    """One change of one pinned dataset.
+    """A change of a pinned dataset.
 
-    What stood before and after is ``{"spec": ..., "lock": ..., "files": ..., "invalidated": True}``, each as far as there is
-    any: spec and lock as the files hold them. A long list of files is left out of the lock; ``files`` is then how many
-    there are and the digest of the list, ``{"count", "digest"}``.
+    A state is ``{"spec": ..., "lock": ..., "files": ..., "invalidated": True}``, without absent keys. Spec and lock are as in
+    the files. A long list of files is left out of the lock; ``files`` is then its length and digest, ``{"count",
+    "digest"}``.
 
     Attributes
     ----------
     project : str
-        The project folder, under an id that it keeps when it is moved or renamed.
+        Id of the project, which stays the same if the folder is moved or renamed.
     folder : str
-        What the folder was called, for people.
+        Name of the project folder, for display.
     manifest : str
-        The `dvc.yaml`, as a path from the project folder.
+        Path of the `dvc.yaml`, relative to the project folder.
     name : str
-        The dataset.
+        Name of the dataset.
     before, after : dict or None
-        What stood before and after; None where there was no entry.
+        State before and after the change; None if there was no entry.
     """
 
     project: str
@@ -37,23 +37,23 @@ class PinEvent(Event, frozen=True):
 
 
 class PinAdded(PinEvent, frozen=True):
-    """A dataset was added and locked, or took the place of one of the same name."""
+    """A dataset was added and locked, or replaced one of the same name."""
 
 
 class PinUpdated(PinEvent, frozen=True):
-    """A dataset was updated to another spec and locked."""
+    """The spec of a dataset was changed, and it was locked."""
 
 
 class PinLocked(PinEvent, frozen=True):
-    """A dataset was locked to another content; its spec stayed."""
+    """A dataset was locked to a new content. Its spec is unchanged."""
 
 
 class PinInvalidated(PinEvent, frozen=True):
-    """The lock of a dataset does not belong to its spec any more."""
+    """The lock of a dataset no longer matches its spec."""
 
 
 class PinObserved(PinEvent, frozen=True):
-    """The files were found to say something else than was recorded: they were edited, or another tool wrote them."""
+    """The files differed from the records, because they were edited or written by another tool."""
 
 
 PINS = Streams(

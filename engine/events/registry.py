@@ -44,7 +44,7 @@ from .pins import PINS
 from .stores import STORES
 
 STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES)
-"""The streams that belong to no dataset. A public API that has events of its own adds them here."""
+"""The streams that do not belong to a dataset. A public API with its own events adds them here."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -77,12 +77,12 @@ _OF_DATASETS: tuple[type[Event], ...] = (
 
 
 def streams_of(stream_id: str) -> Streams[Any] | None:
-    """Return the family that a stream is of; None for streams of datasets, versions and other applications."""
+    """Return the family of a stream, or None for streams of datasets, versions and other applications."""
     return next((family for family in STREAMS if family.has(stream_id)), None)
 
 
 def events_by_topic() -> Mapping[str, type[Event]]:
-    """Return the classes of all events there are, by topic."""
+    """Return all event classes by topic."""
     return _by_topic(STREAMS)
 
 
@@ -92,7 +92,7 @@ def _by_topic(streams: tuple[Streams[Any], ...]) -> Mapping[str, type[Event]]:
 
 
 def is_known_topic(topic: str) -> bool:
-    """Say whether a topic is that of a domain event; eventsourcing applications of other people have their own."""
+    """Whether a topic is that of a domain event. Other eventsourcing applications have their own topics."""
     return topic in _by_topic(STREAMS)
 
 
@@ -101,14 +101,14 @@ _WORDS = re.compile(r"[A-Z][a-z0-9]*")
 
 @lru_cache(maxsize=256)
 def subject_and_kind(topic: str) -> tuple[str, str]:
-    """Return what an event is about and what happened to it: ``VersionMetadataSet`` is ``("version", "metadata_set")``."""
-    # Those of other applications are paths of classes.
+    """Return the subject and kind of an event's topic: ``VersionMetadataSet`` is ``("version", "metadata_set")``."""
+    # Topics of other applications are paths of classes.
     subject, *kind = _WORDS.findall(topic.rpartition(":")[2].rpartition(".")[2]) or [topic]
     return subject.lower(), "_".join(kind).lower()
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:
-    """Return the topic of an event and its stored state: schema version and fields, as msgpack."""
+    """Return the topic of an event and its stored state: schema version and fields as msgpack."""
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     del fields["originator_id"], fields["originator_version"]
     return type(event).__name__, _encoder.encode([type(event).schema_version, fields])
@@ -117,19 +117,19 @@ def encode_event(event: Event) -> tuple[str, bytes]:
 def decode_event(
     topic: str, originator_id: str, originator_version: int, state: bytes, position: int | None = None
 ) -> Event:
-    """Rebuild an event from its stored state, upcasting states of older schemas.
+    """Decode an event from its stored state, and upgrade states of older schemas.
 
     Parameters
     ----------
     position : int, optional
-        Position of the event in the log, for errors.
+        Position of the event in the log, for messages.
 
     Raises
     ------
     IntegrityError
         The topic is unknown, or a newer framelode wrote the event.
     UnreadableError
-        The state is not that of such an event.
+        The state is not valid for the event class.
     """
     event = _by_topic(STREAMS).get(topic)
     if event is None:

@@ -1,6 +1,6 @@
-"""What happened to execution stores and their keys.
+"""Events of execution stores and their keys.
 
-Each event carries all that its key comes to, and the position of the event that it replaces.
+Each event has the complete new state of its key, and the position of the event that it replaces.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ DEFAULT_COLLECTION = "execution_store"
 PERSIST, EVICT = "persist", "evict"
 
 STORE_KEY = "__store__"
-"""The key whose value is a store's own metadata."""
+"""The key whose value is the metadata of the store."""
 
 
 class StoreEvent(Event, frozen=True, kw_only=True):
-    """Base of the events of one store.
+    """Base class of the events of a store.
 
     Attributes
     ----------
     store : str
         Name of the store.
     dataset_id : str or None
-        The dataset in whose context it is; None for none.
+        Dataset id of the store, or None.
     collection : str
         The key space.
     """
@@ -34,32 +34,32 @@ class StoreEvent(Event, frozen=True, kw_only=True):
 
 
 class KeyEvent(StoreEvent, frozen=True, kw_only=True):
-    """Base of the events of one key; `previous` is the position of the last event of the key, 0 where it was missing."""
+    """Base class of the events of a key. `previous` is the position of the key's last event, or 0 if it was missing."""
 
     key: str
     previous: Position = 0
 
 
 class StoreCreated(StoreEvent, frozen=True, kw_only=True):
-    """A store was made with metadata of its own; `value` is their canonical msgpack."""
+    """A store was created. `value` is the canonical msgpack of its metadata."""
 
     value: bytes
     policy: str = PERSIST
 
 
 class KeySet(KeyEvent, frozen=True, kw_only=True):
-    """A key took a value.
+    """A key was set.
 
     Attributes
     ----------
     value : bytes
-        Canonical msgpack.
+        The value as canonical msgpack.
     policy : str
         ``persist`` or ``evict``.
     expires_at : int or None
-        From when on it does not exist, UTC microseconds since 1970; None for never.
+        When the key expires, in UTC microseconds since 1970, or None.
     created_at : int
-        When the key came into being; 0 when that is now.
+        When the key was created; 0 if this event created it.
     """
 
     value: bytes
@@ -69,14 +69,14 @@ class KeySet(KeyEvent, frozen=True, kw_only=True):
 
 
 class KeyTtlChanged(KeyEvent, frozen=True, kw_only=True):
-    """A key got another time to live, or none."""
+    """The time to live of a key was changed or removed."""
 
     policy: str = PERSIST
     expires_at: Position | None = None
 
 
 class KeyPolicyChanged(KeyEvent, frozen=True, kw_only=True):
-    """A key got another eviction policy."""
+    """The eviction policy of a key was changed."""
 
     policy: str = PERSIST
     expires_at: Position | None = None
@@ -87,11 +87,11 @@ class KeyDeleted(KeyEvent, frozen=True, kw_only=True):
 
 
 class KeyEvicted(KeyEvent, frozen=True, kw_only=True):
-    """A key had expired, or was cleared from the cache; `__store__` stands for the store's metadata."""
+    """A key had expired or was evicted. The key `__store__` is the metadata of the store."""
 
 
 class StoreDeleted(StoreEvent, frozen=True, kw_only=True):
-    """A store was deleted with all of its documents that were left, so many."""
+    """A store was deleted with its remaining documents, whose number is recorded."""
 
     documents: int = 0
 

@@ -1,6 +1,6 @@
-"""Record batches: many events packed as one physical record; codec and digests.
+"""Record batches: many events in one physical record; codec and digests.
 
-`docs/format.md` writes this layout down byte by byte.
+`docs/format.md` specifies the layout.
 """
 
 from __future__ import annotations

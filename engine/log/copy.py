@@ -1,4 +1,4 @@
-"""Copies a log into another one, append by append as they are stored: the same identity, positions and digests."""
+"""Copies a log into another one, append by append in stored form, with the same uuid, positions and digests."""
 
 from __future__ import annotations
 

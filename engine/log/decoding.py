@@ -1,4 +1,4 @@
-"""Keeps the cyclic garbage collector out of short bursts of allocation."""
+"""Pauses the cyclic garbage collector during short bursts of allocation."""
 
 from __future__ import annotations
 

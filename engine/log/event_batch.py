@@ -1,4 +1,4 @@
-"""Lifecycle events as record batches: how they are packed, and how they are read back."""
+"""Encodes and decodes lifecycle events as record batches."""
 
 from __future__ import annotations
 

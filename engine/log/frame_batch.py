@@ -1,6 +1,6 @@
-"""Frame changes as record batches: how one change is encoded, and how it is read back.
+"""Encodes and decodes frame changes as record batches.
 
-`docs/format.md` writes this layout down byte by byte.
+`docs/format.md` specifies the layout.
 """
 
 from __future__ import annotations

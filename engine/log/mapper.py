@@ -1,4 +1,4 @@
-"""Between domain events and eventsourcing's stored events."""
+"""Converts between domain events and the stored events of the eventsourcing library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moments of a log: a position, or a time that stands for the last position recorded at or before it."""
+"""Points in time of a log: a position, or a time that selects the last position recorded at or before it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ..validation import shorten
 from .contract import Log
 
 Moment = int | datetime
-"""A position, 0 for before the first event; or an aware datetime."""
+"""A point in time: a position, where 0 is before the first event, or an aware datetime."""
 
-_ALLOWED = "a position (a whole number) or an aware datetime"
+_ALLOWED = "a position (an integer) or an aware datetime"
 
 
 def position_at(log: Log, moment: Moment) -> int:
-    """Return the position that a moment stands for.
+    """Return the position of a point in time.
 
-    Times never run backwards along the log, so that a time stands for all that was recorded until then.
+    Times never decrease along the log, so a time selects everything recorded until then.
 
     Raises
     ------
     UsageError
-        The position is none of the log, the datetime has no time zone, or it is something else.
+        The log does not have the position, the datetime has no time zone, or it is neither of both.
     """
     if isinstance(moment, datetime):
         return _last_recorded(log, _time(moment))
     if isinstance(moment, bool) or not isinstance(moment, Integral):
-        hint = "; give a datetime with its time zone" if isinstance(moment, date) else ""
-        raise UsageError(f"a moment must be {_ALLOWED}, not {shorten(moment)}{hint}")
+        hint = "; pass a datetime with a time zone" if isinstance(moment, date) else ""
+        raise UsageError(f"a point in time must be {_ALLOWED}, not {shorten(moment)}{hint}")
     head = log.head().position
     if not 0 <= moment <= head:
         raise UsageError(f"there is no position {shorten(moment)}: the log has the positions 0 to {head}")
@@ -38,12 +38,12 @@ def position_at(log: Log, moment: Moment) -> int:
 
 
 def parse_moment(text: str) -> Moment:
-    """Read ``POSITION`` or an ISO 8601 time with its offset, such as ``2026-03-01T12:00:00Z``.
+    """Parse a position, or an ISO 8601 time with a UTC offset, such as ``2026-03-01T12:00:00Z``.
 
     Raises
     ------
     UsageError
-        The text is neither.
+        The string is neither.
     """
     stripped = text.strip()
     if stripped.isascii() and stripped.isdigit():
@@ -52,7 +52,7 @@ def parse_moment(text: str) -> Moment:
         time = datetime.fromisoformat(stripped)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is no moment: give a position, or an ISO time such as 2026-03-01T12:00:00Z"
+            f"{text!r} is not a point in time: write a position, or an ISO time such as 2026-03-01T12:00:00Z"
         ) from error
     if time.utcoffset() is None:
         raise UsageError(
@@ -62,7 +62,7 @@ def parse_moment(text: str) -> Moment:
 
 
 def describe_moment(position: int, recorded_at: int) -> str:
-    """Return how messages name a moment."""
+    """Return a point in time for messages."""
     return f"position {position} ({iso_time(recorded_at) if position else 'before the first event'})"
 
 
@@ -81,7 +81,7 @@ def _last_recorded(log: Log, time: int) -> int:
     if head.recorded_at <= time:
         return head.position
     low, high = 0, head.position
-    # All up to `low` was recorded by then, and what is at `high` later.
+    # Everything up to `low` was recorded by then; everything from `high` on later.
     while high - low > 1:
         batch = log.batch_at((low + high) // 2)
         if batch.recorded_at <= time:

@@ -1,4 +1,4 @@
-"""A log as it was at a moment: the reads of a log, limited to the positions up to there."""
+"""A read-only view of a log, limited to the positions up to a point in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record batches as eventsourcing's stored events, and back: what its recorders take and give."""
+"""Converts between record batches and the stored events of the eventsourcing library."""
 
 from __future__ import annotations
 

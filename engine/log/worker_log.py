@@ -1,4 +1,4 @@
-"""Opens a log where parts of some work are done, and sees to it that it is the one meant."""
+"""Opens a log in a worker process, and checks that it is the right one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Commands on files that frames name where they are: keep what is named after all, delete the rest.
+"""Commands that delete source files, or unmark those that are referenced again.
 
-The same order as for blobs: files are condemned by the very append that deletes their frames. From then on uploads do
-not link to them: appends of frames that do carry the version of the stream as a guard. What nobody names then is
-deleted while the log is held, and recorded. Whoever dies in between leaves condemned files, which the next one finishes.
+The order is the same as for blobs. The append that deletes frames also marks their files. From then on, uploads do not
+link to these files, because appends of such frames carry the version of the stream as a guard. Unreferenced files are
+deleted while the log is locked, and this is recorded. If a process dies in between, the files stay marked, and the next
+command deletes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hashes that frames give for their files: blake3, or any other that Python has."""
+"""Hashes of files as frames give them: blake3, or any algorithm that Python has."""
 
 from __future__ import annotations
 

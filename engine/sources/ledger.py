@@ -1,4 +1,4 @@
-"""Which files are to be deleted where they are: what the stream ``sources`` says."""
+"""Which source files are marked for deletion, from the stream ``sources``."""
 
 from __future__ import annotations
 

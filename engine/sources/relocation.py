@@ -1,4 +1,4 @@
-"""The local files that frames name, and naming instead what those were uploaded to."""
+"""Finds the local files of frames, and replaces their URIs by those of the uploads."""
 
 from __future__ import annotations
 

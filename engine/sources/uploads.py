@@ -1,4 +1,4 @@
-"""Commands that record what was uploaded."""
+"""Commands that record uploads."""
 
 from __future__ import annotations
 

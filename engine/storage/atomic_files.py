@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contracts and retry waits that local and remote storage share."""
+"""Interfaces and retry intervals that local and remote storage share."""
 
 from __future__ import annotations
 

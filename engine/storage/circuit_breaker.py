@@ -1,4 +1,4 @@
-"""Stops asking a store that refuses everything, so that a call ends when the store does not answer any more."""
+"""Stops sending requests to a store that fails every time, so that calls end if the store does not respond."""
 
 from __future__ import annotations
 

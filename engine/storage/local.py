@@ -1,4 +1,4 @@
-"""Files of a local file system: temporary ones, and one sync for many of them."""
+"""Temporary files on a local file system, and one sync for many of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the libraries of object stores raise, read alike: whether a name is taken, and whether waiting can help."""
+"""Interprets the errors of object store libraries: whether a name is taken, and whether a retry can help."""
 
 from __future__ import annotations
 

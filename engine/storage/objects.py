@@ -1,4 +1,4 @@
-"""Objects under a prefix of any fsspec filesystem: asked again while it refuses, and its errors translated."""
+"""Objects below a prefix of an fsspec filesystem, with retries and translated errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens regular files: a FIFO, a socket or a device in place of one is an error, and is not waited for."""
+"""Opens regular files. A FIFO, a socket or a device raises an error instead of blocking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder given by the user, and the files inside it, whatever symbolic links lead there or out of it."""
+"""A folder that the user passes, and the files inside it, with all symbolic links resolved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Since when each part of a frame has been there without interruption."""
+"""Finds the change that set each part of a frame."""
 
 from __future__ import annotations
 

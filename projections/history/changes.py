@@ -1,4 +1,4 @@
-"""Changes as they were recorded: read from the log batch by batch, or frame by frame along its own history."""
+"""Reads changes from the log, by batch or along the history of one frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCHES_AT_ONCE = 8
 _HEX = 2 * KEY_SIZE
 _TOPICS = np.array(["", *(FRAME_TOPICS[operation] for operation in Operation)])
 _REPLACING = {"renamed", "described", "tagged", "metadata_set"}
-"""Kinds of changes that put something in another's place."""
+"""Kinds of changes that replace a value."""
 
 _ORIGINATOR = ("originator_id", "originator_version")
 
@@ -37,7 +37,7 @@ Wire = dict[str, Any]
 
 
 class Images(Protocol):
-    """What stood before and after a change, opened when asked for."""
+    """The state before and after a change, read on access."""
 
     def before(self) -> Wire | None:
         """Return what stood before."""
@@ -49,29 +49,29 @@ class Images(Protocol):
 
 
 class Change(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """One change: what happened to which frame, version or dataset, when, by whom.
+    """A recorded change of a frame, version, dataset or other stream.
 
     Attributes
     ----------
     position : int
-        Place in the log.
+        Position in the log.
     at : datetime
-        When it was recorded, UTC.
+        UTC time of recording.
     actor : str
-        Who acted.
+        Who made the change.
     context : dict
-        What `acting` was given.
+        The context passed to `acting`.
     subject : str
-        What it is about: ``frame``, ``version``, ``dataset``, or another kind of stream.
+        What was changed: ``frame``, ``version``, ``dataset``, or another kind of stream.
     kind : str
-        What happened: of frames ``added``, ``updated``, ``deleted``; else ``created``, ``renamed``, ``committed``,
-        ``published`` and so on.
+        ``added``, ``updated`` or ``deleted`` for frames; ``created``, ``renamed``, ``committed``, ``published`` and so on for
+        others.
     dataset_id, version_id : str or None
-        Where it was recorded; an inherited change names the ancestor that it was made in.
+        The dataset and version in which it was recorded. For an inherited change, the version is an ancestor.
     frame_id : str or None
-        The frame; None for changes of other things.
+        Id of the frame, or None if it is not a change of a frame.
     fields : tuple of str
-        Names of the fields that an update changed; of other things than frames, all that the change says.
+        Names of the fields that an update of a frame changed; otherwise the names of all fields of the change.
     """
 
     position: int
@@ -88,16 +88,22 @@ class Change(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     @property
     def before(self) -> Wire | None:
-        """What stood before, in wire form; None where there was nothing. Read from the log at each call."""
+        """The state before the change, in wire form, or None. Each access reads the log."""
         return self.images.before()
 
     @property
     def after(self) -> Wire | None:
-        """What stood after, in wire form; None for a deleted frame. Of other things, what the change says."""
+        """The frame after the change, in wire form, or None if it was deleted. Otherwise the fields of the change."""
         return self.images.after()
 
     def to_dict(self, *, images: bool = False) -> dict[str, Any]:
-        """Return the change as plain JSON-like values; with `images` also what stood before and after."""
+        """Return the change as plain JSON-like values.
+
+        Parameters
+        ----------
+        images : bool
+            Include the state before and after the change.
+        """
         plain = {name: getattr(self, name) for name in _PUBLIC}
         plain |= {"at": self.at.isoformat(timespec="microseconds"), "fields": list(self.fields)}
         return plain | ({"before": self.before, "after": self.after} if images else {})
@@ -130,7 +136,7 @@ def _restore(values: Sequence[Any], images: KeptImages) -> Change:
 
 
 class KeptImages(msgspec.Struct, frozen=True):
-    """Images that are at hand."""
+    """A state before and after that is already in memory."""
 
     kept_before: Wire | None
     kept_after: Wire | None
@@ -162,7 +168,7 @@ class _FrameImages(msgspec.Struct, frozen=True):
 
 
 class _EventImages(msgspec.Struct, frozen=True):
-    """Images of what is no frame: what the event says, and what was last said of what it replaces."""
+    """The state before and after a change that is not of a frame: the replaced value, and the fields of the event."""
 
     log: Log
     header: BatchHeader
@@ -192,7 +198,7 @@ class _EventImages(msgspec.Struct, frozen=True):
 
 
 def _said_in(log: Log, header: BatchHeader) -> list[tuple[str, Wire]]:
-    """Return the topics of a lifecycle batch, each with what it says; nothing of applications that are not ours."""
+    """Return the topics and fields of a lifecycle batch; empty for events of other applications."""
     (body,) = log.bodies([header.first_position])
     return [
         (topic, _said(header, topic, position, state) if is_known_topic(topic) else {})
@@ -206,12 +212,12 @@ def _said_at(log: Log, position: int) -> Wire:
 
 
 def payload_wire(frame_id: str | None, payload: bytes, position: int) -> Wire | None:
-    """Return the wire form of a canonical payload, recorded at a position; None for an empty one, of a delete.
+    """Return the wire form of a canonical payload recorded at a position, or None if it is empty, as for a delete.
 
     Raises
     ------
     UnreadableError
-        It is no record, or holds what no wire form has.
+        It is not a record, or has values without a wire form.
     """
     if not payload:
         return None
@@ -233,7 +239,7 @@ def _said(header: BatchHeader, topic: str, position: int, state: bytes) -> Wire:
 
 
 class _Origin(msgspec.Struct, frozen=True):
-    """What all changes of a batch have in common."""
+    """The attributes that all changes of a batch share."""
 
     at: datetime
     actor: str
@@ -267,7 +273,7 @@ class _Origin(msgspec.Struct, frozen=True):
 
 
 def read_changes(log: Log, batches: Sequence[BatchRow], wanted: HistoryQuery) -> Iterator[Change]:
-    """Yield the changes of some batches that are wanted, in the order of the batches; a few are open at a time."""
+    """Yield the changes of some batches that match a query, in order. Only a few batches are open at a time."""
     for at in range(0, len(batches), _BATCHES_AT_ONCE):
         chunk = batches[at : at + _BATCHES_AT_ONCE]
         firsts = sorted(row.first_position for row in chunk if row.is_frames)
@@ -313,7 +319,7 @@ def _are_wanted(row: BatchRow, rows: Rows, wanted: HistoryQuery) -> NDArray[np.b
 
 
 def _events(body: Body, indices: NDArray[np.intp], *, newest_first: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield the wanted events of a body; each block that holds any is opened once."""
+    """Yield events of a body by index. Each block is decompressed once."""
     numbers = range(body.blocks)
     for number in reversed(numbers) if newest_first else numbers:
         start, stop = body.bounds(number)
@@ -337,7 +343,7 @@ def _things_changed(log: Log, row: BatchRow, wanted: HistoryQuery) -> Iterator[C
 
 
 class FrameStep(msgspec.Struct, frozen=True):
-    """One event of a frame: the batch it is in, and the event, its record left encoded."""
+    """An event of a frame: its batch, and the event with its record still encoded."""
 
     position: int
     header: BatchHeader
@@ -345,14 +351,14 @@ class FrameStep(msgspec.Struct, frozen=True):
 
     @property
     def topic(self) -> str:
-        """Topic of the event, told without its key row: only deletes have no record, only adds nothing saved."""
+        """Topic of the event, without its key row: only deletes have no record, and only adds have no `saved`."""
         if not self.stored.payload:
             return FRAME_TOPICS[Operation.DELETE]
         return FRAME_TOPICS[Operation.UPDATE if self.stored.saved else Operation.ADD]
 
 
 def frame_steps(log: Log, position: int) -> Iterator[FrameStep]:
-    """Follow the events of one frame back from the one at a position; each names the one it replaced."""
+    """Yield the events of a frame backwards from a position. Each refers to the event that it replaced."""
     while position:
         header = log.batch_at(position)
         (body,) = log.bodies([header.first_position])
@@ -363,18 +369,18 @@ def frame_steps(log: Log, position: int) -> Iterator[FrameStep]:
 
 
 def step_change(log: Log, dataset_id: str | None, frame_id: str, step: FrameStep) -> Change:
-    """Return the change that a frame's event stands for."""
+    """Return the change of a frame's event."""
     origin = _Origin.of(step.header, dataset_id, step.header.stream_id)
     images = _FrameImages(log, frame_id, step.stored, step.position)
     return origin.change(step.position, step.topic, frame_id, step.stored.changed, images)
 
 
 Pages = Callable[[int | None], Sequence[BatchRow]]
-"""Gives the next page of batches after the one at a position."""
+"""Returns the next page of batches after a position."""
 
 
 def stream_changes(log: Log, pages: Pages, wanted: HistoryQuery) -> Iterator[Change]:
-    """Yield wanted changes page by page."""
+    """Yield the changes that match a query, page by page."""
     last: int | None = None
     while batches := pages(last):
         yield from read_changes(log, batches, wanted)

@@ -1,4 +1,4 @@
-"""The history: one row for each record batch, so that looking back opens only the batches that matter."""
+"""The history projection: one row for each record batch, so that queries open only the batches that match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The states of all versions: built from the log, kept in memory, helped by snapshots."""
+"""The cache of version states, which are replayed from the log with the help of snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which video wants its frames: by context, then timestamp, then id."""
+"""Orders frames for video: by context, then timestamp, then id."""
 
 from __future__ import annotations
 

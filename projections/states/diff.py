@@ -1,4 +1,4 @@
-"""What leads from one state to another: frames added, removed and changed, told by key rows alone."""
+"""Compares two states by key rows: frames added, removed and changed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A version's fingerprint: a tree of digests that commits to its content, whatever its history.
+"""The fingerprint of a version: a tree of digests of its content, independent of its history.
 
-`docs/format.md` writes the tree down.
+`docs/format.md` specifies the tree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which frames a version holds: the reference fold, the vectorised fold, and lookups in the result.
+"""The frames of a version: the reference replay, the vectorized replay, and lookups in the result.
 
-A folded state is sorted mixed keys beside positions, 16 bytes a frame. Mixed keys are 64 bits of a 128-bit
-key, so that two frames may share one: whatever depends on it is settled by the full keys, read from the log.
+A state consists of sorted mixed keys and positions, 16 bytes per frame. A mixed key is 64 bits of a 128-bit key, so two
+frames may have the same one. Such collisions are resolved with the full keys from the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the frames that a state points at: streamed in log order, blocks opened once."""
+"""Reads the frames of a state, streamed in log order. Each block is decompressed once."""
 
 from __future__ import annotations
 

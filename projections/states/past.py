@@ -1,4 +1,4 @@
-"""What versions held at a moment of the past: folded from what is known of now, where that is the shorter way."""
+"""States of versions at an earlier position, computed from the current state if that is faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State snapshots as objects of a store that many machines share."""
+"""State snapshots as objects in a store that many machines share."""
 
 from __future__ import annotations
 

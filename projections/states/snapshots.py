@@ -1,4 +1,4 @@
-"""Snapshots of folded states: derived data, kept in a store beside the other projections, checked when read."""
+"""Snapshots of states: derived data in a store with the other projections, checked when they are read."""
 
 from __future__ import annotations
 

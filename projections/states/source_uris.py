@@ -1,4 +1,4 @@
-"""Which URIs the frames of versions name."""
+"""Finds the URIs that frames of versions refer to."""
 
 from __future__ import annotations
 

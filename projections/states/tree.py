@@ -1,4 +1,4 @@
-"""The states of all versions folded afresh, each from its parent's, few at a time."""
+"""Replays the states of all versions, each from the state of its parent, with only a few in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blobs frames name: ever, in a projection; and now, by a scan over the states of versions."""
+"""The blobs that frames refer to: ever, in a projection; and currently, by a scan of the version states."""
 
 from __future__ import annotations
 

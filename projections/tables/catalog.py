@@ -1,4 +1,4 @@
-"""The catalog of a moment: folded from lifecycle events, frames looked at only where they changed something since."""
+"""The catalog of datasets and versions, replayed from lifecycle events. Frame events are read only if needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of frames: what statistics keep of each, decoded and counted a block at a time."""
+"""Counts for the statistics of frames, decoded and counted one block at a time."""
 
 from __future__ import annotations
 

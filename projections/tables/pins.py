@@ -1,4 +1,4 @@
-"""Every change of pinned datasets, in order: what `framelode pin log` shows, and which pins stood at a moment."""
+"""All changes of pinned datasets in order, for `framelode pin log` and the pins at a point in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of every version: frames, annotated frames, labels, content types, sources and their bytes."""
+"""Statistics of every version: frames, annotated frames, labels, content types, sources and their sizes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The documents of execution stores as they are now: the tables, and in memory what came since they were written.
+"""The current documents of execution stores: from the tables, and from events in memory that are newer.
 
-A write is one append; the tables follow when they are listed, or when much has come since. Single documents are read
-from both.
+A write is one append. The tables are updated for a listing, or after many new events. Single documents are read from both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documents of execution stores, a row each, found by store and key."""
+"""The documents of execution stores, one row each, found by store and key."""
 
 from __future__ import annotations
 

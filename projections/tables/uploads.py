@@ -1,4 +1,4 @@
-"""Which contents are at which destination, so that they are linked and not sent again."""
+"""The contents at each upload destination, so that they are linked instead of uploaded again."""
 
 from __future__ import annotations
 

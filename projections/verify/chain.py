@@ -1,4 +1,4 @@
-"""The chain of digests, walked in parts that are joined: batches, appends, streams and times run on without gap."""
+"""Verifies the digest chain in parts: batches, appends, streams and times continue without gaps."""
 
 from __future__ import annotations
 

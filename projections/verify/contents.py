@@ -1,4 +1,4 @@
-"""What batches hold, against their digests: keys, bodies, and each payload against the digest in its key row."""
+"""Verifies the contents of batches against their digests: keys, bodies, and each payload."""
 
 from __future__ import annotations
 

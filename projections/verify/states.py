@@ -1,4 +1,4 @@
-"""The states of versions against fresh folds of the log, tree by tree: here, or wherever an executor folds them."""
+"""Verifies the states of versions against a fresh replay, tree by tree, locally or on an executor."""
 
 from __future__ import annotations
 

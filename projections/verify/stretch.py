@@ -1,4 +1,4 @@
-"""One stretch of the log examined, by itself: chain, contents, the versions it creates, and the folds of projections."""
+"""Verifies one range of the log: chain, contents, the versions it creates, and the replay of projections."""
 
 from __future__ import annotations
 

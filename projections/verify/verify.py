@@ -1,4 +1,4 @@
-"""Proves that nothing was altered: the chain, what the batches hold, and everything derived against a fresh fold."""
+"""Verifies the log and everything derived from it against a fresh replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log in a SQL database: opened, appended to, and checked as a whole."""
+"""The log in a SQL database: opening, appending and checking."""
 
 from __future__ import annotations
 

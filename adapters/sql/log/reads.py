@@ -1,4 +1,4 @@
-"""Reading the log in a SQL database: headers, key rows and bodies, each checked as it is read."""
+"""Reads the log from a SQL database: headers, key rows and bodies, each checked when it is read."""
 
 from __future__ import annotations
 

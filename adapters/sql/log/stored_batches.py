@@ -1,4 +1,4 @@
-"""Record batches of a log in a SQL database as they are stored, bodies compressed, for whoever copies it."""
+"""Record batches in their stored form, with compressed bodies, for copies of the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing the log in a SQL database: the rows of appends, batches and bodies, inserted as they are given."""
+"""Inserts the rows of appends, batches and bodies into a SQL database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a PostgreSQL schema: its indexes must hold what its tables hold."""
+"""Checks that the indexes of a PostgreSQL schema match its tables."""
 
 from __future__ import annotations
 

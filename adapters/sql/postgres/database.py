@@ -1,4 +1,4 @@
-"""PostgreSQL, through psycopg 3: the tables of a schema."""
+"""PostgreSQL databases with psycopg 3, limited to the tables of one schema."""
 
 from __future__ import annotations
 

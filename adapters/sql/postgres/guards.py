@@ -1,4 +1,4 @@
-"""Triggers by which a log in PostgreSQL refuses to be rewritten."""
+"""Triggers that make a log in PostgreSQL append-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what others write to a PostgreSQL database, without asking for it again and again."""
+"""Waits for writes to a PostgreSQL database without polling."""
 
 from __future__ import annotations
 

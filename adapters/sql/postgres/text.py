@@ -1,6 +1,6 @@
-"""Text with NUL characters, which PostgreSQL does not take: escaped on the way in, and back on the way out.
+"""Escapes NUL characters in strings, which PostgreSQL cannot store.
 
-The escaped forms sort as the texts do, so that the order of rows is the one of SQLite.
+Escaped strings sort like the original strings, so rows have the same order as in SQLite.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SQLite, on a file or in memory."""
+"""SQLite databases, in a file or in memory."""
 
 from __future__ import annotations
 

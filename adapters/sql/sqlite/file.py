@@ -1,4 +1,4 @@
-"""What is read of a SQLite file before SQLite opens it: whether it is one, whole, and ours."""
+"""Checks a SQLite file before SQLite opens it: its type, its completeness, and its owner."""
 
 from __future__ import annotations
 

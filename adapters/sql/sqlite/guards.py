@@ -1,4 +1,4 @@
-"""Triggers by which a log in SQLite refuses to be rewritten."""
+"""Triggers that make a log in SQLite append-only."""
 
 from __future__ import annotations
 

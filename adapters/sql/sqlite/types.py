@@ -1,4 +1,4 @@
-"""Checks the values that are read from SQLite, whose columns take values of any type."""
+"""Checks the types of values from SQLite, whose columns accept values of any type."""
 
 from __future__ import annotations
 

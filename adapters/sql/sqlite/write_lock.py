@@ -1,4 +1,4 @@
-"""A lock on a file that keeps other processes out, held for the time of one commit."""
+"""A file lock against other processes, held during a commit."""
 
 from __future__ import annotations
 
