@@ -35,7 +35,7 @@ from framelode.engine.storage.base import BackendError
 from framelode.engine.storage.objects import ANSWER_SECONDS
 from framelode.engine.storage.urls import fsspec_url
 
-WORKER = Path(__file__).parents[1] / "support" / "destination_worker.py"
+WORKER = Path(__file__).parents[2] / "support" / "destination_worker.py"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from framelode.engine.errors import StorageError, UsageError
 from framelode.engine.storage import local as local_files
 from framelode.engine.storage.base import CHUNK_BYTES
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from framelode import (
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

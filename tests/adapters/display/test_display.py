@@ -49,7 +49,7 @@ from framelode.adapters.display.fonts import font_for
 from framelode.adapters.hyperdatasets import html as cards
 from framelode.engine.blobs.uris import blob_uri
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOSTILE = "<script>alert('x')</script>&\"\u202e\n"
 WHITE = (255, 255, 255)
 

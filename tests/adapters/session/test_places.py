@@ -28,7 +28,7 @@ def is_marked(file):
     return file.read_bytes()[68:72] == b"FLpr"
 
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 def fill(engine, name="food"):

@@ -30,7 +30,7 @@ from framelode.engine.frames.frame_group import FrameGroup, frame_from_dict, wra
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "frames.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "frames.json"
 
 
 def full_frame():
