@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from mkdocs.plugins import event_priority
+
+# It looks for the drawing of one page in all pages after it.
+logging.getLogger("markdown_svgbob.extension").setLevel(logging.ERROR)
 
 _search_path = tempfile.TemporaryDirectory()
 
