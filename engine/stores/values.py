@@ -25,7 +25,7 @@ MAX_VALUE_BYTES = 16 * 1024 * 1024
 
 _DATETIME, _UUID = 1, 2
 _INTEGERS = range(-(2**63), 2**64)
-_ALLOWED = "text, bytes, numbers, booleans, None, datetime, UUID, and lists and dicts of them"
+_ALLOWED = "a string, bytes, a number, a boolean, None, a datetime, a UUID, or a list or dict of these"
 _AS_IT_IS = frozenset({NoneType, bool, bytes})
 
 _SUBCLASSES: tuple[tuple[Any, Any], ...] = (
@@ -96,7 +96,9 @@ class _Walk(msgspec.Struct, frozen=True, gc=False):
 
     def into(self, container: Any, path: _Path) -> _Walk:
         if self.depth == MAX_DEPTH:
-            raise _refused(container, path, f"at most {MAX_DEPTH} levels, and nothing that contains itself")
+            raise _refused(
+                container, path, f"of at most {MAX_DEPTH} levels, and nothing that contains itself"
+            )
         self.seen[0] += len(container)
         if self.seen[0] > MAX_VALUE_BYTES:
             raise _too_large(self.seen[0])
@@ -136,7 +138,7 @@ def _key(key: object, path: _Path) -> str:
         return key
     if isinstance(key, str):
         return str.__str__(key)
-    raise InvalidTypeError(f"{_show(path)}: the key {shorten(key)} is refused; allowed: keys that are text")
+    raise InvalidTypeError(f"{_show(path)}: keys must be strings, not {shorten(key)}")
 
 
 def _other(value: object, path: _Path, walk: _Walk) -> Any:
@@ -159,12 +161,12 @@ def _scalar(value: object, path: _Path) -> bool | int | float:
         if isinstance(value, kind):
             return plain(value)
     raise InvalidTypeError(
-        f"{_show(path)}: {shorten(value)} of type {type(value).__name__} is refused; allowed: {_ALLOWED}"
+        f"{_show(path)} must be {_ALLOWED}, not {shorten(value)} of type {type(value).__name__}"
     )
 
 
 def _refused(value: object, path: _Path, allowed: str) -> UsageError:
-    return InvalidValueError(f"{_show(path)}: {shorten(value)} is refused; allowed: {allowed}")
+    return InvalidValueError(f"{_show(path)} must be {allowed}, not {shorten(value)}")
 
 
 def _too_large(size: int) -> InvalidValueError:
@@ -176,7 +178,7 @@ def _too_large(size: int) -> InvalidValueError:
 def _lone_surrogate(value: Any, path: _Path) -> str:
     """Return what is said of a value that holds a lone surrogate: where it is."""
     place = next(_surrogates(value, path), path)
-    return f"{_show(place)}: text with a lone surrogate is refused; allowed: text that is Unicode"
+    return f"{_show(place)} must be Unicode, without lone surrogates"
 
 
 def _surrogates(value: Any, path: _Path) -> Iterator[_Path]:
