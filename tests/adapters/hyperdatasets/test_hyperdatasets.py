@@ -411,7 +411,7 @@ class TestFrames:
             draft.add_frames([make(1, id="x"), make(2, id="y")], warn_on_duplicate_frames=True)
             draft.add_frames([make(1, id="theirs")], warn_on_duplicate_frames=True)
             draft.add_frames([make(3, id="x")])
-        with pytest.warns(UserWarning, match="2 frames with an id that was added before"):
+        with pytest.warns(UserWarning, match="2 frames with an id that was already added through this object"):
             draft.add_frames(
                 [make(4, id="x"), make(5, id="z"), make(6, id="y")], warn_on_duplicate_frames=True
             )
@@ -491,7 +491,7 @@ class TestFrames:
         draft.add_frames(frames)
         draft.delete_frames(["f0", frames[1], {"id": "f2"}])
         assert [frame.id for frame in draft] == ["f3", "f4"]
-        with pytest.warns(UserWarning, match="2 frames to be deleted not found in the version"):
+        with pytest.warns(UserWarning, match="2 frames to delete not found in the version"):
             draft.delete_frames(["f0", "nobody", "f3"])
         with pytest.raises(FramesRejected, match="has no frame id"):
             draft.delete_frames([make(9), "f4"])
