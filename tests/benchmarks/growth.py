@@ -225,7 +225,7 @@ listed(
         "DatasetVersion.get each": each(lambda w, i: versions(w)[i].get("none")),
         "DatasetVersion.keys": lambda w: list(last(w).keys()),
         "DatasetVersion.at each": each(lambda w, i: versions(w)[i].at(w.engine.log.head().position)),
-        "DatasetVersion.rename each": each(lambda w, i: versions(w)[i].rename(f"v{i}")),
+        "DatasetVersion.rename each": each(lambda w, i: last(w).rename(f"v{next(w.fresh)}")),
         "DatasetVersion.describe each": each(lambda w, i: versions(w)[i].describe(f"d{next(w.fresh)}")),
         "DatasetVersion.set_tags each": each(lambda w, i: versions(w)[i].set_tags([f"t{next(w.fresh)}"])),
         "DatasetVersion.set_metadata each": each(lambda w, i: last(w).set_metadata({"n": next(w.fresh)})),
