@@ -326,7 +326,7 @@ listed(
         "framelode log of datasets": lambda w: w.cli("log"),
         "framelode log --graph of datasets": lambda w: w.cli("log", "--graph"),
         "framelode draft, publish, snapshot": lambda w: (
-            w.cli("draft", "d1", f"x{next(w.fresh)}"),
+            w.cli("draft", "d1", f"x{next(w.fresh)}", "--empty"),
             w.cli("publish", "d1"),
             w.cli("snapshot", "d0", "--name", f"x{next(w.fresh)}"),
         ),
