@@ -411,7 +411,9 @@ class TestFrames:
             draft.add_frames([make(1, id="x"), make(2, id="y")], warn_on_duplicate_frames=True)
             draft.add_frames([make(1, id="theirs")], warn_on_duplicate_frames=True)
             draft.add_frames([make(3, id="x")])
-        with pytest.warns(UserWarning, match="2 frames with an id that was already added through this object"):
+        with pytest.warns(
+            UserWarning, match="2 frames with an id that was already added through this object"
+        ):
             draft.add_frames(
                 [make(4, id="x"), make(5, id="z"), make(6, id="y")], warn_on_duplicate_frames=True
             )
