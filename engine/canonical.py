@@ -131,7 +131,8 @@ def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
     if len(value) > _LONG and (data := _encoded(value, MAX_DEPTH - depth + 1)) is not None:
         return msgspec.msgpack.decode(data)
     if isinstance(value, (dict, Mapping)):
-        return {_key(key, path): _canonical(item, (path, key), depth) for key, item in value.items()}
+        # A list of the items: another thread may change the dict meanwhile.
+        return {_key(key, path): _canonical(item, (path, key), depth) for key, item in list(value.items())}
     return [_canonical(item, (path, index), depth) for index, item in enumerate(value)]
 
 

@@ -83,6 +83,9 @@ class EngineStoreRepo(ExecutionStoreRepo):
         self.session.require_present()
         return self.session.shared(_store_writer)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EngineStoreRepo, (self.session, self.dataset_id, self.collection_name)
+
     def __repr__(self) -> str:
         context = "" if self.dataset_id is None else f", dataset_id={self.dataset_id!r}"
         return f"EngineStoreRepo({self.session!r}{context}, collection_name={self.collection_name!r})"

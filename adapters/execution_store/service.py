@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...engine.errors import InvalidValueError
+from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.events.stores import PERSIST
 from ...engine.stores.names import check_dataset_id
+from ...engine.validation import shorten
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .engine_repo import EngineStoreRepo
 from .repo import ExecutionStoreRepo
@@ -36,6 +37,8 @@ class ExecutionStoreService:
     ------
     UsageError
         There is no repo and no current engine.
+    TypeError
+        `repo` lacks the methods of an `ExecutionStoreRepo`.
     ValueError
         The repo has a different dataset id.
     """
@@ -48,6 +51,10 @@ class ExecutionStoreService:
     ) -> None:
         if repo is None:
             repo = EngineStoreRepo(None, dataset_id, collection_name)
+        elif not hasattr(repo, "set_key"):
+            raise InvalidTypeError(
+                f"repo must be an ExecutionStoreRepo, not {shorten(repo)}; for an engine pass EngineStoreRepo(engine)"
+            )
         elif dataset_id is not None and check_dataset_id(dataset_id) != check_dataset_id(repo.dataset_id):
             raise InvalidValueError(
                 f"the repo has the dataset id {repo.dataset_id!r}, not {dataset_id!r}: do not pass dataset_id"

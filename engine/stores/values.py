@@ -129,7 +129,8 @@ def _number(value: int | float, path: _Path) -> int | float:  # noqa: PYI041 - k
 
 def _container(value: Any, path: _Path, walk: _Walk) -> Any:
     if isinstance(value, (dict, Mapping)):
-        return {_key(key, path): _plain(item, (path, key), walk) for key, item in value.items()}
+        # A list of the items: another thread may change the dict meanwhile.
+        return {_key(key, path): _plain(item, (path, key), walk) for key, item in list(value.items())}
     return [_plain(item, (path, index), walk) for index, item in enumerate(value)]
 
 

@@ -921,6 +921,35 @@ class TestOthers:
         assert len(changes) == 59
         engine.verify()
 
+    def test_pickled(self, engine):
+        store = ExecutionStore.create("settings", "d", "evict", "mine")
+        store.set("a", 1)
+        theirs = pickle.loads(pickle.dumps(store))
+        assert (theirs.get("a"), repr(theirs)) == (1, repr(store))
+        theirs.set("a", 2)
+        assert store.get("a") == 2
+        theirs.service.repo.session.close()
+
+    def test_an_engine_is_no_repo(self, engine):
+        with pytest.raises(
+            TypeError, match=r"must be an ExecutionStoreRepo, not .*pass EngineStoreRepo\(engine\)"
+        ):
+            ExecutionStoreService(engine)
+
+    def test_a_dict_that_changes_while_it_is_read(self, engine, store):
+        filled = {}
+
+        class Filling(UserDict):
+            def items(self):
+                filled[f"another {len(filled)}"] = 1
+                return super().items()
+
+        filled.update(first=Filling(a=1), second=2)
+        store.set("k", filled)
+        assert store.get("k") == {"first": {"a": 1}, "second": 2}
+        frame = framelode.SingleFrame(id="f", metadata=filled)
+        assert frame.metadata["first"] == {"a": 1}
+
     def test_frames_in_between(self, engine, store):
         framelode.DatasetVersion.create_new_dataset("food")
         draft = framelode.DatasetVersion.get_current(dataset_name="food")
