@@ -12,6 +12,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "hyperdatasets.md"
 PROPERTY = None
 """What a table has for a property; for methods it has the parameters, and for the constructor they are at `()`."""
 
+
+def each(names, parameters=PROPERTY):
+    return dict.fromkeys(names.split(), parameters)
+
+
 POINTS = "id=None, labels=None, confidence=None, metadata=None"
 LOCAL = "raise_on_error=False, skip_size_check=False, force_download=False"
 GEOMETRIES = (
@@ -24,13 +29,10 @@ FRAMES = {
             "id=None, source=None, width=None, height=None, timestamp=None, size=None, hash=None, preview_uri=None, "
             "preview_uri_timestamp=None, metadata=None, annotations=None, mask_source=None, context_id=None"
         ),
-        **dict.fromkeys(
-            (
-                "id source width height timestamp size hash preview_uri preview_uri_timestamp preview_source "
-                "preview_source_timestamp mask_source masks_source metadata annotations context_id origin "
-                "dataset_version_metadata blob sourcedata"
-            ).split(),
-            PROPERTY,
+        **each(
+            "id source width height timestamp size hash preview_uri preview_uri_timestamp preview_source "
+            "preview_source_timestamp mask_source masks_source metadata annotations context_id origin "
+            "dataset_version_metadata blob sourcedata"
         ),
         "add_annotation": f"{GEOMETRIES}, id=None, labels=None, confidence=None, metadata=None, **kwargs",
         "remove_annotation": "index=None, **kwargs",
@@ -50,14 +52,14 @@ FRAMES = {
     },
     "FrameGroup": {
         "()": "id=None, metadata=None, *args, **kwargs",
-        **dict.fromkeys("id metadata origin dataset_version_metadata blob".split(), PROPERTY),
+        **each("id metadata origin dataset_version_metadata blob"),
         "to_dict": "",
         "copy": "",
         "get_global_annotations": "",
         "add_global_annotation": "annotation",
         "remove_global_annotation": "annotation",
         "from_dict": "framegroup_dict",
-        **dict.fromkeys("clear items keys popitem values".split(), ""),
+        **each("clear items keys popitem values", ""),
         "get": "key, default=None",
         "pop": "key, default=...",
         "setdefault": "key, default=None",
@@ -65,7 +67,7 @@ FRAMES = {
     },
     "Annotation": {
         "()": f"values=None, {POINTS}",
-        **dict.fromkeys("label_enum values id labels metadata confidence".split(), PROPERTY),
+        **each("label_enum values id labels metadata confidence"),
         "get_type": "",
         "to_dict": "",
         "register": "type_names",
@@ -88,13 +90,13 @@ FRAMES = {
     "KeyPoints3D": {"()": f"keypoints_xyz=None, {POINTS}", "keypoints_xyz": PROPERTY},
     "Ellipse2D": {
         "()": f"ellipse2d_xyrrt=None, {POINTS}",
-        **dict.fromkeys("angle center radii ellipse2d_xyrrt".split(), PROPERTY),
+        **each("angle center radii ellipse2d_xyrrt"),
         "get_bounding_box": "",
         "get_polygon": "num_point=4",
     },
     "BoundingBox2D": {
         "()": f"bounding_box_xywh=None, {POINTS}",
-        **dict.fromkeys("angle bounding_box_xywh bounding_box_xywha".split(), PROPERTY),
+        **each("angle bounding_box_xywh bounding_box_xywha"),
         "get_bounding_box": "",
     },
     "BoundingBox3D": {
