@@ -32,8 +32,8 @@ _SOURCE: dict[str, Any] = {
     "timestamp": _LEAF,
     "size": _LEAF,
     "hash": _LEAF,
-    "masks": [{"id": _LEAF, "uri": _LEAF}],
-    "preview": {"uri": _LEAF, "timestamp": _LEAF},
+    "masks": [{"id": _LEAF, "uri": _LEAF, "content_type": _LEAF, "timestamp": _LEAF}],
+    "preview": {"uri": _LEAF, "content_type": _LEAF, "timestamp": _LEAF},
     "meta": _ANY,
 }
 _FRAME: dict[str, Any] = {
@@ -43,6 +43,7 @@ _FRAME: dict[str, Any] = {
     "sources": [_SOURCE],
     "rois": [_ROI],
     "meta": _ANY,
+    "num_frames": _LEAF,
     "dataset": {"id": _LEAF, "version": _LEAF},
     "saved": _LEAF,
     "saved_in_version": _LEAF,

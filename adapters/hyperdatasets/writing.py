@@ -162,7 +162,7 @@ class FrameWrites(VersionBase):
         Parameters
         ----------
         frames : iterable of dict
-            Dicts with any of ``id, context_id, timestamp, sources, rois, meta``. They are not modified. The other
+            Dicts with any of ``id, context_id, timestamp, sources, rois, meta, num_frames``. They are not modified. The other
             parameters are described at `add_frames`.
 
         Returns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, TypeVar, Unpack
 
 import msgspec
@@ -15,7 +15,7 @@ from ..decoding import guarded
 from ..errors import ConflictError, InvalidValueError, UsageError
 from ..validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
 from .base import Annotation, Common, MaskValue
-from .types import BuiltinAnnotation, Mask, colour
+from .types import BuiltinAnnotation, ComplexPolygon2D, Mask, colour
 
 
 class UnknownAnnotation(Annotation, kw_only=False):
@@ -57,8 +57,11 @@ _types: dict[str, type[Annotation]] = {
     str(cls.__struct_config__.tag): cls for cls in BuiltinAnnotation.__args__
 }
 _known: set[type] = {UnknownAnnotation, *_types.values()}
-_wire_fields = frozenset({"type", *Annotation.__struct_encode_fields__})
+_wire_fields = frozenset({"type", "labels", *Annotation.__struct_encode_fields__})
 _PLAIN_FIELDS = frozenset({"type", "label", "poly", "confidence"})
+
+_RING_SEPARATOR = -999999999
+"""The number between the rings of a polygon in the wire form of ClearML."""
 
 
 def register_annotation(cls: AnnotationType) -> AnnotationType:
@@ -132,7 +135,9 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
     Parameters
     ----------
     wire : dict
-        `type` and any of `id, label, poly, confidence, meta, sources, mask`. An unknown type is kept.
+        Any of `type, id, label, poly, confidence, meta, sources, mask`. An unknown type is kept. Without a type, it is
+        derived from the other fields: `mask` is a mask, 4 numbers in `poly` are a box, 6 or more a polygon, and none
+        are labels of the whole frame. `labels` is accepted for `label`.
     path : str
         Name of the field, for messages.
 
@@ -142,7 +147,8 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
         A key is unknown or a value is invalid.
     """
     found = fields(wire, _wire_fields, path)
-    tag = name(found.pop("type", None), f"{path}.type")
+    _rename_labels(found, path)
+    tag = name(found["type"], f"{path}.type") if "type" in found else _derive_type(found, path)
     cls = _types.get(tag, UnknownAnnotation)
     self: Annotation = (
         StructMeta.__call__(cls, _type=tag) if cls is UnknownAnnotation else StructMeta.__call__(cls)
@@ -161,6 +167,31 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
         self._confidence = fraction(found["confidence"], f"{path}.confidence")
     self._mask = _mask_from_dict(found.get("mask"), cls, f"{path}.mask")
     return self
+
+
+def _rename_labels(found: dict[str, Any], path: str) -> None:
+    labels = found.pop("labels", None)
+    if labels is not None and found.setdefault("label", labels) != labels:
+        raise refusal(f"{path}.labels", labels, f"equal to label, {shorten(found['label'])}, or left out")
+
+
+def _derive_type(found: dict[str, Any], path: str) -> str:
+    """Return the type of an annotation in the wire form of ClearML, which has none. Rings in `poly` are converted."""
+    if "mask" in found:
+        return "mask"
+    path = f"{path}.poly"
+    poly = items(found.get("poly", ()), path, "a list of numbers")
+    if not poly:
+        return "image"
+    if len(poly) == 4:
+        return "box2d"
+    if len(poly) < 6:
+        raise refusal(path, poly, "a box of 4 numbers or a polygon of at least 6, if the type is not given")
+    if _RING_SEPARATOR not in poly:
+        return "polygon2d"
+    rings = [list(ring) for is_end, ring in groupby(poly, _RING_SEPARATOR.__eq__) if not is_end]
+    found["poly"] = ComplexPolygon2D(rings).poly
+    return "complex_polygon2d"
 
 
 class _Rois(Struct, gc=False):
@@ -213,5 +244,5 @@ def _mask_from_dict(wire: object, cls: type[Annotation], path: str) -> MaskValue
     found = fields(wire, ("id", "value"), path)
     return MaskValue(
         name(found["id"], f"{path}.id") if "id" in found else None,
-        colour(found.get("value", ()), f"{path}.value"),
+        colour(found.get("value", ()), f"{path}.value", least=-1),
     )

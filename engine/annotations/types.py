@@ -278,10 +278,11 @@ BuiltinAnnotation = (
 )
 
 
-def colour(value: object, path: str) -> tuple[int, ...]:
-    """Return red, green and blue, each from 0 to 255."""
-    given = items(value, path, "red, green and blue, each from 0 to 255")
+def colour(value: object, path: str, least: int = 0) -> tuple[int, ...]:
+    """Return red, green and blue, each from `least` to 255. ClearML's wire form may contain -1 for any value."""
+    allowed = f"red, green and blue, each from {least} to 255"
+    given = items(value, path, allowed)
     numbers = tuple(whole(item, f"{path}[{index}]") for index, item in enumerate(given))
-    if len(numbers) != 3 or not all(0 <= n <= 255 for n in numbers):
-        raise refusal(path, value, "red, green and blue, each from 0 to 255")
+    if len(numbers) != 3 or not all(least <= n <= 255 for n in numbers):
+        raise refusal(path, value, allowed)
     return numbers

@@ -14,14 +14,16 @@ from ..canonical import canonical_object, encode_canonical
 from ..decoding import UNDECODABLE, guarded
 from ..errors import UnreadableError
 from ..structs import InitStructMeta
-from ..validation import fields, identifier
+from ..validation import count, fields, identifier
 from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
 """Fields that are set on reading and ignored on writing."""
 
-_FRAME_FIELDS = frozenset({"id", "context_id", "timestamp", "sources", "rois", "meta", *READ_ONLY_FIELDS})
+_FRAME_FIELDS = frozenset(
+    {"id", "context_id", "timestamp", "sources", "rois", "meta", "num_frames", *READ_ONLY_FIELDS}
+)
 
 
 class IdSlot:
@@ -41,6 +43,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
 
     _context_id: str | None = field(name="context_id", default=None)
     _metadata: dict[str, Any] = field(name="meta", default_factory=dict)
+    _num_frames: int | None = field(name="num_frames", default=None)
     _annotations: list[BuiltinAnnotation] = field(name="rois", default_factory=list)
     _sources: tuple[Source, ...] = field(name="sources", default=())
 
@@ -57,6 +60,8 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
             wire["rois"] = [annotation.to_dict() for annotation in self._annotations]
         if self._metadata:
             wire["meta"] = msgspec.to_builtins(self._metadata)
+        if self._num_frames is not None:
+            wire["num_frames"] = self._num_frames
         return wire
 
     def fill_from_wire(self, wire: object) -> None:
@@ -67,6 +72,8 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
         if "context_id" in found:
             self._context_id = context_name(found["context_id"], "context_id")
         self.settle_context()
+        if "num_frames" in found:
+            self._num_frames = count(found["num_frames"], "num_frames")
         if "rois" in found:
             self._annotations = annotations_from_wire(found["rois"], self._sources)
 
@@ -77,7 +84,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
             annotations: list[Any] = [decode_annotation(raw) for raw in loose.rois]
         except UNDECODABLE as error:
             raise UnreadableError(f"a stored frame cannot be read: {error}") from error
-        self._context_id, self._metadata = loose.context_id, loose.meta
+        self._context_id, self._metadata, self._num_frames = loose.context_id, loose.meta, loose.num_frames
         self._annotations, self._sources = annotations, loose.sources
 
     @property
@@ -129,6 +136,7 @@ class _LooseRecord(Struct):
 
     context_id: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    num_frames: int | None = None
     rois: list[msgspec.Raw] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
 

@@ -243,7 +243,8 @@ class SingleFrame(AnnotatedRecord):
         Parameters
         ----------
         wire : dict
-            Any of `id, context_id, timestamp, sources, rois, meta`. Read-only fields are ignored.
+            Any of `id, context_id, timestamp, sources, rois, meta, num_frames`. Read-only fields are ignored. The
+            frames that ClearML's documentation and web pages show are accepted: `rois` need no `type`.
 
         Raises
         ------

@@ -27,16 +27,19 @@ _MAY_HOLD_SECRET = re.compile(r"(?!data:)[^?#@]*[?#@]", re.IGNORECASE)
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 
 
-class MaskSource(Struct, omit_defaults=True, gc=False, frozen=True):
-    """A mask file: its id among the frame's masks, and its URI."""
+class MaskSource(Struct, omit_defaults=True, gc=False, frozen=True, kw_only=True):
+    """A mask file: its id among the frame's masks, its URI, its content type and its timestamp in ms."""
 
-    id: str
-    uri: str
+    content_type: str | None = None
+    id: str = field()
+    timestamp: int | None = None
+    uri: str = field()
 
 
-class Preview(Struct, omit_defaults=True, gc=False, frozen=True):
-    """A preview of a source: its timestamp in ms, and its URI."""
+class Preview(Struct, omit_defaults=True, gc=False, frozen=True, kw_only=True):
+    """A preview of a source: its content type, its timestamp in ms, and its URI."""
 
+    content_type: str | None = None
     timestamp: int | None = None
     uri: str | None = None
 

@@ -51,8 +51,8 @@ def source_preview(uri: object, timestamp: object) -> Preview | None:
     if uri is None and timestamp is None:
         return None
     return Preview(
-        None if timestamp is None else whole(timestamp, "preview_uri_timestamp"),
-        None if uri is None else source_uri(uri, "preview_uri"),
+        timestamp=None if timestamp is None else whole(timestamp, "preview_uri_timestamp"),
+        uri=None if uri is None else source_uri(uri, "preview_uri"),
     )
 
 
@@ -66,6 +66,6 @@ def source_masks(value: object) -> tuple[MaskSource, ...]:
         given = items(value, "mask_source", "a path or URI, a dict or a list of them")
         value = {f"{index:02d}": uri for index, uri in enumerate(given)}
     return tuple(
-        MaskSource(name(key, "mask_source"), source_uri(uri, f"mask_source[{shorten(key)}]"))
+        MaskSource(id=name(key, "mask_source"), uri=source_uri(uri, f"mask_source[{shorten(key)}]"))
         for key, uri in value.items()
     )

@@ -13,6 +13,8 @@ from ..validation import count, fields, items, name, refusal, whole
 from .content_types import content_type_of
 from .source import DEFAULT_SOURCE, NO_SOURCE, MaskSource, Preview, Source, source_name, source_uri
 
+_Checks = dict[str, Callable[[object, str], Any]]
+
 
 def source_to_wire(source: Source) -> dict[str, Any]:
     """Return the wire form of a source."""
@@ -47,31 +49,35 @@ def _settle_timestamp(sources: list[Source], timestamp: int, wires: Sequence[Any
 
 
 def _source_from_wire(wire: object, path: str) -> Source:
-    found = fields(wire, _SOURCE_FIELDS, path)
-    values: dict[str, Any] = {
-        key: check(found[key], f"{path}.{key}") for key, check in _SOURCE_CHECKS.items() if key in found
-    }
-    if "content_type" not in found and "uri" in values:
+    values = _checked(wire, _SOURCE_CHECKS, path)
+    if "content_type" not in values and "uri" in values:
         values["content_type"] = content_type_of(values["uri"])
     return Source(metadata=values.pop("meta", {}), **values)
 
 
+def _checked(wire: object, checks: _Checks, path: str) -> dict[str, Any]:
+    """Return the fields of a wire form that are set, each validated."""
+    found = fields(wire, checks, path)
+    return {key: check(found[key], f"{path}.{key}") for key, check in checks.items() if key in found}
+
+
 def _masks_from_wire(given: object, path: str) -> tuple[MaskSource, ...]:
-    masks: dict[str, str] = {}
+    masks: dict[str, MaskSource] = {}
     for index, wire in enumerate(items(given, path, "a list of dicts of id and uri")):
-        found = fields(wire, ("id", "uri"), f"{path}[{index}]")
-        mask_id = name(found.get("id"), f"{path}[{index}].id")
-        if mask_id in masks:
-            raise refusal(f"{path}[{index}].id", mask_id, "unique within the source")
-        masks[mask_id] = source_uri(found.get("uri"), f"{path}[{index}].uri")
-    return tuple(MaskSource(mask_id, uri) for mask_id, uri in masks.items())
+        values = _checked(wire, _MASK_CHECKS, f"{path}[{index}]")
+        for key in ("id", "uri"):
+            if key not in values:
+                raise refusal(f"{path}[{index}].{key}", None, "given")
+        mask = MaskSource(**values)
+        if mask.id in masks:
+            raise refusal(f"{path}[{index}].id", mask.id, "unique within the source")
+        masks[mask.id] = mask
+    return tuple(masks.values())
 
 
 def _preview_from_wire(given: object, path: str) -> Preview | None:
-    found = fields(given, ("timestamp", "uri"), path)
-    timestamp = whole(found["timestamp"], f"{path}.timestamp") if "timestamp" in found else None
-    uri = source_uri(found["uri"], f"{path}.uri") if "uri" in found else None
-    return Preview(timestamp, uri) if found else None
+    values = _checked(given, _PREVIEW_CHECKS, path)
+    return Preview(**values) if values else None
 
 
 def annotations_from_wire(given: object, sources: Sequence[Source]) -> list[Any]:
@@ -96,7 +102,11 @@ def _roi_from_wire(wire: object, known: set[str], path: str) -> Any:
     return annotation
 
 
-_SOURCE_CHECKS: dict[str, Callable[[object, str], Any]] = {
+_MASK_CHECKS: _Checks = {"id": name, "uri": source_uri, "content_type": name, "timestamp": whole}
+
+_PREVIEW_CHECKS: _Checks = {"uri": source_uri, "content_type": name, "timestamp": whole}
+
+_SOURCE_CHECKS: _Checks = {
     "id": source_name,
     "uri": source_uri,
     "content_type": name,

@@ -9,7 +9,7 @@ import msgspec
 from ..errors import InvalidValueError
 from ..events.domain import UploadedFile
 from ..frames.single_frame import SingleFrame
-from ..frames.source import MaskSource, Preview, Source, path_or_uri
+from ..frames.source import Source, path_or_uri
 from ..frames.yielded import AnyFrame
 from .hashes import HASH_PREFIX, other_hasher
 
@@ -111,7 +111,7 @@ def _relocated(source: Source, placed: Mapping[str, UploadedFile]) -> Source:
     if found is not None:
         changes = {"uri": found.uri, "size": found.size, "hash": source.hash or HASH_PREFIX + found.digest}
     if source.preview is not None and source.preview.uri is not None:
-        changes["preview"] = Preview(source.preview.timestamp, moved(source.preview.uri))
+        changes["preview"] = msgspec.structs.replace(source.preview, uri=moved(source.preview.uri))
     if source.masks:
-        changes["masks"] = tuple(MaskSource(mask.id, moved(mask.uri)) for mask in source.masks)
+        changes["masks"] = tuple(msgspec.structs.replace(mask, uri=moved(mask.uri)) for mask in source.masks)
     return msgspec.structs.replace(source, **changes)

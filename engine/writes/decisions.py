@@ -127,7 +127,7 @@ class Delete:
 DELETED = np.uint64(1 << 63)
 """Marks the position of a delete in what a state finds."""
 
-WIRE_FIELDS = ("context_id", "meta", "rois", "sources", "timestamp")
+WIRE_FIELDS = ("context_id", "meta", "num_frames", "rois", "sources", "timestamp")
 """Fields of a frame that an update may leave out."""
 
 _NOTHING = b"\x80"

@@ -298,12 +298,12 @@ class TestWireForm:
         ("wire", "message"),
         [
             ("box", "annotation must be a dict.*, not 'box'"),
-            ({"poly": [1]}, "annotation.type must be .*, not None"),
+            ({"type": "", "poly": [1]}, "annotation.type must be .*, not ''"),
             ({"type": "box2d"}, "annotation.poly must be the numbers x, y, width, height, angle"),
             ({"type": "box2d", "poly": [1, 2, -3, 4]}, "annotation.width must be .*, not -3.0"),
             (
-                {"type": "box2d", "labels": ["a"]},
-                "annotation.labels is an unknown field: it must be one of .*label",
+                {"type": "box2d", "lables": ["a"]},
+                "annotation.lables is an unknown field: it must be one of .*label",
             ),
             ({"type": "polygon2d", "poly": [1, 2, 3]}, "annotation.poly must be one or more points"),
             ({"type": "polygon2d", "poly": {"x": 1}}, "annotation.poly must be a list of numbers"),

@@ -700,6 +700,106 @@ class TestWireForm:
         group = FrameGroup(frames={"l": frame})
         assert group.to_dict()["sources"][0]["meta"] == {"iso": 100, "k": 1}
 
+    def test_a_frame_as_clearml_shows_it(self):
+        wire = {
+            "timestamp": 1234567889,
+            "context_id": "car_1",
+            "num_frames": 1,
+            "meta": {"velocity": "60"},
+            "sources": [
+                {
+                    "id": "front",
+                    "content_type": "video/mp4",
+                    "width": 800,
+                    "height": 600,
+                    "uri": "https://host/car_1/front.mp4",
+                    "timestamp": 1234567889,
+                    "meta": {"angle": 45, "fov": 129},
+                    "preview": {"content_type": "image/jpg", "uri": "https://host/car_1.jpg", "timestamp": 0},
+                    "masks": [
+                        {
+                            "id": "seg",
+                            "content_type": "video/mp4",
+                            "uri": "https://host/s.mp4",
+                            "timestamp": 12,
+                        }
+                    ],
+                },
+                {"id": "rear", "uri": "https://host/rear.mp4", "content_type": "video/mp4", "timestamp": 5},
+            ],
+            "rois": [
+                {"sources": ["front"], "label": ["lane"], "mask": {"id": "seg", "value": [-1, 1, 255]}},
+                {
+                    "sources": ["front"],
+                    "label": ["bike"],
+                    "poly": [30, 50, 50, 50, 100, 100],
+                    "meta": {"v": 5.4},
+                },
+                {"sources": ["front", "rear"], "label": ["car"], "poly": [30, 50, 50, 50]},
+                {"sources": ["front", "rear"], "label": ["city"], "confidence": 1},
+            ],
+            "dataset": {"id": "f7edb3", "version": "6ad8b1"},
+            "saved": 1598982880693,
+            "saved_in_version": "6ad8b1",
+        }
+        group = FrameGroup.from_dict(wire)
+        front = group["front"].annotations
+        assert [type(annotation) for annotation in front] == [Mask, Polygon2D]
+        assert front[0].mask_rgb == (-1, 1, 255)
+        assert [type(annotation) for annotation in group.global_annotations] == [
+            BoundingBox2D,
+            ImageAnnotation,
+        ]
+        back = FrameGroup.from_record(decode_record(encode_record(group.record()))).to_dict()
+        assert {key: back[key] for key in ("timestamp", "context_id", "num_frames", "meta")} == {
+            key: wire[key] for key in ("timestamp", "context_id", "num_frames", "meta")
+        }
+        assert back["sources"] == wire["sources"]
+        assert [roi["type"] for roi in back["rois"]] == ["mask", "polygon2d", "box2d", "image"]
+        assert [roi["label"] for roi in back["rois"]] == [["lane"], ["bike"], ["car"], ["city"]]
+
+    def test_rois_as_clearml_writes_them(self):
+        separator = -999999999
+        wire = {
+            "rois": [
+                {
+                    "id": "r",
+                    "label": ["x"],
+                    "poly": [0, 0, 4, 0, 4, 4, separator, 1, 1, 2, 1, 2, 2],
+                    "confidence": 1,
+                },
+                {"labels": ["alias"], "poly": []},
+            ]
+        }
+        rings, image = SingleFrame.from_dict(wire).annotations
+        assert rings == ComplexPolygon2D(
+            [[0, 0, 4, 0, 4, 4], [1, 1, 2, 1, 2, 2]], id="r", labels=["x"], confidence=1
+        )
+        assert image == ImageAnnotation(labels=["alias"])
+
+    @pytest.mark.parametrize(
+        ("roi", "message"),
+        [
+            (
+                {"poly": [1, 2]},
+                r"rois\[0\].poly must be a box of 4 numbers or a polygon of at least 6.*, not \[1, 2\]",
+            ),
+            ({"poly": [1, 2, 3, 4, 5, 6, 7]}, r"rois\[0\].poly must be one or more points"),
+            (
+                {"label": ["a"], "labels": ["b"]},
+                r"rois\[0\].labels must be equal to label, \['a'\].*, not \['b'\]",
+            ),
+            (
+                {"mask": {"value": [-2, 0, 0]}},
+                r"rois\[0\].mask.value must be .* from -1 to 255, not \[-2, 0, 0\]",
+            ),
+            ({"box": []}, r"rois\[0\].box is an unknown field: it must be one of confidence, id, label"),
+        ],
+    )
+    def test_refused_rois_without_a_type(self, roi, message):
+        with pytest.raises(InvalidValueError, match=f"^frame 'w': {message}"):
+            frame_from_dict({"id": "w", "rois": [roi]})
+
     def test_rois_may_name_the_default_source(self):
         frame = frame_from_dict({"rois": [{"type": "image", "label": ["a"], "sources": ["default"]}]})
         assert frame.annotations == [ImageAnnotation(labels=["a"])]
