@@ -54,8 +54,8 @@ class InvalidTypeError(UsageError, TypeError):
     code = "invalid-type"
 
 
-class NotFoundError(FramelodeError, KeyError):
-    """The requested object does not exist."""
+class NotFoundError(FramelodeError, KeyError, ValueError):
+    """The requested object does not exist. It is also a `ValueError`, which ClearML raises in this case."""
 
     code = "not-found"
     exit_status = 4

@@ -7,7 +7,6 @@ in a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` followed by t
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -89,12 +88,7 @@ class Address(msgspec.Struct, frozen=True):
 
 def dataset_at(engine: Engine, address: Address) -> DatasetRow:
     """Return the dataset that an address names."""
-    try:
-        return find_dataset(engine.session, dataset_name=address.dataset, dataset_project=address.project)
-    except NotFoundError as error:
-        with engine.session.read_catalog() as connection:
-            there = [row.name for row in engine.session.catalog.datasets(connection)]
-        raise NotFoundError(f"{error}{_meant(address.dataset, there)}") from None
+    return find_dataset(engine.session, dataset_name=address.dataset, dataset_project=address.project)
 
 
 def version_at(engine: Engine, address: Address) -> VersionRow:
@@ -110,19 +104,8 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
     if address.version_id is not None:
         return _version_with_id(engine, address.version_id)
     dataset = dataset_at(engine, address).dataset_id
-    try:
-        selector = VersionSelector(dataset, version_name=address.version)
-        return find_version(engine.session, selector, raise_on_multiple=True)
-    except NotFoundError as error:
-        with engine.session.read_catalog() as connection:
-            there = [row.name for row in engine.session.catalog.versions(connection, dataset_id=dataset)]
-        raise NotFoundError(f"{error}{_meant(address.version, there)}") from None
-
-
-def _meant(name: str | None, there: list[str]) -> str:
-    """Return a suggestion for the most similar name."""
-    alike = get_close_matches(name or "", there, 1)
-    return f"; did you mean {alike[0]!r}?" if alike else ""
+    selector = VersionSelector(dataset, version_name=address.version)
+    return find_version(engine.session, selector, raise_on_multiple=True)
 
 
 def _version_with_id(engine: Engine, digits: str) -> VersionRow:

@@ -71,18 +71,36 @@ def find_dataset(
         raise UsageError("pass dataset_id or dataset_name")
     with session.read_catalog() as connection:
         found = session.catalog.datasets(connection, dataset_id=dataset_id, name=dataset_name)
+        known = [] if found else [row.name for row in session.catalog.datasets(connection)]
     if dataset_project is not None:
         found = [row for row in found if row.project == dataset_project]
     if not found:
         what = f"id {shorten(dataset_id)}" if dataset_id is not None else f"name {shorten(dataset_name)}"
         where = f" in project {shorten(dataset_project)}" if dataset_project is not None else ""
-        raise NotFoundError(f"there is no dataset with {what}{where}{session.when}")
+        hint = suggestion(dataset_name, known) or _name_given_as_id(dataset_id, known)
+        raise NotFoundError(f"there is no dataset with {what}{where}{session.when}{hint}")
     if len(found) > 1:
         projects = ", ".join(shorten(row.project) for row in found)
         raise ConflictError(
             f"dataset {shorten(dataset_name)} exists in the projects {projects}: pass the project as well"
         )
     return found[0]
+
+
+def suggestion(name: str | None, known: list[str]) -> str:
+    """Return a part of a message: the known name that is most similar to a wrong one, or nothing."""
+    from difflib import get_close_matches
+
+    alike = get_close_matches(name or "", known, 1)
+    return f"; did you mean {shorten(alike[0])}?" if alike else ""
+
+
+def _name_given_as_id(dataset_id: str | None, known: list[str]) -> str:
+    if dataset_id not in known:
+        return ""
+    return (
+        f": the first argument is an id; for a dataset of that name pass dataset_name={shorten(dataset_id)}"
+    )
 
 
 def find_version(
@@ -114,9 +132,11 @@ def find_version(
             found = [] if current is None else [current]
         else:
             found = session.catalog.versions(connection, dataset_id=dataset.dataset_id, name=version_name)
+        rows = [] if found else session.catalog.versions(connection, dataset_id=dataset.dataset_id)
     if not found:
         which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
-        raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{session.when}")
+        hint = suggestion(version_name, [row.name for row in rows])
+        raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{session.when}{hint}")
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(f"id:{row.version_id}" for row in found)
         raise ConflictError(

@@ -20,6 +20,26 @@ def dataset(engine):
     return DatasetVersion.create_new_dataset("food", tags=["a"])
 
 
+class TestNotFound:
+    def test_it_is_a_key_error_and_a_value_error(self, engine, dataset):
+        for kind in (NotFoundError, KeyError, ValueError):
+            with pytest.raises(kind) as caught:
+                DatasetVersion.get_version(dataset_name="food", version_name="missing")
+            assert str(caught.value) == "dataset 'food' has no version named 'missing'"
+
+    def test_a_name_in_place_of_the_id(self, engine, dataset):
+        with pytest.raises(NotFoundError, match="first argument is an id; .* pass dataset_name='food'$"):
+            DatasetVersion.get_version("food")
+        with pytest.raises(NotFoundError, match="there is no dataset with id 'foo'$"):
+            DatasetVersion.get_version("foo")
+
+    def test_similar_names(self, engine, dataset):
+        with pytest.raises(NotFoundError, match="no dataset with name 'foodd'; did you mean 'food'\\?$"):
+            DatasetVersion.get_version(dataset_name="foodd")
+        with pytest.raises(NotFoundError, match="no version named 'current'; did you mean 'Current'\\?$"):
+            DatasetVersion.get_version(dataset_name="food", version_name="current")
+
+
 class TestDatasets:
     def test_rename_frees_the_old_name(self, engine, dataset):
         dataset.rename("meals")
