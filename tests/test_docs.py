@@ -5,33 +5,21 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from doc_examples import DOCS, PAGES, python_of
 from s3_server import s3_environment, s3_prefix
 
 import framelode
 from framelode.engine import errors
 
-DOCS = Path(__file__).parents[1] / "docs"
 SERVER = "postgresql+psycopg://food_app@db.example.com/food"
 BUCKET = "s3://bucket/food"
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "```python\n" in page.read_text("utf-8")]
-
-
-def examples(text):
-    """Return the Python blocks of a page as one program; each line keeps its number."""
-    lines, inside = [], False
-    for line in text.splitlines():
-        fence = line.startswith("```")
-        inside = line == "```python" if fence else inside
-        lines.append(line if inside and not fence else "")
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
-    program = examples(page.read_text("utf-8"))
+    program = python_of(page.read_text("utf-8"))
     if SERVER in program:
         program = program.replace(SERVER, request.getfixturevalue("postgres_url"))
     if BUCKET in program:
@@ -60,7 +48,7 @@ def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_readme_runs_again_in_the_same_folder(tmp_path, monkeypatch, capsys):
-    program = examples((DOCS.parent / "README.md").read_text("utf-8"))
+    program = python_of((DOCS.parent / "README.md").read_text("utf-8"))
     monkeypatch.chdir(tmp_path)
     for _ in range(3):
         names = {}
@@ -69,7 +57,7 @@ def test_the_example_of_the_readme_runs_again_in_the_same_folder(tmp_path, monke
     assert capsys.readouterr().out.count("{'camera': 'phone'}\n{}\n") == 3
 
 
-def test_there_are_pages_with_examples():
+def test_there_are_pages_with_python_of():
     assert {"pictures", "time-travel"} <= {page.stem for page in PAGES}
 
 

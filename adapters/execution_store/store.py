@@ -94,7 +94,7 @@ class ExecutionStore:
         """Return the names of the stores of this dataset id, sorted."""
         return self._service.list_stores()
 
-    def get(self, key: str) -> Any | None:
+    def get(self, key: str) -> Any:
         """Return the value of a key, or None if it does not exist."""
         if self._engine_repo is not None:
             return self._engine_repo.get_value(self.store_name, key)

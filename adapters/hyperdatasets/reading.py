@@ -51,7 +51,7 @@ class FrameReads(VersionBase):
         dataset_project: str | None = None,
         *,
         as_of: Moment | None = None,
-    ) -> SingleFrame | FrameGroup:
+    ) -> SingleFrame | Any:
         """Return the frame with the id `frame_id`.
 
         The other parameters are described at `DatasetVersion`.
@@ -114,7 +114,7 @@ class FrameReads(VersionBase):
         dataset_project: str | None = None,
         *,
         as_of: Moment | None = None,
-    ) -> list[SingleFrame | FrameGroup]:
+    ) -> list[SingleFrame | Any]:
         """Return the frames with a source whose URI matches a pattern, in log order.
 
         The other parameters are described at `DatasetVersion`.
@@ -136,6 +136,14 @@ class FrameReads(VersionBase):
         reader = _reader(self, selector, as_of)
         return reader.by_source(source_uri)
 
+    @overload
+    def get_iterator(
+        self, projection: None = None, *, order_by: str | None = None, as_of: Moment | None = None
+    ) -> Generator[SingleFrame | Any, None, None]: ...
+    @overload
+    def get_iterator(
+        self, projection: Sequence[str], *, order_by: str | None = None, as_of: Moment | None = None
+    ) -> Generator[dict[str, Any], None, None]: ...
     def get_iterator(
         self,
         projection: Sequence[str] | None = None,
@@ -165,14 +173,14 @@ class FrameReads(VersionBase):
         session = self._session.at(as_of)
         return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
 
-    def __iter__(self) -> Iterator[SingleFrame | FrameGroup]:
+    def __iter__(self) -> Iterator[SingleFrame | Any]:
         return self.get_iterator()
 
     def __len__(self) -> int:
         """Return the number of frames."""
         return self._session.states.current(self._row().version_id).total
 
-    def __getitem__(self, frame_id: str) -> SingleFrame | FrameGroup:
+    def __getitem__(self, frame_id: str) -> SingleFrame | Any:
         """Return the frame with an id. Raises `NotFoundError` (a `KeyError`) if the version does not have it."""
         return FrameReader(self._session, self._row()).one(_check_key(frame_id))
 
@@ -181,9 +189,9 @@ class FrameReads(VersionBase):
         return FrameReader(self._session, self._row()).holds(_check_key(frame_id))
 
     @overload
-    def get(self, frame_id: str) -> SingleFrame | FrameGroup | None: ...
+    def get(self, frame_id: str) -> SingleFrame | Any | None: ...
     @overload
-    def get(self, frame_id: str, default: Default) -> SingleFrame | FrameGroup | Default: ...
+    def get(self, frame_id: str, default: Default) -> SingleFrame | Any | Default: ...
     def get(self, frame_id: str, default: Any = None) -> Any:
         """Return the frame with an id, or `default` if the version does not have it (extension).
 

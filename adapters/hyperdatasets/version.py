@@ -29,6 +29,9 @@ class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):
     - `version_id`, `version_name`: the version, by id or by name. Without either, the current version of the dataset.
       `create_snapshot` and the methods that read frames use the object's own version if none of these five is given.
     - `as_of`: the point in time to read at, as a position or an aware datetime (extension).
+
+    Methods that return frames return a `FrameGroup` for each group. Their type is ``SingleFrame | Any``, so that a type checker
+    accepts code for single frames; narrow it with ``isinstance(frame, FrameGroup)`` where a dataset has groups.
     """
 
     Frame: ClassVar[Any] = SingleFrame | FrameGroup

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from ...engine.errors import (
     ConcurrencyError,
@@ -22,7 +22,17 @@ from ...engine.log.moments import Moment
 from ...engine.times import microseconds
 from ...engine.validation import shorten
 from ...projections.tables.pins import PinChange, PinQuery
-from .dataset_types import OPTIONS, Dataset, assemble, build_dataset, check_options, refuse_secret_of
+from .dataset_types import (
+    OPTIONS,
+    DatachainDataset,
+    Dataset,
+    DVCDataset,
+    URLDataset,
+    assemble,
+    build_dataset,
+    check_options,
+    refuse_secret_of,
+)
 from .pin_files import PinFiles, Stamp
 from .project import MANIFEST, Project
 from .project_engine import ProjectEngine
@@ -117,6 +127,50 @@ class Datasets(Mapping[str, Dataset]):
     def __repr__(self) -> str:
         return repr(self._datasets())
 
+    @overload
+    def add(
+        self,
+        name: str,
+        url: str,
+        type: Literal["dvc"],
+        manifest_path: str | os.PathLike[str] = MANIFEST,
+        *,
+        callback: Progress | None = None,
+        **kwargs: Any,
+    ) -> DVCDataset: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        url: str,
+        type: Literal["dc"],
+        manifest_path: str | os.PathLike[str] = MANIFEST,
+        *,
+        callback: Progress | None = None,
+        **kwargs: Any,
+    ) -> DatachainDataset: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        url: str,
+        type: Literal["url"],
+        manifest_path: str | os.PathLike[str] = MANIFEST,
+        *,
+        callback: Progress | None = None,
+        **kwargs: Any,
+    ) -> URLDataset: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        url: str,
+        type: str,
+        manifest_path: str | os.PathLike[str] = MANIFEST,
+        *,
+        callback: Progress | None = None,
+        **kwargs: Any,
+    ) -> Dataset: ...
     def add(
         self,
         name: str,

@@ -88,7 +88,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
         self._annotations, self._sources = annotations, loose.sources
 
     @property
-    def id(self) -> str | None:
+    def id(self) -> str | Any:
         """Id of the frame, or None if it has none yet."""
         return getattr(self, "_id", None)
 
