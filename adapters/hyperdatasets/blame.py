@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
 
-from ...engine.validation import how_many, printable
+from ...engine.errors import NotFoundError
+from ...engine.validation import how_many, identifier, printable, shorten
 from ...projections.history.blame import ANNOTATION, FIELD, LABEL, METADATA, annotations_of, trace
-from ...projections.history.changes import Change, FrameStep, Wire
+from ...projections.history.changes import Change, frame_steps, payload_wire, step_change
+from ...projections.tables.catalog import VersionRow
+from ..session.session import Session
+from .history import last_event
 
 
 class BlamedAnnotation(msgspec.Struct, frozen=True):
@@ -96,21 +100,21 @@ class Blame(msgspec.Struct, frozen=True):
         )
 
 
-def build_blame(
-    frame_id: str, wire: Wire, steps: Iterable[FrameStep], change_of: Callable[[FrameStep], Change]
-) -> Blame:
-    """Build the blame of a frame.
-
-    Parameters
-    ----------
-    wire : dict
-        The frame, in wire form.
-    steps : iterable of FrameStep
-        The events of the frame, newest first.
-    change_of : callable
-        Returns the `Change` of an event.
-    """
-    origins = {part: change_of(step) for part, step in trace(steps).items()}
+def blame_frame(session: Session, version: VersionRow, frame_id: str) -> Blame:
+    """Return which change set each part of a frame; see `DatasetVersion.blame`."""
+    key = identifier(frame_id, "frame_id")
+    position = last_event(session, version, key)
+    steps = frame_steps(session.log, position)
+    last = next(steps)
+    wire = payload_wire(key, last.stored.payload, position)
+    if wire is None:
+        raise NotFoundError(
+            f"frame {shorten(frame_id)} was deleted from version {shorten(version.name)} at {position}"
+        )
+    origins = {
+        part: step_change(session.log, version.dataset_id, key, step)
+        for part, step in trace(chain((last,), steps)).items()
+    }
     named: dict[str, dict[str, Change]] = {FIELD: {}, METADATA: {}}
     for (kind, name, *_), change in origins.items():
         if kind in named:
@@ -125,7 +129,7 @@ def build_blame(
         )
         for index, (identity, annotation) in enumerate(annotations_of(wire))
     ]
-    return Blame(frame_id, annotations, named[FIELD], named[METADATA])
+    return Blame(key, annotations, named[FIELD], named[METADATA])
 
 
 def _to_dicts(changes: dict[str, Change]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .version_writer import failures_of, logger
 
 if TYPE_CHECKING:
     from ..uploads.target import PathLike
-    from .writing import FrameWrites
+    from .version import DatasetVersion
 
 DEFAULT_FLUSH_THRESHOLD = 1000
 
@@ -70,7 +70,7 @@ class BulkContext:
 
     def __init__(
         self,
-        dv: FrameWrites,
+        dv: DatasetVersion,
         flush_threshold: int | None = None,
         log: Log | None = None,
         refresh_version_stats: bool = True,
@@ -78,22 +78,23 @@ class BulkContext:
         local_dataset_root_path: PathLike | None = None,
         allow_update: bool = False,
     ) -> None:
-        from .writing import FrameWrites
+        from .version import DatasetVersion
 
-        if not isinstance(dv, FrameWrites):
+        if not isinstance(dv, DatasetVersion):
             raise InvalidValueError(f"dv must be a DatasetVersion, not {shorten(dv)}")
-        dv._require_draft()  # noqa: SLF001 - of this package, as are those below
+        writer = dv._writer  # noqa: SLF001 - of this package
+        writer.require_draft()
         if log is not None and not isinstance(log, logging.Logger | logging.LoggerAdapter):
             raise InvalidValueError(f"log must be a logging.Logger, not {shorten(log)}")
         threshold = DEFAULT_FLUSH_THRESHOLD if flush_threshold is None else flush_threshold
         self._threshold = at_least(threshold, "flush_threshold", 1)
         self._version = dv
-        self._writer = dv._writer  # noqa: SLF001
+        self._writer = writer
         self._log = log or logger
         self._refresh = bool(refresh_version_stats)
-        self._upload = dv._upload(auto_upload_destination, local_dataset_root_path)  # noqa: SLF001
+        self._upload = writer.upload_options(auto_upload_destination, local_dataset_root_path)
         target = None if self._upload is None else self._upload.target
-        own = check_root(local_dataset_root_path) or dv._root  # noqa: SLF001
+        own = check_root(local_dataset_root_path) or writer.root
         self._root = own if target is None else target.root
         self._allow_update = bool(allow_update)
         forks.renewed(self._renew)
@@ -150,7 +151,7 @@ class BulkContext:
         """Record the collected changes, commit if `commit` is set, then raise `FramesRejected` for rejected frames."""
         self.record()
         if commit:
-            self._version._commit_written()  # noqa: SLF001
+            self._writer.commit_written()
         self.raise_refused()
 
     def record(self) -> None:

@@ -10,14 +10,19 @@ from typing import Any, overload
 import msgspec
 import numpy as np
 
+from ...engine.errors import UsageError
 from ...engine.keys import KEY_SIZE, U64
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import FrameChange, decode_change, events_of
 from ...engine.validation import how_many, printable, shorten
 from ...engine.writes.decisions import changed_fields
 from ...projections.history.changes import Wire, payload_wire
-from ...projections.states.diff import Difference, Outcome
+from ...projections.states.diff import Difference, Outcome, compare
+from ...projections.states.fingerprint import Fingerprint, fingerprint
 from ...projections.states.fold import TOMBSTONE, State
+from ..session.session import Session
+from .html import version_text
+from .selectors import find_dataset, version_by_id
 from .statistics import Statistics
 
 _FRAMES_AT_ONCE = 512
@@ -251,6 +256,58 @@ class Diff:
             lines.append(f" ... and {len(shown) - _SHOWN_LABELS} more labels")
         counts = f"{stats.added:,} added, {stats.changed:,} changed, {stats.removed:,} removed"
         return "\n".join([" -> ".join(map(printable, self._names)), *lines, f" frames: {counts}"])
+
+
+class VersionState:
+    """One of the compared versions. Its state is fixed now, because a draft may change while the diff is read."""
+
+    def __init__(self, session: Session, version_id: str) -> None:
+        row = version_by_id(session, version_id)
+        self.session = session
+        self.version_id = row.version_id
+        dataset = find_dataset(session, dataset_id=row.dataset_id)
+        self.name = f"{dataset.name}@{row.name}{session.when}"
+        current = session.states.read(version_id)
+        self.state = current.branch(current.position)
+
+    def __str__(self) -> str:
+        return version_text(self.session, self.version_id)
+
+    def fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of the fixed state."""
+        found = self.session.states.fingerprint(self.version_id)
+        return found if found.position == self.state.last_position else fingerprint(self.state)
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of the fixed state."""
+        counts = self.session.version_counts(self.version_id)
+        if self.session.states.current(self.version_id).last_position != self.state.last_position:
+            moment = max(self.state.position, self.state.last_position)
+            counts = self.session.at(moment).version_counts(self.version_id)
+        return Statistics.from_counts(counts)
+
+
+def diff_versions(old: VersionState, new: VersionState) -> Diff:
+    """Return the changes from one version to another; see `DatasetVersion.diff`."""
+    if not _is_same_log(old.session.log, new.session.log):
+        raise UsageError(
+            f"{old} is in another log ({old.session.log.name}) than {new} ({new.session.log.name}): "
+            "only versions of the same log can be compared"
+        )
+    states = old.state, new.state
+    difference = compare(*states, old.fingerprint, new.fingerprint)
+    later = max(old, new, key=lambda side: side.state.last_position)
+    frames = FrameDiffs(later.session.log, *states, difference)
+    return Diff(frames, (old.name, new.name), lambda: (old.statistics(), new.statistics()))
+
+
+def _is_same_log(one: Log, other: Log) -> bool:
+    """Whether two logs are equal up to the end of the shorter one. Copies that diverged are not."""
+    if one is other:
+        return True
+    position = min(one.head().position, other.head().position)
+    same_end = not position or one.batch_at(position).digest == other.batch_at(position).digest
+    return one.uuid == other.uuid and same_end
 
 
 def _bar(change: int, most: int) -> str:

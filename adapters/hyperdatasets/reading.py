@@ -1,4 +1,4 @@
-"""Reading frames through a version object."""
+"""Reads the frames of a version: by id, by source, and in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from functools import cached_property, lru_cache
 from itertools import chain
 from numbers import Real
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -20,7 +20,6 @@ from ...engine.frames.source import source_uri
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
 from ...engine.log.batch import BatchHeader
 from ...engine.log.contract import Head
-from ...engine.log.moments import Moment
 from ...engine.secrets import without_signature
 from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
@@ -29,225 +28,11 @@ from ...projections.states.fold import TOMBSTONE, State, live_positions
 from ...projections.states.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
-from .api_helpers import instance_or_class, warn_caller
+from .api_helpers import warn_caller
 from .field_paths import FieldPaths
-from .selectors import VersionSelector
-from .version_base import VersionBase, resolve
 
-Default = TypeVar("Default")
-
-
-class FrameReads(VersionBase):
-    """The methods that read frames."""
-
-    @instance_or_class
-    def get_single_frame(
-        self: VersionBase | type[VersionBase],
-        frame_id: str,
-        dataset_id: str | None = None,
-        dataset_name: str | None = None,
-        version_id: str | None = None,
-        version_name: str | None = None,
-        dataset_project: str | None = None,
-        *,
-        as_of: Moment | None = None,
-    ) -> SingleFrame | Any:
-        """Return the frame with the id `frame_id`.
-
-        The other parameters are described at `DatasetVersion`.
-
-        Raises
-        ------
-        NotFoundError
-            The version does not have the frame, or there is no such dataset or version.
-        """
-        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
-        reader = _reader(self, selector, as_of)
-        return reader.one(frame_id)
-
-    @instance_or_class
-    def get_frames_by_ids(
-        self: VersionBase | type[VersionBase],
-        frame_ids: Collection[str],
-        projection: Collection[str] | None = None,
-        dataset_id: str | None = None,
-        dataset_name: str | None = None,
-        version_id: str | None = None,
-        version_name: str | None = None,
-        dataset_project: str | None = None,
-        *,
-        as_of: Moment | None = None,
-    ) -> list[Any]:
-        """Return the frames that exist, in the order of `frame_ids`. One warning counts the missing ones.
-
-        Parameters that are not listed are described at `DatasetVersion`.
-
-        Parameters
-        ----------
-        frame_ids : collection of str
-            Ids of the frames, in any iterable.
-        projection : collection of str, optional
-            Dot paths of the fields to return, as in `get_iterator`. The result then consists of dicts.
-
-        Raises
-        ------
-        ValueError
-            `frame_ids` is not a collection of ids, or no frame can have a path of `projection`.
-        NotFoundError
-            There is no such dataset or version.
-        """
-        if isinstance(self, type):
-            message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
-            warn_caller(message, DeprecationWarning)
-        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
-        reader = _reader(self, selector, as_of)
-        return reader.by_ids(frame_ids, projection)
-
-    @instance_or_class
-    def get_frames_by_source(
-        self: VersionBase | type[VersionBase],
-        source_uri: str | os.PathLike[str],
-        dataset_id: str | None = None,
-        dataset_name: str | None = None,
-        version_id: str | None = None,
-        version_name: str | None = None,
-        dataset_project: str | None = None,
-        *,
-        as_of: Moment | None = None,
-    ) -> list[SingleFrame | Any]:
-        """Return the frames with a source whose URI matches a pattern, in log order.
-
-        The other parameters are described at `DatasetVersion`.
-
-        Parameters
-        ----------
-        source_uri : str or path
-            ``*`` is the only wildcard and also matches ``/``. A pattern without ``*`` matches the equal URI, or as a prefix
-            if it ends in ``/``. A path stands for its ``file://`` URI.
-
-        Raises
-        ------
-        ValueError
-            `source_uri` is not a string or a path.
-        NotFoundError
-            There is no such dataset or version.
-        """
-        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
-        reader = _reader(self, selector, as_of)
-        return reader.by_source(source_uri)
-
-    @overload
-    def get_iterator(
-        self, projection: None = None, *, order_by: str | None = None, as_of: Moment | None = None
-    ) -> Generator[SingleFrame | Any, None, None]: ...
-    @overload
-    def get_iterator(
-        self, projection: Sequence[str], *, order_by: str | None = None, as_of: Moment | None = None
-    ) -> Generator[dict[str, Any], None, None]: ...
-    def get_iterator(
-        self,
-        projection: Sequence[str] | None = None,
-        *,
-        order_by: str | None = None,
-        as_of: Moment | None = None,
-    ) -> Generator[Any, None, None]:
-        """Yield all frames in log order, which is the order of their last changes.
-
-        Frames are streamed. Memory use is at most 64 bytes per frame.
-
-        Parameters
-        ----------
-        projection : sequence of str, optional
-            Dot paths of the fields to return. An integer is an array index; ``*`` selects every element. Yields dicts.
-        order_by : str, optional
-            ``"context"`` groups frames by context, as video needs it: it sorts by context id, then timestamp, then id
-            (extension). It reads the version twice and sorts on disk.
-        as_of : int or datetime, optional
-            The position or aware datetime to read at (extension).
-
-        Raises
-        ------
-        ValueError
-            No frame can have one of the paths, or `order_by` is unknown.
-        """
-        session = self._session.at(as_of)
-        return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
-
-    def __iter__(self) -> Iterator[SingleFrame | Any]:
-        return self.get_iterator()
-
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        return self._session.states.current(self._row().version_id).total
-
-    def __getitem__(self, frame_id: str) -> SingleFrame | Any:
-        """Return the frame with an id. Raises `NotFoundError` (a `KeyError`) if the version does not have it."""
-        return FrameReader(self._session, self._row()).one(_check_key(frame_id))
-
-    def __contains__(self, frame_id: object) -> bool:
-        """Whether the version has a frame with this id."""
-        return FrameReader(self._session, self._row()).holds(_check_key(frame_id))
-
-    @overload
-    def get(self, frame_id: str) -> SingleFrame | Any | None: ...
-    @overload
-    def get(self, frame_id: str, default: Default) -> SingleFrame | Any | Default: ...
-    def get(self, frame_id: str, default: Any = None) -> Any:
-        """Return the frame with an id, or `default` if the version does not have it (extension).
-
-        Parameters
-        ----------
-        frame_id : str
-            Id of the frame. Numbers are converted to strings.
-        default : any
-            Value to return if there is no such frame.
-        """
-        reader, key = FrameReader(self._session, self._row()), _check_key(frame_id)
-        return reader.one(key) if reader.holds(key) else default
-
-    def keys(self) -> KeysView[str]:
-        """Return the ids of all frames, in iteration order (extension)."""
-        return FrameIds(self)
-
-    __reversed__ = None  # frames are selected by id, not by index
-
-
-class FrameIds(KeysView[str]):
-    """The frame ids of a version. Iterating over the version itself yields frames."""
-
-    def __init__(self, version: FrameReads) -> None:
-        self._version = version
-
-    def __len__(self) -> int:
-        return len(self._version)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._version
-
-    def __iter__(self) -> Iterator[str]:
-        return (frame["id"] for frame in self._version.get_iterator(projection=["id"]))
-
-    def __repr__(self) -> str:
-        return f"FrameIds({self._version!r})"
-
-
-def _check_key(frame_id: object) -> str:
-    """Return a valid frame id. A slice or a frame raises `InvalidTypeError`, as a mapping raises `TypeError`."""
-    if isinstance(frame_id, slice):
-        raise InvalidTypeError(
-            f"a version is a mapping of frame ids and cannot be sliced with {shorten(frame_id)}: "
-            "use itertools.islice(version, ...)"
-        )
-    if not isinstance(frame_id, str | Real):
-        raise InvalidTypeError(f"a frame id must be a string or a number, not {shorten(frame_id)}")
-    return identifier(frame_id, "frame_id")
-
-
-def _reader(
-    target: VersionBase | type[VersionBase], selector: VersionSelector, as_of: Moment | None
-) -> FrameReader:
-    return FrameReader(*resolve(target, selector, as_of))
-
+if TYPE_CHECKING:
+    from .version import DatasetVersion
 
 Frame = SingleFrame | FrameGroup
 
@@ -391,6 +176,25 @@ class FrameReader:
         return wire
 
 
+class FrameIds(KeysView[str]):
+    """The frame ids of a version. Iterating over the version itself yields frames."""
+
+    def __init__(self, version: DatasetVersion) -> None:
+        self._version = version
+
+    def __len__(self) -> int:
+        return len(self._version)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._version
+
+    def __iter__(self) -> Iterator[str]:
+        return (frame["id"] for frame in self._version.get_iterator(projection=["id"]))
+
+    def __repr__(self) -> str:
+        return f"FrameIds({self._version!r})"
+
+
 def source_matcher(pattern: str | os.PathLike[str]) -> Callable[[str], bool]:
     """Return a predicate for URIs: an exact match, a prefix if the pattern ends in ``/``, or a wildcard match with ``*``.
 
@@ -448,3 +252,15 @@ def _check_ids(frame_ids: Iterable[str]) -> list[str]:
     if not is_series(frame_ids):
         raise InvalidValueError(f"frame_ids must be a list of ids, not {shorten(frame_ids)}")
     return [identifier(frame_id, f"frame_ids[{index}]") for index, frame_id in enumerate(frame_ids)]
+
+
+def check_frame_id(frame_id: object) -> str:
+    """Return a valid frame id. A slice or a frame raises `InvalidTypeError`, as a mapping raises `TypeError`."""
+    if isinstance(frame_id, slice):
+        raise InvalidTypeError(
+            f"a version is a mapping of frame ids and cannot be sliced with {shorten(frame_id)}: "
+            "use itertools.islice(version, ...)"
+        )
+    if not isinstance(frame_id, str | Real):
+        raise InvalidTypeError(f"a frame id must be a string or a number, not {shorten(frame_id)}")
+    return identifier(frame_id, "frame_id")

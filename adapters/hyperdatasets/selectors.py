@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.log.contract import Head
-from ...engine.validation import shorten, text
+from ...engine.validation import items, shorten, text
 from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..session.session import Session
 
@@ -177,6 +179,29 @@ def _require_dataset(session: Session, row: VersionRow, selector: VersionSelecto
             f"version {shorten(row.version_id)} belongs to dataset {shorten(dataset.name)} ({dataset.dataset_id}) in project "
             f"{shorten(dataset.project)}, not to one with {wrong[0]} {shorten(given[wrong[0]])}"
         )
+
+
+def find_parent(
+    session: Session, dataset: DatasetRow, ids: list[str] | None, names: list[str] | None
+) -> str | None:
+    """Return the id of the parent that is given by id or by name, each in a list of at most one; None if there is none."""
+    by_id, by_name = _parents(ids), _parents(names)
+    exclusive(parent_version_ids=by_id or None, parent_version_names=by_name or None)
+    if not (by_id or by_name):
+        return None
+    parent = text((by_id or by_name)[0], "the parent")
+    version_id, version_name = (parent, None) if by_id else (None, parent)
+    selector = VersionSelector(dataset.dataset_id, version_id=version_id, version_name=version_name)
+    return find_version(session, selector).version_id
+
+
+def _parents(given: list[str] | None) -> list[Any]:
+    if isinstance(given, str):
+        raise UsageError(f"a version has at most one parent: pass a list of one, not {shorten(given)}")
+    parents = [] if given is None else list(items(given, "the parent", "a list of one version"))
+    if len(parents) > 1:
+        raise UsageError(f"a version has at most one parent: pass a list of one, not {shorten(parents)}")
+    return parents
 
 
 def current_of(versions: list[VersionRow]) -> VersionRow:

@@ -1,4 +1,4 @@
-"""`DatasetVersion`: one version of a dataset, the main public API.
+"""`DatasetVersion`: one version of a dataset, the main public API. Its methods call the modules beside this one.
 
 Names, parameters and defaults follow the hyper-datasets API of ClearML. `docs/explanation/hyperdatasets.md` describes the
 behaviour that its documentation leaves open.
@@ -6,17 +6,67 @@ behaviour that its documentation leaves open.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import copy
+import os
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, KeysView, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from ...engine.errors import PublishedError, UsageError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
-from .history import FrameHistory
-from .lifecycle import VersionLifecycle
-from .reading import FrameReads
-from .writing import FrameWrites
+from ...engine.log.contract import Head
+from ...engine.log.moments import Moment
+from ...engine.times import utc
+from ...engine.validation import at_least, shorten, text
+from ...engine.writes.encoder import check_root
+from ...projections.history.changes import Change
+from ...projections.tables.catalog import DRAFT, PUBLISHED, VersionRow
+from ..session.current import HasSession, current_session, session_of
+from ..session.session import Session
+from ..uploads.target import PathLike, UploadTarget, check_mapping, check_target
+from .api_helpers import instance_or_class, warn_caller
+from .blame import Blame, blame_frame
+from .bulk import BulkContext
+from .dataset import Dataset
+from .diff import Diff, VersionState, diff_versions
+from .history import HistoryArguments, version_history
+from .html import version_card, version_text
+from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
+from .reading import FrameIds, FrameReader, check_frame_id
+from .selectors import (
+    NO_SELECTOR,
+    VersionSelector,
+    exclusive,
+    find_dataset,
+    find_parent,
+    find_version,
+    latest_updated,
+    version_by_id,
+)
+from .statistics import Statistics
+from .tag_filter import TagFilter
+from .version_writer import (
+    UPLOAD_RETRIES,
+    Failure,
+    NotRecordedWarning,
+    Progress,
+    Upload,
+    VersionWriter,
+    raise_if_refused,
+    warn_of_failures,
+)
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
+
+    from .source_deletion import SourceDeletion
+
+Default = TypeVar("Default")
 
 
-class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):
+class DatasetVersion:
     """A version of a dataset. Every property reads the current state.
 
     Get a version from one of the class methods or from `Engine.version`. Methods and parameters that are marked
@@ -35,3 +85,1204 @@ class DatasetVersion(VersionLifecycle, FrameReads, FrameWrites, FrameHistory):
     """
 
     Frame: ClassVar[Any] = SingleFrame | FrameGroup
+
+    _session: Session
+    _id: str
+    _writer: VersionWriter
+    _bulk: BulkContext | None = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise UsageError(
+            "get a version from DatasetVersion.get_version(...) or DatasetVersion.get_current(...)"
+        )
+
+    @classmethod
+    def of(
+        cls,
+        engine: HasSession | Session,
+        version_id: str,
+        target: UploadTarget | None = None,
+        root: str | None = None,
+    ) -> Self:
+        """Return a version by its id.
+
+        Parameters
+        ----------
+        engine : Engine or Session
+            The engine.
+        version_id : str
+            32 hex digits.
+        target : UploadTarget, optional
+            Where to upload the local files of frames that are written through this object.
+        root : str, optional
+            Absolute path of a folder. Ids derived from local sources use paths relative to it.
+
+        Raises
+        ------
+        NotFoundError
+            The version does not exist or was removed.
+        """
+        version = object.__new__(cls)
+        session = session_of(engine)
+        version._session = session
+        version._id = version_by_id(session, text(version_id, "version_id")).version_id
+        version._writer = VersionWriter(session, version_id, root, target)
+        return version
+
+    def at(self, moment: Moment | None) -> Self:
+        """Return the version, read-only, as it was at a point in time (extension).
+
+        Parameters
+        ----------
+        moment : int, datetime or None
+            A position or an aware datetime; None for the version itself.
+
+        Raises
+        ------
+        UsageError
+            The log does not have the position, or the datetime has no time zone.
+        NotFoundError
+            The version did not exist then.
+        """
+        return self if moment is None else type(self).of(self._session.at(moment), self._id)
+
+    def _row(self) -> VersionRow:
+        return self._row_in(self._session)
+
+    def _row_in(self, session: Session, head: Head | None = None) -> VersionRow:
+        return version_by_id(session, self._id, head)
+
+    @classmethod
+    def create_new_dataset(
+        cls,
+        dataset_name: str | None = None,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        raise_if_exists: bool = False,
+        dataset_project: str | None = None,
+    ) -> Dataset:
+        """Create a dataset with an empty draft named ``Current``. If the dataset exists, add the tags and return it.
+
+        Parameters
+        ----------
+        dataset_name : str
+            Name of the dataset, unique within the project.
+        description : str, optional
+            Free text. Ignored if the dataset exists.
+        tags : list of str, optional
+            Tags of the dataset.
+        raise_if_exists : bool
+            Raise `ConflictError` if the dataset exists.
+        dataset_project : str, optional
+            Project of the dataset, by default ``default``.
+
+        Raises
+        ------
+        ValueError
+            The dataset exists and `raise_if_exists` is set (`ConflictError`), or a name is missing or invalid.
+        """
+        session = current_session()
+        if dataset_name is None:
+            raise UsageError("give dataset_name")
+        dataset_id = session.writes.datasets.create_dataset(
+            dataset_name,
+            project=dataset_project,
+            description=description,
+            tags=tags,
+            raise_if_exists=raise_if_exists,
+        )
+        return Dataset(session, dataset_id)
+
+    @classmethod
+    def get_datasets(cls, tags: list[str] | None = None, *, as_of: Moment | None = None) -> list[Dataset]:
+        """Return the datasets whose tags match a filter, oldest first.
+
+        Parameters
+        ----------
+        tags : list of str, optional
+            Tags to match; all datasets if not given. ``-tag`` or ``"__$not", "tag"`` excludes a tag; ``__$all``/``__$and``
+            and ``__$any``/``__$or`` open a group. See `TagFilter`.
+        as_of : int or datetime, optional
+            List the datasets that existed at a position or an aware datetime (extension).
+
+        Raises
+        ------
+        ValueError
+            The filter is malformed.
+        """
+        session = current_session().at(as_of)
+        fits = TagFilter([] if tags is None else tags)
+        with session.read_catalog() as connection:
+            rows = session.catalog.datasets(connection)
+        return [Dataset(session, row.dataset_id) for row in rows if fits(row.tags)]
+
+    @classmethod
+    def get_current(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> Self:
+        """Return the current version: the deepest draft (the newest of several), or the version published last.
+
+        Local files of frames that are written through the object are uploaded to `auto_upload_destination`; see
+        `DatasetVersion.add_frames` for it and for `local_dataset_root_path`. The other parameters are described at
+        `DatasetVersion`.
+
+        Raises
+        ------
+        UsageError
+            Not exactly one of `dataset_id` and `dataset_name` is given, or the upload destination cannot be used.
+        NotFoundError
+            There is no such dataset, or it has no version left.
+        """
+        return cls.get_version(
+            dataset_id,
+            dataset_name,
+            auto_upload_destination=auto_upload_destination,
+            local_dataset_root_path=local_dataset_root_path,
+            dataset_project=dataset_project,
+            as_of=as_of,
+        )
+
+    @classmethod
+    def get_version(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
+        raise_on_multiple: bool = False,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> Self:
+        """Return a version by id or name, or the current version if neither is given.
+
+        If several versions have the name, the newest is returned. Local files of frames that are written through the
+        object are uploaded to `auto_upload_destination`; see `DatasetVersion.add_frames` for it and for
+        `local_dataset_root_path`. The other parameters are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        raise_on_multiple : bool
+            Raise an error if several versions have the name.
+        as_of : int or datetime, optional
+            Return the version, read-only, as it was at a position or an aware datetime (extension).
+
+        Raises
+        ------
+        UsageError
+            Selectors are missing or exclude each other, or the log does not have the position.
+        NotFoundError
+            There is no such dataset or version.
+        ValueError
+            Several versions have the name and `raise_on_multiple` is set (`ConflictError`).
+        """
+        target = check_target(auto_upload_destination, local_dataset_root_path)
+        root = check_root(local_dataset_root_path)
+        session = current_session().at(as_of)
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        row = find_version(session, selector, raise_on_multiple=raise_on_multiple)
+        return cls.of(session, row.version_id, target, root)
+
+    @classmethod
+    def create_version(
+        cls,
+        version_name: str,
+        description: str | None = None,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        parent_version_ids: list[str] | None = None,
+        parent_version_names: list[str] | None = None,
+        raise_if_exists: bool = False,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
+        dataset_project: str | None = None,
+    ) -> Self:
+        """Create a draft: a child of a published version, or an empty root version.
+
+        If a draft of that name exists, it is returned instead. Local files of frames that are written through the object
+        are uploaded to `auto_upload_destination`; see `DatasetVersion.add_frames` for it and for
+        `local_dataset_root_path`. The dataset is selected as described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        version_name : str
+            Name of the version.
+        description : str, optional
+            Free text, the `comment` of the version.
+        parent_version_ids, parent_version_names : list of str, optional
+            List with the id or the name of the parent. A child inherits frames, metadata and mask labels.
+        raise_if_exists : bool
+            Raise an error if any version of the dataset has the name.
+
+        Raises
+        ------
+        UsageError
+            The parent is a draft, several parents are given, or both ids and names are given.
+        ValueError
+            A published version has the name, or any version has it and `raise_if_exists` is set.
+        """
+        target = check_target(auto_upload_destination, local_dataset_root_path)
+        root = check_root(local_dataset_root_path)
+        session = current_session()
+        dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
+        parent_id = find_parent(session, dataset, parent_version_ids, parent_version_names)
+
+        version_id = session.writes.versions.create_version(
+            dataset.dataset_id,
+            version_name,
+            parent_id=parent_id,
+            description=description,
+            raise_if_exists=raise_if_exists,
+        )
+        return cls.of(session, version_id, target, root)
+
+    @instance_or_class
+    def create_snapshot(
+        self: DatasetVersion | type[DatasetVersion],
+        version_name: str | None = None,
+        version_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_id: str | None = None,
+        publish_name: str | None = None,
+        publish_comment: str | None = None,
+        publish_metadata: dict[str, Any] | None = None,
+        child_name: str | None = None,
+        child_comment: str | None = None,
+        child_metadata: dict[str, Any] | None = None,
+        dataset_project: str | None = None,
+    ) -> DatasetVersion:
+        """Publish a draft, which keeps its id, and return a new draft child. Both happen in one transaction.
+
+        On an instance without selectors, the instance is published, after its bulk context is flushed. On the class,
+        without a version selector, the current version of the dataset is published. The selectors are described at
+        `DatasetVersion`.
+
+        Parameters
+        ----------
+        publish_name, publish_comment : str, optional
+            Name and description of the published version. By default ``snapshot <time>`` and ``published at <time> by
+            <actor>``, with the time in ISO 8601.
+        publish_metadata : dict, optional
+            Metadata of the published version. By default the metadata of the draft.
+        child_name : str, optional
+            Name of the child. By default the name of the draft.
+        child_comment : str, optional
+            Description of the child. By default empty.
+        child_metadata : dict, optional
+            Metadata of the child. By default the metadata of the published version.
+
+        Raises
+        ------
+        PublishedError
+            The version is already published.
+        FramesRejected
+            Some frames in the bulk context were rejected. All others are recorded; nothing is published.
+        ConflictError
+            Another version of the dataset has one of the names, or both names are equal. Nothing is published.
+        ValueError
+            A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
+        """
+        session, row, _ = _resolve(
+            self, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        )
+        if isinstance(self, DatasetVersion) and row.version_id == self.version_id:
+            self.flush(refresh_version_stats=False)
+        child_id = session.writes.versions.create_snapshot(
+            row.version_id,
+            publish_name=publish_name,
+            publish_comment=publish_comment,
+            publish_metadata=publish_metadata,
+            child_name=child_name,
+            child_comment=child_comment,
+            child_metadata=child_metadata,
+        )
+        session.states.save_snapshot(row.version_id)
+        kind = self if isinstance(self, type) else type(self)
+        return kind.of(session, child_id)
+
+    @classmethod
+    def remove_version(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        force: bool = False,
+        dataset_project: str | None = None,
+    ) -> None:
+        """Remove a version. Its history stays readable.
+
+        The selectors are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        force : bool
+            Also remove a published version.
+
+        Raises
+        ------
+        UsageError
+            Neither `version_id` nor `version_name` is given, or selectors exclude each other.
+        NotFoundError
+            There is no such dataset or version.
+        PublishedError
+            The version is published and `force` is not set.
+        ConflictError
+            The version has children. The message lists them.
+        """
+        if version_id is None and version_name is None:
+            raise UsageError("remove_version needs version_id or version_name")
+        session = current_session()
+        row = find_version(
+            session, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        )
+        session.writes.versions.remove_version(row.version_id, force=force)
+
+    @classmethod
+    def get_versions(
+        cls,
+        dataset_name: str | None = None,
+        dataset_id: str | None = None,
+        only_published: bool = False,
+        only_draft: bool = False,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> list[Self]:
+        """Return the versions of a dataset, most recently updated first.
+
+        Parameters that are not listed are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        only_published, only_draft : bool
+            Return only published versions, or only drafts. They exclude each other.
+        as_of : int or datetime, optional
+            List the versions that existed at a position or an aware datetime (extension).
+
+        Raises
+        ------
+        UsageError
+            Both `only_published` and `only_draft` are set, or not exactly one of `dataset_id` and `dataset_name` is given.
+        NotFoundError
+            There is no such dataset.
+        """
+        exclusive(only_published=only_published, only_draft=only_draft)
+        session = current_session().at(as_of)
+        dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
+        state = PUBLISHED if only_published else DRAFT if only_draft else None
+        return [cls.of(session, row.version_id) for row in latest_updated(session, dataset, state)]
+
+    @property
+    def version_id(self) -> str:
+        """Id of the version, 32 hex digits."""
+        return self._id
+
+    @property
+    def version_name(self) -> str:
+        """Name. It is unique within the dataset, except in logs of earlier releases."""
+        return self._row().name
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the dataset."""
+        return self._row().dataset_id
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset."""
+        return find_dataset(self._session, dataset_id=self._row().dataset_id).name
+
+    @property
+    def draft(self) -> bool:
+        """Whether the version is a draft and can be changed."""
+        return self._row().state == DRAFT
+
+    @property
+    def last_updated(self) -> datetime:
+        """UTC time of the last frame change, or of creation if there was none."""
+        return utc(self._row().updated_at)
+
+    @property
+    def comment(self) -> str:
+        """Description."""
+        return self._row().description
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the frames as 64 hex digits. It depends on the frames only, not on their history (extension)."""
+        row = self._row()
+        return row.fingerprint or self._session.states.fingerprint(row.version_id).root
+
+    def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
+        """Return the statistics, including uncommitted changes."""
+        session = self._session.at(as_of)
+        return Statistics.from_counts(session.version_counts(self._row_in(session).version_id))
+
+    def get_parent(self, *, as_of: Moment | None = None) -> str | None:
+        """Return the id of the parent version, or None if there is no parent."""
+        return self._row_in(self._session.at(as_of)).parent_id
+
+    def get_metadata(self, *, as_of: Moment | None = None) -> dict[str, Any]:
+        """Return the metadata."""
+        return copy.deepcopy(self._row_in(self._session.at(as_of)).metadata)
+
+    def set_metadata(self, metadata: dict[str, Any]) -> bool:
+        """Replace the metadata.
+
+        Parameters
+        ----------
+        metadata : dict
+            The new metadata, JSON-like.
+
+        Returns
+        -------
+        bool
+            False, with a `NotRecordedWarning`, if the version is published.
+
+        Raises
+        ------
+        ValueError
+            A key contains ``$`` or ``.``, or the metadata is not JSON-like.
+        """
+        return self._change_metadata(self._session.writes.versions.set_metadata, metadata)
+
+    def _change_metadata(self, change: Callable[[str, dict[str, Any]], None], values: dict[str, Any]) -> bool:
+        try:
+            change(self._id, values)
+        except PublishedError as error:
+            warn_caller(f"the metadata was not changed: {error}", NotRecordedWarning)
+            return False
+        return True
+
+    def set_masks_labels(self, mask_value_label_mapping: MasksLabels) -> bool:
+        """Store the labels of mask pixel values in the metadata.
+
+        Parameters
+        ----------
+        mask_value_label_mapping : dict
+            Labels by pixel value, a tuple of integers from 0 to 255, such as ``{(0, 0, 0): ["background"]}``.
+
+        Returns
+        -------
+        bool
+            False, with a `NotRecordedWarning`, if the version is published.
+
+        Raises
+        ------
+        ValueError
+            A pixel value is not a tuple of integers from 0 to 255, or labels are not a list of strings.
+        """
+        stored = stored_masks_labels(mask_value_label_mapping)
+        return self._change_metadata(self._session.writes.versions.merge_metadata, {MASKS_LABELS: stored})
+
+    def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
+        """Return the labels of mask pixel values; empty if none were set."""
+        return read_masks_labels(self.get_metadata(as_of=as_of).get(MASKS_LABELS))
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags (extension)."""
+        return list(self._row().tags)
+
+    def rename(self, name: str) -> None:
+        """Rename a draft (extension).
+
+        Parameters
+        ----------
+        name : str
+            The new name.
+
+        Raises
+        ------
+        PublishedError
+            The version is published, so its name cannot change.
+        ConflictError
+            Another version of the dataset has the name.
+        """
+        self._session.writes.versions.rename_version(self._id, name)
+
+    def describe(self, description: str) -> None:
+        """Replace the description of a draft or a published version (extension)."""
+        self._session.writes.versions.describe_version(self._id, description)
+
+    def set_tags(self, tags: list[str]) -> None:
+        """Replace the tags of a draft or a published version (extension)."""
+        self._session.writes.versions.tag_version(self._id, tags)
+
+    @instance_or_class
+    def get_single_frame(
+        self: DatasetVersion | type[DatasetVersion],
+        frame_id: str,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> SingleFrame | Any:
+        """Return the frame with the id `frame_id`.
+
+        The other parameters are described at `DatasetVersion`.
+
+        Raises
+        ------
+        NotFoundError
+            The version does not have the frame, or there is no such dataset or version.
+        """
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return FrameReader(*_resolve(self, selector, as_of)).one(frame_id)
+
+    @instance_or_class
+    def get_frames_by_ids(
+        self: DatasetVersion | type[DatasetVersion],
+        frame_ids: Collection[str],
+        projection: Collection[str] | None = None,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> list[Any]:
+        """Return the frames that exist, in the order of `frame_ids`. One warning counts the missing ones.
+
+        Parameters that are not listed are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        frame_ids : collection of str
+            Ids of the frames, in any iterable.
+        projection : collection of str, optional
+            Dot paths of the fields to return, as in `get_iterator`. The result then consists of dicts.
+
+        Raises
+        ------
+        ValueError
+            `frame_ids` is not a collection of ids, or no frame can have a path of `projection`.
+        NotFoundError
+            There is no such dataset or version.
+        """
+        if isinstance(self, type):
+            message = "calling get_frames_by_ids on the class is deprecated: call it on a version"
+            warn_caller(message, DeprecationWarning)
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return FrameReader(*_resolve(self, selector, as_of)).by_ids(frame_ids, projection)
+
+    @instance_or_class
+    def get_frames_by_source(
+        self: DatasetVersion | type[DatasetVersion],
+        source_uri: str | os.PathLike[str],
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> list[SingleFrame | Any]:
+        """Return the frames with a source whose URI matches a pattern, in log order.
+
+        The other parameters are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        source_uri : str or path
+            ``*`` is the only wildcard and also matches ``/``. A pattern without ``*`` matches the equal URI, or as a prefix
+            if it ends in ``/``. A path stands for its ``file://`` URI.
+
+        Raises
+        ------
+        ValueError
+            `source_uri` is not a string or a path.
+        NotFoundError
+            There is no such dataset or version.
+        """
+        selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
+        return FrameReader(*_resolve(self, selector, as_of)).by_source(source_uri)
+
+    @overload
+    def get_iterator(
+        self, projection: None = None, *, order_by: str | None = None, as_of: Moment | None = None
+    ) -> Generator[SingleFrame | Any, None, None]: ...
+    @overload
+    def get_iterator(
+        self, projection: Sequence[str], *, order_by: str | None = None, as_of: Moment | None = None
+    ) -> Generator[dict[str, Any], None, None]: ...
+    def get_iterator(
+        self,
+        projection: Sequence[str] | None = None,
+        *,
+        order_by: str | None = None,
+        as_of: Moment | None = None,
+    ) -> Generator[Any, None, None]:
+        """Yield all frames in log order, which is the order of their last changes.
+
+        Frames are streamed. Memory use is at most 64 bytes per frame.
+
+        Parameters
+        ----------
+        projection : sequence of str, optional
+            Dot paths of the fields to return. An integer is an array index; ``*`` selects every element. Yields dicts.
+        order_by : str, optional
+            ``"context"`` groups frames by context, as video needs it: it sorts by context id, then timestamp, then id
+            (extension). It reads the version twice and sorts on disk.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at (extension).
+
+        Raises
+        ------
+        ValueError
+            No frame can have one of the paths, or `order_by` is unknown.
+        """
+        session = self._session.at(as_of)
+        return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
+
+    def __iter__(self) -> Iterator[SingleFrame | Any]:
+        return self.get_iterator()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self._session.states.current(self._row().version_id).total
+
+    def __getitem__(self, frame_id: str) -> SingleFrame | Any:
+        """Return the frame with an id. Raises `NotFoundError` (a `KeyError`) if the version does not have it."""
+        return FrameReader(self._session, self._row()).one(check_frame_id(frame_id))
+
+    def __contains__(self, frame_id: object) -> bool:
+        """Whether the version has a frame with this id."""
+        return FrameReader(self._session, self._row()).holds(check_frame_id(frame_id))
+
+    @overload
+    def get(self, frame_id: str) -> SingleFrame | Any | None: ...
+    @overload
+    def get(self, frame_id: str, default: Default) -> SingleFrame | Any | Default: ...
+    def get(self, frame_id: str, default: Any = None) -> Any:
+        """Return the frame with an id, or `default` if the version does not have it (extension).
+
+        Parameters
+        ----------
+        frame_id : str
+            Id of the frame. Numbers are converted to strings.
+        default : any
+            Value to return if there is no such frame.
+        """
+        reader, key = FrameReader(self._session, self._row()), check_frame_id(frame_id)
+        return reader.one(key) if reader.holds(key) else default
+
+    def keys(self) -> KeysView[str]:
+        """Return the ids of all frames, in iteration order (extension)."""
+        return FrameIds(self)
+
+    __reversed__ = None  # frames are selected by id, not by index
+
+    def add_frames(
+        self,
+        frames: Iterable[SingleFrame | FrameGroup],
+        warn_on_duplicate_frames: bool = False,
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: str | Path | None = None,
+        force_upload: bool = False,
+        progress_report: int | None = 1,
+        register_on_upload_failure: bool = False,
+        upload_retries: int = UPLOAD_RETRIES,
+        src_to_dst_mapping: Mapping[str, str] | None = None,
+        unregister_on_upload_fail: bool = True,
+        *,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> list[Failure]:
+        """Add frames. A frame with an existing id replaces that frame; a frame without an id gets one in `frame.id`.
+
+        Each frame is recorded as it was when the iterable yielded it. If an iterable yields the same object several times
+        without an id, each time is a separate frame, and the object gets no id. If the iterable raises an error, the frames
+        before it are recorded, and the error propagates.
+
+        With a destination, local files (sources, previews, masks) are uploaded first. The recorded frames and the objects
+        passed then refer to the uploads. Content that was uploaded to the same destination before, for any dataset, is
+        linked instead of uploaded again. Files at the destination are never overwritten.
+
+        Parameters
+        ----------
+        frames : iterable of SingleFrame or FrameGroup
+            Frames, which are consumed in batches. It may be a generator.
+        warn_on_duplicate_frames : bool
+            Warn about ids that were already added through this object.
+        batch_size : int
+            Number of frames in a record batch, at most 10,000. One transaction appends eight batches, or with uploads as
+            many as suit the destination. Batches of fewer than 1,000 frames are appended one by one.
+        refresh_version_stats : bool
+            Commit once at the end of the call.
+        auto_upload_destination : str, optional
+            URL to upload local files to, with the scheme ``s3``, ``gs``, ``az``, ``azure``, ``abfs``, ``http``, ``https``,
+            ``file`` or ``memory``; or a folder; or ``blobs:``, the blob store of the engine. Files are named
+            ``<destination>/<dataset_id>/<version_name>.<version_id>/<path relative to local_dataset_root_path>``.
+        local_dataset_root_path : path, optional
+            Folder that contains all local files. It is required with `auto_upload_destination`, unless this object was
+            created with one. Ids derived from local sources use paths relative to it, so they are the same on every machine.
+        force_upload : bool
+            Upload a file under a name of its own even if the destination already has its content.
+        progress_report : int, optional
+            Log progress after this many frames, once they are appended. 0 or None disables it.
+        register_on_upload_failure : bool
+            Add frames whose upload failed, with their local URIs.
+        upload_retries : int
+            Number of retries of a failed upload, with exponential backoff.
+        src_to_dst_mapping : dict of str to str, optional
+            Destination URL by source (path or URI), instead of `auto_upload_destination`. A URL that ends in a slash is a
+            folder.
+        unregister_on_upload_fail : bool
+            Delete frames whose upload failed, if the version has them.
+        callback : fsspec.callbacks.Callback, optional
+            Receives the number of completed frames (extension).
+        command_id : str, optional
+            Idempotency key (extension). If the call is repeated with the same frames, it records nothing twice and
+            completes what was left. The call counts as different, and raises `ConflictError`, if `force_upload` is set or if
+            frames are uploaded whose upload failed the first time.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each frame that failed. All others were added. A
+            `NotRecordedWarning` gives their number and the first error.
+
+        Raises
+        ------
+        PublishedError
+            The version is published. If a call stops early with an error, a note on the error lists earlier failures.
+        UsageError
+            `auto_upload_destination` and `src_to_dst_mapping` are both given, `local_dataset_root_path` is missing, or the
+            destination has an unknown scheme or needs a library that is not installed.
+        ConflictError
+            `command_id` was used before with other frames.
+        """
+        options = Upload(
+            mapping=check_mapping(src_to_dst_mapping),
+            force=force_upload,
+            retries=at_least(upload_retries, "upload_retries", 0),
+            register_on_failure=register_on_upload_failure,
+            unregister_on_failure=unregister_on_upload_fail,
+        )
+        upload = self._writer.upload_options(auto_upload_destination, local_dataset_root_path, options)
+        report = self._writer.add(
+            frames,
+            batch_size=batch_size,
+            warn_on_duplicates=warn_on_duplicate_frames,
+            root=local_dataset_root_path,
+            upload=upload,
+            command_id=command_id,
+            on_part=Progress(callback, progress_report, failed_too=register_on_upload_failure),
+        )
+        self._writer.commit_report(report, wanted=refresh_version_stats)
+        return warn_of_failures(report)
+
+    def add_dicts(
+        self,
+        frames: Iterable[Mapping[str, Any]],
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        *,
+        local_dataset_root_path: str | Path | None = None,
+        progress_report: int | None = 1,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> list[Failure]:
+        """Add frames in wire form, as returned by `to_dict` and by `get_iterator` with a projection (extension).
+
+        Files are never uploaded, even if this object was created with a destination; use `add_frames` for that.
+
+        Parameters
+        ----------
+        frames : iterable of dict
+            Dicts with any of ``id, context_id, timestamp, sources, rois, meta, num_frames``. They are not modified. The other
+            parameters are described at `add_frames`.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each dict that is not a valid frame. All others were added. A
+            `NotRecordedWarning` gives their number and the first error.
+
+        Raises
+        ------
+        PublishedError
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
+        """
+        report = self._writer.add_dicts(
+            frames,
+            batch_size=batch_size,
+            root=local_dataset_root_path,
+            command_id=command_id,
+            on_part=Progress(callback, progress_report),
+        )
+        self._writer.commit_report(report, wanted=refresh_version_stats)
+        return warn_of_failures(report)
+
+    def update_frames(
+        self,
+        frames: Iterable[SingleFrame | FrameGroup],
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        without_fields: Collection[str] | bool | None = None,
+        *,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> None:
+        """Replace or merge frames by id. Frames without an id or with an unknown id are created.
+
+        Parameters
+        ----------
+        frames : iterable of SingleFrame or FrameGroup
+            Frames, which are consumed in batches. The other parameters are described at `add_frames`.
+        without_fields : list of str, optional
+            None replaces the whole frame. Any other value merges: the fields listed are left unchanged, ``meta`` is merged
+            recursively by key, and other fields are replaced. Merging cannot remove anything.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames are invalid or their upload failed. These frames are unchanged in the version; all others were
+            written.
+        PublishedError
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
+        """
+        report = self._writer.update(
+            frames,
+            batch_size=batch_size,
+            without_fields=without_fields,
+            upload=self._writer.upload_options(),
+            command_id=command_id,
+            on_part=Progress(callback),
+        )
+        self._writer.commit_report(report, wanted=refresh_version_stats)
+        raise_if_refused(report)
+
+    def delete_frames(
+        self,
+        frames: Iterable[Any],
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        delete_sources: bool = False,
+        *,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> SourceDeletion | None:
+        """Delete frames by id, frame or dict. One warning counts the ids that the version does not have.
+
+        Parameters
+        ----------
+        frames : iterable of str, SingleFrame, FrameGroup or dict
+            Ids, or objects with an id. The other parameters are described at `add_frames`.
+        delete_sources : bool
+            Also delete the source files of the frames if no frame of an existing version refers to them: objects in s3, gs
+            and azure, and blobs in ``blobs:``. All stores are queried before anything is deleted; if a query fails, nothing
+            changes.
+
+        Returns
+        -------
+        SourceDeletion or None
+            With `delete_sources`: which sources were deleted, kept or failed. A warning reports failures.
+
+        Raises
+        ------
+        FramesRejected
+            Some entries have no id. All others were deleted.
+        PublishedError
+            The version is published.
+        ConflictError
+            `command_id` was used before with other frames.
+        UsageError
+            `delete_sources` is set, and a source cannot be deleted because of its scheme. Nothing was deleted.
+        StorageError
+            `delete_sources` is set, and a store cannot be queried. Nothing was deleted.
+        """
+        progress = Progress(callback)
+        if delete_sources:
+            report, sources = self._writer.delete_with_sources(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
+        else:
+            sources = None
+            report = self._writer.delete(
+                frames, batch_size=batch_size, command_id=command_id, on_part=progress
+            )
+        self._writer.commit_report(report, wanted=refresh_version_stats)
+        raise_if_refused(report)
+        return sources
+
+    def get_bulk_context(
+        self,
+        flush_threshold: int | None = None,
+        log: Any = None,
+        refresh_version_stats: bool = True,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: str | Path | None = None,
+        allow_update: bool = False,
+    ) -> BulkContext:
+        """Return the bulk context of this object, which collects changes and records them together.
+
+        A second call returns the same context, and warns if its arguments differ. Each flush uploads local files; see
+        `add_frames`. The parameters are described at `BulkContext`.
+
+        Raises
+        ------
+        PublishedError
+            The version is published.
+        UsageError
+            The upload destination cannot be used; see `add_frames`.
+        """
+        context = BulkContext(
+            self,
+            flush_threshold,
+            log,
+            refresh_version_stats,
+            auto_upload_destination,
+            local_dataset_root_path,
+            allow_update,
+        )
+        if self._bulk is None:
+            self._bulk = context
+        elif not self._bulk.is_like(context):
+            warn_caller("this version already has a bulk context: the new arguments are ignored", UserWarning)
+        return self._bulk
+
+    def flush(self, refresh_version_stats: bool = True) -> None:
+        """Record the changes in the bulk context, if there is one.
+
+        Parameters
+        ----------
+        refresh_version_stats : bool
+            Commit afterwards.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames were rejected. All others are recorded.
+        PublishedError
+            The version is published.
+        """
+        if self._bulk is not None:
+            self._bulk.finish(commit=refresh_version_stats)
+
+    def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - ClearML's method accepts any
+        """Update the statistics, and record the number of changes since the last commit.
+
+        The changes in the bulk context are recorded first.
+
+        Parameters
+        ----------
+        **kwargs
+            Ignored.
+
+        Returns
+        -------
+        dict
+            ``added``, ``updated``, ``deleted``, ``total``, ``failed`` (always 0) and ``errors`` (always empty).
+
+        Raises
+        ------
+        FramesRejected
+            Some frames in the bulk context were rejected. All others are committed.
+        PublishedError
+            The version is published.
+        """
+        if self._bulk is None:
+            return self._writer.commit()
+        self._bulk.record()
+        counts = self._writer.commit()
+        self._bulk.raise_refused()
+        return counts
+
+    def publish_version(self) -> bool:
+        """Commit pending changes and publish the version, which can then no longer be changed.
+
+        Returns
+        -------
+        bool
+            False if the version is already published.
+
+        Raises
+        ------
+        FramesRejected
+            Some frames in the bulk context were rejected. All others are recorded, and the version stays a draft.
+        """
+        self.flush(refresh_version_stats=False)
+        return self._writer.publish()
+
+    @overload
+    def history(
+        self,
+        frame_id: None = None,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        as_of: Moment | None = None,
+    ) -> Iterator[Change]: ...
+
+    @overload
+    def history(
+        self,
+        frame_id: str,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        as_of: Moment | None = None,
+    ) -> list[Change]: ...
+
+    def history(
+        self,
+        frame_id: str | None = None,
+        *,
+        actor: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: str | Iterable[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        as_of: Moment | None = None,
+    ) -> list[Change] | Iterator[Change]:
+        """Return the changes of a frame or of the whole version, oldest first, including inherited ones (extension).
+
+        The changes of a frame are found by following the link from each change to the one that it replaced, so the size
+        of the log does not matter. The changes of a version are streamed: first the changes of its ancestors that the
+        version inherited, then its own. After a version is removed, its history is available through existing objects and
+        through `Engine.history`.
+
+        Parameters
+        ----------
+        frame_id : str, optional
+            Id of a frame, which may be deleted. By default all changes of the version.
+        actor : str, optional
+            Only changes by this actor.
+        since, until : int or datetime, optional
+            First and last position, or datetimes with a time zone; both inclusive.
+        kinds : str or iterable of str, optional
+            Kinds of changes, such as ``"updated"`` or ``"published"``.
+        newest_first : bool
+            Return the latest change first.
+        limit : int, optional
+            Maximum number of changes.
+        as_of : int or datetime, optional
+            Read the history at a position or an aware datetime.
+
+        Returns
+        -------
+        list or iterator of Change
+            A list for a frame, an iterator for the whole version.
+
+        Raises
+        ------
+        NotFoundError
+            The version never had the frame.
+        UsageError
+            `since` or `until` is not a position or an aware datetime, or `limit` is not an integer of at least 0.
+        InvalidValueError
+            One of `kinds` is unknown.
+        """
+        asked = HistoryArguments(
+            actor=actor, since=since, until=until, kinds=kinds, newest_first=newest_first
+        )
+        return version_history(self._session.at(as_of), self._id, frame_id, asked, limit)
+
+    def blame(self, frame_id: str, *, as_of: Moment | None = None) -> Blame:
+        """Return which change set each annotation, label, field and metadata key of a frame (extension).
+
+        Parameters
+        ----------
+        frame_id : str
+            Id of the frame.
+        as_of : int or datetime, optional
+            Read the frame at a position or an aware datetime.
+
+        Raises
+        ------
+        NotFoundError
+            The version does not have the frame.
+        """
+        session = self._session.at(as_of)
+        return blame_frame(session, self._row_in(session), frame_id)
+
+    def diff(self, old: DatasetVersion) -> Diff:
+        """Return the changes from another version, or from an earlier state of this one, to this version (extension).
+
+        History that both versions share is skipped, so the cost depends only on the number of changes since then.
+
+        Parameters
+        ----------
+        old : DatasetVersion
+            The version to compare with, from any dataset of the same log.
+
+        Raises
+        ------
+        UsageError
+            `old` is not a version, or is in another log.
+        """
+        if not isinstance(old, DatasetVersion):
+            raise UsageError(f"diff needs a DatasetVersion to compare with, not {shorten(old)}")
+        return diff_versions(old._state(), self._state())
+
+    def _state(self) -> VersionState:
+        return VersionState(self._session, self._id)
+
+    def __bool__(self) -> bool:
+        return True  # also without frames, although a version has a length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatasetVersion) and self._key() == other._key()
+
+    def _key(self) -> tuple[str, int | None, str]:
+        return self._session.url, self._session.as_of, self._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self._session, self._id, self._writer.target, self._writer.root)
+
+    def __repr__(self) -> str:
+        return version_text(self._session, self._id)
+
+    def _repr_html_(self) -> str:
+        return version_card(self._session, self._id)
+
+
+def _resolve(
+    target: DatasetVersion | type[DatasetVersion], selector: VersionSelector, as_of: Moment | None = None
+) -> tuple[Session, VersionRow, Head | None]:
+    """Return the session at `as_of`, the version, and the head of the log if it was read.
+
+    Without a selector, an instance selects its own version.
+    """
+    if isinstance(target, type):
+        session = current_session().at(as_of)
+        return session, find_version(session, selector), None
+    session = target._session.at(as_of)  # noqa: SLF001 - defined in this module
+    if selector != NO_SELECTOR:
+        return session, find_version(session, selector), None
+    head = session.log.head()
+    return session, target._row_in(session, head), head  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Writes frames for a version object: checks the arguments, reports failures."""
+"""Writes to a version: checks the arguments of a call, uploads, commits, and reports failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError
+from ...engine.blobs.uris import SCHEME
+from ...engine.errors import FramesRejected, InvalidValueError, NotFoundError, PublishedError, UsageError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least, how_many, identifier, is_series, shorten
@@ -20,7 +21,7 @@ from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
 from ...engine.writes.report import WriteReport
 from ...engine.writes.writer import APPEND_BATCHES
 from ..session.session import Session
-from ..uploads.target import UploadTarget, version_folder
+from ..uploads.target import PathLike, UploadTarget, check_target, version_folder
 from .api_helpers import warn_caller
 from .selectors import version_by_id
 
@@ -97,13 +98,41 @@ class VersionWriter:
         The draft.
     root : str, optional
         Folder for relative paths in derived ids, if a call passes none.
+    target : UploadTarget, optional
+        Where to upload local files, if a call passes no destination.
     """
 
-    def __init__(self, session: Session, version_id: str, root: str | None = None) -> None:
+    def __init__(
+        self, session: Session, version_id: str, root: str | None = None, target: UploadTarget | None = None
+    ) -> None:
         self._session = session
         self._version_id = version_id
-        self._root = root
+        self.root = root
+        self.target = target
         self._added: list[tuple[int, int]] = []
+
+    def require_draft(self) -> None:
+        """Raise `PublishedError` if the version is published."""
+        self._session.writes.application.version(self._version_id).require_draft()
+
+    def upload_options(
+        self, destination: str | None = None, root: PathLike | None = None, options: Upload = NO_OPTIONS
+    ) -> Upload | None:
+        """Return the upload options of a call, or None if it uploads nothing. The default destination is `target`."""
+        if destination is not None and options.mapping is not None:
+            raise UsageError(
+                "auto_upload_destination and src_to_dst_mapping exclude each other: pass one of them"
+            )
+        if options.mapping is not None:
+            return options
+        if destination is None and self.target is not None:
+            destination = self.target.destination
+        target = check_target(destination, self._root_of(root))
+        if target is None:
+            return None
+        if target.destination == SCHEME:
+            _ = self._session.blobs  # raises now, not on a later flush, if the engine has no blob store
+        return msgspec.structs.replace(options, target=target)
 
     def give_id(self, frame: SingleFrame | FrameGroup, root: str | None) -> None:
         """Set the id that the frame would get when it is added, unless it has one."""
@@ -248,6 +277,37 @@ class VersionWriter:
             warn_caller(message, SourcesNotDeletedWarning)
         return report, result
 
+    def commit(self) -> dict[str, Any]:
+        """Commit the changes since the last commit and return their counts."""
+        counts = self._session.writes.versions.commit_version(self._version_id)
+        self._save_state()
+        return {**counts, "failed": 0, "errors": []}
+
+    def commit_written(self) -> None:
+        """Commit, unless the version was published, which commits everything, or removed."""
+        with suppress(PublishedError, NotFoundError):
+            self.commit()
+
+    def commit_report(self, report: WriteReport, *, wanted: bool) -> None:
+        """Commit what a call wrote. A repeated command is committed only if its first run stopped before the commit."""
+        if not wanted or (report.repeated and not report.spans and self._holds_commit_of(report.repeated)):
+            return
+        self.commit_written()
+
+    def publish(self) -> bool:
+        """Commit and publish the version. Return False if it is already published."""
+        published = self._session.writes.versions.publish_version(self._version_id)
+        self._save_state()
+        return published
+
+    def _save_state(self) -> None:
+        self._session.runner.catch_up_all()
+        self._session.states.save_snapshot(self._version_id)
+
+    def _holds_commit_of(self, position: int) -> bool:
+        version = self._session.writes.application.version(self._version_id)
+        return self._session.log.batch_at(position).last_version <= version.committed_version
+
     def _encoder(
         self, root: str | os.PathLike[str] | None, upload: Upload | None
     ) -> FrameEncoder | UploadingEncoder:
@@ -273,7 +333,7 @@ class VersionWriter:
         return UploadingEncoder(encoder, uploader, *ledgers, register_on_failure=upload.register_on_failure)
 
     def _root_of(self, given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-        return self._root if given is None else given
+        return self.root if given is None else given
 
     def _unregister(
         self,
