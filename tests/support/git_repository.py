@@ -63,7 +63,7 @@ def git_server(folder):
     command = ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}"]
     process = subprocess.Popen(
         [*command, f"--base-path={folder}", str(folder)],
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, "GIT_TRACE2_EVENT": "0"},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
