@@ -8,16 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.errors import UsageError
-from .options import AddressText, AsOf, By, Json, Kinds, Since, Until, engine_of, moment_of
-from .output import print_json, say
+from .options import (
+    AddressText,
+    AsOf,
+    By,
+    FrameId,
+    Json,
+    Kinds,
+    Limit,
+    Since,
+    Until,
+    engine_of,
+    moment_of,
+    start_of,
+)
+from .output import limited, print_json, say
 
 looking_back = typer.Typer()
 
-Limit = Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)]
 Images = Annotated[
     bool, typer.Option("--images", help="Include the values before and after each change. Requires --json.")
 ]
-FrameId = Annotated[str, typer.Argument(metavar="FRAME", help="Frame id.")]
 
 
 @looking_back.command()
@@ -46,7 +57,7 @@ def log(
 
     asked = logbook.Asked(
         by=by,
-        since=moment_of(since),
+        since=start_of(since),
         until=moment_of(until),
         kinds=kind,
         limit=limit,
@@ -77,7 +88,10 @@ def history(
         str | None, typer.Argument(metavar="ADDRESS", help="Version. Default: everything.")
     ] = None,
     frame_id: Annotated[
-        str | None, typer.Argument(metavar="FRAME", help="Frame id. Default: all changes of the version.")
+        str | None,
+        typer.Argument(
+            metavar="FRAME", help="Frame id, or its first characters. Default: all changes of the version."
+        ),
     ] = None,
     by: By = None,
     since: Since = None,
@@ -98,18 +112,21 @@ def history(
     with engine_of(context) as engine:
         filters: dict[str, Any] = {
             "actor": by,
-            "since": moment_of(since),
+            "since": start_of(since),
             "until": moment_of(until),
             "kinds": kind,
             "newest_first": reverse,
-            "limit": limit,
         }
         if meant is None:
             changes = engine.history(**filters)
         else:
             version = engine.version(version_at(engine, meant).version_id)
-            changes = version.history(**filters) if frame_id is None else version.history(frame_id, **filters)
-        for change in changes:
+            changes = (
+                version.history(**filters)
+                if frame_id is None
+                else version.history(version.find_frame_id(frame_id, deleted=True), **filters)
+            )
+        for change in limited(changes, limit, "change"):
             print_change(change, json=json, images=images)
 
 
@@ -126,7 +143,8 @@ def blame(
 
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
-        found = engine.version(version_at(engine, meant).version_id).blame(frame_id)
+        version = engine.version(version_at(engine, meant).version_id)
+        found = version.blame(version.find_frame_id(frame_id))
         if json:
             print_json(found.to_dict())
             return
@@ -154,6 +172,9 @@ def diff(
     names: Annotated[
         bool, typer.Option("--names", help="List the frame ids: + added, - removed, ~ changed.")
     ] = False,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", metavar="N", help="List at most N frame ids.", min=0)
+    ] = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Include the contents of the frames. Requires --json.")
     ] = False,
@@ -167,8 +188,10 @@ def diff(
     if frames and not json:
         raise UsageError("--frames requires --json")
     before, after = Address.parse(old), Address.parse(new or old)
+    if limit is not None and not names:
+        raise UsageError("--limit requires --names")
     with engine_of(context, as_of) as engine:
-        past = engine.at(moment_of(since))
+        past = engine.at(start_of(since))
         first = past.version(version_at(past, before).version_id)
         found = engine.version(version_at(engine, after).version_id).diff(first)
         if json:
@@ -177,6 +200,7 @@ def diff(
         for line in str(found).splitlines():
             say(line)
         if names:
-            for sign, part in (("+", found.added), ("-", found.removed), ("~", found.changed)):
-                for frame_id in part.ids:
-                    say(f"{sign} {frame_id}")
+            parts = (("+", found.added), ("-", found.removed), ("~", found.changed))
+            lines = (f"{sign} {frame_id}" for sign, part in parts for frame_id in part.ids)
+            for line in limited(lines, limit, "frame"):
+                say(line)

@@ -6,6 +6,7 @@ import json as json_text
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from ...projections.pages import Page
 from ..engine import Engine
 from ..hyperdatasets.history import HistoryArguments, wanted_history
 from .address import Address, dataset_at, version_at
-from .output import counted, say
+from .output import counted, limited, say
 
 _PAGE = 256
 _FOLLOWED = 10
@@ -79,11 +80,9 @@ def scope_of(engine: Engine, address: str | None) -> Scope:
 
 
 def entries(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
-    """Yield the entries that match."""
+    """Yield the entries that match; a line on stderr counts those beyond the limit."""
     names = _Names(engine)
-    for number, run in enumerate(_runs(_rows(engine, scope, asked))):
-        if asked.limit is not None and number >= asked.limit:
-            return
+    for run in limited(_runs(_rows(engine, scope, asked)), asked.limit, "line"):
         yield _entry(run, names)
 
 
@@ -103,8 +102,8 @@ def follow(engine: Engine, scope: Scope, asked: Asked) -> Iterator[Entry]:
 
 
 def _last_entries(engine: Engine, scope: Scope, asked: Asked, limit: int) -> list[Entry]:
-    part = msgspec.structs.replace(asked, limit=limit, oldest_first=False)
-    return list(entries(engine, scope, part))[::-1]
+    part = msgspec.structs.replace(asked, limit=None, oldest_first=False)
+    return list(islice(entries(engine, scope, part), limit))[::-1]
 
 
 def print_entry(entry: Entry, *, json: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ...engine.errors import UsageError
-from .options import AddressText, AsOf, Json, engine_of
-from .output import note, print_json
+from .options import AddressText, AsOf, Json, Limit, engine_of
+from .output import limited, note, print_json, progress_bar
 
 listing = typer.Typer()
 
@@ -23,6 +23,7 @@ def list_all(
             metavar="DATASET", help="project/dataset (the project is optional). Default: list the datasets."
         ),
     ] = None,
+    limit: Limit = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -33,11 +34,46 @@ def list_all(
     address = None if dataset is None else Address.parse_dataset(dataset)
     with engine_of(context, as_of) as engine:
         if address is None:
-            datasets = views.list_datasets(engine)
+            datasets = list(limited(views.list_datasets(engine), limit, "dataset"))
             print_json({"datasets": datasets}) if json else views.print_datasets(datasets)
         else:
-            versions = views.list_versions(engine, dataset_at(engine, address))
+            versions = list(
+                limited(views.list_versions(engine, dataset_at(engine, address)), limit, "version")
+            )
             print_json({"versions": versions}) if json else views.print_versions(versions)
+
+
+@listing.command()
+def frames(
+    context: typer.Context,
+    address: AddressText,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="Only frames with a source URI like this, such as 's3://bucket/2026/*'."
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Only frames with an annotation of this label.")
+    ] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)] = 100,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """List the frames of a version with their sources and labels."""
+    from . import frame_views as views
+    from .address import Address, version_at
+
+    meant = Address.parse(address)
+    with engine_of(context, as_of) as engine:
+        version = engine.version(version_at(engine, meant).version_id)
+        if source is None and label is None:
+            found, more = version.get_iterator(), max(len(version) - limit, 0)
+        else:
+            found, more = version.find_frames(source=source, label=label), None
+        with progress_bar(f"reading {address}") as advance:
+            listed = views.list_frames(found, limit, more, advance)
+    views.print_frames(listed, json=json)
 
 
 @listing.command()
@@ -69,7 +105,9 @@ def stats(
 def show(
     context: typer.Context,
     address: AddressText,
-    frame_id: Annotated[str | None, typer.Argument(metavar="FRAME", help="Frame id.")] = None,
+    frame_id: Annotated[
+        str | None, typer.Argument(metavar="FRAME", help="Frame id, or its first characters.")
+    ] = None,
     draw: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw the frame and its annotations into a new image file."),
@@ -91,7 +129,8 @@ def show(
             shown = views.view_details(engine, row)
             print_json(shown) if json else views.print_details(shown)
             return
-        frame = engine.version(row.version_id).get_single_frame(frame_id)
+        version = engine.version(row.version_id)
+        frame = version.get_single_frame(version.find_frame_id(frame_id))
         if draw is not None:
             draw_frame(frame, draw)
             note(f"drew {draw}")

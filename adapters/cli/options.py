@@ -46,13 +46,14 @@ AsOf = Annotated[
     typer.Option(
         "--as-of",
         metavar="POSITION|TIME",
-        help="Read the state at this point in time: a log position, or a time such as 2026-03-01T12:00:00Z.",
+        help="Read the state at this point in time: a log position, or a time such as 2026-03-01T12:00:00Z, yesterday or '2 days ago'.",
     ),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="POSITION|TIME", help="Start at this log position or time, such as 2026-03-01T12:00:00Z."
+        metavar="POSITION|TIME",
+        help="Start at this log position or time, such as 2026-03-01T12:00:00Z, yesterday or '2 days ago'.",
     ),
 ]
 Until = Annotated[
@@ -65,6 +66,13 @@ Kinds = Annotated[
         "--kind",
         metavar="KIND",
         help="Show only changes of this kind, such as deleted or published. Repeatable.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)]
+FrameId = Annotated[
+    str,
+    typer.Argument(
+        metavar="FRAME", help="Frame id, or its first characters if no other id begins with them."
     ),
 ]
 
@@ -95,13 +103,18 @@ def engine_of(context: typer.Context, as_of: str | None = None) -> Generator[Eng
         yield view
 
 
-def moment_of(text: str | None) -> Moment | None:
-    """Parse the point in time given to an option."""
+def moment_of(text: str | None, *, day_ends: bool = True) -> Moment | None:
+    """Parse the point in time given to an option. A day stands for its end, or for its start."""
     if text is None:
         return None
     from ...engine.log.moments import parse_moment
 
-    return parse_moment(text)
+    return parse_moment(text, day_ends=day_ends)
+
+
+def start_of(text: str | None) -> Moment | None:
+    """Parse the point in time given to `--since`: a day stands for its start."""
+    return moment_of(text, day_ends=False)
 
 
 def span_of(text: str, option: str) -> timedelta:

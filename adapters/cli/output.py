@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _WIDE = 10_000
 """Width in columns when stdout is not a terminal, so that lines are not wrapped in a pipe or file."""
 
+Item = TypeVar("Item")
 Cell = str | int | None
 Advance = Callable[[int, int | None], None]
 """Takes the amount done and the total; the total is None if it is unknown."""
@@ -40,6 +42,21 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """Print a line on stderr."""
     print(printable(line), file=sys.stderr, flush=True)
+
+
+def limited(items: Iterable[Item], limit: int | None, what: str) -> Iterator[Item]:
+    """Yield at most `limit` items, then print on stderr how many more there are.
+
+    Parameters
+    ----------
+    what : str
+        What the items are called, in the singular.
+    """
+    waiting = iter(items)
+    yield from islice(waiting, limit)
+    more = sum(1 for _ in waiting)
+    if more:
+        note(f"and {counted(more, f'more {what}')}: give a larger --limit to see more")
 
 
 def print_json(value: Any) -> None:

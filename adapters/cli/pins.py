@@ -14,8 +14,8 @@ import typer
 from ...engine.errors import NotFoundError, StorageError
 from ...engine.log.context import acting
 from ..session import location
-from .options import Actor, AsOf, By, Json, Since, Until, moment_of
-from .output import counted, note, print_json, print_table, progress_bar, say
+from .options import Actor, AsOf, By, Json, Limit, Since, Until, moment_of, start_of
+from .output import counted, limited, note, print_json, print_table, progress_bar, say
 from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def update(
 def list_pins(
     context: typer.Context,
     folder: Folder = None,
+    limit: Limit = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -124,7 +125,7 @@ def list_pins(
     moment = moment_of(as_of)
     with _project(context, folder) as datasets:
         found = dict(datasets) if moment is None else datasets.at(moment)
-        views = [_view(datasets, dataset) for dataset in found.values()]
+        views = [_view(datasets, dataset) for dataset in limited(found.values(), limit, "dataset")]
     if json:
         print_json({"datasets": views})
         return
@@ -173,9 +174,7 @@ def log(
     by: By = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[
-        int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)
-    ] = None,
+    limit: Limit = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Show the oldest first.")] = False,
     everywhere: Annotated[
         bool, typer.Option("--all", help="Include all projects recorded in the same engine.")
@@ -188,13 +187,12 @@ def log(
         changes = datasets.history(
             name,
             actor=by,
-            since=moment_of(since),
+            since=start_of(since),
             until=moment_of(until),
             newest_first=not reverse,
-            limit=limit,
             all_projects=everywhere,
         )
-    for change in changes:
+    for change in limited(changes, limit, "change"):
         before, after = _brief(change.before), _brief(change.after)
         if json:
             plain = {

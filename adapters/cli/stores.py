@@ -10,8 +10,8 @@ import typer
 
 from ...engine.errors import InvalidValueError, NotFoundError
 from ...engine.log.context import acting
-from .options import Actor, AsOf, Json, engine_of, span_of
-from .output import print_json, say
+from .options import Actor, AsOf, Json, Limit, engine_of, span_of
+from .output import limited, print_json, say
 
 stores = typer.Typer()
 
@@ -35,6 +35,7 @@ def list_stores(
     ] = None,
     dataset: DatasetId = None,
     collection: Collection = None,
+    limit: Limit = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -44,10 +45,10 @@ def list_stores(
     with engine_of(context, as_of) as engine:
         repo = views.repo_of(engine, dataset, collection)
         if store is not None:
-            keys = views.list_keys(repo, store)
+            keys = list(limited(views.list_keys(repo, store), limit, "key"))
             print_json({"keys": keys}) if json else views.print_keys(keys)
             return
-        found = views.list_stores(repo, everywhere=dataset is None)
+        found = list(limited(views.list_stores(repo, everywhere=dataset is None), limit, "store"))
         print_json({"stores": found}) if json else views.print_stores(found)
 
 
@@ -140,6 +141,7 @@ def history(
     ] = None,
     dataset: DatasetId = None,
     collection: Collection = None,
+    limit: Limit = None,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -148,8 +150,9 @@ def history(
     from . import store_views as views
 
     with engine_of(context, as_of) as engine:
-        found = False
-        for change in key_history(views.repo_of(engine, dataset, collection), store, key):
+        found = limit == 0
+        changes = key_history(views.repo_of(engine, dataset, collection), store, key)
+        for change in limited(changes, limit, "change"):
             found = True
             views.print_change(change, json=json)
         if not found:

@@ -111,7 +111,7 @@ class FrameReader:
         state = self._state()
         return [
             wrap(record)
-            for record in read_records(self._session.log, state, _log_order(state))
+            for record in read_records(self._session.log, state, log_order(state))
             if any(source.uri is not None and matches(source.uri) for source in record.sources)
         ]
 
@@ -125,7 +125,7 @@ class FrameReader:
                 f"order_by must be {BY_CONTEXT!r} or None for log order, not {shorten(order_by)}"
             )
         state = self._state()
-        positions = _log_order(state)
+        positions = log_order(state)
         return (
             self._read(state, positions, paths)
             if order_by is None
@@ -244,7 +244,8 @@ def _local_uri(pattern: str) -> str:
     return folder + ("/" if head.endswith("/") and not folder.endswith("/") else "") + star + tail
 
 
-def _log_order(state: State) -> U64:
+def log_order(state: State) -> U64:
+    """Return the positions of the frames of a state in ascending order."""
     return np.sort(live_positions(state.settled()))
 
 

@@ -31,6 +31,7 @@ from .blame import Blame, blame_frame
 from .bulk import BulkContext
 from .dataset import Dataset
 from .diff import Diff, VersionState, diff_versions
+from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
 from .html import version_card, version_text
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
@@ -748,6 +749,56 @@ class DatasetVersion:
         """
         session = self._session.at(as_of)
         return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
+
+    def find_frames(
+        self,
+        *,
+        source: str | os.PathLike[str] | None = None,
+        label: str | None = None,
+        as_of: Moment | None = None,
+    ) -> Generator[SingleFrame | Any, None, None]:
+        """Yield the frames that match all arguments, in log order (extension).
+
+        Parameters
+        ----------
+        source : str or path, optional
+            Pattern of a source URI, as for `get_frames_by_source`.
+        label : str, optional
+            A label of one of the annotations.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        ValueError
+            `source` is not a string or a path, or `label` is not a non-empty string.
+        """
+        session = self._session.at(as_of)
+        return find_frames(session, self._row_in(session), source, label)
+
+    def find_frame_id(self, prefix: str, *, deleted: bool = False, as_of: Moment | None = None) -> str:
+        """Return the complete id of the only frame whose id begins with some characters (extension).
+
+        An id that is complete already is returned as it is.
+
+        Parameters
+        ----------
+        prefix : str
+            First characters of the id.
+        deleted : bool
+            Also find frames that were deleted.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        NotFoundError
+            No frame has such an id.
+        ConflictError
+            Several frames have such an id. The message lists some.
+        """
+        session = self._session.at(as_of)
+        return find_frame_id(session, self._row_in(session), prefix, deleted=deleted)
 
     def __iter__(self) -> Iterator[SingleFrame | Any]:
         return self.get_iterator()

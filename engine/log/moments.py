@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import re
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from numbers import Integral
 
 from ..errors import UsageError
@@ -14,6 +16,14 @@ Moment = int | datetime
 """A point in time: a position, where 0 is before the first event, or an aware datetime."""
 
 _ALLOWED = "a position (an integer) or an aware datetime"
+_WRITTEN = (
+    "a position, a time such as 2026-03-01T12:00:00Z, a day such as 2026-03-01, today or yesterday, "
+    "or a time ago such as '2 days ago'"
+)
+_AGO = re.compile(r"(\d{1,6}) ?(second|minute|hour|day|week)s? ago", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_DAYS = {"today": timedelta(0), "yesterday": timedelta(days=1)}
+_POSITION_DIGITS = 19
 
 
 def position_at(log: Log, moment: Moment) -> int:
@@ -37,28 +47,58 @@ def position_at(log: Log, moment: Moment) -> int:
     return int(moment)
 
 
-def parse_moment(text: str) -> Moment:
-    """Parse a position, or an ISO 8601 time with a UTC offset, such as ``2026-03-01T12:00:00Z``.
+def parse_moment(text: str, *, day_ends: bool = True, now: datetime | None = None) -> Moment:
+    """Parse a point in time as people write it.
+
+    A position; an ISO 8601 time with a UTC offset, such as ``2026-03-01T12:00:00Z``; a day (``2026-03-01``, ``today`` or
+    ``yesterday``) of the local time zone; a time ago, such as ``2 days ago``; or ``now``.
+
+    Parameters
+    ----------
+    text : str
+        The point in time.
+    day_ends : bool
+        Whether a day stands for its end, which is what was recorded up to then, or for its start.
+    now : datetime, optional
+        The time that days and times ago start from. By default the time of the system clock.
 
     Raises
     ------
     UsageError
-        The string is neither.
+        The string is none of these.
     """
-    stripped = text.strip()
-    if stripped.isascii() and stripped.isdigit():
-        return int(stripped)
+    given = " ".join(text.lower().split())
+    if given.isascii() and given.isdigit():
+        return _position(given, text)
+    now = datetime.now(UTC) if now is None else now
+    if given == "now":
+        return now
     try:
-        time = datetime.fromisoformat(stripped)
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} is not a point in time: write a position, or an ISO time such as 2026-03-01T12:00:00Z"
-        ) from error
+        if ago := _AGO.fullmatch(given):
+            return now - timedelta(**{f"{ago[2]}s": int(ago[1])})
+        if given in _DAYS:
+            return _in_day(now.astimezone().date() - _DAYS[given], ends=day_ends)
+        if _DATE.fullmatch(given):
+            return _in_day(date.fromisoformat(given), ends=day_ends)
+        time = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{shorten(text)} is not a point in time: write {_WRITTEN}") from error
     if time.utcoffset() is None:
         raise UsageError(
             f"{text!r} has no time zone: write {time.isoformat()}Z for UTC, or an offset such as +02:00"
         )
     return time
+
+
+def _position(digits: str, text: str) -> int:
+    if len(digits) > _POSITION_DIGITS:
+        raise UsageError(f"{shorten(text)} is not a point in time: no log has that many positions")
+    return int(digits)
+
+
+def _in_day(day: date, *, ends: bool) -> datetime:
+    """Return the first or the last microsecond of a day of the local time zone."""
+    return datetime.combine(day, time_of_day.max if ends else time_of_day.min).astimezone()
 
 
 def describe_moment(position: int, recorded_at: int) -> str:

@@ -100,6 +100,12 @@ def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, S
         yield from zip(part.positions.tolist(), part.events, strict=True)
 
 
+def read_ids(log: Log, state: State, positions: U64) -> Iterator[str]:
+    """Yield the ids of the frames at ascending positions, which may be those of deletes."""
+    for part in _read_blocks(log, state, positions):
+        yield from (event.id or key for event, key in zip(part.events, part.keys, strict=True))
+
+
 def _read_blocks(log: Log, state: State, positions: U64) -> Iterator[_Part]:
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
         first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])

@@ -417,12 +417,54 @@ class TestParsing:
     def test_positions_and_times(self, text, moment):
         assert parse_moment(text) == moment
 
-    @pytest.mark.parametrize("text", ["", "-1", "yesterday", "1.5", "\u0661", "2026-13-01T00:00Z"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "-1",
+            "last week",
+            "1.5",
+            "9" * 5000,
+            "9999999 days ago",
+            "999999 weeks ago",
+            "2026-02-30",
+            "\u0661",
+            "2026-13-01T00:00Z",
+        ],
+    )
     def test_other_texts_are_refused(self, text):
         with pytest.raises(UsageError, match="is not a point in time"):
             parse_moment(text)
 
-    @pytest.mark.parametrize("text", ["2026-03-01T12:00", "2026-03-01"])
+    @pytest.mark.parametrize(
+        ("text", "start", "end"),
+        [
+            ("2026-03-01", "2026-03-01T00:00:00", "2026-03-01T23:59:59.999999"),
+            ("today", "2026-11-20T00:00:00", "2026-11-20T23:59:59.999999"),
+            (" Yesterday ", "2026-11-19T00:00:00", "2026-11-19T23:59:59.999999"),
+        ],
+    )
+    def test_a_day_is_one_of_the_local_time_zone(self, text, start, end):
+        now = datetime(2026, 11, 20, 9, 30).astimezone()
+        for ends, expected in ((False, start), (True, end)):
+            moment = parse_moment(text, day_ends=ends, now=now)
+            assert moment == datetime.fromisoformat(expected).astimezone()
+
+    @pytest.mark.parametrize(
+        ("text", "before"),
+        [
+            ("now", {}),
+            ("2 days ago", {"days": 2}),
+            ("1 Hour  ago", {"hours": 1}),
+            ("30 seconds ago", {"seconds": 30}),
+            ("3 weeks ago", {"weeks": 3}),
+        ],
+    )
+    def test_a_time_ago(self, text, before):
+        now = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+        assert parse_moment(text, now=now) == now - timedelta(**before)
+
+    @pytest.mark.parametrize("text", ["2026-03-01T12:00"])
     def test_a_time_needs_its_offset(self, text):
         with pytest.raises(UsageError, match="no time zone: write 2026-03-01T"):
             parse_moment(text)

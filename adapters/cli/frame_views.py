@@ -1,0 +1,76 @@
+"""Output of `framelode frames`: frames with their sources and labels."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from ...engine.frames.frame_group import FrameGroup
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.keys import is_plain_id
+from .output import Advance, counted, note, print_table
+
+_SHORT_ID = 12
+_EVERY = 5_000
+
+
+class FrameView(msgspec.Struct, frozen=True):
+    """A frame; `labels` counts the annotations with each label."""
+
+    id: str
+    sources: list[str | None]
+    labels: dict[str, int]
+    annotations: int
+
+
+class FrameList(msgspec.Struct, frozen=True):
+    """The frames to show, and how many more there are."""
+
+    frames: list[FrameView]
+    more: int
+
+
+def list_frames(
+    frames: Iterable[SingleFrame | FrameGroup], limit: int, more: int | None, advance: Advance
+) -> FrameList:
+    """Return the first frames, and how many more there are: `more`, or counted if that is None."""
+    found = iter(frames)
+    shown = [_view(frame) for frame in islice(found, limit)]
+    if more is None:
+        more = 0
+        for more, _ in enumerate(found, 1):
+            if more % _EVERY == 0:
+                advance(len(shown) + more, None)
+    return FrameList(shown, more)
+
+
+def print_frames(listed: FrameList, *, json: bool) -> None:
+    """Print frames as a table, or as a JSON object per line."""
+    if json:
+        for view in listed.frames:
+            print(json_text.dumps(msgspec.to_builtins(view)))
+    else:
+        print_table(("frame", "source", "labels"), map(_row, listed.frames))
+    if listed.more:
+        note(f"and {counted(listed.more, 'more frame')}: give a larger --limit to see more")
+
+
+def _view(frame: SingleFrame | FrameGroup) -> FrameView:
+    wire: dict[str, Any] = frame.to_dict()
+    labels: dict[str, int] = {}
+    for annotation in wire.get("rois", ()):
+        for label in annotation.get("label", ()):
+            labels[label] = labels.get(label, 0) + 1
+    sources = [source.get("uri") for source in wire.get("sources", ())]
+    return FrameView(wire["id"], sources, labels, len(wire.get("rois", ())))
+
+
+def _row(view: FrameView) -> tuple[str, str, str]:
+    # The first digits of a long id name it on the command line, too.
+    shown = view.id[:_SHORT_ID] if is_plain_id(view.id) else view.id
+    labels = ", ".join(label if n == 1 else f"{label} {n:,}" for label, n in view.labels.items())
+    return shown, ", ".join(filter(None, view.sources)), labels
