@@ -1,60 +1,108 @@
-"""Every Python example of the docs runs, and prints what the comment behind its `print` promises."""
+"""Every example of the documentation runs, in Python and in the shell, and prints what it promises."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import sys
 import tomllib
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from doc_examples import DOCS, PAGES, python_of
+from command_line import run
+from doc_examples import DOCS, PAGES, ROOT, blocks_of
 from s3_server import s3_environment, s3_prefix
 
 import framelode
 from framelode.engine import errors
 
-SERVER = "postgresql+psycopg://food_app@db.example.com/food"
-BUCKET = "s3://bucket/food"
+SERVERS = re.compile(r"postgresql\+psycopg://\w+@db\.example\.(?:com|org)/food")
+BUCKET = re.compile(r"s3://bucket/\w+")
+CLUSTER = "tcp://scheduler:8786"
+ELSEWHERE = {"pip", "dask", "duckdb", "chgrp"}
+"""Programs of shell blocks that are not run: they install, run for ever, or are not on every machine."""
+
+GUIDES = [*PAGES, *(page for page in sorted(DOCS.glob("how-to/*.md")) if page not in PAGES)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_examples_of_a_page_run(request, page, tmp_path, monkeypatch):
-    program = python_of(page.read_text("utf-8"))
-    if SERVER in program:
-        program = program.replace(SERVER, request.getfixturevalue("postgres_url"))
-    if BUCKET in program:
-        program = program.replace(BUCKET, s3_prefix())
-        for name, value in s3_environment().items():
-            monkeypatch.setenv(name, value)
+@pytest.fixture
+def places(request, tmp_path, monkeypatch):
+    """Return a function that puts real places into a page: a database, a bucket, a cluster, folders."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("Annotations", "JPEGImages"):
+        Path("VOC2012", folder).mkdir(parents=True)
+    Path("VOC2012/JPEGImages/1.jpg").write_bytes(b"a picture")
+    with ExitStack() as stack:
+
+        def put(text):
+            if SERVERS.search(text):
+                text = SERVERS.sub(request.getfixturevalue("postgres_url"), text)
+            if BUCKET.search(text):
+                text = BUCKET.sub(s3_prefix(), text)
+                for name, value in s3_environment().items():
+                    monkeypatch.setenv(name, value)
+            if CLUSTER in text:
+                from dask_cluster import threads_cluster
+
+                text = text.replace(CLUSTER, stack.enter_context(threads_cluster()).scheduler_address)
+            return text.replace("/srv/food", str(tmp_path / "srv"))
+
+        yield put
+
+
+def run_shell(code, monkeypatch):
+    """Run the commands of a shell block: framelode in this process, tools for keys and JSON as they are."""
+    for line in code.splitlines():
+        name, *arguments = shlex.split(line, comments=True)
+        if name == "export":
+            monkeypatch.setenv(*arguments[0].split("=", 1))
+        elif name == "framelode":
+            run(*arguments)
+        elif name not in ELSEWHERE:
+            subprocess.run([name, *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_page_runs_from_top_to_bottom(page, places, monkeypatch):
+    """Python prints what the comment behind each `print` promises, and every command succeeds."""
+    text = places(page.read_text("utf-8"))
     printed = {}
 
     def print_(*values):
         printed[sys._getframe(1).f_lineno] = " ".join(map(str, values))
 
-    monkeypatch.chdir(tmp_path)
     names = {"print": print_, "__name__": "__main__"}
     try:
-        exec(compile(program, str(page), "exec"), names)
+        for language, above, code in blocks_of(text):
+            if language == "sh":
+                run_shell(code, monkeypatch)
+            else:
+                exec(compile("\n" * above + code, str(page), "exec"), names)
     finally:
         for value in list(names.values()):
             if isinstance(value, framelode.Engine):
                 value.close()
     promised = {
         number: promise[1]
-        for number, line in enumerate(program.splitlines(), 1)
+        for number, line in enumerate(text.splitlines(), 1)
         if (promise := re.search(r"^\s*print\(.*\)\s+# (.*)$", line))
     }
     assert {number: printed.get(number) for number in promised} == promised
 
 
-def test_the_example_of_the_readme_runs_again_in_the_same_folder(tmp_path, monkeypatch, capsys):
-    program = python_of((DOCS.parent / "README.md").read_text("utf-8"))
-    monkeypatch.chdir(tmp_path)
-    for _ in range(3):
+def test_the_readme_runs_again_in_the_same_folder(places, monkeypatch, capsys):
+    text = places((ROOT / "README.md").read_text("utf-8"))
+    for _ in range(2):
         names = {}
-        exec(compile(program, "README.md", "exec"), names)
+        for language, _, code in blocks_of(text):
+            if language == "sh":
+                run_shell(code, monkeypatch)
+            else:
+                exec(compile(code, "README.md", "exec"), names)
         names["engine"].close()
-    assert capsys.readouterr().out.count("{'camera': 'phone'}\n{}\n") == 3
+    assert capsys.readouterr().out.count("{'camera': 'phone'}\n{}\n") == 2
 
 
 def test_there_are_pages_with_python_of():

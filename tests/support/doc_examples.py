@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +17,12 @@ def python_of(text):
         inside = line == "```python" if fence else inside
         lines.append(line if inside and not fence else "")
     return "\n".join(lines)
+
+
+def blocks_of(text):
+    """Yield ``(language, first line, code)`` of the Python and shell blocks of a page, in order."""
+    for block in re.finditer(r"^```(python|sh)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield block[1], text.count("\n", 0, block.start(2)), block[2]
 
 
 PAGES = [
