@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ...engine.errors import UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import check_name
+from ...engine.validation import check_name, check_tags
 from ...projections.tables.catalog import DatasetRow
-from ..session.current import HasSession, session_of
+from ..session.current import HasSession, current_session, entered, session_of
 from ..session.session import Session
-from .selectors import find_dataset, latest_updated
+from ..uploads.target import PathLike
+from .selectors import find_dataset
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 class Dataset:
     """A dataset. Every property reads the current state.
+
+    Get a dataset from `Dataset.create`, `Dataset.get` or `Engine.dataset`.
 
     Parameters
     ----------
@@ -51,6 +55,175 @@ class Dataset:
             return self
         session = self._session.at(moment)
         return Dataset(session, find_dataset(session, dataset_id=self._id).dataset_id)
+
+    @classmethod
+    def create(
+        cls,
+        dataset_name: str,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        raise_if_exists: bool = False,
+        dataset_project: str | None = None,
+    ) -> Dataset:
+        """Create a dataset, or return the existing one; see `DatasetVersion.create_new_dataset`."""
+        from .version import DatasetVersion
+
+        return DatasetVersion.create_new_dataset(
+            dataset_name, description, tags, raise_if_exists, dataset_project
+        )
+
+    @classmethod
+    def get(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_project: str | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> Dataset:
+        """Return a dataset by id or by name.
+
+        Parameters
+        ----------
+        dataset_id, dataset_name : str, optional
+            The dataset; exactly one is required.
+        dataset_project : str, optional
+            Project of the dataset. Required if several projects have a dataset of that name.
+        as_of : int or datetime, optional
+            Return the dataset, read-only, as it was at a position or an aware datetime (extension).
+
+        Raises
+        ------
+        UsageError
+            Not exactly one of `dataset_id` and `dataset_name` is given.
+        NotFoundError
+            There is no such dataset.
+        ConflictError
+            Several projects have a dataset of that name.
+        """
+        session = current_session().at(as_of)
+        return cls(session, find_dataset(session, dataset_id, dataset_name, dataset_project).dataset_id)
+
+    @classmethod
+    def delete(
+        cls,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+        delete_all_versions: bool = False,
+        force: bool = False,
+        dataset_project: str | None = None,
+        show_progress: bool = False,  # noqa: ARG003 - one transaction has no progress
+        delete_sources: bool = False,
+    ) -> None:
+        """Remove the versions of a dataset, its tags and its description, in one transaction.
+
+        The log keeps them: reads with `as_of` find the dataset as it was. The dataset itself stays, without versions, until
+        it is created again.
+
+        Parameters
+        ----------
+        dataset_id, dataset_name, dataset_project
+            The dataset; see `get`.
+        delete_all_versions : bool
+            Required if the dataset has versions.
+        force : bool
+            Also remove published versions.
+        show_progress : bool
+            Accepted and ignored.
+        delete_sources : bool
+            Must be False: `DatasetVersion.delete_frames` deletes sources.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such dataset.
+        ConflictError
+            The dataset has versions and `delete_all_versions` is not set.
+        PublishedError
+            A version is published and `force` is not set.
+        UsageError
+            `delete_sources` is set together with `delete_all_versions`. Nothing was removed.
+        """
+        if delete_sources and delete_all_versions:
+            raise UsageError(
+                "Dataset.delete does not delete sources: first call delete_frames(..., delete_sources=True) on each draft"
+            )
+        session = current_session()
+        row = find_dataset(session, dataset_id, dataset_name, dataset_project)
+        session.writes.datasets.delete_dataset(
+            row.dataset_id, delete_all_versions=delete_all_versions, force=force
+        )
+
+    def create_version(
+        self,
+        version_name: str,
+        description: str | None = None,
+        parent_version_ids: list[str] | None = None,
+        parent_version_names: list[str] | None = None,
+        raise_if_exists: bool = False,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
+    ) -> DatasetVersion:
+        """Create a version in this dataset; see `DatasetVersion.create_version`."""
+        from .version import DatasetVersion
+
+        with entered(self._session):
+            return DatasetVersion.create_version(
+                version_name,
+                description,
+                self._id,
+                parent_version_ids=parent_version_ids,
+                parent_version_names=parent_version_names,
+                raise_if_exists=raise_if_exists,
+                auto_upload_destination=auto_upload_destination,
+                local_dataset_root_path=local_dataset_root_path,
+            )
+
+    def get_version(
+        self,
+        version_id: str | None = None,
+        version_name: str | None = None,
+        auto_upload_destination: str | None = None,
+        local_dataset_root_path: PathLike | None = None,
+        raise_on_multiple: bool = False,
+        *,
+        as_of: Moment | None = None,
+    ) -> DatasetVersion:
+        """Return a version of this dataset, by default the current one; see `DatasetVersion.get_version`."""
+        from .version import DatasetVersion
+
+        with entered(self._session):
+            return DatasetVersion.get_version(
+                self._id,
+                version_id=version_id,
+                version_name=version_name,
+                auto_upload_destination=auto_upload_destination,
+                local_dataset_root_path=local_dataset_root_path,
+                raise_on_multiple=raise_on_multiple,
+                as_of=as_of,
+            )
+
+    def get_versions(
+        self, only_published: bool = False, only_draft: bool = False, *, as_of: Moment | None = None
+    ) -> list[DatasetVersion]:
+        """Return the versions of this dataset; see `DatasetVersion.get_versions`."""
+        from .version import DatasetVersion
+
+        with entered(self._session):
+            return DatasetVersion.get_versions(
+                dataset_id=self._id, only_published=only_published, only_draft=only_draft, as_of=as_of
+            )
+
+    def delete_version(
+        self, version_id: str | None = None, version_name: str | None = None, force: bool = False
+    ) -> None:
+        """Remove a version of this dataset; see `DatasetVersion.remove_version`."""
+        from .version import DatasetVersion
+
+        with entered(self._session):
+            DatasetVersion.remove_version(
+                self._id, version_id=version_id, version_name=version_name, force=force
+            )
 
     def _row(self) -> DatasetRow:
         return find_dataset(self._session, dataset_id=self._id)
@@ -93,11 +266,7 @@ class Dataset:
         as_of : int or datetime, optional
             List the versions that existed at a position or an aware datetime.
         """
-        from .version import DatasetVersion
-
-        session = self._session.at(as_of)
-        rows = latest_updated(session, find_dataset(session, dataset_id=self._id))
-        return [DatasetVersion.of(session, row.version_id) for row in rows]
+        return self.get_versions(as_of=as_of)
 
     def rename(self, name: str) -> None:
         """Rename the dataset. The old name can then be used again.
@@ -136,6 +305,15 @@ class Dataset:
     def set_tags(self, tags: list[str]) -> None:
         """Replace the tags."""
         self._session.writes.datasets.tag_dataset(self._id, tags)
+
+    def add_tags(self, tags: list[str]) -> None:
+        """Add tags. Those that the dataset has already are not added again."""
+        self.set_tags([*self.tags, *check_tags(tags)])
+
+    def remove_tags(self, tags: list[str]) -> None:
+        """Remove tags. Those that the dataset does not have are ignored."""
+        removed = check_tags(tags)
+        self.set_tags([tag for tag in self.tags if tag not in removed])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self._key() == other._key()

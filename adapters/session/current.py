@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -93,6 +95,16 @@ def leave(session: Session) -> None:
     last = len(entered) - 1 - entered[::-1].index(session)
     _entered.set(entered[:last] + entered[last + 1 :])
     deactivate(session)
+
+
+@contextmanager
+def entered(session: Session) -> Generator[None, None, None]:
+    """Make a session the current one for a block."""
+    token = _entered.set((*_entered.get(), session))
+    try:
+        yield
+    finally:
+        _entered.reset(token)
 
 
 def activate(session: Session) -> None:

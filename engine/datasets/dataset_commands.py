@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ConflictError
-from ..validation import check_name, check_tags, check_text, shorten
+from ..errors import ConflictError, PublishedError
+from ..validation import check_name, check_tags, check_text, how_many, shorten
 from .aggregate import Aggregate
 from .application import LogApplication, Result
 from .dataset import DEFAULT_PROJECT, Dataset, DatasetName, name_stream
@@ -39,6 +39,8 @@ class DatasetCommands:
     ) -> str:
         """Create a dataset with an empty draft named ``Current``, or add tags to the one of that name.
 
+        A dataset that was deleted counts as a new one, with its old id.
+
         Returns
         -------
         str
@@ -58,23 +60,74 @@ class DatasetCommands:
 
         def decide() -> tuple[list[Aggregate], Result]:
             held = self._application.aggregates.load(DatasetName, name_stream(project, name))
-            if held.dataset_id is not None:
-                if raise_if_exists:
+            if held.dataset_id is None:
+                dataset = Dataset(self._application.new_id())
+                held.claim(dataset.id)
+                dataset.create(name, project, description or "", checked_tags)
+            else:
+                dataset = self._application.dataset(held.dataset_id)
+                if dataset.parents and raise_if_exists:
                     raise ConflictError(
                         f"dataset {shorten(name)} exists already in project {shorten(project)}"
                     )
-                dataset = self._application.dataset(held.dataset_id)
                 dataset.add_tags(checked_tags)
-                return [dataset], {"dataset_id": dataset.id}
-            dataset, version = Dataset(self._application.new_id()), Version(self._application.new_id())
-            held.claim(dataset.id)
-            dataset.create(name, project, description or "", checked_tags)
-            dataset.attach(version.id, None)
-            version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
-            return [held, dataset, version], {"dataset_id": dataset.id}
+                if not dataset.parents:
+                    dataset.describe(description or dataset.description)
+            changed: list[Aggregate] = [held, dataset]
+            if not dataset.parents:
+                changed.append(self._first_version(dataset))
+            return changed, {"dataset_id": dataset.id}
 
         request = ["create_dataset", name, project, description, checked_tags, bool(raise_if_exists)]
         return self._application.run(request, command_id, decide)["dataset_id"]
+
+    def _first_version(self, dataset: Dataset) -> Version:
+        version = Version(self._application.new_id())
+        dataset.attach(version.id, None)
+        version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
+        return version
+
+    def delete_dataset(
+        self,
+        dataset_id: str,
+        *,
+        delete_all_versions: bool = False,
+        force: bool = False,
+        command_id: str | None = None,
+    ) -> None:
+        """Remove all versions of a dataset in one append, with its tags and its description.
+
+        Raises
+        ------
+        ConflictError
+            The dataset has versions and `delete_all_versions` is not set.
+        PublishedError
+            A version is published and `force` is not set.
+        """
+
+        def decide() -> tuple[list[Aggregate], Result]:
+            dataset = self._application.dataset(dataset_id)
+            versions = [self._application.version(each) for each in reversed(dataset.parents)]
+            if versions and not delete_all_versions:
+                raise ConflictError(
+                    f"dataset {shorten(dataset.name)} has {how_many(len(versions), 'version')}: pass "
+                    "delete_all_versions=True to remove them, too"
+                )
+            published = [shorten(version.name) for version in versions if version.published]
+            if published and not force:
+                raise PublishedError(
+                    f"dataset {shorten(dataset.name)} has published versions: {', '.join(published)}; pass force=True to "
+                    "remove them, too"
+                )
+            for version in versions:
+                version.remove()
+                dataset.detach(version.id)
+            dataset.tag([])
+            dataset.describe("")
+            return [*versions, dataset], {}
+
+        request = ["delete_dataset", dataset_id, bool(delete_all_versions), bool(force)]
+        self._application.run(request, command_id, decide)
 
     def rename_dataset(
         self,
