@@ -105,14 +105,17 @@ def test_the_readme_runs_again_in_the_same_folder(places, monkeypatch, capsys):
     assert capsys.readouterr().out.count("{'camera': 'phone'}\n{}\n") == 2
 
 
+def test_the_gate_builds_the_site_as_contributors_do():
+    told = re.search(r"^(.*mkdocs build.*?) *#", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    assert f"{told[1]} --site-dir" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
 def test_there_are_pages_with_python_of():
     assert {"pictures", "time-travel"} <= {page.stem for page in PAGES}
 
 
 def test_every_extra_is_on_the_page_about_installing():
-    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"][
-        "optional-dependencies"
-    ]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     rows = re.findall(r"^\| (`.*?) \|", (DOCS / "install.md").read_text("utf-8"), re.MULTILINE)
     assert set(extras) == {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}
 

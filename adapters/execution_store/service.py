@@ -306,8 +306,6 @@ class ExecutionStoreService:
         key : str, optional
             Only changes of this key, which may be deleted.
 
-        What was deleted has its history, too.
-
         Raises
         ------
         UsageError
