@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.hyperdatasets.version_writer import NotRecordedWarning
     from .adapters.voc.importing import import_voc
-    from .engine.annotations.base import Annotation
-    from .engine.annotations.registry import register_annotation
+    from .engine.annotations.base import Annotation, register_annotation
     from .engine.annotations.types import (
         BoundingBox2D,
         BoundingBox3D,
@@ -117,8 +116,7 @@ _HOMES = {
     "adapters.files.cache": ("LocalCache",),
     "adapters.display.pictures": ("draw",),
     "adapters.voc.importing": ("import_voc",),
-    "engine.annotations.base": ("Annotation",),
-    "engine.annotations.registry": ("register_annotation",),
+    "engine.annotations.base": ("Annotation", "register_annotation"),
     "engine.annotations.types": (
         "BoundingBox2D",
         "BoundingBox3D",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypedDict
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
 from ..canonical import canonical_object, encode_canonical, settle_object
+from ..errors import ConflictError, UsageError
 from ..structs import InitStructMeta
-from ..validation import dotted, fraction, identifier, items, label_list, shorten
+from ..validation import dotted, fraction, identifier, items, label_list, name, shorten
 from .coordinates import COORDINATES, finite
 
 
@@ -46,6 +48,8 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     Parameters
     ----------
+    values : sequence of float, optional
+        Geometry, in the form that the type expects.
     id : str or number, optional
         Id of the annotation. Several parts of one object may share an id.
     labels : str or sequence of str, optional
@@ -69,9 +73,12 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
     _poly: tuple[float, ...] = field(name="poly", default=())
     _sources: tuple[str, ...] = field(name="sources", default=())
 
+    short_name: ClassVar[str] = ""
+    """Name of the type for `get_type`, if it is not the tag."""
+
     def __init__(
         self,
-        *,
+        values: Iterable[Any] | None = None,
         id: str | float | None = None,  # noqa: A002 - the name of the API that is followed
         labels: str | Sequence[str] | None = None,
         confidence: float | None = None,
@@ -85,6 +92,13 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
             self._confidence = fraction(confidence, "confidence")
         if metadata is not None:
             self._metadata = canonical_object(metadata, "metadata")
+        if values is not None:
+            self.values = values
+
+    @classmethod
+    def get_type(cls) -> str:
+        """Return the short name of the annotation type, such as ``b2d``; for a registered type it is its tag."""
+        return cls.short_name or str(cls.__struct_config__.tag or "")
 
     @property
     def type(self) -> str:
@@ -131,6 +145,15 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
     def poly(self) -> tuple[float, ...]:
         """Geometry as the flat list that is stored."""
         return self._poly
+
+    @property
+    def values(self) -> list[Any]:
+        """Geometry as a flat list, or as one flat list for each ring."""
+        return list(self._poly)
+
+    @values.setter
+    def values(self, value: Iterable[Any]) -> None:
+        self.set_geometry(value)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -193,6 +216,12 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
         settle_object(self._metadata, dotted(path, "metadata"))
         self._poly = self.check_geometry(self._poly, path)
 
+    def copy(self) -> Self:
+        """Return a copy that shares nothing with this annotation. If this one has an id, the copy has a new random id."""
+        copied = self.duplicate()
+        copied.id = None if self._id is None else uuid.uuid4().hex
+        return copied
+
     def duplicate(self) -> Self:
         """Return a copy that shares nothing with this annotation. Labels and metadata are validated."""
         labels = label_list(self._labels, "labels")
@@ -202,6 +231,33 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
     def with_sources(self, names: tuple[str, ...]) -> Self:
         """Return a copy that refers to other sources. It shares labels and metadata with this annotation."""
         return msgspec.structs.replace(self, _sources=names)
+
+    @staticmethod
+    def register(type_names: str | Sequence[str]) -> Callable[[type[Any]], type[Any]]:
+        """Return a class decorator that registers an annotation type under a name; see `register_annotation`.
+
+        Parameters
+        ----------
+        type_names : str or sequence of str
+            The name of the type in stored data: its `tag`. The decorated class needs none.
+
+        Raises
+        ------
+        UsageError
+            More than one name is given, or the class cannot be registered.
+        ConflictError
+            Another class has the same name.
+        """
+        names = label_list(type_names, "type_names")
+        if len(names) != 1:
+            raise UsageError(f"an annotation type has one name, not {shorten(names)}: pass one in type_names")
+
+        def decorate(cls: type[Any]) -> type[Any]:
+            named = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
+            tag = name(names[0], "type_names")
+            return register_annotation(InitStructMeta(cls.__name__, (cls,), named, tag=tag))
+
+        return decorate
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{key}={shorten(value)}" for key, value in self.__rich_repr__())
@@ -216,6 +272,49 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
     def __reduce__(self) -> tuple[Any, ...]:
         self.validate()
         return (_restore, (type(self), encode_canonical(self)))
+
+
+AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
+
+types_by_tag: dict[str, type[Annotation]] = {}
+"""The registered annotation types."""
+
+known_types: set[type] = set()
+"""The annotation types that frames accept."""
+
+
+def register_annotation(cls: AnnotationType) -> AnnotationType:
+    """Register an annotation type, as a class decorator.
+
+    Stored annotations with its `tag` are then decoded as this class. Without registration they are decoded as
+    `UnknownAnnotation`, which keeps all data. `SingleFrame.add_annotation` takes its geometry under its tag.
+
+    Parameters
+    ----------
+    cls : type
+        Subclass of `Annotation`: ``class Arrow(Annotation, tag="acme.arrow")``.
+
+    Raises
+    ------
+    UsageError
+        The class is not a subclass of `Annotation`, has no `tag`, or adds stored fields.
+    ConflictError
+        Another class has the same tag.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
+        raise UsageError(
+            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with its own tag"
+        )
+    if cls.__struct_fields__ != Annotation.__struct_fields__:
+        raise UsageError(f"{cls.__name__} adds stored fields: keep its data in geometry or metadata")
+    tag = str(cls.__struct_config__.tag)
+    other = types_by_tag.setdefault(tag, cls)
+    if other is not cls:
+        raise ConflictError(
+            f"the annotation type {tag!r} is already registered as {other.__name__}: use another tag"
+        )
+    known_types.add(cls)
+    return cls
 
 
 def _restore(cls: type[Annotation], payload: bytes) -> Annotation:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from ..errors import InvalidValueError
-from ..validation import About, items, label_list, refusal
-from .base import Annotation
-from .coordinates import COORDINATES, is_rings
+from ..errors import InvalidTypeError, InvalidValueError
+from ..validation import label_list, refusal
+from .base import Annotation, types_by_tag
+from .coordinates import is_rings
 from .types import (
     BoundingBox2D,
     BoundingBox3D,
@@ -30,9 +31,12 @@ def build_annotations(
     """Return one annotation for each geometry that is not None; see `SingleFrame.add_annotation`."""
     added: list[Annotation] = []
     for key, geometry in geometries.items():
-        if geometry is not None:
-            with About(key):
-                added.append(_MAKERS[key](geometry, common))
+        if geometry is None:
+            continue
+        try:
+            added.append((_MAKERS.get(key) or _registered(key))(geometry, **common))
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{key}: {error}") from None
     if frame_class is not None:
         if not added and common["labels"] is not None:
             raise refusal("labels", common["labels"], "unset if frame_class is given without a geometry")
@@ -47,33 +51,30 @@ def build_annotations(
     return added
 
 
-def _polygon(points: Any, dimensions: int, common: Mapping[str, Any]) -> Annotation:
-    if dimensions == 2:
-        return (ComplexPolygon2D if is_rings(points, 2) else Polygon2D)(points, **common)
+def _registered(key: str) -> type[Annotation]:
+    found = types_by_tag.get(key)
+    if found is None:
+        near = get_close_matches(key, [*_MAKERS, *types_by_tag], 1)
+        hint = f": did you mean {near[0]!r}?" if near else ", and no registered annotation type has this name"
+        raise InvalidTypeError(f"add_annotation() has no argument {key!r}{hint}")
+    return found
+
+
+def _polygon2d(points: Any, **common: Any) -> Annotation:
+    return (ComplexPolygon2D if is_rings(points, 2) else Polygon2D)(points, **common)
+
+
+def _polygon3d(points: Any, **common: Any) -> Annotation:
     return (ComplexPolygon3D if is_rings(points, 3) else Polygon3D)(points, **common)
 
 
-def _box(numbers: Any, common: Mapping[str, Any]) -> Annotation:
-    given = items(numbers, "box2d_xywh", COORDINATES)
-    if len(given) not in {4, 5}:
-        raise refusal("numbers", numbers, "x, y, width, height and optionally an angle")
-    return BoundingBox2D(*given, **common)
-
-
-def _ellipse(numbers: Any, common: Mapping[str, Any]) -> Annotation:
-    given = items(numbers, "ellipse2d_xyrrt", COORDINATES)
-    if len(given) != 5:
-        raise refusal("numbers", numbers, "cx, cy, rx, ry, theta")
-    return Ellipse2D(*given, **common)
-
-
-_MAKERS: dict[str, Callable[[Any, Mapping[str, Any]], Annotation]] = {
-    "poly2d_xy": lambda value, common: _polygon(value, 2, common),
-    "poly3d_xyz": lambda value, common: _polygon(value, 3, common),
-    "points2d_xy": lambda value, common: KeyPoints2D(value, **common),
-    "points3d_xyz": lambda value, common: KeyPoints3D(value, **common),
-    "box2d_xywh": _box,
-    "box3d_xyzwhxyzwh": lambda value, common: BoundingBox3D(value, **common),
-    "ellipse2d_xyrrt": _ellipse,
-    "mask_rgb": lambda value, common: Mask(value, **common),
+_MAKERS: dict[str, Callable[..., Annotation]] = {
+    "poly2d_xy": _polygon2d,
+    "poly3d_xyz": _polygon3d,
+    "points2d_xy": KeyPoints2D,
+    "points3d_xyz": KeyPoints3D,
+    "box2d_xywh": BoundingBox2D,
+    "box3d_xyzwhxyzwh": BoundingBox3D,
+    "ellipse2d_xyrrt": Ellipse2D,
+    "mask_rgb": Mask,
 }

@@ -1,20 +1,20 @@
-"""The registry of annotation types, and decoding of annotations of any type."""
+"""Decodes annotations of any type, registered or not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain, groupby
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 import msgspec
 from msgspec import Struct, StructMeta, field
 
 from ..canonical import canonical_object
 from ..decoding import guarded
-from ..errors import ConflictError, InvalidValueError, UsageError
-from ..validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
-from .base import Annotation, Common, MaskValue
+from ..errors import InvalidValueError
+from ..validation import fields, fraction, identifier, items, label_list, name, refusal
+from .base import Annotation, Common, MaskValue, known_types, types_by_tag
 from .types import BuiltinAnnotation, ComplexPolygon2D, Mask, colour
 
 
@@ -41,8 +41,10 @@ class UnknownAnnotation(Annotation, kw_only=False):
     def __init__(self, type: str, poly: Iterable[Any] = (), **common: Unpack[Common]) -> None:  # noqa: A002 - as stored
         Annotation.__init__(self, **common)
         self._type = name(type, "type")
-        if self._type in _types:
-            raise refusal("type", type, f"an unregistered type (this one is {_types[self._type].__name__})")
+        if self._type in types_by_tag:
+            raise refusal(
+                "type", type, f"an unregistered type (this one is {types_by_tag[self._type].__name__})"
+            )
         self.set_geometry(poly)
 
     @property
@@ -51,12 +53,7 @@ class UnknownAnnotation(Annotation, kw_only=False):
         return self._type
 
 
-AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
-
-_types: dict[str, type[Annotation]] = {
-    str(cls.__struct_config__.tag): cls for cls in BuiltinAnnotation.__args__
-}
-_known: set[type] = {UnknownAnnotation, *_types.values()}
+known_types.add(UnknownAnnotation)
 _wire_fields = frozenset({"type", "labels", *Annotation.__struct_encode_fields__})
 _PLAIN_FIELDS = frozenset({"type", "label", "poly", "confidence"})
 
@@ -64,51 +61,12 @@ _RING_SEPARATOR = -999999999
 """The number between the rings of a polygon in the wire form of ClearML."""
 
 
-def register_annotation(cls: AnnotationType) -> AnnotationType:
-    """Register an annotation type, as a class decorator.
-
-    Stored annotations with its `tag` are then decoded as this class. Without registration they are decoded as
-    `UnknownAnnotation`, which keeps all data.
-
-    Parameters
-    ----------
-    cls : type
-        Subclass of `Annotation`: ``class Arrow(Annotation, tag="acme.arrow")``.
-
-    Raises
-    ------
-    UsageError
-        The class is not a subclass of `Annotation`, has no `tag`, or adds stored fields.
-    ConflictError
-        Another class has the same tag.
-    """
-    if not isinstance(cls, type) or not issubclass(cls, Annotation) or not cls.__struct_config__.tag:
-        raise UsageError(
-            f"{getattr(cls, '__name__', shorten(cls))} must be a subclass of Annotation with its own tag"
-        )
-    if cls.__struct_fields__ != Annotation.__struct_fields__:
-        raise UsageError(f"{cls.__name__} adds stored fields: keep its data in geometry or metadata")
-    tag = str(cls.__struct_config__.tag)
-    other = _types.setdefault(tag, cls)
-    if other is not cls:
-        raise ConflictError(
-            f"the annotation type {tag!r} is already registered as {other.__name__}: use another tag"
-        )
-    _known.add(cls)
-    return cls
-
-
-def known_annotations() -> set[type]:
-    """Return all registered annotation classes."""
-    return _known
-
-
 def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]:
     """Return validated copies of the annotations that a user passes."""
     if values is None:
         return []
     given = items(values, path, "a list of annotations")
-    if not _known.issuperset(map(type, given)):
+    if not known_types.issuperset(map(type, given)):
         for index, item in enumerate(given):
             check_type(item, f"{path}[{index}]")
     owned: list[Annotation] = []
@@ -122,7 +80,7 @@ def own_annotations(values: Iterable[Annotation] | None, path: str) -> list[Any]
 
 def check_type(value: object, path: str) -> Annotation:
     """Return `value` if it is an annotation of a registered type."""
-    if type(value) in _known and isinstance(value, Annotation):
+    if type(value) in known_types and isinstance(value, Annotation):
         return value
     if isinstance(value, Annotation):
         raise refusal(path, value, "an annotation of a type that is registered with register_annotation")
@@ -149,7 +107,7 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
     found = fields(wire, _wire_fields, path)
     _rename_labels(found, path)
     tag = name(found["type"], f"{path}.type") if "type" in found else _derive_type(found, path)
-    cls = _types.get(tag, UnknownAnnotation)
+    cls = types_by_tag.get(tag, UnknownAnnotation)
     self: Annotation = (
         StructMeta.__call__(cls, _type=tag) if cls is UnknownAnnotation else StructMeta.__call__(cls)
     )
@@ -225,7 +183,7 @@ def _is_plain(annotation: Annotation) -> bool:
 
 def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:
     """Return a stored annotation of any type, registered or not."""
-    cls = _types.get(_decode_tag(payload).type, UnknownAnnotation)
+    cls = types_by_tag.get(_decode_tag(payload).type, UnknownAnnotation)
     return guarded(partial(msgspec.msgpack.decode, type=cls))(payload)
 
 

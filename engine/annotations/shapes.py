@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self, Unpack, overload
 
+from ..errors import InvalidValueError
 from ..validation import dotted, items, refusal
 from .base import Annotation, Common
 from .coordinates import finite, flatten, whole_points
@@ -32,6 +33,14 @@ class Shape(Annotation):
                 raise refusal(dotted(path, cls._names[index]), numbers[index], "a size of at least 0")
         return numbers
 
+    def take_sequence(self, numbers: tuple[Any, ...], sequence: Any) -> None:
+        """Store a geometry that a constructor got as one sequence: in place of the first number, or by its own name."""
+        first, others = numbers[0], numbers[1:]
+        if others.count(None) < len(others) or (sequence is not None and first is not None):
+            raise InvalidValueError(f"pass either one sequence or each of {', '.join(self._names)}")
+        whole: Any = first if sequence is None else sequence
+        self.set_geometry(whole)
+
 
 class Points(Annotation):
     """A geometry of points.
@@ -46,7 +55,7 @@ class Points(Annotation):
 
     dimensions: ClassVar[int] = 2
 
-    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
+    def __init__(self, points: Iterable[Any] | None, **common: Unpack[Common]) -> None:
         Annotation.__init__(self, **common)
         self.points = points
 
@@ -56,8 +65,17 @@ class Points(Annotation):
         return split(self._poly, self.dimensions)
 
     @points.setter
-    def points(self, value: Iterable[Any]) -> None:
+    def points(self, value: Iterable[Any] | None) -> None:
         self._poly = flatten(value, self.dimensions, "points")
+
+    @property
+    def values(self) -> list[Any]:
+        """The points as a flat list. It accepts what `points` accepts."""
+        return list(self._poly)
+
+    @values.setter
+    def values(self, value: Iterable[Any]) -> None:
+        self.points = value
 
     @classmethod
     def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:
@@ -83,7 +101,7 @@ class Rings(Annotation):
 
     dimensions: ClassVar[int] = 2
 
-    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
+    def __init__(self, rings: Iterable[Any] | None, **common: Unpack[Common]) -> None:
         Annotation.__init__(self, **common)
         self.rings = rings
 
@@ -95,13 +113,22 @@ class Rings(Annotation):
         return [[next(points) for _ in range(int(n))] for n in self._poly[1 : 1 + total]]
 
     @rings.setter
-    def rings(self, value: Iterable[Any]) -> None:
+    def rings(self, value: Iterable[Any] | None) -> None:
         given = items(value, "rings", "a sequence of rings")
         flat = [flatten(ring, self.dimensions, f"rings[{index}]") for index, ring in enumerate(given)]
         if not flat:
             raise refusal("rings", value, "one or more rings")
         lengths = [len(ring) // self.dimensions for ring in flat]
         self._poly = finite([len(flat), *lengths, *(n for ring in flat for n in ring)], "rings")
+
+    @property
+    def values(self) -> list[Any]:
+        """The rings, each as a flat list. It accepts what `rings` accepts."""
+        return [[n for point in ring for n in point] for ring in self.rings]
+
+    @values.setter
+    def values(self, value: Iterable[Any]) -> None:
+        self.rings = value
 
     @classmethod
     def check_geometry(cls, poly: Sequence[Any], path: str = "") -> tuple[float, ...]:

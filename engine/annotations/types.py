@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
-from ..validation import items, name, refusal, whole
-from .base import Annotation, Common, MaskValue
+from ..errors import InvalidValueError
+from ..validation import at_least, items, name, refusal, whole
+from .base import Annotation, Common, MaskValue, register_annotation
 from .shapes import Coordinate, Points, Rings, Shape, between, centred, turned
 
 
@@ -21,11 +22,13 @@ class BoundingBox2D(Shape, tag="box2d"):
     Parameters
     ----------
     x, y : float
-        Left and top of the box before the rotation, in pixels.
+        Left and top of the box before the rotation, in pixels. Without `y`, `x` is the sequence `bounding_box_xywh`.
     width, height : float
         Size in pixels, at least 0.
     angle : float
         Rotation about the centre in radians, from the x axis to the y axis.
+    bounding_box_xywh : sequence of float, shape (4,) or (5,)
+        All numbers in one sequence, instead of the others.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -33,6 +36,7 @@ class BoundingBox2D(Shape, tag="box2d"):
     _names = ("x", "y", "width", "height", "angle")
     _sizes = (2, 3)
     _optional = 1
+    short_name = "b2d"
 
     x = Coordinate(0, "Left of the box before the rotation, in pixels.")
     y = Coordinate(1, "Top of the box before the rotation, in pixels.")
@@ -40,11 +44,40 @@ class BoundingBox2D(Shape, tag="box2d"):
     height = Coordinate(3, "Height in pixels.")
 
     def __init__(
-        self, x: float, y: float, width: float, height: float, angle: float = 0.0, **common: Unpack[Common]
+        self,
+        x: float | Iterable[float] | None = None,
+        y: float | None = None,
+        width: float | None = None,
+        height: float | None = None,
+        angle: float = 0.0,
+        *,
+        bounding_box_xywh: Iterable[float] | None = None,
+        **common: Unpack[Common],
     ) -> None:
         Annotation.__init__(self, **common)
+        if y is None or bounding_box_xywh is not None:
+            self.take_sequence((x, y, width, height), bounding_box_xywh)
+            if angle:
+                self.angle = angle
+            return
         upright = type(angle) is float and angle == 0
         self._poly = self.check_geometry((x, y, width, height) if upright else (x, y, width, height, angle))
+
+    @property
+    def bounding_box_xywh(self) -> list[float]:
+        """Left, top, width and height. It accepts the rotation as a fifth number."""
+        return list(self._poly[:4])
+
+    @bounding_box_xywh.setter
+    def bounding_box_xywh(self, value: Iterable[float]) -> None:
+        self.set_geometry(value)
+
+    @property
+    def bounding_box_xywha(self) -> list[float]:
+        """Left, top, width, height and rotation."""
+        return [*self._poly[:4], self.angle]
+
+    bounding_box_xywha = bounding_box_xywha.setter(bounding_box_xywh.fset)
 
     @property
     def angle(self) -> float:
@@ -87,7 +120,7 @@ class BoundingBox3D(Shape, tag="box3d"):
 
     Parameters
     ----------
-    box3d_xyzwhxyzwh : sequence of float, shape (10,)
+    bounding_box_3d_xyzwhxyzwh : sequence of float, shape (10,)
         x, y, z, width and height of the front face, then of the back face. Sizes are at least 0.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
@@ -97,10 +130,14 @@ class BoundingBox3D(Shape, tag="box3d"):
         f"{face}_{part}" for face in ("front", "back") for part in ("x", "y", "z", "width", "height")
     )
     _sizes = (3, 4, 8, 9)
+    short_name = "b3d"
+    bounding_box_3d_xyzwhxyzwh = Annotation.values
 
-    def __init__(self, box3d_xyzwhxyzwh: Iterable[Any], **common: Unpack[Common]) -> None:
+    def __init__(
+        self, bounding_box_3d_xyzwhxyzwh: Iterable[Any] | None = None, **common: Unpack[Common]
+    ) -> None:
         Annotation.__init__(self, **common)
-        self.set_geometry(box3d_xyzwhxyzwh)
+        self.take_sequence((bounding_box_3d_xyzwhxyzwh,), None)
 
     @property
     def front(self) -> tuple[float, ...]:
@@ -137,49 +174,64 @@ class BoundingBox3D(Shape, tag="box3d"):
 class Polygon2D(Points, tag="polygon2d"):
     """A polygon of points ``(x, y)``. The first point is not repeated."""
 
-    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
-        Points.__init__(self, points, **common)
+    short_name = "p2d"
+    polygon_xy = Points.points
+
+    def __init__(self, polygon_xy: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Points.__init__(self, polygon_xy, **common)
 
 
 class Polygon3D(Points, tag="polygon3d"):
     """A polygon of points ``(x, y, z)``. The first point is not repeated."""
 
     dimensions = 3
+    short_name = "p3d"
+    polygon_xyz = Points.points
 
-    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
-        Points.__init__(self, points, **common)
+    def __init__(self, polygon_xyz: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Points.__init__(self, polygon_xyz, **common)
 
 
 class ComplexPolygon2D(Rings, tag="complex_polygon2d"):
     """Several rings of points ``(x, y)``: the parts and holes of one area."""
 
-    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
-        Rings.__init__(self, rings, **common)
+    short_name = "cp2d"
+    polygons_xy = Rings.rings
+
+    def __init__(self, polygons_xy: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Rings.__init__(self, polygons_xy, **common)
 
 
 class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
     """Several rings of points ``(x, y, z)``: the parts and holes of one area."""
 
     dimensions = 3
+    short_name = "cp3d"
+    polygons_xyz = Rings.rings
 
-    def __init__(self, rings: Iterable[Any], **common: Unpack[Common]) -> None:
-        Rings.__init__(self, rings, **common)
+    def __init__(self, polygons_xyz: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Rings.__init__(self, polygons_xyz, **common)
 
 
 class KeyPoints2D(Points, tag="keypoints2d"):
     """Key points ``(x, y)``."""
 
-    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
-        Points.__init__(self, points, **common)
+    short_name = "k2d"
+    keypoints_xy = Points.points
+
+    def __init__(self, keypoints_xy: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Points.__init__(self, keypoints_xy, **common)
 
 
 class KeyPoints3D(Points, tag="keypoints3d"):
     """Key points ``(x, y, z)``."""
 
     dimensions = 3
+    short_name = "k3d"
+    keypoints_xyz = Points.points
 
-    def __init__(self, points: Iterable[Any], **common: Unpack[Common]) -> None:
-        Points.__init__(self, points, **common)
+    def __init__(self, keypoints_xyz: Iterable[Any] | None = None, **common: Unpack[Common]) -> None:
+        Points.__init__(self, keypoints_xyz, **common)
 
 
 class Ellipse2D(Shape, tag="ellipse2d"):
@@ -188,29 +240,69 @@ class Ellipse2D(Shape, tag="ellipse2d"):
     Parameters
     ----------
     cx, cy : float
-        Centre in pixels.
+        Centre in pixels. Without `cy`, `cx` is the sequence `ellipse2d_xyrrt`.
     rx, ry : float
         Radii along the axes before the rotation in pixels, at least 0.
     theta : float
         Rotation in radians, from the x axis to the y axis.
+    ellipse2d_xyrrt : sequence of float, shape (5,)
+        All numbers in one sequence, instead of the others.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
 
     _names = ("cx", "cy", "rx", "ry", "theta")
     _sizes = (2, 3)
+    short_name = "elp"
+    ellipse2d_xyrrt = Annotation.values
 
     cx = Coordinate(0, "Centre along x in pixels.")
     cy = Coordinate(1, "Centre along y in pixels.")
     rx = Coordinate(2, "Radius along x before the rotation, in pixels.")
     ry = Coordinate(3, "Radius along y before the rotation, in pixels.")
     theta = Coordinate(4, "Rotation in radians.")
+    angle = theta
 
     def __init__(
-        self, cx: float, cy: float, rx: float, ry: float, theta: float = 0.0, **common: Unpack[Common]
+        self,
+        cx: float | Iterable[float] | None = None,
+        cy: float | None = None,
+        rx: float | None = None,
+        ry: float | None = None,
+        theta: float = 0.0,
+        *,
+        ellipse2d_xyrrt: Iterable[float] | None = None,
+        **common: Unpack[Common],
     ) -> None:
         Annotation.__init__(self, **common)
-        self._poly = self.check_geometry((cx, cy, rx, ry, theta))
+        if cy is None or ellipse2d_xyrrt is not None:
+            self.take_sequence((cx, cy, rx, ry, theta or None), ellipse2d_xyrrt)
+        else:
+            self._poly = self.check_geometry((cx, cy, rx, ry, theta))
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Centre ``(cx, cy)`` in pixels."""
+        return self.cx, self.cy
+
+    @property
+    def radii(self) -> tuple[float, float]:
+        """Radii ``(rx, ry)`` before the rotation, in pixels."""
+        return self.rx, self.ry
+
+    def get_polygon(self, num_point: int = 4) -> list[tuple[float, float]]:
+        """Return points of the outline, in order.
+
+        Parameters
+        ----------
+        num_point : int
+            Number of points, at least 3. Four are the ends of both axes.
+        """
+        count = at_least(num_point, "num_point", 3)
+        cosine, sine = math.cos(self.theta), math.sin(self.theta)
+        turns = [2 * math.pi * index / count for index in range(count)]
+        points = [turned(self.rx * math.cos(turn), self.ry * math.sin(turn), cosine, sine) for turn in turns]
+        return [(self.cx + x, self.cy + y) for x, y in points]
 
     def get_bounding_box(self) -> list[float]:
         """Return ``[left, top, width, height]`` around the rotated ellipse."""
@@ -232,7 +324,11 @@ class Mask(Annotation, tag="mask"):
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
 
-    def __init__(self, mask_rgb: Iterable[int], mask_id: str | None = None, **common: Unpack[Common]) -> None:
+    short_name = "mask"
+
+    def __init__(
+        self, mask_rgb: Iterable[int] | None = None, mask_id: str | None = None, **common: Unpack[Common]
+    ) -> None:
         Annotation.__init__(self, **common)
         value = colour(mask_rgb, "mask_rgb")
         self._mask = MaskValue(None if mask_id is None else name(mask_id, "mask_id"), value)
@@ -257,9 +353,24 @@ class Mask(Annotation, tag="mask"):
 
 
 class ImageAnnotation(Annotation, tag="image"):
-    """Labels of the whole frame, without a geometry."""
+    """Labels of the whole frame, without a geometry.
 
-    def __init__(self, **common: Unpack[Common]) -> None:
+    Parameters
+    ----------
+    image_classes : str or sequence of str, optional
+        The labels, instead of `labels`.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
+
+    short_name = "im"
+    image_classes = Annotation.labels
+
+    def __init__(self, image_classes: str | Sequence[str] | None = None, **common: Unpack[Common]) -> None:
+        if image_classes is not None:
+            if common.get("labels") is not None:
+                raise InvalidValueError("pass either image_classes or labels, which are the same")
+            common["labels"] = image_classes
         Annotation.__init__(self, **common)
 
 
@@ -276,6 +387,9 @@ BuiltinAnnotation = (
     | Mask
     | ImageAnnotation
 )
+
+for _cls in BuiltinAnnotation.__args__:
+    register_annotation(_cls)
 
 
 def colour(value: object, path: str, least: int = 0) -> tuple[int, ...]:

@@ -44,6 +44,7 @@ class AnnotatedRecord(LocalFilesMixin):
         labels: Labels | None = None,
         confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
+        **registered: Any,
     ) -> list[int]:
         """Add an annotation for each geometry given. Labels without a geometry label the whole frame.
 
@@ -65,6 +66,8 @@ class AnnotatedRecord(LocalFilesMixin):
             Labels of the whole frame.
         id, labels, confidence, metadata
             Values for each added annotation; see `Annotation`.
+        **registered
+            Geometries of registered annotation types, by their tags.
 
         Returns
         -------
@@ -75,6 +78,8 @@ class AnnotatedRecord(LocalFilesMixin):
         ------
         InvalidValueError
             A value is invalid, or neither a geometry nor labels are given.
+        InvalidTypeError
+            An argument is unknown.
         """
         geometries = {
             "poly2d_xy": poly2d_xy,
@@ -86,6 +91,8 @@ class AnnotatedRecord(LocalFilesMixin):
             "ellipse2d_xyrrt": ellipse2d_xyrrt,
             "mask_rgb": mask_rgb,
         }
+        if registered:
+            geometries |= registered
         common = {"id": id, "labels": labels, "confidence": confidence, "metadata": metadata}
         with About("frame", self.id):
             added = build_annotations(geometries, frame_class, common)

@@ -11,8 +11,8 @@ from typing import Any, final
 import msgspec
 from msgspec import Struct, StructMeta
 
-from ..annotations.base import Annotation
-from ..annotations.registry import check_type, known_annotations, own_annotations
+from ..annotations.base import Annotation, known_types
+from ..annotations.registry import check_type, own_annotations
 from ..canonical import canonical_object, is_flat_json, is_plain_json, settle_object
 from ..decoding import UNDECODABLE, guarded
 from ..errors import InvalidValueError, UnreadableError
@@ -347,7 +347,7 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
     surrogates and integers beyond 64 bits are found when the frames are encoded.
     """
     annotations: list[Any] = list(chain.from_iterable(map(_get_annotations, frames)))
-    if not known_annotations().issuperset(map(type, annotations)) or any(map(_get_sources, annotations)):
+    if not known_types.issuperset(map(type, annotations)) or any(map(_get_sources, annotations)):
         return False
     if not _TEXT.issuperset(map(type, chain.from_iterable(map(_get_labels, annotations)))):
         return False
@@ -357,7 +357,7 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
 def screen_one(frame: SingleFrame) -> bool:
     """Check one frame like `screen`, fast if its metadata is flat and its annotations have none."""
     metadata, annotations = _get_metadata(frame), _get_annotations(frame)
-    if not known_annotations().issuperset(map(type, annotations)):
+    if not known_types.issuperset(map(type, annotations)):
         return False
     for annotation in annotations:
         if _get_sources(annotation) or not _TEXT.issuperset(map(type, _get_labels(annotation))):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framelode.engine.annotations.base import Annotation
-from framelode.engine.annotations.registry import UnknownAnnotation, annotation_from_dict, register_annotation
+from framelode.engine.annotations.base import Annotation, register_annotation
+from framelode.engine.annotations.registry import UnknownAnnotation, annotation_from_dict
 from framelode.engine.annotations.types import (
     BoundingBox2D,
     BoundingBox3D,
@@ -25,7 +25,7 @@ from framelode.engine.annotations.types import (
     Polygon2D,
     Polygon3D,
 )
-from framelode.engine.errors import ConflictError, InvalidValueError, UsageError
+from framelode.engine.errors import ConflictError, InvalidTypeError, InvalidValueError, UsageError
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record
 
@@ -228,6 +228,80 @@ class TestCoordinates:
         assert (mask.mask_rgb, mask.mask_id) == ((4, 5, 6), "01")
 
 
+NAMED = [
+    (BoundingBox2D, "bounding_box_xywh", [1, 2, 3, 4], "b2d"),
+    (BoundingBox3D, "bounding_box_3d_xyzwhxyzwh", list(range(10)), "b3d"),
+    (Polygon2D, "polygon_xy", [(0, 0), (4, 0), (4, 3)], "p2d"),
+    (Polygon3D, "polygon_xyz", [(0, 0, 1), (4, 0, 1)], "p3d"),
+    (ComplexPolygon2D, "polygons_xy", [[(0, 0), (4, 0)], [(1, 1)]], "cp2d"),
+    (ComplexPolygon3D, "polygons_xyz", [[(0, 0, 1), (4, 0, 1)]], "cp3d"),
+    (KeyPoints2D, "keypoints_xy", [(1, 2), (3, 4)], "k2d"),
+    (KeyPoints3D, "keypoints_xyz", [(1, 2, 3)], "k3d"),
+    (Ellipse2D, "ellipse2d_xyrrt", [1, 2, 3, 4, 0.5], "elp"),
+    (Mask, "mask_rgb", (1, 2, 3), "mask"),
+    (ImageAnnotation, "image_classes", ["a", "b"], "im"),
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "value", "short"), NAMED, ids=[cls.__name__ for cls, *_ in NAMED])
+class TestGeometriesByTheNamesOfTheFollowedApi:
+    def test_as_keyword_first_argument_and_attribute(self, cls, name, value, short):
+        made = cls(**{name: value}, id="a")
+        assert made == cls(value, id="a")
+        assert getattr(made, name) == value
+        setattr(made, name, value)
+        assert made == cls(value, id="a")
+        assert made.get_type() == cls.get_type() == short
+
+    def test_values_give_the_same_geometry_back(self, cls, name, value, short):
+        made = cls(**{name: value})
+        if made.poly:
+            other = made.copy()
+            other.values = made.values
+            assert other == made
+
+
+class TestNamesOfTheFollowedApi:
+    def test_a_turned_box(self):
+        box = BoundingBox2D(bounding_box_xywh=(1, 2, 3, 4, 0.5))
+        assert box == BoundingBox2D((1, 2, 3, 4), angle=0.5) == BoundingBox2D(1, 2, 3, 4, 0.5)
+        assert box.bounding_box_xywh == [1, 2, 3, 4]
+        assert box.bounding_box_xywha == [1, 2, 3, 4, 0.5]
+        box.bounding_box_xywha = [5, 6, 7, 8, 0]
+        assert box == BoundingBox2D(5, 6, 7, 8)
+
+    def test_an_ellipse(self):
+        ellipse = Ellipse2D(5, 6, 3, 2)
+        assert (ellipse.center, ellipse.radii, ellipse.angle) == ((5, 6), (3, 2), 0)
+        assert ellipse.get_polygon() == [pytest.approx(p) for p in [(8, 6), (5, 8), (2, 6), (5, 4)]]
+        assert len(ellipse.get_polygon(num_point=7)) == 7
+        with pytest.raises(InvalidValueError, match="num_point must be an integer of at least 3, not 2"):
+            ellipse.get_polygon(2)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: BoundingBox2D(1, bounding_box_xywh=(1, 2, 3, 4)),
+            lambda: BoundingBox2D((1, 2, 3, 4), width=3),
+            lambda: BoundingBox2D(1, 2, 3, 4, bounding_box_xywh=(1, 2, 3, 4)),
+            lambda: Ellipse2D((1, 2, 3, 4), theta=1),
+            lambda: ImageAnnotation(image_classes="a", labels="a"),
+        ],
+    )
+    def test_one_value_twice_is_refused(self, make):
+        with pytest.raises(InvalidValueError, match="pass either"):
+            make()
+
+    def test_a_copy_is_another_object_and_another_id(self):
+        box = BoundingBox2D(1, 2, 3, 4, **COMMON)
+        copied = box.copy()
+        assert copied.id not in {None, box.id}
+        copied.labels.append("blue")
+        copied.id = box.id
+        assert copied != box
+        assert ImageAnnotation(labels="a").copy() == ImageAnnotation(labels="a")
+
+
 class TestBoundingBoxes:
     @pytest.mark.parametrize(
         ("annotation", "box"),
@@ -402,6 +476,22 @@ class TestTypesOfOnesOwn:
         for wrong in (Bare, int, 5, None):
             with pytest.raises(UsageError, match="must be a subclass of Annotation with its own tag"):
                 register_annotation(wrong)
+
+    def test_a_name_registers_a_class_without_a_tag(self):
+        @Annotation.register(["test.point"])
+        class Point(Annotation):
+            """One point."""
+
+        frame = SingleFrame()
+        assert frame.add_annotation(**{"test.point": [1, 2], "labels": "corner"}) == [0]
+        assert type(frame.annotations[0]) is Point
+        assert frame.annotations[0].values == [1, 2]
+        assert decode_record(encode_record(frame)).annotations == frame.annotations
+        assert (Point.get_type(), Point.__doc__) == ("test.point", "One point.")
+        with pytest.raises(InvalidTypeError, match=r"no argument 'test.pont': did you mean 'test.point'\?"):
+            frame.add_annotation(**{"test.pont": [1, 2]})
+        with pytest.raises(UsageError, match="has one name"):
+            Annotation.register(["a", "b"])
 
 
 odd_values = st.sampled_from(

@@ -511,11 +511,14 @@ class TestAnnotationsOfAFrame:
             ({"id": "x", "confidence": 0.5}, "an annotation needs a geometry"),
             (
                 {"box2d_xywh": (1, 2, 3)},
-                r"box2d_xywh: numbers must be x, y, width, height.*, not .*\(1, 2, 3\)",
+                r"box2d_xywh: poly must be the numbers x, y, width, height.*, not .*\(1, 2, 3\)",
             ),
             ({"box2d_xywh": (1, 2, -3, 4)}, "box2d_xywh: width must be a size of at least 0, not -3.0"),
             ({"box2d_xywh": 5}, "box2d_xywh: .* must be .*, not 5"),
-            ({"ellipse2d_xyrrt": (1, 2, 3, 4)}, "ellipse2d_xyrrt: numbers must be cx, cy, rx, ry, theta"),
+            (
+                {"ellipse2d_xyrrt": (1, 2, 3, 4)},
+                "ellipse2d_xyrrt: poly must be the numbers cx, cy, rx, ry, theta",
+            ),
             ({"box3d_xyzwhxyzwh": (1, 2)}, "box3d_xyzwhxyzwh: poly must be the numbers front_x"),
             ({"poly2d_xy": [1]}, "poly2d_xy: points must be one or more points of 2 numbers"),
             ({"poly3d_xyz": [(1, 2, None)]}, r"poly3d_xyz: points\[2\] must be .*, not None"),
