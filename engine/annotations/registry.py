@@ -13,7 +13,7 @@ from msgspec import Struct, StructMeta, field
 from ..canonical import canonical_object
 from ..decoding import guarded
 from ..errors import InvalidValueError
-from ..validation import fields, fraction, identifier, items, label_list, name, refusal
+from ..validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
 from .base import Annotation, Common, MaskValue, known_types, types_by_tag
 from .types import BuiltinAnnotation, ComplexPolygon2D, Mask, colour
 
