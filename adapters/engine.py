@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .hyperdatasets.dataset import Dataset
     from .hyperdatasets.version import DatasetVersion
     from .maintenance.copy import EngineCopy
+    from .maintenance.status import EngineStatus
     from .portable.importing import LogImport
     from .portable.schema import DatasetLine
     from .portable.transfer import LogExport
@@ -353,6 +354,18 @@ class Engine:
 
         source = repair.session if isinstance(repair, Engine) else repair
         return care.scrub(self._present(), progress, executor, source)
+
+    def status(self, *, blobs: bool = False) -> EngineStatus:
+        """Return what the engine holds and where its parts are: log, datasets, drafts, projections and blob store.
+
+        Parameters
+        ----------
+        blobs : bool
+            Also count the blobs and their bytes, which lists the whole store.
+        """
+        from .maintenance.status import status
+
+        return status(self._present(), blobs=blobs)
 
     def missing_blobs(self) -> list[str]:
         """Return the digests of blobs that frames of existing versions refer to and that the store lacks."""

@@ -15,7 +15,9 @@ import msgspec
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..engine import Engine
+from ..hyperdatasets.dataset import Dataset
 from ..hyperdatasets.selectors import VersionSelector, find_dataset, find_version, version_by_id
+from ..hyperdatasets.version import DatasetVersion
 
 _BY_ID = "id:"
 _ID_DIGITS = 32
@@ -106,6 +108,13 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
     dataset = dataset_at(engine, address).dataset_id
     selector = VersionSelector(dataset, version_name=address.version)
     return find_version(engine.session, selector, raise_on_multiple=True)
+
+
+def subject_at(engine: Engine, address: Address) -> Dataset | DatasetVersion:
+    """Return what an address names: a version if it gives one, else the dataset."""
+    if address.version is None and address.version_id is None:
+        return Dataset(engine.session, dataset_at(engine, address).dataset_id)
+    return engine.version(version_at(engine, address).version_id)
 
 
 def _version_with_id(engine: Engine, digits: str) -> VersionRow:

@@ -12,8 +12,10 @@ import msgspec
 from ...engine.times import iso_time
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..engine import Engine
+from ..hyperdatasets.dataset import Dataset
 from ..hyperdatasets.selectors import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics
+from ..hyperdatasets.version import DatasetVersion
 from .address import Address
 from .output import Cell, Difference, counted, print_table, say
 
@@ -75,6 +77,21 @@ def list_datasets(engine: Engine) -> list[DatasetView]:
         versions = engine.session.catalog.versions(connection)
     totals, of_dataset = engine.session.version_totals(), by_dataset(versions)
     return [_dataset_view(totals, row, of_dataset[row.dataset_id]) for row in datasets]
+
+
+def view_dataset(engine: Engine, dataset_id: str) -> DatasetView:
+    """Return the current view of one dataset."""
+    row = find_dataset(engine.session, dataset_id=dataset_id)
+    with engine.session.read_catalog() as connection:
+        versions = engine.session.catalog.versions(connection, dataset_id=dataset_id)
+    return _dataset_view(engine.session.version_totals(), row, versions)
+
+
+def view_subject(engine: Engine, subject: Dataset | DatasetVersion) -> DatasetView | VersionView:
+    """Return the view of a dataset or a version."""
+    if isinstance(subject, Dataset):
+        return view_dataset(engine, subject.id)
+    return view_version(engine, subject.version_id)
 
 
 def by_dataset(versions: Iterable[VersionRow]) -> defaultdict[str, list[VersionRow]]:

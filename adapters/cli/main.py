@@ -9,6 +9,7 @@ import typer
 from ..session import location
 from . import transfer as copying
 from . import transfer as portable
+from .changes import changing
 from .checkpoint import checkpoints
 from .completion import completing
 from .history import looking_back
@@ -18,6 +19,7 @@ from .maintenance import upkeep
 from .output import say
 from .pins import pins
 from .process import Commands, run
+from .status import overview
 from .stores import stores
 from .versions import drafting
 
@@ -38,7 +40,7 @@ app.add_typer(imports, name="import", help="Import a Pascal VOC folder or an exp
 carrying = typer.Typer()
 carrying.command("copy")(copying.copy)
 carrying.command("export")(portable.export)
-for commands in (listing, drafting, looking_back, upkeep, carrying, completing):
+for commands in (listing, overview, drafting, changing, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
 imports.command("log")(portable.import_log)
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -12,6 +13,7 @@ import typer
 
 from ...engine.errors import UsageError
 from ..session import location
+from .output import note
 
 if TYPE_CHECKING:
     from ...engine.log.moments import Moment
@@ -87,6 +89,27 @@ On = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Run in N processes on this machine.")
 ]
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Force = Annotated[bool, typer.Option("--force", help="Also remove published versions.")]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on the terminal whether to go on, unless `yes`; end the command if not.
+
+    Raises
+    ------
+    UsageError
+        There is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on: add --yes")
+    if not typer.confirm(question, err=True):
+        note("nothing changed")
+        raise typer.Exit(UsageError.exit_status)
 
 
 @contextmanager

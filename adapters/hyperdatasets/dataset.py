@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...engine.errors import UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import check_name, check_tags
+from ...engine.validation import check_name
 from ...projections.tables.catalog import DatasetRow
 from ..session.current import HasSession, current_session, entered, session_of
 from ..session.session import Session
@@ -308,12 +308,11 @@ class Dataset:
 
     def add_tags(self, tags: list[str]) -> None:
         """Add tags. Those that the dataset has already are not added again."""
-        self.set_tags([*self.tags, *check_tags(tags)])
+        self._session.writes.datasets.retag_dataset(self._id, tags, [])
 
     def remove_tags(self, tags: list[str]) -> None:
         """Remove tags. Those that the dataset does not have are ignored."""
-        removed = check_tags(tags)
-        self.set_tags([tag for tag in self.tags if tag not in removed])
+        self._session.writes.datasets.retag_dataset(self._id, [], tags)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self._key() == other._key()

@@ -620,6 +620,14 @@ class DatasetVersion:
         """Replace the tags of a draft or a published version (extension)."""
         self._session.writes.versions.tag_version(self._id, tags)
 
+    def add_tags(self, tags: list[str]) -> None:
+        """Add tags to a draft or a published version; the others stay (extension)."""
+        self._session.writes.versions.retag_version(self._id, tags, [])
+
+    def remove_tags(self, tags: list[str]) -> None:
+        """Remove tags of a draft or a published version; the others stay. Unknown tags are ignored (extension)."""
+        self._session.writes.versions.retag_version(self._id, [], tags)
+
     @instance_or_class
     def get_single_frame(
         self: DatasetVersion | type[DatasetVersion],

@@ -15,6 +15,11 @@ from .version import Version
 FIRST_VERSION_NAME = "Current"
 
 
+def changed_tags(tags: list[str], add: list[str], remove: list[str]) -> list[str]:
+    """Return tags with some added and others removed, in their order."""
+    return [tag for tag in dict.fromkeys([*tags, *add]) if tag not in remove]
+
+
 class DatasetCommands:
     """Commands on datasets.
 
@@ -178,6 +183,16 @@ class DatasetCommands:
         checked = check_tags(tags)
         self._change_dataset(
             ["tag_dataset", dataset_id, checked], command_id, lambda dataset: dataset.tag(checked)
+        )
+
+    def retag_dataset(
+        self, dataset_id: str, add: list[str], remove: list[str], *, command_id: str | None = None
+    ) -> None:
+        """Add tags to a dataset and remove others; the rest stay, also those that another process sets meanwhile."""
+        added, removed = check_tags(add), check_tags(remove)
+        request = ["retag_dataset", dataset_id, added, removed]
+        self._change_dataset(
+            request, command_id, lambda dataset: dataset.tag(changed_tags(dataset.tags, added, removed))
         )
 
     def _change_dataset(

@@ -15,6 +15,7 @@ from ..validation import check_name, check_tags, check_text, shorten
 from .aggregate import Aggregate
 from .application import LogApplication, Result
 from .dataset import Dataset
+from .dataset_commands import changed_tags
 from .version import Version, check_metadata
 
 
@@ -301,6 +302,17 @@ class VersionCommands:
         checked = check_tags(tags)
         self._change_version(
             ["tag_version", version_id, checked], command_id, lambda version: version.tag(checked)
+        )
+
+    def retag_version(
+        self, version_id: str, add: list[str], remove: list[str], *, command_id: str | None = None
+    ) -> None:
+        """Add tags to a version and remove others; the rest stay, also those that another process sets meanwhile."""
+        added, removed = check_tags(add), check_tags(remove)
+        self._change_version(
+            ["retag_version", version_id, added, removed],
+            command_id,
+            lambda version: version.tag(changed_tags(version.tags, added, removed)),
         )
 
     def _change_version(
