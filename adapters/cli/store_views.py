@@ -61,7 +61,7 @@ def repo_of(engine: Engine, dataset: str | None, collection: str | None) -> Engi
 def list_stores(repo: EngineStoreRepo, *, everywhere: bool) -> list[StoreView]:
     """Return the stores of all datasets, or those of the dataset of `repo`."""
     found = repo.list_stores_global()
-    wanted = [store for store in found if everywhere or store.dataset_id == repo.dataset_id]
+    wanted = [store for store in found if everywhere or _text(store.dataset_id) == repo.dataset_id]
     return [_store_view(repo, store) for store in wanted]
 
 
@@ -69,12 +69,16 @@ def _store_view(repo: EngineStoreRepo, store: StoreDocument) -> StoreView:
     of_dataset = EngineStoreRepo(repo.session, store.dataset_id, repo.collection_name)
     return StoreView(
         store=store.store_name,
-        dataset=store.dataset_id,
+        dataset=_text(store.dataset_id),
         keys=of_dataset.count_keys(store.store_name),
         policy=store.policy.value,
         metadata=json_form(store.metadata),
         created=_time(store.created_at),
     )
+
+
+def _text(dataset_id: Any) -> str | None:
+    return None if dataset_id is None else str(dataset_id)
 
 
 def list_keys(repo: EngineStoreRepo, store: str) -> list[KeyView]:

@@ -5,6 +5,7 @@ from .engine_repo import EngineStoreRepo
 from .repo import ExecutionStoreRepo
 from .service import ExecutionStoreService
 from .store import ExecutionStore
+from .subscriptions import MessageData, MessageMetadata
 
 __all__ = [
     "EngineStoreRepo",
@@ -13,5 +14,7 @@ __all__ = [
     "ExecutionStoreService",
     "KeyDocument",
     "KeyPolicy",
+    "MessageData",
+    "MessageMetadata",
     "StoreDocument",
 ]

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.events.stores import EVICT, PERSIST, STORE_KEY
-from ...engine.stores.names import check_ttl, expiry
+from ...engine.stores.names import check_dataset_id, check_ttl, expiry
+from ...engine.stores.values import is_object_id, object_id
 from ...engine.times import microseconds, utc
 from ...engine.validation import shorten
 
@@ -118,6 +119,28 @@ class StoreDocument(KeyDocument):
     def metadata(self) -> dict[str, Any]:
         """The metadata of the store."""
         return self.value or {}
+
+
+class DatasetId(str):
+    """Text of a dataset id. It equals the UUID or the object id that was given."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return str.__eq__(self, check_dataset_id(other) or "")
+        except (InvalidTypeError, InvalidValueError):
+            return False
+
+    __hash__ = str.__hash__
+
+
+def dataset_id_of(text: str | None) -> Any:
+    """Return the dataset id in a list: text, or an ObjectId if it is 24 hex digits and `bson` is installed."""
+    if text is None:
+        return None
+    found = object_id(text) if is_object_id(text) else text
+    return DatasetId(found) if isinstance(found, str) else found
 
 
 def policy_of(policy: object) -> KeyPolicy:

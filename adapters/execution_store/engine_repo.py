@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from blake3 import blake3
@@ -28,8 +28,9 @@ from ...projections.tables.store_reader import StoreReader
 from ...projections.tables.stores import Stores
 from ..session.current import HasSession, session_of
 from ..session.session import Session
-from .documents import KeyDocument, KeyPolicy, StoreDocument, policy_of
+from .documents import KeyDocument, KeyPolicy, StoreDocument, dataset_id_of, policy_of
 from .repo import ExecutionStoreRepo
+from .subscriptions import MessageData, Subscriptions
 
 _NO_METADATA = encode_value({})
 
@@ -98,12 +99,16 @@ class EngineStoreRepo(ExecutionStoreRepo):
         *,
         command_id: str | None = None,
     ) -> StoreDocument:
-        """Create a store. Raises `ConflictError`, which is a `ValueError`, if it exists."""
+        """Create a store, or attach metadata to one that only has keys.
+
+        Raises `ConflictError`, which is a `ValueError`, if it was created before.
+        """
         store, policy = self._store(store_name), check_policy(policy)
         if metadata is not None and not isinstance(metadata, Mapping):
             raise InvalidTypeError(f"metadata must be a dict, not {shorten(metadata)}")
         value = encode_value({} if metadata is None else metadata)
-        return self._store_document(store, self._writer.create(store, value, policy, command_id))
+        made = self._writer.create(store, value, policy, command_id)
+        return self._store_document(store, made, self.dataset_id)
 
     def get_store(self, store_name: str) -> StoreDocument | None:
         """Return a store, or None if it does not exist. A store that only has keys has empty metadata."""
@@ -129,10 +134,13 @@ class EngineStoreRepo(ExecutionStoreRepo):
         """Delete all stores of this dataset id, and return the number of deleted documents."""
         return self._writer.drop(self._known())
 
-    def clear_cache(self, store_name: str | None = None) -> None:
-        """Delete the documents of one store, or of all of this dataset id, that may be evicted or have a time to live."""
-        stores = self._known() if store_name is None else [self._store(store_name)]
-        self._writer.clear_cache(stores)
+    def clear_cache(self, store_name: str | None = None) -> int:
+        """Delete the documents of one store, or of all of this dataset id, that may be evicted or have a time to live.
+
+        Returns their number.
+        """
+        stores = self._known(cached=True) if store_name is None else [self._store(store_name)]
+        return self._writer.clear_cache(stores)
 
     def set_key(
         self,
@@ -157,6 +165,38 @@ class EngineStoreRepo(ExecutionStoreRepo):
         ttl, policy = check_ttl(ttl), check_policy(policy)
         self._writer.set(store, key, encode_value(value), ttl, policy)
 
+    def set_key_if_absent(
+        self,
+        store_name: str,
+        key: str,
+        value: Any,
+        ttl: float | None = None,
+        policy: str = KeyPolicy.PERSIST,
+        *,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key unless it exists. Return whether it was set."""
+        store, key = self._store(store_name), check_user_key(key)
+        ttl, policy = check_ttl(ttl), check_policy(policy)
+        return self._writer.set_if_absent(store, key, encode_value(value), ttl, policy, command_id)
+
+    def compare_and_set_key(
+        self,
+        store_name: str,
+        key: str,
+        expected: Any,
+        value: Any,
+        ttl: float | None = None,
+        policy: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key if its value is `expected`. Without `ttl` and `policy`, its expiry and policy stay."""
+        store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
+        policy = None if policy is None else check_policy(policy)
+        values = _encoded("expected", expected), encode_value(value)
+        return self._writer.compare_and_set(store, key, *values, ttl, policy, command_id)
+
     def set_many(
         self,
         store_name: str,
@@ -174,7 +214,9 @@ class EngineStoreRepo(ExecutionStoreRepo):
         store, ttl, policy = self._store(store_name), check_ttl(ttl), check_policy(policy)
         if not isinstance(values, Mapping):
             raise InvalidTypeError(f"set_many takes a mapping of keys to values, not {shorten(values)}")
-        encoded = [(check_user_key(key), _encoded(key, value)) for key, value in values.items()]
+        encoded = [
+            (check_user_key(key), _encoded(f"key {shorten(key)}", value)) for key, value in values.items()
+        ]
         self._writer.set_many(store, encoded, ttl, policy, command_id)
 
     def get_key(self, store_name: str, key: str) -> KeyDocument | None:
@@ -199,7 +241,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
     def update_ttl(
         self, store_name: str, key: str, ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Set when a key expires, or None to remove the expiry and keep the policy. Return the key, or None if missing."""
+        """Set when a key expires, or None to remove the expiry. Its policy stays. Return the key, or None if missing."""
         store, key, ttl = self._store(store_name), check_user_key(key), check_ttl(ttl)
         made = self._writer.update_ttl(store, key, ttl, command_id)
         return None if made is None else self._key_document(store, key, made)
@@ -228,14 +270,37 @@ class EngineStoreRepo(ExecutionStoreRepo):
         """Delete all keys of a store. The store and its metadata stay."""
         self._writer.clear(self._store(store_name), command_id)
 
+    def subscribe(self, store_name: str, callback: Callable[[MessageData], None]) -> str:
+        """Call `callback` with each key of a store, then with each change. Return the id of the subscription."""
+        store = self._store(store_name)
+        self.session.require_present()
+        return self.session.shared(Subscriptions).add(store, self._reader, callback)
+
+    def unsubscribe(self, subscription_id: str) -> bool:
+        """End a subscription. Return False if it does not exist."""
+        return self.session.shared(Subscriptions).remove(subscription_id)
+
     def has_store_global(self, store_name: str) -> bool:
         """Whether a store of this name exists for any dataset id."""
         return bool(self._stores(everywhere=True, name=check_name(store_name, "store_name")))
 
     def list_stores_global(self) -> list[StoreDocument]:
-        """Return the stores of all dataset ids. The dataset ids in them are strings."""
-        found = (self._find_store(store) for store in self._stores(everywhere=True))
-        return [document for document in found if document is not None]
+        """Return the stores of all dataset ids.
+
+        Their dataset ids are text that equals the id that was given; those of 24 hex digits are an ObjectId if `bson` is
+        installed.
+        """
+        now = self.session.now()
+        with self._reader.listing() as connection:
+            found = self._reader.tables.described(connection, self.collection_name, now)
+        return [
+            self._store_document(
+                store,
+                _implied(document) if isinstance(document, int) else document,
+                dataset_id_of(store.dataset_id),
+            )
+            for store, document in found
+        ]
 
     def count_stores_global(self) -> int:
         """Return the number of stores of all dataset ids."""
@@ -263,9 +328,14 @@ class EngineStoreRepo(ExecutionStoreRepo):
         return self._known(everywhere=everywhere, name=name, now=self.session.now())
 
     def _known(
-        self, *, everywhere: bool = False, name: str | None = None, now: int | None = None
+        self,
+        *,
+        everywhere: bool = False,
+        name: str | None = None,
+        now: int | None = None,
+        cached: bool = False,
     ) -> list[StoreId]:
-        """Return the stores that ever were, or exist at a time."""
+        """Return the stores that ever were, that exist at a time, or that have documents that may be evicted."""
         with self._reader.listing() as connection:
             return self._reader.tables.stores(
                 connection,
@@ -274,42 +344,53 @@ class EngineStoreRepo(ExecutionStoreRepo):
                 everywhere=everywhere,
                 name=name,
                 now=now,
+                cached=cached,
             )
 
     def _find_store(self, store: StoreId) -> StoreDocument | None:
         document = self._alive(store, STORE_KEY)
         if document is not None:
-            return self._store_document(store, document)
+            return self._store_document(store, document, self.dataset_id)
         with self._reader.listing() as connection:
             since = self._reader.tables.since(connection, store, self.session.now())
-        if since is None:
-            return None
-        return self._store_document(
-            store, Document(_NO_METADATA, since, since, None, KeyPolicy.PERSIST.value, 0)
-        )
+        return None if since is None else self._store_document(store, _implied(since), self.dataset_id)
 
     def _key_document(self, store: StoreId, key: str, document: Document) -> KeyDocument:
         return KeyDocument(
             store.name,
             key,
             decode_value(document.value, document.position),
-            **self._facts(store, key, document),
+            **_facts(store, key, document),
+            dataset_id=self.dataset_id,
         )
 
-    def _store_document(self, store: StoreId, document: Document) -> StoreDocument:
+    @staticmethod
+    def _store_document(store: StoreId, document: Document, dataset_id: Any) -> StoreDocument:
         value = decode_value(document.value, document.position)
-        return StoreDocument(store.name, value=value, **self._facts(store, STORE_KEY, document))
+        return StoreDocument(
+            store.name, value=value, **_facts(store, STORE_KEY, document), dataset_id=dataset_id
+        )
 
-    def _facts(self, store: StoreId, key: str, document: Document) -> dict[str, Any]:
-        expires_at = document.expires_at
-        return {
-            "_id": document_id(store, key),
-            "dataset_id": self.dataset_id if store.dataset_id == self.context else store.dataset_id,
-            "created_at": utc(document.created_at),
-            "updated_at": utc(document.updated_at),
-            "expires_at": None if expires_at is None else utc(expires_at),
-            "policy": policy_of(document.policy),
-        }
+
+def _facts(store: StoreId, key: str, document: Document) -> dict[str, Any]:
+    expires_at = document.expires_at
+    return {
+        "_id": document_id(store, key),
+        "created_at": utc(document.created_at),
+        "updated_at": utc(document.updated_at),
+        "expires_at": None if expires_at is None else utc(expires_at),
+        "policy": shown_policy(document),
+    }
+
+
+def shown_policy(document: Document) -> KeyPolicy:
+    """Return the policy of a document: while it expires, it may be evicted."""
+    return policy_of(document.policy) if document.expires_at is None else KeyPolicy.EVICT
+
+
+def _implied(since: int) -> Document:
+    """Return the document of a store that only has keys."""
+    return Document(_NO_METADATA, since, since, None, KeyPolicy.PERSIST.value, 0)
 
 
 def document_id(store: StoreId, key: str) -> str:
@@ -317,8 +398,8 @@ def document_id(store: StoreId, key: str) -> str:
     return blake3(store.digest + key.encode()).hexdigest(length=16)
 
 
-def _encoded(key: str, value: Any) -> bytes:
+def _encoded(what: str, value: Any) -> bytes:
     try:
         return encode_value(value)
     except (InvalidTypeError, InvalidValueError) as error:
-        raise type(error)(f"key {shorten(key)}: {error}") from None
+        raise type(error)(f"{what}: {error}") from None

@@ -10,20 +10,17 @@ import msgspec
 
 from ...engine.errors import UsageError
 from ...engine.events.base import Event
-from ...engine.events.registry import decode_event, subject_and_kind
-from ...engine.events.stores import STORE_KEY, STORE_TOPICS, StoreCreated, StoreDeleted, StoreEvent
-from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
+from ...engine.events.registry import subject_and_kind
+from ...engine.events.stores import STORE_KEY, StoreCreated, StoreDeleted
 from ...engine.log.contract import Log
-from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import StoreId, check_name, check_text, store_id
 from ...engine.stores.state import Document, StoreChanges
 from ...engine.stores.values import decode_value
 from ...engine.times import utc
 from .documents import KeyPolicy
-from .engine_repo import EngineStoreRepo
+from .engine_repo import EngineStoreRepo, shown_policy
+from .events import store_events
 from .repo import ExecutionStoreRepo
-
-_BATCHES_AT_ONCE = 8
 
 
 class KeyState(msgspec.Struct, frozen=True):
@@ -40,7 +37,7 @@ class KeyState(msgspec.Struct, frozen=True):
         """Return the state of a document."""
         return cls(
             decode_value(document.value, document.position),
-            KeyPolicy(document.policy),
+            shown_policy(document),
             utc(document.created_at),
             utc(document.updated_at),
             None if document.expires_at is None else utc(document.expires_at),
@@ -89,7 +86,7 @@ def key_history(repo: ExecutionStoreRepo, store_name: str, key: str | None) -> I
 def _changes(log: Log, store: StoreId, key: str | None) -> Iterator[KeyChange]:
     changes = StoreChanges()
     held = changes.of(store).keys
-    for header, position, event in _events(log, store, key):
+    for header, position, event in store_events(log, store, key=key):
         which = (
             STORE_KEY if isinstance(event, StoreCreated | StoreDeleted) else getattr(event, "key", STORE_KEY)
         )
@@ -112,42 +109,3 @@ def _changes(log: Log, store: StoreId, key: str | None) -> Iterator[KeyChange]:
 def _kind(event: Event) -> str:
     subject, kind = subject_and_kind(type(event).__name__)
     return kind if subject == "key" else f"{subject}_{kind}"
-
-
-def _events(log: Log, store: StoreId, key: str | None) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
-    """Yield the events of a store that may affect a key, in order."""
-    headers: list[BatchHeader] = []
-    for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA):
-        headers.append(header)
-        if len(headers) == _BATCHES_AT_ONCE:
-            yield from _opened(log, headers, key)
-            headers = []
-    yield from _opened(log, headers, key)
-
-
-def _opened(
-    log: Log, headers: list[BatchHeader], key: str | None
-) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
-    bodies = log.bodies([header.first_position for header in headers])
-    for header, body in zip(headers, bodies, strict=True):
-        if not _may_hold(header, body, key):
-            continue
-        for index, (topic, state) in enumerate(unpack_states(header, body)):
-            if topic in STORE_TOPICS:
-                event = decode_event(
-                    topic,
-                    header.stream_id,
-                    header.first_version + index,
-                    state,
-                    header.first_position + index,
-                )
-                if isinstance(event, StoreEvent):
-                    yield header, header.first_position + index, event
-
-
-def _may_hold(header: BatchHeader, body: Body, key: str | None) -> bool:
-    """Whether a batch may have events of a key, without decoding them."""
-    if key is None or not {StoreCreated.__name__, StoreDeleted.__name__}.isdisjoint(header.topics):
-        return True
-    searched = key.encode()
-    return any(searched in body.open_block(number).raw for number in range(body.blocks))

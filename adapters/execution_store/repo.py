@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import UsageError
+from ...engine.events.stores import EVICT
 from .documents import KeyDocument, StoreDocument
+
+if TYPE_CHECKING:
+    from .subscriptions import MessageData
 
 
 class ExecutionStoreRepo(ABC):
     """Keeps the stores of one dataset id. The global methods access the stores of all dataset ids.
+
+    The names and positions of the parameters are those of FiftyOne's repositories, so that its service can use a repo, too.
 
     `ExecutionStoreService` passes its arguments on without checks. A repo validates them, and raises `TypeError` or
     `ValueError`. Every read evaluates expiry at the time of the call.
@@ -27,7 +34,7 @@ class ExecutionStoreRepo(ABC):
     def create_store(
         self, store_name: str, metadata: dict[str, Any] | None, policy: str, *, command_id: str | None
     ) -> StoreDocument:
-        """Create a store. Raises `ValueError` if it exists."""
+        """Create a store, or attach metadata to one that only has keys. Raises `ValueError` if it was created before."""
 
     @abstractmethod
     def get_store(self, store_name: str) -> StoreDocument | None:
@@ -54,8 +61,8 @@ class ExecutionStoreRepo(ABC):
         """Delete all stores of this dataset id, and return the number of deleted documents."""
 
     @abstractmethod
-    def clear_cache(self, store_name: str | None) -> None:
-        """Delete the documents of one store, or of all of this dataset id, that may be evicted."""
+    def clear_cache(self, store_name: str | None) -> int:
+        """Delete the documents of one store, or of all of this dataset id, that may be evicted. Return their number."""
 
     @abstractmethod
     def set_key(
@@ -69,6 +76,56 @@ class ExecutionStoreRepo(ABC):
         command_id: str | None,
     ) -> KeyDocument:
         """Set a key. With a time to live it may be evicted, whatever the policy."""
+
+    def set_cache_key(
+        self,
+        store_name: str,
+        key: str,
+        value: Any,
+        ttl: float | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> KeyDocument:
+        """Set a key that may be evicted."""
+        return self.set_key(store_name, key, value, ttl, EVICT, command_id=command_id)
+
+    def set_key_if_absent(
+        self,
+        store_name: str,  # noqa: ARG002 - what implementations need
+        key: str,  # noqa: ARG002
+        value: Any,  # noqa: ARG002
+        ttl: float | None,  # noqa: ARG002
+        policy: str,  # noqa: ARG002
+        *,
+        command_id: str | None,  # noqa: ARG002
+    ) -> bool:
+        """Set a key unless it exists, atomically. Return whether it was set."""
+        raise self._lacking("set_key_if_absent")
+
+    def compare_and_set_key(
+        self,
+        store_name: str,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        expected: Any,  # noqa: ARG002
+        value: Any,  # noqa: ARG002
+        ttl: float | None,  # noqa: ARG002
+        policy: str | None,  # noqa: ARG002
+        *,
+        command_id: str | None,  # noqa: ARG002
+    ) -> bool:
+        """Set a key if its value is `expected`, atomically. Without `ttl` and `policy`, its expiry and policy stay."""
+        raise self._lacking("compare_and_set_key")
+
+    def subscribe(self, store_name: str, callback: Callable[[MessageData], None]) -> str:  # noqa: ARG002
+        """Call `callback` with each key of a store, then with each change. Return the id of the subscription."""
+        raise self._lacking("subscribe")
+
+    def unsubscribe(self, subscription_id: str) -> bool:  # noqa: ARG002
+        """End a subscription. Return False if it does not exist."""
+        raise self._lacking("unsubscribe")
+
+    def _lacking(self, method: str) -> UsageError:
+        return UsageError(f"{self!r} has no method {method}: use a repo that has, such as EngineStoreRepo")
 
     @abstractmethod
     def set_many(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.events.stores import PERSIST
@@ -11,12 +11,14 @@ from ...engine.stores.names import check_dataset_id
 from ...engine.validation import shorten
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .engine_repo import EngineStoreRepo
+from .foreign_repo import ForeignRepo
 from .repo import ExecutionStoreRepo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .history import KeyChange
+    from .subscriptions import MessageData
 
 
 class ExecutionStoreService:
@@ -27,7 +29,8 @@ class ExecutionStoreService:
     Parameters
     ----------
     repo : ExecutionStoreRepo, optional
-        Storage backend, by default the current engine.
+        Storage backend, by default the current engine. It may be an object with the methods of an `ExecutionStoreRepo`, such
+        as a repository of FiftyOne: keyword arguments that it does not know are not sent to it.
     dataset_id : str, UUID or object id, optional
         Dataset id of the stores.
     collection_name : str, optional
@@ -55,7 +58,9 @@ class ExecutionStoreService:
             raise InvalidTypeError(
                 f"repo must be an ExecutionStoreRepo, not {shorten(repo)}; for an engine pass EngineStoreRepo(engine)"
             )
-        elif dataset_id is not None and check_dataset_id(dataset_id) != check_dataset_id(repo.dataset_id):
+        elif not isinstance(repo, ExecutionStoreRepo):
+            repo = cast("ExecutionStoreRepo", ForeignRepo(repo))
+        if dataset_id is not None and check_dataset_id(dataset_id) != check_dataset_id(repo.dataset_id):
             raise InvalidValueError(
                 f"the repo has the dataset id {repo.dataset_id!r}, not {dataset_id!r}: do not pass dataset_id"
             )
@@ -67,7 +72,7 @@ class ExecutionStoreService:
     @property
     def repo(self) -> ExecutionStoreRepo:
         """The storage backend (extension)."""
-        return self._repo
+        return self._repo.repo if isinstance(self._repo, ForeignRepo) else self._repo
 
     @property
     def dataset_id(self) -> Any | None:
@@ -82,7 +87,7 @@ class ExecutionStoreService:
         *,
         command_id: str | None = None,
     ) -> StoreDocument:
-        """Create a store.
+        """Create a store, or attach metadata to one that only has keys.
 
         Parameters
         ----------
@@ -103,7 +108,7 @@ class ExecutionStoreService:
         Raises
         ------
         ConflictError
-            The store exists. This is also a `ValueError`.
+            The store was created before. This is also a `ValueError`.
         TypeError, ValueError
             An argument is invalid.
         """
@@ -171,7 +176,7 @@ class ExecutionStoreService:
         key : str
             The key, any string without NUL.
         value : object
-            A JSON-like value, which may contain bytes, datetimes and UUIDs; at most 16 MB when encoded.
+            A JSON-like value, which may contain bytes, datetimes, UUIDs and ObjectIds; at most 16 MB when encoded.
         ttl : float, optional
             Seconds until the key expires. None removes an existing expiry.
         policy : {"persist", "evict"}
@@ -206,6 +211,54 @@ class ExecutionStoreService:
     ) -> KeyDocument:
         """Set a key that may be evicted; the parameters are those of `set_key`."""
         return self._repo.set_key(store_name, key, value, ttl, KeyPolicy.EVICT, command_id=command_id)
+
+    def set_key_if_absent(
+        self,
+        store_name: str,
+        key: str,
+        value: Any,
+        ttl: float | None = None,
+        policy: str = PERSIST,
+        *,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key unless it exists, atomically between processes. The parameters are those of `set_key`.
+
+        Returns
+        -------
+        bool
+            Whether the key was set.
+        """
+        return self._repo.set_key_if_absent(store_name, key, value, ttl, policy, command_id=command_id)
+
+    def compare_and_set_key(
+        self,
+        store_name: str,
+        key: str,
+        expected: Any,
+        value: Any,
+        ttl: float | None = None,
+        policy: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key if it has an expected value, atomically between processes.
+
+        The other parameters are those of `set_key`. Without `ttl` and `policy`, the expiry and the policy of the key stay.
+
+        Parameters
+        ----------
+        expected : object
+            The value to replace. Values are compared with ``==``, as they are read; NaN equals NaN.
+
+        Returns
+        -------
+        bool
+            Whether the key was set; False if it does not exist.
+        """
+        return self._repo.compare_and_set_key(
+            store_name, key, expected, value, ttl, policy, command_id=command_id
+        )
 
     def set_many(
         self,
@@ -243,7 +296,7 @@ class ExecutionStoreService:
     def update_ttl(
         self, store_name: str, key: str, new_ttl: float | None, *, command_id: str | None = None
     ) -> KeyDocument | None:
-        """Set in how many seconds a key expires. None removes the expiry and keeps the policy.
+        """Set in how many seconds a key expires. None removes the expiry. The policy that was set stays.
 
         Returns
         -------
@@ -285,7 +338,11 @@ class ExecutionStoreService:
         return self._repo.has_store_global(store_name)
 
     def list_stores_global(self) -> list[StoreDocument]:
-        """Return the stores of all dataset ids."""
+        """Return the stores of all dataset ids.
+
+        Each `dataset_id` is text that equals the id that was given; those of 24 hex digits are an ObjectId if `bson` is
+        installed.
+        """
         return self._repo.list_stores_global()
 
     def count_stores_global(self) -> int:
@@ -295,6 +352,29 @@ class ExecutionStoreService:
     def delete_store_global(self, store_name: str, *, command_id: str | None = None) -> int:
         """Delete the stores of this name of all dataset ids, and return the number of deleted documents."""
         return self._repo.delete_store_global(store_name, command_id=command_id)
+
+    def subscribe(self, store_name: str, callback: Callable[[MessageData], None]) -> str:
+        """Call a function with each key of a store, then with each change by any process.
+
+        It is called in a thread of the subscription. An error that it raises is logged and ends the subscription.
+
+        Parameters
+        ----------
+        store_name : str
+            Name of the store. It need not exist.
+        callback : callable
+            Takes a `MessageData`.
+
+        Returns
+        -------
+        str
+            Id of the subscription, for `unsubscribe`.
+        """
+        return self._repo.subscribe(store_name, callback)
+
+    def unsubscribe(self, subscription_id: str) -> bool:
+        """End a subscription. Return False if it does not exist."""
+        return self._repo.unsubscribe(subscription_id)
 
     def history(self, store_name: str, key: str | None = None) -> Iterator[KeyChange]:
         """Yield the changes of a store, or of one of its keys, oldest first (extension).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import FramelodeError
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .history import KeyChange
+    from .subscriptions import MessageData
 
 _SHOWN_KEYS = 20
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    """Return a time in UTC. Repositories of other systems have naive ones."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 class ExecutionStore:
@@ -115,7 +122,7 @@ class ExecutionStore:
         key : str
             The key, any string without NUL.
         value : object
-            A JSON-like value, which may contain bytes, datetimes and UUIDs; at most 16 MB when encoded.
+            A JSON-like value, which may contain bytes, datetimes, UUIDs and ObjectIds; at most 16 MB when encoded.
         ttl : float, optional
             Seconds until the key expires. None removes an existing expiry.
         policy : {"persist", "evict"}, optional
@@ -130,6 +137,30 @@ class ExecutionStore:
     def set_cache(self, key: str, value: Any, ttl: float | None = None) -> None:
         """Set a key that may be evicted; the parameters are those of `set`."""
         self.set(key, value, ttl, KeyPolicy.EVICT)
+
+    def set_if_absent(
+        self, key: str, value: Any, ttl: float | None = None, policy: str | None = None
+    ) -> bool:
+        """Set a key unless it exists, atomically between processes; the parameters are those of `set`.
+
+        Returns whether the key was set.
+        """
+        chosen = self._default_policy if policy is None else policy
+        return self._service.set_key_if_absent(self.store_name, key, value, ttl, chosen)
+
+    def compare_and_set(
+        self,
+        key: str,
+        expected: Any,
+        value: Any,
+        ttl: float | None = None,
+        policy: str | None = None,
+    ) -> bool:
+        """Set a key if its value equals `expected`, atomically between processes.
+
+        Without `ttl` and `policy`, the expiry and the policy of the key stay. Returns whether the key was set.
+        """
+        return self._service.compare_and_set_key(self.store_name, key, expected, value, ttl, policy)
 
     def set_many(
         self,
@@ -173,15 +204,23 @@ class ExecutionStore:
         if found is None:
             return None
         return {
-            "created_at": found.created_at,
-            "updated_at": found.updated_at,
-            "expires_at": found.expires_at,
+            "created_at": _aware(found.created_at),
+            "updated_at": _aware(found.updated_at),
+            "expires_at": _aware(found.expires_at),
             "policy": found.policy,
         }
 
     def list_keys(self) -> list[str]:
         """Return the keys, oldest first. Keys created at the same time are sorted."""
         return self._service.list_keys(self.store_name)
+
+    def subscribe(self, callback: Callable[[MessageData], None]) -> str:
+        """Call a function with each key, then with each change by any process; see `ExecutionStoreService.subscribe`."""
+        return self._service.subscribe(self.store_name, callback)
+
+    def unsubscribe(self, subscription_id: str) -> bool:
+        """End a subscription. Return False if it does not exist."""
+        return self._service.unsubscribe(subscription_id)
 
     def history(self, key: str | None = None) -> Iterator[KeyChange]:
         """Yield the changes of the store, or of one of its keys, oldest first (extension)."""

@@ -25,6 +25,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
     originator_id: str
     originator_version: int
 
+    @property
+    def stored_schema(self) -> int:
+        """Schema version that the event is stored with: the lowest that can express it."""
+        return self.schema_version
+
     def mutate(self, aggregate: Any) -> Any:
         """Apply the event to an aggregate, which knows the effect of its events."""
         return aggregate.apply(self)

@@ -111,7 +111,7 @@ def encode_event(event: Event) -> tuple[str, bytes]:
     """Return the topic of an event and its stored state: schema version and fields as msgpack."""
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     del fields["originator_id"], fields["originator_version"]
-    return type(event).__name__, _encoder.encode([type(event).schema_version, fields])
+    return type(event).__name__, _encoder.encode([event.stored_schema, fields])
 
 
 def decode_event(

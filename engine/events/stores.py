@@ -5,6 +5,11 @@ Each event has the complete new state of its key, and the position of the event 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import msgspec
+
+from ..canonical import encode_canonical
 from ..decoding import Position
 from .base import Event, Streams
 
@@ -40,22 +45,50 @@ class KeyEvent(StoreEvent, frozen=True, kw_only=True):
     previous: Position = 0
 
 
-class StoreCreated(StoreEvent, frozen=True, kw_only=True):
-    """A store was created. `value` is the canonical msgpack of its metadata."""
+_NEW_VALUES = (b"\xcb\x7f\xf8", b"\xcb\x7f\xf0", b"\xcb\xff\xf0", b"\xc7\x0c\x03")
+"""What NaN, the infinities and ObjectIds begin with in msgpack."""
+
+
+class ValueEvent(StoreEvent, frozen=True, kw_only=True):
+    """Base class of events with a value.
+
+    In schema version 1 the value is canonical msgpack: keys are sorted, numbers are finite, and there are no ObjectIds. In
+    version 2 it is as it was given. A value that is the same in both is stored in version 1.
+    """
+
+    schema_version: ClassVar[int] = 2
+
+    @property
+    def stored_schema(self) -> int:
+        """Schema version that the event is stored with: 1 if its value is canonical."""
+        value: bytes = getattr(self, "value")  # noqa: B009 - a field of the classes below
+        # Other bytes may look like a new value; version 2 can express any.
+        if any(new in value for new in _NEW_VALUES):
+            return 2
+        return 1 if encode_canonical(msgspec.msgpack.decode(value)) == value else 2
+
+    @staticmethod
+    def upcast_v1_v2(fields: dict[str, object]) -> dict[str, object]:
+        """Upgrade stored fields: version 2 reads them as they are."""
+        return fields
+
+
+class StoreCreated(ValueEvent, frozen=True, kw_only=True):
+    """A store was created, or metadata was attached to one that had keys only. `value` is the msgpack of the metadata."""
 
     value: bytes
     policy: str = PERSIST
 
 
-class KeySet(KeyEvent, frozen=True, kw_only=True):
+class KeySet(KeyEvent, ValueEvent, frozen=True, kw_only=True):
     """A key was set.
 
     Attributes
     ----------
     value : bytes
-        The value as canonical msgpack.
+        The value as msgpack.
     policy : str
-        ``persist`` or ``evict``.
+        ``persist`` or ``evict``, as it was set. A key that expires may be evicted, whatever its policy.
     expires_at : int or None
         When the key expires, in UTC microseconds since 1970, or None.
     created_at : int
@@ -69,7 +102,7 @@ class KeySet(KeyEvent, frozen=True, kw_only=True):
 
 
 class KeyTtlChanged(KeyEvent, frozen=True, kw_only=True):
-    """The time to live of a key was changed or removed."""
+    """The time to live of a key was changed or removed. `policy` is that of the key without a time to live."""
 
     policy: str = PERSIST
     expires_at: Position | None = None

@@ -23,7 +23,10 @@ from .names import StoreId, store_id
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """A document as it stands; times are UTC microseconds since 1970, `position` that of its last event."""
+    """A document as it stands; times are UTC microseconds since 1970, `position` that of its last event.
+
+    `policy` is the one that was set; while a document expires it may be evicted all the same.
+    """
 
     value: bytes
     created_at: int
@@ -187,8 +190,8 @@ class StoreStates(Protocol):
         """Return those of some documents that are there, expired ones too."""
         ...
 
-    def keys(self, store: StoreId) -> list[Key]:
-        """Return all keys of a store, expired ones and the store's own too."""
+    def keys(self, stores: Sequence[StoreId], *, cached: bool = False) -> dict[bytes, list[Key]]:
+        """Return the keys of some stores by digest, expired ones and the stores' own too; if `cached`, those that may be evicted."""
         ...
 
     def recorded(self, events: Sequence[Event], header: AppendHeader) -> int:

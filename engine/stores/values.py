@@ -1,13 +1,14 @@
-"""Values of execution stores as canonical msgpack: equal values give equal bytes, and types come back.
+"""Values of execution stores as msgpack: types come back, and the keys of mappings in their order.
 
-JSON's types, and bytes, datetime and UUID. Tuples become lists, as in JSON; keys of mappings are sorted; numpy scalars and subclasses of
-the plain types become the plain types. A datetime keeps its offset from UTC, or that it has none.
+JSON's types, NaN and infinities, and bytes, datetime, UUID and ObjectId. Tuples become lists, as in JSON; numpy scalars and
+subclasses of the plain types become the plain types. A datetime keeps its offset from UTC, or that it has none.
 """
 
 from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import NoneType
@@ -16,16 +17,19 @@ from uuid import UUID
 
 import msgspec
 
-from ..canonical import MAX_DEPTH, is_plain_json
+from ..canonical import MAX_DEPTH, encode_canonical, is_plain_json
 from ..decoding import UNDECODABLE, guarded
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableError, UsageError
 from ..validation import shorten
 
 MAX_VALUE_BYTES = 16 * 1024 * 1024
 
-_DATETIME, _UUID = 1, 2
+_DATETIME, _UUID, _OBJECT_ID = 1, 2, 3
 _INTEGERS = range(-(2**63), 2**64)
-_ALLOWED = "a string, bytes, a number, a boolean, None, a datetime, a UUID, or a list or dict of these"
+_ALLOWED = (
+    "a string, bytes, a number, a boolean, None, a datetime, a UUID, an ObjectId, or a list or dict of these"
+)
+_HEX_DIGITS = re.compile("[0-9a-f]{24}")
 _AS_IT_IS = frozenset({NoneType, bool, bytes})
 
 _SUBCLASSES: tuple[tuple[Any, Any], ...] = (
@@ -37,18 +41,18 @@ _SUBCLASSES: tuple[tuple[Any, Any], ...] = (
 
 _Path = tuple[Any, str | int] | None
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_value(value: object) -> bytes:
-    """Return a value as canonical msgpack.
+    """Return a value as msgpack, with the keys of mappings in their order.
 
     Raises
     ------
     InvalidTypeError
         Something in it is of another type; the message names the place.
     InvalidValueError
-        A number is not finite or has more than 64 bits, a text has a lone surrogate, something contains itself or is too
+        An integer has more than 64 bits, a text has a lone surrogate, something contains itself or is too
         deep, or all of it has more than 16 MB.
     """
     if isinstance(value, (str, bytes, bytearray)) and len(value) > MAX_VALUE_BYTES:
@@ -62,8 +66,18 @@ def encode_value(value: object) -> bytes:
     return encoded
 
 
+def canonical_value(encoded: bytes) -> bytes:
+    """Return an encoded value with the keys of mappings sorted: equal ones give equal bytes."""
+    return encode_canonical(msgspec.msgpack.decode(encoded))
+
+
+def is_equal(one: bytes, other: bytes) -> bool:
+    """Whether two encoded values are equal in Python. NaN equals NaN."""
+    return canonical_value(one) == canonical_value(other) or decode_value(one) == decode_value(other)
+
+
 def decode_value(encoded: bytes, position: int | None = None) -> Any:
-    """Return the value that canonical msgpack stands for, a new object at each call.
+    """Return an encoded value, a new object at each call. An ObjectId is text where `bson` is not installed.
 
     Parameters
     ----------
@@ -120,9 +134,9 @@ def _plain(value: Any, path: _Path, walk: _Walk) -> Any:
 
 def _number(value: int | float, path: _Path) -> int | float:  # noqa: PYI041 - kept apart, not merged
     if type(value) is float:
-        if not math.isfinite(value):
-            raise _refused(value, path, "a finite number")
-    elif value not in _INTEGERS:
+        # There are many NaNs; one of them is stored.
+        return math.nan if value != value else value  # noqa: PLR0124 - only NaN differs from itself
+    if value not in _INTEGERS:
         raise _refused(value, path, "an integer from -2**63 to 2**64 - 1")
     return value
 
@@ -151,6 +165,8 @@ def _other(value: object, path: _Path, walk: _Walk) -> Any:
         return msgspec.msgpack.Ext(_DATETIME, value.isoformat().encode())
     if isinstance(value, UUID):
         return msgspec.msgpack.Ext(_UUID, value.bytes)
+    if type(value).__name__ == "ObjectId" and _HEX_DIGITS.fullmatch(str(value)):
+        return msgspec.msgpack.Ext(_OBJECT_ID, bytes.fromhex(str(value)))
     return _plain(_scalar(value, path), path, walk)
 
 
@@ -213,7 +229,17 @@ def _show(path: _Path) -> str:
 
 
 def json_form(value: Any) -> Any:
-    """Return a value as JSON has it: bytes, datetimes and UUIDs become an object of one key that says what it is."""
+    """Return a value as JSON has it: what JSON does not have becomes an object of one key that says what it is."""
+    if isinstance(value, dict):
+        return {key: json_form(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_form(item) for item in value]
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _tagged(value)
+
+
+def _tagged(value: Any) -> dict[str, str]:
     match value:
         case bytes():
             return {_BYTES_NAME: base64.b64encode(value).decode()}
@@ -221,16 +247,14 @@ def json_form(value: Any) -> Any:
             return {_DATETIME_NAME: value.isoformat()}
         case UUID():
             return {_UUID_NAME: str(value)}
-        case dict():
-            return {key: json_form(item) for key, item in value.items()}
-        case list():
-            return [json_form(item) for item in value]
+        case float():
+            return {_FLOAT_NAME: str(value)}
         case _:
-            return value
+            return {_OBJECT_ID_NAME: str(value)}
 
 
 def from_json_form(value: Any) -> Any:
-    """Return the value that `json_form` stands for; `InvalidValueError` when bytes, a time or a UUID is none."""
+    """Return the value that `json_form` stands for; `InvalidValueError` when what it names is none."""
     if isinstance(value, list):
         return [from_json_form(item) for item in value]
     if not isinstance(value, dict):
@@ -249,11 +273,34 @@ def _read_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
+def object_id(digits: str) -> Any:
+    """Return the ObjectId of 24 lowercase hex digits, or the digits where `bson` is not installed."""
+    try:
+        from bson.objectid import ObjectId  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return digits
+    return ObjectId(digits)
+
+
+def is_object_id(text: str) -> bool:
+    """Whether a text is 24 lowercase hex digits, as ObjectIds print."""
+    return _HEX_DIGITS.fullmatch(text) is not None
+
+
+def _read_object_id(text: str) -> Any:
+    if not is_object_id(text):
+        raise ValueError("it is not 24 hex digits")
+    return object_id(text)
+
+
 _BYTES_NAME, _DATETIME_NAME, _UUID_NAME = "$bytes", "$datetime", "$uuid"
+_FLOAT_NAME, _OBJECT_ID_NAME = "$float", "$oid"
 _READ: dict[str, Callable[[str], Any]] = {
     _BYTES_NAME: _read_base64,
     _DATETIME_NAME: datetime.fromisoformat,
     _UUID_NAME: UUID,
+    _FLOAT_NAME: float,
+    _OBJECT_ID_NAME: _read_object_id,
 }
 
 
@@ -262,6 +309,8 @@ def _extension(code: int, data: memoryview) -> Any:
         return datetime.fromisoformat(bytes(data).decode())
     if code == _UUID:
         return UUID(bytes=bytes(data))
+    if code == _OBJECT_ID and len(data) == 12:
+        return object_id(bytes(data).hex())
     raise ValueError(f"extension {code} is unknown")
 
 

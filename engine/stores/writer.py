@@ -30,6 +30,7 @@ from ..log.contract import Clock, Log
 from ..log.event_batch import batches_of
 from .names import StoreId, expiry
 from .state import Document, Key, StoreStates
+from .values import canonical_value, is_equal
 
 _NOTHING = b""
 
@@ -64,15 +65,15 @@ class StoreWriter:
         self._lock = threading.Lock()
 
     def create(self, store: StoreId, value: bytes, policy: str, command_id: str | None = None) -> Document:
-        """Create a store's own document; `ConflictError` when the store exists."""
+        """Create a store's own document; `ConflictError` when it has one."""
 
         def decide() -> Recorded:
-            evictions, alive = self._swept(store)
-            if alive:
+            ((evictions, alive),) = self._swept([store])
+            if any(key.key == STORE_KEY for key in alive):
                 raise ConflictError(f"{store} exists already")
             return [(store, [*evictions, _event(StoreCreated, store, value=value, policy=policy)])], None
 
-        request = [b"create", store.digest, value, policy.encode()]
+        request = [b"create", store.digest, canonical_value(value), policy.encode()]
         done = self._run([store], request, command_id, decide)
         at = done.recorded_at
         return Document(value, at, at, None, policy, done.header.last_position if done.header else 0)
@@ -87,19 +88,74 @@ class StoreWriter:
         command_id: str | None = None,
     ) -> Document:
         """Set a key."""
-        policy = policy if ttl is None else EVICT
 
         def decide() -> Recorded:
             now = self._clock()
-            event, evicted = self._setting(store, key, value, expiry(now, ttl), policy, now)
+            held = self._states.find(store, (key,)).get(key)
+            event, evicted = _setting(store, key, held, value, expiry(now, ttl), policy, now)
             return [(store, [*evicted, event])], [event.created_at, event.expires_at]
 
-        request = [b"set", store.digest, key.encode(), value, repr(ttl).encode(), policy.encode()]
+        request = [b"set", store.digest, key.encode(), value, *_lasting(ttl, policy)]
+        if command_id is not None:
+            request[3] = canonical_value(value)
         done = self._run([store], request, command_id, decide)
         created_at, expires_at = done.answer
         position = done.header.last_position if done.header else 0
         at = done.recorded_at
         return Document(value, created_at or at, at, expires_at, policy, position)
+
+    def set_if_absent(
+        self,
+        store: StoreId,
+        key: str,
+        value: bytes,
+        ttl: float | None,
+        policy: str,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key that is missing; False when it is there."""
+
+        def decide() -> Recorded:
+            now = self._clock()
+            held = self._states.find(store, (key,)).get(key)
+            if held is not None and held.is_alive(now):
+                return [], False
+            event, evicted = _setting(store, key, held, value, expiry(now, ttl), policy, now)
+            return [(store, [*evicted, event])], True
+
+        request = [
+            b"set if absent",
+            store.digest,
+            key.encode(),
+            canonical_value(value),
+            *_lasting(ttl, policy),
+        ]
+        return self._run([store], request, command_id, decide).answer
+
+    def compare_and_set(
+        self,
+        store: StoreId,
+        key: str,
+        expected: bytes,
+        value: bytes,
+        ttl: float | None,
+        policy: str | None,
+        command_id: str | None = None,
+    ) -> bool:
+        """Set a key that has a value; False when it has another one. Without a time to live and a policy these stay."""
+
+        def decide() -> Recorded:
+            document, evicted = self._found(store, key)
+            if document is None or not is_equal(document.value, expected):
+                return [(store, evicted)], False
+            now = self._clock()
+            expires_at = document.expires_at if ttl is None else expiry(now, ttl)
+            event, _ = _setting(store, key, document, value, expires_at, policy or document.policy, now)
+            return [(store, [event])], True
+
+        given = [canonical_value(expected), canonical_value(value), *_lasting(ttl, policy or "")]
+        request = [b"compare and set", store.digest, key.encode(), *given]
+        return self._run([store], request, command_id, decide).answer
 
     def set_many(
         self,
@@ -110,8 +166,7 @@ class StoreWriter:
         command_id: str | None = None,
     ) -> None:
         """Set many keys, part by part; repeated with its id the command finishes what was left."""
-        policy = policy if ttl is None else EVICT
-        given = [store.digest, repr(ttl).encode(), policy.encode()]
+        given = [store.digest, *_lasting(ttl, policy)]
         command = Command.begin(command_id, self._new_id)
         for number, (part, is_last) in enumerate(parts_of(values)):
 
@@ -126,7 +181,9 @@ class StoreWriter:
                 return [(store, events)], None
 
             ending = b"last" if is_last else b"more"
-            content = [item for key, value in part for item in (key.encode(), value)]
+            content: list[bytes] = []
+            if command_id is not None:
+                content = [item for key, value in part for item in (key.encode(), canonical_value(value))]
             command.part, command.is_last = number, is_last
             self._append([store], command, [b"set many", ending, *given, *content], decide)
 
@@ -144,11 +201,10 @@ class StoreWriter:
     def update_ttl(
         self, store: StoreId, key: str, ttl: float | None, command_id: str | None = None
     ) -> Document | None:
-        """Change when a key expires; None for never, which leaves the policy. None when it is missing."""
+        """Change when a key expires; None for never. Its policy stays. None when it is missing."""
 
         def change(document: Document) -> dict[str, Any]:
-            policy = document.policy if ttl is None else EVICT
-            return {"policy": policy, "expires_at": expiry(self._clock(), ttl)}
+            return {"policy": document.policy, "expires_at": expiry(self._clock(), ttl)}
 
         request = [b"ttl", store.digest, key.encode(), repr(ttl).encode()]
         return self._change(store, key, KeyTtlChanged, change, request, command_id)
@@ -195,7 +251,7 @@ class StoreWriter:
         """Delete every key of a store; the store and its metadata stay."""
 
         def decide() -> Recorded:
-            evictions, alive = self._swept(store)
+            ((evictions, alive),) = self._swept([store])
             deleted = [
                 _event(KeyDeleted, store, key=key.key, previous=key.position)
                 for key in alive
@@ -205,16 +261,18 @@ class StoreWriter:
 
         self._run([store], [b"clear", store.digest], command_id, decide)
 
-    def clear_cache(self, stores: Sequence[StoreId], command_id: str | None = None) -> None:
-        """Evict the documents of some stores that may be evicted, expired ones too."""
+    def clear_cache(self, stores: Sequence[StoreId], command_id: str | None = None) -> int:
+        """Evict the documents of some stores that may be evicted, expired ones too; returns how many these were."""
 
         def decide() -> Recorded:
-            return [
-                (store, [_evicted(store, key) for key in self._states.keys(store) if _is_cached(key)])
-                for store in stores
-            ], None
+            found = self._states.keys(stores, cached=True)
+            recorded = [
+                (store, [_evicted(store, key) for key in found.get(store.digest, ())]) for store in stores
+            ]
+            return recorded, sum(map(len, found.values()))
 
-        self._run(stores, [b"clear cache", *(store.digest for store in stores)], command_id, decide)
+        request = [b"clear cache", *(store.digest for store in stores)]
+        return self._run(stores, request, command_id, decide).answer
 
     def drop(self, stores: Sequence[StoreId], command_id: str | None = None) -> int:
         """Delete stores with all their documents; returns how many these were."""
@@ -222,8 +280,7 @@ class StoreWriter:
         def decide() -> Recorded:
             recorded: list[tuple[StoreId, list[Event]]] = []
             total = 0
-            for store in stores:
-                evictions, alive = self._swept(store)
+            for store, (evictions, alive) in zip(stores, self._swept(stores), strict=True):
                 if alive:
                     evictions.append(_event(StoreDeleted, store, documents=len(alive)))
                 recorded.append((store, evictions))
@@ -233,12 +290,6 @@ class StoreWriter:
         request = [b"drop", *(store.digest for store in stores)]
         return self._run(stores, request, command_id, decide).answer
 
-    def _setting(
-        self, store: StoreId, key: str, value: bytes, expires_at: int | None, policy: str, now: int
-    ) -> tuple[KeySet, list[Event]]:
-        held = self._states.find(store, (key,)).get(key)
-        return _setting(store, key, held, value, expires_at, policy, now)
-
     def _found(self, store: StoreId, key: str) -> tuple[Document | None, list[Event]]:
         """Return a document that exists, or the eviction of one that has expired."""
         document = self._states.find(store, (key,)).get(key)
@@ -246,12 +297,16 @@ class StoreWriter:
             return document, []
         return None, [_event(KeyEvicted, store, key=key, previous=document.position)]
 
-    def _swept(self, store: StoreId) -> tuple[list[Event], list[Key]]:
-        """Return the evictions of what has expired in a store, and the keys that are alive."""
+    def _swept(self, stores: Sequence[StoreId]) -> list[tuple[list[Event], list[Key]]]:
+        """Return of each store the evictions of what has expired, and the keys that are alive."""
         now = self._clock()
-        keys = self._states.keys(store)
-        expired = [_evicted(store, key) for key in keys if not key.is_alive(now)]
-        return expired, [key for key in keys if key.is_alive(now)]
+        found = self._states.keys(stores)
+        swept: list[tuple[list[Event], list[Key]]] = []
+        for store in stores:
+            keys = found.get(store.digest, [])
+            expired = [_evicted(store, key) for key in keys if not key.is_alive(now)]
+            swept.append((expired, [key for key in keys if key.is_alive(now)]))
+        return swept
 
     def _run(
         self,
@@ -350,12 +405,13 @@ def _setting(
     return event, evicted
 
 
+def _lasting(ttl: float | None, policy: str) -> list[bytes]:
+    """Return how long a key lives as a request has it: a time to live stands for its policy."""
+    return [repr(ttl).encode(), (policy if ttl is None else EVICT).encode()]
+
+
 def _evicted(store: StoreId, key: Key) -> Event:
     return _event(KeyEvicted, store, key=key.key, previous=key.position)
-
-
-def _is_cached(key: Key) -> bool:
-    return key.policy == EVICT or key.expires_at is not None
 
 
 def parts_of(values: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[tuple[str, bytes]], bool]]:

@@ -170,11 +170,11 @@ class StoreReader:
                     _overlay(found, key, changes.keys)
             return found
 
-    def keys(self, store: StoreId) -> list[Key]:
-        """Return all keys of a store, expired ones and the store's own too."""
+    def keys(self, stores: Sequence[StoreId], *, cached: bool = False) -> dict[bytes, list[Key]]:
+        """Return the keys of some stores by digest, expired ones and the stores' own too; if `cached`, those that may be evicted."""
         # What others recorded meanwhile is seen here: an append to the version of before will conflict.
         with self.listing() as connection:
-            return self.tables.keys(connection, store)
+            return self.tables.keys(connection, stores, cached=cached)
 
     @contextmanager
     def listing(self) -> Generator[sa.Connection, None, None]:

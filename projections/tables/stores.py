@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ...engine.decoding import UNDECODABLE, guarded
 from ...engine.errors import UnreadableError
-from ...engine.events.stores import STORE_TOPICS, STORES, StoreEvent
+from ...engine.events.stores import EVICT, STORE_KEY, STORE_TOPICS, STORES, StoreEvent
 from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
@@ -162,12 +162,29 @@ class Stores(FoldedProjection[StoreChanges]):
             found |= {asked[bytes(row.id)]: from_row(dict(row._mapping), Document) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
         return found
 
-    def keys(self, connection: sa.Connection, store: StoreId) -> list[Key]:
-        """Return all keys of a store, expired ones too, in one order in every database: events are recorded in it."""
+    def keys(
+        self, connection: sa.Connection, stores: Iterable[StoreId], *, cached: bool = False
+    ) -> dict[bytes, list[Key]]:
+        """Return the keys of some stores by digest, expired ones too, in one order in every database: events are recorded in it.
+
+        Parameters
+        ----------
+        cached : bool
+            Only those that may be evicted.
+        """
         column = self.document.c
-        query = sa.select(column.id, column.long_key, column.expires_at, column.policy, column.position)
-        rows = connection.execute(query.where(column.store == store.digest).order_by(column.id))
-        return [from_row({**row._mapping, "key": _key(row.id, row.long_key)}, Key) for row in rows]  # noqa: SLF001
+        query = sa.select(
+            column.store, column.id, column.long_key, column.expires_at, column.policy, column.position
+        ).order_by(column.store, column.id)
+        if cached:
+            query = query.where(self._cached())
+        found: dict[bytes, list[Key]] = {}
+        for part in _parts(stores):
+            rows = connection.execute(query.where(column.store.in_([store.digest for store in part])))
+            for row in rows:
+                key = from_row({**row._mapping, "key": _key(row.id, row.long_key)}, Key)  # noqa: SLF001
+                found.setdefault(bytes(row.store), []).append(key)
+        return found
 
     def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
         """Return the keys of a store that are alive, its own too, oldest first."""
@@ -183,6 +200,39 @@ class Stores(FoldedProjection[StoreChanges]):
         expiring = self.expiring.c
         expired = sa.select(sa.func.count()).where(expiring.store == store.digest, expiring.expires_at <= now)
         return connection.execute(there).scalar_one() - connection.execute(expired).scalar_one()
+
+    def described(
+        self, connection: sa.Connection, collection: str, now: int
+    ) -> list[tuple[StoreId, Document | int]]:
+        """Return the stores of all contexts that exist, each with its own document, or with the time of its oldest one."""
+        store = self.store.c
+        own, keys = self.document.alias(), self.document.alias()
+        expires_at = keys.c.expires_at
+        oldest = (
+            sa.select(sa.func.min(keys.c.created_at))
+            .where(keys.c.store == store.store, expires_at.is_(None) | (expires_at > now))
+            .scalar_subquery()
+        )
+        since = sa.case((own.c.created_at.is_not(None), own.c.created_at), else_=oldest).label("since")
+        query = (
+            sa.select(store.collection, store.name, store.dataset_id, since)
+            .add_columns(*(own.c[name] for name in Document.__struct_fields__))
+            .join_from(
+                self.store, own, (own.c.store == store.store) & (own.c.id == key_id(STORE_KEY)), isouter=True
+            )
+            .where(store.collection == collection)
+        )
+        return sorted(
+            (
+                (
+                    store_id(row.collection, row.name, row.dataset_id),
+                    row.since if row.value is None else from_row(dict(row._mapping), Document),  # noqa: SLF001
+                )
+                for row in connection.execute(query)
+                if row.since is not None
+            ),
+            key=_in_order,
+        )
 
     def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
         """Return when the oldest document of a store that is alive was created; None when there is none."""
@@ -201,6 +251,7 @@ class Stores(FoldedProjection[StoreChanges]):
         everywhere: bool = False,
         name: str | None = None,
         now: int | None = None,
+        cached: bool = False,
     ) -> list[StoreId]:
         """Return stores, by name and dataset: those of a context, or of all of them.
 
@@ -210,6 +261,8 @@ class Stores(FoldedProjection[StoreChanges]):
             Only those of a name.
         now : int, optional
             Only those that exist at a time.
+        cached : bool
+            Only those with documents that may be evicted.
         """
         column = self.store.c
         query = sa.select(column.collection, column.name, column.dataset_id)
@@ -219,13 +272,12 @@ class Stores(FoldedProjection[StoreChanges]):
             query = query.where(column.context == context_digest(collection, dataset_id))
         if name is not None:
             query = query.where(column.name == name)
+        mine = self.document.c.store == column.store
         if now is not None:
-            mine = self.document.c.store == column.store
             query = query.where(sa.exists().where(mine, self._alive(now)))
-        return sorted(
-            (store_id(*row) for row in connection.execute(query)),
-            key=lambda store: (store.name, store.dataset_id or ""),
-        )
+        if cached:
+            query = query.where(sa.exists().where(mine, self._cached()))
+        return sorted((store_id(*row) for row in connection.execute(query)), key=_by_name)
 
     def names(self, connection: sa.Connection) -> dict[str, StoreId]:
         """Return all stores that ever were, by stream."""
@@ -236,6 +288,17 @@ class Stores(FoldedProjection[StoreChanges]):
     def _alive(self, now: int) -> sa.ColumnElement[bool]:
         expires_at = self.document.c.expires_at
         return expires_at.is_(None) | (expires_at > now)
+
+    def _cached(self) -> sa.ColumnElement[bool]:
+        return (self.document.c.policy == EVICT) | self.document.c.expires_at.is_not(None)
+
+
+def _by_name(store: StoreId) -> tuple[str, str]:
+    return store.name, store.dataset_id or ""
+
+
+def _in_order(described: tuple[StoreId, object]) -> tuple[str, str]:
+    return _by_name(described[0])
 
 
 def _which(table: sa.Table) -> sa.ColumnElement[bool]:
@@ -292,8 +355,8 @@ def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
             schema, fields = decode(state)
         except UNDECODABLE:
             schema, fields = 0, None
-        if schema != newest:
-            # Of another schema, or unreadable: that concerns its store alone.
+        if not 1 <= schema <= newest:
+            # Of a newer schema, or unreadable: that concerns its store alone.
             event = readable_event(header, topic, position, state)
             fields = None if isinstance(event, UnreadableError) else event
         yield fields

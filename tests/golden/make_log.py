@@ -185,9 +185,10 @@ def write_stores(engine):
     store = ExecutionStore.create("settings")
     store.service.create_store("settings", {"made": "here"}, "evict")
     store.set_many({**values, "when": [moment, UUID(int=7)]}, command_id="settings 1")
-    store.set("none", {"b": 1, "a": {"c": []}})
-    store.set("short", "lived", ttl=0)
-    store.set("short", "again", ttl=3600)
+    # Keys in order, and the policy that a key with a time to live had in the schema of this log.
+    store.set("none", {"a": {"c": []}, "b": 1})
+    store.set("short", "lived", ttl=0, policy="evict")
+    store.set("short", "again", ttl=3600, policy="evict")
     store.update_ttl("short", None)
     store.update_policy("many", "evict")
     store.delete("bytes")

@@ -276,7 +276,8 @@ class Reader:
             for position, event in enumerate(events, first):
                 number, state = msgspec.msgpack.decode(event)
                 schema_version, fields = msgspec.msgpack.decode(state)
-                require(schema_version == 1, "the schema version is newer", first)
+                newest = 2 if topics[number] in {"StoreCreated", "KeySet"} else 1
+                require(1 <= schema_version <= newest, "the schema version is newer", first)
                 if topics[number].startswith(("Store", "Key")):
                     self._fold_store(row["stream_id"], topics[number], fields, position, row["recorded_at"])
                 else:

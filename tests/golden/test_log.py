@@ -95,7 +95,10 @@ def stores_of(engine):
     reader = engine.session.shared(store_reader)
     with reader.listing() as connection:
         stores = reader.tables.names(connection).values()
-    found = {store.stream: reader.find(store, [key.key for key in reader.keys(store)]) for store in stores}
+    found = {
+        store.stream: reader.find(store, [key.key for key in reader.keys([store]).get(store.digest, [])])
+        for store in stores
+    }
     return {
         stream: {
             key: [one.value.hex(), one.created_at, one.updated_at, one.expires_at, one.policy]

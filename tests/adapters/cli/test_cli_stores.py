@@ -72,7 +72,7 @@ def test_set_and_get():
     ("arguments", "message"),
     [
         (("a", "words"), "is not JSON"),
-        (("a", "NaN"), "must be a finite number, not nan"),
+        (("a", "18446744073709551616"), "must be an integer from"),
         (("a", '{"$uuid": "x"}'), "$uuid"),
         (("a", "1", "--ttl", "soon"), "is not a duration"),
         (("a", "1", "--policy", "forever"), "policy must be"),

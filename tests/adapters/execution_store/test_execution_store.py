@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import pytest
 import store_worker
@@ -35,7 +37,8 @@ from framelode.adapters.execution_store.repo import ExecutionStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.errors import ConflictError, InvalidTypeError, InvalidValueError, UsageError
-from framelode.engine.stores.values import decode_value, encode_value
+from framelode.engine.log.event_batch import unpack_states
+from framelode.engine.stores.values import decode_value, encode_value, from_json_form
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -322,7 +325,7 @@ class TestValues:
         encoded = encode_value(value)
         found = decode_value(encoded)
         assert found == value
-        assert repr(found) == repr(sort_keys(value))
+        assert repr(found) == repr(value)
         assert encode_value(found) == encoded
 
     def test_what_stands_for_plain_types(self, store):
@@ -338,8 +341,56 @@ class TestValues:
         assert store.get("b") == {"k": "v"}
         assert type(store.get("b")["k"]) is str
 
-    def test_equal_values_are_equal_bytes(self):
-        assert encode_value({"b": 1, "a": {"d": 1, "c": 2}}) == encode_value({"a": {"c": 2, "d": 1}, "b": 1})
+    def test_the_order_of_keys_stays(self, engine, store):
+        value = {"b": 1, "a": {"d": 1, "c": 2}}
+        metadata = store.service.create_store("other", {"z": 1, "a": 2}).metadata
+        assert list(metadata) == list(store.service.get_store("other").metadata) == ["z", "a"]
+        store.set("k", value)
+        store.set_many({"m": value})
+        engine.rebuild()
+        for found in (store.get("k"), store.get("m"), store.service.get_key("settings", "k").value):
+            assert repr(found) == repr(value)
+        assert next(store.history("k")).after.value == value
+        engine.verify()
+
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, np.float32("nan")])
+    def test_numbers_that_are_not_finite(self, engine, store, number):
+        store.set("k", {"loss": [number]})
+        store.service.create_store("other", {"m": number})
+        engine.rebuild()
+        (found,) = store.get("k")["loss"]
+        assert repr(found) == repr(float(number)) == repr(store.service.get_store("other").metadata["m"])
+        shown = next(engine.history()).after["value"]
+        assert shown == {"loss": [{"$float": repr(float(number))}]}
+
+    def test_object_ids(self, engine, store, monkeypatch):
+        identity = ObjectId()
+        store.set("k", {"of": [identity]})
+        assert store.get("k") == {"of": [str(identity)]}
+        bson = types.ModuleType("bson.objectid")
+        bson.ObjectId = ObjectId
+        monkeypatch.setitem(sys.modules, "bson", types.ModuleType("bson"))
+        monkeypatch.setitem(sys.modules, "bson.objectid", bson)
+        engine.rebuild()
+        (found,) = store.get("k")["of"]
+        assert (type(found), str(found)) == (ObjectId, str(identity))
+        shown = next(engine.history()).after["value"]
+        assert shown == {"of": [{"$oid": str(identity)}]}
+        assert from_json_form(shown)["of"][0].digits == identity.digits
+        with pytest.raises(TypeError, match=r"value must be .*of type ObjectId"):
+            store.set("k", ObjectId("xyz"))
+
+    def test_events_keep_the_schema_that_can_express_them(self, engine, store):
+        store.set("a", {"a": 1, "b": [1.5, None, {"c": b"x", "d": UUID(int=1)}]})
+        store.set("b", {"b": 1, "a": 2})
+        store.set("c", math.nan)
+        store.set("d", [-math.inf])
+        store.set("e", ObjectId())
+        schemas = []
+        for header in engine.log.headers():
+            (body,) = engine.log.bodies([header.first_position])
+            schemas += [msgspec.msgpack.decode(state)[0] for _, state in unpack_states(header, body)]
+        assert schemas == [1, 2, 2, 2, 2]
 
     @pytest.mark.parametrize(
         ("value", "error", "place"),
@@ -351,8 +402,6 @@ class TestValues:
             (date(2024, 1, 1), TypeError, "of type date"),
             (np.zeros(2), TypeError, "of type ndarray"),
             (1j, TypeError, "of type complex"),
-            ({"a": math.nan}, ValueError, r"value\['a'\] must be a finite number, not nan"),
-            ([-math.inf], ValueError, r"value\[0\] must be a finite number, not -inf"),
             ([2**64], ValueError, r"value\[0\] must be an integer .*, not 18446744073709551616"),
             ([-(2**63) - 1], ValueError, r"value\[0\] must be an integer .*, not -9223372036854775809"),
             (
@@ -404,12 +453,6 @@ class TestValues:
     def test_metadata_of_a_store_is_a_dict(self, service):
         with pytest.raises(TypeError, match="metadata must be a dict"):
             service.create_store("a", [1])
-
-
-def sort_keys(value):
-    if isinstance(value, dict):
-        return {key: sort_keys(value[key]) for key in sorted(value, key=lambda key: key.encode())}
-    return [sort_keys(item) for item in value] if isinstance(value, list) else value
 
 
 class TestExpiry:
@@ -537,11 +580,28 @@ class TestPolicies:
         store.set("b", 1)
         assert service.update_ttl("settings", "b", 5).policy == "evict"
         cleared = service.update_ttl("settings", "b", None)
-        assert (cleared.expires_at, cleared.policy, cleared.value) == (None, "evict", 1)
-        assert service.update_policy("settings", "b", KeyPolicy.PERSIST).policy == "persist"
+        assert (cleared.expires_at, cleared.policy, cleared.value) == (None, "persist", 1)
+        assert service.update_policy("settings", "b", KeyPolicy.EVICT).policy == "evict"
         assert (
             service.update_ttl("settings", "x", 1) is service.update_policy("settings", "x", "evict") is None
         )
+
+    def test_the_policy_that_was_set_stays_under_a_ttl(self, engine, store, service):
+        for key, policy in (("a", "persist"), ("b", "evict")):
+            assert service.set_key("settings", key, 1, ttl=5, policy=policy).policy == "evict"
+        store.set_many({"c": 1}, ttl=5)
+        store.set("d", 1)
+        assert service.update_ttl("settings", "d", 0.5).policy == "evict"
+        assert service.update_policy("settings", "d", "evict").policy == "evict"
+        assert service.update_policy("settings", "d", "persist").policy == "evict"
+        engine.rebuild()
+        assert {store.get_metadata(key)["policy"] for key in "abcd"} == {"evict"}
+        assert {service.get_key("settings", key).policy for key in "abcd"} == {"evict"}
+        given = [service.update_ttl("settings", key, None).policy for key in "abcd"]
+        assert given == ["persist", "evict", "persist", "persist"]
+        assert [each.after.policy for each in store.history("a")] == ["evict", "persist"]
+        store.clear_cache()
+        assert store.list_keys() == ["a", "c", "d"]
 
     def test_clear_cache(self, store, service):
         store.set("kept", 1)
@@ -585,9 +645,24 @@ class TestStores:
         assert (found.store_name, found.key, found.metadata, found.value) == ("s", "__store__", {}, {})
         assert found.created_at == moment(START)
         assert service.list_stores() == ["s"]
+
+    def test_metadata_attach_to_a_store_that_has_keys(self, engine, service, clock):
+        service.set_key("s", "a", 1)
+        clock.pass_(1)
+        made = service.create_store("s", {"m": 1}, "evict")
+        assert (made.metadata, made.policy, made.created_at) == ({"m": 1}, "evict", moment(clock.now))
+        engine.rebuild()
+        assert service.get_store("s") == made
+        assert (service.list_keys("s"), service.count_keys("s")) == (["a"], 1)
+        assert kinds(engine) == ["key set", "store created"]
         with pytest.raises(ConflictError, match="exists already") as caught:
             service.create_store("s")
         assert isinstance(caught.value, ValueError)
+        service.clear_cache()
+        assert service.get_store("s").metadata == {}
+        assert service.create_store("s", {"m": 2}).metadata == {"m": 2}
+        assert service.delete_store("s") == 2
+        engine.verify()
 
     def test_creating_one(self, service, clock):
         made = service.create_store("s", {"b": 1, "a": [2]})
@@ -641,8 +716,26 @@ class TestStores:
             None,
             *map(str, contexts[1:]),
         }
+        # Of one type, and equal to what was given.
+        listed = [store.dataset_id for store in service.list_stores_global()]
+        assert all(context in listed for context in contexts)
+        assert {isinstance(each, str) for each in listed if each} == {True}
         assert service.delete_store_global("s") == 4
         assert service.delete_store_global("s") == service.count_stores_global() == 0
+
+    def test_contexts_where_bson_is_installed(self, engine, monkeypatch):
+        bson = types.ModuleType("bson.objectid")
+        bson.ObjectId = ObjectId
+        monkeypatch.setitem(sys.modules, "bson", types.ModuleType("bson"))
+        monkeypatch.setitem(sys.modules, "bson.objectid", bson)
+        for context in (None, "65F0C0FFEE65F0C0FFEE0000", ObjectId()):
+            ExecutionStoreService(dataset_id=context).set_key("s", "a", 1)
+        listed = [store.dataset_id for store in ExecutionStoreService().list_stores_global()]
+        assert [(type(each), each and str(each)) for each in listed[:1]] == [(type(None), None)]
+        assert {str(each): type(each) is ObjectId for each in listed[1:]} == {
+            "65F0C0FFEE65F0C0FFEE0000": False,
+            str(ObjectId()): True,
+        }
 
     @pytest.mark.parametrize(
         ("context", "error"),
@@ -816,13 +909,22 @@ class TestCommands:
         assert service.set_key("s", "a", 1, ttl=5, command_id="x") == first
         assert service.update_ttl("s", "a", None, command_id="t").expires_at is None
         assert service.update_ttl("s", "a", None, command_id="t").expires_at is None
-        assert service.update_policy("s", "a", "persist", command_id="p").policy == "persist"
+        assert service.update_policy("s", "a", "evict", command_id="p").policy == "evict"
         assert service.delete_key("s", "a", command_id="y") is True
         assert service.delete_key("s", "a", command_id="y") is True
         made = service.create_store("t", command_id="z")
         assert service.create_store("t", command_id="z") == made
         assert service.delete_store("t", command_id="d") == service.delete_store("t", command_id="d") == 1
         assert engine.log.head().position == 6
+
+    def test_repeated_with_keys_in_another_order(self, engine, store, service):
+        value, same = {"b": 1, "a": 2}, {"a": 2, "b": 1}
+        service.set_key("s", "a", value, command_id="x")
+        service.set_key("s", "a", same, command_id="x")
+        service.set_many("s", {"b": value}, command_id="y")
+        service.set_many("s", {"b": same}, command_id="y")
+        assert repr(service.get_key("s", "a").value) == repr(value)
+        assert engine.log.head().position == 2
 
     def test_for_something_else(self, service):
         service.set_key("s", "a", 1, command_id="x")
@@ -1052,7 +1154,7 @@ class TestLog:
             store.set("a", {"x": b"\0"}, ttl=9)
         clock.pass_(1)
         store.update_ttl("a", None)
-        store.update_policy("a", "persist")
+        store.update_policy("a", "evict")
         store.set("b", 1)
         store.delete("a")
         store.service.delete_store("settings")
@@ -1063,7 +1165,7 @@ class TestLog:
         assert found[0].after.value == found[-1].before.value == {"x": b"\0"}
         assert found[1].before.expires_at == moment(START + 9 * SECOND)
         assert found[1].after.expires_at is None
-        assert (found[2].before.policy, found[2].after.policy) == ("evict", "persist")
+        assert (found[2].before.policy, found[2].after.policy) == ("persist", "evict")
         assert found[1].at == moment(START + SECOND)
         assert [change.kind for change in store.history("b")] == ["set", "store_deleted"]
         everything = list(store.history())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,6 +37,10 @@ class Entry:
     updated_at: int
     expires_at: int | None
     policy: str
+
+    def shown(self):
+        """While it expires it may be evicted; the policy that was set comes back after that."""
+        return replace(self, policy="evict") if self.expires_at is not None else self
 
 
 def moment(time):
@@ -77,7 +81,7 @@ class Stores(RuleBasedStateMachine):
             held.created_at if held else self.now,
             self.now,
             expires_at,
-            policy if ttl is None else "evict",
+            policy,
         )
         self.kept.setdefault(store, {})[key] = made
 
@@ -92,13 +96,19 @@ class Stores(RuleBasedStateMachine):
     def set(self, which, store, key, value, ttl, policy):
         made = self.services[which].set_key(store, key, value, ttl, policy)
         self.put(store, key, value, ttl, policy)
-        assert entry_of(made) == self.kept[store][key]
+        assert entry_of(made) == self.kept[store][key].shown()
 
     @rule(which=services, store=stores, items=st.dictionaries(keys, values), ttl=ttls, policy=policies)
     def set_many(self, which, store, items, ttl, policy):
         self.services[which].set_many(store, items, ttl, policy)
         for key, value in items.items():
             self.put(store, key, value, ttl, policy)
+
+    @rule(which=services, store=stores, key=keys, value=values)
+    def replace_what_is_there(self, which, store, key, value):
+        held = self.alive(store).get(key)
+        if held:
+            self.compare_and_set(which, store, key, held.value, value, None, None)
 
     @rule(which=services, store=stores, key=keys)
     def delete(self, which, store, key):
@@ -113,8 +123,7 @@ class Stores(RuleBasedStateMachine):
         assert (found is None) == (held is None)
         if held:
             held.expires_at = None if ttl is None else self.now + round(ttl * SECOND)
-            held.policy = held.policy if ttl is None else "evict"
-            assert entry_of(found) == held
+            assert entry_of(found) == held.shown()
 
     @rule(which=services, store=stores, key=keys, policy=policies)
     def update_policy(self, which, store, key, policy):
@@ -123,16 +132,43 @@ class Stores(RuleBasedStateMachine):
         assert (found is None) == (held is None)
         if held:
             held.policy = policy
-            assert entry_of(found) == held
+            assert entry_of(found) == held.shown()
 
     @rule(which=services, store=stores, policy=policies)
     def create(self, which, store, policy):
-        if self.alive(store):
+        there = self.alive(store)
+        if "__store__" in there:
             with pytest.raises(ValueError, match="exists already"):
                 self.services[which].create_store(store, {"m": 1}, policy)
             return
         self.services[which].create_store(store, {"m": 1}, policy)
-        self.kept[store] = {"__store__": Entry({"m": 1}, self.now, self.now, None, policy)}
+        self.kept[store] = {**there, "__store__": Entry({"m": 1}, self.now, self.now, None, policy)}
+
+    @rule(which=services, store=stores, key=keys, value=values, ttl=ttls, policy=policies)
+    def set_if_absent(self, which, store, key, value, ttl, policy):
+        missing = key not in self.alive(store)
+        assert self.services[which].set_key_if_absent(store, key, value, ttl, policy) is missing
+        if missing:
+            self.put(store, key, value, ttl, policy)
+
+    @rule(
+        which=services,
+        store=stores,
+        key=keys,
+        expected=values,
+        value=values,
+        ttl=ttls,
+        policy=st.none() | policies,
+    )
+    def compare_and_set(self, which, store, key, expected, value, ttl, policy):
+        held = self.alive(store).get(key)
+        is_set = held is not None and held.value == expected
+        answer = self.services[which].compare_and_set_key(store, key, expected, value, ttl, policy)
+        assert answer is is_set
+        if is_set:
+            expires_at = held.expires_at
+            self.put(store, key, value, ttl, policy or held.policy)
+            self.kept[store][key].expires_at = expires_at if ttl is None else self.kept[store][key].expires_at
 
     @rule(which=services, store=stores)
     def clear(self, which, store):
@@ -191,7 +227,7 @@ class Stores(RuleBasedStateMachine):
             mine = {key: entry for key, entry in there.items() if key != "__store__"}
             for key in KEYS:
                 found = service.get_key(store, key)
-                assert (found and entry_of(found)) == mine.get(key)
+                assert (found and entry_of(found)) == (mine[key].shown() if key in mine else None)
                 assert service.has_key(store, key) == (key in mine)
             assert sorted(service.list_keys(store)) == sorted(mine)
             assert service.count_keys(store) == len(mine)
