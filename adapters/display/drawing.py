@@ -11,7 +11,7 @@ from ...engine.annotations.base import Annotation
 from ...engine.annotations.types import ImageAnnotation
 from ...engine.validation import printable
 from .colours import BLACK, Colour, annotation_colour, text_colour
-from .fonts import font_for
+from .fonts import Run, runs_of, unseen
 from .outlines import Outline, Point, Ring, View, is_within, outline_of, overlaps, seen_area, seen_segments
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def draw_annotations(picture: Image, annotations: Sequence[Annotation], across: 
     """
     from PIL import ImageDraw
 
-    drawn = [_drawn(annotation, across, down) for annotation in annotations[:MOST_DRAWN]]
+    # Those of the whole frame first, so that the limits never leave them out.
+    ordered = sorted(annotations, key=lambda annotation: not isinstance(annotation, ImageAnnotation))
+    drawn = [_drawn(annotation, across, down) for annotation in ordered[:MOST_DRAWN]]
     for item in drawn:
         if item.outline.is_filled:
             _fill(picture, item)
@@ -58,8 +60,12 @@ def draw_annotations(picture: Image, annotations: Sequence[Annotation], across: 
     for item in drawn:
         _stroke(pen, item.outline, BLACK, width + 2, _view(picture, 2 * width))
         _stroke(pen, item.outline, item.colour, width, _view(picture, 2 * width))
-    tagged = sorted((item for item in drawn if item.tag), key=lambda item: not item.is_global)
-    _Tags(picture, room=2 * width).put(tagged[:_MOST_TAGS])
+    _Tags(picture, room=2 * width).put([item for item in drawn if item.tag][:_MOST_TAGS])
+
+
+def unseen_letters(annotations: Sequence[Annotation]) -> str:
+    """Return the characters of labels that no font shows."""
+    return unseen("".join(dict.fromkeys(map(_tag_of, annotations))))
 
 
 def stroke_width(size: tuple[int, int]) -> int:
@@ -120,25 +126,37 @@ def _stroke_ring(pen: ImageDraw, ring: Ring, colour: Colour, width: int, view: V
         pen.line([start, end], fill=colour, width=width)
 
 
+class _Tag(msgspec.Struct, frozen=True):
+    """A label with its place: left, top, right and bottom in pixels, and the height of its baseline."""
+
+    runs: list[Run]
+    colour: Colour
+    place: View
+    baseline: float
+
+
 class _Tags:
-    """Places labels so that they overlap as little as possible."""
+    """Places labels so that they overlap as little as possible. Those of the whole frame are always on top."""
 
     def __init__(self, picture: Image, room: int) -> None:
         from PIL import ImageDraw
 
         self._room = room
-
         self._pen = ImageDraw.Draw(picture)
         self._width, self._height = picture.size
         self._letter = max(11, round(max(picture.size) / 50))
+        self._pad = max(2, self._letter // 5)
         self._taken: list[View] = []
 
     def put(self, items: Sequence[Drawn]) -> None:
-        """Draw the tags of annotations. An annotation outside the picture gets none."""
+        """Draw the tags of annotations, those placed first on top. An annotation outside the picture gets none."""
+        placed: list[_Tag] = []
         for item in items:
             extent = (0.0, 0.0, 0.0, 0.0) if item.is_global else self._extent(item.outline)
             if extent is not None and overlaps(extent, (0, 0, self._width, self._height)):
-                self._write(item, extent)
+                placed.append(self._placed(item, extent))
+        for tag in reversed(placed):
+            self._write(tag)
 
     def _extent(self, outline: Outline) -> View | None:
         extent = outline.extent()
@@ -147,16 +165,23 @@ class _Tags:
         left, top, right, bottom = extent
         return left, top - self._room, right, bottom + self._room
 
-    def _write(self, item: Drawn, extent: View) -> None:
-        font, text = font_for(item.tag, self._letter)
-        left, top, right, bottom = font.getbbox(text)
-        pad = max(2, self._letter // 5)
-        size = right - left + 2 * pad, bottom - top + 2 * pad
+    def _placed(self, item: Drawn, extent: View) -> _Tag:
+        runs = runs_of(item.tag, self._letter)
+        boxes = [run.font.getbbox(run.text, anchor="ls") for run in runs]
+        top, bottom = min(box[1] for box in boxes), max(box[3] for box in boxes)
+        width = sum(run.font.getlength(run.text) for run in runs)
+        size = width + 2 * self._pad, bottom - top + 2 * self._pad
         x, y = self._place(extent, size, stacks=item.is_global)
         place = (x, y, x + size[0], y + size[1])
         self._taken.append(place)
-        self._pen.rectangle(place, fill=item.colour)
-        self._pen.text((x + pad - left, y + pad - top), text, fill=text_colour(item.colour), font=font)
+        return _Tag(runs, item.colour, place, y + self._pad - top)
+
+    def _write(self, tag: _Tag) -> None:
+        self._pen.rectangle(tag.place, fill=tag.colour)
+        left, colour = tag.place[0] + self._pad, text_colour(tag.colour)
+        for run in tag.runs:
+            self._pen.text((left, tag.baseline), run.text, fill=colour, font=run.font, anchor="ls")
+            left += run.font.getlength(run.text)
 
     def _place(self, extent: View, size: tuple[float, float], *, stacks: bool) -> Point:
         """Return the first free place for a tag, or the best one if none is free."""
@@ -180,8 +205,14 @@ class _Tags:
             )
 
     def _stack(self, size: tuple[float, float]) -> Iterator[Point]:
-        rows = max(1, int(self._height // (size[1] + 1)))
-        return ((0, row * (size[1] + 1)) for row in range(rows))
+        """Yield places from the upper left corner down, then in columns to the right of all tags so far."""
+        left = 0.0
+        while left <= self._width:
+            column = [
+                (left, row * (size[1] + 1)) for row in range(max(1, int(self._height // (size[1] + 1))))
+            ]
+            yield from column
+            left = 1 + max((taken[2] for taken in self._taken if taken[0] >= left), default=self._width)
 
     def _is_free(self, place: Point, size: tuple[float, float]) -> bool:
         wanted = (*place, place[0] + size[0], place[1] + size[1])

@@ -15,7 +15,7 @@ from ...engine.errors import InvalidValueError, UsageError
 from ...engine.frames.frame_group import FrameGroup, wrap
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.validation import at_least, shorten
-from .drawing import draw_annotations
+from .drawing import draw_annotations, unseen_letters
 from .image_source import read_source
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def draw(frame: SingleFrame | FrameGroup, longest: int | None = None) -> Image:
     """Return the picture of a frame with its annotations. The pictures of a group are placed side by side.
 
     The source can be a local file or any fsspec URL, up to 50 MB. Three-dimensional annotations are projected along z.
-    Masks are not drawn, and only the first 2,000 annotations are. The EXIF orientation is applied, unless the width and
+    Masks are not drawn, and only the first 2,000 annotations are. Labels may be in any script: a warning says which
+    characters no font has, and the extra ``fonts`` brings fonts for most of them. The EXIF orientation is applied, unless the width and
     height of the frame are those of the stored picture.
 
     Parameters
@@ -85,9 +86,16 @@ def draw(frame: SingleFrame | FrameGroup, longest: int | None = None) -> Image:
         raise InvalidValueError(f"draw takes a SingleFrame or a FrameGroup, not {shorten(frame)}")
     if longest is not None:
         longest = at_least(longest, "longest", 1)
-    pictures = [render(shown, Sizes(longest), remote=True) for shown in pictures_of(frame)]
+    every = pictures_of(frame)
+    pictures = [render(shown, Sizes(longest), remote=True) for shown in every]
     if not pictures:
         raise UsageError("the group has no frames")
+    lost = unseen_letters([annotation for shown in every for annotation in shown.annotations])
+    if lost:
+        fix = "pip install 'framelode[fonts]'"
+        warnings.warn(
+            f"labels are drawn without {shorten(lost)}, which no font has here: {fix}", stacklevel=2
+        )
     return pictures[0] if len(pictures) == 1 else _side_by_side(pictures)
 
 

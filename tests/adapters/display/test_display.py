@@ -45,7 +45,7 @@ from framelode import (
 from framelode.adapters.display import image_source as sources
 from framelode.adapters.display import pictures
 from framelode.adapters.display.colours import colour_of
-from framelode.adapters.display.fonts import font_for
+from framelode.adapters.display.fonts import runs_of
 from framelode.adapters.hyperdatasets import html as cards
 from framelode.engine.blobs.uris import blob_uri
 
@@ -321,10 +321,36 @@ class TestFrames:
     def test_a_frame_without_anything(self):
         assert "no picture: the frame has no source" in look(SingleFrame()).text
 
-    def test_labels_beyond_ascii_are_shown_somehow(self, frame):
-        frame.add_annotation(frame_class=["é", "\u4e2d\u6587", "\U0001f355"])
-        assert framelode.draw(frame).getpixel((1, 1)) == colour_of("é")
-        assert font_for("\U0010fffe e\u0301", 12)[1] == "? e"
+    def test_labels_of_the_whole_frame_are_on_top_of_all_others(self, frame):
+        for number in range(60):
+            frame.add_annotation(box2d_xywh=(0, 0, 200, 150), labels=[f"box {number}"])
+        frame.add_annotation(frame_class="day")
+        assert framelode.draw(frame).getpixel((1, 1)) == colour_of("day")
+
+    def test_labels_of_the_whole_frame_stand_in_columns_if_they_are_many(self, frame):
+        for number in range(20):
+            frame.add_annotation(frame_class=f"{number}")
+        colours = {colour for _, colour in framelode.draw(frame).getcolors(1 << 16)}
+        assert {colour_of(f"{number}") for number in range(20)} <= colours
+
+    def test_a_label_may_mix_scripts(self, frame):
+        text = "cat \u0915\u093e \u0642\u0637\u0629 0.9"
+        runs = runs_of(text, 12)
+        assert "".join(run.text for run in runs) == text
+        assert len({run.font for run in runs}) >= 3
+        assert len(runs_of("cafe\u0301", 12)) == 1
+        frame.add_annotation(frame_class=[text])
+        assert framelode.draw(frame).getpixel((1, 1)) == colour_of(text)
+
+    def test_letters_that_no_font_has_are_named(self, frame):
+        hieroglyph = "\U00013000"
+        frame.add_annotation(frame_class=[f"e\u0301 {hieroglyph}"])
+        with pytest.warns(
+            UserWarning, match=rf"without '{hieroglyph}', which no font has.*framelode\[fonts\]"
+        ):
+            framelode.draw(frame)
+        assert "".join(run.text for run in runs_of(hieroglyph, 12)) == "?"
+        assert "<img" in frame._repr_html_()
 
     def test_an_unknown_type_is_drawn_as_its_box(self, frame):
         frame = SingleFrame.from_dict(frame.to_dict() | {"rois": [{"type": "acme.star", "poly": [1, 2]}]})
@@ -527,6 +553,7 @@ annotations = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:labels are drawn without")
 @settings(max_examples=200)
 @given(st.lists(annotations, max_size=5), st.sampled_from([(1, 1), (200, 150), (1, 3000), (1200, 5)]))
 def test_every_annotation_can_be_drawn_wherever_it_is(drawn, size):
