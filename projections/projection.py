@@ -18,7 +18,7 @@ from .pages import Page
 _BESIDE = "_rebuild"
 
 _LONGEST_NAME = 63 - len(_BESIDE)
-"""PostgreSQL silently truncates longer names."""
+"""Some databases silently truncate longer names."""
 
 Folded = TypeVar("Folded")
 
@@ -62,12 +62,27 @@ class Projection(ABC):
         ]
         return blake3(repr(columns).encode()).hexdigest(length=16)
 
-    def table(self, name: str, *columns: Any, **options: Any) -> sa.Table:
-        """Define a table of the projection. Columns and options are those of `sqlalchemy.Table`."""
+    def table(self, name: str, *columns: Any, clustered: bool = False) -> sa.Table:
+        """Define a table of the projection.
+
+        Parameters
+        ----------
+        name : str
+            Name of the table within the projection.
+        columns : Column or Constraint
+            The columns and constraints, as for `sqlalchemy.Table`.
+        clustered : bool
+            Store rows in the order of the primary key, if the database can.
+
+        Raises
+        ------
+        UsageError
+            The name is too long.
+        """
         full = f"{self.name}_{name}_v{self.code_version}"
         if len(full.encode()) > _LONGEST_NAME:
             raise UsageError(f"the table name {full} is too long: {_LONGEST_NAME} bytes are allowed")
-        return sa.Table(full + self.suffix, self.metadata, *columns, **options)
+        return sa.Table(full + self.suffix, self.metadata, *columns, info={"clustered": clustered})
 
     @abstractmethod
     def define_tables(self) -> None:

@@ -39,7 +39,10 @@ class CompiledStatement:
         compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         raw: Any = connection.connection.driver_connection
         with closing(raw.cursor()) as cursor:
-            cursor.executemany(compiled.text, [self._given(compiled, values) for values in rows])
+            cursor.executemany(
+                compiled.text,
+                rows if compiled.ending == () else [self._given(compiled, values) for values in rows],
+            )
 
     def _given(self, compiled: _Compiled, values: Sequence[Any]) -> Any:
         values = (*values, *compiled.constants.values())
@@ -101,51 +104,24 @@ class DirectQuery(CompiledStatement):
         return None if found is None else self._row(found)
 
 
+class Upsert(sa.Insert):
+    """An insert in which a row replaces the one with the same primary key. `adapters/sql` compiles it."""
+
+    inherit_cache = True
+
+
 class DirectInsert(CompiledStatement):
-    """A hot insert of one row; `execute` gets the values of all columns of the table, in their order."""
-
-    def __init__(self, table: sa.Table) -> None:
-        names = [str(column.name) for column in table.columns]
-        super().__init__(table.insert().values({name: sa.bindparam(name) for name in names}), names)
-
-
-class BulkInsert:
-    """An insert of many rows, compiled once.
+    """A frequent insert. Its values are those of all columns of the table, in their order.
 
     Parameters
     ----------
     table : Table
         A table whose columns need no conversion of values.
     replace : bool
-        A row takes the place of the one that has its primary key.
+        Replace rows with the same primary key.
     """
 
     def __init__(self, table: sa.Table, *, replace: bool = False) -> None:
-        self._names = [str(column.name) for column in table.columns]
-        self._statement = table.insert().values({name: sa.bindparam(name) for name in self._names})
-        self._replaced = table if replace else None
-        self._compiled: dict[str, tuple[str, bool]] = {}
-
-    def execute(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, each with the values of all columns in their order."""
-        dialect = connection.dialect
-        text, positional = self._compiled.get(dialect.name) or self._compile(dialect)
-        given: Any = rows if positional else [dict(zip(self._names, row, strict=True)) for row in rows]
-        raw: Any = connection.connection.driver_connection
-        with closing(raw.cursor()) as cursor:
-            cursor.executemany(text, given)
-
-    def _compile(self, dialect: sa.Dialect) -> tuple[str, bool]:
-        compiled: Any = self._statement.compile(dialect=dialect)
-        ending = "" if self._replaced is None else _replacing(self._replaced, dialect)
-        made = self._compiled[dialect.name] = (f"{compiled}{ending}", bool(compiled.positional))
-        return made
-
-
-def _replacing(table: sa.Table, dialect: sa.Dialect) -> str:
-    """Return the end of an insert that replaces rows: SQLite and PostgreSQL spell it alike."""
-    quote = dialect.identifier_preparer.quote
-    keys = ", ".join(quote(column.name) for column in table.primary_key)
-    others = [quote(column.name) for column in table.columns if not column.primary_key]
-    values = ", ".join(f"{name} = excluded.{name}" for name in others)
-    return f" ON CONFLICT ({keys}) DO UPDATE SET {values}"
+        names = [str(column.name) for column in table.columns]
+        insert = Upsert(table) if replace else sa.insert(table)
+        super().__init__(insert.values({name: sa.bindparam(name) for name in names}), names)

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from ..engine.errors import IntegrityError, NotFoundError, UsageError
 from ..engine.log.contract import Log
-from .columns import INT64
 from .projection import Projection
-from .statements import BulkInsert, DirectQuery
+from .statements import DirectInsert, DirectQuery
 
 logger = logging.getLogger("framelode.projections")
 
@@ -32,13 +31,13 @@ _tracking = sa.Table(
     sa.Column("projection", sa.Text, primary_key=True),
     sa.Column("shape", sa.Text, nullable=False),
     sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", INT64, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
 _column = _tracking.c
 _log_uuid = attrgetter("log_uuid")
 _all_rows = DirectQuery(sa.select(_tracking), ())
-_write_rows = BulkInsert(_tracking, replace=True)
+_write_rows = DirectInsert(_tracking, replace=True)
 
 _owner = sa.Table(
     "projection_owner_v1",
@@ -156,7 +155,7 @@ class Tracking:
         if not self._is_owner:
             self._claim(connection)
         own = (self._log.uuid, track.position, track.digest)
-        _write_rows.execute(connection, [(each.full_name, each.shape, *own) for each in projections])
+        _write_rows.execute_many(connection, [(each.full_name, each.shape, *own) for each in projections])
 
     def reset(self, connection: sa.Connection, projection: Projection) -> None:
         """Make a projection's tables anew, empty."""

@@ -140,6 +140,18 @@ def test_imports_point_down_only(floor):
     assert not upwards
 
 
+def test_only_the_adapters_know_databases_by_name():
+    """`engine` and `projections` describe tables; `adapters/sql` compiles them for each database."""
+    allowed = {
+        "engine/storage/held_files.py",  # database files of this process must not be closed while SQLite uses them
+        "projections/states/context_order.py",  # sorts in a temporary database of its own
+    }
+    files = [file for floor in FLOORS[:2] for file in (ROOT / floor).rglob("*.py")]
+    names = re.compile(r"sqlite|postgres|psycopg|with_variant|on conflict", re.IGNORECASE)
+    found = {file.relative_to(ROOT).as_posix() for file in files if names.search(file.read_text("utf-8"))}
+    assert found == allowed
+
+
 def test_every_package_is_listed_for_the_wheel():
     listed = set(re.findall(r'"(framelode[\w.]*)",', (ROOT / "pyproject.toml").read_text("utf-8")))
     found = {

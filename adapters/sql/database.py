@@ -16,6 +16,7 @@ from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
 from ...engine.log.contract import AppendWatch
 from ...projections.columns import BadValueError
+from . import upsert  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers how an `Upsert` is compiled
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before each new try."""

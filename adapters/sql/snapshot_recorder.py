@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, StoredEvent
 
 from ...engine.log.stored_events import stream_id_of
-from ...projections.columns import INT64
 from .database import Database
 
 
@@ -24,7 +23,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
             f"stored_{purpose}",
             sa.MetaData(),
             sa.Column("originator_id", sa.Text, primary_key=True),
-            sa.Column("originator_version", INT64, primary_key=True, autoincrement=False),
+            sa.Column("originator_version", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("topic", sa.Text, nullable=False),
             sa.Column("state", sa.LargeBinary, nullable=False),
         )

@@ -12,7 +12,7 @@ from ...engine.events.domain import DatasetCreated, VersionCreated
 from ...engine.events.registry import FRAME_TOPICS
 from ...engine.keys import Operation
 from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
-from ..columns import INT64, from_json, from_row, text_key
+from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection
 from ..states.fold import count_operations
@@ -124,18 +124,18 @@ class History(FoldedProjection[HistoryChanges]):
         # Constraints, not named indexes: these would keep their names when a rebuilt table takes the live one's.
         self.batch = self.table(
             "batch",
-            sa.Column("first_position", INT64, primary_key=True, autoincrement=False),
-            sa.Column("count", INT64, nullable=False),
+            sa.Column("first_position", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("count", sa.BigInteger, nullable=False),
             sa.Column("stream_id", sa.Text, nullable=False),
             sa.Column("dataset_id", sa.Text),
             sa.Column("actor", sa.Text, nullable=False),
             sa.Column("actor_key", sa.LargeBinary, nullable=False),
             sa.Column("context", sa.Text, nullable=False),
-            sa.Column("recorded_at", INT64, nullable=False),
+            sa.Column("recorded_at", sa.BigInteger, nullable=False),
             sa.Column("topics", sa.Text, nullable=False),
-            sa.Column("added", INT64, nullable=False),
-            sa.Column("updated", INT64, nullable=False),
-            sa.Column("deleted", INT64, nullable=False),
+            sa.Column("added", sa.BigInteger, nullable=False),
+            sa.Column("updated", sa.BigInteger, nullable=False),
+            sa.Column("deleted", sa.BigInteger, nullable=False),
             *(
                 sa.UniqueConstraint(name, "first_position")
                 for name in ("stream_id", "dataset_id", "actor_key", "recorded_at")

@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...engine.log.contract import Log
-from ..columns import INT64
 from ..projection import ProjectionStore
 from .snapshots import Snapshot, SnapshotKey, SnapshotStore
 
@@ -23,11 +22,11 @@ _snapshot = sa.Table(
     _tables,
     sa.Column("version_id", sa.Text, primary_key=True),
     sa.Column("log_uuid", sa.Text, nullable=False),
-    sa.Column("position", INT64, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
-    sa.Column("version", INT64, nullable=False),
-    sa.Column("total", INT64, nullable=False),
-    sa.Column("entries", INT64, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.LargeBinary, nullable=False),
     sa.Column("mixed", sa.LargeBinary, nullable=False),
     sa.Column("positions", sa.LargeBinary, nullable=False),

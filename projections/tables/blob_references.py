@@ -18,7 +18,6 @@ from ...engine.log.contract import Log
 from ...engine.log.frame_batch import events_at
 from ...engine.log.worker_log import worker_log
 from ...engine.parallel import ordered_map
-from ..columns import INT64
 from ..pages import Page
 from ..projection import FoldedProjection
 from ..states.cache import StateCache
@@ -41,8 +40,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         self.blob = self.table(
             "blob",
             sa.Column("digest", sa.Text, primary_key=True),
-            sa.Column("position", INT64, nullable=False),
-            sqlite_with_rowid=False,
+            sa.Column("position", sa.BigInteger, nullable=False),
+            clustered=True,
         )
 
     def fold(self, page: Page) -> dict[str, int]:

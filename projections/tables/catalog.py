@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ...engine.events import domain as e
 from ...engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA
 from ...engine.log.prefix import LogPrefix
-from ..columns import INT64, from_json, from_row, text_key
+from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, ProjectionStore
 from ..tracking import Track, Tracking
@@ -140,8 +140,8 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("project", sa.Text, nullable=False),
             sa.Column("description", sa.Text, nullable=False),
             sa.Column("tags", sa.Text, nullable=False),
-            sa.Column("created_at", INT64, nullable=False),
-            sa.Column("created_position", INT64, nullable=False),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+            sa.Column("created_position", sa.BigInteger, nullable=False),
             sa.UniqueConstraint("name_key", "created_position"),
         )
         self.version = self.table(
@@ -156,11 +156,11 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("tags", sa.Text, nullable=False),
             sa.Column("metadata", sa.Text, nullable=False),
             sa.Column("state", sa.Text, nullable=False),
-            sa.Column("created_at", INT64, nullable=False),
-            sa.Column("created_position", INT64, nullable=False),
-            sa.Column("updated_at", INT64, nullable=False),
-            sa.Column("updated_position", INT64, nullable=False),
-            sa.Column("published_position", INT64),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+            sa.Column("created_position", sa.BigInteger, nullable=False),
+            sa.Column("updated_at", sa.BigInteger, nullable=False),
+            sa.Column("updated_position", sa.BigInteger, nullable=False),
+            sa.Column("published_position", sa.BigInteger),
             sa.Column("fingerprint", sa.Text),
             # Each begins an index; as named indexes they would keep their names when a rebuilt table replaces the live one.
             sa.UniqueConstraint("dataset_id", "name_key", "created_position"),

@@ -14,7 +14,7 @@ from ...engine.events.pins import PINS, PinEvent
 from ...engine.events.registry import subject_and_kind
 from ...engine.log.batch import BatchHeader
 from ...engine.times import utc
-from ..columns import INT64, from_json, from_row
+from ..columns import from_json, from_row
 from ..pages import Page
 from ..projection import FoldedProjection
 
@@ -75,15 +75,15 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
         """Define the table."""
         self.pin = self.table(
             "change",
-            sa.Column("position", INT64, primary_key=True, autoincrement=False),
-            sa.Column("recorded_at", INT64, nullable=False),
+            sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("recorded_at", sa.BigInteger, nullable=False),
             sa.Column("actor", sa.Text, nullable=False),
             sa.Column("kind", sa.Text, nullable=False),
             sa.Column("project", sa.Text, nullable=False),
             sa.Column("folder", sa.Text, nullable=False),
             sa.Column("manifest", sa.Text, nullable=False),
             sa.Column("name", sa.Text, nullable=False),
-            # Names and manifests have any length, which an index of PostgreSQL does not take.
+            # Names and manifests may be longer than the index entries of a database.
             sa.Column("pin_digest", sa.LargeBinary, nullable=False),
             sa.Column("before", sa.Text, nullable=False),
             sa.Column("after", sa.Text, nullable=False),

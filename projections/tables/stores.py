@@ -17,10 +17,10 @@ from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
-from ..columns import INT64, BadValueError, Bytes, from_row
+from ..columns import BadValueError, Bytes, from_row
 from ..pages import Page, readable_event
 from ..projection import FoldedProjection
-from ..statements import BulkInsert
+from ..statements import DirectInsert
 
 _ROWS_AT_ONCE = 500
 
@@ -51,22 +51,22 @@ class Stores(FoldedProjection[StoreChanges]):
             sa.Column("id", Bytes, primary_key=True),
             sa.Column("long_key", sa.Text),
             sa.Column("value", Bytes, nullable=False),
-            sa.Column("created_at", INT64, nullable=False),
-            sa.Column("updated_at", INT64, nullable=False),
-            sa.Column("expires_at", INT64),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+            sa.Column("updated_at", sa.BigInteger, nullable=False),
+            sa.Column("expires_at", sa.BigInteger),
             sa.Column("policy", sa.Text, nullable=False),
-            sa.Column("position", INT64, nullable=False),
+            sa.Column("position", sa.BigInteger, nullable=False),
             # A row lies where it is found; only large values are apart.
-            sqlite_with_rowid=False,
+            clustered=True,
         )
         self.expiring = self.table(
             "expiring",
             sa.Column("store", Bytes(ID_SIZE), primary_key=True),
             sa.Column("id", Bytes, primary_key=True),
-            sa.Column("expires_at", INT64, nullable=False),
-            sqlite_with_rowid=False,
+            sa.Column("expires_at", sa.BigInteger, nullable=False),
+            clustered=True,
         )
-        self._insert = BulkInsert(self.document, replace=True), BulkInsert(self.expiring, replace=True)
+        self._insert = DirectInsert(self.document, replace=True), DirectInsert(self.expiring, replace=True)
         self._delete = tuple(
             sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
         )
@@ -149,7 +149,7 @@ class Stores(FoldedProjection[StoreChanges]):
                 connection.execute(statement, values)
         for insert, rows in zip(self._insert, (documents, expiring), strict=True):
             if rows:
-                insert.execute(connection, rows)
+                insert.execute_many(connection, rows)
 
     def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
         """Return those of some documents that are there, expired ones too."""

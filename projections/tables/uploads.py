@@ -16,10 +16,10 @@ from ...engine.events.domain import (
     UploadedFile,
 )
 from ...engine.storage.urls import spellings
-from ..columns import INT64, text_key
+from ..columns import text_key
 from ..pages import Page
 from ..projection import FoldedProjection
-from ..statements import BulkInsert
+from ..statements import DirectInsert
 
 _ROWS_AT_ONCE = 500
 
@@ -47,10 +47,10 @@ class Uploads(FoldedProjection[list[Change]]):
             sa.Column("digest", sa.Text, primary_key=True),
             sa.Column("destination", sa.Text, nullable=False),
             sa.Column("uri", sa.Text, nullable=False),
-            sa.Column("size", INT64, nullable=False),
+            sa.Column("size", sa.BigInteger, nullable=False),
             sa.Column("condemned", sa.Boolean, nullable=False),
         )
-        self._put = BulkInsert(self.upload, replace=True)
+        self._put = DirectInsert(self.upload, replace=True)
 
     def fold(self, page: Page) -> list[Change]:
         """Pick out the events that count."""
@@ -75,7 +75,7 @@ class Uploads(FoldedProjection[list[Change]]):
     def _insert(self, connection: sa.Connection, event: FilesUploaded) -> None:
         key, where = text_key(event.destination), event.destination
         rows = [(key, file.digest, where, file.uri, file.size, False) for file in event.files]
-        self._put.execute(connection, rows)
+        self._put.execute_many(connection, rows)
 
     def _apply(self, connection: sa.Connection, change: sa.Update | sa.Delete, uris: Iterable[str]) -> None:
         for part in _parts(other for uri in uris for other in spellings(uri)):

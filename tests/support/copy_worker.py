@@ -8,9 +8,9 @@ from contextlib import closing
 
 import framelode
 from framelode.adapters.sql.database import Database
+from framelode.adapters.sql.log import writes
 from framelode.engine.blobs.local import LocalBackend
 from framelode.engine.log import copy as log_copy
-from framelode.projections.statements import DirectInsert
 
 
 class Steps:
@@ -21,16 +21,18 @@ class Steps:
         self._kill_at = kill_at
         self._count_around(Database, "_commit")
         self._count_around(LocalBackend, "move")
-        insert = DirectInsert.execute_many
+        for statement in (writes._insert_append, writes._insert_header, writes._insert_body):
+            statement.execute_many = self._in_halves(statement.execute_many)
 
-        def execute_many(statement, connection, values):
-            values = list(values)
-            half = len(values) // 2
-            for part in (values[:half], values[half:]):
+    def _in_halves(self, insert):
+        def execute_many(connection, rows):
+            rows = list(rows)
+            half = len(rows) // 2
+            for part in (rows[:half], rows[half:]):
                 self.step()
-                insert(statement, connection, part)
+                insert(connection, part)
 
-        DirectInsert.execute_many = execute_many
+        return execute_many
 
     def _count_around(self, owner, name):
         for kind in (owner, *owner.__subclasses__()):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from ....projections.columns import INT64
-
 FORMAT_VERSION = 1
 
 metadata = sa.MetaData()
@@ -21,13 +19,13 @@ log_info = sa.Table(
 append = sa.Table(
     "append",
     metadata,
-    sa.Column("append_id", INT64, primary_key=True, autoincrement=False),
+    sa.Column("append_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("command_id", sa.Text, nullable=False),
     sa.Column("part", sa.Integer, nullable=False),
     sa.Column("is_last", sa.Integer, nullable=False),
     sa.Column("request_digest", sa.LargeBinary, nullable=False),
-    sa.Column("first_position", INT64, nullable=False),
-    sa.Column("last_position", INT64, nullable=False),
+    sa.Column("first_position", sa.BigInteger, nullable=False),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
     sa.Column("result", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("command_id", "part"),
 )
@@ -35,14 +33,14 @@ append = sa.Table(
 record_batch = sa.Table(
     "record_batch",
     metadata,
-    sa.Column("first_position", INT64, primary_key=True, autoincrement=False),
-    sa.Column("count", INT64, nullable=False),
-    sa.Column("append_id", INT64, nullable=False),
+    sa.Column("first_position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("append_id", sa.BigInteger, nullable=False),
     sa.Column("stream_id", sa.Text, nullable=False),
-    sa.Column("first_version", INT64, nullable=False),
+    sa.Column("first_version", sa.BigInteger, nullable=False),
     sa.Column("topics", sa.Text, nullable=False),
     sa.Column("schema", sa.Text, nullable=False),
-    sa.Column("recorded_at", INT64, nullable=False),
+    sa.Column("recorded_at", sa.BigInteger, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("context", sa.Text, nullable=False),
     sa.Column("previous_digest", sa.LargeBinary, nullable=False),
@@ -66,7 +64,7 @@ event.listen(
 record_body = sa.Table(
     "record_body",
     metadata,
-    sa.Column("first_position", INT64, primary_key=True, autoincrement=False),
+    sa.Column("first_position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("codec", sa.Text, nullable=False),
     sa.Column("checksum", sa.LargeBinary, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
@@ -86,7 +84,7 @@ tracking = sa.Table(
     "tracking",
     metadata,
     sa.Column("application_name", sa.Text, primary_key=True),
-    sa.Column("notification_id", INT64, nullable=False),
+    sa.Column("notification_id", sa.BigInteger, nullable=False),
 )
 
 LOG_TABLES = ("log_info", "append", "record_batch", "record_body")

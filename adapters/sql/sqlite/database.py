@@ -22,7 +22,7 @@ from ....engine.storage.modes import create_file, make_folder
 from ..database import Database, forget, keep_when_interrupted
 from .file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
 from .guards import SqliteGuards
-from .types import check_values
+from .types import check_values, compile_tables
 from .write_lock import WriteLock
 
 logger = logging.getLogger("framelode.sqlite")
@@ -109,6 +109,7 @@ class SqliteDatabase(Database):
         pool = NullPool if self.path else StaticPool
         arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
         engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        compile_tables(engine.dialect)
         if not self._durable:
             # A log checks what it reads itself, and knows the position.
             check_values(engine.dialect)

@@ -1,4 +1,4 @@
-"""Checks the types of values from SQLite, whose columns accept values of any type."""
+"""How SQLite stores columns and tables, and checks of stored values, since its columns accept values of any type."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteDDLCompiler, SQLiteTypeCompiler
 
 from ....projections.columns import BadValueError
 
@@ -36,6 +37,24 @@ class _Bytes(sa.LargeBinary):
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
         return _checked(bytes)
+
+
+class _Types(SQLiteTypeCompiler):
+    def visit_BIGINT(self, type_: Any, **kw: Any) -> str:  # noqa: ARG002, N802 - SQLAlchemy's signature
+        """Return INTEGER, which has 64 bits; only this type makes a primary key the row id."""
+        return "INTEGER"
+
+
+class _Tables(SQLiteDDLCompiler):
+    def post_create_table(self, table: sa.Table) -> Any:
+        """Return the options of a table: rows in the order of the primary key, if the table is clustered."""
+        return "\n WITHOUT ROWID" if table.info.get("clustered") else super().post_create_table(table)
+
+
+def compile_tables(dialect: sa.Dialect) -> None:
+    """Set up how a dialect compiles column types and tables."""
+    dialect.type_compiler_instance = _Types(dialect)
+    dialect.ddl_compiler = _Tables
 
 
 def check_values(dialect: sa.Dialect) -> None:

@@ -40,7 +40,6 @@ from framelode.adapters.sql.urls import postgres_schema, with_password_of, witho
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.contract import Append, AppendExistsError
 from framelode.engine.log.event_batch import pack_states
-from framelode.projections.columns import INT64
 
 
 @pytest.fixture
@@ -359,7 +358,7 @@ class TestText:
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_comes_back_in_the_order_of_its_bytes(self, log, texts):
         rows = sa.Table(
-            f"texts_{uuid4().hex}", sa.MetaData(), sa.Column("text", sa.Text), sa.Column("n", INT64)
+            f"texts_{uuid4().hex}", sa.MetaData(), sa.Column("text", sa.Text), sa.Column("n", sa.BigInteger)
         )
         with log.database.write() as connection:
             rows.create(connection)

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import sqlalchemy as sa
 
-from framelode.projections.columns import INT64
 from framelode.projections.projection import FoldedProjection
 
 from .events import TOYS
@@ -22,7 +21,7 @@ class Toys(FoldedProjection):
     def define_tables(self):
         self.toy = self.table(
             "toy",
-            sa.Column("position", INT64, primary_key=True, autoincrement=False),
+            sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("box", sa.Text, nullable=False),
             sa.Column("name", sa.Text, nullable=False),
         )
