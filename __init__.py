@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.bulk import BulkContext
     from .adapters.hyperdatasets.dataset import Dataset
     from .adapters.hyperdatasets.diff import Diff, DiffStats, FrameDiff
+    from .adapters.hyperdatasets.open.datasets import HyperDataset, HyperDatasetManagement
+    from .adapters.hyperdatasets.open.entries import DataEntry, DataEntryImage
+    from .adapters.hyperdatasets.open.sub_entries import DataSubEntry, DataSubEntryImage
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.hyperdatasets.version_writer import NotRecordedWarning
@@ -64,6 +67,10 @@ __all__ = [
     "ComplexPolygon3D",
     "ConcurrencyError",
     "ConflictError",
+    "DataEntry",
+    "DataEntryImage",
+    "DataSubEntry",
+    "DataSubEntryImage",
     "Dataset",
     "DatasetVersion",
     "Diff",
@@ -75,6 +82,8 @@ __all__ = [
     "FrameGroup",
     "FramelodeError",
     "FramesRejected",
+    "HyperDataset",
+    "HyperDatasetManagement",
     "ImageAnnotation",
     "IntegrityError",
     "InvalidTypeError",
@@ -110,6 +119,9 @@ _HOMES = {
     "adapters.hyperdatasets.bulk": ("BulkContext",),
     "adapters.hyperdatasets.dataset": ("Dataset",),
     "adapters.hyperdatasets.diff": ("Diff", "DiffStats", "FrameDiff"),
+    "adapters.hyperdatasets.open.datasets": ("HyperDataset", "HyperDatasetManagement"),
+    "adapters.hyperdatasets.open.entries": ("DataEntry", "DataEntryImage"),
+    "adapters.hyperdatasets.open.sub_entries": ("DataSubEntry", "DataSubEntryImage"),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
     "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
