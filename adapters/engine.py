@@ -93,6 +93,11 @@ class Engine:
     def __repr__(self) -> str:
         return repr(self.session)
 
+    def _repr_html_(self) -> str:
+        from .hyperdatasets.html import engine_card
+
+        return engine_card(self.session)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine.of, (self.session,)
 

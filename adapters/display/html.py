@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import compress
+from typing import TypeVar
 
 from ...engine.validation import printable
 
@@ -16,6 +17,8 @@ _TABLE = "border-collapse:collapse;margin:.4em 0 0 0;font-size:.9em"
 _CELL = "padding:.1em .9em .1em 0;text-align:left;vertical-align:top;border:none"
 _NUMBER = "padding:.1em .9em .1em 0;text-align:right;vertical-align:top;border:none;font-variant-numeric:tabular-nums"
 _CUT = 120
+
+Item = TypeVar("Item")
 
 
 class Markup(str):
@@ -102,6 +105,25 @@ def byte_size(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:,.1f} TB"
+
+
+class CardList(list[Item]):
+    """A list that notebooks show as a table.
+
+    Parameters
+    ----------
+    items : iterable
+        The items.
+    look : callable
+        Returns the HTML of the items.
+    """
+
+    def __init__(self, items: Iterable[Item], look: Callable[[Sequence[Item]], str]) -> None:
+        super().__init__(items)
+        self._look = look
+
+    def _repr_html_(self) -> str:
+        return self._look(self)
 
 
 def _table(rows: Sequence[Sequence[Cell]], columns: Sequence[str] = ()) -> Markup:

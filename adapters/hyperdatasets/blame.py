@@ -82,14 +82,24 @@ class Blame(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Blame({printable(self.frame_id)}, {how_many(len(self.annotations), 'annotation')})"
 
-    def __str__(self) -> str:
-        """Return one line for each part: position, time, actor and name."""
+    def _repr_html_(self) -> str:
+        from .html import blame_card
+
+        return blame_card(self)
+
+    def parts(self) -> list[tuple[str, Change]]:
+        """Return the name of each part, such as ``meta.camera`` or ``rois.0 label 'car'``, with its change."""
         parts = [(name, change) for name, change in self.fields.items()]
         parts += [(f"meta.{name}", change) for name, change in self.metadata.items()]
         for each in self.annotations:
             what = f"rois.{each.index}"
             parts.append((f"{what} {each.type}", each.change))
             parts += [(f"{what} label {label!r}", change) for label, change in each.labels.items()]
+        return parts
+
+    def __str__(self) -> str:
+        """Return one line for each part: position, time, actor and name."""
+        parts = self.parts()
         actors = max((len(change.actor) for _, change in parts), default=0)
         digits = max((len(str(change.position)) for _, change in parts), default=0)
         return "\n".join(

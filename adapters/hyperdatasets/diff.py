@@ -180,6 +180,11 @@ class DiffStats(msgspec.Struct, frozen=True):
         """Return the counts as plain JSON-like values."""
         return msgspec.to_builtins(self)
 
+    def label_changes(self) -> list[tuple[str, int]]:
+        """Return the labels whose number of annotations changed, and by how many; the largest changes first."""
+        changes = {name: -count for name, count in self.labels_lost.items()} | self.labels_gained
+        return sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))
+
     def __repr__(self) -> str:
         counts = f"added={self.added}, removed={self.removed}, changed={self.changed}"
         return f"DiffStats({counts}, labels_gained={self.labels_gained}, labels_lost={self.labels_lost})"
@@ -192,6 +197,8 @@ class Diff:
     ----------
     added, removed, changed : FrameDiffs
         Frames, in log order. Counts and ids are known; contents are read on access.
+    names : tuple of str
+        Names of the old and the new version.
     """
 
     def __init__(
@@ -203,7 +210,7 @@ class Diff:
         self.added = frames.of(Outcome.ADDED)
         self.removed = frames.of(Outcome.REMOVED)
         self.changed = frames.of(Outcome.CHANGED)
-        self._names = names
+        self.names = names
         self._statistics = statistics
 
     @cached_property
@@ -229,7 +236,7 @@ class Diff:
         frames : bool
             Include the contents of the frames, not only their ids.
         """
-        found: dict[str, Any] = {"old": self._names[0], "new": self._names[1], "stats": self.stats.to_dict()}
+        found: dict[str, Any] = {"old": self.names[0], "new": self.names[1], "stats": self.stats.to_dict()}
         for name, part in (("added", self.added), ("removed", self.removed), ("changed", self.changed)):
             found[name] = [each.to_dict() for each in part] if frames else part.ids
         return found
@@ -239,23 +246,26 @@ class Diff:
 
     def __repr__(self) -> str:
         counts = f"added={len(self.added)}, removed={len(self.removed)}, changed={len(self.changed)}"
-        return f"Diff({' -> '.join(map(shorten, self._names))}, {counts})"
+        return f"Diff({' -> '.join(map(shorten, self.names))}, {counts})"
+
+    def _repr_html_(self) -> str:
+        from .html import diff_card
+
+        return diff_card(self)
 
     def __str__(self) -> str:
         """Return a short summary: changes of labels, each with a bar, and numbers of frames."""
         stats = self.stats
-        labels = {name: -count for name, count in stats.labels_lost.items()} | stats.labels_gained
-        labels = {printable(name): change for name, change in labels.items()}
-        most = max(map(abs, labels.values()), default=0)
-        width = max((len(name) for name in labels), default=0)
-        shown = sorted(labels.items(), key=lambda item: (-abs(item[1]), item[0]))
+        shown = [(printable(name), change) for name, change in stats.label_changes()]
+        most = max((abs(change) for _, change in shown), default=0)
+        width = max((len(name) for name, _ in shown), default=0)
         lines = [
             f" {name:<{width}} | {change:+,} {_bar(change, most)}" for name, change in shown[:_SHOWN_LABELS]
         ]
         if len(shown) > _SHOWN_LABELS:
             lines.append(f" ... and {len(shown) - _SHOWN_LABELS} more labels")
         counts = f"{stats.added:,} added, {stats.changed:,} changed, {stats.removed:,} removed"
-        return "\n".join([" -> ".join(map(printable, self._names)), *lines, f" frames: {counts}"])
+        return "\n".join([" -> ".join(map(printable, self.names)), *lines, f" frames: {counts}"])
 
 
 class VersionState:

@@ -26,7 +26,9 @@ from ...projections.history.changes import (
 from ...projections.history.table import HistoryQuery
 from ...projections.states.fold import POSITION
 from ...projections.tables.catalog import VersionRow
+from ..display.html import CardList
 from ..session.session import Session
+from .html import changes_card
 from .selectors import exclusive, find_dataset
 
 if TYPE_CHECKING:
@@ -141,8 +143,8 @@ def _frame_history(
         if wanted.includes(step.position, step.topic, step.header)
     )
     if wanted.newest_first:
-        return list(islice(changes, limit))
-    return list(changes)[::-1][:limit]
+        return CardList(islice(changes, limit), changes_card)
+    return CardList(list(changes)[::-1][:limit], changes_card)
 
 
 def _wanted(session: Session, asked: HistoryArguments) -> HistoryQuery:

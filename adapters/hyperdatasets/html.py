@@ -1,24 +1,36 @@
-"""Text and HTML representations of versions and datasets. Showing a removed one is not an error."""
+"""Text and HTML representations of versions, datasets and what is read from them. Showing a removed one is not an error."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from ...engine.errors import FramelodeError, NotFoundError
 from ...engine.times import utc
-from ...engine.validation import shorten
+from ...engine.validation import how_many, shorten
+from ...projections.history.changes import Change
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..display.html import Markup, bar, byte_size, card, pairs, plain, remark, table, title
+from ..display.html import Cell, Markup, bar, byte_size, card, pairs, plain, remark, table, title
 from ..session.session import Session
 from .selectors import find_dataset
 from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .blame import Blame
+    from .dataset import Dataset
+    from .diff import Diff
+    from .version import DatasetVersion
 
 _MOST = 15
 _VERSIONS = 100
 _DEEPEST = 20
 """Maximum indentation level of a chain of versions."""
+
+_VERSION_COLUMNS = ("version", "state", "frames", "last updated", "id")
+_DATASET_COLUMNS = ("dataset", "project", "tags", "created", "id")
+_CHANGE_COLUMNS = ("position", "time (UTC)", "actor", "context")
 
 
 def version_text(session: Session, version_id: str) -> str:
@@ -72,13 +84,7 @@ def dataset_card(session: Session, dataset_id: str) -> str:
     except FramelodeError as error:
         return card(title(dataset_text(session, dataset_id)), remark(error))
     rows = [
-        (
-            _indented(row.name, level),
-            row.state,
-            totals.get(row.version_id, 0),
-            _moment(row.updated_at),
-            row.version_id,
-        )
+        _version_cells(row, _indented(row.name, level), totals)
         for row, level in islice(_tree(versions), _VERSIONS)
     ]
     facts = pairs(
@@ -89,8 +95,103 @@ def dataset_card(session: Session, dataset_id: str) -> str:
             ("tags", ", ".join(dataset.tags) or None),
         ]
     )
-    columns = ("version", "state", "frames", "last updated", "id")
-    return card(title(dataset.name, "dataset"), facts, table(columns, rows, len(versions)))
+    return card(title(dataset.name, "dataset"), facts, table(_VERSION_COLUMNS, rows, len(versions)))
+
+
+def versions_card(versions: Sequence[DatasetVersion]) -> str:
+    """Return a list of versions as HTML."""
+    heading = title(how_many(len(versions), "version"))
+    try:
+        listed = [(each._session, each._row()) for each in versions[:_VERSIONS]]  # noqa: SLF001 - of this package
+        totals = listed[0][0].version_totals() if listed else {}
+    except FramelodeError as error:
+        return card(heading, remark(error))
+    rows = [_version_cells(row, row.name, totals) for _, row in listed]
+    return card(heading, table(_VERSION_COLUMNS, rows, len(versions)))
+
+
+def datasets_card(datasets: Sequence[Dataset]) -> str:
+    """Return a list of datasets as HTML."""
+    heading = title(how_many(len(datasets), "dataset"))
+    try:
+        rows = [_dataset_cells(each._row()) for each in datasets[:_VERSIONS]]  # noqa: SLF001 - of this package
+    except FramelodeError as error:
+        return card(heading, remark(error))
+    return card(heading, table(_DATASET_COLUMNS, rows, len(datasets)))
+
+
+def engine_card(session: Session) -> str:
+    """Return an engine as HTML: its position and datasets."""
+    try:
+        head = session.log.head()
+        with session.read_catalog() as connection:
+            datasets = session.catalog.datasets(connection)
+    except FramelodeError as error:
+        return card(title(session.name, "engine"), remark(error))
+    facts = pairs([("position", f"{head.position:,}")])
+    rows = [_dataset_cells(row) for row in datasets[:_VERSIONS]]
+    return card(
+        title(session.name, f"engine{session.when}"), facts, table(_DATASET_COLUMNS, rows, len(datasets))
+    )
+
+
+def statistics_card(stats: Statistics) -> str:
+    """Return statistics as HTML."""
+    heading = title("statistics", f"{stats.total:,} frames, {stats.annotated:,} annotated")
+    return card(heading, *_statistics(stats))
+
+
+def diff_card(diff: Diff) -> str:
+    """Return a diff as HTML: changes of labels, and the first frames."""
+    heading = title(" → ".join(diff.names), "diff")
+    parts = {"added": diff.added, "changed": diff.changed, "removed": diff.removed}
+    try:
+        labels = diff.stats.label_changes()
+        frames = [
+            (name, each.frame_id, ", ".join(each.fields))
+            for name, part in parts.items()
+            for each in part[:_MOST]
+        ]
+    except FramelodeError as error:
+        return card(heading, remark(error))
+    most = max((abs(change) for _, change in labels), default=0)
+    rows = [(name, f"{change:+,}", bar(abs(change) / most)) for name, change in labels[:_MOST]]
+    return card(
+        heading,
+        pairs([(name, f"{len(part):,}") for name, part in parts.items()]),
+        table(("label", "change", ""), rows, len(labels)),
+        table(("frames", "id", "fields"), frames, sum(map(len, parts.values()))),
+    )
+
+
+def blame_card(blame: Blame) -> str:
+    """Return a blame as HTML: who set each part of a frame."""
+    parts = blame.parts()
+    rows = [(part, *_change_cells(change)) for part, change in parts[:_VERSIONS]]
+    return card(title(blame.frame_id, "blame"), table(("part", *_CHANGE_COLUMNS), rows, len(parts)))
+
+
+def changes_card(changes: Sequence[Change]) -> str:
+    """Return a list of changes as HTML."""
+    rows = [
+        (*_change_cells(change), f"{change.subject} {change.kind}", ", ".join(change.fields))
+        for change in changes[:_VERSIONS]
+    ]
+    columns = (*_CHANGE_COLUMNS, "what", "fields")
+    return card(title(how_many(len(changes), "change")), table(columns, rows, len(changes)))
+
+
+def _version_cells(row: VersionRow, name: Cell, totals: Mapping[str, int]) -> tuple[Cell, ...]:
+    return name, row.state, totals.get(row.version_id, 0), _moment(row.updated_at), row.version_id
+
+
+def _dataset_cells(row: DatasetRow) -> tuple[Cell, ...]:
+    return row.name, row.project, ", ".join(row.tags) or None, _moment(row.created_at), row.dataset_id
+
+
+def _change_cells(change: Change) -> tuple[Cell, ...]:
+    context = ", ".join(f"{key}: {value}" for key, value in change.context.items())
+    return change.position, f"{change.at:%Y-%m-%d %H:%M:%S}", change.actor, context or None
 
 
 def _read(session: Session, version_id: str) -> tuple[VersionRow, DatasetRow]:

@@ -71,6 +71,11 @@ class Statistics(msgspec.Struct, frozen=True):
         more = f", and {len(self.labels) - _SHOWN_LABELS} more" if len(self.labels) > _SHOWN_LABELS else ""
         return f"Statistics(total={self.total}, annotated={self.annotated}, labels={{{labels}{more}}})"
 
+    def _repr_html_(self) -> str:
+        from .html import statistics_card
+
+        return statistics_card(self)
+
 
 def _named(counts: Counts, kind: str) -> list[dict[str, Any]]:
     named = [{"name": name, "count": count} for (of_kind, name), count in counts.items() if of_kind == kind]

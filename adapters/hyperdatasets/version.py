@@ -23,6 +23,7 @@ from ...engine.validation import at_least, shorten, text
 from ...engine.writes.encoder import check_root
 from ...projections.history.changes import Change
 from ...projections.tables.catalog import DRAFT, PUBLISHED, VersionRow
+from ..display.html import CardList
 from ..session.current import HasSession, current_session, session_of
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_mapping, check_target
@@ -33,7 +34,7 @@ from .dataset import Dataset
 from .diff import Diff, VersionState, diff_versions
 from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
-from .html import version_card, version_text
+from .html import datasets_card, version_card, version_text, versions_card
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .reading import FrameIds, FrameReader, check_frame_id
 from .selectors import (
@@ -215,7 +216,8 @@ class DatasetVersion:
         fits = TagFilter([] if tags is None else tags)
         with session.read_catalog() as connection:
             rows = session.catalog.datasets(connection)
-        return [Dataset(session, row.dataset_id) for row in rows if fits(row.tags)]
+        found = (Dataset(session, row.dataset_id) for row in rows if fits(row.tags))
+        return CardList(found, datasets_card)
 
     @classmethod
     def get_current(
@@ -481,7 +483,8 @@ class DatasetVersion:
         session = current_session().at(as_of)
         dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
         state = PUBLISHED if only_published else DRAFT if only_draft else None
-        return [cls.of(session, row.version_id) for row in latest_updated(session, dataset, state)]
+        found = (cls.of(session, row.version_id) for row in latest_updated(session, dataset, state))
+        return CardList(found, versions_card)
 
     @property
     def version_id(self) -> str:

@@ -6,6 +6,7 @@ import base64
 import html.parser
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from framelode import (
     ComplexPolygon3D,
     DatasetVersion,
     Ellipse2D,
+    ExecutionStore,
     FrameGroup,
     ImageAnnotation,
     InvalidValueError,
@@ -146,6 +148,62 @@ class TestVersions:
         for thing in (draft, dataset):
             assert "<script>" in look(thing).text
             assert "\u202e" not in look(thing).text
+
+    def test_hostile_names_are_escaped_in_everything_that_a_notebook_shows(self, engine):
+        name = HOSTILE.strip()
+        dataset = DatasetVersion.create_new_dataset(name, dataset_project=name, tags=[name])
+        draft = DatasetVersion.get_current(dataset_id=dataset.id)
+        frame = labelled(1, name)
+        frame.id, frame.metadata = name, {"key": name}
+        with framelode.acting(name, context={"key": name}):
+            draft.add_frames([frame])
+            child = draft.create_snapshot(child_name=name, publish_name=f"{name}1")
+            frame.annotations[0].labels = [f"{name}2"]
+            child.update_frames([frame])
+        group = FrameGroup(id="group")
+        group[name] = SingleFrame(source="a.jpg", metadata={name: name})
+        store = ExecutionStore.create(name)
+        store.set(name, name)
+        for thing in (
+            child,
+            dataset,
+            store,
+            frame,
+            group,
+            child.get_stats(),
+            child.diff(draft),
+            child.blame(name),
+            child.history(name),
+            DatasetVersion.get_versions(dataset_id=dataset.id),
+            DatasetVersion.get_datasets(),
+            engine,
+        ):
+            assert "<script>" in look(thing).text, thing
+
+    def test_what_is_read_is_shown_as_a_table(self, engine, draft):
+        draft.add_frames([labelled(1, "car"), labelled(2, "car")])
+        child = draft.create_snapshot(publish_name="v1", child_name="next")
+        frame = next(iter(child))
+        frame.metadata = {"camera": "phone"}
+        frame.annotations[0].labels = ["bus"]
+        with framelode.acting("ada", context={"task": "fix"}):
+            child.update_frames([frame])
+        assert "2 frames, 2 annotatedlabelannotationsbus1car1" in look(child.get_stats()).text
+        diff = look(child.diff(draft)).text
+        assert "food@v1 → food@next diff" in diff
+        assert "changed1" in diff
+        assert "bus+1car-1" in diff
+        assert frame.id in diff
+        blame = look(child.blame(frame.id)).text
+        assert re.search(r"meta\.camera\d+[-\d]+ [:\d]+adatask: fix", blame)
+        assert "2 changes" in look(child.history(frame.id)).text
+        versions = DatasetVersion.get_versions("food")
+        assert "2 versions" in look(versions).text
+        assert pickle.loads(pickle.dumps(child.history(frame.id))) == child.history(frame.id)
+        assert "foodlab" in look(DatasetVersion.get_datasets()).text
+        assert "foodlab" in look(engine).text
+        assert "engine at position 1" in look(engine.at(1)).text
+        assert "0 versions" in look(DatasetVersion.get_versions("food", only_published=True, as_of=3)).text
 
     def test_an_empty_version(self, draft):
         assert "0, 0 annotated" in look(draft).text
