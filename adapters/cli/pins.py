@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.errors import NotFoundError, StorageError
+from ...engine.errors import FramelodeError, NotFoundError
 from ...engine.log.context import acting
 from ..session import location
 from .options import Actor, AsOf, By, Json, Limit, Since, Until, moment_of, start_of
@@ -68,12 +68,13 @@ def add(
     manifest: Annotated[
         str, typer.Option(metavar="FILE", help="Manifest, relative to the project folder.")
     ] = "dvc.yaml",
+    force: Annotated[bool, typer.Option("--force", help="Replace a dataset of the same name.")] = False,
     folder: Folder = None,
     timeout: Timeout = 60.0,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Add a dataset to the manifest, or replace it, and lock it to the current state of its source."""
+    """Add a dataset to the manifest, and lock it to the current state of its source."""
     given = {"path": path, "rev": rev, "version": version}
     with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
         made = datasets.add(
@@ -81,6 +82,7 @@ def add(
             url,
             kind.value,
             manifest,
+            force=force,
             callback=advance,
             **{key: value for key, value in given.items() if value is not None},
         )
@@ -126,11 +128,13 @@ def list_pins(
     with _project(context, folder) as datasets:
         found = dict(datasets) if moment is None else datasets.at(moment)
         views = [_view(datasets, dataset) for dataset in limited(found.values(), limit, "dataset")]
+        problems = datasets.problems if moment is None else {}
     if json:
-        print_json({"datasets": views})
-        return
-    rows = [(view["name"], view["type"], view["spec"]["url"], _brief(view)) for view in views]
-    print_table(("name", "type", "url", "locked to"), rows)
+        print_json({"datasets": views, "problems": _told(problems)})
+    else:
+        rows = [(view["name"], view["type"], view["spec"]["url"], _brief(view)) for view in views]
+        print_table(("name", "type", "url", "locked to"), rows)
+    _leave_with(problems)
 
 
 @pins.command()
@@ -143,26 +147,24 @@ def status(
     json: Json = False,
 ) -> None:
     """Compare datasets with their sources and report ok, stale, invalidated or missing."""
-    views: list[dict[str, Any]] = []
-    unreachable: list[StorageError] = []
     with _project(context, folder, timeout) as datasets:
-        if name is not None:
+        if name is None:
+            found = datasets.status()
+        else:
             _require(datasets, name)
-        for each in list(datasets) if name is None else [name]:
-            try:
-                found = datasets.status(each)[each].value
-            except StorageError as error:
-                unreachable.append(error)
-                note(f"{each}: {error}")
-                continue
-            views.append(_view(datasets, datasets[each]) | {"status": found})
+            found = datasets.status(name)
+        views = [
+            _view(datasets, datasets[each]) | {"status": status.value}
+            for each, status in found.items()
+            if each in datasets
+        ]
+        problems = datasets.problems if name is None else {}
     if json:
-        print_json({"datasets": views})
+        print_json({"datasets": views, "problems": _told(problems)})
     else:
         rows = [(view["name"], view["type"], view["status"], _brief(view)) for view in views]
         print_table(("name", "type", "status", "locked to"), rows)
-    if unreachable:
-        raise typer.Exit(StorageError.exit_status)
+    _leave_with(problems)
     if check and any(view["status"] != "ok" for view in views):
         raise typer.Exit(SOME_REFUSED)
 
@@ -237,8 +239,20 @@ def _nearest() -> Path:
     return next(marked, here)
 
 
+def _told(problems: dict[str, FramelodeError]) -> dict[str, str]:
+    return {name: str(error) for name, error in problems.items()}
+
+
+def _leave_with(problems: dict[str, FramelodeError]) -> None:
+    """Report what could not be read, and end with the exit status of the first error."""
+    for name, error in problems.items():
+        note(f"{name}: {error}")
+    for error in problems.values():
+        raise typer.Exit(error.exit_status)
+
+
 def _require(datasets: Datasets, name: str) -> None:
-    if name not in datasets:
+    if name not in datasets and name not in datasets.problems:
         raise NotFoundError(f"dataset not found: {name!r} is not in any dvc.yaml of {datasets.root_dir}")
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import msgspec
 
 from ...engine.errors import (
     ConcurrencyError,
     ConflictError,
     FramelodeError,
     InvalidValueError,
-    NotFoundError,
     UsageError,
 )
 from ...engine.log.moments import Moment
+from ...engine.pins import PinKey, PinState
 from ...engine.times import microseconds
 from ...engine.validation import shorten
 from ...projections.tables.pins import PinChange, PinQuery
@@ -33,8 +34,9 @@ from .dataset_types import (
     check_options,
     refuse_secret_of,
 )
-from .pin_files import PinFiles, Stamp
-from .project import MANIFEST, Project
+from .discovery import MANIFEST, ManifestFinder
+from .pin_files import PinFiles, Stamp, stamp_of
+from .project import Project
 from .project_engine import ProjectEngine
 from .recording import PinRecorder, current_pins, pin_changes, state_of
 from .records import DatasetNotFoundError, lock_of, spec_of
@@ -46,6 +48,31 @@ if TYPE_CHECKING:
 
 _UPDATED = {"dvc": ("rev",), "dc": ("version", "record"), "url": ()}
 _TRIES = 10
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    """What is in the files of a project: its datasets, and why others or whole files cannot be read."""
+
+    datasets: dict[str, Dataset] = {}
+    problems: dict[str, FramelodeError] = {}
+    files: dict[str, FramelodeError] = {}
+
+    @classmethod
+    def of(cls, read: Sequence[PinFiles], project: Project) -> Self:
+        contents = cls()
+        for files in read:
+            contents.problems.update(files.problems)
+            if files.broken is not None and not files.problems:
+                contents.files[project.relative(files.manifest_path)] = files.broken
+            for name, dataset in files.datasets.items():
+                held = contents.datasets.setdefault(name, dataset)
+                if held is not dataset:
+                    contents.problems[name] = ConflictError(
+                        f"the dataset {shorten(name)} is in {held.manifest_path} and in {files.manifest_path}: rename one"
+                    )
+        for name in contents.problems.keys() & contents.datasets.keys():
+            del contents.datasets[name]
+        return contents
 
 
 class Datasets(Mapping[str, Dataset]):
@@ -79,11 +106,12 @@ class Datasets(Mapping[str, Dataset]):
         self._engine = ProjectEngine(self._project.root, engine)
         self._timeout = float(timeout)
         self._filesystems: dict[tuple[Any, ...], Any] = {}
-        self._manifests: list[Path] | None = None
-        self._read: tuple[Stamp, dict[str, Dataset]] | None = None
-        # A project with broken files can be opened; its methods then raise the errors.
-        with contextlib.suppress(InvalidValueError, ConflictError, NotFoundError):
-            self._datasets()
+        self._manifests: tuple[Stamp, list[Path]] | None = None
+        self._read: tuple[Stamp, _Contents] | None = None
+        self._unreachable: dict[str, FramelodeError] = {}
+        self._ignored: set[Path] = set()
+        # A project with broken files can be opened.
+        self._contents()
 
     @property
     def root_dir(self) -> str:
@@ -104,15 +132,34 @@ class Datasets(Mapping[str, Dataset]):
             self._project.root, self._timeout, self._engine.opened, filesystems=self._filesystems
         )
 
+    @property
+    def problems(self) -> dict[str, FramelodeError]:
+        """Why datasets cannot be read, by name; for an entry without a name or a whole file by its place.
+
+        It includes the sources that the last `status` could not read.
+        """
+        contents = self._contents()
+        sources = {name: error for name, error in self._unreachable.items() if name in contents.datasets}
+        return contents.files | contents.problems | sources
+
     def __getitem__(self, name: str) -> Dataset:
-        """Return a dataset. Raises `DatasetNotFoundError` if there is none."""
-        found = self._datasets().get(name)
-        if found is None:
+        """Return a dataset.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is none.
+        FramelodeError
+            Its entry or its lock cannot be read, or a file that may contain it.
+        """
+        contents = self._contents()
+        if name not in contents.datasets and name not in contents.problems:
             self._manifests = self._read = None
-            found = self._datasets().get(name)
-        if found is None:
-            raise DatasetNotFoundError(name)
-        return found
+            contents = self._contents()
+        if name in contents.datasets:
+            return contents.datasets[name]
+        error = contents.problems.get(name) or next(iter(contents.files.values()), None)
+        raise error or DatasetNotFoundError(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._datasets()
@@ -178,10 +225,11 @@ class Datasets(Mapping[str, Dataset]):
         type: str,  # noqa: A002 - what the argument is called everywhere
         manifest_path: str | os.PathLike[str] = MANIFEST,
         *,
+        force: bool = False,
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> Dataset:
-        """Resolve and lock a dataset, and write it to the manifest and the lock file. It replaces one of the same name.
+        """Resolve and lock a dataset, and write it to the manifest and the lock file.
 
         Parameters
         ----------
@@ -194,6 +242,8 @@ class Datasets(Mapping[str, Dataset]):
             Type of the dataset.
         manifest_path : str or path
             Path of the manifest, relative to the project folder.
+        force : bool
+            Replace a dataset of the same name.
         callback : callable, optional
             Called with the number of files done and the total, which is None if it is unknown.
         **kwargs
@@ -207,20 +257,20 @@ class Datasets(Mapping[str, Dataset]):
         Raises
         ------
         InvalidValueError
-            The type or an option is invalid. This is also a `ValueError`.
+            The type or an option is invalid, or the manifest is ignored. This is also a `ValueError`.
         NotFoundError
             There is no such source, path or revision.
         StorageError
             The source cannot be read, or does not answer in time.
         ConflictError
-            The dataset is in another manifest, or its entry cannot be overwritten.
+            There is such a dataset, or its entry cannot be overwritten.
         """
         manifest = self._project.manifest(manifest_path)
         spec = {"name": _checked_name(name), "url": url, "type": type}
         options = check_options(str(type), kwargs, OPTIONS.get(spec_of(spec).type, ()))
         asked = {key: value for key, value in options.items() if key in {"version", "record"}}
         built = build_dataset(str(manifest), spec | {k: v for k, v in options.items() if k not in asked})
-        self._check_not_elsewhere(name, manifest)
+        self._check_addable(name, manifest, force=force)
         PinFiles.read(manifest).check_writable(built.spec)
         dataset = built.update(self, callback=callback, **asked)
         self._write(dataset, added=True)
@@ -289,17 +339,26 @@ class Datasets(Mapping[str, Dataset]):
         Returns
         -------
         dict of str to Status
-            Status by name.
+            Status by name. Of all datasets, those that cannot be read or compared are `unreadable`, and `problems` has the reasons.
 
         Raises
         ------
         StorageError
-            A source cannot be read, or does not answer in time.
+            The source of the one dataset cannot be read, or does not answer in time.
         DatasetNotFoundError
             There is no such dataset.
         """
-        names = list(self) if name is None else [name]
-        return {each: status_of(self[each], self.reach) for each in names}
+        if name is not None:
+            return {name: status_of(self[name], self.reach)}
+        found: dict[str, Status] = {}
+        self._unreachable = {}
+        for each, dataset in self._datasets().items():
+            try:
+                found[each] = status_of(dataset, self.reach)
+            except FramelodeError as error:
+                found[each] = Status.unreadable
+                self._unreachable[each] = error
+        return found | dict.fromkeys(self._contents().problems, Status.unreadable)
 
     def at(self, moment: Moment) -> dict[str, Dataset]:
         """Return the datasets as they were recorded at a point in time. Long file lists are reduced to a summary.
@@ -378,55 +437,67 @@ class Datasets(Mapping[str, Dataset]):
         return PinRecorder(self._engine.opened, self._project.identity(), self._project.folder)
 
     def _datasets(self) -> dict[str, Dataset]:
-        """Return the datasets in the files. Changes in the files are recorded first."""
+        """Return the datasets in the files. If none of several can be read, raise the first error."""
+        contents = self._contents()
+        if not contents.datasets and (contents.files or contents.problems):
+            raise next(iter((contents.files | contents.problems).values()))
+        return contents.datasets
+
+    def _contents(self) -> _Contents:
+        """Return what is in the files. Changes in the files are recorded first."""
+        manifests = self._find_manifests()
         if self._read is not None and self._read[0].is_current():
             return self._read[1]
-        if self._manifests is None:
-            self._manifests = self._find_manifests()
-        read = [PinFiles.read(manifest) for manifest in self._manifests]
-        stamp = Stamp.of(read)
-        found: dict[str, Dataset] = {}
-        for files in read:
-            for name, dataset in files.datasets.items():
-                if name in found:
-                    raise ConflictError(
-                        f"the dataset {shorten(name)} is in {found[name].manifest_path} and in {files.manifest_path}: rename one"
-                    )
-                found[name] = dataset
+        read = [PinFiles.read(manifest) for manifest in manifests]
+        contents = _Contents.of(read, self._project)
         self._observe(read)
-        self._read = stamp, found
-        return found
+        self._read = Stamp.of(read), contents
+        return contents
 
     def _find_manifests(self) -> list[Path]:
+        """Return the manifests. They are looked for again if a name is not found, or a file of rules was changed."""
+        if self._manifests is not None and self._manifests[0].is_current():
+            return self._manifests[1]
         root = self._project.root
+        finder = ManifestFinder(root)
+        found = finder.manifests()
         known = {root / each for each in self._ledger().known_manifests()} if self._is_known() else set()
-        return sorted({root / MANIFEST, *self._project.manifests(), *known})
+        self._ignored = {each for each in {root / MANIFEST, *known} if finder.leaves_out(each, found)}
+        listed = sorted({root / MANIFEST, *found, *known} - self._ignored)
+        self._manifests, self._read = (Stamp({file: stamp_of(file) for file in finder.files}), listed), None
+        return listed
 
     def _is_known(self) -> bool:
         """Whether the log may have records of this project."""
         return self._engine.exists() and self._project.is_known()
 
     def _observe(self, read: list[PinFiles]) -> None:
-        found = {
-            (self._project.relative(files.manifest_path), name): state_of(dataset)
-            for files in read
-            for name, dataset in files.datasets.items()
-        }
-        if not found and not self._is_known():
+        if not any(files.datasets for files in read) and not self._is_known():
             return
         ledger = self._ledger()
+        found = {key: state for files in read for key, state in self._states(ledger, files).items()}
         for manifest in sorted(ledger.differs(found)):
             path = self._project.root / manifest
-            if os.access(path.parent, os.W_OK | os.X_OK):
+            if path in self._ignored:
+                ledger.observe(manifest, {})
+            elif os.access(path.parent, os.W_OK | os.X_OK):
                 with self._project.writing(path):
                     self._observe_files(ledger, PinFiles.read(path))
             else:
                 self._observe_files(ledger, PinFiles.read(path))
 
     def _observe_files(self, ledger: PinRecorder, files: PinFiles) -> None:
+        ledger.observe(self._project.relative(files.manifest_path), self._states(ledger, files))
+
+    def _states(self, ledger: PinRecorder, files: PinFiles) -> dict[PinKey, PinState]:
+        """Return what the files say. Of what cannot be read, what was recorded stays."""
         manifest = self._project.relative(files.manifest_path)
-        found = {(manifest, name): state_of(dataset) for name, dataset in files.datasets.items()}
-        ledger.observe(manifest, found)
+        kept = {
+            key: state
+            for key, state in ledger.recorded().items()
+            if key[0] == manifest and (files.manifest is None or key[1] in files.problems)
+        }
+        return kept | {(manifest, name): state_of(dataset) for name, dataset in files.datasets.items()}
 
     def _write(
         self, dataset: Dataset, old: Dataset | None = None, *, added: bool = False, follow: bool = True
@@ -455,16 +526,23 @@ class Datasets(Mapping[str, Dataset]):
                 key = (self._project.relative(manifest), dataset.spec.name)
                 ledger.record(key, state_of(standing), added=added)
         self._read = None
-        if self._manifests is not None and manifest not in self._manifests:
-            self._manifests = sorted([*self._manifests, manifest])
+        if self._manifests is not None and manifest not in self._manifests[1]:
+            self._manifests = self._manifests[0], sorted([*self._manifests[1], manifest])
         return True
 
-    def _check_not_elsewhere(self, name: str, manifest: Path) -> None:
-        held = self._datasets().get(name)
+    def _check_addable(self, name: str, manifest: Path, *, force: bool) -> None:
+        held = self._contents().datasets.get(name)
         if held is not None and Path(held.manifest_path) != manifest:
             raise ConflictError(
                 f"the dataset {shorten(name)} is already in {held.manifest_path}: pass that manifest_path to replace it"
             )
+        if held is not None and not force:
+            raise ConflictError(
+                f"the dataset {shorten(name)} is already in {held.manifest_path}: pass force=True, or --force on the command line, "
+                "to replace it"
+            )
+        if ManifestFinder(self._project.root).ignores(manifest):
+            raise InvalidValueError(f"{manifest} is ignored by git or DVC: datasets in it would not be read")
 
     def _recorded(self, pin: PinChange) -> Dataset:
         state = pin.after or {}

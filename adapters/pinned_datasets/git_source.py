@@ -31,6 +31,7 @@ _OF_CLONE = re.compile(r"(?:(?:refs/)?remotes/)?origin(?:/(?P<branch>[^~^:]+))?(
 _RULES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 _HOST_PATH = re.compile(r"(?:[^/:@\s]+@)?[^/:@\s]{2,}:(?!//)")
 _PROTOCOLS = "file:git:http:https:ssh"
+_CONFIG_SECONDS = 10.0
 _LOCK_BYTES = 4 << 20
 _NAME = "pinned"
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules")
@@ -111,6 +112,16 @@ def resolve_commit(url: str, rev: str | None, path: str, root: Path, timeout: fl
     with tempfile.TemporaryDirectory(prefix="framelode-git-", ignore_cleanup_errors=True) as scratch:
         remote = _Remote(Path(scratch), timeout, url)
         return _resolve(*remote.fetched(rev), wanted, rev)
+
+
+def excludes_file(folder: Path) -> Path:
+    """Return the file with the user's own rules of what git ignores, which may be missing."""
+    default = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "git" / "ignore"
+    if shutil.which("git") is None:
+        return default
+    git = _Git(folder, _CONFIG_SECONDS, str(folder), is_ours=False)
+    found = git.ask("config", "--path", "--get", "core.excludesFile")
+    return Path(os.fsdecode(found).rstrip("\n")) if found else default
 
 
 def _checked_path(path: str) -> str:

@@ -150,7 +150,11 @@ class LockFile(msgspec.Struct, kw_only=True):
             raise refuse(document.shown, node, "the entry is an alias of another part: edit it by hand")
         listed = expected.get("datasets") or []
         if isinstance(node, Mapping):
-            at = next(at for at, each in enumerate(listed) if each.get("name") == lock.name)
+            at = next(
+                at
+                for at, each in enumerate(listed)
+                if isinstance(each, dict) and each.get("name") == lock.name
+            )
             expected["datasets"] = [*listed[:at], fields, *listed[at + 1 :]]
             edits = [replace_entry(document, node, fields)]
         else:
@@ -171,9 +175,9 @@ def _entries(document: Document) -> dict[str, Node]:
     for item in section.items:
         entry = item.target if isinstance(item, Alias) else item
         name = entry.find("name") if isinstance(entry, Mapping) else None
-        if name is None:
-            raise refuse(document.shown, item, "a dataset must be a mapping with a name")
-        found.setdefault(str(to_python(name, document.shown)), item)
+        # An entry without a name belongs to no dataset.
+        if name is not None:
+            found.setdefault(str(to_python(name, document.shown)), item)
     return found
 
 

@@ -15,7 +15,9 @@ from .yaml.document import Document
 from .yaml.edit import add_entry, change_fields
 from .yaml.tree import Alias, Mapping, Node, Scalar, Sequence, place, refuse, to_python
 
-_LIMIT = 4 << 20
+MANIFEST_BYTES = 4 << 20
+"""Maximum size of a manifest."""
+
 _OWNED = ("name", "url", "type", "path", "rev")
 
 
@@ -24,6 +26,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
+    at : int
+        Its number in the list.
     node : Node
         Its node in the text.
     raw : dict
@@ -32,6 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
         The entry with parameters resolved.
     """
 
+    at: int
     node: Node
     raw: dict[str, Any]
     spec: Spec
@@ -46,28 +51,27 @@ class Manifest(msgspec.Struct, kw_only=True):
         Its text and tree.
     entries : dict of str to Entry
         Entries by dataset name.
+    problems : dict of str to FramelodeError
+        Why other entries cannot be read, by dataset name, or by place if they have none.
     parameter_files : set of Path
         Other files that the entries depend on.
     """
 
     document: Document
     entries: dict[str, Entry]
+    problems: dict[str, FramelodeError] = {}
     parameter_files: set[Path] = set()
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest.
+        """Read a manifest. An entry that cannot be read does not keep others from being read.
 
         Raises
         ------
         InvalidValueError
-            It is not valid YAML, or an entry is invalid. The message gives path, line and column.
-        ConflictError
-            Two entries have the same name.
-        NotFoundError
-            An entry refers to a parameter that does not exist.
+            It is not valid YAML. The message gives path, line and column.
         """
-        document = Document.read(path, _LIMIT)
+        document = Document.read(path, MANIFEST_BYTES)
         section = document.section("datasets")
         if section is None or (isinstance(section, Scalar) and section.value is None):
             return cls(document=document, entries={})
@@ -75,15 +79,25 @@ class Manifest(msgspec.Struct, kw_only=True):
         if not isinstance(listed, Sequence):
             raise refuse(document.shown, section, "datasets must be a list")
         parameters, entries = Parameters(document), dict[str, Entry]()
-        for item in listed.items:
-            entry = _entry(document, item, parameters)
+        problems: dict[str, FramelodeError] = {}
+        for at, item in enumerate(listed.items):
+            try:
+                entry = _entry(document, at, item, parameters)
+            except FramelodeError as error:
+                problems[_name_of(item) or place(document.shown, item)] = error
+                continue
             before = entries.setdefault(entry.spec.name, entry)
             if before is not entry:
-                raise ConflictError(
+                problems[entry.spec.name] = ConflictError(
                     f"{place(document.shown, item)}: the dataset {shorten(entry.spec.name)} is defined twice, first in line "
                     f"{before.node.line}: rename one"
                 )
-        return cls(document=document, entries=entries, parameter_files=parameters.files)
+        return cls(
+            document=document,
+            entries={name: entry for name, entry in entries.items() if name not in problems},
+            problems=problems,
+            parameter_files=parameters.files,
+        )
 
     def with_spec(self, spec: Spec) -> str | None:
         """Return the text with a spec added or replaced, or None if it is unchanged. All other bytes stay the same.
@@ -92,7 +106,11 @@ class Manifest(msgspec.Struct, kw_only=True):
         ------
         ConflictError
             The entry has a ``${...}``, which is never overwritten.
+        FramelodeError
+            There is an entry of this name that cannot be read.
         """
+        if spec.name in self.problems:
+            raise self.problems[spec.name]
         wanted = spec.to_dict()
         _check_writable(wanted)
         entry, document = self.entries.get(spec.name), self.document
@@ -111,13 +129,19 @@ class Manifest(msgspec.Struct, kw_only=True):
             )
         if not isinstance(entry.node, Mapping) or isinstance(document.section("datasets"), Alias):
             raise refuse(document.shown, entry.node, "the entry is an alias of another part: edit it by hand")
-        at = next(at for at, each in enumerate(listed) if each.get("name") == spec.name)
+        at = entry.at
         kept = {key: value for key, value in listed[at].items() if key not in _OWNED}
         expected["datasets"] = [*listed[:at], kept | wanted, *listed[at + 1 :]]
         return document.edited(change_fields(document, entry.node, wanted, _OWNED), expected)
 
 
-def _entry(document: Document, item: Node, parameters: Parameters) -> Entry:
+def _name_of(item: Node) -> str | None:
+    entry = item.target if isinstance(item, Alias) else item
+    name = entry.find("name") if isinstance(entry, Mapping) else None
+    return name.value if isinstance(name, Scalar) and isinstance(name.value, str) else None
+
+
+def _entry(document: Document, at: int, item: Node, parameters: Parameters) -> Entry:
     raw = to_python(item, document.shown)
     if not isinstance(raw, dict):
         raise refuse(document.shown, item, "a dataset must be a mapping")
@@ -128,7 +152,7 @@ def _entry(document: Document, item: Node, parameters: Parameters) -> Entry:
         if str(error).startswith(document.shown):
             raise _placed(error, document, item) from error
         raise refuse(document.shown, item, str(error)) from error
-    return Entry(item, raw, spec)
+    return Entry(at, item, raw, spec)
 
 
 def _placed(error: FramelodeError, document: Document, item: Node) -> FramelodeError:

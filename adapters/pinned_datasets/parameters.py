@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,22 @@ class Parameters:
         self._document = document
         self._values: dict[str, Any] | None = None
         self._loaded: dict[Path, list[str] | None] = {}
+        self._files: set[Path] = set()
 
     @property
     def files(self) -> set[Path]:
-        """The files that were read, and the default file even if it is missing."""
-        return {self._document.path.parent / _DEFAULT, *self._loaded} if self._values is not None else set()
+        """The files that were read, or could not be, and the default file even if it is missing."""
+        return self._files
 
-    def resolve(self, value: Any) -> Any:
+    def resolve(self, value: Any, local: Mapping[str, Any] | None = None, *, whole: bool = False) -> Any:
         """Return a value with all references replaced.
+
+        Parameters
+        ----------
+        local : mapping, optional
+            Names that are defined besides the parameters, such as ``item`` in a loop.
+        whole : bool
+            Whether a reference that is a whole value may refer to a list or mapping.
 
         Raises
         ------
@@ -60,30 +68,33 @@ class Parameters:
             A reference is malformed, or refers to a list or mapping.
         """
         if isinstance(value, dict):
-            return {self.resolve(key): self.resolve(each) for key, each in value.items()}
+            return {self.resolve(key, local): self.resolve(each, local) for key, each in value.items()}
         if isinstance(value, list):
-            return [self.resolve(each) for each in value]
+            return [self.resolve(each, local) for each in value]
         if not isinstance(value, str):
             return value
-        whole = _REFERENCE.fullmatch(value)
-        if whole and _REFERENCE.match(value) and len(_REFERENCE.findall(value)) == 1:
-            return self._find(whole[1])
-        return _REFERENCE.sub(lambda found: _shown(self._find(found[1])), value).replace(r"\${", "${")
+        alone = _REFERENCE.fullmatch(value)
+        if alone and _REFERENCE.match(value) and len(_REFERENCE.findall(value)) == 1:
+            return self._find(alone[1], local or {}, whole=whole)
+        return _REFERENCE.sub(lambda found: _shown(self._find(found[1], local or {})), value).replace(
+            r"\${", "${"
+        )
 
-    def _find(self, name: str) -> Any:
+    def _find(self, name: str, local: Mapping[str, Any], *, whole: bool = False) -> Any:
         if not _NAME.fullmatch(name):
             raise self._refused(f"${{{name}}} is not a parameter: write ${{name}}, ${{a.b}} or ${{list[0]}}")
-        if self._values is None:
+        parts = name.replace("[", ".").replace("]", "").split(".")
+        if parts[0].strip() not in local and self._values is None:
             self._values = self._load()
-        found: Any = self._values
-        for part in name.replace("[", ".").replace("]", "").split("."):
+        found: Any = local if parts[0].strip() in local else self._values
+        for part in parts:
             found = _step(found, part.strip())
             if found is _step:
                 places = ", ".join(path.name for path in self._loaded) or _DEFAULT
                 raise NotFoundError(
                     f"{self._document.shown}: there is no parameter {shorten(name)} in {places} or vars"
                 )
-        if not isinstance(found, _PLAIN):
+        if not whole and not isinstance(found, _PLAIN):
             raise self._refused(
                 f"${{{name}}} refers to a {type(found).__name__}, but must refer to a plain value"
             )
@@ -94,6 +105,8 @@ class Parameters:
 
     def _load(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        self._loaded = {}
+        self._files.add(self._document.path.parent / _DEFAULT)
         if (self._document.path.parent / _DEFAULT).exists():
             self._merge_file(values, _DEFAULT)
         vars_ = self._document.value().get("vars") or []
@@ -114,6 +127,7 @@ class Parameters:
         name, _, listed = item.partition(":")
         keys = [key for key in listed.split(",") if key] or None
         path = (self._document.path.parent / name).resolve()
+        self._files.add(path)
         known = self._loaded.get(path, [])
         if path in self._loaded and (known is None or keys is None or set(known) & set(keys)):
             if known is None and keys is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,14 +17,12 @@ from ...engine.storage.atomic_files import from_home, replace_file
 from ...engine.validation import shorten
 from ..session.location import HIDDEN_FOLDER
 
-MANIFEST = "dvc.yaml"
 _IDENTITY = "project"
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOCK = "pins.lock"
 # Unfinished files of a killed writer.
 _LEFT_BEHIND = re.compile(r"\..+\.(?:yaml|yml|lock)\.(?:\d+\.\d+|[0-9a-f]{32})")
 _DVC_LOCK = Path(".dvc", "tmp", "lock")
-_SKIPPED = {"node_modules", "__pycache__"}
 
 
 class Project:
@@ -115,10 +113,6 @@ class Project:
         """Return the path of a manifest relative to the folder, as it is recorded."""
         return manifest.relative_to(self.root).as_posix().encode(errors="backslashreplace").decode()
 
-    def manifests(self) -> list[Path]:
-        """Return every `dvc.yaml` below the folder, except in nested repositories and hidden folders."""
-        return sorted(_manifests_below(str(self.root)))
-
     @contextmanager
     def writing(self, manifest: Path) -> Generator[None, None, None]:
         """Lock a manifest and its lock file against other writers.
@@ -184,24 +178,3 @@ def _held(lock: Path, timeout: float, manifest: Path) -> Generator[None, None, N
 def _require_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder} for the manifest: create it first")
-
-
-def _manifests_below(folder: str) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = list(listed)
-    except PermissionError:
-        # A folder without access has nothing that can be read.
-        return
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be read: {error.strerror or error}") from error
-    for entry in entries:
-        if entry.name == MANIFEST and entry.is_file():
-            yield Path(entry.path)
-        elif entry.is_dir(follow_symlinks=False) and not _is_apart(entry):
-            yield from _manifests_below(entry.path)
-
-
-def _is_apart(entry: os.DirEntry[str]) -> bool:
-    hidden = entry.name.startswith(".") or entry.name in _SKIPPED
-    return hidden or any(os.path.lexists(f"{entry.path}/{name}") for name in (".dvc", ".git"))

@@ -93,13 +93,17 @@ class PinRecorder:
 
     def differs(self, found: Mapping[PinKey, PinState]) -> set[str]:
         """Return the manifests whose files differ from the records."""
-        known = self._recorded().pins
+        known = self.recorded()
         keys = known.keys() | found.keys()
         return {key[0] for key in keys if known.get(key) != found.get(key)}
 
     def known_manifests(self) -> set[str]:
         """Return the manifests that had datasets when they were last recorded."""
-        return {manifest for manifest, _ in self._recorded().pins}
+        return {manifest for manifest, _ in self.recorded()}
+
+    def recorded(self) -> Mapping[PinKey, PinState]:
+        """Return the recorded datasets."""
+        return pinned_project(self._session().writes.application, self.project).pins
 
     def observe(self, manifest: str, found: Mapping[PinKey, PinState]) -> None:
         """Record the differences between the files of a manifest and the records."""
@@ -111,9 +115,6 @@ class PinRecorder:
         self._record(
             lambda pins: pins.record(_kind(pins.pins.get(key), after, added=added), self._folder, key, after)
         )
-
-    def _recorded(self) -> PinnedProject:
-        return pinned_project(self._session().writes.application, self.project)
 
     def _record(self, change: Callable[[PinnedProject], None]) -> None:
         record_pins(self._session().writes.application, self.project, change)

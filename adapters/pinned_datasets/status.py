@@ -13,12 +13,16 @@ from .url_source import read_url
 
 
 class Status(StrEnum):
-    """Status of a dataset: unchanged, changed at the source, spec edited since, or without a lock or source."""
+    """Status of a dataset: unchanged, changed at the source, spec edited since, without a lock or source, or unknown.
+
+    `unreadable` means that its entry, its lock or its source cannot be read; `Datasets.problems` gives the reason.
+    """
 
     ok = "ok"
     stale = "stale"
     invalidated = "invalidated"
     missing = "missing"
+    unreadable = "unreadable"
 
 
 def status_of(dataset: Dataset, reach: ResolveContext) -> Status:

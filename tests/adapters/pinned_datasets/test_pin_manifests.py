@@ -204,13 +204,20 @@ HOSTILE = {
 }  # fmt: skip
 
 
+def whole(manifest):
+    """Return a manifest. Raise what keeps one of its entries from being read."""
+    for error in manifest.problems.values():
+        raise error
+    return manifest
+
+
 class TestBrokenFiles:
     @pytest.mark.parametrize(("text", "problem"), HOSTILE.values(), ids=HOSTILE)
     def test_are_refused_where_they_are_broken(self, tmp_path, text, problem):
         path = tmp_path / "dvc.yaml"
         path.write_bytes(text.encode())
         with pytest.raises(InvalidValueError) as caught:
-            Manifest.read(path).document.value()
+            whole(Manifest.read(path)).document.value()
         assert str(caught.value).startswith(f"{path}:")
         assert problem in str(caught.value)
         assert len(str(caught.value)) < len(str(path)) + 200
@@ -247,7 +254,7 @@ class TestBrokenFiles:
         with pytest.raises(
             ConflictError, match="dvc.yaml:4:3: the dataset 'a' is defined twice, first in line 2"
         ):
-            Manifest.read(tmp_path / "dvc.yaml")
+            whole(Manifest.read(tmp_path / "dvc.yaml"))
 
     @settings(max_examples=150)
     @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`?,\n\r\t \\0\ufeff\x85\u2028é", max_size=40))
@@ -282,7 +289,7 @@ class TestParameters:
                 (tmp_path / name.replace("_", ".")).write_text(text)
             text = f"vars:\n{vars_}" if vars_ else ""
             (tmp_path / "dvc.yaml").write_text(f"{text}datasets:\n- {{name: a, url: '{url}', type: url}}\n")
-            return Manifest.read(tmp_path / "dvc.yaml").entries["a"].spec.url
+            return whole(Manifest.read(tmp_path / "dvc.yaml")).entries["a"].spec.url
 
         return read
 
@@ -475,7 +482,6 @@ class TestLockFiles:
             ("a: 1\n", "1:1: schema must be '2.0'"),
             ("schema: '1.0'\n", "1:9: schema must be '2.0'"),
             ("schema: '2.0'\ndatasets: x\n", "2:11: datasets must be a list"),
-            ("schema: '2.0'\ndatasets:\n- x\n", "3:3: a dataset must be a mapping with a name"),
             ("schema: '2.0'\ndatasets:\n- {name: a, url: b, type: dvc}\n", "3:3: rev_lock is missing"),
             ("schema: '2.0'\ndatasets:\n- {name: a, url: b, type: url, meta: 5}\n", "3:3: meta must be a mapping"),
             ("schema: '2.0'\ndatasets:\n- {name: a, url: b, type: url, meta: {size: x}}\n", "size must be an integer"),

@@ -318,6 +318,6 @@ def test_a_dataset_is_pinned_to_the_commit_of_the_remote_not_of_the_users_branch
     (tmp_path / "project").mkdir()
     with Datasets(tmp_path / "project") as datasets:
         for protocol in PROTOCOLS:
-            made = datasets.add("g", urls[protocol], "dvc", rev="HEAD~1")
+            made = datasets.add("g", urls[protocol], "dvc", force=True, rev="HEAD~1")
             assert made.lock.rev_lock == clone("HEAD~1")
     check(trace)

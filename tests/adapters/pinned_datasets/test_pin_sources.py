@@ -169,12 +169,15 @@ class TestGit:
 
     def test_commits(self, datasets, source, url):
         for rev in (source.first, source.first[:10]):
-            assert datasets.add("g", url, "dvc", path="data/a", rev=rev).lock.rev_lock == source.first
+            assert (
+                datasets.add("g", url, "dvc", force=True, path="data/a", rev=rev).lock.rev_lock
+                == source.first
+            )
 
     def test_a_revision_that_is_none(self, datasets, url):
         for rev in ("nowhere", "0" * 40, "abcdef0", "v1~5"):
             with pytest.raises(NotFoundError, match=f"the git repository .* has no revision '{rev}'"):
-                datasets.add("g", url, "dvc", rev=rev)
+                datasets.add("g", url, "dvc", force=True, rev=rev)
         assert "g" not in datasets
 
     @pytest.mark.parametrize(
@@ -192,13 +195,15 @@ class TestGit:
     )
     def test_paths_in_git_or_tracked_by_dvc(self, datasets, source, server, path):
         for url in (str(source.folder), server):
-            assert datasets.add("g", url, "dvc", path=path, rev="v1").lock.rev_lock == source.first
+            assert (
+                datasets.add("g", url, "dvc", force=True, path=path, rev="v1").lock.rev_lock == source.first
+            )
 
     @pytest.mark.parametrize("path", ["data/b", "dat", "image", "stages/other", "deep/bigger", "*"])
     def test_paths_that_are_not_there_at_that_revision(self, datasets, source, server, path):
         for url in (str(source.folder), server):
             with pytest.raises(NotFoundError, match=r"has no '.*' at 'v1', commit [0-9a-f]{40}"):
-                datasets.add("g", url, "dvc", path=path, rev="v1")
+                datasets.add("g", url, "dvc", force=True, path=path, rev="v1")
 
     @pytest.mark.parametrize(
         "values",

@@ -316,7 +316,7 @@ class TestOwnVersions:
         datasets.add("f", "framelode://food", "dc")
         for call in (
             lambda: datasets.update("f", version=version),
-            lambda: datasets.add("f", "framelode://food", "dc", version=version),
+            lambda: datasets.add("f", "framelode://food", "dc", force=True, version=version),
         ):
             with pytest.raises((kind, NotFoundError)) as caught:
                 call()
@@ -419,9 +419,13 @@ class TestRefused:
 
 
 class TestFiles:
-    def test_an_existing_name_is_replaced(self, datasets, project, source, files):
+    def test_an_existing_name_is_replaced_if_asked(self, datasets, project, source, files):
         datasets.add("x", str(source.folder), "dvc", path="data", rev="v1")
-        datasets.add("x", str(files / "b.txt"), "url")
+        before = (project / "dvc.yaml").read_bytes(), (project / "dvc.lock").read_bytes()
+        with pytest.raises(ConflictError, match="the dataset 'x' is already in .*dvc.yaml: pass force=True"):
+            datasets.add("x", str(files / "b.txt"), "url")
+        assert ((project / "dvc.yaml").read_bytes(), (project / "dvc.lock").read_bytes()) == before
+        datasets.add("x", str(files / "b.txt"), "url", force=True)
         assert isinstance(datasets["x"], URLDataset)
         assert len(datasets) == 1
         assert "rev" not in (project / "dvc.lock").read_text() + (project / "dvc.yaml").read_text()
@@ -472,7 +476,7 @@ class TestFiles:
         assert (new.lock.rev, new.lock.rev_lock) == ("v1", source.first)
         for call in (
             lambda: datasets.update("g", rev="main"),
-            lambda: datasets.add("g", str(source.folder), "dvc", rev="main"),
+            lambda: datasets.add("g", str(source.folder), "dvc", force=True, rev="main"),
         ):
             with pytest.raises(ConflictError, match="the dataset 'g' has a parameter"):
                 call()
