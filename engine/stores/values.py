@@ -31,6 +31,7 @@ _ALLOWED = (
 )
 _HEX_DIGITS = re.compile("[0-9a-f]{24}")
 _AS_IT_IS = frozenset({NoneType, bool, bytes})
+_LEAVES = _AS_IT_IS | {str, int, float}
 
 _SUBCLASSES: tuple[tuple[Any, Any], ...] = (
     (str, str.__str__),
@@ -92,7 +93,7 @@ def decode_value(encoded: bytes, position: int | None = None) -> Any:
     try:
         value = _decode(encoded)
         # `is_plain_json` does not know the other types, and most values are plain.
-        if not is_plain_json([{"": value}]):
+        if type(value) not in _LEAVES and not is_plain_json([{"": value}]):
             _plain(value, None, _Walk())
     except (*UNDECODABLE, ValueError, UsageError) as error:
         where = "" if position is None else f" at position {position}"

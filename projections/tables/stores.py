@@ -20,7 +20,7 @@ from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChang
 from ..columns import BadValueError, Bytes, from_row
 from ..pages import Page, readable_event
 from ..projection import FoldedProjection
-from ..statements import DirectInsert
+from ..statements import DirectInsert, DirectQuery
 
 _ROWS_AT_ONCE = 500
 
@@ -70,11 +70,33 @@ class Stores(FoldedProjection[StoreChanges]):
         self._delete = tuple(
             sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
         )
+        self._described = self._select_described()
         self._patch = (
             sa.update(self.document)
             .where(_which(self.document))
             .values({name: sa.bindparam(f"to_{name}") for name in Patch.__struct_fields__})
         )
+
+    def _select_described(self) -> DirectQuery:
+        """Return the query of `described`: the stores of a collection, each with its own document if it has one."""
+        store = self.store.c
+        own, keys = self.document.alias(), self.document.alias()
+        expires_at = keys.c.expires_at
+        oldest = (
+            sa.select(sa.func.min(keys.c.created_at))
+            .where(keys.c.store == store.store, expires_at.is_(None) | (expires_at > sa.bindparam("now")))
+            .scalar_subquery()
+        )
+        since = sa.case((own.c.created_at.is_not(None), own.c.created_at), else_=oldest).label("since")
+        query = (
+            sa.select(store.collection, store.name, store.dataset_id, since)
+            .add_columns(*(own.c[name] for name in Document.__struct_fields__))
+            .join_from(
+                self.store, own, (own.c.store == store.store) & (own.c.id == key_id(STORE_KEY)), isouter=True
+            )
+            .where(store.collection == sa.bindparam("in_collection"))
+        )
+        return DirectQuery(query, ("now", "in_collection"))
 
     def fold(self, page: Page) -> StoreChanges:
         """Fold the events of stores; other batches are not looked at."""
@@ -205,30 +227,13 @@ class Stores(FoldedProjection[StoreChanges]):
         self, connection: sa.Connection, collection: str, now: int
     ) -> list[tuple[StoreId, Document | int]]:
         """Return the stores of all contexts that exist, each with its own document, or with the time of its oldest one."""
-        store = self.store.c
-        own, keys = self.document.alias(), self.document.alias()
-        expires_at = keys.c.expires_at
-        oldest = (
-            sa.select(sa.func.min(keys.c.created_at))
-            .where(keys.c.store == store.store, expires_at.is_(None) | (expires_at > now))
-            .scalar_subquery()
-        )
-        since = sa.case((own.c.created_at.is_not(None), own.c.created_at), else_=oldest).label("since")
-        query = (
-            sa.select(store.collection, store.name, store.dataset_id, since)
-            .add_columns(*(own.c[name] for name in Document.__struct_fields__))
-            .join_from(
-                self.store, own, (own.c.store == store.store) & (own.c.id == key_id(STORE_KEY)), isouter=True
-            )
-            .where(store.collection == collection)
-        )
         return sorted(
             (
                 (
                     store_id(row.collection, row.name, row.dataset_id),
-                    row.since if row.value is None else from_row(dict(row._mapping), Document),  # noqa: SLF001
+                    row.since if row.value is None else from_row(row._asdict(), Document),
                 )
-                for row in connection.execute(query)
+                for row in self._described.rows(connection, (now, collection))
                 if row.since is not None
             ),
             key=_in_order,

@@ -1,6 +1,7 @@
 """Execution stores beside bare commits of SQLite: `python tests/benchmarks/stores.py [KEYS]`.
 
-Prints sets one by one, `set_many` and gets a second, with few and with KEYS keys (a million), and how long a rebuild takes.
+Prints sets one by one, `set_many` and gets a second, with few and with KEYS keys (a million), how long a rebuild takes, and
+the processor time of calls that go over many stores.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from contextlib import closing
 from pathlib import Path
 
 import framelode
+from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
+from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 
 SETS = 3000
 GETS = 20_000
 PAUSE = 20
+STORES = 600
 
 
 def rate(what, count, work):
@@ -66,9 +70,28 @@ def gets(store, what, keys):
     rate(f"get, warm, {what}", GETS, work)
 
 
+def many_stores(folder):
+    """Print the processor time of what goes over all stores, the best of a few calls."""
+    engine = framelode.connect(folder / "many")
+    service = ExecutionStoreService(EngineStoreRepo(engine))
+    for number in range(STORES):
+        service.create_store(f"store {number}", {"number": number})
+        service.set_key(f"store {number}", "key", number)
+    for call in (service.list_stores_global, service.count_stores, service.clear_cache):
+        seconds = []
+        for _ in range(5):
+            began = time.process_time()
+            call()
+            seconds.append(time.process_time() - began)
+        what = f"{call.__name__}, {STORES} stores, processor time"
+        print(f"{what:<58} {min(seconds) * 1000:>6.1f} ms (aim 10)")
+    engine.close()
+
+
 def main(keys):
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
+        many_stores(folder)
         engine = framelode.connect(folder / "engine")
         store = ExecutionStore.create("benchmark")
         sets(store, "an empty store", folder)

@@ -737,6 +737,26 @@ class TestStores:
             str(ObjectId()): True,
         }
 
+    def test_many_stores_take_no_more_queries_than_few(self, tmp_path, clock):
+        with framelode.connect(tmp_path / "engine", clock=clock) as engine:
+            service = ExecutionStoreService()
+            calls = (service.list_stores_global, service.count_stores, service.clear_cache)
+            asked = []
+            for number in range(30):
+                service.set_key(f"s{number}", "a", number)
+                if number in (2, 29):
+                    service.count_stores()
+                    with engine.session.runner.store.read() as connection:
+                        raw = connection.connection.driver_connection
+                    statements = []
+                    raw.set_trace_callback(statements.append)
+                    for call in calls:
+                        call()
+                    raw.set_trace_callback(None)
+                    asked.append(statements)
+            assert 0 < len(asked[0]) == len(asked[1])
+        engine.close()
+
     @pytest.mark.parametrize(
         ("context", "error"),
         [("", ValueError), ("a\0", ValueError), (5, TypeError), (ObjectId("xyz"), TypeError)],

@@ -202,7 +202,7 @@ class TestSubscriptions:
             ExecutionStore.create("jobs").subscribe(told.put)
 
 
-class TheirPolicy(str, Enum):
+class TheirPolicy(str, Enum):  # noqa: UP042 - as theirs
     """A policy of another system."""
 
     PERSIST, EVICT = "persist", "evict"
