@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import run
 from doc_examples import DOCS, PAGES, ROOT, blocks_of
+from ruamel.yaml import YAML
 from s3_server import s3_environment, s3_prefix
 
 import framelode
@@ -108,6 +109,43 @@ def test_the_readme_runs_again_in_the_same_folder(places, monkeypatch, capsys):
 def test_the_gate_builds_the_site_as_contributors_do():
     told = re.search(r"^(.*mkdocs build.*?) *#", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
     assert f"{told[1]} --site-dir" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+class TestCompose:
+    @pytest.fixture
+    def file(self):
+        return YAML(typ="safe").load((DOCS / "compose.yaml").read_text("utf-8"))
+
+    def test_it_is_a_compose_file(self, file):
+        assert file.keys() <= {"name", "services", "volumes"}
+        for service in file["services"].values():
+            assert service.keys() <= {
+                "command",
+                "environment",
+                "healthcheck",
+                "image",
+                "ports",
+                "restart",
+                "volumes",
+            }
+            assert re.fullmatch(r"[\w/.-]+:\d[\w.]*", service["image"])  # a release, not what is newest
+            assert service["healthcheck"].keys() == {"test", "interval", "timeout", "retries"}
+            assert service["healthcheck"]["test"][0] == "CMD"
+            assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+            assert {volume.partition(":")[0] for volume in service["volumes"]} <= file["volumes"].keys()
+            assert all(isinstance(value, str) for value in service["environment"].values())
+
+    def test_the_guide_connects_to_what_it_starts(self, file):
+        page = (DOCS / "how-to" / "object-storage.md").read_text("utf-8")
+        postgres, s3 = (file["services"][name] for name in ("postgres", "s3"))
+        user, database = postgres["environment"]["POSTGRES_USER"], postgres["environment"]["POSTGRES_DB"]
+        assert f"postgresql+psycopg://{user}@127.0.0.1/{database}" in page
+        (bucket,) = (each.removeprefix("-bucket=") for each in s3["command"] if each.startswith("-bucket="))
+        assert f"s3://{bucket}/" in page
+        assert f"AWS_ENDPOINT_URL_S3=http://{s3['ports'][0].rpartition(':')[0]}" in page
+        for given in (postgres["environment"], s3["environment"]):
+            for name, default in re.findall(r"\$\{(\w+):-(\w+)\}", " ".join(given.values())):
+                assert f"{name}={default}" in page
 
 
 def test_there_are_pages_with_python_of():
