@@ -138,7 +138,7 @@ class _Names:
 
     def __init__(self, engine: Engine) -> None:
         with engine.session.read_catalog() as connection:
-            datasets = engine.session.catalog.datasets(connection)
+            datasets = engine.session.catalog.datasets(connection, removed=True)
             versions = engine.session.catalog.versions(connection, removed=True)
         self.datasets = {row.dataset_id: str(Address(row.name, row.project)) for row in datasets}
         self.versions = {row.version_id: row.name for row in versions}

@@ -115,10 +115,9 @@ class Dataset:
         show_progress: bool = False,  # noqa: ARG003 - one transaction has no progress
         delete_sources: bool = False,
     ) -> None:
-        """Remove the versions of a dataset, its tags and its description, in one transaction.
+        """Remove a dataset with its versions, in one transaction. Its name can then be used again.
 
-        The log keeps them: reads with `as_of` find the dataset as it was. The dataset itself stays, without versions, until
-        it is created again.
+        The log keeps them: reads with `as_of` find the dataset as it was.
 
         Parameters
         ----------

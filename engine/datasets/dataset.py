@@ -10,6 +10,7 @@ from ..events.domain import (
     NAMES,
     DatasetCreated,
     DatasetDescribed,
+    DatasetRemoved,
     DatasetRenamed,
     DatasetTagged,
     NameClaimed,
@@ -60,6 +61,7 @@ class Dataset(Aggregate):
     name: str = ""
     project: str = DEFAULT_PROJECT
     description: str = ""
+    removed: bool = False
 
     def __init__(self, aggregate_id: str) -> None:
         super().__init__(aggregate_id)
@@ -88,6 +90,10 @@ class Dataset(Aggregate):
         """Take another name, in this or another project."""
         self.trigger(DatasetRenamed, name=name, project=project)
 
+    def remove(self) -> None:
+        """Remove the dataset, which has no versions."""
+        self.trigger(DatasetRemoved)
+
     def attach(self, version_id: str, parent_id: str | None) -> None:
         """Add a version to the tree."""
         self.trigger(VersionAttached, version_id=version_id, parent_id=parent_id)
@@ -112,6 +118,8 @@ class Dataset(Aggregate):
                 self.description = event.description
             case DatasetTagged():
                 self.tags = list(event.tags)
+            case DatasetRemoved():
+                self.removed = True
             case VersionAttached():
                 self.parents[event.version_id] = event.parent_id
             case VersionDetached():

@@ -44,8 +44,6 @@ class DatasetCommands:
     ) -> str:
         """Create a dataset with an empty draft named ``Current``, or add tags to the one of that name.
 
-        A dataset that was deleted counts as a new one, with its old id.
-
         Returns
         -------
         str
@@ -65,32 +63,23 @@ class DatasetCommands:
 
         def decide() -> tuple[list[Aggregate], Result]:
             held = self._application.aggregates.load(DatasetName, name_stream(project, name))
-            if held.dataset_id is None:
-                dataset = Dataset(self._application.new_id())
-                held.claim(dataset.id)
-                dataset.create(name, project, description or "", checked_tags)
-            else:
-                dataset = self._application.dataset(held.dataset_id)
-                if dataset.parents and raise_if_exists:
+            if held.dataset_id is not None:
+                if raise_if_exists:
                     raise ConflictError(
                         f"dataset {shorten(name)} exists already in project {shorten(project)}"
                     )
+                dataset = self._application.dataset(held.dataset_id)
                 dataset.add_tags(checked_tags)
-                if not dataset.parents:
-                    dataset.describe(description or dataset.description)
-            changed: list[Aggregate] = [held, dataset]
-            if not dataset.parents:
-                changed.append(self._first_version(dataset))
-            return changed, {"dataset_id": dataset.id}
+                return [dataset], {"dataset_id": dataset.id}
+            dataset, version = Dataset(self._application.new_id()), Version(self._application.new_id())
+            held.claim(dataset.id)
+            dataset.create(name, project, description or "", checked_tags)
+            dataset.attach(version.id, None)
+            version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
+            return [held, dataset, version], {"dataset_id": dataset.id}
 
         request = ["create_dataset", name, project, description, checked_tags, bool(raise_if_exists)]
         return self._application.run(request, command_id, decide)["dataset_id"]
-
-    def _first_version(self, dataset: Dataset) -> Version:
-        version = Version(self._application.new_id())
-        dataset.attach(version.id, None)
-        version.create(dataset.id, FIRST_VERSION_NAME, None, "", {})
-        return version
 
     def delete_dataset(
         self,
@@ -100,7 +89,7 @@ class DatasetCommands:
         force: bool = False,
         command_id: str | None = None,
     ) -> None:
-        """Remove all versions of a dataset in one append, with its tags and its description.
+        """Remove a dataset with all its versions in one append. Its name can then be used again.
 
         Raises
         ------
@@ -127,9 +116,10 @@ class DatasetCommands:
             for version in versions:
                 version.remove()
                 dataset.detach(version.id)
-            dataset.tag([])
-            dataset.describe("")
-            return [*versions, dataset], {}
+            dataset.remove()
+            held = self._application.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
+            held.release()
+            return [*versions, dataset, held], {}
 
         request = ["delete_dataset", dataset_id, bool(delete_all_versions), bool(force)]
         self._application.run(request, command_id, decide)

@@ -97,9 +97,9 @@ class AggregateRepository:
             self._held[aggregate_id] = held, position
 
     def dataset(self, dataset_id: str) -> Dataset:
-        """Return a dataset; `NotFoundError` when there is none."""
+        """Return a dataset; `NotFoundError` when there is none, or it was removed."""
         dataset = self.load(Dataset, dataset_id)
-        if not dataset.version:
+        if not dataset.version or dataset.removed:
             raise NotFoundError(f"there is no dataset with id {dataset_id!r}")
         return dataset
 

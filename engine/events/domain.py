@@ -51,6 +51,10 @@ class DatasetDescribed(Event, frozen=True):
     description: str
 
 
+class DatasetRemoved(Event, frozen=True):
+    """A dataset was removed after its versions. Its history stays readable."""
+
+
 class NameReleased(Event, frozen=True):
     """A dataset released a name."""
 

@@ -69,6 +69,7 @@ class DatasetRow(msgspec.Struct, frozen=True):
     tags: list[str]
     created_at: int
     created_position: int
+    removed_position: int | None = None
 
 
 class VersionRow(msgspec.Struct, frozen=True):
@@ -96,6 +97,7 @@ _EVENTS = (
     e.DatasetRenamed,
     e.DatasetDescribed,
     e.DatasetTagged,
+    e.DatasetRemoved,
     e.VersionCreated,
     e.VersionRenamed,
     e.VersionDescribed,
@@ -128,7 +130,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
     """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
 
     name: ClassVar[str] = "catalog"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
 
     def define_tables(self) -> None:
         """Define the tables."""
@@ -142,6 +144,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("tags", sa.Text, nullable=False),
             sa.Column("created_at", sa.BigInteger, nullable=False),
             sa.Column("created_position", sa.BigInteger, nullable=False),
+            sa.Column("removed_position", sa.BigInteger),
             sa.UniqueConstraint("name_key", "created_position"),
         )
         self.version = self.table(
@@ -200,6 +203,8 @@ class Catalog(FoldedProjection[CatalogChanges]):
                 self._change(connection, event.originator_id, state=PUBLISHED, **values)
             case e.VersionRemoved():
                 self._change(connection, event.originator_id, state=REMOVED)
+            case e.DatasetRemoved():
+                self._change_dataset(connection, event.originator_id, removed_position=position)
             case e.DatasetRenamed() | e.DatasetDescribed() | e.DatasetTagged():
                 self._change_dataset(connection, event.originator_id, **_columns(event))
             case e.VersionRenamed() | e.VersionDescribed() | e.VersionTagged() | e.VersionMetadataSet():
@@ -255,9 +260,14 @@ class Catalog(FoldedProjection[CatalogChanges]):
         _insert_once(connection, self.version, values)
 
     def datasets(
-        self, connection: sa.Connection, *, dataset_id: str | None = None, name: str | None = None
+        self,
+        connection: sa.Connection,
+        *,
+        dataset_id: str | None = None,
+        name: str | None = None,
+        removed: bool = False,
     ) -> list[DatasetRow]:
-        """Return datasets, oldest created first."""
+        """Return datasets, oldest created first; removed ones only when asked for."""
         column = self.dataset.c
         query = sa.select(*(column[each] for each in DatasetRow.__struct_fields__))
         query = query.order_by(column.created_position)
@@ -265,6 +275,8 @@ class Catalog(FoldedProjection[CatalogChanges]):
             query = query.where(column.dataset_id == dataset_id)
         if name is not None:
             query = query.where(column.name_key == text_key(name), column.name == name)
+        if not removed:
+            query = query.where(column.removed_position.is_(None))
         return [_dataset_row(row) for row in connection.execute(query)]
 
     def versions(

@@ -123,17 +123,27 @@ class TestDelete:
         child = draft.create_snapshot(publish_name="v1")
         before = engine.log.head().position
         Dataset.delete(dataset_id=dataset.id, delete_all_versions=True, force=True)
-        assert (dataset.versions(), dataset.tags, dataset.description) == ([], [], "")
+        assert DatasetVersion.get_datasets() == []
+        for read in (dataset.versions, lambda: dataset.tags, lambda: dataset.rename("meals")):
+            with pytest.raises(NotFoundError):
+                read()
+        with pytest.raises(NotFoundError):
+            DatasetVersion.create_version("v2", dataset_id=dataset.id)
         past = Dataset.get(dataset_name="food", as_of=before)
         assert past.tags == ["a"]
         assert {version.version_id for version in past.versions()} == {draft.version_id, child.version_id}
         assert [frame.id for frame in past.get_version(version_name="v1")] == ["1"]
         engine.verify()
 
-    def test_created_again(self, dataset):
+    def test_created_again(self, engine, dataset):
         Dataset.delete(dataset_name="food", delete_all_versions=True)
-        Dataset.delete(dataset_name="food")  # it has no versions any more
+        with pytest.raises(NotFoundError):
+            Dataset.delete(dataset_name="food")
         again = Dataset.create("food", description="new", tags=["b"], raise_if_exists=True)
-        assert (again.id, again.description, again.tags) == (dataset.id, "new", ["b"])
+        assert again.id != dataset.id
+        assert (again.description, again.tags) == ("new", ["b"])
         assert [version.version_name for version in again.versions()] == ["Current"]
         assert len(again.get_version()) == 0
+        kinds = [(change.subject, change.kind) for change in engine.history() if change.subject == "dataset"]
+        assert kinds == [("dataset", "created"), ("dataset", "removed"), ("dataset", "created")]
+        engine.verify()
