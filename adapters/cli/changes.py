@@ -133,7 +133,7 @@ def remove_all(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Remove frames of a draft, a version, or all versions of a dataset; the history is kept."""
+    """Remove frames of a draft, a version, or a dataset; the history is kept."""
     from ..hyperdatasets.dataset import Dataset
     from .address import Address, subject_at, version_at
 
@@ -200,14 +200,14 @@ def _remove_dataset(engine: Engine, dataset: Dataset, *, force: bool, yes: bool,
             f"{shown.address} has {counted(published, 'published version')}: add --force to remove them"
         )
     confirm(
-        f"Remove all {counted(shown.versions, 'version')} of {shown.address}? Their history is kept, and so is the name; "
-        "blobs that only they reference are deleted by `framelode gc`.",
+        f"Remove {shown.address} with {counted(shown.versions, 'version')}? The history is kept; "
+        "blobs that only it references are deleted by `framelode gc`.",
         yes=yes,
     )
     dataset.delete(dataset.id, delete_all_versions=True, force=force)
     if json:
-        print_json({"removed": view_dataset(engine, dataset.id), "versions": shown.versions})
+        print_json({"removed": shown})
     else:
         say(
-            f"removed {counted(shown.versions, 'version')} of {shown.address}; `framelode log {shown.address}` still shows the changes"
+            f"removed {shown.address} with {counted(shown.versions, 'version')}; `framelode log` still shows its changes"
         )
