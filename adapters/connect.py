@@ -26,8 +26,11 @@ def connect(
     shared: bool | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
     as_of: Moment | None = None,
+    read_only: bool = False,
 ) -> Engine:
     """Open the engine of a folder, created if missing, and make it the current engine of the process.
+
+    An engine in a folder that cannot be written, such as a read-only mount, is opened read-only, and a warning is logged.
 
     Parameters
     ----------
@@ -51,6 +54,9 @@ def connect(
         Maximum size of one encoded frame, at most 16 MB.
     as_of : int or datetime, optional
         Open an existing engine read-only, as it was at a position or an aware datetime.
+    read_only : bool
+        Open an existing engine without writing anything. Projections that are behind the log are replayed in memory, and
+        every change raises `UsageError`. In PostgreSQL all transactions are read-only.
 
     Returns
     -------
@@ -73,9 +79,11 @@ def connect(
         )
     if as_of is not None:
         location.require(url)
+    if as_of is not None or read_only:
+        name = "read_only" if as_of is None else "as_of"
         if projections is not None or blobs is not None or shared is not None:
-            raise UsageError("as_of opens an engine read-only: do not pass projections=, blobs= or shared=")
-    where = location.locate(url, projections, blobs, shared=shared)
+            raise UsageError(f"{name} opens an engine read-only: do not pass projections=, blobs= or shared=")
+    where = location.locate(url, projections, blobs, shared=shared, read_only=read_only)
     session: Session = LiveSession(where, clock, new_id, max_frame_bytes)
     if as_of is not None:
         from .session.past import open_at

@@ -68,6 +68,11 @@ class Engine:
         return self.session.as_of
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing can be recorded: the engine shows the past, was opened with `read_only`, or cannot be written."""
+        return self.session.as_of is not None or bool(self.session.location.read_only)
+
+    @property
     def url(self) -> str:
         """URL to open this engine again with `connect`, without a password. Another process must get the password itself."""
         return self.session.url
@@ -269,7 +274,7 @@ class Engine:
         """
         from .maintenance import care
 
-        care.rebuild(self._present(), progress, executor)
+        care.rebuild(self._writable(), progress, executor)
 
     def share_blobs(self, forget: Sequence[PathLike] = ()) -> None:
         """Share the blob store with the engines that already use it.
@@ -289,12 +294,12 @@ class Engine:
         """
         from .session.blob_sharing import own_ref, share
 
-        session = self._present()
+        session = self._writable()
         share(session, own_ref(session), session.blobs, [os.fspath(url) for url in forget])
 
     def referenced_blobs(self) -> set[str]:
         """Return the digests of the blobs that frames of existing versions refer to."""
-        return self.session.writes.blobs.referenced()
+        return self._present().blob_access.referenced()
 
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
         """Mark unreferenced blobs, and delete those that were marked longer ago than the grace period.
@@ -374,7 +379,7 @@ class Engine:
 
     def missing_blobs(self) -> list[str]:
         """Return the digests of blobs that frames of existing versions refer to and that the store lacks."""
-        return self.session.writes.blobs.missing()
+        return self._present().blob_access.missing()
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
         """Return the head of the log as a checkpoint. Store it outside this machine.
@@ -510,7 +515,7 @@ class Engine:
         from .portable.transfer import import_log
         from .session.blob_sharing import keep_listed
 
-        session = self._present()
+        session = self._writable()
         with keep_listed(session):
             return import_log(session, path, callback)
 
@@ -558,6 +563,12 @@ class Engine:
         return copy_engine(
             self.session, target.session if isinstance(target, Engine) else target, blobs, callback
         )
+
+    def _writable(self) -> LiveSession:
+        """Return the live session. Raises `UsageError` if this engine is read-only."""
+        session = self._present()
+        session.require_writable()
+        return session
 
     def _present(self) -> LiveSession:
         """Return the live session. Raises `UsageError` if this engine shows the past."""

@@ -57,7 +57,7 @@ def scrub(
     repair: Session | PathLike | None,
 ) -> ScrubFindings:
     """Read every blob, and optionally repair damaged and missing ones; see `Engine.scrub`."""
-    blobs = session.writes.blobs
+    blobs = session.blob_access if repair is None else session.writes.blobs
     found = blobs.scrub(progress, wrap_executor(executor))
     if repair is not None:
         from .repair import repair_from
@@ -95,7 +95,7 @@ def verify(
     findings = _check(session, progress, executor, quick=quick)
     findings.problems = problems + findings.problems
     if blobs and not findings.problems:
-        findings.blobs, findings.problems = session.writes.blobs.problems(progress, executor)
+        findings.blobs, findings.problems = session.blob_access.problems(progress, executor)
     if findings.problems:
         more = f" (and {len(findings.problems) - 1} more)" if len(findings.problems) > 1 else ""
         raise IntegrityError(findings.problems[0] + more, file=session.log.name, problems=findings.problems)

@@ -14,7 +14,7 @@ import msgspec
 from ...engine.errors import IntegrityError, UsageError
 from ...engine.secrets import redact_url
 from ...engine.storage.atomic_files import from_home, replace_file
-from ...engine.storage.modes import file_mode, is_shared, make_folder, share
+from ...engine.storage.modes import file_mode, is_shared, make_folder, share, why_unwritable
 from ...engine.validation import refuse_secret, shorten
 from ..sql.urls import (
     LOG_SCHEMA,
@@ -51,6 +51,7 @@ ENVIRONMENT_URL = "FRAMELODE_URL"
 _IN_MEMORY = (IN_MEMORY, "sqlite:///:memory:")
 _MEMORY_BLOBS = "memory://"
 _SQLITE = "sqlite:///"
+_REQUESTED = "it was opened with read_only=True"
 _WAY_OUT = "leave it out, and use the environment, profile or role of the store's library"
 
 
@@ -71,6 +72,8 @@ class Location(msgspec.Struct, frozen=True):
         Settings that the caller passed. They are saved once the log is known.
     log_id : str or None
         Uuid of the log in the folder's settings, or None without settings.
+    read_only : str
+        Why nothing is written, for messages; empty if the engine may be written.
     """
 
     url: str
@@ -80,6 +83,7 @@ class Location(msgspec.Struct, frozen=True):
     blobs: str = ""
     given: dict[str, Any] = {}
     log_id: str | None = None
+    read_only: str = ""
 
     @property
     def name(self) -> str:
@@ -143,8 +147,11 @@ def locate(
     blobs: str | os.PathLike[str] | None = None,
     *,
     shared: bool | None = None,
+    read_only: bool = False,
 ) -> Location:
     """Return the location of the engine at a folder or URL. A missing folder is created.
+
+    An engine in a folder that cannot be written is read-only.
 
     Parameters
     ----------
@@ -158,6 +165,8 @@ def locate(
         Folder or fsspec URL for file contents, instead of the default. Saved in the settings.
     shared : bool, optional
         Whether the group of the folder may read and write everything. Saved in the settings of the folder.
+    read_only : bool
+        Open an existing engine without writing anything.
 
     Raises
     ------
@@ -171,6 +180,9 @@ def locate(
         if place is not None:
             _check_place(name, place)
     text = os.fspath(url)
+    if read_only:
+        require(text)
+    reason = _REQUESTED if read_only else ""
     if shared and (text in _IN_MEMORY or is_postgres(text)):
         raise UsageError("shared=True is only for an engine in a folder: do not pass it")
     if text in _IN_MEMORY:
@@ -180,20 +192,36 @@ def locate(
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     if is_postgres(text):
-        return _locate_postgres(postgres_schema(with_kept_password(text)), projections, blobs)
+        where = _locate_postgres(postgres_schema(with_kept_password(text)), projections, blobs)
+        return msgspec.structs.replace(where, read_only=reason)
     folder, log_name = _folder_of(text)
     folder = absolute(from_home(folder))
-    _make_folder(folder)
+    reason = reason or _why_read_only(folder, log_name)
+    if not reason:
+        _make_folder(folder)
     given = {
         "log": log_name,
         "projections": None if projections is None else _projections_setting(os.fspath(projections), folder),
         "blobs": None if blobs is None else _blobs_setting(os.fspath(blobs), folder),
         "shared": shared,
     }
-    return _locate_in(folder, {name: value for name, value in given.items() if value is not None})
+    return _locate_in(folder, {name: value for name, value in given.items() if value is not None}, reason)
 
 
-def _locate_in(folder: Path, given: dict[str, Any]) -> Location:
+def _why_read_only(folder: Path, log_name: str | None) -> str:
+    """Return why the engine in a folder can only be read; empty if there is none, or it can be written."""
+    settings = stat_of(folder / SETTINGS_FILE)
+    found = read_settings(folder) if settings else None
+    log = folder / (log_name or (found or Settings()).log)
+    if stat_of(log) is None:
+        return ""
+    for place in (folder, log):
+        if why := why_unwritable(place):
+            return f"{place} cannot be written ({why})"
+    return ""
+
+
+def _locate_in(folder: Path, given: dict[str, Any], read_only: str) -> Location:
     """Return the location of the engine in a folder, by its settings and those that the caller passed."""
     settings = read_settings(folder)
     if settings is not None:
@@ -209,8 +237,9 @@ def _locate_in(folder: Path, given: dict[str, Any]) -> Location:
         blobs=wanted.blobs if "://" in wanted.blobs else str(folder / wanted.blobs),
         given=given,
         log_id=settings.log_id if settings else None,
+        read_only=read_only,
     )
-    if wanted.shared and not is_shared(folder):
+    if wanted.shared and not read_only and not is_shared(folder):
         share(_parts(where, folder))
     return where
 
@@ -382,8 +411,8 @@ def _make_folder(folder: Path) -> None:
         raise UsageError(
             f"{folder} cannot be made: {error.strerror}; give a folder that can be written"
         ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be written: permission denied; give a folder that can be written")
+    if why := why_unwritable(folder):
+        raise UsageError(f"{folder} cannot be written: {why}; give a folder that can be written")
     if folder.name == HIDDEN_FOLDER and _in_git_tree(folder):
         ignore = folder / ".gitignore"
         if not os.path.lexists(ignore):

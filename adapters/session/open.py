@@ -44,7 +44,7 @@ def open_snapshots(where: Location, store: ProjectionStore, log: Log) -> Snapsho
     A PostgreSQL engine with blobs in object storage keeps snapshots with its blobs, because they are large and never
     change. Every other engine keeps them with its projections.
     """
-    if not isinstance(where.log, PostgresSchema) or not is_object_store(where.blobs):
+    if where.read_only or not isinstance(where.log, PostgresSchema) or not is_object_store(where.blobs):
         return SnapshotTable(store, log)
     from ...engine.storage.objects import ObjectPrefix
     from ...projections.states.snapshot_objects import SnapshotObjects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from ...engine import forks
+from ...engine.blobs.read_only import ReadOnlyBlobStore
 from ...engine.datasets.repository import AggregateRepository
 from ...engine.errors import UsageError
 from ...engine.keys import is_plain_id
@@ -32,19 +34,23 @@ from ...projections.tables.pins import Pins
 from ...projections.tables.stats import Counts, Stats
 from ...projections.tables.stores import Stores
 from ...projections.tables.uploads import Uploads
+from ..sql.database import read_only_error
 from ..sql.log.log import SqlLog
 from ..sql.open import open_database
-from ..sql.projections import open_projections
+from ..sql.projections import open_private_projections, open_projections
 from . import current, location
 from .open import complete, open_snapshots, save_settings
 
 if TYPE_CHECKING:
     from ...engine.blobs.store import BlobStore
+    from .blobs import BlobAccess
     from .past import SessionCache
     from .writes import Writes
 
 PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads, History, Pins, Stores)
 """The projections of an engine. A public API that needs another one adds it here."""
+
+logger = logging.getLogger("framelode.session")
 
 Kind = TypeVar("Kind", bound=Projection)
 Made = TypeVar("Made")
@@ -252,21 +258,29 @@ class LiveSession(Session):
         self.new_id = _checked(new_id)
         self.max_frame_bytes = max_frame_bytes
         with ExitStack() as opened:
-            must_exist = where.log_id is not None
-            self.sql_log = SqlLog(open_database(where.log), clock, self.new_id, must_exist=must_exist)
+            must_exist = where.log_id is not None or bool(where.read_only)
+            database = open_database(where.log, read_only=where.read_only)
+            self.sql_log = SqlLog(database, clock, self.new_id, must_exist=must_exist)
             opened.callback(self.sql_log.close)
             self.log = self.sql_log
             where.check(self.log.uuid)
             self.location = complete(where, self.sql_log.database)
-            self.database = open_projections(self.location.projections, is_ours=where.owns_projections)
+            self.database = (
+                open_private_projections(self.location.projections)
+                if where.read_only
+                else open_projections(self.location.projections, is_ours=where.owns_projections)
+            )
             opened.callback(self.database.close)
             projections = {kind: kind(self.log) for kind in PROJECTIONS}
             self._projections: dict[type[Projection], Projection] = {**projections}
             self.catalog = self.projection(Catalog)
             self.runner = Runner(self.log, self.database, projections.values(), self.location.log_place)
-            # Settings are written last, after everything in them is known to belong to this engine.
-            save_settings(where, self.sql_log)
+            if not where.read_only:
+                # Written last, after everything in them is known to belong to this engine.
+                save_settings(where, self.sql_log)
             opened.pop_all()
+        if where.read_only:
+            logger.warning("%s is open read-only, because %s", self.name, where.read_only)
         self.aggregates = AggregateRepository(self.log)
         self.snapshots = Snapshots(open_snapshots(self.location, self.database, self.log), self.log)
         self.states = StateCache(self.log, self.parent_of, self.snapshots)
@@ -280,7 +294,7 @@ class LiveSession(Session):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.location.is_in_memory:
             raise UsageError("an engine in memory cannot be pickled: connect to a folder to share it")
-        return open_session, (self.url,)
+        return open_session, (self.url, bool(self.location.read_only))
 
     @property
     def present(self) -> LiveSession:
@@ -288,7 +302,15 @@ class LiveSession(Session):
         return self
 
     def require_present(self) -> None:
-        """Do nothing: this session is writable."""
+        """Do nothing: this is the present."""
+
+    def require_writable(self) -> None:
+        """Raise `UsageError` if the engine is open read-only."""
+        if self.location.read_only:
+            raise self._refusal()
+
+    def _refusal(self) -> UsageError:
+        return read_only_error(self.name, self.location.read_only)
 
     def at(self, moment: Moment | None) -> Session:
         """Return the session at a point in time. The most recently used ones are cached."""
@@ -318,7 +340,14 @@ class LiveSession(Session):
 
     @property
     def writes(self) -> Writes:
-        """Commands, the frame writer and the blob store, created on first use, because reading needs none of them."""
+        """Commands, the frame writer and the blob store, created on first use, because reading needs none of them.
+
+        Raises `UsageError` if the engine is open read-only.
+        """
+        self.require_writable()
+        return self._parts()
+
+    def _parts(self) -> Writes:
         with self._lock:
             return self._writes
 
@@ -331,7 +360,13 @@ class LiveSession(Session):
     @property
     def blobs(self) -> BlobStore:
         """The store of file contents, opened when first used."""
-        return self.writes.blobs.store
+        store = self.blob_access.store
+        return ReadOnlyBlobStore(store, self._refusal) if self.location.read_only else store
+
+    @property
+    def blob_access(self) -> BlobAccess:
+        """Finds the blobs that frames refer to, and whether they are stored."""
+        return self._parts().blobs
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any."""
@@ -354,9 +389,9 @@ class LiveSession(Session):
         self.database.close()
 
 
-def open_session(url: str) -> LiveSession:
+def open_session(url: str, read_only: bool = False) -> LiveSession:
     """Open the engine at a URL or folder, without making it the current one."""
-    return LiveSession(location.locate(url))
+    return LiveSession(location.locate(url, read_only=read_only))
 
 
 def _checked(new_id: Callable[[], str]) -> Callable[[], str]:

@@ -28,6 +28,19 @@ class RetryableError(StorageError):
     """A transaction that may succeed if it is tried again: a lost connection, a deadlock."""
 
 
+def read_only_error(name: str, reason: str) -> UsageError:
+    """Return the error of a write to what is open read-only.
+
+    Parameters
+    ----------
+    name : str
+        What is open.
+    reason : str
+        Why it is read-only.
+    """
+    return UsageError(f"{name} is open read-only, because {reason}: nothing can be recorded")
+
+
 class Database(ABC):
     """A SQL database, or the part of one that belongs to us.
 
@@ -42,6 +55,8 @@ class Database(ABC):
         What messages call it: its file, or its URL without the password.
     shares_connection : bool
         One connection reads and writes.
+    read_only : str
+        Why nothing is written, for messages; empty if it may be written.
 
     Raises
     ------
@@ -57,8 +72,9 @@ class Database(ABC):
     guards: Guards
     """What keeps the tables of a log from being rewritten."""
 
-    def __init__(self, name: str, *, shares_connection: bool = False) -> None:
+    def __init__(self, name: str, *, shares_connection: bool = False, read_only: str = "") -> None:
         self.name = name
+        self.read_only = read_only
         self.on_damage: Callable[[], object] | None = None
         self.remedy = "restore it from a copy"
         self._shares_connection = shares_connection
@@ -68,7 +84,7 @@ class Database(ABC):
         self._engine = self._create_engine()
         forks.renewed(self._renew)
         with self._translated():
-            self._writer = self._opened()
+            self._writer = None if read_only else self._opened()
             self._reader = self._writer if shares_connection else self._opened()
 
     def _renew(self) -> None:
@@ -188,6 +204,7 @@ class Database(ABC):
 
         The first one inside `exclusive` takes over that transaction.
         """
+        self._require_writable()
         if forks.pending.is_set():
             forks.give_way()
         with (
@@ -207,6 +224,7 @@ class Database(ABC):
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
         """Exclude every other writer, up to the first `write` inside."""
+        self._require_writable()
         forks.give_way()
         with self._write_lock, self._translated(), self._transaction():
             self._exclusive_thread = threading.get_ident()
@@ -250,6 +268,10 @@ class Database(ABC):
         """Raise `StorageError` when what `exclusive` began is over, because the connection was lost."""
         with self._write_lock, self._translated():
             self._require_open(self._writing())
+
+    def _require_writable(self) -> None:
+        if self.read_only:
+            raise read_only_error(self.name, self.read_only)
 
     def _require_open(self, connection: sa.Connection) -> None:
         if not self._is_open(connection):

@@ -10,7 +10,7 @@ from .sqlite.database import SqliteDatabase
 from .urls import Place, PostgresSchema
 
 
-def open_database(place: Place, *, durable: bool = True) -> Database:
+def open_database(place: Place, *, durable: bool = True, read_only: str = "") -> Database:
     """Open the database at a place.
 
     Parameters
@@ -19,6 +19,8 @@ def open_database(place: Place, *, durable: bool = True) -> Database:
         Where it is, or is made.
     durable : bool
         Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+    read_only : str
+        Why it is only read, for messages; empty if it may be written. A database that is missing is not made then.
 
     Raises
     ------
@@ -26,14 +28,14 @@ def open_database(place: Place, *, durable: bool = True) -> Database:
         It cannot be opened, or the library that it needs is missing.
     """
     if not isinstance(place, PostgresSchema):
-        return SqliteDatabase(place, durable=durable)
+        return SqliteDatabase(place, durable=durable, read_only=read_only)
     try:
         import psycopg  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise UsageError("PostgreSQL needs the library psycopg: pip install 'framelode[postgres]'") from error
     from .postgres.database import PostgresDatabase
 
-    return PostgresDatabase(place, durable=durable)
+    return PostgresDatabase(place, durable=durable, read_only=read_only)
 
 
 def holds_log(place: PostgresSchema) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from ...engine.errors import FramelodeError, IntegrityError, UsageError
+from ...engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
 from ...engine.storage.atomic_files import reading, replace_file
 from ...engine.storage.modes import file_mode
 from ...projections.tracking import TRACKING_TABLE
@@ -18,6 +19,8 @@ from .sqlite.database import LOCK_TIMEOUT_SECONDS, SqliteDatabase
 from .sqlite.file import PROJECTIONS_MARK, mark_of
 from .sqlite.write_lock import WriteLock
 from .urls import Place, PostgresSchema
+
+logger = logging.getLogger("framelode.projections")
 
 _NOTE = "-checked"
 """Ends the name of the file that says which state of the database was found sound."""
@@ -58,6 +61,31 @@ def open_projections(place: Place, *, is_ours: bool = False) -> Database:
                 raise
             _replace(place, seen, error, is_ours=is_ours)
     return _open_sound(place)
+
+
+def open_private_projections(place: Place) -> Database:
+    """Return the projections of an engine that is open read-only: a copy in memory, which may be written.
+
+    What the file holds is not replayed again. A file that is missing or damaged is left as it is, and the copy is empty.
+    """
+    store = SqliteDatabase(None, durable=False)
+    try:
+        if isinstance(place, Path) and place.exists():
+            _load(store, place)
+        _require_ours(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _load(store: SqliteDatabase, path: Path) -> None:
+    try:
+        with closing(SqliteDatabase(path, durable=False, read_only="it is copied")) as source:
+            _require_sound(source)
+            store.load(source)
+    except (IntegrityError, StorageError, UsageError) as error:
+        logger.warning("%s; the projections are replayed from the log", error)
 
 
 def _replace(path: Path, seen: object, error: IntegrityError, *, is_ours: bool) -> None:

@@ -6,6 +6,7 @@ folder can be read and written by the group; everything else by its owner alone,
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
@@ -13,6 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UsageError
+
+UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+"""Errors of the system for what may not be written."""
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
@@ -30,6 +34,15 @@ def is_shared(folder: str | os.PathLike[str]) -> bool:
 def file_mode(folder: str | os.PathLike[str]) -> int:
     """Return the mode of a new file in a folder: 0660 in a shared one, else 0600."""
     return 0o660 if is_shared(folder) else 0o600
+
+
+def why_unwritable(path: str | os.PathLike[str]) -> str | None:
+    """Return why an existing file or folder cannot be written, in the words of the system; None if it can."""
+    mode = os.W_OK | os.X_OK if os.path.isdir(path) else os.W_OK  # noqa: PTH112 - as the rest of this module
+    if os.access(path, mode):
+        return None
+    is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if is_read_only else errno.EACCES)
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:

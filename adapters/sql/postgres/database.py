@@ -92,6 +92,8 @@ class PostgresDatabase(Database):
         The database and the schema.
     durable : bool
         Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+    read_only : str
+        Why it is only read, for messages; empty if it may be written. Every transaction is READ ONLY then.
 
     Raises
     ------
@@ -101,7 +103,7 @@ class PostgresDatabase(Database):
         The server cannot be reached.
     """
 
-    def __init__(self, place: PostgresSchema, *, durable: bool = True) -> None:
+    def __init__(self, place: PostgresSchema, *, durable: bool = True, read_only: str = "") -> None:
         self.place = place
         self.schema = place.schema
         self.guards = PostgresGuards(place.schema)
@@ -111,7 +113,7 @@ class PostgresDatabase(Database):
         self._durable = durable
         self._announces = False
         self._parameters = _parameters(place)
-        super().__init__(place.name)
+        super().__init__(place.name, read_only=read_only)
         self.remedy = "restore it from a backup"
 
     def _create_engine(self) -> sa.Engine:
@@ -155,6 +157,7 @@ class PostgresDatabase(Database):
             raw,
             f"""SET search_path TO "{self.schema}", pg_temp;
             SET default_transaction_isolation TO 'read committed';
+            SET default_transaction_read_only TO {"on" if self.read_only else "off"};
             SET lock_timeout TO '{LOCK_TIMEOUT_SECONDS}s';
             SET idle_in_transaction_session_timeout TO '{_IDLE_MINUTES}min';
             SET client_min_messages TO warning;
@@ -255,7 +258,7 @@ class PostgresDatabase(Database):
 
     def opener(self) -> Callable[[], Database]:
         """Return what opens the schema in another process."""
-        return partial(PostgresDatabase, self.place, durable=self._durable)
+        return partial(PostgresDatabase, self.place, durable=self._durable, read_only=self.read_only)
 
     def identity(self) -> str:
         """Return when the server started, the database's number there, and the schema."""

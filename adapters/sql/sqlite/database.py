@@ -18,10 +18,11 @@ from ....engine import forks
 from ....engine.errors import FramelodeError, IntegrityError, StorageError, UsageError
 from ....engine.storage import held_files
 from ....engine.storage.atomic_files import reading
-from ....engine.storage.modes import create_file, make_folder
+from ....engine.storage.modes import UNWRITABLE, create_file, make_folder
 from ..database import Database, forget, keep_when_interrupted
 from .file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
 from .guards import SqliteGuards
+from .read_only_file import ReadOnlyFile
 from .types import check_values, compile_tables
 from .write_lock import WriteLock
 
@@ -63,6 +64,8 @@ class SqliteDatabase(Database):
         The file; None for a database in memory.
     durable : bool
         Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+    read_only : str
+        Why the file is only read, for messages; empty if it may be written. No file is made then, and no lock is taken.
 
     Raises
     ------
@@ -74,18 +77,25 @@ class SqliteDatabase(Database):
 
     kind: ClassVar[str] = "the file"
 
-    def __init__(self, path: Path | None, *, durable: bool = True) -> None:
+    def __init__(self, path: Path | None, *, durable: bool = True, read_only: str = "") -> None:
         self.path = path
         self.guards = SqliteGuards()
         self._durable = durable
+        self._read_only_file: ReadOnlyFile | None = None
         self._file_lock: WriteLock | None = None
         self._file: tuple[int, int] | None = None
         self._held: dict[int, held_files.FileId] = {}
-        if path:
+        if path and read_only:
+            with reading(path):
+                check_file(path, durable=durable)
+                self._read_only_file = ReadOnlyFile(path)
+        elif path:
             self._prepare_file(path)
             self._file_lock = self._make_lock()
         self._connected = 0
-        super().__init__(str(path) if path else "in memory", shares_connection=path is None)
+        super().__init__(
+            str(path) if path else "in memory", shares_connection=path is None, read_only=read_only
+        )
         forks.before_fork(self._leave)
 
     def _prepare_file(self, path: Path) -> None:
@@ -97,7 +107,9 @@ class SqliteDatabase(Database):
                     make_folder(path.parent)
                     with suppress(FileExistsError):
                         held_files.close(create_file(path))
-            except PermissionError as error:
+            except OSError as error:
+                if error.errno not in UNWRITABLE:
+                    raise
                 raise UsageError(f"{path}: {error.strerror}: give a folder that can be written") from error
 
     def _make_lock(self) -> WriteLock:
@@ -108,7 +120,13 @@ class SqliteDatabase(Database):
         url = sa.URL.create("sqlite", database=str(self.path) if self.path else None)
         pool = NullPool if self.path else StaticPool
         arguments = {"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
-        engine = sa.create_engine(url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        if self._read_only_file is None:
+            engine = sa.create_engine(
+                url, poolclass=pool, connect_args=arguments, isolation_level="AUTOCOMMIT"
+            )
+        else:
+            connect = partial(sqlite3.connect, self._read_only_file.uri, uri=True, **arguments)
+            engine = sa.create_engine(url, poolclass=pool, creator=connect, isolation_level="AUTOCOMMIT")
         compile_tables(engine.dialect)
         if not self._durable:
             # A log checks what it reads itself, and knows the position.
@@ -204,7 +222,7 @@ class SqliteDatabase(Database):
 
     def adopt(self) -> None:
         """Switch the file to a write-ahead log; it stays so."""
-        if self.path:
+        if self.path and not self.read_only:
             with self._write_lock, self._translated(), self._locked():
                 self._writing().exec_driver_sql("PRAGMA journal_mode=WAL")
 
@@ -212,7 +230,7 @@ class SqliteDatabase(Database):
         """Return what opens the file in another process; one in memory is of this process alone."""
         if self.path is None:
             raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
-        return partial(_open_existing, self.path, durable=self._durable)
+        return partial(_open_existing, self.path, durable=self._durable, read_only=self.read_only)
 
     def identity(self) -> str:
         """Return the device and number of the file."""
@@ -249,6 +267,15 @@ class SqliteDatabase(Database):
         super().close()
         if self._file_lock is not None:
             self._file_lock.close()
+        if self._read_only_file is not None:
+            self._read_only_file.close()
+
+    def load(self, source: SqliteDatabase) -> None:
+        """Replace everything in this database, which is in memory, by what another one holds."""
+        with self._translated(), source.read() as reader, self._write_lock:
+            there: Any = reader.connection.driver_connection
+            here: Any = self._writing().connection.driver_connection
+            there.backup(here)
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:
@@ -298,8 +325,8 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if found else None
 
 
-def _open_existing(path: Path, *, durable: bool) -> SqliteDatabase:
+def _open_existing(path: Path, *, durable: bool, read_only: str) -> SqliteDatabase:
     """Open a database that was there: where it is not seen, none is made."""
     if not path.exists():
         raise UsageError(f"{path} is not there")
-    return SqliteDatabase(path, durable=durable)
+    return SqliteDatabase(path, durable=durable, read_only=read_only)
