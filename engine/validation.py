@@ -87,6 +87,14 @@ def refuse_secret(url: str, what: str, way_out: str) -> None:
         raise InvalidValueError(f"{what}: {shorten(url)} contains {found}, which would be stored: {way_out}")
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the most similar known name, if there is one."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
 def how_many(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 frame``, ``2,000 frames``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -172,6 +180,13 @@ def fraction(value: object, path: str) -> float:
     if not 0.0 <= plain <= 1.0:
         raise refusal(path, value, "a number in [0, 1]")
     return plain
+
+
+def flag(value: object, path: str) -> bool:
+    """Return a boolean argument. Booleans of numpy, integers and None are accepted, by their truth."""
+    if value is None or isinstance(value, Real) or type(value).__name__ in {"bool", "bool_"}:
+        return bool(value)
+    raise refusal(path, value, "True or False")
 
 
 def label_list(value: object, path: str) -> list[str]:

@@ -6,7 +6,7 @@ from ...engine.frames.hooks import register_fetch
 
 
 @register_fetch
-def _fetch(uri: str, size: int | None, hash_: str | None) -> str:
+def _fetch(uri: str, size: int | None, hash_: str | None, anew: bool) -> str:
     from .fetch import fetch
 
-    return fetch(uri, size, hash_)
+    return fetch(uri, size, hash_, anew)

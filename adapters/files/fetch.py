@@ -20,8 +20,10 @@ from .open import IN_PROCESS, current_blobs, filesystem_of, missing, open_source
 _SUMS_KEPT = 100_000
 
 
-def fetch(uri: str, size: int | None = None, hash_: str | None = None) -> str:
+def fetch(uri: str, size: int | None = None, hash_: str | None = None, anew: bool = False) -> str:
     """Return the local path of the content of a URI.
+
+    With `anew`, a remote file is fetched again if it is in the cache.
 
     Raises
     ------
@@ -36,11 +38,12 @@ def fetch(uri: str, size: int | None = None, hash_: str | None = None) -> str:
     if uri.startswith("file:///"):
         return _check_file(expected)
     if is_blob_uri(uri):
-        return _fetch_blob(expected)
+        return _fetch_blob(expected, anew)
     cache = LocalCache.of_user()
-    if expected.digest is not None:
-        return _found(cache, expected.digest, expected) or str(_fetch(cache, expected)[1])
-    return _fetch_unhashed(cache, expected)
+    if expected.digest is None:
+        return _fetch_unhashed(cache, expected, anew)
+    found = None if anew else _found(cache, expected.digest, expected)
+    return found or str(_fetch(cache, expected)[1])
 
 
 def _fetch(cache: LocalCache, expected: Expectation) -> tuple[str, object]:
@@ -73,10 +76,10 @@ def _found(cache: LocalCache, digest: str, expected: Expectation) -> str | None:
     return str(path)
 
 
-def _fetch_unhashed(cache: LocalCache, expected: Expectation) -> str:
+def _fetch_unhashed(cache: LocalCache, expected: Expectation, anew: bool) -> str:
     """Fetch a file without a known digest. Its filesystem tells whether it has changed."""
     token = _token(expected.uri)
-    known = cache.known(expected.uri) if token else None
+    known = cache.known(expected.uri) if token and not anew else None
     if known is not None and known.token == token:
         found = _found(cache, known.digest, expected)
         if found is not None:
@@ -106,12 +109,12 @@ def _token(uri: str) -> str:
     return f"{info.get('size')} {' '.join(told)}" if told else ""
 
 
-def _fetch_blob(expected: Expectation) -> str:
+def _fetch_blob(expected: Expectation, anew: bool) -> str:
     """Return the local path of a blob: in a local store, or else in the cache."""
     digest = parse_blob_uri(expected.uri).digest
     with current_blobs() as store:
         try:
-            path = _sound_blob(store, digest, expected.uri)
+            path = _sound_blob(store, digest, expected.uri, anew)
         except IntegrityError:
             store.note_damaged(digest)
             raise
@@ -124,13 +127,14 @@ def _fetch_blob(expected: Expectation) -> str:
     return path
 
 
-def _sound_blob(store: BlobStore, digest: str, uri: str) -> str:
+def _sound_blob(store: BlobStore, digest: str, uri: str, anew: bool) -> str:
     """Return the path of a blob after a check of its digest."""
     whole = Expectation(uri, None, HASH_PREFIX + digest)
     local = store.local_path(digest)
     if local is None:
         cache = LocalCache.of_user()
-        return _found(cache, digest, whole) or str(_fetch(cache, whole)[1])
+        found = None if anew else _found(cache, digest, whole)
+        return found or str(_fetch(cache, whole)[1])
     with _readable(uri):
         _sum_of(whole, local, *_identity(local))
     return local

@@ -14,10 +14,10 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import KEY_SIZE, U64, frame_key
 from ...engine.validation import identifier, shorten, text
 from ...projections.states.fold import POSITION, TOMBSTONE, State
-from ...projections.states.frames import read_ids, read_records
+from ...projections.states.frames import read_ids
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
-from .reading import log_order, source_matcher
+from .reading import FrameReader, source_matcher
 
 _SHOWN = 5
 _HALF_DIGITS = 16
@@ -35,14 +35,14 @@ def find_frames(
     """Yield the frames that match all arguments, in log order; see `DatasetVersion.find_frames`."""
     matches = None if source is None else source_matcher(source)
     wanted = None if label is None else text(label, "label")
-    state = session.states.read(version.version_id)
+    records = FrameReader(session, version).records()
 
     def fits(record: SingleFrame) -> bool:
         if wanted is not None and not any(wanted in each.labels for each in record.annotations):
             return False
         return matches is None or any(each.uri is not None and matches(each.uri) for each in record.sources)
 
-    return (wrap(record) for record in read_records(session.log, state, log_order(state)) if fits(record))
+    return (wrap(record) for record in records if fits(record))
 
 
 def find_frame_id(session: Session, version: VersionRow, prefix: str, *, deleted: bool = False) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, KeysView, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,6 +17,7 @@ import numpy as np
 
 from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError
 from ...engine.frames.frame_group import FrameGroup, wrap, wrap_all
+from ...engine.frames.record import put_origin
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.frames.source import source_uri
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
@@ -25,11 +28,12 @@ from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
 from ...projections.states.context_order import context_order
 from ...projections.states.fold import TOMBSTONE, State, live_positions
-from ...projections.states.frames import StoredFrame, read_record, read_records, read_stored, record_blocks
+from ...projections.states.frames import StoredFrame, read_record, read_stored, record_blocks
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
 from .api_helpers import warn_caller
 from .field_paths import FieldPaths
+from .selectors import find_dataset
 
 if TYPE_CHECKING:
     from .version import DatasetVersion
@@ -79,7 +83,9 @@ class FrameReader:
         state = self._state()
         position, first, place = state.locate(key)
         if 0 < position < TOMBSTONE:
-            return wrap(read_record(self._session.log, first, place, key))
+            record = read_record(self._session.log, first, place, key)
+            put_origin(record, self)
+            return wrap(record)
         raise NotFoundError(
             f"version {shorten(self._version.name)} ({self._version.version_id}) has no frame {shorten(frame_id)}"
         )
@@ -108,12 +114,30 @@ class FrameReader:
     def by_source(self, pattern: str | os.PathLike[str]) -> list[Frame]:
         """Return the frames with a source URI that matches a pattern, in log order. Scans the whole version."""
         matches = source_matcher(pattern)
-        state = self._state()
         return [
             wrap(record)
-            for record in read_records(self._session.log, state, log_order(state))
+            for record in self.records()
             if any(source.uri is not None and matches(source.uri) for source in record.sources)
         ]
+
+    def records(self) -> Iterator[SingleFrame]:
+        """Yield the records of all frames in log order."""
+        state = self._state()
+        return chain.from_iterable(self._blocks(state, log_order(state)))
+
+    def origin(self) -> dict[str, str]:
+        """Return ids and names of the dataset and the version."""
+        dataset = find_dataset(self._session, dataset_id=self._version.dataset_id)
+        return {
+            "dataset_id": dataset.dataset_id,
+            "dataset_name": dataset.name,
+            "version_id": self._version.version_id,
+            "version_name": self._version.name,
+        }
+
+    def version_metadata(self) -> dict[str, Any]:
+        """Return the metadata that the version had when it was read."""
+        return copy.deepcopy(self._version.metadata)
 
     def iterate(
         self, projection: Sequence[str] | None = None, order_by: str | None = None
@@ -153,8 +177,12 @@ class FrameReader:
         return state, positions
 
     def _frames(self, state: State, positions: U64) -> Generator[Frame, None, None]:
-        blocks = record_blocks(self._session.log, state, positions[positions > 0])
-        yield from chain.from_iterable(map(wrap_all, blocks))
+        yield from chain.from_iterable(map(wrap_all, self._blocks(state, positions[positions > 0])))
+
+    def _blocks(self, state: State, positions: U64) -> Iterator[list[SingleFrame]]:
+        for block in record_blocks(self._session.log, state, positions):
+            deque(map(put_origin, block, repeat(self)), maxlen=0)
+            yield block
 
     def _dicts(
         self, state: State, positions: U64, paths: FieldPaths

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from ..errors import InvalidTypeError, InvalidValueError
-from ..validation import label_list, refusal
+from ..validation import did_you_mean, label_list, refusal
 from .base import Annotation, types_by_tag
 from .coordinates import is_rings
 from .types import (
@@ -54,8 +53,7 @@ def build_annotations(
 def _registered(key: str) -> type[Annotation]:
     found = types_by_tag.get(key)
     if found is None:
-        near = get_close_matches(key, [*_MAKERS, *types_by_tag], 1)
-        hint = f": did you mean {near[0]!r}?" if near else ", and no registered annotation type has this name"
+        hint = did_you_mean(key, [*_MAKERS, "frame_class", "labels", "confidence", "metadata", *types_by_tag])
         raise InvalidTypeError(f"add_annotation() has no argument {key!r}{hint}")
     return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, repeat
+from operator import attrgetter, is_
 from typing import Any, final
 
 import msgspec
 
+from ..annotations.base import Annotation
+from ..annotations.registry import own_annotations
 from ..canonical import canonical_object
 from ..errors import InvalidValueError
 from ..validation import About, name, refusal, shorten
@@ -17,10 +19,8 @@ from .annotated import Coordinates, Labels
 from .hooks import html_of
 from .record import encode_record
 from .single_frame import SingleFrame, blank_frame, record_from_dict, restore
-from .source import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, source_name
+from .source import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, group_sources, source_name
 from .source_fields import SourceLike
-
-_SINGLE = frozenset({DEFAULT_SOURCE})
 
 _sources = attrgetter("_sources")
 
@@ -40,10 +40,14 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         Id of the group. Numbers are converted to strings. Without one, the group gets an id when it is added.
     metadata : dict, optional
         JSON-like values. Keys must not be frame names.
+    *args, frames : mapping of str to SingleFrame, optional
+        The frames by name.
     context_id : str, optional
         Context of the group, such as its video. By default the URI of the first source.
-    frames : mapping of str to SingleFrame, optional
-        The frames by name.
+    meta : dict, optional
+        Another name of `metadata`, here and as an attribute.
+    **named : SingleFrame
+        Frames whose names are keywords: ``FrameGroup(left=SingleFrame(...), right=SingleFrame(...))``.
 
     Raises
     ------
@@ -57,16 +61,19 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         self,
         id: str | float | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        *args: Mapping[str, SingleFrame],
         context_id: str | None = None,
         frames: Mapping[str, SingleFrame] | None = None,
+        meta: Mapping[str, Any] | None = None,
+        **named: SingleFrame,
     ) -> None:
-        self._shared = SingleFrame(id=id, metadata=metadata, context_id=context_id)
+        self._shared = SingleFrame(id=id, metadata=metadata, context_id=context_id, meta=meta)
         self._frames: dict[str, SingleFrame] = {}
-        if frames is not None:
-            if not isinstance(frames, Mapping):
+        for given in (*args, {} if frames is None else frames, named):
+            if not isinstance(given, Mapping):
                 with About("frame", self.id):
-                    raise refusal("frames", frames, "a dict of SingleFrames by name")
-            self.update(frames)
+                    raise refusal("frames", given, "a dict of SingleFrames by name")
+            self.update(given)
 
     def __getitem__(self, key: str) -> SingleFrame:
         return self._frames[key]
@@ -111,6 +118,18 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
                 raise _clash(key)
         self._shared.metadata = metadata
 
+    meta = metadata
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where the group was read; see `SingleFrame.origin`."""
+        return self._shared.origin
+
+    @property
+    def dataset_version_metadata(self) -> dict[str, Any]:
+        """Metadata of the version that the group was read from; see `SingleFrame.dataset_version_metadata`."""
+        return self._shared.dataset_version_metadata
+
     @property
     def context_id(self) -> str | None:
         """Context of the group. By default the URI of the first source."""
@@ -125,8 +144,13 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         """Annotations of the whole group, or of several of its frames. The list may be modified in place."""
         return self._shared.annotations
 
+    def get_global_annotations(self) -> list[Any]:
+        """Return `global_annotations`."""
+        return self._shared.annotations
+
     def add_global_annotation(
         self,
+        annotation: Annotation | None = None,
         poly2d_xy: Coordinates | None = None,
         poly3d_xyz: Coordinates | None = None,
         points2d_xy: Coordinates | None = None,
@@ -141,7 +165,30 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """Add annotations of the whole group; see `SingleFrame.add_annotation` for the parameters."""
+        """Add a copy of an annotation to the whole group, or an annotation for each geometry given.
+
+        The other parameters are those of `SingleFrame.add_annotation`.
+
+        Parameters
+        ----------
+        annotation : Annotation, optional
+            The annotation, instead of the other arguments.
+
+        Returns
+        -------
+        list of int
+            Indices of the added annotations.
+
+        Raises
+        ------
+        InvalidValueError
+            A value is invalid, or neither a geometry nor labels are given.
+        """
+        if annotation is not None:
+            with About("frame", self.id):
+                added = own_annotations([annotation], "annotation")
+            self.global_annotations.extend(added)
+            return [len(self.global_annotations) - 1]
         return self._shared.add_annotation(
             poly2d_xy=poly2d_xy,
             poly3d_xyz=poly3d_xyz,
@@ -158,9 +205,38 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
             metadata=metadata,
         )
 
-    def remove_global_annotation(self, index: int | None = None, id: str | float | None = None) -> Any:  # noqa: A002
-        """Remove and return one annotation of the whole group; see `SingleFrame.remove_annotation` for the parameters."""
-        return self._shared.remove_annotation(index, id)
+    def remove_global_annotation(
+        self,
+        annotation: Annotation | int | None = None,
+        index: int | None = None,
+        id: str | float | None = None,  # noqa: A002
+    ) -> Any:
+        """Remove an annotation of the whole group. Return whether it was there.
+
+        With `index` or `id` instead, remove and return one annotation like `SingleFrame.remove_annotation`.
+
+        Parameters
+        ----------
+        annotation : Annotation, optional
+            An annotation that is equal to the one to remove.
+        index : int, optional
+            Index in `global_annotations`. It can also be the first argument.
+        id : str or number, optional
+            Id of the annotation. The first that has it is removed.
+
+        Raises
+        ------
+        UsageError
+            Not exactly one of the arguments is given.
+        NotFoundError
+            There is no annotation with the index or id.
+        """
+        if not isinstance(annotation, Annotation):
+            return self._shared.remove_annotation(index if annotation is None else annotation, id)
+        is_held = annotation in self.global_annotations
+        if is_held:
+            self.global_annotations.remove(annotation)
+        return is_held
 
     def record(self) -> SingleFrame:
         """Return the record that is stored. It shares labels and metadata with this group.
@@ -168,13 +244,13 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         Raises
         ------
         InvalidValueError
-            The group is empty, its only frame is named ``default``, or its frames contradict each other.
+            The group is empty, or its frames contradict each other.
         """
         with About("frame", self.id):
             _refuse_contradictions(self)
             record = self._join()
             if not record.is_group():
-                raise refusal("frames", list(self), f"one or more names other than {DEFAULT_SOURCE!r} alone")
+                raise refusal("frames", list(self), "one or more frames")
         return record
 
     @classmethod
@@ -215,23 +291,21 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         return self._join().to_wire(self.id)
 
     @classmethod
-    def from_dict(cls, wire: Mapping[str, Any]) -> FrameGroup:
+    def from_dict(cls, framegroup_dict: Mapping[str, Any]) -> FrameGroup:
         """Return the group of a wire form; see `SingleFrame.from_dict`.
 
         Parameters
         ----------
-        wire : dict
+        framegroup_dict : dict
             The wire form of a group.
 
         Raises
         ------
         InvalidValueError
-            A key is unknown, a value is invalid, or it is the wire form of a single frame.
+            A key is unknown or a value is invalid.
         """
-        record = record_from_dict(wire)
+        record = record_from_dict(framegroup_dict, as_group=True)
         with About("frame", record.id):
-            if record.sources and not record.is_group():
-                raise InvalidValueError("sources: this is a single frame; read it with SingleFrame.from_dict")
             group = cls.from_record(record)
             _refuse_contradictions(group)
         return group
@@ -271,7 +345,7 @@ class FrameGroup(MutableMapping[str, SingleFrame]):
         annotations = [
             annotation.with_sources((key,)) for key, frame in self.items() for annotation in frame.annotations
         ]
-        sources = tuple(_source_of(key, frame) for key, frame in self.items())
+        sources = group_sources(tuple(_source_of(key, frame) for key, frame in self.items()))
         return self._shared.with_parts(sources, [*annotations, *self.global_annotations])
 
 
@@ -282,9 +356,9 @@ def wrap(record: SingleFrame) -> SingleFrame | FrameGroup:
 
 def wrap_all(records: list[SingleFrame]) -> list[SingleFrame] | list[SingleFrame | FrameGroup]:
     """Return the frames of stored records. Usually none of them is a group."""
-    # In a group, at least one source has a name other than the default.
-    names = set(map(_source_name, chain.from_iterable(map(_sources, records))))
-    return records if names <= _SINGLE else list(map(wrap, records))
+    # In a group, at least one source has a name other than the default, or stores it, which makes it another object.
+    names = map(_source_name, chain.from_iterable(map(_sources, records)))
+    return records if all(map(is_, names, repeat(DEFAULT_SOURCE))) else list(map(wrap, records))
 
 
 def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:

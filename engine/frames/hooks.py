@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-Fetch = Callable[[str, "int | None", "str | None"], str]
-"""Returns the local path of a URI's content, after checking its size and hash if they are known."""
+Fetch = Callable[[str, "int | None", "str | None", bool], str]
+"""Returns the local path of a URI's content, after checking its size and hash if they are known.
+
+The last argument fetches a file again that is in the cache.
+"""
 
 _fetches: list[Fetch] = []
 
@@ -17,10 +20,10 @@ def register_fetch(fetch: Fetch) -> Fetch:
     return fetch
 
 
-def local_path(uri: str, size: int | None = None, hash_: str | None = None) -> str:
+def local_path(uri: str, size: int | None = None, hash_: str | None = None, anew: bool = False) -> str:
     """Return the local path of the content of a URI."""
     (fetch,) = _fetches
-    return fetch(uri, size, hash_)
+    return fetch(uri, size, hash_, anew)
 
 
 Look = TypeVar("Look", bound=Callable[[Any], str])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct, field
@@ -15,7 +15,7 @@ from ..decoding import UNDECODABLE, guarded
 from ..errors import UnreadableError
 from ..structs import InitStructMeta
 from ..validation import count, fields, identifier
-from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name
+from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name, group_sources
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
@@ -26,16 +26,32 @@ _FRAME_FIELDS = frozenset(
 )
 
 
-class IdSlot:
-    """Keeps the frame's id on the object, outside of its encoded record."""
+class Origin(Protocol):
+    """The version that a frame was read from."""
 
-    __slots__ = ("_id",)
+    def origin(self) -> dict[str, str]:
+        """Return ids and names of the dataset and the version."""
+        ...
+
+    def version_metadata(self) -> dict[str, Any]:
+        """Return the metadata of the version."""
+        ...
+
+
+class IdSlot:
+    """Keeps the frame's id and origin on the object, outside of its encoded record."""
+
+    __slots__ = ("_id", "_origin")
 
     _id: str | None
+    _origin: Origin
 
 
 put_id: Callable[[Any, str], None] = IdSlot.__dict__["_id"].__set__
 """Sets the id of a record that was read, without the checks of the property."""
+
+put_origin: Callable[[Any, Origin], None] = IdSlot.__dict__["_origin"].__set__
+"""Sets the origin of a record that was read."""
 
 
 class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=False):
@@ -64,11 +80,13 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
             wire["num_frames"] = self._num_frames
         return wire
 
-    def fill_from_wire(self, wire: object) -> None:
+    def fill_from_wire(self, wire: object, as_group: bool = False) -> None:
         """Set all fields except the id from a wire form. Raises `InvalidValueError` for invalid fields."""
         found = fields(wire, _FRAME_FIELDS, "")
         self._metadata = canonical_object(found.get("meta"), "meta")
         self._sources = sources_from_wire(found.get("sources", ()), found.get("timestamp"))
+        if as_group:
+            self._sources = group_sources(self._sources or (NO_SOURCE,) * bool(found.get("sources")))
         if "context_id" in found:
             self._context_id = context_name(found["context_id"], "context_id")
         self.settle_context()
@@ -95,6 +113,16 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     @id.setter  # noqa: A003 - the builtin is not meant
     def id(self, value: str | float | None) -> None:
         self._id = None if value is None else identifier(value)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where the frame was read: `dataset_id, dataset_name, version_id, version_name`. Empty for any other frame."""
+        return self._origin.origin() if hasattr(self, "_origin") else {}
+
+    @property
+    def dataset_version_metadata(self) -> dict[str, Any]:
+        """Metadata of the version that the frame was read from. Empty for any other frame."""
+        return self._origin.version_metadata() if hasattr(self, "_origin") else {}
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -128,7 +156,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     def is_group(self) -> bool:
         """Whether this is the record of a frame group."""
         sources = self._sources
-        return len(sources) > 1 or (len(sources) == 1 and sources[0].id != DEFAULT_SOURCE)
+        return len(sources) > 1 or (len(sources) == 1 and sources[0].id is not DEFAULT_SOURCE)
 
 
 class _LooseRecord(Struct):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, final
+from typing import Any, TypedDict, Unpack, final
 
 import msgspec
 from msgspec import Struct, StructMeta
@@ -15,13 +16,30 @@ from ..annotations.base import Annotation, known_types
 from ..annotations.registry import check_type, own_annotations
 from ..canonical import canonical_object, is_flat_json, is_plain_json, settle_object
 from ..decoding import UNDECODABLE, guarded
-from ..errors import InvalidValueError, UnreadableError
-from ..validation import About, count, dotted, identifier, name, refusal, shorten, whole
+from ..errors import InvalidTypeError, InvalidValueError, UnreadableError, UsageError
+from ..validation import About, count, did_you_mean, dotted, identifier, name, refusal, shorten, whole
 from .annotated import AnnotatedRecord
 from .hooks import html_of
-from .record import encode_record
+from .record import encode_record, put_origin
 from .source import Source, context_name, derive_id, path_or_uri
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
+
+
+class OtherNames(TypedDict, total=False):
+    """Other names of parameters of `SingleFrame`."""
+
+    preview_source: SourceLike | None
+    preview_source_timestamp: int | None
+    masks_source: MaskLike | None
+    meta: Mapping[str, Any] | None
+
+
+_OTHER_NAMES = {
+    "preview_source": "preview_uri",
+    "preview_source_timestamp": "preview_uri_timestamp",
+    "masks_source": "mask_source",
+    "meta": "metadata",
+}
 
 
 @final
@@ -55,6 +73,9 @@ class SingleFrame(AnnotatedRecord):
         ``01``, ...
     context_id : str, optional
         Context of the frame, such as its video. By default the URI of the source.
+    **other_names
+        `preview_source`, `preview_source_timestamp`, `masks_source` and `meta` are other names of `preview_uri`,
+        `preview_uri_timestamp`, `mask_source` and `metadata`, here and as attributes.
 
     Raises
     ------
@@ -84,6 +105,7 @@ class SingleFrame(AnnotatedRecord):
         annotations: Iterable[Annotation] | None = None,
         mask_source: MaskLike | None = None,
         context_id: str | None = None,
+        **other_names: Unpack[OtherNames],
     ) -> None:
         self._id = None if id is None else identifier(id)
         with About("frame", self._id):
@@ -112,6 +134,19 @@ class SingleFrame(AnnotatedRecord):
             if context_id is not None:
                 self._context_id = context_name(context_id, "context_id")
                 self.settle_context()
+        if other_names:
+            self._set_others(other_names)
+
+    def _set_others(self, values: OtherNames) -> None:
+        for key, value in values.items():
+            name_here = _OTHER_NAMES.get(key)
+            if name_here is None:
+                hint = did_you_mean(key, inspect.signature(type(self)).parameters)
+                raise InvalidTypeError(f"SingleFrame() has no argument {key!r}{hint}")
+            if value is not None:
+                if getattr(self, name_here):
+                    raise UsageError(f"pass either {name_here} or {key}, which are the same")
+                setattr(self, name_here, value)
 
     @property
     def source(self) -> str | None:
@@ -146,10 +181,20 @@ class SingleFrame(AnnotatedRecord):
             self.put_source(preview=source_preview(self.preview_uri, value))
 
     @property
-    def mask_source(self) -> dict[str, str | None] | None:
-        """Paths or URIs of the masks by id, or None without masks. It accepts every form that the constructor accepts."""
+    def masks_source(self) -> dict[str, str]:
+        """Paths or URIs of the masks by id. It accepts every form that the constructor accepts."""
         masks = self._sources[0].masks if self._sources else ()
-        return {mask.id: path_or_uri(mask.uri) for mask in masks} or None
+        return {mask.id: str(path_or_uri(mask.uri)) for mask in masks}
+
+    @masks_source.setter
+    def masks_source(self, value: MaskLike | None) -> None:
+        self.mask_source = value
+
+    @property
+    def mask_source(self) -> Any:
+        """Path or URI of the mask if its id is ``00`` and it is the only one, else `masks_source`, or None without masks."""
+        masks = self.masks_source
+        return masks["00"] if list(masks) == ["00"] else masks or None
 
     @mask_source.setter
     def mask_source(self, value: MaskLike | None) -> None:
@@ -166,6 +211,23 @@ class SingleFrame(AnnotatedRecord):
         with About("frame", self.id):
             self._metadata = canonical_object(value, "metadata")
 
+    preview_source = preview_uri
+    preview_source_timestamp = preview_uri_timestamp
+    meta = metadata
+
+    @property
+    def sourcedata(self) -> dict[str, Any]:
+        """Metadata of the source. The dict may be modified in place, unless the frame has no source.
+
+        In a group it is stored with the frame's metadata.
+        """
+        return self._sources[0].metadata if self._sources else {}
+
+    @sourcedata.setter
+    def sourcedata(self, value: Mapping[str, Any] | None) -> None:
+        with About("frame", self.id):
+            self.put_source(metadata=canonical_object(value, "sourcedata"))
+
     @property
     def context_id(self) -> str | None:
         """Context of the frame, such as its video. By default the URI of the source."""
@@ -181,6 +243,8 @@ class SingleFrame(AnnotatedRecord):
         """Return a record with other sources and annotations. It shares the metadata with this one."""
         record = msgspec.structs.replace(self, _sources=sources, _annotations=annotations)
         record.id = self.id
+        if hasattr(self, "_origin"):
+            put_origin(record, self._origin)
         record.settle_context()
         return record
 
@@ -237,12 +301,12 @@ class SingleFrame(AnnotatedRecord):
         return self.to_wire(self.id)
 
     @classmethod
-    def from_dict(cls, wire: Mapping[str, Any]) -> SingleFrame:
+    def from_dict(cls, singleframe_dict: Mapping[str, Any]) -> SingleFrame:
         """Return the frame of a wire form.
 
         Parameters
         ----------
-        wire : dict
+        singleframe_dict : dict
             Any of `id, context_id, timestamp, sources, rois, meta, num_frames`. Read-only fields are ignored. The
             frames that ClearML's documentation and web pages show are accepted: `rois` need no `type`.
 
@@ -251,7 +315,7 @@ class SingleFrame(AnnotatedRecord):
         InvalidValueError
             A key is unknown, a value is invalid, or it is the wire form of a frame group.
         """
-        record = record_from_dict(wire)
+        record = record_from_dict(singleframe_dict)
         if record.is_group():
             with About("frame", record.id):
                 raise InvalidValueError(
@@ -318,13 +382,13 @@ def decode_record(payload: bytes | memoryview, position: int | None = None) -> S
     return record
 
 
-def record_from_dict(wire: Mapping[str, Any]) -> SingleFrame:
+def record_from_dict(wire: Mapping[str, Any], as_group: bool = False) -> SingleFrame:
     """Return the record of a wire form, of a single frame or of a group."""
     record = blank_frame()
     given = wire.get("id") if isinstance(wire, Mapping) else None
     record.id = given
     with About("frame", given):
-        record.fill_from_wire(wire)
+        record.fill_from_wire(wire, as_group)
     return record
 
 
@@ -351,7 +415,9 @@ def screen(frames: Sequence[SingleFrame]) -> bool:
         return False
     if not _TEXT.issuperset(map(type, chain.from_iterable(map(_get_labels, annotations)))):
         return False
-    return is_plain_json([*map(_get_metadata, frames), *filter(None, map(_get_metadata, annotations))])
+    sources = chain.from_iterable(map(_get_sources, frames))
+    some = chain(map(_get_metadata, annotations), map(_get_sourcedata, sources))
+    return is_plain_json([*map(_get_metadata, frames), *filter(None, some)])
 
 
 def screen_one(frame: SingleFrame) -> bool:
@@ -362,13 +428,14 @@ def screen_one(frame: SingleFrame) -> bool:
     for annotation in annotations:
         if _get_sources(annotation) or not _TEXT.issuperset(map(type, _get_labels(annotation))):
             return False
-    plain = is_flat_json(metadata) and not any(map(_get_metadata, annotations))
-    return plain or is_plain_json([metadata, *filter(None, map(_get_metadata, annotations))])
+    some = [*map(_get_metadata, annotations), *map(_get_sourcedata, _get_sources(frame))]
+    return (is_flat_json(metadata) and not any(some)) or is_plain_json([metadata, *filter(None, some)])
 
 
 _decode = guarded(msgspec.msgpack.Decoder(SingleFrame).decode)
 _get_annotations = attrgetter("_annotations")
 _get_labels = attrgetter("_labels")
 _get_metadata = attrgetter("_metadata")
+_get_sourcedata = attrgetter("metadata")
 _get_sources = attrgetter("_sources")
 _TEXT = frozenset({str})

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+import msgspec
 from blake3 import blake3
 from msgspec import Struct, field
 
@@ -19,6 +20,9 @@ from ..validation import name, refusal, refuse_secret, text
 
 DEFAULT_SOURCE = "default"
 """Name of the source of a single frame."""
+
+_LONE_DEFAULT = bytes(DEFAULT_SOURCE, "ascii").decode()
+"""An equal but different string: the encoder omits a default by identity, so it stores this name."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -71,6 +75,13 @@ def source_name(value: object, path: str) -> str:
     """
     plain = name(value, path)
     return DEFAULT_SOURCE if plain == DEFAULT_SOURCE else plain
+
+
+def group_sources(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Return the sources of a group. If its only source is named ``default``, the name is stored, to tell it from a frame."""
+    if len(sources) == 1 and sources[0].id == DEFAULT_SOURCE:
+        return (msgspec.structs.replace(sources[0], id=_LONE_DEFAULT),)
+    return sources
 
 
 def source_uri(value: object, path: str) -> str:

@@ -86,18 +86,19 @@ def annotations_from_wire(given: object, sources: Sequence[Source]) -> list[Any]
     if plain is not None:
         return plain
     known = {source.id for source in sources} or {DEFAULT_SOURCE}
+    is_single = not sources or (len(sources) == 1 and sources[0].id is DEFAULT_SOURCE)
     rois = items(given, "rois", "a list of dicts")
-    return [_roi_from_wire(roi, known, f"rois[{index}]") for index, roi in enumerate(rois)]
+    return [_roi_from_wire(roi, known, is_single, f"rois[{index}]") for index, roi in enumerate(rois)]
 
 
-def _roi_from_wire(wire: object, known: set[str], path: str) -> Any:
+def _roi_from_wire(wire: object, known: set[str], is_single: bool, path: str) -> Any:
     annotation = annotation_from_dict(wire, path)
     for index, source in enumerate(annotation.sources):
         if source not in known:
             raise refusal(
                 f"{path}.sources[{index}]", source, f"one of the sources {', '.join(sorted(known))}"
             )
-    if annotation.sources == (DEFAULT_SOURCE,) and known == {DEFAULT_SOURCE}:
+    if is_single and annotation.sources == (DEFAULT_SOURCE,):
         return annotation.with_sources(())
     return annotation
 

@@ -15,8 +15,9 @@ from ..canonical import digest_of
 from ..datasets.state import VersionState
 from ..decoding import UNDECODABLE, guarded
 from ..errors import FramelodeError, InvalidValueError, UnreadableError
-from ..frames.frame_group import FrameGroup, frame_from_dict
+from ..frames.frame_group import FrameGroup
 from ..frames.record import READ_ONLY_FIELDS, encode_record
+from ..frames.single_frame import SingleFrame
 from ..frames.source import DEFAULT_SOURCE
 from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Operation, frame_keys, last_places
 from ..log.contract import Log
@@ -331,8 +332,10 @@ def _merge(frame_id: str, before: bytes, sent: bytes, without_fields: frozenset[
     merged = old | {name: value for name, value in new.items() if name not in without_fields}
     if "meta" in new and "meta" not in without_fields:
         merged["meta"] = _merge_deep(old.get("meta", {}), new["meta"])
-    frame = frame_from_dict(merged | {"id": frame_id})
-    payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
+    # In a payload, only the sources of a group have names.
+    is_group = any("id" in source for source in merged.get("sources", ()))
+    wire = merged | {"id": frame_id}
+    payload = encode_record(FrameGroup.from_dict(wire).record() if is_group else SingleFrame.from_dict(wire))
     if len(payload) > limit:
         raise InvalidValueError(
             f"frame {frame_id!r} would have {len(payload)} bytes merged, the limit is {limit}"

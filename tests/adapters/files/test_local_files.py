@@ -101,7 +101,7 @@ def test_a_file_that_changed_after_it_was_registered_is_noticed(tmp_path, afar, 
     path.write_bytes(b"picture")
     for source in (path, afar("a.jpg", b"picture")):
         with pytest.raises(IntegrityError, match=f"has the {what} .*changed after it was registered"):
-            SingleFrame(source=source, **registered).get_local_source()
+            SingleFrame(source=source, **registered).get_local_source(raise_on_error=True)
 
 
 def test_a_file_is_hashed_again_when_it_changes_between_two_calls(tmp_path):
@@ -112,7 +112,7 @@ def test_a_file_is_hashed_again_when_it_changes_between_two_calls(tmp_path):
     path.write_bytes(b"PICTURE")
     os.utime(path, ns=(0, 0))
     with pytest.raises(IntegrityError):
-        frame.get_local_source()
+        frame.get_local_source(raise_on_error=True)
 
 
 def test_hashes_of_algorithms_that_python_lacks_are_passed_over(tmp_path):
@@ -135,7 +135,7 @@ def test_a_content_is_fetched_once_and_kept_under_its_digest(afar, cache):
 def test_nothing_wrong_or_half_stays_in_the_cache(afar, cache):
     frame = SingleFrame(source=afar("a.jpg", b"another"), hash=hash_of(b"picture"))
     with pytest.raises(IntegrityError):
-        frame.get_local_source()
+        frame.get_local_source(raise_on_error=True)
     assert contents(cache) == []
     assert list((cache.folder / "tmp").iterdir()) == []
 
@@ -149,7 +149,7 @@ def test_what_is_in_the_cache_is_verified_before_it_is_given(afar, damaged):
     assert SingleFrame(source=uri, hash=hash_of(b"picture")).get_local_source() == str(path)
     assert path.read_bytes() == b"picture"
     with pytest.raises(IntegrityError, match="has the size 7, but the frame has 8"):
-        SingleFrame(source=uri, size=8, hash=hash_of(b"picture")).get_local_source()
+        SingleFrame(source=uri, size=8, hash=hash_of(b"picture")).get_local_source(raise_on_error=True)
 
 
 def test_what_somebody_writes_into_the_cache_is_noticed_also_after_it_was_verified(afar):
@@ -170,7 +170,7 @@ def test_what_was_fetched_for_one_frame_is_compared_with_what_another_says(tmp_p
     path = SingleFrame(source=uri).get_local_source()
     assert SingleFrame(source=uri).get_local_source() == path
     with pytest.raises(IntegrityError, match="changed after it was registered"):
-        SingleFrame(source=uri, **registered).get_local_source()
+        SingleFrame(source=uri, **registered).get_local_source(raise_on_error=True)
 
 
 def test_what_others_drop_while_it_is_compared_is_fetched_again(tmp_path, monkeypatch):
@@ -196,7 +196,7 @@ def test_a_hash_that_is_no_digest_leads_nowhere(tmp_path, afar):
     uri = afar("a.jpg", b"picture")
     for name in (f"{tmp_path}/secret", "../../../secret", "zz", ""):
         with pytest.raises(IntegrityError, match="changed after it was registered"):
-            SingleFrame(source=uri, hash=f"blake3:{name}").get_local_source()
+            SingleFrame(source=uri, hash=f"blake3:{name}").get_local_source(raise_on_error=True)
     frame = SingleFrame(source=uri, hash=hash_of(b"picture").upper().replace("BLAKE", "blake"))
     assert Path(frame.get_local_source()).read_bytes() == b"picture"
 
@@ -217,11 +217,11 @@ def test_what_a_killed_process_left_in_the_cache_is_dropped(afar, cache):
 def test_previews_and_masks_are_fetched_anew_when_nobody_says_whether_they_changed(afar):
     uri = afar("mask.png", b"one")
     frame = SingleFrame(source="s3://b/a.jpg", mask_source=[uri, uri], preview_uri=uri)
-    assert Path(frame.get_local_mask()).read_bytes() == b"one"
+    assert Path(frame.get_local_mask_source()).read_bytes() == b"one"
     afar("mask.png", b"two")
-    assert Path(frame.get_local_mask("01")).read_bytes() == b"two"
-    assert Path(frame.get_local_preview()).read_bytes() == b"two"
-    assert {key: Path(path).read_bytes() for key, path in frame.get_local_masks().items()} == {
+    assert Path(frame.get_local_mask_source(mask_id="01")).read_bytes() == b"two"
+    assert Path(frame.get_local_preview_source()).read_bytes() == b"two"
+    assert {key: Path(path).read_bytes() for key, path in frame.get_local_masks_source().items()} == {
         "00": b"two",
         "01": b"two",
     }
@@ -250,7 +250,7 @@ def test_a_content_larger_than_the_bound_is_still_given(afar, cache, monkeypatch
     with pytest.raises(
         InvalidValueError, match="FRAMELODE_CACHE_BYTES must be an integer number of bytes, not 'ten'"
     ):
-        frame.get_local_source()
+        frame.get_local_source(raise_on_error=True)
 
 
 def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(afar, cache, monkeypatch):
@@ -272,7 +272,7 @@ def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(afar, cache, mo
         assert Path(frames[2].get_local_source()).read_bytes() == b"x" * 98
         assert sorted(path.stat().st_size for path in cache.folder.glob("contents/*/*")) == [98, 100]
         with pytest.raises(StorageError, match="No space left on device: set FRAMELODE_CACHE"):
-            frames[3].get_local_source()
+            frames[3].get_local_source(raise_on_error=True)
     assert list(cache.folder.glob("tmp/*")) == []
 
 
@@ -287,7 +287,7 @@ def test_what_is_in_a_cache_of_somebody_else_is_read(afar, monkeypatch):
     monkeypatch.setattr(os, "mkdir", refuse)
     assert frame.get_local_source() == path
     with pytest.raises(StorageError, match="Operation not permitted: set FRAMELODE_CACHE to another folder"):
-        SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source()
+        SingleFrame(source=afar("b.bin", b"y"), hash=hash_of(b"y")).get_local_source(raise_on_error=True)
 
 
 def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path, monkeypatch):
@@ -299,15 +299,15 @@ def test_a_blob_of_a_local_store_is_given_as_it_is(tmp_path, monkeypatch):
         path.write_bytes(b"PICTURE")
         os.utime(path, (1, 1))
         with pytest.raises(IntegrityError):
-            frame.get_local_source()
+            frame.get_local_source(raise_on_error=True)
         with monkeypatch.context() as patched:
             identity = fetching._identity
             patched.setattr(fetching, "_identity", lambda path: Path(path).unlink() or identity(path))
             with pytest.raises(NotFoundError, match="there is no file 'blobs:"):
-                frame.get_local_source()
+                frame.get_local_source(raise_on_error=True)
         missing = SingleFrame(source=f"blobs:{'0' * 64}/a.jpg")
         with pytest.raises(NotFoundError):
-            missing.get_local_source()
+            missing.get_local_source(raise_on_error=True)
         engine.close()
 
 
@@ -318,7 +318,7 @@ def test_a_blob_is_compared_with_the_hash_that_the_frame_gives(tmp_path, blobs):
         for given in (hash_of(b"another"), "md5:" + "0" * 32):
             frame = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", hash=given)
             with pytest.raises(IntegrityError, match="has the hash .*, but the frame has"):
-                frame.get_local_source()
+                frame.get_local_source(raise_on_error=True)
         right = SingleFrame(source=f"blobs:{stored.digest}/a.jpg", hash=f"md5:{md5(b'picture').hexdigest()}")
         assert Path(right.get_local_source()).read_bytes() == b"picture"
         engine.close()
@@ -345,7 +345,7 @@ def test_a_blob_that_another_engine_has_says_which_engine_was_asked(tmp_path):
     for other in ("two", "far"):
         with framelode.connect(tmp_path / other) as engine:
             with pytest.raises(NotFoundError) as caught:
-                frame.get_local_source()
+                frame.get_local_source(raise_on_error=True)
             engine.close()
         assert f"the current engine is {tmp_path / other}: to read files of another engine" in str(
             caught.value
@@ -358,16 +358,16 @@ def test_a_blob_that_another_engine_has_says_which_engine_was_asked(tmp_path):
 def test_what_is_not_there_is_said(tmp_path):
     frame = SingleFrame(id="f", source=tmp_path / "none.jpg", mask_source={"cat": tmp_path / "m.png"})
     with pytest.raises(NotFoundError, match=r"none\.jpg"):
-        frame.get_local_source()
+        frame.get_local_source(raise_on_error=True)
     with pytest.raises(NotFoundError, match="frame 'f' has no mask 'dog'; it has 'cat'"):
-        frame.get_local_mask("dog")
+        frame.get_local_mask_source(raise_on_error=True, mask_id="dog")
     with pytest.raises(NotFoundError, match="frame 'f' has no preview"):
-        frame.get_local_preview()
+        frame.get_local_preview_source(raise_on_error=True)
     with pytest.raises(NotFoundError, match="the frame has no source"):
-        SingleFrame().get_local_source()
-    assert SingleFrame().get_local_masks() == {}
+        SingleFrame().get_local_source(raise_on_error=True)
+    assert SingleFrame().get_local_masks_source() == {}
     with pytest.raises(InvalidValueError, match="must be a path without NUL characters"):
-        SingleFrame(source="/none/\0.jpg").get_local_source()
+        SingleFrame(source="/none/\0.jpg").get_local_source(raise_on_error=True)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -392,21 +392,23 @@ def test_a_server_that_refuses_or_is_down_does_not_say_that_nothing_is_there():
         try:
             for status in (403, 500):
                 with pytest.raises(StorageError, match=f"the server answered {status}"):
-                    SingleFrame(source=f"{url}/{status}/a.jpg").get_local_source()
+                    SingleFrame(source=f"{url}/{status}/a.jpg").get_local_source(raise_on_error=True)
             with pytest.raises(NotFoundError, match="there is no file"):
-                SingleFrame(source=f"{url}/404/a.jpg", hash=hash_of(b"a")).get_local_source()
+                SingleFrame(source=f"{url}/404/a.jpg", hash=hash_of(b"a")).get_local_source(
+                    raise_on_error=True
+                )
         finally:
             server.shutdown()
             join(thread)
     with pytest.raises(StorageError, match="cannot be read: ClientConnector"):
-        SingleFrame(source=f"{url}/a.jpg").get_local_source()
+        SingleFrame(source=f"{url}/a.jpg").get_local_source(raise_on_error=True)
 
 
 @pytest.mark.parametrize("place", ["memory://", "/", "http://127.0.0.1:9/"])
 def test_what_cannot_be_had_is_named_whole(place):
     source = f"{place}{'a folder/' * 20}a.jpg"
     with pytest.raises((NotFoundError, StorageError), match=repr(source)):
-        SingleFrame(source=source).get_local_source()
+        SingleFrame(source=source).get_local_source(raise_on_error=True)
 
 
 def test_paths_in_the_cache_are_absolute(afar, tmp_path, monkeypatch):
@@ -421,14 +423,14 @@ def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path, afa
     monkeypatch.setenv("FRAMELODE_CACHE", str(tmp_path / "file" / "cache"))
     frame = SingleFrame(source=afar("a.jpg", b"x"), hash=hash_of(b"x"))
     with pytest.raises(StorageError, match="set FRAMELODE_CACHE to another folder"):
-        frame.get_local_source()
+        frame.get_local_source(raise_on_error=True)
 
 
 def test_without_the_library_of_a_scheme_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(_registry, "s3", raising=False)
     with pytest.raises(UsageError, match=r"s3fs.*pip install 'framelode\[s3\]'"):
-        SingleFrame(source="s3://bucket/a.jpg").get_local_source()
+        SingleFrame(source="s3://bucket/a.jpg").get_local_source(raise_on_error=True)
     with framelode.connect(tmp_path / "engine", blobs="s3://bucket/food") as engine:
         with pytest.raises(UsageError, match=r"s3fs.*pip install 'framelode\[s3\]'"):
             engine.blobs.put(b"a")
@@ -448,7 +450,7 @@ class TestCacheFolder:
         cache.folder.mkdir()
         (cache.folder / name).write_text("Signature: of another program")
         with pytest.raises(UsageError, match="not a cache of framelode"):
-            SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source()
+            SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source(raise_on_error=True)
         assert [path.name for path in cache.folder.iterdir()] == [name]
 
     def test_one_made_before_is_adopted(self, afar, cache):

@@ -83,7 +83,7 @@ class TestUploads:
         with engine.blobs.open(first, verify=True) as file, pytest.raises(IntegrityError):
             file.read()
         with pytest.raises(IntegrityError):
-            draft.get_single_frame("small.jpg").get_local_source()
+            draft.get_single_frame("small.jpg").get_local_source(raise_on_error=True)
         upload()
         assert engine.scrub().is_sound
         assert Path(draft.get_single_frame("small.jpg").get_local_source()).read_bytes() == SMALL

@@ -97,9 +97,11 @@ def test_the_environment_allows_more(tmp_path, monkeypatch, engine):
     monkeypatch.setenv("FRAMELODE_PROTOCOLS", "zip, probe")
     assert Path(inside.get_local_source()).read_text() == "inner"
     with pytest.raises(UsageError, match="'simplecache' is not allowed"):
-        chained.get_local_source()
+        chained.get_local_source(raise_on_error=True)
     with pytest.raises(UsageError, match="'github' is not allowed"):
-        SingleFrame(source="zip://a.txt::github://owner:repository@main/a.zip").get_local_source()
+        SingleFrame(source="zip://a.txt::github://owner:repository@main/a.zip").get_local_source(
+            raise_on_error=True
+        )
     monkeypatch.setenv("FRAMELODE_PROTOCOLS", "simplecache")
     assert Path(chained.get_local_source()).read_text() == "secret"
 

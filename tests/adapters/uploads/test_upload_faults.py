@@ -137,7 +137,7 @@ def assert_whole(engine, draft, faulty):
             data = faulty.read(engine, single.source)
             assert data == f"jpg of {name}".encode()
             assert (single.size, single.hash) == (len(data), f"blake3:{blake3(data).hexdigest()}")
-            assert faulty.read(engine, single.mask_source["00"]) == f"mask of {name}".encode()
+            assert faulty.read(engine, single.masks_source["00"]) == f"mask of {name}".encode()
             assert faulty.read(engine, single.preview_uri) == f"preview of {name}".encode()
 
 
@@ -170,7 +170,7 @@ def test_a_destination_with_a_fault(draft, root, faulty, fault):
 def test_files_that_are_gone_fail_the_frame_or_group_that_they_belong_to(draft, root, faulty):
     engine = current_engine()
     given = frames(root)
-    doomed = [given[0].source, given[1].mask_source["00"], given[3]["a"].preview_uri]
+    doomed = [given[0].source, given[1].masks_source["00"], given[3]["a"].preview_uri]
     options = {"auto_upload_destination": faulty.url, "local_dataset_root_path": root}
     held = [Path(path).rename(f"{path} elsewhere") for path in doomed]
     failures = draft.add_frames(given, **options)

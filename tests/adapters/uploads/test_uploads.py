@@ -131,7 +131,7 @@ def test_files_go_to_the_destination_and_frames_name_what_was_sent(engine, draft
         data = path.read_bytes()
         assert (frame.size, frame.hash) == (len(data), f"blake3:{blake3(data).hexdigest()}")
         assert destination.read(engine, frame.source) == data
-        assert destination.read(engine, frame.mask_source["00"]) == b"mask"
+        assert destination.read(engine, frame.masks_source["00"]) == b"mask"
         assert destination.read(engine, frame.preview_uri) == b"small"
         assert frame.content_type == "image/jpeg"
         assert Path(frame.get_local_source()).read_bytes() == data

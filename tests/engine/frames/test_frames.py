@@ -26,7 +26,7 @@ from framelode.engine.annotations.types import (
     Polygon3D,
 )
 from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError, UsageError
-from framelode.engine.frames.frame_group import FrameGroup, frame_from_dict, wrap
+from framelode.engine.frames.frame_group import FrameGroup, frame_from_dict, wrap, wrap_all
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
 
@@ -284,6 +284,7 @@ class TestSingleFrame:
             "annotations",
             "mask_source",
             "context_id",
+            "other_names",
         ]
         assert list(inspect.signature(BoundingBox2D).parameters)[:5] == ["x", "y", "width", "height", "angle"]
 
@@ -378,7 +379,8 @@ class TestSources:
     def test_paths_and_uris(self, given, uri, back):
         frame = SingleFrame(source=given, preview_uri=given, mask_source=given)
         assert frame.source == frame.preview_uri == back
-        assert frame.mask_source == {"00": back}
+        assert frame.mask_source == back
+        assert frame.masks_source == {"00": back}
         assert frame.to_dict()["sources"][0]["uri"] == uri
         assert SingleFrame(source=back) == SingleFrame(source=given)
         assert SingleFrame.from_dict(frame.to_dict()) == frame
@@ -415,8 +417,8 @@ class TestSources:
         assert frame == SingleFrame()
 
     def test_forms_of_masks(self):
-        assert SingleFrame(mask_source="s3://b/m").mask_source == {"00": "s3://b/m"}
-        assert SingleFrame(mask_source=Path("/m")).mask_source == {"00": "/m"}
+        assert SingleFrame(mask_source="s3://b/m").mask_source == "s3://b/m"
+        assert SingleFrame(mask_source=Path("/m")).mask_source == "/m"
         assert SingleFrame(mask_source=["/a", "/b"]).mask_source == {"00": "/a", "01": "/b"}
         assert SingleFrame(mask_source={"x": "/a"}).mask_source == {"x": "/a"}
         assert SingleFrame(mask_source=[]) == SingleFrame(mask_source={}) == SingleFrame()
@@ -815,8 +817,8 @@ class TestWireForm:
         assert type(frame_from_dict({"sources": two})) is FrameGroup
         with pytest.raises(InvalidValueError, match=r"frame 'x': sources: .* FrameGroup.from_dict"):
             SingleFrame.from_dict({"id": "x", "sources": two})
-        with pytest.raises(InvalidValueError, match=r"frame 'x': sources: .* SingleFrame.from_dict"):
-            FrameGroup.from_dict({"id": "x", "sources": [{"uri": "s3://b/a"}]})
+        alone = FrameGroup.from_dict({"id": "x", "sources": [{"uri": "s3://b/a"}]})
+        assert alone == FrameGroup(id="x", default=SingleFrame(source="s3://b/a"))
 
     @pytest.mark.parametrize(
         ("wire", "message"),
@@ -1093,15 +1095,33 @@ class TestFrameGroup:
         wire = json.loads(json.dumps(full_frame().to_dict()))
         assert encode_record(frame_from_dict(wire)) == encode_record(full_frame())
 
-    def test_groups_that_would_be_read_back_as_single_frames(self):
-        for names in ([], ["default"]):
-            group = FrameGroup(id="g", frames={key: SingleFrame() for key in names})
-            for call in (group.record, group.validated):
-                with pytest.raises(
-                    InvalidValueError,
-                    match=r"frame 'g': frames must be one or more names other than 'default' alone",
-                ):
-                    call()
+    def test_an_empty_group_is_refused(self):
+        group = FrameGroup(id="g")
+        for call in (group.record, group.validated):
+            with pytest.raises(InvalidValueError, match=r"frame 'g': frames must be one or more frames"):
+                call()
+
+    def test_a_group_of_a_sole_default_frame_stays_a_group(self):
+        group = FrameGroup(id="g", default=SingleFrame(source="s3://b/a"))
+        group["default"].add_annotation(frame_class="night")
+        group.add_global_annotation(frame_class="crossing")
+        payload = encode_record(group.record())
+        read = wrap(decode_record(payload))
+        read.id = "g"
+        assert read == group
+        assert encode_record(read.record()) == payload
+        assert wrap_all([decode_record(payload)]) == [wrap(decode_record(payload))]
+        for twin in (
+            FrameGroup.from_dict(group.to_dict()),
+            copy.copy(group),
+            pickle.loads(pickle.dumps(group)),
+        ):
+            assert twin == group
+            assert encode_record(twin.record()) == payload
+        single = SingleFrame(source="s3://b/a")
+        assert wrap(decode_record(encode_record(single))) == single
+
+    def test_several_frames_with_the_default_name(self):
         group = FrameGroup(frames={"default": SingleFrame(), "other": SingleFrame()})
         assert wrap(decode_record(encode_record(group.record()))) == group
 
