@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from blake3 import blake3
 from ..engine.errors import UsageError
 from ..engine.log.contract import Log
 from .pages import Page
+from .statements import SchemaStatements
 
 _BESIDE = "_rebuild"
 
@@ -42,25 +43,20 @@ class Projection(ABC):
     topics: ClassVar[frozenset[str] | None] = None
     """Topics of the lifecycle events that it replays; other pages are skipped. None replays every page."""
 
+    suffix: str
     full_name: str
     """Name, code version and suffix, as in the table names and the tracking row."""
 
-    def __init__(self, log: Log, suffix: str = "") -> None:
-        self.log = log
-        self.suffix = suffix
-        self.full_name = f"{self.name}_v{self.code_version}{suffix}"
-        self.metadata = sa.MetaData()
-        self.define_tables()
+    metadata: sa.MetaData
+    schema: SchemaStatements
+    """The statements that create and drop the tables."""
 
-    @cached_property
-    def shape(self) -> str:
-        """Digest of the table definitions without the suffix. If it changes, the tables are rebuilt."""
-        columns = [
-            (table.name.removesuffix(self.suffix), column.name, str(column.type), column.primary_key)
-            for table in self.metadata.sorted_tables
-            for column in table.columns
-        ]
-        return blake3(repr(columns).encode()).hexdigest(length=16)
+    shape: str
+    """Digest of the table definitions without the suffix. If it changes, the tables are rebuilt."""
+
+    def __init__(self, log: Log, suffix: str = "") -> None:
+        vars(self).update(_definitions(type(self), suffix))
+        self.log = log
 
     def table(self, name: str, *columns: Any, clustered: bool = False) -> sa.Table:
         """Define a table of the projection.
@@ -86,7 +82,7 @@ class Projection(ABC):
 
     @abstractmethod
     def define_tables(self) -> None:
-        """Define the tables with `table`."""
+        """Define the tables with `table`, once per process: all instances share what it sets. It has no log."""
 
     @abstractmethod
     def apply(self, connection: sa.Connection, batches: Page) -> None:
@@ -99,6 +95,27 @@ class Projection(ABC):
     def beside(self) -> Self:
         """Return the same projection with tables next to the live ones."""
         return type(self)(self.log, _BESIDE)
+
+
+@cache
+def _definitions(kind: type[Projection], suffix: str) -> dict[str, Any]:
+    """Return the attributes of a projection that depend on its tables alone.
+
+    They are shared by all instances: SQLAlchemy caches compiled statements by the identity of their tables.
+    """
+    blank = kind.__new__(kind)
+    blank.suffix = suffix
+    blank.full_name = f"{kind.name}_v{kind.code_version}{suffix}"
+    blank.metadata = sa.MetaData()
+    blank.schema = SchemaStatements(blank.metadata)
+    blank.define_tables()
+    columns = [
+        (table.name.removesuffix(suffix), column.name, str(column.type), column.primary_key)
+        for table in blank.metadata.sorted_tables
+        for column in table.columns
+    ]
+    blank.shape = blake3(repr(columns).encode()).hexdigest(length=16)
+    return vars(blank)
 
 
 class FoldedProjection(Projection, Generic[Folded]):

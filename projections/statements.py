@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable, DropTable
 
 
 class CompiledStatement:
@@ -125,3 +126,40 @@ class DirectInsert(CompiledStatement):
         names = [str(column.name) for column in table.columns]
         insert = Upsert(table) if replace else sa.insert(table)
         super().__init__(insert.values({name: sa.bindparam(name) for name in names}), names)
+
+
+class SchemaStatements:
+    """The statements that create and drop the tables of some metadata, compiled once per dialect.
+
+    Parameters
+    ----------
+    metadata : MetaData
+        Tables without named indexes.
+    """
+
+    def __init__(self, metadata: sa.MetaData) -> None:
+        self._metadata = metadata
+        self._compiled: dict[str, tuple[list[str], list[str]]] = {}
+
+    def create(self, connection: sa.Connection) -> None:
+        """Create the tables, which must not exist."""
+        _run(connection, self._texts(connection.dialect)[0])
+
+    def drop(self, connection: sa.Connection) -> None:
+        """Drop the tables that exist."""
+        _run(connection, self._texts(connection.dialect)[1])
+
+    def _texts(self, dialect: sa.Dialect) -> tuple[list[str], list[str]]:
+        if dialect.name not in self._compiled:
+            tables = self._metadata.sorted_tables
+            self._compiled[dialect.name] = (
+                [str(CreateTable(table).compile(dialect=dialect)) for table in tables],
+                [str(DropTable(table, if_exists=True).compile(dialect=dialect)) for table in tables],
+            )
+        return self._compiled[dialect.name]
+
+
+def _run(connection: sa.Connection, texts: Iterable[str]) -> None:
+    raw: Any = connection.connection.driver_connection
+    for text in texts:
+        raw.execute(text)

@@ -159,13 +159,13 @@ class Tracking:
 
     def reset(self, connection: sa.Connection, projection: Projection) -> None:
         """Make a projection's tables anew, empty."""
-        projection.metadata.drop_all(connection)
-        projection.metadata.create_all(connection)
+        projection.schema.drop(connection)
+        projection.schema.create(connection)
         connection.execute(sa.delete(_tracking).where(_column.projection == projection.full_name))
 
     def swap(self, connection: sa.Connection, live: Projection, fresh: Projection) -> None:
         """Put the tables of `fresh`, and how far they have come, in the place of the live ones."""
-        live.metadata.drop_all(connection)
+        live.schema.drop(connection)
         pairs = zip(live.metadata.sorted_tables, fresh.metadata.sorted_tables, strict=True)
         for old, new in pairs:
             connection.execute(sa.DDL(f'ALTER TABLE "{new.name}" RENAME TO "{old.name}"'))  # type: ignore[no-untyped-call]
