@@ -401,7 +401,7 @@ def test_tables_of_another_shape_are_folded_afresh(tmp_path):
         before = [dataset.name for dataset in DatasetVersion.get_datasets()]
         engine.close()
     with closing(sqlite3.connect(tmp_path / "projections.db")) as connection:
-        connection.execute("ALTER TABLE catalog_version_v2 DROP COLUMN tags")
+        connection.execute("ALTER TABLE catalog_version_v3 DROP COLUMN tags")
         connection.execute("UPDATE projection_tracking_v1 SET shape = 'old'")
         connection.commit()
     with framelode.connect(tmp_path) as engine:

@@ -405,9 +405,9 @@ class TestDerived:
     def test_a_projection_says_which_row(self, engine):
         engine.catch_up()
         with engine.session.runner.store.write() as connection:
-            connection.exec_driver_sql("UPDATE catalog_version_v2 SET name = 'x' WHERE name = 'right'")
+            connection.exec_driver_sql("UPDATE catalog_version_v3 SET name = 'x' WHERE name = 'right'")
         with pytest.raises(
-            IntegrityError, match=r"catalog_version_v2 differs from a fresh replay at [0-9a-f]{32}"
+            IntegrityError, match=r"catalog_version_v3 differs from a fresh replay at [0-9a-f]{32}"
         ):
             engine.verify()
         engine.rebuild()

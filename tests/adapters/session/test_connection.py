@@ -324,7 +324,7 @@ def test_verify_tells_everything_it_found(tmp_path):
         engine.catch_up()
         connection = sqlite3.connect(tmp_path / "food/projections.db")
         connection.execute("UPDATE stats_count_v3 SET count = count + 1")
-        connection.execute("UPDATE catalog_dataset_v2 SET name = 'drink'")
+        connection.execute("UPDATE catalog_dataset_v3 SET name = 'drink'")
         connection.commit()
         connection.close()
         with pytest.raises(IntegrityError, match=r"\(and 1 more\)") as caught:
