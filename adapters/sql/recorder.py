@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import Any
-from uuid import UUID
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from eventsourcing.persistence import (
@@ -21,61 +22,107 @@ from eventsourcing.persistence import (
     Tracking,
     TrackingRecorder,
 )
+from eventsourcing.persistence import (
+    Recorder as AnyRecorder,
+)
+from eventsourcing.utils import Environment, EnvType, resolve_topic
 
 from ...engine.errors import UsageError
-from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader
+from ...engine.log.batch import EVENTS_SCHEMA, OpenedBatch
 from ...engine.log.context import current_context
 from ...engine.log.contract import Append, StreamConflictError
+from ...engine.log.event_batch import states_of
 from ...engine.log.stored_events import (
-    frame_stored_events,
+    Originators,
+    frame_states,
     pack_stored_events,
-    stream_id_of,
-    unpack_stored_events,
 )
+from ...engine.secrets import redact_url
+from ...engine.times import system_clock
 from .database import Database
 from .log import tables as t
 from .log.log import SqlLog
+from .log.reads import LATEST_POSITION
+from .open import open_database
 from .snapshot_recorder import SqlSnapshotRecorder
+from .urls import Place, is_postgres, postgres_schema
 
 _POLL_SECONDS = 0.02
 _SELECTED_AT_ONCE = 500
+_LOWEST = -(2**63)
+_SQLITE = "sqlite:///"
+_IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
+_URLS = "sqlite:///path/log.db, sqlite:// for one in memory, or postgresql+psycopg://user@host/database"
+
+Recorder = TypeVar("Recorder", bound=AnyRecorder)
+LogRecorder = TypeVar("LogRecorder", bound="SqlAggregateRecorder")
+
+
+def _random_id() -> str:
+    return uuid4().hex
 
 
 class RecordConflictError(StreamConflictError, IntegrityError):
     """A stream has moved on since its events were decided; what eventsourcing expects of a recorder."""
 
 
-class _Tracks(TrackingRecorder):
-    """Tracking rows in the log's database, outside chain and triggers."""
+class SqlTrackingRecorder(TrackingRecorder):
+    """How far applications were followed, in the log's database, outside chain and triggers.
 
-    database: Database
+    The base class of views that are kept in the same database: each of their transactions writes its tracking, too.
+
+    Parameters
+    ----------
+    database : Database
+        Where the log is.
+    follower : str
+        Name of the projection or application that follows, which tells its tracking from that of others.
+    """
+
+    def __init__(self, database: Database, *, follower: str = "") -> None:
+        self.database = database
+        self._follower = Originators(follower)
 
     def insert_tracking(self, tracking: Tracking) -> None:
         """Record how far an application was followed; a lower or equal position is refused."""
         with self.database.write() as connection:
-            _write_tracking(connection, tracking)
+            self.write_tracking(connection, tracking)
+
+    def write_tracking(self, connection: sa.Connection, tracking: Tracking) -> None:
+        """Record how far an application was followed, in a transaction of the caller.
+
+        A view calls it together with its own statements, inside ``with self.database.write() as connection``.
+
+        Parameters
+        ----------
+        connection : Connection
+            From `Database.write` of this database.
+        tracking : Tracking
+            The application, and the position that was processed.
+
+        Raises
+        ------
+        IntegrityError
+            The application was followed to this position before. The transaction is rolled back.
+        """
+        name, row = self._follower.stream_id(tracking.application_name), t.tracking.c
+        query = sa.select(row.notification_id).where(row.application_name == name)
+        found = connection.execute(query).scalar_one_or_none()
+        if found is not None and found >= tracking.notification_id:
+            raise IntegrityError(f"{tracking.application_name} was followed to {found} already")
+        values = {"notification_id": tracking.notification_id}
+        if found is None:
+            connection.execute(t.tracking.insert(), values | {"application_name": name})
+        else:
+            connection.execute(t.tracking.update().where(row.application_name == name), values)
 
     def max_tracking_id(self, application_name: str) -> int | None:
         """Return how far an application was followed, or None."""
         query = sa.select(t.tracking.c.notification_id).where(
-            t.tracking.c.application_name == application_name
+            t.tracking.c.application_name == self._follower.stream_id(application_name)
         )
         with self.database.read() as connection:
             return connection.execute(query).scalar_one_or_none()
-
-
-def _write_tracking(connection: sa.Connection, tracking: Tracking) -> None:
-    row = t.tracking.c
-    query = sa.select(row.notification_id).where(row.application_name == tracking.application_name)
-    found = connection.execute(query).scalar_one_or_none()
-    if found is not None and found >= tracking.notification_id:
-        raise IntegrityError(f"{tracking.application_name} was followed to {found} already")
-    values = {"notification_id": tracking.notification_id}
-    if found is None:
-        connection.execute(t.tracking.insert(), values | {"application_name": tracking.application_name})
-    else:
-        change = t.tracking.update().where(row.application_name == tracking.application_name)
-        connection.execute(change, values)
 
 
 class SqlAggregateRecorder(AggregateRecorder):
@@ -89,27 +136,34 @@ class SqlAggregateRecorder(AggregateRecorder):
         Makes command ids for calls that bring none.
     uuid_ids : bool
         Give originator ids back as `UUID` and not as `str`.
+    application : str
+        Name of the application, which tells its events from those of others on the log. If empty, it sees all of them.
     """
 
-    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
+    def __init__(
+        self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False, application: str = ""
+    ) -> None:
         self.log = log
         self.database = log.database
         self._new_id = new_id
-        self._uuid_ids = uuid_ids
+        self._originators = Originators(application, uuid_ids=uuid_ids)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Record events in one append, a batch for each run of one originator."""
         self._insert(stored_events, **kwargs)
         return None
 
-    def _insert(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> list[int] | None:
-        tracking: Tracking | None = kwargs.get("tracking")
+    def _insert(
+        self,
+        stored_events: Sequence[StoredEvent],
+        also: Callable[[sa.Connection], None] | None = None,
+        **kwargs: Any,
+    ) -> list[int] | None:
         if not stored_events:
-            if tracking:
+            if also is not None:
                 with self.database.write() as connection:
-                    _write_tracking(connection, tracking)
+                    also(connection)
             return None
-        also = (lambda connection: _write_tracking(connection, tracking)) if tracking else None
         try:
             header = self.log.append(self._make_append(stored_events, **kwargs), also)
         except StreamConflictError as error:
@@ -126,7 +180,7 @@ class SqlAggregateRecorder(AggregateRecorder):
     ) -> Append:
         context = current_context()
         return Append(
-            batches=[pack_stored_events(run) for run in _runs(stored_events)],
+            batches=[pack_stored_events(run, self._originators) for run in _runs(stored_events)],
             command_id=command_id or self._new_id(),
             request_digest=request_digest,
             actor=context.actor,
@@ -144,42 +198,42 @@ class SqlAggregateRecorder(AggregateRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Return the events of one stream, frame changes included."""
-        headers = list(self.log.headers(stream_id=stream_id_of(originator_id)))
-        if desc:
-            headers.reverse()
+        low = _LOWEST if gt is None else gt + 1
+        stream_id = self._originators.stream_id(originator_id)
         found: list[StoredEvent] = []
-        for header in headers:
+        for batch in self.log.opened(low, lte, stream_id=stream_id, desc=desc, limit=limit):
+            events = self._stored_events(batch)
+            end = batch.first_version + batch.count
+            if batch.first_version < low or (lte is not None and end > lte + 1):
+                events = [
+                    each
+                    for each in events
+                    if low <= each.originator_version and (lte is None or each.originator_version <= lte)
+                ]
+            found += reversed(events) if desc else events
             if limit is not None and len(found) >= limit:
                 break
-            if (gt is not None and header.last_version <= gt) or (
-                lte is not None and header.first_version > lte
-            ):
-                continue
-            events = self.stored_events(header)
-            wanted = [
-                event
-                for event in (reversed(events) if desc else events)
-                if (gt is None or event.originator_version > gt)
-                and (lte is None or event.originator_version <= lte)
-            ]
-            found += wanted
         return found if limit is None else found[:limit]
 
-    def stored_events(self, header: BatchHeader) -> list[StoredEvent]:
-        """Open a batch and return its events."""
-        (body,) = self.log.bodies([header.first_position])
-        originator_id = UUID(header.stream_id) if self._uuid_ids else header.stream_id
-        if header.schema == EVENTS_SCHEMA:
-            return unpack_stored_events(header, body, originator_id)
-        keys = self.log.rows_at([header.first_position])[header.first_position]
-        return frame_stored_events(header, keys, body, originator_id)
+    def _stored_events(self, batch: OpenedBatch) -> list[StoredEvent]:
+        originator_id = self._originators.originator_id(batch.stream_id)
+        return [
+            StoredEvent(originator_id, version, topic, state)
+            for version, (topic, state) in enumerate(self._states(batch), batch.first_version)
+        ]
+
+    def _states(self, batch: OpenedBatch) -> list[tuple[str, bytes]]:
+        """Return the topics and states of a batch."""
+        if batch.schema == EVENTS_SCHEMA:
+            return states_of(batch, batch.events)
+        return frame_states(batch, self.log.rows_at([batch.first_position])[batch.first_position])
 
 
 class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
-    """Stored events with the log's positions as notification ids."""
+    """Stored events with the log's positions as notification ids. The parameters are those of `SqlAggregateRecorder`."""
 
-    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
-        super().__init__(log, new_id, uuid_ids=uuid_ids)
+    def __init__(self, log: SqlLog, new_id: Callable[[], str], **options: Any) -> None:
+        super().__init__(log, new_id, **options)
         self._listeners: set[threading.Event] = set()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
@@ -198,33 +252,35 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        """Return the events from a position on, in order of position."""
-        gt = max(start or 0, 0) - (1 if inclusive_of_start and start else 0)
+        """Return the events of the application from a position on, in order of position."""
+        low = max(start or 0, 0) + (0 if inclusive_of_start and start else 1)
         found: list[Notification] = []
-        for header in self.log.headers(gt=max(gt, 0), lte=stop):
+        if limit < 1:
+            return found
+        wanted, prefix = set(topics), self._originators.prefix
+        high = LATEST_POSITION if stop is None else stop
+        opened = self.log.opened(low, high, topics=sorted(wanted), prefix=prefix, limit=limit)
+        for batch in opened:
+            originator_id = self._originators.originator_id(batch.stream_id)
+            position, version = batch.first_position, batch.first_version
+            for topic, state in self._states(batch):
+                if low <= position <= high and (not wanted or topic in wanted):
+                    found.append(Notification(originator_id, version, topic, state, position))
+                position += 1
+                version += 1
             if len(found) >= limit:
                 break
-            if topics and not set(topics) & set(header.topics):
-                continue
-            found += [
-                Notification(
-                    event.originator_id, event.originator_version, event.topic, event.state, position
-                )
-                for position, event in enumerate(self.stored_events(header), header.first_position)
-                if position > gt
-                and (stop is None or position <= stop)
-                and (not topics or event.topic in topics)
-            ]
         return found[:limit]
 
     def max_notification_id(self) -> int | None:
-        """Return the position of the last event, or None for an empty log."""
-        return self.log.head().position or None
+        """Return the position of the last event of the application, or None if there is none."""
+        prefix = self._originators.prefix
+        return self.log.last_position(prefix) if prefix else self.log.head().position or None
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
-        """Follow the log: recorded events first, then new ones of any process as they come."""
+        """Follow the application: recorded events first, then new ones of any process as they come."""
         return _LogSubscription(self, gt=gt, topics=topics)
 
     def listen(self, event: threading.Event) -> None:
@@ -236,15 +292,23 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
         self._listeners.discard(event)
 
 
-class SqlTrackingRecorder(_Tracks):
-    """Tracking rows alone."""
+class SqlProcessRecorder(SqlTrackingRecorder, SqlApplicationRecorder, ProcessRecorder):
+    """Events and the tracking of what they were made from, in one transaction.
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    The parameters are those of `SqlAggregateRecorder`.
+    """
 
+    def __init__(
+        self, log: SqlLog, new_id: Callable[[], str], *, application: str = "", **options: Any
+    ) -> None:
+        SqlApplicationRecorder.__init__(self, log, new_id, application=application, **options)
+        self._follower = Originators(application)
 
-class SqlProcessRecorder(_Tracks, SqlApplicationRecorder, ProcessRecorder):
-    """Events and the tracking of what they were made from, in one transaction."""
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Record events and their ``tracking`` in one append, and return their positions."""
+        tracking: Tracking | None = kwargs.pop("tracking", None)
+        also = None if tracking is None else lambda connection: self.write_tracking(connection, tracking)
+        return super().insert_events(stored_events, also=also, **kwargs)
 
 
 class _LogSubscription(Subscription[SqlApplicationRecorder]):
@@ -299,33 +363,100 @@ class _LogSubscription(Subscription[SqlApplicationRecorder]):
 
 
 class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
-    """Makes eventsourcing's recorders over one log."""
+    """Makes eventsourcing's recorders over one log.
 
-    def __init__(self, log: SqlLog, new_id: Callable[[], str], *, uuid_ids: bool = False) -> None:
-        super().__init__({})
-        self.log = log
+    As a persistence module of eventsourcing it is made from an environment, and opens the log that ``FRAMELODE_LOG`` names:
+    ``sqlite:///path/log.db``, ``sqlite://`` for one in memory, or a PostgreSQL URL. ``ORIGINATOR_ID_TYPE`` is ``uuid`` or
+    ``text``. Recorders are those of the topics in ``APPLICATION_RECORDER_TOPIC``, ``TRACKING_RECORDER_TOPIC`` and
+    ``PROCESS_RECORDER_TOPIC``, if they are given. The name of the environment tells the application from others on the log.
+
+    Parameters
+    ----------
+    log : SqlLog, optional
+        A log that is open. The recorders see all events of it.
+    new_id : callable, optional
+        Makes ids of 32 hex digits.
+    env : Environment or mapping, optional
+        Names the log if none is given.
+    uuid_ids : bool, optional
+        Give originator ids back as `UUID`.
+
+    Raises
+    ------
+    UsageError
+        A variable is missing or cannot be used.
+    """
+
+    FRAMELODE_LOG = "FRAMELODE_LOG"
+    ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
+
+    def __init__(
+        self,
+        log: SqlLog | None = None,
+        new_id: Callable[[], str] = _random_id,
+        *,
+        env: Environment | EnvType | None = None,
+        uuid_ids: bool | None = None,
+    ) -> None:
+        super().__init__(env)
+        self.log = log or SqlLog(open_database(self._place()), system_clock, new_id)
         self._new_id = new_id
-        self._uuid_ids = uuid_ids
+        self._application = self.env.name
+        self._uuid_ids = (log is None and self._has_uuids()) if uuid_ids is None else uuid_ids
+
+    def _place(self) -> Place:
+        url = self.env.get(self.FRAMELODE_LOG)
+        if not url:
+            names = ", ".join(self.env.create_keys(self.FRAMELODE_LOG))
+            raise UsageError(f"no log is named in the environment: set {names} to {_URLS}")
+        if is_postgres(url):
+            return postgres_schema(url)
+        if url in _IN_MEMORY:
+            return None
+        if not url.startswith(_SQLITE) or url == _SQLITE:
+            raise UsageError(f"{redact_url(url)} is no log: set {self.FRAMELODE_LOG} to {_URLS}")
+        return Path(url.removeprefix(_SQLITE))
+
+    def _has_uuids(self) -> bool:
+        kind = self.env.get(self.ORIGINATOR_ID_TYPE, "uuid")
+        if kind not in {"uuid", "text"}:
+            raise UsageError(f"{self.ORIGINATOR_ID_TYPE} must be 'uuid' or 'text', not {kind!r}")
+        return kind == "uuid"
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
         """Make a recorder of aggregate events, or of snapshots in a table of their own."""
         if purpose == "events":
-            return SqlAggregateRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
-        return SqlSnapshotRecorder(self.log.database, purpose, uuid_ids=self._uuid_ids)
+            return self._recorder(SqlAggregateRecorder)
+        originators = Originators(self._application, uuid_ids=self._uuid_ids)
+        return SqlSnapshotRecorder(self.log.database, purpose, originators)
 
     def application_recorder(self) -> SqlApplicationRecorder:
         """Make the application's recorder."""
-        return SqlApplicationRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
+        return self._recorder(self._class_of(self.APPLICATION_RECORDER_TOPIC, SqlApplicationRecorder))
 
     def tracking_recorder(
         self, tracking_recorder_class: type[SqlTrackingRecorder] | None = None
     ) -> SqlTrackingRecorder:
-        """Make a tracking recorder."""
-        return (tracking_recorder_class or SqlTrackingRecorder)(self.log.database)
+        """Make a tracking recorder, which may be a view."""
+        kind = tracking_recorder_class or self._class_of(self.TRACKING_RECORDER_TOPIC, SqlTrackingRecorder)
+        return kind(self.log.database, follower=self._application)
 
     def process_recorder(self) -> SqlProcessRecorder:
         """Make a recorder of events and tracking together."""
-        return SqlProcessRecorder(self.log, self._new_id, uuid_ids=self._uuid_ids)
+        return self._recorder(self._class_of(self.PROCESS_RECORDER_TOPIC, SqlProcessRecorder))
+
+    def _recorder(self, kind: type[LogRecorder]) -> LogRecorder:
+        return kind(self.log, self._new_id, uuid_ids=self._uuid_ids, application=self._application)
+
+    def _class_of(self, variable: str, base: type[Recorder]) -> type[Recorder]:
+        """Return the recorder class that a variable of the environment names, by default `base`."""
+        topic = self.env.get(variable)
+        if not topic:
+            return base
+        found = resolve_topic(topic)
+        if not isinstance(found, type) or not issubclass(found, base):
+            raise UsageError(f"{variable} must name a subclass of {base.__name__}, not {topic}")
+        return found
 
     def close(self) -> None:
         """Close the log's database."""

@@ -9,16 +9,16 @@ from uuid import UUID
 import sqlalchemy as sa
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, StoredEvent
 
-from ...engine.log.stored_events import stream_id_of
+from ...engine.log.stored_events import Originators
 from .database import Database
 
 
 class SqlSnapshotRecorder(AggregateRecorder):
     """eventsourcing's aggregate snapshots in a plain table: derived data, outside the log."""
 
-    def __init__(self, database: Database, purpose: str, *, uuid_ids: bool = False) -> None:
+    def __init__(self, database: Database, purpose: str, originators: Originators) -> None:
         self.database = database
-        self._uuid_ids = uuid_ids
+        self._originators = originators
         self._table = sa.Table(
             f"stored_{purpose}",
             sa.MetaData(),
@@ -38,7 +38,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
         """Write snapshots."""
         rows = [
             {
-                "originator_id": stream_id_of(event.originator_id),
+                "originator_id": self._originators.stream_id(event.originator_id),
                 "originator_version": event.originator_version,
                 "topic": event.topic,
                 "state": event.state,
@@ -77,7 +77,8 @@ class SqlSnapshotRecorder(AggregateRecorder):
     ) -> Sequence[StoredEvent]:
         """Return snapshots of one aggregate."""
         column = self._table.c
-        query = sa.select(self._table).where(column.originator_id == stream_id_of(originator_id))
+        stream_id = self._originators.stream_id(originator_id)
+        query = sa.select(self._table).where(column.originator_id == stream_id)
         if gt is not None:
             query = query.where(column.originator_version > gt)
         if lte is not None:
@@ -85,5 +86,4 @@ class SqlSnapshotRecorder(AggregateRecorder):
         order = column.originator_version.desc() if desc else column.originator_version
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(order).limit(limit)).all()
-        convert = UUID if self._uuid_ids else str
-        return [StoredEvent(convert(r.originator_id), r.originator_version, r.topic, r.state) for r in rows]
+        return [StoredEvent(originator_id, row.originator_version, row.topic, row.state) for row in rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -31,12 +31,19 @@ DIGEST_BYTES = 32
 CHECKSUM_BYTES = 16
 
 _COMPRESSION_LEVEL = 1
+_SMALL_BODY = 16 * 1024
+"""Copying less than this costs less than a second call of the hash function."""
 # One event of 16 MB with its id fits; what claims more is damage and must not be given memory.
 _LARGEST_BLOCK = 64 * 1024 * 1024
 # A batch of frames has 16 MB and their ids; only lifecycle events of one append may come to more.
 _LARGEST_BODY = 128 * 1024 * 1024
 _DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
 _U32 = struct.Struct("<I")
+_ONE_BLOCK = struct.Struct("<IIII")
+"""What a body of one block begins with: the number of blocks, and the entry of the block in the directory."""
+_FIRST_BLOCK = _ONE_BLOCK.size
+_LENGTHS = tuple(struct.Struct(f"<{count + 1}I") for count in range(BLOCK_EVENTS + 1))
+"""What a block of so many events begins with: their number, and their lengths."""
 _header_encoder = msgspec.msgpack.Encoder()
 _decode_any: Callable[[bytes], Any] = guarded(msgspec.msgpack.decode)
 _local = threading.local()
@@ -123,6 +130,18 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.first_version + position - self.first_position
 
 
+class OpenedBatch(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a batch for its events alone, and its encoded events."""
+
+    first_position: int
+    count: int
+    stream_id: str
+    first_version: int
+    topics: tuple[str, ...]
+    schema: str
+    events: Sequence[bytes]
+
+
 def chain_digest(header: BatchHeader, append: AppendHeader) -> bytes:
     """Return the 32-byte digest that chains a batch: header, predecessor, keys and body."""
     canonical = _header_encoder.encode(
@@ -193,6 +212,8 @@ def pack_batch(
 
 def stored_hash(codec: str, body: bytes) -> bytes:
     """Return the 32-byte hash of a body as it is stored; computed before the log is locked."""
+    if len(body) < _SMALL_BODY:
+        return blake3(codec.encode() + b"\0" + body).digest()
     hasher = blake3(codec.encode() + b"\0")
     hasher.update(body)
     return hasher.digest()
@@ -236,6 +257,48 @@ def _block_bounds(lengths: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
         stop = min(count, start + BLOCK_EVENTS, max(by_bytes, start + 1))
         yield start, stop
         start = stop
+
+
+def read_events(first_position: int, codec: str, data: bytes) -> Sequence[bytes]:
+    """Return every encoded event of a stored body; faster than `Body` where these are few.
+
+    Raises
+    ------
+    IntegrityError
+        A block cannot be opened or contradicts the directory.
+    """
+    if codec == CODEC and len(data) > _FIRST_BLOCK:
+        blocks, count, stored, size = _ONE_BLOCK.unpack_from(data)
+        if (
+            blocks == 1
+            and count <= BLOCK_EVENTS
+            and size <= BLOCK_BYTES
+            and stored == len(data) - _FIRST_BLOCK
+        ):
+            found = _read_block(data[_FIRST_BLOCK:], count, size)
+            if found:
+                return found
+    return list(Body(first_position, codec, data).events())
+
+
+def _read_block(block: bytes, count: int, size: int) -> list[bytes]:
+    """Return the events of a small block; none if it is damaged, which `Body` explains."""
+    try:
+        if zstandard.frame_content_size(block) != size:
+            return []
+        raw = _decompressor().decompress(block)
+    except zstandard.ZstdError:
+        return []
+    start = _U32.size * (count + 1)
+    if size < start:
+        return []
+    held, *lengths = _LENGTHS[count].unpack_from(raw)
+    if held != count or start + sum(lengths) != size:
+        return []
+    if count == 1:
+        return [raw[start:]]
+    ends = list(accumulate(lengths, initial=start))
+    return [raw[a:b] for a, b in pairwise(ends)]
 
 
 class Body:

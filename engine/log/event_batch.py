@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 import msgspec
 
-from ..decoding import UNDECODABLE, guarded
+from ..decoding import UNDECODABLE
 from ..errors import UnreadableError
 from ..events.base import Event
 from ..events.registry import decode_event, encode_event
-from .batch import BATCH_BYTES, BATCH_EVENTS, EVENTS_SCHEMA, Batch, BatchHeader, Body, pack_batch
+from .batch import BATCH_BYTES, BATCH_EVENTS, EVENTS_SCHEMA, Batch, BatchHeader, Body, OpenedBatch, pack_batch
 from .contract import Log
 
 
@@ -23,14 +23,20 @@ def pack_states(stream_id: str, first_version: int, states: Sequence[tuple[str, 
     return pack_batch(stream_id, first_version, EVENTS_SCHEMA, topics, encoded)
 
 
-_decode = guarded(msgspec.msgpack.Decoder(tuple[int, bytes]).decode)
+# Not guarded: a tuple of these is not nested.
+_decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 
 
 def unpack_states(header: BatchHeader, body: Body) -> list[tuple[str, bytes]]:
     """Read the topics and encoded states of a batch back."""
+    return states_of(header, body.events())
+
+
+def states_of(header: BatchHeader | OpenedBatch, events: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    """Read the topics and encoded states of the encoded events of a batch."""
+    topics = header.topics
     try:
-        decoded = list(map(_decode, body.events()))
-        return [(header.topics[number], state) for number, state in decoded]
+        return [(topics[number], state) for number, state in map(_decode, events)]
     except (*UNDECODABLE, IndexError) as error:
         position = header.first_position
         raise UnreadableError(

@@ -12,7 +12,17 @@ from blake3 import blake3
 
 from ....engine.errors import IntegrityError, NotFoundError
 from ....engine.keys import KeyRow
-from ....engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, Body, body_checksum, stored_hash
+from ....engine.log.batch import (
+    FRAMES_SCHEMA,
+    AppendHeader,
+    BatchHeader,
+    Body,
+    OpenedBatch,
+    Positive,
+    body_checksum,
+    read_events,
+    stored_hash,
+)
 from ....engine.log.contract import Log, StreamRows
 from ....projections.statements import DirectQuery
 from ..database import Database
@@ -21,6 +31,7 @@ from . import tables as t
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
+LATEST_POSITION = 2**63 - 1
 _BATCHES_AT_ONCE = 8
 _FLAGS = {0: False, 1: True}
 _STORED_TYPES = (bytes,)
@@ -71,6 +82,20 @@ _part_of = DirectQuery(
 Header = TypeVar("Header", BatchHeader, AppendHeader)
 
 
+class _StoredBatch(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The columns of a batch that its events are read from, in the order of the query."""
+
+    first_position: Positive
+    count: Positive
+    stream_id: str
+    first_version: int
+    topics: str
+    schema: str
+    codec: str
+    checksum: bytes
+    body: bytes
+
+
 class _At:
     """Statements, built once, that select rows by first position: of one batch, and of a few together."""
 
@@ -87,6 +112,51 @@ class _At:
             return self._one.rows(connection, positions)
         padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
         return self._few.rows(connection, padded)
+
+
+@lru_cache(maxsize=64)
+def _opened_query(order: str, topics: int, *, has_prefix: bool) -> DirectQuery:
+    """Return the query of a page of batches with their bodies, in the columns of `_StoredBatch`.
+
+    Parameters
+    ----------
+    order : {"position", "version", "version desc"}
+        Of the batches of the log, or of those of a stream from `low` to `high`; the batch that holds `low` may begin before it.
+    topics : int
+        How many topics are asked for; 0 for all.
+    has_prefix : bool
+        Only streams whose ids begin with a prefix.
+    """
+    batch, body = t.record_batch.c, t.record_body.c
+    low, high = sa.bindparam("low"), sa.bindparam("high")
+    names = ["low", "high", "limit"]
+    columns = [batch[name] for name in _StoredBatch.__struct_fields__ if name in batch]
+    query = sa.select(*columns, body.codec, body.checksum, body.body).join_from(
+        t.record_batch, t.record_body, batch.first_position == body.first_position, isouter=True
+    )
+    key = batch.first_position if order == "position" else batch.first_version
+    earlier = sa.select(sa.func.max(key)).where(key <= low)
+    if order != "position":
+        stream_id = sa.bindparam("stream_id")
+        names.append("stream_id")
+        query, earlier = (
+            query.where(batch.stream_id == stream_id),
+            earlier.where(batch.stream_id == stream_id),
+        )
+    query = query.where(key >= sa.func.coalesce(earlier.scalar_subquery(), low), key <= high)
+    if topics:
+        asked = [f"topic{number}" for number in range(topics)]
+        names += asked
+        # The text of several topics has a comma; few batches have, and whoever asks looks at them.
+        alone = [batch.topics == sa.bindparam(name) for name in asked]
+        query = query.where(sa.or_(*alone, (batch["count"] > 1) & batch.topics.like("%,%")))
+    if has_prefix:
+        names += ["prefix", "length"]
+        # Not a range of stream ids: the index of streams would be searched, and all that it finds be sorted.
+        begins = sa.func.substr(batch.stream_id, 1, sa.bindparam("length", type_=sa.Integer))
+        query = query.where(begins == sa.bindparam("prefix"))
+    query = query.order_by(key.desc() if order == "version desc" else key)
+    return DirectQuery(query.limit(sa.bindparam("limit")), names)
 
 
 _rows_at = _At(ROWS_COLUMNS, t.record_batch.c.first_position)
@@ -239,6 +309,94 @@ class SqlLogReads(Log):
             if len(rows) < PAGE_ROWS:
                 return
             first = rows[-1].first_position + 1
+
+    def opened(
+        self,
+        low: int,
+        high: int | None = None,
+        *,
+        stream_id: str | None = None,
+        desc: bool = False,
+        topics: Sequence[str] = (),
+        prefix: str = "",
+        limit: int | None = None,
+    ) -> Iterator[OpenedBatch]:
+        """Yield batches with their encoded events, checked, read in pages of a few megabytes.
+
+        Parameters
+        ----------
+        low, high : int
+            Positions, or versions of the stream. The batch that holds `low` comes whole.
+        stream_id : str, optional
+            Only batches of this stream, in order of its versions.
+        desc : bool
+            The last version of the stream first.
+        topics : sequence of str
+            Leave out batches without these topics; some may come all the same.
+        prefix : str
+            Only streams whose ids begin with it.
+        limit : int, optional
+            About so many batches will be asked for.
+        """
+        order = "position" if stream_id is None else "version desc" if desc else "version"
+        query = _opened_query(order, len(topics), has_prefix=bool(prefix))
+        last = LATEST_POSITION if high is None else high
+        values = [*([] if stream_id is None else [stream_id]), *(encode_topics((topic,)) for topic in topics)]
+        values += [prefix, len(prefix)] if prefix else []
+        rows = _FIRST_PAGE_ROWS if limit is None else max(1, min(limit, PAGE_ROWS))
+        while low <= last:
+            with self.database.read() as connection:
+                page = self._stored_batches(query.execute(connection, (low, last, rows, *values)).fetchall())
+            for row in page:
+                # At the end there is only the last batch, which is before.
+                if (row.first_position if stream_id is None else row.first_version) + row.count > low:
+                    yield self._opened(row)
+            if len(page) < rows:
+                return
+            end = page[-1]
+            first = end.first_position if stream_id is None else end.first_version
+            if first + end.count <= low:
+                return
+            low, last = (low, first - 1) if desc else (first + end.count, last)
+            bytes_per_row = sum(len(row.body) for row in page) // len(page) + 1
+            rows = max(1, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
+
+    def _stored_batches(self, rows: list[Any]) -> list[_StoredBatch]:
+        try:
+            return msgspec.convert(rows, list[_StoredBatch], builtin_types=_STORED_TYPES)
+        except msgspec.ValidationError as error:
+            for row in rows:
+                if row[-1] is None:
+                    raise self.damaged("record_body misses a batch", row[0]) from error
+            raise self.damaged(f"a batch from here on is damaged: {error}", rows[0][0]) from error
+
+    def _opened(self, stored: _StoredBatch) -> OpenedBatch:
+        first = stored.first_position
+        if body_checksum(first, stored_hash(stored.codec, stored.body)) != stored.checksum:
+            raise self.damaged("a body does not match its checksum", first)
+        try:
+            topics = _topics(stored.topics)
+        except ValueError as error:
+            raise self.damaged(f"the header of a batch is damaged: {error}", first) from error
+        events = read_events(first, stored.codec, stored.body)
+        if len(events) != stored.count:
+            raise self.damaged("a batch holds another number of events than its header says", first)
+        return OpenedBatch(
+            first, stored.count, stored.stream_id, stored.first_version, topics, stored.schema, events
+        )
+
+    def last_position(self, prefix: str) -> int | None:
+        """Return the position of the last event of the streams whose ids begin with a prefix; None without one."""
+        batch = t.record_batch.c
+        query = (
+            sa.select(batch.first_position, batch.count)
+            .where(sa.func.substr(batch.stream_id, 1, len(prefix)) == prefix)
+            .order_by(batch.first_position.desc())
+            .limit(1)
+        )
+        with self.database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else row[0] + row[1] - 1
 
     def batch_at(self, position: int) -> BatchHeader:
         """Return the header of the batch that holds a position."""

@@ -29,6 +29,9 @@ from .write_lock import WriteLock
 
 logger = logging.getLogger("framelode.sqlite")
 
+_CACHE_KIB = 8192
+"""Pages that a connection keeps at most. With SQLite's own 2 MB, scans of small batches read each page again."""
+
 LOCK_TIMEOUT_SECONDS = 60.0
 
 _carried: dict[tuple[int, int], list[object]] = {}
@@ -148,6 +151,7 @@ class SqliteDatabase(Database):
         if held:
             self._held[id(connection)] = held
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
         self._file = self._file or _file_at(self.path)
         self._connected += 1
         return connection
