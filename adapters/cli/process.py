@@ -16,6 +16,8 @@ from .output import note
 COMPLETION_VARIABLE = "_FRAMELODE_COMPLETE"
 """Environment variable that a shell sets to request completions."""
 
+_OTHER_NAMES = {"pull": "checkout"}
+
 SOME_REFUSED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -23,6 +25,10 @@ BROKEN_PIPE = 141
 
 class Commands(TyperGroup):
     """Runs commands; every expected error becomes one line on stderr and an exit status."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name or its other name."""
+        return super().get_command(ctx, _OTHER_NAMES.get(cmd_name, cmd_name))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,8 +10,9 @@ import typer
 from ...engine.errors import UsageError
 from ...engine.log.context import acting
 from ...engine.validation import shorten
-from .options import Actor, AddressText, DatasetText, Json, engine_of
-from .output import print_json
+from .options import Actor, AddressText, AsOf, DatasetText, Json, engine_of
+from .output import counted, note, print_json, progress_bar, say
+from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -124,3 +126,76 @@ def snapshot(
     else:
         print_change("published", shown)
         print_change("created", new)
+
+
+@drafting.command()
+def revert(
+    context: typer.Context,
+    address: AddressText,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of",
+            metavar="POSITION|TIME",
+            help="Revert to the state at this point in time: a log position, or a time such as yesterday or '2 days ago'.",
+        ),
+    ],
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Revert the frames and metadata of a draft to an earlier state, as new changes; nothing is lost."""
+    from ...engine.log.moments import parse_moment
+    from .address import Address, version_at
+    from .dataset_views import view_version
+
+    meant = Address.parse(address)
+    moment = parse_moment(as_of)
+    with engine_of(context) as engine, acting(actor):
+        version = engine.version(version_at(engine, meant).version_id)
+        before = engine.log.head().position
+        done = version.revert(moment)
+        shown = view_version(engine, version.version_id)
+    if json:
+        print_json({"version": shown, "reverted": done, "before": before})
+        return
+    say(
+        f"{shown.address}: {counted(done.added, 'frame')} added, {done.updated:,} updated, {done.deleted:,} deleted"
+        f"{', metadata replaced' if done.metadata else ''}; to undo this: framelode revert {shown.address} --as-of {before}"
+    )
+
+
+@drafting.command()
+def checkout(
+    context: typer.Context,
+    address: AddressText,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the files, created if missing.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace other files of the same names.")] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy all files instead of making hard links.")
+    ] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Write the files of a version into a folder."""
+    from .address import Address, version_at
+    from .dataset_views import view_version
+
+    meant = Address.parse(address)
+    with engine_of(context, as_of) as engine:
+        version = engine.version(version_at(engine, meant).version_id)
+        with progress_bar(f"checking out {address}") as advance:
+            done = version.checkout(folder, force=force, link=not copy, callback=advance)
+        shown = view_version(engine, version.version_id)
+    for failure in done.failures:
+        note(failure.error)
+    if json:
+        print_json({"version": shown, "checkout": done})
+    else:
+        wrong = f"; {counted(len(done.failures), 'problem')}" if done.failures else ""
+        say(
+            f"{done.folder}: {counted(done.written, 'file')} of {shown.address} written, {done.present:,} already there{wrong}"
+        )
+    if done.failures:
+        raise typer.Exit(SOME_REFUSED)

@@ -30,6 +30,7 @@ from ..uploads.target import PathLike, UploadTarget, check_mapping, check_target
 from .api_helpers import instance_or_class, warn_caller
 from .blame import Blame, blame_frame
 from .bulk import BulkContext
+from .checkout import Checkout, check_out
 from .dataset import Dataset
 from .diff import Diff, VersionState, diff_versions
 from .finding import find_frame_id, find_frames
@@ -37,6 +38,7 @@ from .history import HistoryArguments, version_history
 from .html import datasets_card, version_card, version_text, versions_card
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .reading import FrameIds, FrameReader, check_frame_id
+from .revert import Reverted, revert_version
 from .selectors import (
     NO_SELECTOR,
     VersionSelector,
@@ -1171,6 +1173,76 @@ class DatasetVersion:
         counts = self._writer.commit()
         self._bulk.raise_refused()
         return counts
+
+    def revert(self, as_of: Moment) -> Reverted:
+        """Revert a draft to an earlier state, by recording the differences as ordinary changes (extension).
+
+        Frames and metadata become what they were. Name, description and tags stay. Nothing is lost: a revert can be
+        reverted. If the call is interrupted, call it again.
+
+        Parameters
+        ----------
+        as_of : int or datetime
+            The position or aware datetime of the state.
+
+        Returns
+        -------
+        Reverted
+            The numbers of frames that were added, updated and deleted, and whether the metadata was changed.
+
+        Raises
+        ------
+        PublishedError
+            The version is published.
+        NotFoundError
+            The version did not exist then.
+        FramesRejected
+            Some frames cannot be recorded again, because their blobs were deleted by `gc`. All others are reverted.
+        """
+        past = self.at(as_of)
+        self.flush(refresh_version_stats=False)
+        self._session.writes.application.version(self._id).require_draft()
+        return revert_version(self, past)
+
+    def checkout(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        link: bool = True,
+        as_of: Moment | None = None,
+        callback: Callable[[int, int], None] | None = None,
+    ) -> Checkout:
+        """Write the files of the version, sources and masks, into a folder (extension).
+
+        A blob has the path in its URI, every other file its path below the folder that all of them have in common. Files
+        that the folder has already are not written again, so an interrupted checkout resumes on the next call.
+
+        Parameters
+        ----------
+        folder : str or path
+            The folder, created if missing. No file is written outside of it.
+        force : bool
+            Replace other files of the same names. By default they are kept and reported.
+        link : bool
+            Make hard links to blobs and cached files where the file system allows it. They are read-only. Otherwise copy.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+        callback : callable, optional
+            Called with the number of files done and the total.
+
+        Returns
+        -------
+        Checkout
+            What was written, and the files that could not be written.
+
+        Raises
+        ------
+        UsageError
+            `folder` is a file.
+        """
+        session = self._session.at(as_of)
+        return check_out(session, self._row_in(session), folder, force=force, link=link, callback=callback)
 
     def publish_version(self) -> bool:
         """Commit pending changes and publish the version, which can then no longer be changed.

@@ -197,3 +197,34 @@ class TestStatus:
         assert "up to date" not in run("status").stdout
         run("rebuild")
         assert "up to date" in run("status").stdout
+
+
+@pytest.mark.usefixtures("home")
+def test_revert_says_how_to_undo_it():
+    position = run_json("status")["position"]
+    run("rm", "food", "apple", "--yes")
+    done = run("revert", "food", "--as-of", position)
+    assert done.stdout.startswith(
+        "default/food@v2: 1 frame added, 0 updated, 0 deleted; to undo this: framelode revert "
+    )
+    assert run_json("stats", "food")["version"]["stats"]["total"] == 4
+    run(*done.stdout.rstrip().partition("to undo this: framelode ")[2].split())
+    assert run_json("stats", "food")["version"]["stats"]["total"] == 3
+    assert "published" in run("revert", "food@v1", "--as-of", position, status=5).stderr
+
+
+@pytest.mark.parametrize("command", ["checkout", "pull"])
+def test_checkout_lists_what_it_cannot_write(engine, tmp_path, command):
+    picture = tmp_path / "one.jpg"
+    picture.write_bytes(b"picture")
+    version = DatasetVersion.get_current(dataset_name="drinks")
+    frames = [SingleFrame(id="x", source=picture), SingleFrame(id="y", source=tmp_path / "gone.jpg")]
+    version.add_frames(frames)
+    done = run(command, "drinks", "out", status=1)
+    assert (
+        done.stdout
+        == f"{tmp_path / 'out'}: 1 file of default/drinks@Current written, 0 already there; 1 problem\n"
+    )
+    assert "gone.jpg" in done.stderr
+    assert (tmp_path / "out" / "one.jpg").read_bytes() == b"picture"
+    assert run_json(command, "drinks", "out", status=1)["checkout"]["present"] == 1
