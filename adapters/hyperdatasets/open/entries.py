@@ -150,8 +150,6 @@ class DataEntry:
         if shadowed := {key: metadata.pop(key) for key in metadata.keys() & names}:
             metadata[SHADOWED] = shadowed
         context_id = next(filter(None, map(_context_of, self._sub_entries.values())), self._context_id)
-        if list(names) == [DEFAULT_SOURCE]:
-            return self._single(metadata, context_id)
         if not names:
             return SingleFrame(
                 self._id, metadata=metadata, annotations=self._annotations, context_id=context_id
@@ -161,15 +159,6 @@ class DataEntry:
         group.update({name: entry.member() for name, entry in self._sub_entries.items()})
         group.global_annotations.extend(self._annotations)
         return group
-
-    def _single(self, metadata: dict[str, Any], context_id: str | None) -> SingleFrame:
-        """Return the frame of an entry whose only source has the name of the source of a single frame."""
-        frame = self._sub_entries[DEFAULT_SOURCE].member()
-        frame.put_source(metadata=frame.metadata)
-        frame.id, frame.metadata, frame.context_id = self._id, metadata, context_id
-        if not self._annotations:
-            return frame
-        return frame.with_parts(frame.sources, [*frame.annotations, *self._annotations])
 
     @classmethod
     def from_frame(cls, frame: SingleFrame | FrameGroup) -> DataEntry:

@@ -8,23 +8,16 @@ from typing import Any
 
 from blake3 import blake3
 
-from ....engine.errors import FramelodeError, InvalidValueError
+from ....engine.errors import InvalidValueError
 from ....engine.frames.annotated import Coordinates, Labels
-from ....engine.frames.hooks import local_path
 from ....engine.frames.single_frame import SingleFrame, record_from_dict
-from ....engine.frames.source import DEFAULT_SOURCE, context_name, path_or_uri, source_uri
+from ....engine.frames.source import DEFAULT_SOURCE, context_name, path_or_uri
 from ....engine.frames.source_fields import SourceLike
 from ....engine.sources.hashes import HASH_PREFIX
 from ....engine.validation import name as check_name
-from ....engine.validation import refusal, shorten
-from ..api_helpers import warn_caller
+from ....engine.validation import refusal
 from .annotations import find_annotations, take_annotation, take_annotations
 from .classes import SUB_ENTRY_CLASS, class_named, without_constructor
-
-
-class SourceNotAvailableWarning(UserWarning):
-    """A file of a sub-entry cannot be fetched. The call returns None."""
-
 
 _SOURCE_FIELDS = {"source": "source", "preview_source": "preview_uri"}
 
@@ -143,38 +136,21 @@ class DataSubEntry:
         """What `set_local_sources_upload_destination` set (extension)."""
         return self._upload_destination
 
-    def get_local_source(self, raise_on_error: bool = False, force_download: bool = False) -> str | None:  # noqa: ARG002
-        """Return the local path of the source; remote files are fetched. Its content is checked against its hash.
-
-        Parameters
-        ----------
-        raise_on_error : bool
-            Raise an error if the file cannot be fetched; otherwise warn, and return None. Without a source, return None.
-        force_download : bool
-            Accepted and ignored: cached files are checked.
-
-        Raises
-        ------
-        NotFoundError
-            The file does not exist.
-        IntegrityError
-            Its content does not match its hash.
-        StorageError
-            It cannot be fetched.
-        """
-        source = self._frame.sources[0] if self._frame.sources else None
-        if source is None:
+    def get_local_source(self, raise_on_error: bool = False, force_download: bool = False) -> str | None:
+        """Return the local path of the source, None without a source; see `SingleFrame.get_local_source`."""
+        if self.source is None:
             return None
-        return _fetched(source.uri, raise_on_error, source.size, source.hash)
+        return self._frame.get_local_source(raise_on_error=raise_on_error, force_download=force_download)
 
     def get_local_preview_source(
-        self,
-        raise_on_error: bool = False,
-        force_download: bool = False,  # noqa: ARG002
+        self, raise_on_error: bool = False, force_download: bool = False
     ) -> str | None:
-        """Return the local path of the preview; see `get_local_source`."""
-        preview = self._frame.sources[0].preview if self._frame.sources else None
-        return _fetched(preview.uri if preview else None, raise_on_error)
+        """Return the local path of the preview, None without a preview; see `SingleFrame.get_local_preview_source`."""
+        if self.preview_source is None:
+            return None
+        return self._frame.get_local_preview_source(
+            raise_on_error=raise_on_error, force_download=force_download
+        )
 
     def hash_source(self) -> None:
         """Set the size and the hash of a local source from its content (extension). Other sources stay as they are."""
@@ -326,23 +302,26 @@ class DataSubEntryImage(DataSubEntry):
         return masks.get(min(masks, default="") if mask_id is None else mask_id)
 
     def get_local_mask_source(
-        self,
-        raise_on_error: bool = False,
-        mask_id: str | None = None,
-        force_download: bool = False,  # noqa: ARG002
+        self, raise_on_error: bool = False, mask_id: str | None = None, force_download: bool = False
     ) -> str | None:
-        """Return the local path of a mask, by default of the first; see `get_local_source`."""
-        return _fetched(self.get_mask_source(mask_id), raise_on_error)
+        """Return the local path of a mask, by default of the first, None without it.
+
+        See `SingleFrame.get_local_mask_source`.
+        """
+        wanted = min(self.get_masks_source_dict(), default=None) if mask_id is None else mask_id
+        if self.get_mask_source(wanted) is None:
+            return None
+        return self._frame.get_local_mask_source(
+            raise_on_error=raise_on_error, mask_id=wanted, force_download=force_download
+        )
 
     def get_local_masks_source(
-        self,
-        raise_on_error: bool = False,
-        force_download: bool = False,  # noqa: ARG002
+        self, raise_on_error: bool = False, force_download: bool = False
     ) -> dict[str, str | None]:
-        """Return the local paths of all masks by id; see `get_local_source`."""
-        return {
-            mask_id: _fetched(uri, raise_on_error) for mask_id, uri in self.get_masks_source_dict().items()
-        }
+        """Return the local paths of all masks by id; see `SingleFrame.get_local_masks_source`."""
+        return self._frame.get_local_masks_source(
+            raise_on_error=raise_on_error, force_download=force_download
+        )
 
     def add_annotation(
         self,
@@ -448,20 +427,6 @@ class DataSubEntryImage(DataSubEntry):
         if isinstance(entry, DataSubEntryImage):
             entry.context_id = context_id
         return entry
-
-
-def _fetched(
-    source: str | None, raise_on_error: bool, size: int | None = None, hash_: str | None = None
-) -> str | None:
-    if source is None:
-        return None
-    try:
-        return local_path(source_uri(source, "source"), size, hash_)
-    except FramelodeError as error:
-        if raise_on_error:
-            raise
-        warn_caller(f"{shorten(source)} is not available: {error}", SourceNotAvailableWarning)
-        return None
 
 
 def _check_field(source_field: object) -> str:

@@ -28,8 +28,8 @@ from framelode import (
     UsageError,
 )
 from framelode.adapters.hyperdatasets.open import vector_search
-from framelode.adapters.hyperdatasets.open.sub_entries import SourceNotAvailableWarning
 from framelode.adapters.hyperdatasets.version_writer import UnknownFramesWarning
+from framelode.engine.frames.local_files import LocalFileWarning
 
 
 class Answer(DataEntry):
@@ -217,14 +217,15 @@ class TestEntries:
         assert (back.metadata, back.sub_data_entries) == ({"text": "hello"}, [])
         assert back.get_all_annotations() == [{"type": "image", "id": "a", "label": ["x"], "confidence": 0.5}]
 
-    def test_the_default_source_alone_is_a_single_frame(self, dataset):
+    def test_the_default_source_alone(self, dataset):
         entry = DataEntry("1", metadata={"k": 1})
         entry.add_sub_entries([DataSubEntry("default", "s3://b/a.bin", metadata={"s": 2})])
         dataset.add_data_entries([entry])
-        frame = dataset.version.get_single_frame("1")
-        assert isinstance(frame, SingleFrame)
-        assert (frame.source, frame.metadata["k"]) == ("s3://b/a.bin", 1)
+        group = dataset.version.get_single_frame("1")
+        assert isinstance(group, FrameGroup)
+        assert (group["default"].source, group.metadata["k"]) == ("s3://b/a.bin", 1)
         (back,) = dataset.get_iterator()
+        assert DataEntry.from_api_object(entry.to_api_object()).to_api_object() == back.to_api_object()
         assert (back.metadata, back.sub_data_entries[0].metadata) == ({"k": 1}, {"s": 2})
 
     def test_classes_of_the_caller(self, dataset):
@@ -347,8 +348,9 @@ class TestEntries:
         assert sub_entry.get_local_masks_source() == {"00": str(mask)}
         empty = DataSubEntryImage()
         assert (empty.get_local_source(), empty.get_local_mask_source()) == (None, None)
+        assert (empty.get_local_preview_source(), empty.get_local_masks_source()) == (None, {})
         here.unlink()
-        with pytest.warns(SourceNotAvailableWarning, match="a.png' is not available"):
+        with pytest.warns(LocalFileWarning, match="no local source of the frame: .*a.png"):
             assert sub_entry.get_local_source() is None
         with pytest.raises(NotFoundError):
             sub_entry.get_local_source(raise_on_error=True, force_download=True)
