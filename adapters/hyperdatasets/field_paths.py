@@ -81,12 +81,14 @@ class FieldPaths:
             _check(parts, path)
             _insert(self._tree, parts)
 
-    def __contains__(self, field: str) -> bool:
-        """Whether any part of a top-level field is selected."""
-        return field in self._tree
+        self.fields = frozenset(self._tree)
+        """The top-level fields of which any part is selected."""
+        self._takes_whole_fields = not any(self._tree.values())
 
     def apply(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Return the selected parts of a frame in wire form."""
+        if self._takes_whole_fields:
+            return {field: frame[field] for field in self._tree if field in frame}
         projected = _project(frame, self._tree)
         return {} if projected is _ABSENT else projected
 
@@ -132,9 +134,10 @@ def _project(value: Any, tree: _Tree) -> Any:
         return _ABSENT
     projected: dict[str, Any] = {}
     for key, subtree in tree.items():
-        part = _project(value[key], subtree) if key in value else _ABSENT
-        if part is not _ABSENT:
-            projected[key] = part
+        if key in value:
+            part = _project(value[key], subtree) if subtree else value[key]
+            if part is not _ABSENT:
+                projected[key] = part
     return projected or _ABSENT
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError
 from ...engine.frames.frame_group import FrameGroup, wrap, wrap_all
-from ...engine.frames.record import put_origin
+from ...engine.frames.record import READ_ONLY_FIELDS, partial_record, put_origin
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.frames.source import source_uri
 from ...engine.keys import U64, frame_key, frame_keys, key_columns
@@ -28,7 +28,7 @@ from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
 from ...projections.states.context_order import context_order
 from ...projections.states.fold import TOMBSTONE, State, live_positions
-from ...projections.states.frames import StoredFrame, read_record, read_stored, record_blocks
+from ...projections.states.frames import read_record, read_stored, record_blocks
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
 from .api_helpers import warn_caller
@@ -46,6 +46,9 @@ BY_CONTEXT = "context"
 _FILE = "file://"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+_time_text = lru_cache(maxsize=1024)(iso_time)
 
 
 class MissingFramesWarning(UserWarning):
@@ -69,10 +72,17 @@ class FrameReader:
         self._session = session
         self._version = version
         self._head = head
+        self._batch: BatchHeader | None = None
 
     @cached_property
-    def _batch_of(self) -> Callable[[int], BatchHeader]:
+    def _headers(self) -> Callable[[int], BatchHeader]:
         return lru_cache(maxsize=4096)(self._session.log.batch_at)
+
+    def _batch_of(self, position: int) -> BatchHeader:
+        """Return the batch of a position. Neighbours are mostly in the same one."""
+        if self._batch is None or not self._batch.first_position <= position <= self._batch.last_position:
+            self._batch = self._headers(position)
+        return self._batch
 
     def _state(self) -> State:
         return self._session.states.read(self._version.version_id, self._head)
@@ -187,21 +197,24 @@ class FrameReader:
     def _dicts(
         self, state: State, positions: U64, paths: FieldPaths
     ) -> Generator[dict[str, Any], None, None]:
-        for position, event in read_stored(self._session.log, state, positions):
-            yield paths.apply(self._wire(position, event, paths))
+        record, adds = partial_record(paths.fields), not paths.fields.isdisjoint(READ_ONLY_FIELDS)
+        for position, frame_id, event in read_stored(self._session.log, state, positions, record):
+            wire = {} if event.frame is None else event.frame.to_wire(frame_id, paths.fields)
+            if adds:
+                self._add_read_only(wire, position, event.saved or position, paths.fields)
+            yield paths.apply(wire)
 
-    def _wire(self, position: int, event: StoredFrame, paths: FieldPaths) -> dict[str, Any]:
-        """Return the wire form of a stored frame, with the requested read-only fields."""
-        record = event.frame
-        wire: dict[str, Any] = {} if record is None else record.to_wire(record.id)
-        if "dataset" in paths:
+    def _add_read_only(
+        self, wire: dict[str, Any], position: int, saved: int, wanted: Collection[str]
+    ) -> None:
+        """Add the wanted read-only fields of a frame that was saved and last updated at two positions."""
+        if "dataset" in wanted:
             wire["dataset"] = {"id": self._version.dataset_id, "version": self._version.version_id}
-        for field, at in (("updated", position), ("saved", event.saved or position)):
-            if field in paths:
-                wire[field] = iso_time(self._batch_of(at).recorded_at)
-            if f"{field}_in_version" in paths:
+        for field, at in (("updated", position), ("saved", saved)):
+            if field in wanted:
+                wire[field] = _time_text(self._batch_of(at).recorded_at)
+            if f"{field}_in_version" in wanted:
                 wire[f"{field}_in_version"] = self._batch_of(at).stream_id
-        return wire
 
 
 class FrameIds(KeysView[str]):

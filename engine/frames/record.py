@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Struct, field
@@ -63,20 +64,20 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     _annotations: list[BuiltinAnnotation] = field(name="rois", default_factory=list)
     _sources: tuple[Source, ...] = field(name="sources", default=())
 
-    def to_wire(self, frame_id: str | None) -> dict[str, Any]:
-        """Return the wire form. Unset fields are left out."""
-        wire: dict[str, Any] = {} if frame_id is None else {"id": frame_id}
-        context_id = self._context_id or self.first_uri()
-        if context_id is not None:
+    def to_wire(self, frame_id: str | None, wanted: Collection[str] = _FRAME_FIELDS) -> dict[str, Any]:
+        """Return the wire form, or only the wanted fields of it. Unset fields are left out."""
+        wire: dict[str, Any] = {} if frame_id is None or "id" not in wanted else {"id": frame_id}
+        if "context_id" in wanted and (context_id := self._context_id or self.first_uri()) is not None:
             wire["context_id"] = context_id
-        if self._sources:
+        if "timestamp" in wanted and self._sources:
             wire["timestamp"] = self._sources[0].timestamp
+        if "sources" in wanted and self._sources:
             wire["sources"] = [source_to_wire(source) for source in self._sources]
-        if self._annotations:
+        if "rois" in wanted and self._annotations:
             wire["rois"] = [annotation.to_dict() for annotation in self._annotations]
-        if self._metadata:
+        if "meta" in wanted and self._metadata:
             wire["meta"] = msgspec.to_builtins(self._metadata)
-        if self._num_frames is not None:
+        if "num_frames" in wanted and self._num_frames is not None:
             wire["num_frames"] = self._num_frames
         return wire
 
@@ -167,6 +168,28 @@ class _LooseRecord(Struct):
     num_frames: int | None = None
     rois: list[msgspec.Raw] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
+
+
+_NEEDED = {"context_id": ("context_id", "sources"), "timestamp": ("sources",)}
+"""Fields of a record that a field of the wire form is made of, where it is not the one of the same name."""
+
+
+@lru_cache(maxsize=64)
+def partial_record(wanted: frozenset[str]) -> type[Record]:
+    """Return a type that decodes only what the wanted fields of the wire form need; use only its `to_wire`."""
+    needed = {name for each in wanted for name in _NEEDED.get(each, (each,))}
+    kept = [
+        (each.name, each.type, field(name=each.encode_name, **_default_of(each)))
+        for each in msgspec.structs.fields(Record)
+        if each.encode_name in needed
+    ]
+    methods = {"to_wire": Record.to_wire, "first_uri": Record.first_uri}
+    return cast("type[Record]", msgspec.defstruct("PartialRecord", kept, namespace=methods, gc=False))
+
+
+def _default_of(each: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    given = {"default": each.default, "default_factory": each.default_factory}
+    return {name: value for name, value in given.items() if value is not msgspec.NODEFAULT}
 
 
 _decode_loosely = guarded(msgspec.msgpack.Decoder(_LooseRecord).decode)

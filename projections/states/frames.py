@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...engine.decoding import UNDECODABLE, Position, guarded
 from ...engine.errors import IntegrityError, UnreadableError
-from ...engine.frames.record import put_id
+from ...engine.frames.record import Record, partial_record, put_id
 from ...engine.frames.single_frame import SingleFrame, decode_record
 from ...engine.keys import KEY_SIZE, U64, key_bytes, read_rows
 from ...engine.log.batch import Block, Body
@@ -31,17 +33,33 @@ _TOGETHER = 4
 """Events are decoded together when at least one in this many is wanted."""
 
 
-class StoredFrame(msgspec.Struct, array_like=True, gc=False):
+Kept = TypeVar("Kept", bound=Record)
+
+
+class StoredFrame(msgspec.Struct, Generic[Kept], array_like=True, gc=False):
     """What readers need of an event of a frame batch, its record decoded; the record of a delete is None."""
 
-    frame: SingleFrame | None
+    frame: Kept | None
     id: str | None = None
     previous: Position = 0
     saved: Position = 0
 
 
-_decode_block = guarded(msgspec.msgpack.Decoder(list[StoredFrame]).decode)
-_decode_one = guarded(msgspec.msgpack.Decoder(StoredFrame).decode)
+class _Decoders(NamedTuple):
+    """Decode the events of a block, and a single event."""
+
+    block: Callable[[bytes], list[StoredFrame[Any]]]
+    one: Callable[[bytes], StoredFrame[Any]]
+
+
+@lru_cache(maxsize=64)
+def _decoders(record: type[Record]) -> _Decoders:
+    stored = StoredFrame[record]
+    block, one = msgspec.msgpack.Decoder(list[stored]), msgspec.msgpack.Decoder(stored)
+    return _Decoders(guarded(block.decode), guarded(one.decode))
+
+
+_WHOLE = _decoders(SingleFrame)
 _frame = attrgetter("frame")
 _own_id = attrgetter("id")
 
@@ -50,15 +68,18 @@ class _Part(msgspec.Struct, gc=False):
     """What is wanted of some stretch of a block: positions, events, and the hex of their keys."""
 
     positions: NDArray[np.int64]
-    events: list[StoredFrame]
+    events: list[StoredFrame[Any]]
     keys: list[str]
+
+    def ids(self) -> list[str]:
+        """Return the ids of the frames; the work on each is done in C."""
+        own = list(map(_own_id, self.events))
+        return [mine or key for mine, key in zip(own, self.keys, strict=True)] if any(own) else self.keys
 
     def records(self) -> list[SingleFrame]:
         """Return the records, their ids set; the work on each is done in C."""
         records = list(map(_frame, self.events))
-        own = list(map(_own_id, self.events))
-        ids = [mine or key for mine, key in zip(own, self.keys, strict=True)] if any(own) else self.keys
-        deque(map(put_id, records, ids), maxlen=0)
+        deque(map(put_id, records, self.ids()), maxlen=0)
         return records
 
 
@@ -93,28 +114,46 @@ def read_record(log: Log, first_position: int, place: int, key: bytes) -> Single
     return stored.frame  # type: ignore[return-value]  # a state points at no delete
 
 
-def read_stored(log: Log, state: State, positions: U64) -> Iterator[tuple[int, StoredFrame]]:
-    """Yield ``(position, event)`` at ascending positions, the records' ids set."""
-    for part in _read_blocks(log, state, positions):
-        part.records()
-        yield from zip(part.positions.tolist(), part.events, strict=True)
+def read_stored(
+    log: Log, state: State, positions: U64, record: type[Record] = SingleFrame
+) -> Iterator[tuple[int, str, StoredFrame[Any]]]:
+    """Yield ``(position, frame id, event)`` at ascending positions.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    state : State
+        The state that has the frames.
+    positions : ndarray of uint64
+        Positions of events.
+    record : type
+        `SingleFrame`, or a `partial_record`. An event that cannot be decoded as one has a whole `SingleFrame`.
+    """
+    for part in _read_blocks(log, state, positions, _decoders(record)):
+        yield from zip(part.positions.tolist(), part.ids(), part.events, strict=True)
 
 
 def read_ids(log: Log, state: State, positions: U64) -> Iterator[str]:
     """Yield the ids of the frames at ascending positions, which may be those of deletes."""
-    for part in _read_blocks(log, state, positions):
-        yield from (event.id or key for event, key in zip(part.events, part.keys, strict=True))
+    decoders = _decoders(partial_record(frozenset({"id"})))
+    return chain.from_iterable(part.ids() for part in _read_blocks(log, state, positions, decoders))
 
 
-def _read_blocks(log: Log, state: State, positions: U64) -> Iterator[_Part]:
+def _read_blocks(log: Log, state: State, positions: U64, decoders: _Decoders = _WHOLE) -> Iterator[_Part]:
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
         first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
         starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
-        yield from _read_batches(log, state, first[starts].tolist(), np.split(index, starts[1:]))
+        groups = np.split(index, starts[1:])
+        yield from _read_batches(log, state, first[starts].tolist(), groups, decoders)
 
 
 def _read_batches(
-    log: Log, state: State, first_positions: list[int], groups: list[NDArray[np.intp]]
+    log: Log,
+    state: State,
+    first_positions: list[int],
+    groups: list[NDArray[np.intp]],
+    decoders: _Decoders,
 ) -> Iterator[_Part]:
     for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
         chunk = first_positions[at : at + _BATCHES_AT_ONCE]
@@ -123,14 +162,17 @@ def _read_batches(
         for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
             first = body.first_position
             wanted = read_rows(rows[first])[indices] if rows else state.rows(_positions(first, indices))
-            yield from _read_body(body, indices, key_bytes(wanted).hex(" ", KEY_SIZE).split(" "))
+            keys = key_bytes(wanted).hex(" ", KEY_SIZE).split(" ")
+            yield from _read_body(body, indices, keys, decoders)
 
 
 def _positions(first: int, indices: NDArray[np.intp]) -> U64:
     return indices.astype(np.uint64) + np.uint64(first)
 
 
-def _read_body(body: Body, indices: NDArray[np.intp], keys: list[str]) -> Iterator[_Part]:
+def _read_body(
+    body: Body, indices: NDArray[np.intp], keys: list[str], decoders: _Decoders
+) -> Iterator[_Part]:
     at = 0
     while at < len(indices):
         number, first = body.block_of(int(indices[at]))
@@ -141,24 +183,26 @@ def _read_body(body: Body, indices: NDArray[np.intp], keys: list[str]) -> Iterat
                 indices[at : at + _EVENTS_AT_ONCE].searchsorted(min(start + _EVENTS_AT_ONCE, end))
             )
             within = indices[at:stop]
-            events = _decode_events(block, within - first, body.first_position + first)
+            events = _decode_events(block, within - first, body.first_position + first, decoders)
             yield _Part(within + body.first_position, events, keys[at:stop])
             at = stop
 
 
-def _decode_events(block: Block, indices: NDArray[np.intp], position: int) -> list[StoredFrame]:
+def _decode_events(
+    block: Block, indices: NDArray[np.intp], position: int, decoders: _Decoders
+) -> list[StoredFrame[Any]]:
     """Decode some events of a block, ascending: together, with those between them, or one by one."""
     wanted = indices.tolist()
     start, stop = wanted[0], wanted[-1] + 1
     if len(wanted) * _TOGETHER < stop - start:
         events = zip(wanted, block.events_at(wanted), strict=True)
-        return [_decode_event(event, position + index) for index, event in events]
+        return [_decode_event(event, position + index, decoders) for index, event in events]
     try:
         with gc_paused():
-            decoded = _decode_block(block.as_array(start, stop))
+            decoded = decoders.block(block.as_array(start, stop))
     except UNDECODABLE:
         between = enumerate(block.events_at(range(start, stop)), position + start)
-        decoded = [_decode_event(event, at) for at, event in between]
+        decoded = [_decode_event(event, at, decoders) for at, event in between]
     return decoded if len(wanted) == stop - start else [decoded[index - start] for index in wanted]
 
 
@@ -169,7 +213,7 @@ def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
     """
     try:
         with gc_paused():
-            _decode_block(block.as_array())
+            _WHOLE.block(block.as_array())
     except UNDECODABLE:
         for index, event in enumerate(block.events()):
             try:
@@ -178,9 +222,9 @@ def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
                 yield f"a payload cannot be read: {error.__cause__ or error}", index
 
 
-def _decode_event(event: bytes, position: int) -> StoredFrame:
+def _decode_event(event: bytes, position: int, decoders: _Decoders = _WHOLE) -> StoredFrame[Any]:
     try:
-        return _decode_one(event)
+        return decoders.one(event)
     except UNDECODABLE:
         # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
         change = decode_change(event, position)

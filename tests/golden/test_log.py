@@ -142,8 +142,8 @@ def frames_of(engine, state):
     digests = [struct.pack(">QQ", row["digest_hi"], row["digest_lo"]).hex() for row in rows]
     stored = list(read_stored(engine.log, state, positions))
     return {
-        event.frame.id: [position, event.saved or position, digest]
-        for (position, event), digest in zip(stored, digests, strict=True)
+        frame_id: [position, event.saved or position, digest]
+        for (position, frame_id, event), digest in zip(stored, digests, strict=True)
     }
 
 

@@ -8,6 +8,7 @@ import types
 import warnings
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from fsspec.callbacks import Callback
@@ -27,6 +28,7 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
+from framelode.engine.frames.record import partial_record
 from framelode.engine.keys import frame_key
 
 
@@ -662,6 +664,32 @@ class TestReading:
         }
         (whole,) = draft.get_frames_by_ids(["x"], projection=["rois", "rois.0.label", "meta.zzz"])
         assert whole == {"rois": frame.to_dict()["rois"]}
+
+    def test_a_projection_decodes_only_what_it_returns(self, draft):
+        full = make(1, id="x", timestamp=40, context_id="ride", metadata={"a": 1}).to_dict()
+        full = SingleFrame.from_dict(full | {"num_frames": 3})
+        group = FrameGroup(id="y")
+        group["left"] = make(2, id=None, mask_source="m.png")
+        custom = SingleFrame.from_dict({"id": "z", "rois": [{"type": "acme.star", "poly": [1, 2]}]})
+        draft.add_frames([full, group, custom])
+        fields = ["id", "context_id", "timestamp", "sources", "rois", "meta", "num_frames"]
+        wires = [frame.to_dict() for frame in draft]
+        for chosen in [*([field] for field in fields), ["id", "meta"], ["sources", "context_id"], fields]:
+            expected = [{field: wire[field] for field in chosen if field in wire} for wire in wires]
+            assert list(draft.get_iterator(chosen)) == expected
+        assert not msgspec.structs.fields(partial_record(frozenset({"id", "updated"})))
+        assert [each.encode_name for each in msgspec.structs.fields(partial_record(frozenset({"meta"})))] == [
+            "meta"
+        ]
+
+    def test_a_batch_is_looked_up_once_for_its_frames(self, draft, engine, monkeypatch):
+        draft.add_frames([make(number) for number in range(100)])
+        looked_up, batch_at = [], engine.log.batch_at
+        monkeypatch.setattr(engine.log, "batch_at", lambda at: (looked_up.append(at), batch_at(at))[1])
+        rows = list(draft.get_iterator(["updated", "saved_in_version"]))
+        assert {row["saved_in_version"] for row in rows} == {draft.version_id}
+        assert len(rows) == 100
+        assert len(looked_up) == 1
 
     def test_saved_and_updated(self, draft):
         frame = make(1, id="x")
