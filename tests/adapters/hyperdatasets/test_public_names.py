@@ -105,8 +105,200 @@ FRAMES = {
     },
     "ImageAnnotation": {"()": f"image_classes=None, {POINTS}"},
 }
-TABLES = (FRAMES,)
+VERSIONS = {
+    "DatasetVersion": {
+        **each("version_id version_name dataset_id dataset_name draft last_updated comment"),
+        **each("publish_version get_stats get_parent get_metadata get_masks_labels", ""),
+        "create_new_dataset": "dataset_name=None, description=None, tags=None, raise_if_exists=False, dataset_project=None",
+        "get_current": (
+            "dataset_id=None, dataset_name=None, auto_upload_destination=None, local_dataset_root_path=None, "
+            "dataset_project=None"
+        ),
+        "remove_version": (
+            "dataset_id=None, dataset_name=None, version_id=None, version_name=None, force=False, "
+            "dataset_project=None"
+        ),
+        "get_version": (
+            "dataset_id=None, dataset_name=None, version_id=None, version_name=None, "
+            "auto_upload_destination=None, local_dataset_root_path=None, raise_on_multiple=False, "
+            "dataset_project=None"
+        ),
+        "get_single_frame": (
+            "frame_id, dataset_id=None, dataset_name=None, version_id=None, version_name=None, "
+            "dataset_project=None"
+        ),
+        "get_frames_by_source": (
+            "source_uri, dataset_id=None, dataset_name=None, version_id=None, version_name=None, "
+            "dataset_project=None"
+        ),
+        "get_frames_by_ids": (
+            "frame_ids, projection=None, dataset_id=None, dataset_name=None, version_id=None, "
+            "version_name=None, dataset_project=None"
+        ),
+        "create_snapshot": (
+            "version_name=None, version_id=None, dataset_name=None, dataset_id=None, publish_name=None, "
+            "publish_comment=None, publish_metadata=None, child_name=None, child_comment=None, "
+            "child_metadata=None, dataset_project=None"
+        ),
+        "create_version": (
+            "version_name, description=None, dataset_id=None, dataset_name=None, parent_version_ids=None, "
+            "parent_version_names=None, raise_if_exists=False, auto_upload_destination=None, "
+            "local_dataset_root_path=None, dataset_project=None"
+        ),
+        "get_versions": (
+            "dataset_name=None, dataset_id=None, only_published=False, only_draft=False, dataset_project=None"
+        ),
+        "get_datasets": "tags=None",
+        "get_iterator": "projection=None",
+        "add_frames": (
+            "frames, warn_on_duplicate_frames=False, batch_size=1000, refresh_version_stats=True, "
+            "auto_upload_destination=None, local_dataset_root_path=None, force_upload=False, "
+            "progress_report=1, register_on_upload_failure=False, upload_retries=5, src_to_dst_mapping=None, "
+            "unregister_on_upload_fail=True"
+        ),
+        "update_frames": "frames, batch_size=1000, refresh_version_stats=True, without_fields=None",
+        "delete_frames": "frames, batch_size=1000, refresh_version_stats=True, delete_sources=False",
+        "get_bulk_context": (
+            "flush_threshold=None, log=None, refresh_version_stats=True, auto_upload_destination=None, "
+            "local_dataset_root_path=None, allow_update=False"
+        ),
+        "flush": "refresh_version_stats=True",
+        "commit_version": "**kwargs",
+        "set_metadata": "metadata",
+        "set_masks_labels": "mask_value_label_mapping",
+    },
+    "BulkContext": {
+        **each("flush", ""),
+        "()": (
+            "dv, flush_threshold=None, log=None, refresh_version_stats=True, auto_upload_destination=None, "
+            "local_dataset_root_path=None, allow_update=False"
+        ),
+        "add_frame": "frame, warn_on_duplicate_frames=False",
+        "delete_frame": "frame, delete_sources=False",
+        "update_frame": "frame",
+    },
+    "Dataset": {
+        **each("id name project description tags created"),
+        "create": "dataset_name, description=None, tags=None, raise_if_exists=False, dataset_project=None",
+        "get": "dataset_id=None, dataset_name=None, dataset_project=None",
+        "delete": (
+            "dataset_id=None, dataset_name=None, delete_all_versions=False, force=False, dataset_project=None, "
+            "show_progress=False, delete_sources=False"
+        ),
+        "create_version": (
+            "version_name, description=None, parent_version_ids=None, parent_version_names=None, raise_if_exists=False, "
+            "auto_upload_destination=None, local_dataset_root_path=None"
+        ),
+        "get_version": (
+            "version_id=None, version_name=None, auto_upload_destination=None, local_dataset_root_path=None, "
+            "raise_on_multiple=False"
+        ),
+        "get_versions": "only_published=False, only_draft=False",
+        "delete_version": "version_id=None, version_name=None, force=False",
+        "add_tags": "tags",
+        "remove_tags": "tags",
+    },
+    "Statistics": each("content_types labels frames"),
+}
+SELECTORS = "dataset_name=None, version_name=None, project_name=None, *, dataset_id=None, version_id=None"
+FETCH = "raise_on_error=False, force_download=False"
+ANNOTATED = {
+    "remove_annotation": "index=None, **kwargs",
+    "remove_annotations": "id=None, label=None, labels=None",
+    "get_all_annotations": "",
+    "get_annotations": "id=None, index=None",
+}
+MANAGED = {
+    "get": SELECTORS,
+    "exists": SELECTORS,
+    "list": (
+        "project_name=None, partial_name=None, tags=None, ids=None, recursive_project_search=True, include_archived=True"
+    ),
+    "delete": "dataset_name, version_name=None, project_name=None, *, force=False",
+    "commit_version": (
+        "*, publish=False, force=False, calculate_stats=True, override_stats=None, publishing_task=None"
+    ),
+    "publish_version": "*, force=False, publishing_task=None",
+}
+ENTRY = {
+    "()": "data_entry_id=None, metadata=None",
+    **each("id sub_data_entries"),
+    "add_sub_entries": "sub_entries",
+    "set_vector": "vector, metadata_field",
+    "add_annotation": "id, labels, confidence, metadata",
+    **ANNOTATED,
+    "to_api_object": "",
+}
+SUB_ENTRY = {
+    **each("name source preview_source"),
+    "get_hash": 'source_field="source"',
+    "get_source": 'source_field="source"',
+    "set_source": "source_field, uri",
+    "set_local_sources_upload_destination": "local_sources_upload_destination",
+    "get_local_source": FETCH,
+    "get_local_preview_source": FETCH,
+}
+OPEN = {
+    "HyperDatasetManagement": MANAGED,
+    "HyperDataset": {
+        "()": (
+            "project_name, dataset_name, version_name, description=None, parent_id=None, field_mappings=None, "
+            "raise_if_exists=False, **kwargs"
+        ),
+        **each("project_id dataset_id version_id tags"),
+        **MANAGED,
+        "add_data_entries": (
+            "data_entries, upload_local_files_destination=None, batch_size=1000, max_workers=None, show_progress=True, "
+            "upload_retries=5, force_upload=False, max_request_size_mb=100, hash_sources=False"
+        ),
+        "delete_data_entries": "data_entries, batch_size=1000, refresh_version_stats=True, force=False",
+        "set_metadata": "metadata",
+        "get_metadata": "",
+        "get_iterator": "projection=None, batch_size=None",
+        "vector_search": (
+            'reference_vector, vector_field, number_of_neighbors=50, fast=False, similarity_function="cosine"'
+        ),
+        "get_tags": "reload=False",
+        **each("add_tags remove_tags set_tags", "tags"),
+        "create_snapshot": "",
+    },
+    "DataEntry": {**ENTRY, "from_api_object": "data_entry"},
+    "DataEntryImage": {
+        **ENTRY,
+        "add_global_annotation": f"{GEOMETRIES}, {POINTS}",
+        "remove_global_annotation": "index=None, **kwargs",
+        "remove_global_annotations": "id=None, label=None, labels=None",
+        "get_all_global_annotations": "",
+        "get_global_annotations": "id=None, index=None",
+        "from_api_object": "frame",
+    },
+    "DataSubEntry": {
+        "()": "name, source, preview_source=None, metadata=None",
+        **SUB_ENTRY,
+        "from_api_object": 'source_obj, name_fallback="source_0"',
+    },
+    "DataSubEntryImage": {
+        "()": (
+            'name="image_entry_0", source=None, preview_source=None, width=None, height=None, timestamp=None, '
+            "context_id=None, masks_source=None, metadata=None"
+        ),
+        **SUB_ENTRY,
+        **each("width height timestamp context_id"),
+        "set_mask_source": "uri",
+        "set_masks_source": "masks_source=None",
+        "get_masks_source_dict": "",
+        "get_mask_source": "mask_id=None",
+        "get_local_mask_source": "raise_on_error=False, mask_id=None, force_download=False",
+        "get_local_masks_source": FETCH,
+        "add_annotation": f"{GEOMETRIES}, {POINTS}",
+        **ANNOTATED,
+        "from_api_object": 'source_obj, frame_meta=None, context_id=None, name_fallback="image_0"',
+    },
+}
+TABLES = (FRAMES, VERSIONS, OPEN)
 """One table for each part of the API."""
+
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 ROWS = [
     (owner, member, parameters)
@@ -135,7 +327,7 @@ def differs(owner, member, parameters):
     if parameters is PROPERTY:
         return "is a method" if inspect.isroutine(inspect.getattr_static(cls, member)) else ""
     target = inspect.getattr_static(cls, "__init__" if member == "()" else member)
-    bound = isinstance(target, classmethod | staticmethod)
+    bound = not inspect.isfunction(target)
     ours = list(inspect.signature(getattr(cls, member) if bound else target).parameters.values())
     ours = ours if bound else ours[1:]
     theirs = inspect.signature(eval(f"lambda {parameters}: None")).parameters.values()
@@ -150,7 +342,9 @@ def differs(owner, member, parameters):
             return f"{wanted.name} has the default {found.default!r}"
         elif ours[index] is not found:
             return f"{wanted.name} has another place"
-    return ""
+    names = {parameter.name for parameter in theirs}
+    needed = [p.name for p in ours if p.name not in names and p.default is p.empty and p.kind not in VARIABLE]
+    return f"needs {', '.join(needed)}" if needed else ""
 
 
 @pytest.mark.parametrize(
