@@ -19,14 +19,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 _PATIENCE_SECONDS = 60.0
-"""How long a fork waits for other threads to leave the databases; as long as a writer waits for its lock."""
+"""Time that a fork waits for other threads to leave the databases; the same as the lock timeout of a writer."""
 
 _POLL_SECONDS = 0.0005
 _GIVE_WAY_SECONDS = 0.05
-"""How long a thread that is about to use a database lets a fork go first. It may hold a lock that another one needs."""
+"""Time that a thread lets a pending fork go first before it uses a database. It may hold a lock that others need."""
 
 _References = dict[int, Callable[[], Any]]
-"""Weak references, which return what they refer to, None when that is gone."""
+"""Weak references, by number. They return None when the object is gone."""
 
 _numbers = itertools.count()
 _locks: _References = {}
@@ -36,40 +36,40 @@ _busy: set[int] = set()
 _held: list[Any] = []
 _one_at_a_time = threading.Lock()
 pending = threading.Event()
-"""Set while a fork waits for other threads: before taking a lock of this module, `give_way`."""
+"""Set while a fork waits for other threads. Call `give_way` before taking a lock of this module."""
 
 
 def renewed(renew: Callable[[], object]) -> None:
-    """Call a method now, and again in every child forked from now on, for as long as its object exists.
+    """Call a method now, and in every child forked from now on while its object exists.
 
     Parameters
     ----------
     renew : method or function
-        Makes the locks and empties the caches of its object. It must not wait for anything.
+        Creates the locks and empties the caches of its object. It must not block.
     """
     in_child(renew)
     renew()
 
 
 def in_child(renew: Callable[[], object]) -> None:
-    """Call a method in every child forked from now on, for as long as its object exists."""
+    """Call a method in every child forked from now on while its object exists."""
     _register(_in_child, renew)
 
 
 def before_fork(prepare: Callable[[], object]) -> None:
-    """Call a method before each fork, while no other thread is inside a database."""
+    """Call a method before each fork, when no other thread uses a database."""
     _register(_before, prepare)
 
 
 def lock() -> Any:
-    """Return a lock that a fork takes first, so that nobody is amid what it guards; `give_way` before taking it."""
+    """Return a lock that a fork acquires first, so that no thread is inside what it guards. Call `give_way` before it."""
     made = threading.RLock()
     _add(_locks, lambda gone: weakref.ref(made, gone))
     return made
 
 
 def give_way() -> None:
-    """Let a fork that waits go first, unless this thread is inside a database already."""
+    """Let a pending fork go first, unless this thread already uses a database."""
     if not pending.is_set() or any(map(_is_mine, _existing(_locks))):
         return
     end = time.monotonic() + _GIVE_WAY_SECONDS
@@ -78,7 +78,7 @@ def give_way() -> None:
 
 
 def is_busy(*locks: Any) -> bool:
-    """Say whether one of some locks was held when the fork began and could not be waited for."""
+    """Whether one of some locks was held when the fork began and could not be acquired."""
     return any(id(each) in _busy for each in locks)
 
 
@@ -91,20 +91,20 @@ def _register(references: _References, call: Callable[[], object]) -> None:
 
 
 class _Method(NamedTuple):
-    """A weak reference to a method. That of the library complains when the interpreter ends before its object."""
+    """A weak reference to a method. `weakref.WeakMethod` raises errors when the interpreter exits before the object."""
 
     owner: weakref.ReferenceType[Any]
     function: Callable[[Any], object]
 
     def __call__(self) -> Callable[[], object] | None:
-        """Return the method; None once its object is gone."""
+        """Return the method; None if its object is gone."""
         owner = self.owner()
         return None if owner is None else partial(self.function, owner)
 
 
 def _add(references: _References, refer: Callable[[Any], Callable[[], Any]]) -> None:
     number = next(_numbers)
-    # No lock guards the registries: one statement of a dict cannot be interrupted.
+    # The registries need no lock: a single dict statement is atomic.
     references[number] = refer(lambda _: references.pop(number, None))
 
 
@@ -117,7 +117,7 @@ def _is_mine(held: Any) -> bool:
 
 
 def _hold() -> bool:
-    """Take all locks at once, or as many as can be had; the first wait for one while holding others could last for ever."""
+    """Acquire all locks, or as many as possible. Waiting for one while holding others could deadlock."""
     locks = _existing(_locks)
     _busy.clear()
     _busy.update(id(each) for each in locks if _is_mine(each))
@@ -153,7 +153,7 @@ def _go_on() -> None:
 
 def _renew_all() -> None:
     with ExitStack() as stack:
-        # Called last to first, each even when another one fails.
+        # In reverse order. Each is called even if another one fails.
         stack.callback(_go_on)
         for renew in reversed(_existing(_in_child)):
             stack.callback(renew)

@@ -14,7 +14,7 @@ _NAME = re.compile(
     r".*(?:password|passwd|passphrase|secret).*|.*(?:token|signature|credentials?|apikey|accesskey|accesskeyid|accountkey"
     r"|privatekey|sharedkey|subscriptionkey|authkey|sessionkey)|pwd|pass|key|sig|sas|auth|authorization|bearer|jwt"
 )
-"""Names of parameters that hold a secret, in small letters without punctuation."""
+"""Names of parameters that hold a secret, in lower case without punctuation."""
 
 _SIGNATURES = (
     ("xamz(?:signature|credential|securitytoken)", "xamz.*"),
@@ -29,12 +29,12 @@ _SIGNATURES = (
         "sig|sv|ss|srt|sr|sp|st|se|spr|sip|si|ses|sdd|scid|saoid|suoid|skoid|sktid|skt|ske|sks|skv|sduoid|skdutid",
     ),
 )
-"""The parameters that each kind of signature is known by, and all that belong to it."""
+"""For each kind of signature, the parameters that identify it and all that belong to it."""
 
 # The lengths are limited, so that long text without a URL is searched in linear time.
-# In fsspec's `github://owner:repository@branch` nothing is a password.
+# fsspec's `github://owner:repository@branch` contains no password.
 _SCHEME = r"(?<![A-Za-z0-9+.\-])(?!(?i:github):)[A-Za-z][A-Za-z0-9+.\-]{0,30}:/+"
-# A number before a slash is a port; an address in brackets has colons of its own.
+# A number before a slash is a port. IPv6 addresses in brackets contain colons.
 _USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?![@:]|\d{{1,5}}(?:[/?#\s]|$))"
 _PASSWORD = re.compile(rf"^{_USER}.*@", re.DOTALL)
 _PASSWORD_IN_TEXT = re.compile(rf"{_USER}[^\s'\"]{{0,2000}}@")
@@ -52,7 +52,7 @@ _CONNECTION = re.compile(r"(?:^|\s)(?:ssl)?password\s*=", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return text, which may hold URLs, with `***` in the place of each secret of a URL in it."""
+    """Return text in which each secret in a URL is replaced by ``***``."""
     if "://" not in text and "=" not in text and ":/" not in text:
         return text
     text = _PASSWORD_IN_TEXT.sub(rf"\1:{HIDDEN}@", text)
@@ -62,14 +62,14 @@ def redact(text: str) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return one URL as `redact` does; its password may also hold spaces."""
+    """Return a URL with its secrets replaced like `redact`. Its password may also contain spaces."""
     return redact(_PASSWORD.sub(rf"\1:{HIDDEN}@", url))
 
 
 def find_secret(url: str) -> str | None:
-    """Return what the secret in a URL is called, such as ``the parameter 'token'``; None for a URL without one.
+    """Return the name of the secret in a URL, such as ``the parameter 'token'``; None if it has none.
 
-    Paths of files, and ``data:`` URLs, hold none.
+    File paths and ``data:`` URLs contain no secrets.
     """
     if _CONNECTION.search(url):
         return "a password"
@@ -84,7 +84,7 @@ def find_secret(url: str) -> str | None:
 
 
 def without_signature(url: str) -> str:
-    """Return a URL without the parameters of a signature for a limited time; all others stay."""
+    """Return a URL without the parameters of a temporary signature."""
     _, pieces = _pieces(url)
     theirs = _signature_of(frozenset(_plain(piece) for _, piece in pieces))
     return url if theirs is None else without_parameters(url, lambda name: theirs.fullmatch(name) is not None)
@@ -92,13 +92,13 @@ def without_signature(url: str) -> str:
 
 @lru_cache(_NAMES_KEPT)
 def _signature_of(names: frozenset[str]) -> re.Pattern[str] | None:
-    """Return the names of all parameters of the signatures that some names belong to; None without a signature."""
+    """Return a pattern for all parameters of the signatures that some names belong to; None if there is no signature."""
     theirs = [whole for mark, whole in _SIGNATURES if any(re.fullmatch(mark, name) for name in names)]
     return re.compile("|".join(theirs)) if theirs else None
 
 
 def without_parameters(url: str, is_dropped: Callable[[str], bool]) -> str:
-    """Return a URL without the parameters of some names; a function is given each name in small letters."""
+    """Return a URL without some parameters. The function receives each parameter name in lower case."""
     kept, pieces = _pieces(url)
     waiting = ""
     for separator, piece in pieces:
@@ -110,13 +110,13 @@ def without_parameters(url: str, is_dropped: Callable[[str], bool]) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Return the URL of a database without its passwords."""
+    """Return the URL of a database without passwords."""
     bare = _PASSWORD.sub(r"\1@", url)
     return without_parameters(bare, lambda name: "password" in name or "secret" in name)
 
 
 def _pieces(url: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return what is before the query or fragment, and each separator with the parameter that follows it."""
+    """Return the part before the query or fragment, and each separator with the following parameter."""
     found = re.search(r"[?#]", url)
     if found is None:
         return url, []
@@ -125,7 +125,7 @@ def _pieces(url: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _plain(piece: str) -> str:
-    """Return the name of a parameter in small letters, its percent-encoding undone, without punctuation."""
+    """Return the name of a parameter in lower case, percent-decoded, without punctuation."""
     return _plain_name(piece.partition("=")[0])
 
 

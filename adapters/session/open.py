@@ -21,17 +21,17 @@ def complete(where: Location, database: Database) -> Location:
     """Return the complete location of an engine: saved settings, overridden by those that were passed."""
     if not isinstance(where.log, PostgresSchema):
         return where
-    from ..sql.settings import remembered
+    from ..sql.settings import stored_settings
 
-    return where.completed(remembered(database) | where.given)
+    return where.completed(stored_settings(database) | where.given)
 
 
 def save_settings(where: Location, log: SqlLog) -> None:
     """Save the settings that were passed and, in a folder, the uuid of the log whenever it changes."""
     if isinstance(where.log, PostgresSchema):
-        from ..sql.settings import remember
+        from ..sql.settings import store_settings
 
-        remember(log.database, where.given)
+        store_settings(log.database, where.given)
         keep_password(where.log)
         return
     where.remember(log.uuid)

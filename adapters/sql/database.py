@@ -19,13 +19,13 @@ from ...projections.columns import BadValueError
 from . import upsert  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers how an `Upsert` is compiled
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds before each new try."""
+"""Seconds to wait before each retry."""
 
 Result = TypeVar("Result")
 
 
 class RetryableError(StorageError):
-    """A transaction that may succeed if it is tried again: a lost connection, a deadlock."""
+    """A transaction failed for a transient reason, such as a lost connection or a deadlock. It can be retried."""
 
 
 def read_only_error(name: str, reason: str) -> UsageError:
@@ -42,35 +42,35 @@ def read_only_error(name: str, reason: str) -> UsageError:
 
 
 class Database(ABC):
-    """A SQL database, or the part of one that belongs to us.
+    """A SQL database, or one schema of it.
 
-    When it turns out to be damaged `on_damage` is called, and the error says the `remedy`.
+    If the database turns out to be damaged, `on_damage` is called, and the error message gives the `remedy`.
 
-    One connection reads, one writes, each guarded by a lock; where there can be but one they are the same. A forked
-    child opens connections of its own when it first needs them.
+    One connection reads and one writes, each protected by a lock. Where only one connection is possible, it does both. A
+    forked child process opens its own connections when it first needs them.
 
     Parameters
     ----------
     name : str
-        What messages call it: its file, or its URL without the password.
+        Name in messages: the file, or the URL without the password.
     shares_connection : bool
-        One connection reads and writes.
+        Use one connection for reading and writing.
     read_only : str
         Why nothing is written, for messages; empty if it may be written.
 
     Raises
     ------
     UsageError
-        There can be none in this place, or nobody may write there.
+        The location cannot hold a database, or is not writable.
     IntegrityError
-        What is there is damaged, or no database.
+        The database is damaged, or the file is not a database.
     StorageError
-        It cannot be reached.
+        The server cannot be reached.
     """
 
     kind: ClassVar[str] = "the database"
     guards: Guards
-    """What keeps the tables of a log from being rewritten."""
+    """The triggers that keep the tables of a log append-only."""
 
     def __init__(self, name: str, *, shares_connection: bool = False, read_only: str = "") -> None:
         self.name = name
@@ -88,7 +88,7 @@ class Database(ABC):
             self._reader = self._writer if shares_connection else self._opened()
 
     def _renew(self) -> None:
-        """Make the locks. A forked child must neither use nor close the connections of its parent."""
+        """Create the locks. A forked child must neither use nor close the connections of its parent."""
         self._read_lock = forks.lock()
         self._write_lock = self._read_lock if self._shares_connection else forks.lock()
         self._open_transaction: object = None
@@ -104,11 +104,11 @@ class Database(ABC):
 
     @abstractmethod
     def _create_engine(self) -> sa.Engine:
-        """Return SQLAlchemy's engine, which opens a transaction only when told to."""
+        """Return the SQLAlchemy engine. It must not begin transactions by itself."""
 
     @abstractmethod
     def _connect(self) -> sa.Connection:
-        """Return a new connection, made ready."""
+        """Return a new connection, ready for use."""
 
     def _disconnect(self, connection: sa.Connection) -> None:
         """Close a connection."""
@@ -116,49 +116,49 @@ class Database(ABC):
 
     @abstractmethod
     def _begin(self, connection: sa.Connection) -> None:
-        """Begin a transaction that excludes every other writer; waits for those that are at it."""
+        """Begin a transaction that excludes all other writers. Waits for writers that are active."""
 
     @abstractmethod
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
-        """Begin a transaction whose statements all see what is committed when the first one reads."""
+        """Begin a transaction in which all statements see what was committed before the first one."""
 
     def _commit(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("COMMIT")
 
     @abstractmethod
     def _is_open(self, connection: sa.Connection) -> bool:
-        """Say whether a transaction is open on a connection."""
+        """Whether the connection has an open transaction."""
 
     @abstractmethod
     def _translate(self, error: BaseException, *, known: bool) -> FramelodeError:
-        """Return our error for one of the database's; `known` is one of a row that is there already."""
+        """Return the framelode error for a database error. `known` is true for a violated constraint."""
 
-    def together(self, connection: sa.Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - what servers need
-        """Send the direct statements inside without waiting for the answer to each.
+    def together(self, connection: sa.Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - used by servers
+        """Send the direct statements inside the block without waiting for each answer.
 
-        Their results are there, and what went wrong is raised, at the end of the block.
+        Results are available, and errors are raised, at the end of the block.
         """
         return nullcontext()
 
     @abstractmethod
     def data_version(self, connection: sa.Connection) -> object:
-        """Return something that changes when another connection has committed; None where there is none to be had."""
+        """Return a value that changes when another connection commits; None if the database has no such value."""
 
     @abstractmethod
     def integrity_report(self, *, quick: bool = False) -> list[str]:
-        """Run the database's own integrity check, the `quick` one without the indexes; an empty list means sound."""
+        """Run the database's own integrity check and return the problems. A `quick` check skips the indexes."""
 
     @abstractmethod
     def table_names(self) -> set[str]:
-        """Return the names of the tables that are there."""
+        """Return the names of the existing tables."""
 
     @abstractmethod
     def opener(self) -> Callable[[], Database]:
-        """Return what opens it in another process, and can be pickled; `UsageError` if nothing can."""
+        """Return a picklable function that opens the database in another process. Raises `UsageError` if none can."""
 
     @abstractmethod
     def identity(self) -> str:
-        """Return what tells this database from every other one, also from a copy, while its server runs."""
+        """Return an identifier that no other database has, not even a copy, while the server runs."""
 
     @property
     def reads_while_writing(self) -> bool:
@@ -167,19 +167,19 @@ class Database(ABC):
 
     @abstractmethod
     def prepare(self, connection: sa.Connection) -> None:
-        """Make what tables are made in, if it is missing, in a transaction that is open."""
+        """Create the schema or mark the file, in an open transaction."""
 
     @abstractmethod
     def adopt(self) -> None:
-        """Make settings that stay with the database. Not before it is known to be ours."""
+        """Apply persistent settings. Call it only when the database is known to belong to framelode."""
 
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:
-        """Give the reading connection; every statement sees what is committed."""
+        """Yield the reading connection. Each statement sees what is committed."""
         if forks.pending.is_set():
             forks.give_way()
         with self._read_lock:
-            # A hot path: `_translated` would cost as much as the statement.
+            # This is a hot path: `_translated` would take as long as the statement.
             try:
                 yield self._reading()
             except Exception as error:
@@ -190,7 +190,7 @@ class Database(ABC):
 
     @contextmanager
     def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
-        """Give the reading connection inside a transaction: some tables as they are now, whatever others commit."""
+        """Yield the reading connection in a transaction that sees the current state of some tables."""
         with self.read() as connection:
             try:
                 self._begin_snapshot(connection, tables)
@@ -200,9 +200,9 @@ class Database(ABC):
 
     @contextmanager
     def write(self) -> Generator[sa.Connection, None, None]:
-        """Give the writing connection inside a transaction that excludes every other writer, and commit it.
+        """Yield the writing connection in a transaction that excludes all other writers, then commit.
 
-        The first one inside `exclusive` takes over that transaction.
+        The first `write` inside `exclusive` continues its transaction.
         """
         self._require_writable()
         if forks.pending.is_set():
@@ -215,15 +215,15 @@ class Database(ABC):
             self._exclusive_thread = None
             yield connection
             if connection is not self._writer:
-                # Forked inside: the transaction belongs to the parent.
+                # The process forked inside the block: the transaction belongs to the parent.
                 raise self.lost()
-            # Each write commits for itself: one that an interrupt left open never holds what a later one has said is written.
+            # Each write commits its own transaction, so one left open by an interrupt cannot hold data reported as written.
             self._commit(connection)
             self._open_transaction = None
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
-        """Exclude every other writer, up to the first `write` inside."""
+        """Exclude all other writers until the first `write` inside the block has committed."""
         self._require_writable()
         forks.give_way()
         with self._write_lock, self._translated(), self._transaction():
@@ -238,21 +238,21 @@ class Database(ABC):
         """Whether this thread is inside `exclusive` and has not written yet."""
         return self._exclusive_thread == threading.get_ident()
 
-    def announce(self) -> None:  # noqa: B027 - there need not be anything to do
-        """Wake those who watch, once the transaction that is open is committed."""
+    def announce(self) -> None:  # noqa: B027 - optional
+        """Notify watchers when the open transaction is committed."""
 
     @contextmanager
     def watch(self) -> Generator[AppendWatch, None, None]:
-        """Give what waits until something may have been announced."""
+        """Yield an object that waits for announcements."""
         yield AppendWatch()
 
     def retried(self, work: Callable[[bool], Result]) -> Result:
-        """Do some work, and again after growing waits while it fails by a `RetryableError`.
+        """Call a function, and retry it with increasing waits while it raises `RetryableError`.
 
         Parameters
         ----------
         work : callable
-            Told whether it is done again: what was committed last may be there.
+            Receives whether this is a retry. An earlier try may have been committed.
         """
         for again, wait in enumerate(_WAITS):
             try:
@@ -261,11 +261,11 @@ class Database(ABC):
                 time.sleep(wait)
         return work(True)
 
-    def require_in_place(self) -> None:  # noqa: B027 - a server's database stays where it is
-        """Raise `IntegrityError` when the database was moved or replaced since it was opened."""
+    def require_in_place(self) -> None:  # noqa: B027 - the database of a server does not move
+        """Raise `IntegrityError` if the database was moved or replaced after it was opened."""
 
     def require_exclusive(self) -> None:
-        """Raise `StorageError` when what `exclusive` began is over, because the connection was lost."""
+        """Raise `StorageError` if the transaction of `exclusive` ended because the connection was lost."""
         with self._write_lock, self._translated():
             self._require_open(self._writing())
 
@@ -278,14 +278,14 @@ class Database(ABC):
             raise self.lost()
 
     def lost(self) -> StorageError:
-        """Return the error of a decision that was made in `exclusive`, and cannot be carried out there any more."""
+        """Return the error for a decision that was made in `exclusive` and can no longer be carried out."""
         return StorageError(
-            f"{self.name}: the connection was lost, so that others may have written since: call again"
+            f"{self.name}: the connection was lost, and others may have written since: call again"
         )
 
     @contextmanager
     def _transaction(self, *, takes_over: bool = False) -> Generator[sa.Connection, None, None]:
-        """Begin a transaction, or take over the one that is open; what is not committed at the end is rolled back."""
+        """Begin a transaction, or continue the open one. Whatever is not committed at the end is rolled back."""
         connection = self._writing()
         mine = object()
         with self._locked():
@@ -294,12 +294,12 @@ class Database(ABC):
                 if takes_over:
                     self._require_open(connection)
                 else:
-                    # An interrupt may have left an earlier one open.
+                    # An interrupt may have left an earlier transaction open.
                     self._roll_back(connection)
                     self._begin(connection)
                 yield connection
             finally:
-                # One that an interrupt left may end when another has begun.
+                # A transaction that an interrupt left may end after a later one has begun.
                 if self._open_transaction is mine:
                     self._roll_back(connection)
 
@@ -326,13 +326,13 @@ class Database(ABC):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the database was closed."""
         return self._is_closed
 
     def close(self) -> None:
         """Close the connections."""
         if self._is_closed:
-            # Garbage collection closes again, perhaps amid a write that holds the file's lock.
+            # Garbage collection may call this again, possibly during a write that holds the file lock.
             return
         forks.give_way()
         with self._write_lock, self._read_lock, self._translated():
@@ -350,7 +350,7 @@ class Database(ABC):
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:
-        """Hold what must be held besides the transaction."""
+        """Hold the lock that is needed besides the transaction."""
         yield
 
     @contextmanager
@@ -364,7 +364,7 @@ class Database(ABC):
             raise ours from error
 
     def _ours(self, error: Exception) -> FramelodeError | None:
-        """Return the error to raise in place of one of the database; None if it is to be raised as it is."""
+        """Return the framelode error that replaces a database error; None to raise the error unchanged."""
         if isinstance(error, BadValueError):
             return self._damaged(error)
         if isinstance(error, exc.DBAPIError):
@@ -377,35 +377,35 @@ class Database(ABC):
         return IntegrityError(f"{self.name}: {error}: {self.kind} is damaged; {self.remedy}", file=self.name)
 
     def _error(self, error: object, *, known: bool) -> FramelodeError:
-        """Return what an error is where nothing more is known of it."""
+        """Return the error for a database error of unknown cause."""
         message = f"{self.name}: {error}"
         return ConflictError(message) if known else StorageError(message)
 
 
 class Guards(ABC):
-    """What makes the tables of a log append-only inside the database, whoever writes to it."""
+    """Triggers that keep the tables of a log append-only for every client of the database."""
 
     @abstractmethod
     def install(self, connection: sa.Connection) -> None:
-        """Guard the tables, which are there."""
+        """Create the triggers on the existing tables."""
 
     @abstractmethod
     def missing(self, connection: sa.Connection) -> Iterable[str]:
-        """Return the names of the guards that are missing."""
+        """Return the names of missing triggers."""
 
     @abstractmethod
     def lifted(self, connection: sa.Connection) -> AbstractContextManager[None]:
-        """Let the identity of an empty log be changed inside, in a transaction that is open."""
+        """Allow the identity of an empty log to be changed inside the block, in an open transaction."""
 
 
 def forget(connection: sa.Connection) -> None:
-    """Take a connection from SQLAlchemy, which would roll back and close it once nothing refers to it."""
+    """Detach a connection from SQLAlchemy, which would otherwise roll it back and close it on garbage collection."""
     if not connection.closed and not connection.invalidated:
         connection.detach()
 
 
 def keep_when_interrupted(engine: sa.Engine) -> None:
-    """Keep a connection that a KeyboardInterrupt comes upon, for databases in which it is sound then."""
+    """Keep a connection after a KeyboardInterrupt, for databases whose connections stay usable."""
     event.listen(engine, "handle_error", _keep)
 
 

@@ -11,21 +11,21 @@ from .urls import Place, PostgresSchema
 
 
 def open_database(place: Place, *, durable: bool = True, read_only: str = "") -> Database:
-    """Open the database at a place.
+    """Open the database at a location, and create it if it is missing.
 
     Parameters
     ----------
     place : Place
-        Where it is, or is made.
+        The location.
     durable : bool
-        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+        Wait at each commit until the data is on disk. Off only for data that can be rebuilt.
     read_only : str
         Why it is only read, for messages; empty if it may be written. A database that is missing is not made then.
 
     Raises
     ------
     UsageError
-        It cannot be opened, or the library that it needs is missing.
+        The database cannot be opened, or a required library is missing.
     """
     if not isinstance(place, PostgresSchema):
         return SqliteDatabase(place, durable=durable, read_only=read_only)
@@ -39,6 +39,6 @@ def open_database(place: Place, *, durable: bool = True, read_only: str = "") ->
 
 
 def holds_log(place: PostgresSchema) -> bool:
-    """Say whether a schema holds a log."""
+    """Whether a schema holds a log."""
     with closing(open_database(place)) as database:
         return "log_info" in database.table_names()

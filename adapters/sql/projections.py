@@ -1,4 +1,4 @@
-"""Opens the database of the projections. It is derived data: a damaged one is deleted and rebuilt from the log."""
+"""Opens the database of the projections. It is derived data: a damaged database is deleted and rebuilt from the log."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from .urls import Place, PostgresSchema
 logger = logging.getLogger("framelode.projections")
 
 _NOTE = "-checked"
-"""Ends the name of the file that says which state of the database was found sound."""
+"""Suffix of the file that records which state of the database passed its integrity check."""
 
 _NOTE_BYTES = 1000
 _IS_NOTE = re.compile(r"((none|\d+ \d+ \d+ \d+)(, )?)*")
 _TRIES = 5
 
 _SETTLED_SECONDS = 2.0
-"""File times are coarse: what changed so lately may change again without showing."""
+"""File times are coarse: a file changed this recently may change again without a visible difference."""
 
 
 def open_projections(place: Place, *, is_ours: bool = False) -> Database:
-    """Open the database of the projections; a damaged file of ours is made anew.
+    """Open the database of the projections. A damaged file that belongs to framelode is deleted and created again.
 
-    A file is ours when its header carries our application id.
+    A file belongs to framelode if its header has the application id.
 
     Parameters
     ----------
     place : Place
-        Where it is, or is made.
+        The location.
     is_ours : bool
-        The file is ours by its place, whatever its header.
+        The file belongs to framelode whatever its header says, because of its location.
 
     Raises
     ------
     UsageError
-        There is a file that is not ours; it is left as it is.
+        The location has a foreign file, which is not changed.
     """
     if isinstance(place, PostgresSchema):
         return _open_schema(place)
@@ -89,14 +89,14 @@ def _load(store: SqliteDatabase, path: Path) -> None:
 
 
 def _replace(path: Path, seen: object, error: IntegrityError, *, is_ours: bool) -> None:
-    """Delete a damaged file that is ours, unless another process has replaced it since it was `seen`."""
+    """Delete a damaged file that belongs to framelode, unless another process replaced it since it was `seen`."""
     if not is_ours:
         with reading(path):
             mark = mark_of(path)
         if mark != PROJECTIONS_MARK and _stat(path) == seen:
             raise UsageError(
-                f"{path} is damaged, or it is a file of something else: it is left as it is. Delete it if it holds "
-                f"projections, which are rebuilt from the log; else give another place as projections= ({error})"
+                f"{path} is damaged, or it is not a database of framelode, and was not changed. Delete it if it holds "
+                f"projections, which are rebuilt from the log; otherwise pass another file as projections= ({error})"
             ) from error
     with closing(WriteLock(f"{path}-lock", f"{path}-turn")) as lock:
         lock.acquire(LOCK_TIMEOUT_SECONDS)
@@ -107,7 +107,7 @@ def _replace(path: Path, seen: object, error: IntegrityError, *, is_ours: bool) 
 
 
 def _stat(path: Path | None) -> tuple[int, ...] | None:
-    """Return what changes when a file is written or replaced, None where there is none."""
+    """Return values that change when a file is written or replaced; None if there is no file."""
     with reading(path):
         try:
             found = path.stat() if path else None
@@ -124,12 +124,12 @@ def _open_schema(place: PostgresSchema) -> Database:
     except BaseException:
         store.close()
         raise
-    store.remedy = "drop the schema, connect again, and it is rebuilt from the log"
+    store.remedy = "drop the schema and connect again to rebuild it from the log"
     return store
 
 
 def _open_sound(path: Path | None) -> Database:
-    """Open the database and check it, unless its files are as they were when they were last found sound."""
+    """Open the database and check it, unless its files are unchanged since the last successful check."""
     seen = _appearance(path) if path and path.exists() else ""
     store = SqliteDatabase(path, durable=False)
     try:
@@ -142,7 +142,7 @@ def _open_sound(path: Path | None) -> Database:
         store.close()
         raise
     if path is not None:
-        store.remedy = "connect again, or run `framelode rebuild`, and it is rebuilt from the log"
+        store.remedy = "connect again, or run `framelode rebuild`, to rebuild it from the log"
         store.on_damage = partial(_drop_note, path)
         if seen and not known:
             _take_note(path, seen)
@@ -156,7 +156,7 @@ def _require_sound(store: SqliteDatabase) -> None:
 
 
 def _require_ours(store: SqliteDatabase) -> None:
-    """Mark a new database as ours; raise `UsageError` for one of something else."""
+    """Mark a new database as ours. Raises `UsageError` for a foreign database."""
     with store.read() as connection:
         mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         names = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
@@ -165,14 +165,14 @@ def _require_ours(store: SqliteDatabase) -> None:
     if mark != 0 or (names and TRACKING_TABLE not in names):
         held = ", ".join(sorted(names)[:5]) or f"the mark {mark}"
         raise UsageError(
-            f"{store.name} is a database of something else: it holds {held}; give another file as projections="
+            f"{store.name} is not a database of framelode: it holds {held}; pass another file as projections="
         )
     with store.write() as connection:
         store.prepare(connection)
 
 
 def _appearance(path: Path) -> str:
-    """Return what changes whenever the files do; empty when that cannot be relied on."""
+    """Return values that change whenever the files do; empty if that is not reliable."""
     parts: list[str] = []
     for file in (path, Path(f"{path}-wal")):
         try:
@@ -194,7 +194,7 @@ def _noted(path: Path) -> str:
 
 
 def _owns_note(path: Path) -> bool:
-    """Say whether the name of the note is free, or what is there is a note."""
+    """Whether the name of the note is free, or the file is a note."""
     note = Path(f"{path}{_NOTE}")
     try:
         return not note.exists() or (
@@ -205,14 +205,14 @@ def _owns_note(path: Path) -> bool:
 
 
 def _drop_note(path: Path) -> None:
-    """Make the next process check, even if the files seem unchanged."""
+    """Make the next process check the database, even if its files seem unchanged."""
     with suppress(OSError):
         if _owns_note(path):
             Path(f"{path}{_NOTE}").unlink(missing_ok=True)
 
 
 def _take_note(path: Path, seen: str) -> None:
-    # Without the note the next process checks again; nothing else is lost.
+    # Without the note the next process checks again, and nothing else is lost.
     with suppress(FramelodeError):
         if _owns_note(path):
             replace_file(Path(f"{path}{_NOTE}"), seen.encode(), mode=file_mode(path.parent))

@@ -63,7 +63,7 @@ def _random_id() -> str:
 
 
 class RecordConflictError(StreamConflictError, IntegrityError):
-    """A stream has moved on since its events were decided; what eventsourcing expects of a recorder."""
+    """A stream has newer events than the caller expected. The eventsourcing library expects this error of a recorder."""
 
 
 class SqlTrackingRecorder(TrackingRecorder):
@@ -84,7 +84,7 @@ class SqlTrackingRecorder(TrackingRecorder):
         self._follower = Originators(follower)
 
     def insert_tracking(self, tracking: Tracking) -> None:
-        """Record how far an application was followed; a lower or equal position is refused."""
+        """Record the position that an application has processed. A position that is not higher raises an error."""
         with self.database.write() as connection:
             self.write_tracking(connection, tracking)
 
@@ -117,7 +117,7 @@ class SqlTrackingRecorder(TrackingRecorder):
             connection.execute(t.tracking.update().where(row.application_name == name), values)
 
     def max_tracking_id(self, application_name: str) -> int | None:
-        """Return how far an application was followed, or None."""
+        """Return the position that an application has processed, or None."""
         query = sa.select(t.tracking.c.notification_id).where(
             t.tracking.c.application_name == self._follower.stream_id(application_name)
         )
@@ -126,16 +126,16 @@ class SqlTrackingRecorder(TrackingRecorder):
 
 
 class SqlAggregateRecorder(AggregateRecorder):
-    """Stored events as record batches of the log.
+    """Stored events, recorded as record batches of the log.
 
     Parameters
     ----------
     log : SqlLog
         The log.
     new_id : callable
-        Makes command ids for calls that bring none.
+        Creates command ids for calls without one.
     uuid_ids : bool
-        Give originator ids back as `UUID` and not as `str`.
+        Return originator ids as `UUID` instead of `str`.
     application : str
         Name of the application, which tells its events from those of others on the log. If empty, it sees all of them.
     """
@@ -149,7 +149,7 @@ class SqlAggregateRecorder(AggregateRecorder):
         self._originators = Originators(application, uuid_ids=uuid_ids)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Record events in one append, a batch for each run of one originator."""
+        """Record events in one append, with one batch for each run of events of the same originator."""
         self._insert(stored_events, **kwargs)
         return None
 
@@ -284,11 +284,11 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
         return _LogSubscription(self, gt=gt, topics=topics)
 
     def listen(self, event: threading.Event) -> None:
-        """Set `event` after each append of this process."""
+        """Set `event` after each append in this process."""
         self._listeners.add(event)
 
     def unlisten(self, event: threading.Event) -> None:
-        """Undo `listen`."""
+        """Stop setting `event`."""
         self._listeners.discard(event)
 
 
@@ -312,9 +312,9 @@ class SqlProcessRecorder(SqlTrackingRecorder, SqlApplicationRecorder, ProcessRec
 
 
 class _LogSubscription(Subscription[SqlApplicationRecorder]):
-    """Reads in the thread that iterates; it wakes on appends of this process at once, and soon on those of others.
+    """Reads in the iterating thread. It notices appends of this process immediately, and others after a short wait.
 
-    It ends when it is stopped or the log is closed, by any thread.
+    It ends when it is stopped or the log is closed, in any thread.
     """
 
     def __init__(self, recorder: SqlApplicationRecorder, gt: int | None, topics: Sequence[str]) -> None:
@@ -358,7 +358,7 @@ class _LogSubscription(Subscription[SqlApplicationRecorder]):
         """Stop the subscription."""
         super().stop()
         self._wake.set()
-        with suppress(ValueError):  # another thread is reading, and sees that it was stopped
+        with suppress(ValueError):  # another thread is reading, and notices the stop
             self._notifications.close()
 
 
@@ -424,14 +424,14 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         return kind == "uuid"
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
-        """Make a recorder of aggregate events, or of snapshots in a table of their own."""
+        """Return a recorder of aggregate events, or of snapshots in a separate table."""
         if purpose == "events":
             return self._recorder(SqlAggregateRecorder)
         originators = Originators(self._application, uuid_ids=self._uuid_ids)
         return SqlSnapshotRecorder(self.log.database, purpose, originators)
 
     def application_recorder(self) -> SqlApplicationRecorder:
-        """Make the application's recorder."""
+        """Return the recorder of the application."""
         return self._recorder(self._class_of(self.APPLICATION_RECORDER_TOPIC, SqlApplicationRecorder))
 
     def tracking_recorder(
@@ -442,7 +442,7 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         return kind(self.log.database, follower=self._application)
 
     def process_recorder(self) -> SqlProcessRecorder:
-        """Make a recorder of events and tracking together."""
+        """Return a recorder of events and tracking rows."""
         return self._recorder(self._class_of(self.PROCESS_RECORDER_TOPIC, SqlProcessRecorder))
 
     def _recorder(self, kind: type[LogRecorder]) -> LogRecorder:
@@ -459,12 +459,12 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         return found
 
     def close(self) -> None:
-        """Close the log's database."""
+        """Close the database of the log."""
         self.log.close()
 
 
 def _runs(events: Sequence[StoredEvent]) -> list[list[StoredEvent]]:
-    """Cut events into runs of one originator with consecutive versions."""
+    """Split events into runs of one originator with consecutive versions."""
     runs: list[list[StoredEvent]] = []
     expected = None
     for event in events:

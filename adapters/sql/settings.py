@@ -17,13 +17,13 @@ _settings = sa.Table(
 )
 
 
-def remembered(database: Database) -> dict[str, str]:
+def stored_settings(database: Database) -> dict[str, str]:
     """Return the settings by name.
 
     Parameters
     ----------
     database : Database
-        That of the log, which is there.
+        The database of the log. It must exist.
     """
     if _settings.name not in database.table_names():
         return {}
@@ -31,12 +31,12 @@ def remembered(database: Database) -> dict[str, str]:
         return {row.name: row.value for row in connection.execute(sa.select(_settings))}
 
 
-def remember(database: Database, given: Mapping[str, str]) -> None:
-    """Remember settings from now on, in place of those of the same names."""
+def store_settings(database: Database, given: Mapping[str, str]) -> None:
+    """Store settings. They replace settings with the same names."""
     if _settings.name not in database.table_names():
         with database.write() as connection:
             _metadata.create_all(connection)
-    known = remembered(database)
+    known = stored_settings(database)
     changed = {name: value for name, value in given.items() if known.get(name) != value}
     if changed:
         with database.write() as connection:

@@ -14,7 +14,7 @@ from .database import Database
 
 
 class SqlSnapshotRecorder(AggregateRecorder):
-    """eventsourcing's aggregate snapshots in a plain table: derived data, outside the log."""
+    """Aggregate snapshots of the eventsourcing library in a plain table. They are derived data, outside the log."""
 
     def __init__(self, database: Database, purpose: str, originators: Originators) -> None:
         self.database = database
@@ -47,7 +47,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
         ]
         keys = {(row["originator_id"], row["originator_version"]) for row in rows}
         if len(keys) < len(rows):
-            raise IntegrityError("the same snapshot twice in one call")
+            raise IntegrityError("the same snapshot was passed twice in one call")
         with self.database.write() as connection:
             for row in rows:
                 self._refuse_known(connection, row)
@@ -63,7 +63,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
         )
         if connection.execute(known).first():
             raise IntegrityError(
-                f"snapshot {row['originator_version']} of {row['originator_id']} is there already"
+                f"snapshot {row['originator_version']} of {row['originator_id']} already exists"
             )
 
     def select_events(
@@ -75,7 +75,7 @@ class SqlSnapshotRecorder(AggregateRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """Return snapshots of one aggregate."""
+        """Return the snapshots of one aggregate."""
         column = self._table.c
         stream_id = self._originators.stream_id(originator_id)
         query = sa.select(self._table).where(column.originator_id == stream_id)

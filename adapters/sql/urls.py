@@ -28,9 +28,9 @@ class PostgresSchema(msgspec.Struct, frozen=True):
     Attributes
     ----------
     url : str
-        The database, as libpq takes it: with the password, if one was given.
+        URL of the database, in the form of libpq, with the password if one was given.
     schema : str
-        The schema that holds our tables.
+        Name of the schema.
     """
 
     url: str
@@ -38,7 +38,7 @@ class PostgresSchema(msgspec.Struct, frozen=True):
 
     @property
     def full_url(self) -> str:
-        """The URL of the schema, as `connect` takes it; with the password."""
+        """The URL of the schema for `connect`, with the password."""
         path, mark, query = self.url.partition("?")
         if self.schema != LOG_SCHEMA:
             query += f"{'&' if query else ''}schema={self.schema}"
@@ -47,11 +47,11 @@ class PostgresSchema(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What messages call it: the URL without the password."""
+        """The name in messages: the URL without the password."""
         return redact_url(self.full_url)
 
     def beside(self) -> PostgresSchema:
-        """Return the schema of the projections of a log that is here."""
+        """Return the schema for the projections of a log in this schema."""
         return PostgresSchema(self.url, self.schema + PROJECTIONS_SUFFIX)
 
     def __repr__(self) -> str:
@@ -59,41 +59,45 @@ class PostgresSchema(msgspec.Struct, frozen=True):
 
 
 Place: TypeAlias = Path | PostgresSchema | None
-"""Where a database is: a SQLite file, a PostgreSQL schema, or in memory."""
+"""Location of a database: a SQLite file, a PostgreSQL schema, or None for memory."""
 
 
 def is_postgres(text: str) -> bool:
-    """Say whether a text is the URL of a PostgreSQL database.
+    """Whether a string is the URL of a PostgreSQL database.
 
     Raises
     ------
     UsageError
-        It is one for another driver than ours.
+        The URL names a driver that is not supported.
     """
     other = _OTHER_DRIVER.match(text)
     if other and other[2] != "psycopg":
-        raise UsageError(f"{redact_url(text)} asks for the driver {other[2]}: write {_POSTGRES}…")
+        raise UsageError(
+            f"{redact_url(text)} names the driver {other[2]}, which is not supported: write {_POSTGRES}…"
+        )
     return text.startswith(_SPELLINGS)
 
 
 def postgres_schema(text: str, schema: str = LOG_SCHEMA) -> PostgresSchema:
-    """Return the schema that a PostgreSQL URL names, by its own parameter ``schema`` or by default.
+    """Return the schema of a PostgreSQL URL, given by its parameter ``schema`` or by default.
 
     Raises
     ------
     UsageError
-        The URL cannot be read, or names no database or an impossible schema.
+        The URL cannot be parsed, names no database, or its schema name is invalid.
     """
     try:
         parts = urlsplit("postgresql://" + text.partition("://")[2])
         _ = "," in parts.netloc or parts.port
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise UsageError(f"{redact_url(text)} is no URL of a database") from error
+        raise UsageError(f"{redact_url(text)} is not a valid URL of a database") from error
     schemas = [value for name, value in given if name == "schema"]
     for value in schemas:
         if not _SCHEMA.fullmatch(value) or value.startswith("pg_"):
-            raise UsageError(f"{redact_url(text)}: a schema has up to 48 of a-z, 0-9 and _, not {value!r}")
+            raise UsageError(
+                f"{redact_url(text)}: schema must consist of up to 48 characters of a-z, 0-9 and _, not {value!r}"
+            )
     if parts.fragment:
         raise UsageError(f"{redact_url(text)}: write # in a URL as %23")
     rest = [(name, value) for name, value in given if name != "schema"]
@@ -106,22 +110,22 @@ def postgres_schema(text: str, schema: str = LOG_SCHEMA) -> PostgresSchema:
 
 
 def without_password(place: PostgresSchema) -> str:
-    """Return the URL of a schema as settings keep it."""
+    """Return the URL of a schema as stored in settings."""
     return without_secrets(place.full_url)
 
 
 def keep_password(place: PostgresSchema) -> None:
-    """Keep the password of a place in memory, for this process to open the same place again."""
+    """Keep the password of a location in memory, so that this process can open the location again."""
     _with_password[without_password(place)] = place.full_url
 
 
 def with_kept_password(url: str) -> str:
-    """Return a URL with the password that the same place was opened with in this process, if any."""
+    """Return a URL with the password that this process used before for the same location, if any."""
     return _with_password.get(url, url)
 
 
 def with_password_of(other: PostgresSchema, place: PostgresSchema) -> PostgresSchema:
-    """Return a place with the password of another one, where it has the same user and server and none of its own."""
+    """Return a location with the password of another one, if it has the same user and server and no password."""
     mine, theirs = urlsplit(place.url), urlsplit(other.url)
     user = theirs.netloc.rpartition("@")[0].partition(":")[0]
     if ":" in mine.netloc.rpartition("@")[0] or mine.netloc != f"{user}@{theirs.netloc.rpartition('@')[2]}":

@@ -17,11 +17,11 @@ from ..events.domain import SourcesDeleted, SourcesRestored
 from .ledger import URIS_OF_AN_EVENT, SourceLedger, parts
 
 DELETED_AT_ONCE = 64
-"""Nobody can write while so many are deleted."""
+"""Number of files deleted at once. Writers wait meanwhile."""
 
 
 class SourceCommands:
-    """Commands on files that frames name where they are.
+    """Commands on source files outside the blob store.
 
     Parameters
     ----------
@@ -34,16 +34,16 @@ class SourceCommands:
 
     @cached_property
     def source_ledger(self) -> SourceLedger:
-        """What the stream ``sources`` says."""
+        """The state of the stream ``sources``."""
         return SourceLedger(self._application.record_log)
 
     def restore_sources(self, condemned: Mapping[str, int]) -> None:
-        """Record that condemned files stay, since frames name them.
+        """Record that condemned files are kept because frames refer to them.
 
         Parameters
         ----------
         condemned : mapping of str to int
-            URIs, and the position at which each was condemned. One that was settled since is left alone.
+            URIs, each with the position at which it was condemned. Files whose state has changed since are skipped.
         """
         for part in parts(list(condemned), URIS_OF_AN_EVENT):
             with self._application.record_log.exclusive():
@@ -55,21 +55,21 @@ class SourceCommands:
         named_since: Callable[[], Collection[str]],
         delete: Callable[[Sequence[str]], Collection[str]],
     ) -> set[str]:
-        """Delete condemned files, and record that.
+        """Delete condemned files and record it.
 
         Parameters
         ----------
         condemned : mapping of str to int
-            URIs, and the position at which each was condemned.
+            URIs, each with the position at which it was condemned.
         named_since : callable
-            Returns what frames name that were written since somebody looked who names the files; nobody can write more.
+            Returns the URIs in frames written since the references were searched. Nobody can write meanwhile.
         delete : callable
-            Deletes files, and returns those that are gone.
+            Deletes files and returns those that no longer exist.
 
         Returns
         -------
         set of str
-            Those that frames name by now: they are left alone, still condemned.
+            URIs that frames now refer to. They are kept, still condemned.
         """
         late: set[str] = set()
         for part in parts(list(condemned), DELETED_AT_ONCE):

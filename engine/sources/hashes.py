@@ -1,4 +1,4 @@
-"""Hashes of files as frames give them: blake3, or any algorithm that Python has."""
+"""Hashes of files as given in frames: blake3, or any algorithm of `hashlib`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from blake3 import blake3
 from ..blobs.content import FileSource
 
 HASH_PREFIX = "blake3:"
-"""What our own hashes begin with."""
+"""Prefix of the hashes that framelode computes."""
 
 
 def other_hasher(given: str | None) -> Any:
-    """Return what makes a hash as one given with its prefix; None for blake3, no hash, and what Python does not have."""
+    """Return a hash object for the prefix of a given hash; None for blake3, an unknown algorithm or no hash."""
     name = (given or "").partition(":")[0].lower().replace("-", "")
     if name not in hashlib.algorithms_available or name.startswith("shake"):
         return None
@@ -22,12 +22,12 @@ def other_hasher(given: str | None) -> Any:
 
 
 def hash_file(path: str, given: str) -> tuple[str, str]:
-    """Return the blake3 of a local file in hex digits, and its hash in the form of the one given.
+    """Return the blake3 digest of a local file in hex digits, and its hash with the algorithm of a given hash.
 
     Raises
     ------
     SourceError
-        It cannot be read, or changed meanwhile.
+        The file cannot be read, or was changed meanwhile.
     """
     own, other = blake3(), other_hasher(given)
     with FileSource(path).open() as content:

@@ -20,17 +20,17 @@ Outcome = type[SourcesCondemned | SourcesRestored | SourcesDeleted]
 
 
 class SourceMark(msgspec.Struct, frozen=True, gc=False):
-    """How far the stream ``sources`` was read: version and position of its last event."""
+    """How far the stream ``sources`` has been read: version and position of the last event."""
 
     version: int = 0
     position: int = 0
 
 
 class SourceLedger(StreamView):
-    """What the stream ``sources`` says, read as it grows; URIs are canonical.
+    """The state of the stream ``sources``, read incrementally. URIs are canonical.
 
-    A file that was condemned is deleted as soon as nobody names it, so uploads neither link to it nor take its name.
-    Only those that wait are held in memory.
+    A condemned file is deleted when no frame refers to it, so uploads neither link to it nor use its name. Only condemned
+    files are kept in memory.
     """
 
     stream_id: ClassVar[str] = SOURCES.id
@@ -40,17 +40,17 @@ class SourceLedger(StreamView):
         self._condemned: dict[str, int] = {}
 
     def condemned(self) -> Mapping[str, int]:
-        """Return the files that are to be deleted, each with the position at which that was recorded last."""
+        """Return the condemned files, each with the position of the last event that condemned it."""
         return self.look()[1]
 
     def look(self) -> tuple[SourceMark, Mapping[str, int]]:
-        """Return how far the stream is read, and what is condemned there."""
+        """Return how far the stream has been read, and the files condemned at that point."""
         self._catch_up()
         with self._lock:
             return SourceMark(self._version, self._position), dict(self._condemned)
 
     def since(self, mark: SourceMark) -> tuple[SourceMark, dict[str, Outcome]]:
-        """Return how far the stream is now, and what became last of the files that events after a mark are about."""
+        """Return how far the stream has been read now, and the last outcome of each file since a mark."""
         if (self._log.stream_version(SOURCES.id) or 0) <= mark.version:
             return mark, {}
         outcomes: dict[str, Outcome] = {}
@@ -60,7 +60,7 @@ class SourceLedger(StreamView):
             mark = SourceMark(header.last_version, header.last_position)
         return mark, outcomes
 
-    def _apply(self, event: Event, recorded_at: int, position: int) -> None:  # noqa: ARG002 - the base has it for others
+    def _apply(self, event: Event, recorded_at: int, position: int) -> None:  # noqa: ARG002 - signature of the base class
         for uri, outcome in _outcomes(event).items():
             if outcome is SourcesCondemned:
                 self._condemned[uri] = position
@@ -75,7 +75,7 @@ def _outcomes(event: Event) -> dict[str, Outcome]:
 
 
 def condemnation(uris: Sequence[str], after_version: int) -> Batch:
-    """Return the batch that condemns files, to be appended with the deletion of the frames that named them."""
+    """Return the batch that condemns files. It is appended together with the deletion of their frames."""
     states = [
         encode_event(
             SourcesCondemned(
@@ -88,5 +88,5 @@ def condemnation(uris: Sequence[str], after_version: int) -> Batch:
 
 
 def parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Cut URIs into lists of at most some."""
+    """Split URIs into lists of at most `size`."""
     return (uris[at : at + size] for at in range(0, len(uris), size))

@@ -1,4 +1,4 @@
-"""Finds the local files of frames, and replaces their URIs by those of the uploads."""
+"""Finds the local files of frames, and replaces their URIs after an upload."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LOCAL = "file:///"
 
 
 def local_uris(frame: AnyFrame) -> tuple[str, ...]:
-    """Return the ``file:///`` URIs of a frame: of its sources, their previews and masks, each once."""
+    """Return the distinct ``file:///`` URIs of a frame: of sources, previews and masks."""
     uris = [uri for source in sources_of(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
     return tuple(dict.fromkeys(uris)) if len(uris) > 1 else tuple(uris)
 
 
 def other_hashes(frame: AnyFrame) -> Iterable[tuple[str, str]]:
-    """Return the URIs of a frame's sources with the hashes that it gives for them, where another than blake3 is to be compared."""
+    """Return the URIs and hashes of the sources of a frame whose hash is not blake3."""
     found = [(source.uri, source.hash) for source in sources_of(frame) if source.hash and source.uri]
     return [(uri, given) for uri, given in found if not given.startswith(HASH_PREFIX) and other_hasher(given)]
 
@@ -31,19 +31,19 @@ def other_hashes(frame: AnyFrame) -> Iterable[tuple[str, str]]:
 def check_sources(
     frame: AnyFrame, placed: Mapping[str, UploadedFile], hashes: Mapping[tuple[str, str], str]
 ) -> None:
-    """Compare the size and hash that a frame gives for its sources with what was uploaded.
+    """Compare the sizes and hashes in a frame with the uploaded files.
 
     Parameters
     ----------
     placed : mapping of str to UploadedFile
-        What was uploaded, by the URIs that the frame gives.
+        The uploaded files, by the URIs in the frame.
     hashes : mapping of tuple of str to str
-        Hashes of these contents, by `other_hashes`.
+        Hashes of the files, for the pairs of `other_hashes`.
 
     Raises
     ------
     InvalidValueError
-        They contradict each other: the file is not the one that the frame means.
+        A size or hash differs, so the file is not the one that the frame describes.
     """
     for source in sources_of(frame):
         found = placed.get(source.uri or "")
@@ -51,7 +51,7 @@ def check_sources(
             continue
         if source.size is not None and source.size != found.size:
             raise InvalidValueError(
-                f"{path_or_uri(source.uri)} has {found.size} bytes, the frame says size={source.size}: "
+                f"{path_or_uri(source.uri)} has {found.size} bytes, but the frame has size={source.size}: "
                 "the file changed, or the size is wrong"
             )
         given = source.hash or ""
@@ -59,39 +59,39 @@ def check_sources(
         actual = hashes.get((source.uri or "", given), own)
         if actual.lower() != given.lower():
             raise InvalidValueError(
-                f"{path_or_uri(source.uri)} has the hash {actual}, the frame says {given}: "
+                f"{path_or_uri(source.uri)} has the hash {actual}, but the frame has {given}: "
                 "the file changed, or the hash is wrong"
             )
 
 
 def relocate(frame: AnyFrame, placed: Mapping[str, UploadedFile]) -> None:
-    """Make a frame name the uploaded contents instead of local files, with their sizes and hashes.
+    """Replace the local files in a frame by uploaded files, with their sizes and hashes.
 
     Parameters
     ----------
     placed : mapping of str to UploadedFile
-        What the ``file:///`` URIs became.
+        The uploaded files, by ``file:///`` URI.
     """
     for single in _singles(frame):
         single.change_sources(lambda source: _relocated(source, placed))
 
 
 def sources_of(frame: AnyFrame) -> tuple[Source, ...]:
-    """Return the sources of a frame, those of a group one frame after the other."""
+    """Return the sources of a frame, or of all frames of a group in order."""
     if isinstance(frame, SingleFrame):
         return frame.sources
     return tuple(source for single in frame.values() for source in single.sources)
 
 
 def put_back(frame: AnyFrame, sources: Iterable[Source]) -> None:
-    """Give a frame the sources that it had before `relocate`."""
+    """Restore the sources that a frame had before `relocate`."""
     before = iter(sources)
     for single in _singles(frame):
         single.change_sources(lambda _: next(before))
 
 
 def _singles(frame: AnyFrame) -> Iterable[SingleFrame]:
-    # `FrameGroup` is a mapping, and to ask whether something is one takes long.
+    # `isinstance` is slow for `FrameGroup`, which is a mapping.
     return (frame,) if isinstance(frame, SingleFrame) else frame.values()
 
 

@@ -12,7 +12,7 @@ _FILES_AT_ONCE = 4096
 
 
 class UploadStream(Aggregate):
-    """Makes the next event of the stream ``uploads``; what its events say is in a projection."""
+    """Creates the events of the stream ``uploads``. A projection holds their content."""
 
 
 class UploadCommands:
@@ -28,16 +28,16 @@ class UploadCommands:
         self._application = application
 
     def uploads_version(self) -> int:
-        """Return the version of the stream of uploads, 0 when it is empty."""
+        """Return the version of the stream of uploads; 0 if it is empty."""
         return self._application.record_log.stream_version(UPLOADS.id) or 0
 
     def record_uploads(self, destination: str, files: Sequence[UploadedFile]) -> int:
-        """Record files that are at a destination by now; a content that comes again counts from now on.
+        """Record files that exist at a destination. A later upload of the same content replaces the earlier one.
 
         Returns
         -------
         int
-            How many events that took.
+            Number of events.
         """
         starts = range(0, len(files), _FILES_AT_ONCE)
         for at in starts:

@@ -22,7 +22,7 @@ PathLike = str | os.PathLike[str]
 
 
 def path_of(path: object, what: str) -> Path:
-    """Return the path of a file; `UsageError` when the value is none."""
+    """Return the path of a file. Raises `UsageError` if the value is not a path."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise UsageError(f"{what} must be the path of a file, not {shorten(path)}")
     try:
@@ -34,19 +34,19 @@ def path_of(path: object, what: str) -> Path:
 
 
 def from_home(path: PathLike) -> Path:
-    """Return a path, with the folder that a ``~`` at its beginning stands for; `UsageError` when there is none."""
+    """Return a path with a leading ``~`` expanded. Raises `UsageError` if the home folder is unknown."""
     if "\0" in os.fsdecode(path):
-        raise UsageError(f"{shorten(path)} holds a NUL character, which no path can hold")
+        raise UsageError(f"{shorten(path)} contains a NUL character, which no path can")
     try:
         return Path(path).expanduser()
     except RuntimeError:
         raise UsageError(
-            f"{os.fspath(path)!r} names the home folder of a user who is not known here"
+            f"{os.fspath(path)!r} starts with the home folder of a user who does not exist on this machine"
         ) from None
 
 
 def cannot_read(path: object, error: OSError) -> UsageError | StorageError:
-    """Return our error for one of the system that came up when a file was read."""
+    """Return the framelode error for an `OSError` that was raised while reading a file."""
     message = f"{path} cannot be read: {error.strerror or error}"
     refused = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
     if refused or error.errno in _BAD_NAMES:
@@ -56,7 +56,7 @@ def cannot_read(path: object, error: OSError) -> UsageError | StorageError:
 
 @contextmanager
 def reading(path: object) -> Generator[None, None, None]:
-    """Turn errors of the system inside, where a file is read, into ours."""
+    """Translate `OSError`s of a block that reads a file into framelode errors."""
     try:
         yield
     except OSError as error:
@@ -64,14 +64,14 @@ def reading(path: object) -> Generator[None, None, None]:
 
 
 def read_small(path: Path, limit: int) -> bytes:
-    """Return what a file of a few bytes holds.
+    """Return the content of a small file.
 
     Raises
     ------
     NotFoundError
-        There is no such file.
+        The file does not exist.
     UsageError
-        It may not be read, or is larger than `limit`.
+        The file may not be read, or is larger than `limit`.
     StorageError
         The disk failed.
     """
@@ -85,30 +85,30 @@ def read_small(path: Path, limit: int) -> bytes:
     except ValueError as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if len(data) > limit:
-        raise UsageError(f"{path} is larger than {limit} bytes: it is not what was expected")
+        raise UsageError(f"{path} is larger than {limit} bytes: pass another file")
     return data
 
 
 def temporary_name(path: Path) -> str:
-    """Return a name for a temporary file that becomes `path`; no thread, process or machine gets the same one."""
+    """Return the name of a temporary file for `path`, unique across threads, processes and machines."""
     # A name has at most 255 bytes.
     return f".{os.fsdecode(os.fsencode(path.name)[:100])}.{uuid.uuid4().hex}"
 
 
 @contextmanager
 def new_file(path: Path) -> Generator[BinaryIO, None, None]:
-    """Give a file to write that takes its name when the block ends well, and leaves nothing when it does not.
+    """Yield a file to write. It gets its name if the block succeeds, and is deleted otherwise.
 
     Its mode is 0600, or 0660 in a shared folder.
 
     Raises
     ------
     ConflictError
-        The name is taken; nothing is overwritten.
+        A file of that name exists. Nothing is overwritten.
     UsageError
         The folder is missing or cannot be written.
     StorageError
-        The disk did not take it.
+        The disk failed or is full.
     """
     temporary = path.with_name(temporary_name(path))
     try:
@@ -138,7 +138,7 @@ def _take_name(temporary: Path, path: Path) -> None:
     except FileExistsError as error:
         raise _taken(path) from error
     except OSError:
-        # Some file systems have no second names: the name is claimed by an empty file.
+        # Some file systems have no hard links: an empty file reserves the name.
         try:
             os.close(create_file(path))
         except FileExistsError:
@@ -148,21 +148,21 @@ def _take_name(temporary: Path, path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None, mode: int | None = None) -> None:
-    """Put another content under a name; whoever reads finds the old one or the new one, whole.
+    """Replace the content of a file atomically. Readers see either the old or the new content.
 
     Parameters
     ----------
     by_way_of : Path, optional
-        The folder in which it is made, on the same file system; else that of the file.
+        Folder for the temporary file, on the same file system. By default the folder of the file.
     mode : int, optional
-        The mode of a new file; else what the umask leaves. A file that exists keeps its mode.
+        Mode of a new file, by default given by the umask. An existing file keeps its mode.
 
     Raises
     ------
     UsageError
         The folder is missing or cannot be written.
     StorageError
-        The disk did not take it; the old content stays.
+        The disk failed or is full. The old content stays.
     """
     temporary = (by_way_of or path.parent) / temporary_name(path)
     try:
@@ -196,4 +196,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _taken(path: Path) -> ConflictError:
-    return ConflictError(f"{path} is there already: give another name, or move it away")
+    return ConflictError(f"{path} already exists: pass another name, or move it")

@@ -8,19 +8,19 @@ from typing import Protocol
 from ..errors import StorageError
 
 CHUNK_BYTES = 1024 * 1024
-"""How much of a file is in memory at once."""
+"""Size of the parts in which files are read into memory."""
 
 TEMPORARY = "tmp"
-"""Folder of files that are still being written."""
+"""Name of the folder for incomplete files."""
 
 
 class BackendError(StorageError):
-    """A place refused to do something.
+    """An operation of a storage backend failed.
 
     Attributes
     ----------
     permanent : bool
-        Trying again cannot help: full, read-only, forbidden.
+        Whether a retry is pointless: the backend is full, read-only or forbids access.
     """
 
     code = "storage"
@@ -37,34 +37,34 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes; a view is not kept, since what it shows is overwritten."""
+        """Append bytes. A memoryview is not kept, because its buffer is reused."""
 
     @abstractmethod
     def close(self) -> None:
-        """Finish the file; it still has its temporary name."""
+        """Finish the file. It keeps its temporary name."""
 
 
 class TemporaryFiles(Protocol):
-    """Where files are written under temporary names."""
+    """Creates files under temporary names."""
 
     def create(self) -> Sink:
-        """Begin a file."""
+        """Create a file."""
         ...
 
     def write(self, data: bytes) -> str:
-        """Write a small file at once; returns its name. Nothing is left of it when that fails."""
+        """Write a small file and return its name. If that fails, nothing remains of it."""
         ...
 
     def discard(self, temporary: str) -> None:
-        """Drop a file; nothing happens when that fails or it is gone."""
+        """Delete a file. Errors are ignored."""
         ...
 
 
 class SyncPoint:
-    """The moment from which on what is written is to be made durable."""
+    """The start of the writes that a later sync must make durable."""
 
     def close(self) -> None:
-        """Forget it."""
+        """Release the sync point."""
 
 
 _FIRST_WAIT_SECONDS = 0.1
@@ -73,9 +73,9 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 
 def growing_waits(retries: int) -> list[float]:
-    """Return the seconds to wait before each of some tries: twice as long each time, half a minute at most."""
+    """Return the seconds to wait before each retry. They double each time, up to 30 seconds."""
     return [min(_FIRST_WAIT_SECONDS * 2**number, _LONGEST_WAIT_SECONDS) for number in range(retries)]
 
 
 WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds to wait before a store that refuses is asked again."""
+"""Seconds to wait before each retry of a request."""

@@ -10,14 +10,14 @@ from .. import forks
 from .base import BackendError
 
 REFUSALS_IN_A_ROW = 32
-"""After so many a store is taken for down: from then on only one asks at a time."""
+"""After this many failures in a row the store counts as down, and only one request at a time is sent."""
 
 
 class CircuitBreaker:
-    """Counts refusals for the threads that ask one store.
+    """Counts the failures of requests from all threads to one store.
 
-    While the store is taken for down whoever comes as another one is asking is refused at once; the first answer
-    ends that.
+    While the store counts as down, requests that arrive during another request fail immediately. The first success
+    resets the state.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class CircuitBreaker:
 
     @contextmanager
     def asking(self) -> Generator[None, None, None]:
-        """Ask the store inside the block, which raises `BackendError` where it refuses."""
+        """Send a request inside the block, which raises `BackendError` on failure."""
         with self._lock:
             if self._refused >= REFUSALS_IN_A_ROW and self._asking:
                 raise BackendError(
-                    f"{self._last}; it refused {self._refused} times in a row: no more was asked for now"
+                    f"{self._last}; {self._refused} requests in a row failed, so no further request was sent"
                 )
             self._asking += 1
         try:
@@ -48,7 +48,7 @@ class CircuitBreaker:
                 self._asking -= 1
 
     def note(self, error: BackendError) -> None:
-        """Count a refusal; one for good is an answer."""
+        """Count a failure. A permanent failure counts as an answer."""
         with self._lock:
             self._refused = 0 if error.permanent else self._refused + 1
             self._last = str(error)

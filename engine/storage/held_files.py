@@ -1,8 +1,8 @@
-"""Database files that SQLite has open in this process: a descriptor of one is not closed before SQLite has closed it.
+"""Defers closing the descriptors of database files until SQLite has closed them.
 
-POSIX locks belong to a process. When it closes any descriptor of a file, it gives up all its locks on that file, those of
-SQLite included. Another process would then take itself for the last user of the database, and delete the write-ahead log that
-this process goes on writing to.
+POSIX locks belong to a process. When it closes any descriptor of a file, it loses all its locks on the file, including
+those of SQLite. Another process would then consider itself the last user of the database, and delete the write-ahead log
+that this process continues to write.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from .. import forks
 
 FileId = tuple[int, int]
-"""Device and number of a file."""
+"""Device and inode number of a file."""
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 
@@ -27,12 +27,12 @@ _lock = threading.RLock()
 
 
 def hold(path: Path) -> FileId:
-    """Keep descriptors of a file open from now on; to be called before SQLite opens it.
+    """Keep descriptors of a file open from now on. Must be called before SQLite opens the file.
 
     Returns
     -------
     tuple of int
-        The file, for `release`.
+        Identity of the file, for `release`.
     """
     with _lock:
         file = _id_of(os.stat(path))  # noqa: PTH116
@@ -41,7 +41,7 @@ def hold(path: Path) -> FileId:
 
 
 def release(file: FileId) -> None:
-    """Undo one `hold`; to be called after SQLite has closed the file. Descriptors that waited for the last one are closed."""
+    """Undo one `hold`. Must be called after SQLite has closed the file. The last release closes deferred descriptors."""
     with _lock:
         _users[file] -= 1
         if _users[file] <= 0:
@@ -58,9 +58,9 @@ def close(descriptor: int, found: os.stat_result | None = None) -> None:
     descriptor : int
         The descriptor.
     found : os.stat_result, optional
-        Its status, if it is known.
+        Its status, if known.
     """
-    # Under the lock: no connection is opened between the look and the close.
+    # Under the lock, so that SQLite does not open the file between the check and the close.
     with _lock:
         if _users and (file := _id_of(found or os.fstat(descriptor))) in _users:
             _waiting.setdefault(file, []).append(descriptor)
@@ -69,7 +69,7 @@ def close(descriptor: int, found: os.stat_result | None = None) -> None:
 
 
 def read_start(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file; nothing of one that is missing."""
+    """Return the first bytes of a file; empty if it is missing."""
     with _lock:
         try:
             kept = _waiting.get(_id_of(os.stat(path)))  # noqa: PTH116
@@ -84,7 +84,7 @@ def read_start(path: Path, size: int) -> bytes:
 
 
 class _HeldFile(io.FileIO):
-    """A file for reading, whose descriptor is closed by `close` of this module."""
+    """A file for reading. Its descriptor is closed by `close` of this module."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, closefd=False)
@@ -97,12 +97,12 @@ class _HeldFile(io.FileIO):
 
 
 def opened(descriptor: int) -> BinaryIO:
-    """Return a binary file that reads from a descriptor, and closes it as `close` does."""
+    """Return a binary file that reads from a descriptor, and closes it like `close`."""
     return io.BufferedReader(_HeldFile(descriptor))
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open any file for reading, which may be a database that is in use."""
+    """Open a file for reading. It may be a database in use."""
     return opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
 

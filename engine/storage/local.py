@@ -1,4 +1,4 @@
-"""Temporary files on a local file system, and one sync for many of them."""
+"""Temporary files on a local file system, and combined syncs of many files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from . import modes
 from .base import BackendError, Sink, SyncPoint
 
 FEW_FILES = 32
-"""Up to so many files are synced one by one: a sync of the whole file system waits for what others wrote too."""
+"""Up to this many files are synced one by one. A sync of the file system also waits for the writes of other programs."""
 
 START_BYTES = 8 * 1024 * 1024
-"""After so many bytes of a large file the system is told to begin to write them to its disk."""
+"""Amount of a large file after which the system is told to start writing to disk."""
 
 TEMPORARY_FOLDERS = 16
 
 _WRITE_BYTES = 64 * 1024
-"""Larger writes make Linux look for as much memory in one piece, which can take longer than the writing."""
+"""Larger writes require contiguous kernel memory on Linux, which can take longer than the write."""
 
 _RANGE_WRITE = 2
 _HERE = -100
@@ -45,20 +45,20 @@ _PERMANENT = {
     errno.EPERM: "it cannot be written: not permitted",
     errno.ENOTDIR: "a part of its path is a file",
     errno.EFBIG: "the file is too large for it",
-    errno.ENAMETOOLONG: "the name is longer than its file system takes",
-    errno.EILSEQ: "the name has characters that its file system does not take",
+    errno.ENAMETOOLONG: "the name is longer than its file system allows",
+    errno.EILSEQ: "the name has characters that its file system does not allow",
 }
 
 
 class TranslateErrors:
-    """Turns what the system refuses into a `BackendError`; a generator would cost more than most calls inside.
+    """Translates `OSError`s into `BackendError`. A class, because a generator would take longer than most calls inside.
 
-    A file that is not there stays a `FileNotFoundError`.
+    `FileNotFoundError` is not translated.
 
     Parameters
     ----------
     what : str
-        How messages begin: what was worked on.
+        Start of messages: the object of the operation.
     """
 
     __slots__ = ("_what",)
@@ -76,23 +76,23 @@ class TranslateErrors:
 
 
 def place_error(what: str, error: OSError) -> BackendError:
-    """Return what the system refused as an error of a place."""
+    """Return the `BackendError` for an `OSError`."""
     reason = _PERMANENT.get(error.errno or 0)
     message = f"{what}: {reason or error.strerror or error}"
     return BackendError(message, permanent=reason is not None)
 
 
 class LocalTemporaryFiles:
-    """Files that are still being written, in a folder made when it is needed.
+    """Incomplete files in a folder that is created when needed.
 
     Parameters
     ----------
     folder : str
         The folder.
     what : str
-        How messages begin.
+        Start of messages.
     mode : int
-        Mode of the files, without what the umask takes away.
+        Mode of the files, before the umask is applied.
     """
 
     def __init__(self, folder: str, what: str, mode: int) -> None:
@@ -102,13 +102,13 @@ class LocalTemporaryFiles:
         self._token = uuid.uuid4().hex
 
     def create(self) -> Sink:
-        """Begin a file."""
+        """Create a file."""
         name = self._name()
         with TranslateErrors(self._what):
             return _FileSink(name, _create(self.path(name), self._mode), self._what)
 
     def make_folder(self) -> str:
-        """Make a folder; returns its name."""
+        """Create a folder and return its name."""
         name = self._name()
         path = self.path(name)
         with TranslateErrors(self._what):
@@ -117,7 +117,7 @@ class LocalTemporaryFiles:
         return name
 
     def write(self, data: bytes, name: str = "", mode: int | None = None) -> str:
-        """Write a file at once; returns its name, a new one unless it is given. Nothing is left of it when that fails."""
+        """Write a file and return its name, by default a new one. If that fails, nothing remains of it."""
         name = name or self._name()
         try:
             with TranslateErrors(self._what):
@@ -132,7 +132,7 @@ class LocalTemporaryFiles:
         return name
 
     def _name(self) -> str:
-        # In one folder, threads would wait for each other.
+        # Threads would wait for each other in a single folder.
         number = next(_numbers)
         return f"{number % TEMPORARY_FOLDERS:x}/{self._token}-{os.getpid()}-{number}"
 
@@ -141,14 +141,14 @@ class LocalTemporaryFiles:
         return f"{self._folder}/{name}"
 
     def discard(self, temporary: str) -> None:
-        """Drop a file."""
+        """Delete a file."""
         with suppress(OSError):
             os.unlink(self.path(temporary))  # noqa: PTH108 - a Path for each file costs more than the call
 
     def clean(self, older_than: float) -> int:
-        """Delete files that nothing was written to for some seconds, and empty folders; returns how many files.
+        """Delete files that were not written to for some seconds, and empty folders. Returns the number of files.
 
-        Only what has a name of our form is touched, and no symbolic link is followed.
+        Only names of the expected form are deleted, and symbolic links are not followed.
         """
         removed = 0
         for path, is_folder in self._left():
@@ -163,7 +163,7 @@ class LocalTemporaryFiles:
         return removed
 
     def _left(self) -> Iterator[tuple[Path, bool]]:
-        """Yield the temporary files and folders, what is in a folder before the folder."""
+        """Yield the temporary files and folders. The content of a folder comes before the folder."""
         for number in range(TEMPORARY_FOLDERS):
             above = Path(self._folder, f"{number:x}")
             if above.is_symlink() or above.parent.is_symlink():
@@ -217,7 +217,7 @@ class _FileSink(Sink):
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder and those above it, where they are missing, with the modes that the umask leaves."""
+    """Create a folder and its parents where missing, with modes given by the umask."""
     try:
         os.mkdir(folder)  # noqa: PTH102 - a Path for each file costs more than the call
     except FileExistsError:
@@ -227,25 +227,25 @@ def make_folder(folder: str) -> None:
 
 
 class LocalSyncPoint(SyncPoint):
-    """The moment from which on writes to a file system must not fail.
+    """The start of the writes to a file system that a later sync must confirm.
 
-    Linux tells of a failed write once to each descriptor that was open before: one opened when it is time to sync
-    would miss what another sync was told already. So it is opened before the first write.
+    Linux reports a failed write once to each descriptor that was open at the time. A descriptor opened for the sync would
+    miss errors already reported to another one, so it is opened before the first write.
 
     Parameters
     ----------
     folder : str
-        The folder to be written to.
+        The folder that is written to.
     """
 
     def __init__(self, folder: str) -> None:
         self.descriptor: int | None = None
-        with suppress(OSError):  # writing says what is wrong
+        with suppress(OSError):  # the write raises the error
             make_folder(folder)
             self.descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Close the descriptor."""
         if self.descriptor is not None:
             descriptor, self.descriptor = self.descriptor, None
             os.close(descriptor)
@@ -254,7 +254,7 @@ class LocalSyncPoint(SyncPoint):
 
 
 def sync_together(root: str, paths: Iterable[str], files: int, since: SyncPoint | None = None) -> None:
-    """Make files or folders durable: with one sync of the file system of `root` when many files are concerned."""
+    """Make files or folders durable. For many files, sync the file system of `root` once."""
     descriptor = since.descriptor if isinstance(since, LocalSyncPoint) else None
     if files > FEW_FILES and _sync_file_system(root, descriptor):
         return
@@ -271,7 +271,7 @@ def _sync(path: str) -> None:
 
 
 def _sync_file_system(folder: str, descriptor: int | None = None) -> bool:
-    """Make everything written to a folder's file system durable; False where the system cannot."""
+    """Sync the file system of a folder. Returns False if the system does not support that."""
     call = _system_call("syncfs", ctypes.c_int)
     if call is None:
         return False
@@ -289,14 +289,14 @@ def _sync_file_system(folder: str, descriptor: int | None = None) -> bool:
 
 
 def _start_writing(descriptor: int, start: int, stop: int) -> None:
-    """Let the system begin to write a part of a file to its disk, so that less is left to wait for."""
+    """Tell the system to start writing a part of a file to disk, so that the sync takes less time."""
     call = _system_call("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     if call:
         call(descriptor, start, stop - start, _RANGE_WRITE)
 
 
 def rename_to_new(source: str, target: str) -> bool:
-    """Rename a file to a name that must be free, else it is a `FileExistsError`; False where the system cannot."""
+    """Rename a file. Raises `FileExistsError` if the name is taken. Returns False if the system does not support that."""
     call = _system_call(
         "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
     )
@@ -311,7 +311,7 @@ def rename_to_new(source: str, target: str) -> bool:
 
 
 def take_name(temporary: str, path: str) -> bool:
-    """Give a temporary file its name; False when that is taken."""
+    """Rename a temporary file. Returns False if the name is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -324,7 +324,7 @@ def take_name(temporary: str, path: str) -> bool:
 
 
 def _move(temporary: str, path: str) -> bool:
-    """Move a file where there are no links; where a move may overwrite, an empty file takes the name first."""
+    """Move a file where hard links are not supported. If a move could overwrite, an empty file reserves the name first."""
     try:
         if rename_to_new(temporary, path):
             return True
@@ -342,7 +342,7 @@ def _move(temporary: str, path: str) -> bool:
 
 @cache
 def _system_call(name: str, *types: Any) -> Callable[..., int] | None:
-    """Return a call of Linux that Python does not offer, such as syncfs, which since 5.8 reports failed writes."""
+    """Return a Linux system call that Python lacks, such as syncfs, which reports failed writes since Linux 5.8."""
     try:
         call = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError, TypeError):

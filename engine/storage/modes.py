@@ -1,7 +1,7 @@
-"""The modes of the folders and files that framelode makes: for their owner alone, or for a group as well.
+"""File modes: new folders and files are accessible to their owner only, or to a group as well.
 
-A folder is shared when its group may write to it and new files get that group (``chmod g+ws``). What is made in a shared
-folder can be read and written by the group; everything else by its owner alone, whatever the umask is.
+A folder is shared if its group can write to it and new files inherit the group (``chmod g+ws``). Files created in a
+shared folder are readable and writable for the group; all others for the owner only. The umask has no effect.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
 
 
 def is_shared(folder: str | os.PathLike[str]) -> bool:
-    """Say whether a folder is shared with its group; one that is missing is not."""
+    """Whether a folder is shared with its group. A missing folder is not."""
     try:
         mode = os.stat(folder).st_mode  # noqa: PTH116 - asked for many files
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def is_shared(folder: str | os.PathLike[str]) -> bool:
 
 
 def file_mode(folder: str | os.PathLike[str]) -> int:
-    """Return the mode of a new file in a folder: 0660 in a shared one, else 0600."""
+    """Return the mode of a new file in a folder: 0660 if the folder is shared, otherwise 0600."""
     return 0o660 if is_shared(folder) else 0o600
 
 
@@ -46,9 +46,9 @@ def why_unwritable(path: str | os.PathLike[str]) -> str | None:
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and those above it that are missing: mode 2770 in a shared one, else 0700.
+    """Create a folder and its missing parents, with mode 2770 in a shared folder and 0700 elsewhere.
 
-    The modes of folders that exist stay as they are.
+    The modes of existing folders are not changed.
     """
     missing = [os.fspath(folder)]
     while missing:
@@ -74,7 +74,7 @@ def _make_one(folder: str | os.PathLike[str]) -> None:
 
 
 def _make_shared(folder: str) -> None:
-    """Make a folder that is shared from the first moment: what others make in it meanwhile is shared as well."""
+    """Create a folder that is shared from the start, so that files created in it meanwhile are shared as well."""
     if os.path.isdir(folder):  # noqa: PTH112
         return
     temporary = f"{folder}.{uuid.uuid4().hex}"
@@ -89,9 +89,9 @@ def _make_shared(folder: str) -> None:
 
 
 def create_file(path: str | os.PathLike[str]) -> int:
-    """Make a new file with the mode of its folder and return a descriptor; an existing name is an error.
+    """Create a file with the mode for its folder and return a descriptor. Raises an error if the name exists.
 
-    A symbolic link in its place is not followed.
+    Symbolic links are not followed.
     """
     mode = file_mode(os.path.dirname(path) or ".")  # noqa: PTH120
     descriptor = os.open(path, _NEW_FILE, 0o600)
@@ -101,12 +101,12 @@ def create_file(path: str | os.PathLike[str]) -> int:
 
 
 def share(paths: Iterable[Path]) -> None:
-    """Share folders and files, which we made, with their group: it may do what the owner may.
+    """Give the group of our folders and files the permissions of the owner.
 
     Raises
     ------
     UsageError
-        The mode cannot be set: the path is another user's, or its group is none of this user's groups.
+        The mode cannot be set: the path belongs to another user, or its group is not a group of this user.
     """
     for path in paths:
         try:

@@ -18,18 +18,18 @@ _EXTRAS = {
     **dict.fromkeys(("az", "abfs", "abfss", "azure"), "azure"),
     **dict.fromkeys(("http", "https"), "http"),
 }
-"""What is to be installed for the schemes of URLs."""
+"""Extras to install, by URL scheme."""
 _NO_USE = ("Credential", "ParamValidation", "Authentication", "NoRegion", "InvalidRegion")
 
 
 def install_hint(url: str, error: Exception) -> str:
-    """Return what a message about a URL that cannot be opened ends in: the extra to install, if one is missing."""
+    """Return the end of an error message about a URL: the command that installs a missing extra, or an empty string."""
     extra = _EXTRAS.get(url.partition(":")[0].lower())
     return f": pip install 'framelode[{extra}]'" if extra and isinstance(error, ImportError) else ""
 
 
 def is_taken(error: BaseException) -> bool:
-    """Say whether an object was not created because there is one."""
+    """Whether an object was not created because it exists."""
     return any(
         isinstance(each, FileExistsError) or _code(each) in _TAKEN or _status(each) == 412
         for each in _chain(error)
@@ -37,27 +37,27 @@ def is_taken(error: BaseException) -> bool:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Say whether trying again cannot help: forbidden, no such bucket, a name that is too long."""
+    """Whether a retry is pointless: no permission, no such bucket, or too long a name."""
     return any(_is_permanent(each) for each in _chain(error)) and not any(
         _code(each) in _WAITING_CODES for each in _chain(error)
     )
 
 
 def has_timed_out(error: BaseException) -> bool:
-    """Say whether a store did not answer in time."""
+    """Whether a store did not answer in time."""
     return any(isinstance(each, TimeoutError) or "Timeout" in type(each).__name__ for each in _chain(error))
 
 
 def reason(error: BaseException) -> str:
-    """Return what went wrong, for a message."""
-    # Azure's texts go on with the whole answer.
+    """Return the reason of an error, for a message."""
+    # Messages of Azure contain the whole response after the first line.
     text = redact(next(iter(str(error).splitlines()), ""))
     if any(isinstance(each, PermissionError) or _status(each) in {401, 403} for each in _chain(error)):
         return f"permission denied: {text}"
     if isinstance(error, FileNotFoundError):
         return f"there is no such bucket or container: {text}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return "the name is longer than it takes"
+        return "the name is longer than the store allows"
     return f"{type(error).__name__}: {text}"
 
 

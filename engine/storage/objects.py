@@ -35,16 +35,16 @@ class ObjectPrefix:
     url : str
         An fsspec URL such as ``s3://bucket/blobs`` or ``memory://blobs``.
     filesystem : fsspec filesystem, optional
-        One made already; `url` is then a path on it.
+        An existing filesystem. `url` is then a path on it.
     what : str
-        What messages call it.
+        Name of the prefix in messages.
     sleep : callable
-        Waits for some seconds; injected in tests.
+        Function that waits; replaced in tests.
 
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, or its library is not installed.
+        The protocol of the URL is unknown, or its library is not installed.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class ObjectPrefix:
 
     @property
     def fs(self) -> Any:
-        """The filesystem; a forked child opens its own."""
+        """The filesystem. A forked child opens a new one."""
         return self._connection()[0]
 
     @property
     def root(self) -> str:
-        """The path on it."""
+        """The path of the prefix on the filesystem."""
         return self._connection()[1]
 
     @property
     def is_store(self) -> bool:
-        """Whether it is an object store, where a bucket is nothing that is made by the way."""
+        """Whether this is an object store, in which buckets are never created implicitly."""
         return not self.protocols.isdisjoint(OBJECT_STORES)
 
     @property
@@ -87,7 +87,7 @@ class ObjectPrefix:
 
     @property
     def puts_whole(self) -> bool:
-        """Whether readers see what is put whole or not at all."""
+        """Whether uploads are atomic for readers."""
         return self.is_store or "memory" in self.protocols
 
     def _connection(self) -> tuple[Any, str]:
@@ -102,7 +102,7 @@ class ObjectPrefix:
 
     def _options(self) -> dict[str, Any]:
         scheme = scheme_of(self.url)
-        # Others write into the same bucket: a listing that is kept says too little.
+        # Others write into the same bucket, so listings must not be cached.
         own = {"use_listings_cache": False} if scheme in OBJECT_STORES else {}
         return own | timeout_options(scheme)
 
@@ -112,19 +112,19 @@ class ObjectPrefix:
 
     @contextmanager
     def translated(self) -> Generator[None, None, None]:
-        """Turn what the filesystem raises into `BackendError`; `FileNotFoundError` stays."""
+        """Translate errors of the filesystem into `BackendError`. `FileNotFoundError` is not translated."""
         try:
             yield
         except (FileNotFoundError, UsageError, BackendError):
             raise
-        except Exception as error:  # each filesystem raises what its own library raises
+        except Exception as error:  # the error types depend on the filesystem
             message = f"{self._what} {self.name}: {reason(error)}"
             raise BackendError(message, permanent=is_permanent(error)) from error
 
     def retry(self, work: Callable[[], Result]) -> Result:
-        """Do some work, and again with growing waits while the filesystem refuses it and waiting can help.
+        """Call a function, and retry it with increasing waits while it fails for transient reasons.
 
-        A store that does not answer is not asked again: its library has asked more than once and waited for long.
+        A timeout is not retried, because the library of the store has already retried and waited.
         """
         for wait in WAITS:
             try:
@@ -133,14 +133,14 @@ class ObjectPrefix:
             except BackendError as error:
                 if error.permanent or has_timed_out(error):
                     raise
-                logger.info("%s; asked again in %s s", error, wait)
+                logger.info("%s; retrying in %s s", error, wait)
                 self._sleep(wait)
         with self.translated():
             return work()
 
     @contextmanager
     def writing(self) -> Generator[None, None, None]:
-        """Do what `translated` does; a store that misses something misses the bucket, which is never made by the way."""
+        """Like `translated`, for writes: a `FileNotFoundError` of an object store means that the bucket is missing."""
         try:
             with self.translated():
                 yield
@@ -148,12 +148,12 @@ class ObjectPrefix:
             if not self.is_store:
                 raise
             raise BackendError(
-                f"{self._what} {self.name}: there is no such bucket or container: make it, or correct the URL",
+                f"{self._what} {self.name}: there is no such bucket or container: create it, or correct the URL",
                 permanent=True,
             ) from None
 
     def with_folder(self, path: str, work: Callable[[], Result]) -> Result:
-        """Do something that needs the folder of a path, made only when it is missed; an object store has none."""
+        """Call a function that needs the folder of a path. If it is missing, create it and retry; object stores have none."""
         try:
             return work()
         except FileNotFoundError:
@@ -163,10 +163,10 @@ class ObjectPrefix:
             return work()
 
     def keep(self, name: str, data: bytes) -> bool:
-        """Put an object whose name says what it holds, on the condition that there is none; says whether it did.
+        """Put an object under a name derived from its content, if it does not exist. Returns whether it was put.
 
-        What is there under the name is compared, and replaced if it is not the same: it was damaged. A store that
-        overlooks the condition writes the same once more.
+        An existing object is compared, and replaced if it differs, because then it is damaged. A store that ignores the
+        condition writes the same content again.
         """
         path = self.at(name)
         with self.writing():
@@ -185,15 +185,15 @@ class ObjectPrefix:
     def _is_same(self, path: str, data: bytes) -> bool:
         try:
             return self.fs.info(path, refresh=True)["size"] == len(data) and self.fs.cat_file(path) == data
-        except FileNotFoundError:  # deleted since
+        except FileNotFoundError:  # deleted meanwhile
             return False
 
     def read(self, name: str) -> bytes:
-        """Return an object's bytes; `FileNotFoundError` when it is not there."""
+        """Return the content of an object. Raises `FileNotFoundError` if it does not exist."""
         return bytes(self.retry(lambda: self.fs.cat_file(self.at(name))))
 
     def find(self, prefix: str) -> dict[str, dict[str, Any]]:
-        """Return every object below a relative prefix, by its name relative to that, as it is now."""
+        """Return the objects below a relative prefix, by name relative to it. The listing is not cached."""
 
         def look() -> dict[str, dict[str, Any]]:
             self.fs.invalidate_cache()
@@ -206,7 +206,7 @@ class ObjectPrefix:
         return {below(self.at(prefix), path): info for path, info in found.items()}
 
     def delete(self, names: Sequence[str]) -> None:
-        """Delete objects; those that are gone already do not matter."""
+        """Delete objects. Missing objects are ignored."""
         delete = self._delete_on_s3 if self._speaks_s3 else self._delete
         for at in range(0, len(names), _DELETED_AT_ONCE):
             part = names[at : at + _DELETED_AT_ONCE]
@@ -221,27 +221,27 @@ class ObjectPrefix:
                 self._delete(left)
 
     def _delete_on_s3(self, names: Sequence[str]) -> None:
-        # s3fs looks for each one first, and says nothing of those that the store refuses to delete.
+        # s3fs first looks for each object, and does not report those that the store refuses to delete.
         bucket, root, _ = self.fs.split_path(self.root)
         keys = [{"Key": f"{root}/{name}" if root else name} for name in names]
         answer = self.fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         for error in answer.get("Errors", ()):
             if error.get("Code") == "NoSuchKey":
                 continue
-            message = f"{self._what} {self.name}: {error.get('Key')} is not deleted: {error.get('Code')}"
+            message = f"{self._what} {self.name}: {error.get('Key')} was not deleted: {error.get('Code')}"
             raise BackendError(message, permanent=error.get("Code") == "AccessDenied")
 
     def is_there(self, name: str) -> bool:
-        """Say whether there is an object."""
+        """Whether an object exists."""
         try:
             return self.fs.info(self.at(name), refresh=True)["type"] == "file"
         except FileNotFoundError:
             return False
 
     def drop_unfinished(self, older_than: float) -> int:
-        """Give up the multipart uploads below the prefix that were begun so many seconds ago; returns how many.
+        """Abort the multipart uploads below the prefix that started more than `older_than` seconds ago. Returns their number.
 
-        A process that is killed leaves what it has sent, unseen and paid for. Only S3 keeps such parts for ever.
+        A killed process leaves the parts that it uploaded, which are invisible but cost money. Only S3 keeps them forever.
         """
         if not self._speaks_s3:
             return 0
@@ -270,7 +270,7 @@ def below(root: str, name: str) -> str:
 
 
 def modified(info: dict[str, Any]) -> float:
-    """Return when an object was written last, in seconds since 1970; 0 when its filesystem does not say."""
+    """Return the modification time of an object in seconds since 1970; 0 if the filesystem does not report one."""
     value = next((info[key] for key in _MODIFIED if info.get(key) is not None), 0)
     if isinstance(value, datetime):
         return value.timestamp()
@@ -278,7 +278,7 @@ def modified(info: dict[str, Any]) -> float:
 
 
 PROTOCOLS_VARIABLE = "FRAMELODE_PROTOCOLS"
-"""Names of further protocols that URLs may use, separated by commas."""
+"""Environment variable with additional protocols that URLs may use, separated by commas."""
 
 _ALLOWED = frozenset(
     "file local memory data http https s3 s3a gs gcs az azure abfs abfss".split()  # noqa: SIM905
@@ -287,13 +287,13 @@ _ALLOWED = frozenset(
 _PATH = re.compile(r"[/.\\]")
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
-"""How long Google's store is waited for, without an end otherwise."""
+"""Timeouts for Google Cloud Storage, which has none by default."""
 
 _GOOGLE = ("gs", "gcs")
 
 
 def timeout_options(scheme: str) -> dict[str, Any]:
-    """Return the options without which the filesystem of a scheme waits for ever, unless they are configured."""
+    """Return the timeout options for a scheme whose filesystem has no timeouts by default, unless they are configured."""
     if scheme not in _GOOGLE:
         return {}
     from aiohttp import ClientTimeout
@@ -309,24 +309,24 @@ def timeout_options(scheme: str) -> dict[str, Any]:
 def open_filesystem(url: str, name: str, **options: Any) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URL and the path on it.
 
-    The URL may come from a log, a settings file or a manifest of someone else, and some filesystems of fsspec fetch
-    code, run it, or open further URLs (a chain such as ``simplecache::https://...``). Only the protocols of files and
-    object stores are opened, unless `FRAMELODE_PROTOCOLS` names others. Behind an allowed protocol ``::`` is a part of
+    The URL may come from a log, a settings file or a manifest of another user, and some filesystems of fsspec download
+    code, execute it, or open further URLs (a chain such as ``simplecache::https://...``). Therefore only the protocols of
+    files and object stores are allowed, and those in `FRAMELODE_PROTOCOLS`. After an allowed protocol, ``::`` is part of
     the path.
 
     Parameters
     ----------
     url : str
-        The URL, as fsspec spells it.
+        The URL, in the form of fsspec.
     name : str
-        What messages call it.
+        Name of the URL in messages.
     options : Any
-        What the filesystem is opened with.
+        Options of the filesystem.
 
     Raises
     ------
     UsageError
-        A protocol is not allowed or unknown, or its library is not installed.
+        A protocol is unknown or not allowed, or its library is not installed.
     """
     protocols = _protocols(url)
     asked_for = {each.strip().lower() for each in os.environ.get(PROTOCOLS_VARIABLE, "").split(",")}
@@ -352,7 +352,7 @@ def open_filesystem(url: str, name: str, **options: Any) -> tuple[Any, str]:
 
 
 def _protocols(url: str) -> list[str]:
-    """Return the protocols of the filesystems that fsspec would open for a URL, the outermost first."""
+    """Return the protocols of the filesystems that fsspec would open for a URL, outermost first."""
     first, colon, _ = url.partition(":")
     if not colon or "/" in first:
         return ["file"]
@@ -363,7 +363,7 @@ def _protocols(url: str) -> list[str]:
 
 
 def without_retries(filesystem: Any) -> Any:
-    """Return a filesystem whose requests are not repeated twice over: boto repeats what s3fs repeats again."""
+    """Return a filesystem without the retries of boto, because s3fs retries as well."""
     if hasattr(filesystem, "call_s3"):
         filesystem.retries = 1
     return filesystem

@@ -20,7 +20,7 @@ _KINDS = {
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a regular file for reading; anything else is an `IntegrityError`, and is neither read nor waited for."""
+    """Open a regular file for reading. Raises `IntegrityError` for any other kind of file, without waiting for it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:

@@ -9,11 +9,11 @@ from ..errors import UsageError
 from .atomic_files import from_home
 
 LINKS_VARIABLE = "FRAMELODE_LINK_TARGETS"
-"""Folders, separated as in PATH, that symbolic links in a dataset may lead to; ``/`` allows every target."""
+"""Environment variable with the folders, separated as in PATH, that symbolic links may lead to; ``/`` allows all."""
 
 
 class RootFolder:
-    """A folder that paths are taken relative to; for one call, since it remembers where folders lead.
+    """A folder that contains relative paths. It caches resolved folders, so use it for one call only.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class RootFolder:
         self._real: dict[str, str] = {}
 
     def below(self, path: str) -> str | None:
-        """Return an absolute path relative to the folder, by whatever links either is reached; None when it is outside.
+        """Return an absolute path relative to the folder, with symbolic links resolved; None if it is outside.
 
-        A file that is a link itself counts where the link is, not where it leads.
+        If the file itself is a symbolic link, the location of the link counts.
         """
         if path.startswith(self._prefix):
             return path[len(self._prefix) :]
@@ -38,7 +38,7 @@ class RootFolder:
         return real[len(prefix) :] if real.startswith(prefix) else None
 
     def check_links(self, below: str) -> None:
-        """Raise `UsageError` when symbolic links lead from a path in the folder to a place outside of it.
+        """Raise `UsageError` if symbolic links lead from a path in the folder to a target outside.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class RootFolder:
         link = next(each for each in links if not self._may_lead_to(os.path.realpath(each)))
         raise UsageError(
             f"{link} is a symbolic link that leads out of {self.path}, to {os.path.realpath(link)}: copy the file into "
-            f"the folder, or name the folder that links may lead to in {LINKS_VARIABLE}"
+            f"the folder, or add the folder of the target to {LINKS_VARIABLE}"
         )
 
     def _may_lead_to(self, real: str) -> bool:

@@ -6,10 +6,10 @@ import re
 from urllib.parse import unquote
 
 DELETABLE = ("s3", "gs", "gcs", "az", "azure", "abfs", "abfss")
-"""Schemes of sources that may be deleted with their frames, beside ``blobs:``."""
+"""Schemes of sources that can be deleted with their frames, besides ``blobs:``."""
 
 _SAME = (("s3", "s3a"), ("gs", "gcs"), ("az", "azure", "abfs", "abfss", "wasb", "wasbs"))
-"""Schemes that mean the same objects, the canonical one first."""
+"""Schemes of the same object store; the canonical scheme comes first."""
 
 _CANONICAL = frozenset(schemes[0] for schemes in _SAME)
 
@@ -25,7 +25,7 @@ def scheme_of(uri: str) -> str:
 
 
 def canonical_uri(uri: str) -> str:
-    """Return the same URI for all spellings of one object: its scheme, and where Azure's account stands."""
+    """Return the canonical URI of an object: with the canonical scheme, and Azure's account in one place."""
     scheme = scheme_of(uri)
     canonical = _schemes(scheme)[0]
     rest = uri[len(scheme) :]
@@ -36,7 +36,7 @@ def canonical_uri(uri: str) -> str:
 
 
 def spellings(uri: str) -> set[str]:
-    """Return the URIs that mean the same object, this one included."""
+    """Return the URIs of the same object, including this one."""
     scheme = scheme_of(uri)
     schemes, rest = _schemes(scheme), uri[len(scheme) :]
     rests = {rest}
@@ -50,10 +50,10 @@ def spellings(uri: str) -> set[str]:
 
 
 def object_key(uri: str) -> str:
-    """Return what two URIs have in common if they may mean one object; some that share it do not.
+    """Return a key that is equal for URIs that may refer to the same object. Different objects can share a key.
 
-    Whether a file is still needed is asked by this: percent-encoding, doubled slashes and the case of a host make no
-    difference, and an Azure container is compared without its account, which the environment may give.
+    It decides whether a file is still needed, so it ignores percent-encoding, doubled slashes, the case of the host,
+    and the account of an Azure container, which may come from the environment.
     """
     scheme = _schemes(scheme_of(uri))[0]
     if scheme not in _CANONICAL:
@@ -71,7 +71,7 @@ def _schemes(scheme: str) -> tuple[str, ...]:
 
 
 def _azure_parts(rest: str) -> tuple[str, str, str]:
-    """Return container, account and path of an Azure URL without its scheme; the account is empty if it names none."""
+    """Return container, account and path of an Azure URL without its scheme. The account is empty if there is none."""
     host, _, path = rest.partition("/")
     container, at, host_of_container = host.rpartition("@")
     if at and (account := _ACCOUNT.fullmatch(host_of_container)):
@@ -83,15 +83,15 @@ def _azure_parts(rest: str) -> tuple[str, str, str]:
 
 
 def is_object_store(url: str) -> bool:
-    """Say whether a URL is that of a store that many machines share, whose objects are seen whole or not at all."""
+    """Whether a URL is that of an object store, in which objects appear atomically and are shared by machines."""
     return scheme_of(url) in OBJECT_STORES
 
 
 def fsspec_url(url: str) -> str:
-    """Return a URL as fsspec reads it.
+    """Return a URL in the form of fsspec.
 
-    ``azure://`` is ``abfs://`` to it, and an account that leads the path,
-    ``azure://account.blob.core.windows.net/container/name``, stands behind the container; other URLs stay.
+    ``azure://`` becomes ``abfs://``, and an account in the host, as in
+    ``azure://account.blob.core.windows.net/container/name``, follows the container. Other URLs are unchanged.
     """
     scheme, colon, rest = url.partition("://")
     if not colon or scheme.lower() not in _AZURE:
@@ -104,4 +104,4 @@ def fsspec_url(url: str) -> str:
 
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"})
-"""Schemes of stores whose objects are seen whole or not at all, and outlive this process."""
+"""Schemes of stores in which objects appear atomically and persist."""

@@ -28,30 +28,30 @@ _SHARED = [
 
 
 class SqlLog(SqlStoredBatches):
-    """The log in a SQL database, append-only by lock, check and trigger.
+    """The log in a SQL database. Locks, checks and triggers make it append-only.
 
     Parameters
     ----------
     database : Database
-        Where the tables are, or are made when the database is empty.
+        The database. The tables are created if it is empty.
     clock : Clock
-        UTC microseconds; a recorded time never runs backwards even if this does.
+        Returns UTC microseconds. Recorded times never decrease even if the clock does.
     new_id : callable
-        Makes the log's identity.
+        Creates the identity of the log.
     must_exist : bool
-        The log was recorded before: in an empty database it is lost, and none is made.
+        The log must already exist. Raises an error for an empty database instead of creating a log.
 
     Attributes
     ----------
     on_identity : callable
-        Told an empty text before an empty log takes over another identity, then that identity.
+        Called with an empty string before an empty log takes over another identity, and then with that identity.
 
     Raises
     ------
     UsageError
-        The log was written by a newer format than this code reads.
+        The log has a newer format than this release can read.
     IntegrityError
-        The last batch does not match its digest, or the tables are lost.
+        The last batch does not match its digest, or tables are missing.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class SqlLog(SqlStoredBatches):
             if names:
                 self._refuse_remains(names)
                 raise UsageError(
-                    f"{self.name} is a database of something else: it holds {', '.join(sorted(names))}"
+                    f"{self.name} is not a database of framelode: it holds {', '.join(sorted(names))}"
                 )
             if must_exist:
-                message = f"{self.name} has lost all its tables: restore it from a copy"
+                message = f"{self.name} has none of the tables of its log: restore it from a copy"
                 raise IntegrityError(message, file=self.name)
             self._create(new_id)
         else:
@@ -94,10 +94,12 @@ class SqlLog(SqlStoredBatches):
             or not isinstance(info.format, int)
             or info.format < 1
         ):
-            raise IntegrityError(f"{self.name} has lost its identity (table log_info)", file=self.name)
+            raise IntegrityError(
+                f"the table log_info of {self.name} is empty: restore it from a copy", file=self.name
+            )
         if info.format > t.FORMAT_VERSION:
             raise UsageError(
-                f"{self.name} has log format {info.format}, this framelode reads up to {t.FORMAT_VERSION}: "
+                f"{self.name} has log format {info.format}, but this release reads only up to {t.FORMAT_VERSION}: "
                 "install a newer framelode"
             )
         return info.uuid
@@ -130,19 +132,19 @@ class SqlLog(SqlStoredBatches):
 
     @property
     def uuid(self) -> str:
-        """The log's identity; an empty log may still take over another one."""
+        """Identity of the log. An empty log may still take over another one."""
         if self._was_empty:
             self.head()
         return self._uuid
 
     def head(self) -> Head:
-        """Return the end of the log; a hot read, answered from memory while nobody has written."""
+        """Return the end of the log. This is a hot path: it is answered from memory if nothing was written."""
         with self.database.read() as connection:
             version = self.database.data_version(connection)
             held = self._head
             if held is None or version is None or version != self._head_version:
                 found = self._read_head(connection)
-                # Whoever remembers something by its head compares identities.
+                # Caches that depend on a head compare identities.
                 self._head = held = held if held == found and held is not None else found
                 self._head_version = version
             return held
@@ -150,7 +152,7 @@ class SqlLog(SqlStoredBatches):
     def _read_head(self, connection: sa.Connection) -> Head:
         row = last_row(connection)
         if self._was_empty:
-            # While it was empty, an import may have given the log another identity.
+            # An import may have given the empty log another identity.
             self._uuid = self._identity(connection)
             self._was_empty = row is None
         if row is None:
@@ -159,13 +161,13 @@ class SqlLog(SqlStoredBatches):
         return Head(last.last_position, last.digest, last.recorded_at)
 
     def append(self, append: Append, also: Callable[[sa.Connection], None] | None = None) -> AppendHeader:
-        """Record an append; `also` runs in the same transaction (a process recorder's tracking)."""
+        """Record an append. `also` runs in the same transaction, for the tracking row of a process recorder."""
         if not append.batches:
             raise UsageError("an append needs at least one batch")
         try:
             return self.database.retried(partial(self._append, append, also, self.database.is_exclusive))
         finally:
-            # An interrupt may have come upon the commit when it was done.
+            # An interrupt may have happened after the commit.
             self._head = None
 
     def _append(
@@ -187,7 +189,7 @@ class SqlLog(SqlStoredBatches):
         return recorded
 
     def _recorded_before(self, append: Append) -> AppendHeader | None:
-        """Return what was recorded of an append whose answer was lost, None if nothing was."""
+        """Return the header of an append that was recorded although its answer was lost; None if it was not recorded."""
         found = self.find_append(append.command_id, append.part)
         if found is None:
             return None
@@ -202,38 +204,38 @@ class SqlLog(SqlStoredBatches):
         return found if recorded == ours else None
 
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
-        """Return what opens this log for reading in another process, and can be pickled."""
+        """Return a picklable function that opens this log for reading in another process."""
         return partial(_opened, self.database.opener())
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the log was closed."""
         return self.database.is_closed
 
     @property
     def reads_while_writing(self) -> bool:
-        """Whether other threads can read while one is `exclusive`: in memory there is one connection for both."""
+        """Whether other threads can read while one is `exclusive`. In memory there is only one connection."""
         return self.database.reads_while_writing
 
     def watch(self) -> AbstractContextManager[AppendWatch]:
-        """Return what waits for appends of any process."""
+        """Return an object that waits for appends of any process."""
         return self.database.watch()
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
-        """Keep all other writers out while something is decided inside, up to its first append."""
+        """Exclude all other writers while a decision is made, until the first append inside the block."""
         with self.database.exclusive():
             yield
 
     def require_exclusive(self) -> None:
-        """Raise `StorageError` when other writers are not kept out any more."""
+        """Raise `StorageError` if other writers are no longer excluded."""
         self.database.require_exclusive()
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
         streams = {*append.guards, *map(_stream_of, append.batches)}
         last, part, heads = self.tail(connection, append.command_id, append.part, streams)
         if part:
-            raise AppendExistsError(f"part {append.part} of command {append.command_id} is recorded already")
+            raise AppendExistsError(f"part {append.part} of command {append.command_id} is already recorded")
         check_guards(append, heads)
         position = last.last_position + 1 if last else 1
         header = AppendHeader(
@@ -272,7 +274,7 @@ class SqlLog(SqlStoredBatches):
         return header
 
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
-        """Record appends of the log `uuid` as they were recorded before; all of them or nothing."""
+        """Record appends of the log `uuid` unchanged, either all or none."""
         try:
             self.database.retried(partial(self._restore, uuid, after, appends))
         finally:
@@ -287,12 +289,12 @@ class SqlLog(SqlStoredBatches):
                 self._adopt(connection, uuid)
             head = self._read_head(connection)
             if again and self._uuid == uuid and head == _end_of(appends):
-                # It was recorded, and the answer was lost.
+                # The appends were recorded, but the answer was lost.
                 return
             if (self._uuid, head.position, head.digest) != (uuid, after.position, after.digest):
                 raise ConflictError(
                     f"{self.name} is log {self._uuid} at position {head.position}, not {uuid} at {after.position}: "
-                    "somebody else wrote to it"
+                    "another writer appended to it"
                 )
             self._refuse_known(connection, [append.header for append in appends])
             insert_appends(connection, [append.header for append in appends])
@@ -302,7 +304,7 @@ class SqlLog(SqlStoredBatches):
             self.database.announce()
 
     def _refuse_known(self, connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
-        """Raise `IntegrityError` when a part of a command is there already, or twice among some."""
+        """Raise `IntegrityError` if a part of a command is already recorded, or occurs twice."""
         known: set[tuple[str, int]] = set()
         for at in range(0, len(headers), _COMMANDS_AT_ONCE):
             some = headers[at : at + _COMMANDS_AT_ONCE]
@@ -314,19 +316,19 @@ class SqlLog(SqlStoredBatches):
             known.update((row[0], row[1]) for row in connection.execute(query))
         for header in headers:
             if (header.command_id, header.part) in known:
-                what = f"part {header.part} of command {header.command_id} is there twice"
+                what = f"part {header.part} of command {header.command_id} is recorded twice"
                 raise self.damaged(what, header.first_position)
             known.add((header.command_id, header.part))
 
     def _check_restored(self, append: Restored, head: Head) -> Head:
-        """Check that an append follows a head and comes to its digests; returns the head that it makes."""
+        """Check that an append follows a head and matches its digests. Returns the new head."""
         for sealed, batch in append.batches:
             position = sealed.first_position
             follows = (position, sealed.previous_digest) == (head.position + 1, head.digest)
             if not follows or sealed.recorded_at < head.recorded_at:
-                raise self.damaged("a batch does not follow the one before", position)
+                raise self.damaged("a batch does not follow the previous one", position)
             if chain_digest(sealed, append.header) != sealed.digest or not _belongs(sealed, batch):
-                raise self.damaged("a batch does not come to the digest that was recorded", position)
+                raise self.damaged("a batch does not match its recorded digest", position)
             head = Head(sealed.last_position, sealed.digest, sealed.recorded_at)
         return head
 
@@ -339,7 +341,7 @@ class SqlLog(SqlStoredBatches):
                 connection.execute(t.log_info.update().values(uuid=uuid))
 
     def check_tables(self) -> list[str]:
-        """Run the database's own integrity check and look for bodies that belong to no batch; [] means sound."""
+        """Run the database's integrity check, and look for missing triggers and bodies without a batch. Returns the problems."""
         report = [f"{self.name}: {line}" for line in self.database.integrity_report()]
         batch, body = t.record_batch.c.first_position, t.record_body.c.first_position
         query = sa.select(body).where(body.not_in(sa.select(batch))).limit(1)
@@ -347,8 +349,8 @@ class SqlLog(SqlStoredBatches):
             stray = connection.execute(query).scalar_one_or_none()
             unguarded = list(self.database.guards.missing(connection))
         report += [
-            f"{self.name}: the trigger {name} is missing or was altered, so the log can be rewritten: "
-            "a copy of the log (framelode copy) has its own"
+            f"{self.name}: the trigger {name} is missing or was changed, so the log can be overwritten: "
+            "copy the log with `framelode copy`, which creates the triggers again"
             for name in unguarded
         ]
         if stray is not None:
@@ -367,11 +369,11 @@ def _opened(open_database: Callable[[], Database]) -> Generator[Log, None, None]
 
 
 def _no_new_log() -> str:
-    raise StorageError("the log is gone: it was there when the work began")
+    raise StorageError("the log does not exist any more")
 
 
 def _end_of(appends: Sequence[Restored]) -> Head | None:
-    """Return the head after some appends, None when there are none."""
+    """Return the head after some appends; None if there are none."""
     if not appends:
         return None
     last = appends[-1].batches[-1][0]
@@ -379,13 +381,13 @@ def _end_of(appends: Sequence[Restored]) -> Head | None:
 
 
 def _belongs(header: BatchHeader, batch: Batch) -> bool:
-    """Say whether a batch is the one that a header tells of."""
+    """Whether a batch matches a header."""
     return all(getattr(header, name) == getattr(batch, name) for name in _SHARED)
 
 
 def _checked_time(now: object) -> int:
-    """Return what the clock says; what reading would take for damage is not written."""
+    """Return the time of the clock, or raise `UsageError` if it is not a valid recorded time."""
     if not isinstance(now, int) or now > LATEST:
-        raise UsageError(f"the clock must return whole microseconds since 1970, not {now!r}")
-    # A machine without a clock may begin before 1970; such times are not written.
+        raise UsageError(f"the clock must return integer microseconds since 1970, not {now!r}")
+    # The clock of a machine may start before 1970; such times are not recorded.
     return max(int(now), 0)

@@ -1,4 +1,4 @@
-"""Reads the log from a SQL database: headers, key rows and bodies, each checked when it is read."""
+"""Reads the log from a SQL database. Headers, key rows and bodies are checked when they are read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LATEST_POSITION = 2**63 - 1
 _BATCHES_AT_ONCE = 8
 _FLAGS = {0: False, 1: True}
 _STORED_TYPES = (bytes,)
-"""Text in a column of bytes is damage; msgspec would take it for base64."""
+"""A string in a column of bytes is damage, but msgspec would decode it as base64."""
 _FEW = 8
 
 _HEADER_COLUMNS = [column for column in t.record_batch.c if column.name != "keys"]
@@ -97,7 +97,7 @@ class _StoredBatch(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class _At:
-    """Statements, built once, that select rows by first position: of one batch, and of a few together."""
+    """Compiled statements that select rows by first position: one row, or a few together."""
 
     def __init__(self, columns: Sequence[Any], key: Any) -> None:
         self.table = key.table.name
@@ -107,7 +107,7 @@ class _At:
         self._few = DirectQuery(sa.select(*columns).where(these).order_by(key), names)
 
     def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
-        """Return the rows at up to a few positions, ascending."""
+        """Return the rows at a few positions, in ascending order."""
         if len(positions) == 1:
             return self._one.rows(connection, positions)
         padded = [*positions, *[positions[-1]] * (_BATCHES_AT_ONCE - len(positions))]
@@ -164,25 +164,25 @@ _bodies_at = _At(list(t.record_body.c), t.record_body.c.first_position)
 
 
 def last_row(connection: sa.Connection) -> Any:
-    """Return the row of the last batch, None in an empty log."""
+    """Return the row of the last batch; None for an empty log."""
     return _last_batch.row(connection, ())
 
 
 def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
-    """Return the version of a stream's last event, None for an unknown stream."""
+    """Return the version of the last event of a stream; None for an unknown stream."""
     row = _stream_head.row(connection, (stream_id,))
     return None if row is None else row.next_version - 1
 
 
 def _first_of_batch_at(position: int) -> sa.ColumnElement[int]:
-    """Return the first position of the batch that holds a position, or the position itself."""
+    """Return the first position of the batch that contains a position, or the position itself."""
     first = t.record_batch.c.first_position
     before = sa.select(sa.func.max(first)).where(first <= position).scalar_subquery()
     return sa.func.coalesce(before, position)
 
 
 class Tail(NamedTuple):
-    """What an append follows: the last batch, the part of the command if it is recorded already, and the heads of streams."""
+    """What an append follows: the last batch, the part of the command if it is already recorded, and the heads of streams."""
 
     last: BatchHeader | None
     part: AppendHeader | None
@@ -190,12 +190,12 @@ class Tail(NamedTuple):
 
 
 class SqlLogReads(Log):
-    """The half of the log that reads."""
+    """The methods of the log that read."""
 
     database: Database
 
     def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Iterable[str]) -> Tail:
-        """Read what an append follows, where no other can come between."""
+        """Read what an append follows. Other writers must be excluded."""
         with self.database.together(connection):
             last = _last_batch.execute(connection, ())
             known = _part_of.execute(connection, (command_id, part))
@@ -212,7 +212,7 @@ class SqlLogReads(Log):
         )
 
     def find_part(self, connection: sa.Connection, command_id: str, part: int | None) -> AppendHeader | None:
-        """Return a part of a command (the last one by default), or None, over a connection that is open."""
+        """Return a part of a command (by default the last one), or None, using an open connection."""
         if part is not None:
             row = _part_of.row(connection, (command_id, part))
         else:
@@ -221,12 +221,12 @@ class SqlLogReads(Log):
         return self._append_header_of(row) if row else None
 
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
-        """Return a part of a command (the last one by default), or None."""
+        """Return a part of a command (by default the last one), or None."""
         with self.database.read() as connection:
             return self.find_part(connection, command_id, part)
 
     def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
-        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+        """Return ``(first position, count)`` of the batches that contain some positions, and maybe of more, ascending."""
         if not positions:
             return []
         if len(positions) <= _FEW:
@@ -240,7 +240,7 @@ class SqlLogReads(Log):
         return [(row[0], row[1]) for row in rows]
 
     def append_header(self, append_id: int) -> AppendHeader:
-        """Return the append a batch belongs to."""
+        """Return the append of a batch."""
         with self.database.read() as connection:
             row = connection.execute(
                 sa.select(*_APPEND_COLUMNS).where(t.append.c.append_id == append_id)
@@ -250,24 +250,24 @@ class SqlLogReads(Log):
         return self._append_header_of(row)
 
     def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
-        """Yield the appends with ids above `gt` in order, read in pages."""
+        """Yield the appends with ids greater than `gt` in order. They are read in pages."""
         query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(PAGE_ROWS)
         while True:
             with self.database.read() as connection:
                 rows = connection.execute(query.where(t.append.c.append_id >= gt + 1)).all()
-            # A page that is not full need not be the last: who compares appends with batches asks again beside writers.
+            # A short page may not be the last one: writers may add appends meanwhile.
             if not rows:
                 return
             yield from _readable(self._append_header_of, rows, damaged)
             gt = rows[-1].append_id
 
     def stream_version(self, stream_id: str) -> int | None:
-        """Return the version of a stream's last event, None for an unknown stream."""
+        """Return the version of the last event of a stream; None for an unknown stream."""
         with self.database.read() as connection:
             return stream_head(connection, stream_id)
 
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
-        """Return the header of a stream's last batch that begins at or before position `lte`."""
+        """Return the header of the last batch of a stream that begins at or before position `lte`."""
         query = _stream_batch_at
         if schema is not None:
             query = query.where(t.record_batch.c.schema == schema)
@@ -285,7 +285,7 @@ class SqlLogReads(Log):
         topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
-        """Yield batch headers in order, read in pages."""
+        """Yield batch headers in order. They are read in pages."""
         batch = t.record_batch.c
         query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(PAGE_ROWS)
         if lte is not None:
@@ -295,10 +295,10 @@ class SqlLogReads(Log):
         if schema is not None:
             query = query.where(batch.schema == schema)
         if topics is not None:
-            # The text of several topics has a comma; few batches have, and whoever asks looks at them.
+            # Several topics are stored with commas. Few batches have several, so the caller filters them.
             alone = [encode_topics((topic,)) for topic in sorted(topics)]
             query = query.where(sa.or_(batch.topics.in_(alone), batch.topics.contains(",")))
-        # The batch that holds the next position may begin before it.
+        # The batch that contains the next position may begin before it.
         first: Any = _first_of_batch_at(gt + 1)
         while True:
             with self.database.read() as connection:
@@ -399,7 +399,7 @@ class SqlLogReads(Log):
         return None if row is None else row[0] + row[1] - 1
 
     def batch_at(self, position: int) -> BatchHeader:
-        """Return the header of the batch that holds a position."""
+        """Return the header of the batch that contains a position."""
         with self.database.read() as connection:
             row = connection.execute(_batch_at, {"position": position}).one_or_none()
         header = self.header_of(row) if row else None
@@ -408,7 +408,7 @@ class SqlLogReads(Log):
         return header
 
     def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
-        """Yield the frame batches of a stream in order, checked, read in pages of a few megabytes."""
+        """Yield the frame batches of a stream in order, with their digests checked, in pages of a few megabytes."""
         batch = t.record_batch.c
         query = (
             sa.select(*ROWS_COLUMNS)
@@ -446,7 +446,7 @@ class SqlLogReads(Log):
             raise self.damaged("the keys of a batch do not match their digest", row.first_position)
 
     def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
-        """Return the checked `keys` of batches, by their first positions."""
+        """Return the `keys` of batches by first position, with their digests checked."""
         found: dict[int, bytes] = {}
         for row in self._select_at(_rows_at, first_positions):
             self._check_keys(row)
@@ -454,13 +454,13 @@ class SqlLogReads(Log):
         return found
 
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
-        """Yield the checked bodies of batches, in ascending order of position."""
+        """Yield the bodies of batches in ascending order of position, with their checksums checked."""
         for row in self._select_at(_bodies_at, first_positions):
             self._check_body(row)
             yield Body(row.first_position, row.codec, row.body)
 
     def _check_body(self, row: Any) -> bytes:
-        """Return the hash of a stored body, which matches its checksum."""
+        """Return the hash of a stored body after checking it."""
         whole = isinstance(row.codec, str) and isinstance(row.body, bytes)
         hashed = stored_hash(row.codec, row.body) if whole else b""
         if not whole or body_checksum(row.first_position, hashed) != row.checksum:
@@ -474,11 +474,11 @@ class SqlLogReads(Log):
                 rows = statements.execute(connection, wanted)
             missing = set(wanted) - {row.first_position for row in rows} if len(rows) != len(wanted) else ()
             if missing:
-                raise self.damaged(f"{statements.table} misses a batch", min(missing))
+                raise self.damaged(f"{statements.table} lacks a batch", min(missing))
             yield from rows
 
     def header_of(self, row: Any) -> BatchHeader:
-        """Return the header that a row holds; `IntegrityError` when it cannot be one."""
+        """Return the header in a row. Raises `IntegrityError` if it is invalid."""
         values: dict[str, Any] = dict(zip(_HEADER_NAMES, row, strict=True))
         try:
             values["topics"] = _topics(values["topics"])
@@ -496,14 +496,14 @@ class SqlLogReads(Log):
             raise self.damaged(what, row.first_position) from error
 
     def damaged(self, what: str, position: int) -> IntegrityError:
-        """Return the error that says what is wrong, and where."""
+        """Return an error that gives the problem and its position."""
         return IntegrityError(f"{self.name}: {what} (position {position})", position=position, file=self.name)
 
 
 def _readable(
     read: Callable[[Any], Header], rows: Iterable[Any], damaged: list[IntegrityError] | None
 ) -> Iterator[Header]:
-    """Yield what rows hold; errors are raised, or put aside where somebody takes them."""
+    """Yield the values of rows. Errors are raised, or added to `damaged` if it is given."""
     for row in rows:
         try:
             header = read(row)
@@ -517,7 +517,7 @@ def _readable(
 
 @lru_cache(maxsize=256)
 def _topics(text: str) -> tuple[str, ...]:
-    """Return the topics of a batch; their text has one form, so that any other is damage."""
+    """Decode the topics of a batch. Each list of topics has exactly one encoding; any other string is damage."""
     topics = tuple(msgspec.json.decode(text, type=list[str]))
     if encode_topics(topics) != text:
         raise ValueError(f"its topics are written as {text!r}")
@@ -525,5 +525,5 @@ def _topics(text: str) -> tuple[str, ...]:
 
 
 def encode_topics(topics: tuple[str, ...]) -> str:
-    """Return topics as the one text that stands for them."""
+    """Return the string that encodes topics."""
     return msgspec.json.encode(topics).decode()

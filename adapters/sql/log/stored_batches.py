@@ -23,10 +23,10 @@ _sizes = sa.select(t.record_body.c.first_position, sa.func.length(t.record_body.
 
 
 class SqlStoredBatches(SqlLogReads):
-    """The part of the log that gives batches as they are stored."""
+    """The methods of the log that return batches in their stored form."""
 
     def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
-        """Yield batches as they are stored, checked, read in pages of a few megabytes."""
+        """Yield batches in their stored form, with their digests checked, in pages of a few megabytes."""
         headers = self.headers(gt=gt, lte=lte)
         while page := list(islice(headers, PAGE_ROWS)):
             start = 0
@@ -35,7 +35,7 @@ class SqlStoredBatches(SqlLogReads):
                 start = stop
 
     def _page_ends(self, headers: Sequence[BatchHeader]) -> Iterator[int]:
-        """Cut batches into pages by what their bodies take, not yet read; yields where each page ends."""
+        """Yield the indexes at which batches are split into pages, by the sizes of their bodies."""
         first, last = headers[0].first_position, headers[-1].first_position
         with self.database.read() as connection:
             query = _sizes.where(t.record_body.c.first_position.between(first, last))
@@ -44,7 +44,7 @@ class SqlStoredBatches(SqlLogReads):
         for index, header in enumerate(headers):
             size = sizes.get(header.first_position)
             if not isinstance(size, int):
-                raise self.damaged("record_body misses a batch", header.first_position)
+                raise self.damaged("record_body lacks a batch", header.first_position)
             if taken and taken + size > PAGE_BYTES:
                 yield index
                 taken = 0

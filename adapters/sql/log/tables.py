@@ -51,8 +51,8 @@ record_batch = sa.Table(
     sa.UniqueConstraint("stream_id", "first_version"),
 )
 
-# A version is loaded from its few lifecycle batches, however many frame batches lie between them. In plain SQL, which
-# both databases understand: an `sa.Index` would load the dialect of the one that is not used.
+# A version is loaded from its lifecycle batches, which are few compared with frame batches. The statement is SQL that
+# all databases accept: an `sa.Index` would import the dialects of all of them.
 event.listen(
     record_batch,
     "after_create",
@@ -70,7 +70,7 @@ record_body = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
-# They are compressed already, or random: PostgreSQL would try in vain, for longer than the rest of the insert takes.
+# The values are compressed or random. Compression by PostgreSQL would be useless and take longer than the insert.
 for _table, _column in ((record_batch, "keys"), (record_body, "body")):
     event.listen(
         _table,

@@ -41,7 +41,7 @@ def insert_appends(connection: sa.Connection, headers: Sequence[AppendHeader]) -
 
 
 def insert_batches(connection: sa.Connection, batches: Sequence[tuple[BatchHeader, Batch]]) -> None:
-    """Insert many batches that have their digests, table by table: the answers to single rows would be waited for."""
+    """Insert many batches with known digests, table by table, because each separate insert waits for an answer."""
     _insert_header.execute_many(
         connection, (_header_values(sealed, batch.keys, sealed.digest) for sealed, batch in batches)
     )
@@ -49,20 +49,20 @@ def insert_batches(connection: sa.Connection, batches: Sequence[tuple[BatchHeade
 
 
 def _header_values(header: BatchHeader, keys: bytes, digest: bytes) -> list[Any]:
-    """Return the row of a batch's header."""
+    """Return the row of a batch header."""
     values = msgspec.structs.asdict(header)
     values |= {"topics": encode_topics(header.topics), "digest": digest, "keys": keys}
     return [values[name] for name in _HEADER_COLUMNS]
 
 
 def _body_values(header: BatchHeader, batch: Batch) -> tuple[Any, ...]:
-    """Return the row of a batch's body."""
+    """Return the row of a batch body."""
     position = header.first_position
     return position, batch.codec, body_checksum(position, batch.stored_hash), batch.body
 
 
 def check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
-    """Raise unless the streams that an append depends on have the versions that it expects."""
+    """Raise an error unless the guarded streams have the versions that an append expects."""
     for stream_id, version in append.guards.items():
         found = heads[stream_id] or 0
         if found != version:
@@ -70,7 +70,7 @@ def check_guards(append: Append, heads: Mapping[str, int | None]) -> None:
 
 
 def check_follows(batches: Sequence[Batch], heads: Mapping[str, int | None]) -> None:
-    """Raise unless each batch follows the head of its stream, which the batches before it have moved."""
+    """Raise an error unless each batch follows the head of its stream, including the batches before it."""
     reached = dict(heads)
     for batch in batches:
         found = reached[batch.stream_id]

@@ -16,7 +16,7 @@ _INDEXES = """SELECT i.indexrelid::int8 AS oid, quote_ident(c.relname) AS index,
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_am m ON m.oid = c.relam
 WHERE c.relnamespace = %(schema)s::regnamespace AND m.amname = 'btree' ORDER BY c.relname"""
-# By its number: by name the server might look into schemas that this role may not see, in whatever order it joins.
+# By OID: a lookup by name could search schemas that this role cannot access.
 _AMCHECK = """SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_proc p ON p.pronamespace = n.oid
 WHERE e.extname = 'amcheck' AND p.proname = 'bt_index_check' AND p.pronargs = 2
@@ -28,12 +28,12 @@ _INDEX_ALONE = ("enable_seqscan", "enable_bitmapscan")
 def index_problems(connection: sa.Connection, schema: str) -> list[str]:
     """Return what is wrong with the indexes of a schema.
 
-    The extension amcheck looks into them where it may be called; else what they hold is compared with what the tables hold.
+    The extension amcheck checks them if it is available. Otherwise the contents of indexes and tables are compared.
 
     Parameters
     ----------
     connection : Connection
-        No transaction is open on it.
+        A connection without an open transaction.
     schema : str
         The schema.
     """
@@ -70,7 +70,7 @@ def _difference(connection: sa.Connection, index: Any) -> str:
             _run_without(connection, switched_off, query) for switched_off in (_TABLE_ALONE, _INDEX_ALONE)
         ]
     (table, _), (entries, _) = found
-    return "" if found[0] == found[1] else f"it has {entries} entries for {table} rows, or others"
+    return "" if found[0] == found[1] else f"it has {entries} entries for {table} rows, or different values"
 
 
 def _run_without(connection: sa.Connection, switched_off: tuple[str, ...], query: str) -> tuple[int, int]:

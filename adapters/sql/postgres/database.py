@@ -33,14 +33,14 @@ LOCK_TIMEOUT_SECONDS = 60
 
 _CONNECT_SECONDS = 10
 _IDLE_MINUTES = 10
-"""A transaction whose client has fallen silent holds the lock that others wait for."""
+"""A transaction with an unresponsive client holds the lock that other writers wait for."""
 
-# A vanished machine's connection, and the lock that it holds, are gone within a minute.
+# The connection of a machine that disappeared, and its lock, are released within a minute.
 _KEEPALIVES = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 4}
 
 _REFUSED = ("password", "authentication", "pg_hba.conf", "does not exist", "not permitted to log in")
 _DAMAGE = (errors.DataCorrupted, errors.IndexCorrupted, errors.UndefinedTable, errors.UndefinedColumn)
-# Serialisation failure, deadlock, lost connections, shutdown and start of the server, too many connections, fallen silent.
+# Serialization failure, deadlock, lost connection, server shutdown and start, too many connections, idle timeout.
 _PASSING = ("40001", "40P01", "08", "57P", "53300", "25P03", "25P04")
 _NOT_ALLOWED = (
     errors.InsufficientPrivilege,
@@ -50,7 +50,7 @@ _NOT_ALLOWED = (
 
 
 class _Cursor(psycopg.Cursor[Any]):
-    """A cursor that takes results in binary form: as text, bytes would be twice as many."""
+    """A cursor that reads results in binary format. The text format doubles the size of bytes."""
 
     def __init__(self, connection: Any, **options: Any) -> None:
         super().__init__(connection, **options)
@@ -58,13 +58,13 @@ class _Cursor(psycopg.Cursor[Any]):
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that may be forgotten, as one of SQLite may: libpq closes it."""
+    """A connection without a warning on garbage collection. libpq closes it."""
 
     def __del__(self, _warn: Any = None) -> None:
         pass
 
     def leave_to_parent(self) -> None:
-        """Close the socket in a forked child without a word to the server, which would end the parent's session."""
+        """Close the socket in a forked child without notifying the server, which would end the session of the parent."""
         if not self.closed:
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, self.fileno(), inheritable=False)
@@ -72,10 +72,10 @@ class _Connection(psycopg.Connection[Any]):
 
 
 class _Types(PGTypeCompiler):
-    """Types of columns: text is ordered by its bytes, as SQLite orders it, whatever the locale of the database."""
+    """Column types. Text is compared by its bytes, as in SQLite, whatever the locale of the database."""
 
     def visit_TEXT(self, type_: Any, **kw: Any) -> str:  # noqa: N802 - SQLAlchemy's name
-        """Return the type of a text."""
+        """Return the type of a text column."""
         text = super().visit_TEXT(type_, **kw)
         return f'{text} COLLATE "C"' if isinstance(kw.get("type_expression"), sa.Column) else text
 
@@ -83,22 +83,22 @@ class _Types(PGTypeCompiler):
 class PostgresDatabase(Database):
     """A schema of a PostgreSQL database.
 
-    Whoever writes holds the schema's advisory lock until the transaction ends; readers and maintenance never wait for
-    it. Outside `write` every statement is a transaction of its own.
+    Writers hold the advisory lock of the schema until the transaction ends. Readers and maintenance never wait for it.
+    Outside `write`, each statement is a separate transaction.
 
     Parameters
     ----------
     place : PostgresSchema
-        The database and the schema.
+        The database and schema.
     durable : bool
-        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+        Wait at each commit until the data is on disk. Off only for data that can be rebuilt.
     read_only : str
         Why it is only read, for messages; empty if it may be written. Every transaction is READ ONLY then.
 
     Raises
     ------
     UsageError
-        The URL cannot be read, the server refuses this user, or the database cannot hold every text.
+        The URL is invalid, the server refuses the user, or the encoding of the database is not UTF8.
     StorageError
         The server cannot be reached.
     """
@@ -148,11 +148,11 @@ class PostgresDatabase(Database):
         encoding = raw.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise UsageError(
-                f"{self.name} has the encoding {encoding}, which cannot hold every text: create the database with "
+                f"{self.name} has the encoding {encoding}, which cannot store all strings: create the database with "
                 "ENCODING 'UTF8' TEMPLATE template0"
             )
         commit = "on" if self._durable else "off"
-        # Tables belong to the owner of their schema, whoever of his makes them: an application rebuilds its projections.
+        # Tables get the owner of the schema, so that every role of the application can rebuild projections.
         _run(
             raw,
             f"""SET search_path TO "{self.schema}", pg_temp;
@@ -190,14 +190,14 @@ class PostgresDatabase(Database):
 
     def _begin(self, connection: sa.Connection) -> None:
         self._announces = False
-        # One round trip. Each statement sees what was committed before it, so the next ones see all of the one before.
+        # One round trip. Each statement sees what was committed before it.
         _run(
             _raw(connection),
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({self.lock_key})",
         )
 
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
-        # A snapshot holds rows, not names: a rebuild must not put another table in the place of one of these.
+        # A snapshot protects rows, not tables: without the lock, a rebuild could replace a table.
         names = ", ".join(f'"{name}"' for name in tables)
         _run(
             _raw(connection),
@@ -206,9 +206,9 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def snapshot(self, tables: Sequence[str]) -> Generator[sa.Connection, None, None]:
-        """Give the reading connection inside a transaction: some tables as they are now, whatever others commit."""
+        """Yield the reading connection in a transaction that sees the current state of some tables."""
         with ExitStack() as stack:
-            # Other writers wait meanwhile: one that replaces several tables would deadlock with the locks on them.
+            # Exclude writers meanwhile: a writer that replaces several tables could deadlock with these locks.
             with self.write():
                 connection = stack.enter_context(super().snapshot(tables))
             yield connection
@@ -216,8 +216,8 @@ class PostgresDatabase(Database):
     def _commit(self, connection: sa.Connection) -> None:
         raw = _raw(connection)
         if raw.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
-            # PostgreSQL would answer the COMMIT of a transaction that failed as if nothing were amiss.
-            raise StorageError(f"{self.name}: the transaction has failed before its end and was rolled back")
+            # PostgreSQL answers COMMIT of a failed transaction without an error.
+            raise StorageError(f"{self.name}: the transaction failed and was rolled back")
         _run(raw, f'NOTIFY "{self.schema}"; COMMIT' if self._announces else "COMMIT")
 
     def _is_open(self, connection: sa.Connection) -> bool:
@@ -226,27 +226,27 @@ class PostgresDatabase(Database):
         return raw is not None and raw.pgconn.transaction_status in states
 
     def together(self, connection: sa.Connection) -> AbstractContextManager[object]:
-        """Send the direct statements inside without waiting for the answer to each: one round trip for all."""
+        """Send the direct statements inside the block in one round trip."""
         return _raw(connection).pipeline()
 
     def require_exclusive(self) -> None:
-        """Raise `StorageError` when the server does not know of what `exclusive` began."""
+        """Raise `StorageError` if the server no longer has the transaction of `exclusive`."""
         super().require_exclusive()
         with self._translated():
             _run(_raw(self._writing()), "SELECT 1")
 
     def announce(self) -> None:
-        """Wake those who watch, once the transaction that is open is committed."""
+        """Notify watchers when the open transaction is committed."""
         self._announces = True
 
     @contextmanager
     def watch(self) -> Generator[AppendWatch, None, None]:
-        """Give what waits until something may have been announced, on a connection of its own."""
+        """Yield an object that waits for announcements, on a connection of its own."""
         with closing(PostgresWatch(self._connect_raw, self.schema, lambda: self.is_closed)) as watch:
             yield watch
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Make the schema if it is missing."""
+        """Create the schema if it is missing."""
         known = connection.exec_driver_sql(
             "SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s", {"schema": self.schema}
         )
@@ -254,29 +254,29 @@ class PostgresDatabase(Database):
             connection.exec_driver_sql(f'CREATE SCHEMA "{self.schema}"')
 
     def adopt(self) -> None:
-        """Do nothing: there are no settings to make."""
+        """Do nothing: there are no persistent settings."""
 
     def opener(self) -> Callable[[], Database]:
-        """Return what opens the schema in another process."""
+        """Return a function that opens the schema in another process."""
         return partial(PostgresDatabase, self.place, durable=self._durable, read_only=self.read_only)
 
     def identity(self) -> str:
-        """Return when the server started, the database's number there, and the schema."""
+        """Return the start time of the server, the OID of the database, and the schema."""
         query = "SELECT concat(pg_postmaster_start_time(), ' ', oid) FROM pg_database WHERE datname = current_database()"
         with self.read() as connection:
             return f"{connection.exec_driver_sql(query).scalar()} {self.schema}"
 
     def table_names(self) -> set[str]:
-        """Return the names of the tables in the schema."""
+        """Return the names of the tables of the schema."""
         query = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s"
         with self.read() as connection:
             return set(connection.exec_driver_sql(query, {"schema": self.schema}).scalars())
 
     def data_version(self, connection: sa.Connection) -> None:
-        """Return None: to ask for the head itself takes one round trip, too."""
+        """Return None: a query for the head takes one round trip as well."""
 
     def integrity_report(self, *, quick: bool = False) -> list[str]:
-        """Compare the indexes with their tables; an empty list means sound. The `quick` check looks at nothing."""
+        """Compare the indexes with their tables and return the problems. A `quick` check does nothing."""
         if quick:
             return []
         with self.read() as connection:
@@ -284,7 +284,7 @@ class PostgresDatabase(Database):
 
     def _ours(self, error: Exception) -> FramelodeError | None:
         match error:
-            case psycopg.Error():  # a statement run past SQLAlchemy
+            case psycopg.Error():  # of a statement that was not run by SQLAlchemy
                 return self._translate(error, known=isinstance(error, psycopg.IntegrityError))
             case exc.PendingRollbackError():
                 return RetryableError(f"{self.name}: the connection was lost: call again")
@@ -299,12 +299,12 @@ class PostgresDatabase(Database):
         if isinstance(error, _DAMAGE):
             return self._damaged(text)
         if isinstance(error, _NOT_ALLOWED):
-            return UsageError(f"{self.name}: {text}: the role of this connection may not do that")
+            return UsageError(f"{self.name}: {text}: grant the permission to the role of this connection")
         if isinstance(error, errors.ProgramLimitExceeded):
-            return UsageError(f"{self.name}: {text}: an id is too long for PostgreSQL's indexes")
+            return UsageError(f"{self.name}: {text}: an id is too long for an index of PostgreSQL")
         if isinstance(error, errors.LockNotAvailable):
             return StorageError(
-                f"{self.name} stayed locked by another writer for {LOCK_TIMEOUT_SECONDS} s: try again"
+                f"{self.name} was locked by another writer for {LOCK_TIMEOUT_SECONDS} s: try again"
             )
         return (
             RetryableError(f"{self.name}: {text}") if _is_passing(error) else self._error(text, known=known)
@@ -312,7 +312,7 @@ class PostgresDatabase(Database):
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Say whether the same may succeed in another moment."""
+    """Whether the same statement may succeed later."""
     state = getattr(error, "sqlstate", None)
     if state is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
@@ -323,9 +323,9 @@ def _parameters(place: PostgresSchema) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(place.url)
     except psycopg.ProgrammingError as error:
-        # libpq quotes the URL, and the password with it.
+        # The message of libpq contains the URL with the password.
         why = redact(str(error).strip().replace(place.url, place.name))
-        raise UsageError(f"{place.name} is no URL that PostgreSQL's library reads: {why}") from None
+        raise UsageError(f"{place.name} is not a valid PostgreSQL URL: {why}") from None
     if "PGCONNECT_TIMEOUT" not in os.environ:
         given.setdefault("connect_timeout", _CONNECT_SECONDS)
     given.setdefault("fallback_application_name", "framelode")
@@ -333,7 +333,7 @@ def _parameters(place: PostgresSchema) -> dict[str, Any]:
 
 
 def _raw_of(connection: sa.Connection) -> psycopg.Connection[Any] | None:
-    """Return the driver's connection, None when it was lost or closed."""
+    """Return the connection of the driver; None if it was lost or closed."""
     if connection.closed or connection.invalidated:
         return None
     raw: Any = connection.connection.driver_connection
@@ -348,7 +348,7 @@ def _raw(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 
 def _is_sound(connection: sa.Connection) -> bool:
-    """Say whether a connection can be used: neither lost, nor left amid a statement by an interrupt."""
+    """Whether a connection is usable: not lost, and not interrupted during a statement."""
     raw = _raw_of(connection)
     if raw is None or raw.closed or raw.pgconn.pipeline_status != pq.PipelineStatus.OFF:
         return False
@@ -356,20 +356,20 @@ def _is_sound(connection: sa.Connection) -> bool:
         return True
     if raw.pgconn.transaction_status != pq.TransactionStatus.IDLE:
         return False
-    # A server that says something unasked says farewell.
+    # An unexpected message from the server announces the end of the connection.
     ready = select.poll()
     ready.register(raw.fileno(), select.POLLIN)
     return not ready.poll(0)
 
 
 def _drop(connection: sa.Connection) -> None:
-    """Close a connection, whatever state it is in; one that was dropped before stays so."""
+    """Close a connection in any state. Does nothing if it is already closed."""
     if not connection.closed:
         connection.invalidate()
         connection.close()
 
 
 def _run(raw: psycopg.Connection[Any], statements: str) -> None:
-    """Run statements in one round trip; their results are dropped."""
+    """Run statements in one round trip and discard their results."""
     with psycopg.Cursor(raw) as cursor:
         cursor.execute(statements.encode())

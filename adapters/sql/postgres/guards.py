@@ -54,14 +54,14 @@ _TYPES = {"INSERT ON": 0b111, "UPDATE ON": 0b10010, "DELETE ON": 0b1010, "TRUNCA
 
 
 class PostgresGuards(Guards):
-    """The triggers of a log in PostgreSQL, and the functions that they call.
+    """The triggers of a log in PostgreSQL, and their functions.
 
-    They fire in every mode of the session, that of a replica included.
+    They fire in all session modes, including replica mode.
 
     Parameters
     ----------
     schema : str
-        Where the log is.
+        The schema of the log.
     """
 
     def __init__(self, schema: str) -> None:
@@ -70,7 +70,7 @@ class PostgresGuards(Guards):
         self._triggers: dict[str, tuple[str, str, str]] = {}
         for table in LOG_TABLES:
             for change in _CHANGES:
-                # An empty log takes over the identity of the one that is imported into it.
+                # An empty log can take over the identity of an imported one.
                 function = "refuse_unless_empty" if (table, change) == ("log_info", "UPDATE") else "refuse"
                 self._triggers[f"{table}_no_{change.lower()}"] = (table, f"{change} ON", function)
             condition, reason = _IN_ORDER[table]
@@ -80,10 +80,10 @@ class PostgresGuards(Guards):
             self._triggers[function] = (table, "INSERT ON", function)
 
     def install(self, connection: sa.Connection) -> None:
-        """Guard the tables."""
+        """Create the triggers."""
         for name, source in self._functions.items():
             body = source.replace("%", "%%")
-            # Their plans are made while the tables are empty, and kept in the session while these grow.
+            # Plans are made while the tables are empty, and kept in the session while the tables grow.
             connection.exec_driver_sql(
                 f"CREATE OR REPLACE FUNCTION {self._schema}.{name}() RETURNS trigger LANGUAGE plpgsql "
                 f"SET enable_seqscan TO off AS $guard${body}$guard$",
@@ -97,7 +97,7 @@ class PostgresGuards(Guards):
             connection.exec_driver_sql(f"ALTER TABLE {place} ENABLE ALWAYS TRIGGER {name}")
 
     def missing(self, connection: sa.Connection) -> list[str]:
-        """Return the names of the triggers that are missing, not always on, or do something else."""
+        """Return the names of triggers that are missing, not always enabled, or changed."""
         rows = connection.exec_driver_sql(
             """SELECT t.tgname, c.relname, t.tgtype::int4, p.proname, p.prosrc
             FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
@@ -116,5 +116,5 @@ class PostgresGuards(Guards):
 
     @contextmanager
     def lifted(self, connection: sa.Connection) -> Generator[None, None, None]:  # noqa: ARG002 - the contract's signature
-        """Do nothing: the trigger lets the identity of an empty log be changed."""
+        """Do nothing: the trigger allows changing the identity of an empty log."""
         yield

@@ -14,26 +14,26 @@ from ....engine.errors import StorageError
 from ....engine.log.contract import AppendWatch
 
 _SLICE_SECONDS = 0.1
-"""How soon an end is noticed; the server is not asked for that."""
+"""Time until a stop is noticed. The server is not queried for it."""
 
 _FALLBACK_SECONDS = 5.0
-"""How long a message that was lost on its way may stay unnoticed."""
+"""Time until a lost notification is noticed."""
 
 _PAUSE_SECONDS = 0.5
-"""How long to wait before connecting again."""
+"""Time before connecting again."""
 
 
 class PostgresWatch(AppendWatch):
-    """Listens on a connection of its own, which is opened at the first wait and again when it was lost.
+    """Listens on a separate connection, which is opened at the first wait, and again after it was lost.
 
     Parameters
     ----------
     connect : callable
         Opens a connection.
     channel : str
-        Where writers announce that they wrote.
+        Channel on which writers announce their writes.
     is_over : callable
-        Says that nobody is to wait any more.
+        Returns whether nobody needs to wait any more.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class PostgresWatch(AppendWatch):
     def _renew(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
 
-    def wait(self, stop: threading.Event, seconds: float) -> None:  # noqa: ARG002 - somebody tells of appends
-        """Return when something was announced, after a few seconds in any case, when `stop` is set or it is over."""
+    def wait(self, stop: threading.Event, seconds: float) -> None:  # noqa: ARG002 - notifications replace polling
+        """Return after an announcement, after a few seconds at most, or when `stop` is set or the watch is over."""
         try:
             if self._connection is None:
                 self._connection = self._connect()
                 self._connection.execute(f'LISTEN "{self._channel}"'.encode())
-                # What was written before that is to be looked for now.
+                # Return now, so that the caller looks for earlier writes.
                 return
             self._listen(self._connection, stop)
         except (psycopg.Error, StorageError):
-            # Whoever waits looks for himself meanwhile, and is told if he cannot.
+            # Without a connection the caller polls, and gets the error if it cannot.
             self.close()
             stop.wait(_PAUSE_SECONDS)
 

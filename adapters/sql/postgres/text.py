@@ -34,7 +34,7 @@ class _BinaryLoader(TextBinaryLoader):
 
 
 def take_any_text(connection: Connection[Any]) -> None:
-    """Let a connection write and read text with NUL characters."""
+    """Make a connection read and write strings with NUL characters."""
     adapters = connection.adapters
     adapters.register_dumper(str, _Dumper)
     adapters.register_dumper(str, _UnknownDumper)

@@ -35,7 +35,7 @@ _CACHE_KIB = 8192
 LOCK_TIMEOUT_SECONDS = 60.0
 
 _carried: dict[tuple[int, int], list[object]] = {}
-"""Files that were in use when this process was forked, and the parent's connections, which are kept so that nothing closes them."""
+"""Files that were in use when this process was forked, with the parent's connections. The references keep them open."""
 
 _DAMAGE = (
     "malformed",
@@ -53,30 +53,30 @@ _DAMAGE = (
 
 
 class SqliteDatabase(Database):
-    """A SQLite database; in memory one connection reads and writes.
+    """A SQLite database. In memory, one connection reads and writes.
 
-    Writers of a file hold a lock beside it: two that write or checkpoint at once can corrupt it in the releases 3.7.0
-    to 3.51.2, and SQLite's own lock, of whatever release, never comes to one that waits while another writes on and on.
+    Writers of a file hold a separate file lock. SQLite 3.7.0 to 3.51.2 can corrupt a file if two processes write or
+    checkpoint at once. The lock of SQLite is also not fair: a process may wait forever while another one keeps writing.
 
-    A connection must not be carried across a fork: SQLite counts the locks of a process in memory, so that a child
-    would hold none and lose what it writes once its parent closes the file. The connections are closed before a fork,
-    and opened again by whoever needs them.
+    A connection must not be used after a fork. SQLite keeps its locks in process memory, so a child process would have
+    none, and would lose its writes when the parent closes the file. Connections are closed before a fork and opened
+    again when they are needed.
 
     Parameters
     ----------
     path : Path or None
         The file; None for a database in memory.
     durable : bool
-        Wait at each commit until the data is on the disk. Off only for data that can be rebuilt.
+        Wait at each commit until the data is on disk. Off only for data that can be rebuilt.
     read_only : str
         Why the file is only read, for messages; empty if it may be written. No file is made then, and no lock is taken.
 
     Raises
     ------
     UsageError
-        The folder cannot be written or the path is no file.
+        The folder is not writable, or the path is not a file.
     IntegrityError
-        The file is cut off or is no database.
+        The file is truncated or not a database.
     """
 
     kind: ClassVar[str] = "the file"
@@ -103,7 +103,7 @@ class SqliteDatabase(Database):
         forks.before_fork(self._leave)
 
     def _prepare_file(self, path: Path) -> None:
-        """Check that a file can be opened, and make one that is missing: SQLite gives its mode to those beside it."""
+        """Check that a file can be opened, and create it if it is missing. SQLite copies its mode to its other files."""
         with reading(path):
             check_file(path, durable=self._durable)
             try:
@@ -138,7 +138,7 @@ class SqliteDatabase(Database):
         if self.path and self._file:
             self.require_in_place()
         elif self.path:
-            # Under the lock: no other process is writing the file meanwhile.
+            # Under the lock no other process writes the file.
             with reading(self.path):
                 check_size(self.path)
         held = held_files.hold(self.path) if self.path else None
@@ -164,10 +164,10 @@ class SqliteDatabase(Database):
                 held_files.release(held)
 
     def _opened(self) -> sa.Connection:
-        # Before the file's lock, which the parent may hold.
+        # Before the file lock, which the parent may hold.
         if _file_at(self.path) in _carried:
             raise UsageError(
-                f"{self.name} was being read or written when this process was forked, and SQLite cannot be used then: "
+                f"{self.name} was being read or written when this process was forked, so SQLite cannot be used: "
                 "fork between two calls, or connect in a process that was not forked"
             )
         return super()._opened()
@@ -198,16 +198,16 @@ class SqliteDatabase(Database):
         connection.exec_driver_sql("BEGIN")
 
     def require_in_place(self) -> None:
-        """Raise when the path leads to another file than the one that is open, or to none: what is written would be lost."""
+        """Raise `IntegrityError` if the path no longer leads to the open file, because further writes would be lost."""
         if self.path is None:
             return
         found = _file_at(self.path)
-        # A new database becomes a file with its first transaction.
+        # The file of a new database appears with the first transaction.
         self._file = self._file or found
         if self._file is None or found != self._file:
             raise IntegrityError(
-                f"{self.path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
-                "connect to where it is now, or restore it from a copy",
+                f"{self.path} was deleted, moved or replaced after it was opened, and nothing more is recorded: "
+                "connect to its new location, or restore it from a copy",
                 file=self.name,
             )
 
@@ -216,24 +216,24 @@ class SqliteDatabase(Database):
         return raw is not None and raw.in_transaction
 
     def prepare(self, connection: sa.Connection) -> None:
-        """Mark the file as ours, in a transaction that is open."""
+        """Mark the file as ours, in an open transaction."""
         mark = LOG_MARK if self._durable else PROJECTIONS_MARK
         connection.exec_driver_sql(f"PRAGMA application_id={mark}")
 
     def adopt(self) -> None:
-        """Switch the file to a write-ahead log; it stays so."""
+        """Switch the file to WAL mode, which is persistent."""
         if self.path and not self.read_only:
             with self._write_lock, self._translated(), self._locked():
                 self._writing().exec_driver_sql("PRAGMA journal_mode=WAL")
 
     def opener(self) -> Callable[[], Database]:
-        """Return what opens the file in another process; one in memory is of this process alone."""
+        """Return a function that opens the file in another process. A database in memory has none."""
         if self.path is None:
             raise UsageError("a log in memory cannot be read by other processes: connect to a folder")
         return partial(_open_existing, self.path, durable=self._durable, read_only=self.read_only)
 
     def identity(self) -> str:
-        """Return the device and number of the file."""
+        """Return the device and inode number of the file."""
         if self.path is None:
             return f"memory {id(self)}"
         with self._translated():
@@ -241,19 +241,19 @@ class SqliteDatabase(Database):
         return f"{found.st_dev} {found.st_ino}"
 
     def table_names(self) -> set[str]:
-        """Return the names of the tables that are there."""
+        """Return the names of the existing tables."""
         with self.read() as connection:
             return set(sa.inspect(connection).get_table_names())
 
     def data_version(self, connection: sa.Connection) -> tuple[int, int]:
-        """Return a number that changes when another connection has committed."""
-        # A hot read, asked before every other: SQLAlchemy's execution would take ten times as long.
+        """Return a number that changes when another connection commits."""
+        # This runs before every other read: execution by SQLAlchemy would take ten times as long.
         raw: Any = connection.connection.driver_connection
-        # The numbers of two connections cannot be compared.
+        # The numbers of different connections cannot be compared.
         return self._connected, raw.execute("PRAGMA data_version").fetchone()[0]
 
     def integrity_report(self, *, quick: bool = False) -> list[str]:
-        """Run SQLite's integrity check, the `quick` one without the indexes; an empty list means sound."""
+        """Run the integrity check of SQLite and return the problems. A `quick` check skips the indexes."""
         with self.read() as connection:
             lines = (
                 connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check")
@@ -263,7 +263,7 @@ class SqliteDatabase(Database):
         return [] if list(lines) == ["ok"] else [str(line) for line in lines]
 
     def close(self) -> None:
-        """Close the connections; the last one of a file moves the write-ahead log into it."""
+        """Close the connections. The last connection to a file moves the write-ahead log into it."""
         super().close()
         if self._file_lock is not None:
             self._file_lock.close()
@@ -293,14 +293,14 @@ class SqliteDatabase(Database):
         match error:
             case FramelodeError():
                 return super()._ours(error)
-            case sqlite3.Error():  # a statement run past SQLAlchemy
+            case sqlite3.Error():  # of a statement that was not run by SQLAlchemy
                 return self._translate(error, known=isinstance(error, sqlite3.IntegrityError))
             case UnicodeDecodeError():
-                # SQLite quotes damaged definitions in its messages, and Python's module cannot decode those.
+                # SQLite messages quote damaged definitions, which Python's module may fail to decode.
                 return self._damaged(error)
             case TimeoutError():
                 return StorageError(
-                    f"{self.name} stayed locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
+                    f"{self.name} was locked by another process for {LOCK_TIMEOUT_SECONDS:.0f} s: try again"
                 )
             case OSError():
                 return UsageError(f"{self.name} cannot be written: {error.strerror or error}")
@@ -338,7 +338,7 @@ def _shared_engine(*, durable: bool) -> sa.Engine:
 
 
 def _file_at(path: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from all others; None where there is none."""
+    """Return the identity of a file; None if there is no file."""
     try:
         found = os.stat(path) if path else None  # noqa: PTH116 - asked for each transaction
     except FileNotFoundError:
@@ -347,7 +347,7 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
 
 
 def _open_existing(path: Path, *, durable: bool, read_only: str) -> SqliteDatabase:
-    """Open a database that was there: where it is not seen, none is made."""
+    """Open an existing database. Does not create one."""
     if not path.exists():
-        raise UsageError(f"{path} is not there")
+        raise UsageError(f"{path} does not exist")
     return SqliteDatabase(path, durable=durable, read_only=read_only)

@@ -37,24 +37,24 @@ class SqliteGuards(Guards):
     """The triggers of a log in SQLite."""
 
     def install(self, connection: sa.Connection) -> None:
-        """Guard the tables."""
+        """Create the triggers."""
         for statement in _statements():
             connection.exec_driver_sql(statement)
 
     def missing(self, connection: sa.Connection) -> list[str]:
-        """Return the names of the triggers that are missing or do something else."""
+        """Return the names of triggers that are missing or changed."""
         rows = connection.exec_driver_sql(
             "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
         )
         found = {tuple(row) for row in rows}
-        # SQLite keeps the statement as it was given, but for this.
+        # SQLite stores the statement unchanged, except for this.
         expected = (statement.replace("IF NOT EXISTS ", "", 1) for statement in _statements())
         triggers = {(words[2], words[6], text) for text in expected for words in [text.split()]}
         return sorted(name for name, *_ in triggers - found)
 
     @contextmanager
     def lifted(self, connection: sa.Connection) -> Generator[None, None, None]:
-        """Take away the trigger that guards the identity, inside the transaction only."""
+        """Drop the trigger that protects the identity, inside the transaction only."""
         name = "log_info_no_update"
         (guard,) = (statement for statement in _statements() if f" {name} " in statement)
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")

@@ -32,7 +32,7 @@ class _Whole(sa.Integer):
 
 class _Bytes(sa.LargeBinary):
     def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
-        # They are handed over as they are.
+        # They are passed unchanged.
         return None
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
@@ -58,6 +58,6 @@ def compile_tables(dialect: sa.Dialect) -> None:
 
 
 def check_values(dialect: sa.Dialect) -> None:
-    """Let a dialect raise `BadValueError` for a value of another type than its column's."""
+    """Make a dialect raise `BadValueError` if a value is not of the type of its column."""
     types: dict[Any, Any] = {sa.LargeBinary: _Bytes, sa.Text: _Text, sa.Integer: _Whole}
     dialect.colspecs = {**types, **dialect.colspecs}

@@ -1,4 +1,4 @@
-"""A file lock against other processes, held during a commit."""
+"""A lock file between processes, held during a commit."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _POLL_SECONDS = 0.001
 
 
 class WriteLock:
-    """An exclusive lock between processes; within one, whoever takes it again has it.
+    """An exclusive lock between processes. Within a process it can be acquired again.
 
-    Whoever waits has taken a second lock, the turn, which everybody needs first. So one that gives the lock back and
-    wants it again at once does not get it before those that wait.
+    A waiting process holds a second lock, the turn, which everyone must acquire first. A process that releases the lock
+    and wants it again therefore queues behind those that wait.
 
     Parameters
     ----------
     path : str
-        The file, made if missing.
+        The lock file. It is created if missing.
     turn : str
-        The file of the turn.
+        The lock file of the turn.
     """
 
     def __init__(self, path: str, turn: str) -> None:
@@ -38,7 +38,7 @@ class WriteLock:
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        """Hold nothing. A forked child closes the files of its parent, who would else hold the lock until both give it back."""
+        """Reset the lock. A forked child closes the inherited files, because the lock is held until all copies are closed."""
         self._guard = threading.Lock()
         self._holders = 0
         self._lock.close()
@@ -46,20 +46,20 @@ class WriteLock:
 
     @property
     def is_locked(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lock."""
         return self._holders > 0
 
     def acquire(self, timeout: float) -> None:
-        """Take the lock; `TimeoutError` when another process holds it for so many seconds."""
+        """Acquire the lock. Raises `TimeoutError` if another process holds it for `timeout` seconds."""
         with self._guard:
             if self._holders == 0:
                 self._take(time.monotonic() + timeout)
             self._holders += 1
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         with self._guard:
-            # A child that was forked inside holds nothing.
+            # A child that was forked while the lock was held does not hold it.
             self._holders = max(self._holders - 1, 0)
             if self._holders == 0:
                 self._lock.give()
@@ -82,7 +82,7 @@ class WriteLock:
 
 
 class _LockFile:
-    """A locked file; it stays open, since a commit takes little longer than opening one."""
+    """A locked file. It stays open, because opening a file takes almost as long as a commit."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -101,7 +101,7 @@ class _LockFile:
             elif os.fstat(self._descriptor).st_nlink:
                 return
             else:
-                # The file was deleted: others lock a new one.
+                # The file was deleted, and others lock a new one.
                 self.close()
 
     def give(self) -> None:
@@ -127,7 +127,7 @@ class _LockFile:
         return descriptor
 
     def _not_regular(self) -> UsageError:
-        return UsageError(f"{self._path} must be a regular file, which writers lock: delete it")
+        return UsageError(f"{self._path} must be a regular file, because writers lock it: delete it")
 
     def _open(self) -> int:
         while True:

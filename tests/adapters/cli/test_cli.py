@@ -421,7 +421,7 @@ def test_a_log_that_is_cut_off_is_damaged(home):
     log = home / "log.db"
     os.truncate(log, log.stat().st_size // 2)
     for command in ("ls", "verify"):
-        assert "log.db is cut off" in error_of(run(command, status=3))
+        assert "log.db is truncated" in error_of(run(command, status=3))
 
 
 def test_a_log_that_is_no_database_is_damaged(home):

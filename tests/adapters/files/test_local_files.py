@@ -449,7 +449,10 @@ class TestCacheFolder:
     def test_a_folder_that_is_not_ours_is_refused(self, afar, cache, name):
         cache.folder.mkdir()
         (cache.folder / name).write_text("Signature: of another program")
-        with pytest.raises(UsageError, match="not a cache of framelode"):
+        with pytest.raises(
+            UsageError,
+            match="is not empty and not a cache of framelode: set FRAMELODE_CACHE to an empty or new folder",
+        ):
             SingleFrame(source=afar("a.bin", b"x"), hash=hash_of(b"x")).get_local_source(raise_on_error=True)
         assert [path.name for path in cache.folder.iterdir()] == [name]
 

@@ -306,7 +306,7 @@ class TestRefused:
             with made:
                 DatasetVersion.create_new_dataset(uuid.uuid4().hex)
 
-        with pytest.raises(ConflictError, match="somebody else wrote to it"):
+        with pytest.raises(ConflictError, match="another writer appended to it"):
             source.copy_to(made, blobs=False, callback=write)
         made.verify()
 
@@ -405,7 +405,7 @@ class TestDamage:
             ("UPDATE record_body SET body = zeroblob(9) WHERE first_position = ?", "its checksum"),
             ("UPDATE record_body SET codec = 'lz4' WHERE first_position = ?", "its checksum"),
             ("UPDATE record_body SET body = 'text' WHERE first_position = ?", "its checksum"),
-            ("DELETE FROM record_body WHERE first_position = ?", "misses a batch"),
+            ("DELETE FROM record_body WHERE first_position = ?", "lacks a batch"),
             ("DELETE FROM record_batch WHERE first_position = ?", "does not follow"),
             ("UPDATE append SET command_id = 'me' WHERE first_position = ?", "was altered"),
             ("UPDATE append SET is_last = 7 WHERE first_position = ?", "is damaged"),

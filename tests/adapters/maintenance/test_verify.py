@@ -325,7 +325,7 @@ def test_a_trigger_of_the_same_name_that_does_nothing_is_found(folder, rule, nam
         connection.execute(f"DROP TRIGGER {name}")
         connection.execute(f"CREATE TRIGGER {name} {rule} BEGIN SELECT 1; END")
     (problem,) = problems(folder)
-    assert f"the trigger {name} is missing or was altered" in problem
+    assert f"the trigger {name} is missing or was changed" in problem
 
 
 class TestQuick:

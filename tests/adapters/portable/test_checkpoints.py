@@ -343,7 +343,7 @@ class TestFiles:
     def test_never_overwrites(self, written, tmp_path):
         written.checkpoint().write(tmp_path / "c.json")
         before = (tmp_path / "c.json").read_bytes()
-        with pytest.raises(ConflictError, match="is there already"):
+        with pytest.raises(ConflictError, match="already exists"):
             written.checkpoint().write(tmp_path / "c.json")
         assert (tmp_path / "c.json").read_bytes() == before
         assert not list(tmp_path.glob(".c.json*"))

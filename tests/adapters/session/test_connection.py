@@ -94,7 +94,7 @@ class TestPlaces:
         connection.commit()
         connection.close()
         before = (tmp_path / "theirs.db").read_bytes()
-        with pytest.raises(UsageError, match="something else: it holds customers"):
+        with pytest.raises(UsageError, match="not a database of framelode: it holds customers"):
             framelode.connect(f"sqlite:///{tmp_path}/theirs.db")
         assert (tmp_path / "theirs.db").read_bytes() == before
         assert not (tmp_path / "framelode.toml").exists()

@@ -146,7 +146,7 @@ class TestDamage:
         rich_log.play(engine)
         totals = engine.session.version_totals()
         server.execute("DROP SCHEMA framelode_projections CASCADE")
-        with pytest.raises(IntegrityError, match="drop the schema, connect again"):
+        with pytest.raises(IntegrityError, match="drop the schema and connect again"):
             engine.session.version_totals()
         with closing(framelode.connect(postgres_url)) as again:
             assert again.session.version_totals() == totals
@@ -329,7 +329,7 @@ class TestGuards:
         server.execute(harm)
         (problem, *_) = [line for line in log.check_tables() if "append_no_delete" in line]
         assert (
-            "the trigger append_no_delete is missing or was altered, so the log can be rewritten" in problem
+            "the trigger append_no_delete is missing or was changed, so the log can be overwritten" in problem
         )
 
     @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ class TestGuards:
         server.execute(change.format("true"))
         (problem,) = log.check_tables()
         assert f"the index {index} of table" in problem
-        assert problem.endswith("is damaged: it has 3 entries for 4 rows, or others")
+        assert problem.endswith("is damaged: it has 3 entries for 4 rows, or different values")
 
     def test_an_index_that_is_not_valid_is_found(self, log, server):
         fill(log)
@@ -385,7 +385,7 @@ class TestText:
     def test_a_command_id_too_long_for_an_index_is_refused(self, engine):
         DatasetVersion.create_new_dataset("d")
         draft = DatasetVersion.get_current(dataset_name="d")
-        with pytest.raises(UsageError, match="too long for PostgreSQL"):
+        with pytest.raises(UsageError, match="too long for an index of PostgreSQL"):
             draft.add_frames([SingleFrame(id="a")], command_id=secrets.token_hex(5000))
         assert len(draft) == 0
 
@@ -431,7 +431,7 @@ class TestConnections:
 
     def test_a_failed_transaction_is_not_taken_for_committed(self, log):
         with (
-            pytest.raises(StorageError, match="failed before its end"),
+            pytest.raises(StorageError, match="the transaction failed and was rolled back"),
             log.database.write() as connection,
             suppress(sa.exc.ProgrammingError),
         ):
@@ -507,12 +507,12 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("postgresql+asyncpg://me:s3cr3t@h/d", "asks for the driver asyncpg"),
+            ("postgresql+asyncpg://me:s3cr3t@h/d", "names the driver asyncpg"),
             ("postgresql://me:s3cr3t@h", "names no database"),
-            ("postgresql://me:s3cr3t@h/d?schema=pg_x", "a schema has up to 48"),
-            ("postgresql://me:s3cr3t@h/d?schema=a-b", "a schema has up to 48"),
-            ("postgresql://me:s3cr3t@h/d?nonsense=1", "is no URL that PostgreSQL's library reads"),
-            ("postgresql://me:s3cr3t@h:port/d", "is no URL|invalid"),
+            ("postgresql://me:s3cr3t@h/d?schema=pg_x", "schema must consist of up to 48"),
+            ("postgresql://me:s3cr3t@h/d?schema=a-b", "schema must consist of up to 48"),
+            ("postgresql://me:s3cr3t@h/d?nonsense=1", "is not a valid PostgreSQL URL"),
+            ("postgresql://me:s3cr3t@h:port/d", "is not a valid URL|invalid"),
             ("mysql://me:s3cr3t@h/d", "contains a password"),
         ],
     )

@@ -248,7 +248,7 @@ class TestReading:
         assert log.rows_at([]) == {}
         assert list(log.bodies([])) == []
         for read in (log.rows_at, lambda positions: list(log.bodies(positions))):
-            with pytest.raises(IntegrityError, match="misses a batch") as error:
+            with pytest.raises(IntegrityError, match="lacks a batch") as error:
                 read([20, 21])
             assert error.value.position == 21
 

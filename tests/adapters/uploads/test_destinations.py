@@ -686,7 +686,7 @@ class TestOpening:
             ("s3://bucket/x?versionId=1", "not allowed"),
             ("s3://bucket/a::b", "not allowed"),
             ("file://host/x", "another machine"),
-            ("/a\0b", "holds a NUL character"),
+            ("/a\0b", "contains a NUL character"),
             ("~nosuchuser/a", "home folder"),
             ("http://", "has no server"),
             ("http://me:s3cr3t@", "contains a password"),

@@ -193,7 +193,7 @@ class TestOutages:
             "call_s3",
             lambda *a, **k: {"Errors": [{"Key": "k", "Code": "AccessDenied"}]},
         )
-        with pytest.raises(StorageError, match="k is not deleted: AccessDenied"):
+        with pytest.raises(StorageError, match="k was not deleted: AccessDenied"):
             store.delete([stored.digest])
 
 

@@ -332,9 +332,9 @@ class TestFailures:
         frames.append(SingleFrame(id="unknown", source=path, hash="etag-7"))
         failures = draft.add_frames(frames, **options)
         assert [failure["frame"].id for failure in failures] == ["size", "hash", "md5"]
-        assert "has 3 bytes, the frame says size=4" in failures[0]["error"]
+        assert "has 3 bytes, but the frame has size=4" in failures[0]["error"]
         assert (
-            "has the hash MD5:900150983cd24fb0d6963f7d28e17f72, the frame says MD5:0000"
+            "has the hash MD5:900150983cd24fb0d6963f7d28e17f72, but the frame has MD5:0000"
             in failures[2]["error"]
         )
         stored, unknown = draft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
@@ -154,19 +155,27 @@ class TestRefusals:
         version = engine.version(version_id)
         head = engine.log.head()
         calls = [
-            lambda: DatasetVersion.create_new_dataset("drink", description=value),
-            lambda: DatasetVersion.create_version("side", value, dataset_name="food"),
-            lambda: version.create_snapshot(publish_name=value),
-            lambda: version.create_snapshot(publish_comment=value),
-            lambda: version.create_snapshot(child_name=value),
-            lambda: version.create_snapshot(child_comment=value),
-            lambda: version.add_frames([SingleFrame(id="a")], command_id=value),
-            lambda: version.delete_frames(["a"], command_id=value),
-            lambda: engine.session.writes.datasets.create_dataset("drink", command_id=value),
-            lambda: version.describe(value),
+            ("description", lambda: DatasetVersion.create_new_dataset("drink", description=value)),
+            ("description", lambda: DatasetVersion.create_version("side", value, dataset_name="food")),
+            ("publish name", lambda: version.create_snapshot(publish_name=value)),
+            ("publish comment", lambda: version.create_snapshot(publish_comment=value)),
+            ("child name", lambda: version.create_snapshot(child_name=value)),
+            ("child comment", lambda: version.create_snapshot(child_comment=value)),
+            ("command_id", lambda: version.add_frames([SingleFrame(id="a")], command_id=value)),
+            ("command_id", lambda: version.delete_frames(["a"], command_id=value)),
+            ("command_id", lambda: engine.session.writes.datasets.create_dataset("drink", command_id=value)),
+            ("description", lambda: version.describe(value)),
         ]
-        for call in calls:
-            with pytest.raises(InvalidValueError, match=r"must be a (?:non-empty )?string|lone surrogate"):
+        for name, call in calls:
+            kind = (
+                "a string"
+                if name in {"description", "publish comment", "child comment"}
+                else "a non-empty string"
+            )
+            message = f"{name} must be {kind}, not "
+            if isinstance(value, str):
+                message = f"{name} {value!r} contains a lone surrogate, which cannot be stored"
+            with pytest.raises(InvalidValueError, match=f"^{re.escape(message)}"):
                 call()
         assert engine.log.head() == head
 
@@ -179,7 +188,7 @@ class TestRefusals:
     @pytest.mark.parametrize("value", [1.5, None, "now", 2**62])
     def test_a_clock_that_tells_no_time_is_refused(self, tmp_path, value):
         with framelode.connect(tmp_path, clock=lambda: value) as engine:
-            with pytest.raises(UsageError, match="the clock must return whole microseconds"):
+            with pytest.raises(UsageError, match="the clock must return integer microseconds"):
                 DatasetVersion.create_new_dataset("food")
             assert engine.verify().events == 0
 
