@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from itertools import chain
+from pathlib import PurePath
 from types import NoneType
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from blake3 import blake3
 
+from .errors import InvalidValueError
 from .validation import refusal, text
 
 MAX_DEPTH = 100
@@ -41,7 +48,9 @@ encode_canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 def canonical_object(value: object, path: str) -> dict[str, Any]:
     """Return a deep copy of a mapping of JSON-like values in canonical form; None is an empty one.
 
-    Tuples become lists, -0.0 becomes 0.0, numpy scalars and subclasses of the plain types become the plain types.
+    Tuples and arrays become lists, -0.0 becomes 0.0, numpy scalars and subclasses of the plain types become the plain
+    types. Dates become ISO 8601 text, paths and UUIDs text, decimal numbers floats or text, members of an Enum their
+    values. The missing values of pandas are left out of dicts.
 
     Parameters
     ----------
@@ -131,9 +140,17 @@ def _canonical_container(value: Any, path: _Path, depth: int) -> Any:
     if len(value) > _LONG and (data := _encoded(value, MAX_DEPTH - depth + 1)) is not None:
         return msgspec.msgpack.decode(data)
     if isinstance(value, (dict, Mapping)):
-        # A list of the items: another thread may change the dict meanwhile.
-        return {_key(key, path): _canonical(item, (path, key), depth) for key, item in list(value.items())}
+        try:
+            return _canonical_dict(value, path, depth)
+        except _MissingValueError:
+            held = {key: item for key, item in list(value.items()) if not is_missing(item)}
+            return _canonical_dict(held, path, depth)
     return [_canonical(item, (path, index), depth) for index, item in enumerate(value)]
+
+
+def _canonical_dict(value: Mapping[Any, Any], path: _Path, depth: int) -> dict[str, Any]:
+    # A list of the items: another thread may change the dict meanwhile.
+    return {_key(key, path): _canonical(item, (path, key), depth) for key, item in list(value.items())}
 
 
 def _encoded(value: Any, levels: int) -> bytes | None:
@@ -156,20 +173,59 @@ def _key(key: object, path: _Path) -> str:
     return text(key, _show(path))
 
 
-def _plain(value: object, path: _Path) -> Any:
-    """Return the plain value of a numpy scalar or of an instance of a subclass."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
+def _plain(value: Any, path: _Path) -> Any:
+    """Return the value of JSON that another value stands for; docs/how-to/frames.md lists them."""
     import numpy as np
 
-    for kind, plain in ((np.bool_, bool), (np.integer, int), (np.floating, float)):
-        if isinstance(value, kind):
-            return plain(value)
+    if is_missing(value):
+        raise _MissingValueError(f"{_show(path)} is missing: {value!r} can only be left out of a dict")
+    of_numpy: _Conversions = (
+        (np.datetime64, str),
+        (np.floating, float),
+        ((np.bool_, np.integer), lambda scalar: scalar.tolist()),
+        # Of moments, `tolist` would give some as integers.
+        (
+            np.ndarray,
+            lambda array: list(array) if array.ndim and array.dtype.kind in "mM" else array.tolist(),
+        ),
+    )
+    for kinds, convert in (*_CONVERSIONS, *of_numpy):
+        if isinstance(value, kinds):
+            return convert(value)
     raise refusal(_show(path), value, _JSON)
+
+
+class _MissingValueError(InvalidValueError):
+    """A missing value is not an item of a dict."""
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is the NA or NaT of pandas, or the NaT of numpy. It does not import pandas."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and (value is pandas.NA or value is pandas.NaT):
+        return True
+    return type(value).__name__ in {"datetime64", "timedelta64"} and str(value) == "NaT"
+
+
+def _decimal(value: Decimal) -> float | str:
+    """Return a decimal number as a float if that is exact, else as text."""
+    if not value.is_finite():
+        return float(value)
+    plain = float(value)
+    return plain if math.isfinite(plain) and Decimal(plain) == value else str(value)
+
+
+_Conversions = tuple[tuple[Any, Callable[[Any], Any]], ...]
+
+_CONVERSIONS: _Conversions = (
+    (Enum, lambda member: member.value),
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (date, lambda moment: moment.isoformat()),
+    ((PurePath, UUID), str),
+    (Decimal, _decimal),
+)
 
 
 def _show(path: _Path) -> str:

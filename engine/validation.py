@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from enum import Enum
 from numbers import Integral, Real
+from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
 
 from .errors import InvalidValueError
 from .secrets import find_secret, redact, redact_url
@@ -34,10 +38,12 @@ _repr.maxlevel = 3
 
 
 @runtime_checkable
-class _Array(Protocol):
+class Array(Protocol):
     """A numpy array or a similar object."""
 
-    def tolist(self) -> Any: ...
+    def tolist(self) -> Any:
+        """Return nested lists of Python values."""
+        ...
 
 
 def refusal(path: str, value: object, allowed: str) -> InvalidValueError:
@@ -125,9 +131,11 @@ def name(value: object, path: str) -> str:
 
 
 def identifier(value: object, path: str = "id") -> str:
-    """Return an id, a non-empty string. Numbers are converted to strings."""
+    """Return an id, a non-empty string. Numbers and UUIDs are converted to strings."""
     if type(value) is str and value and value.isascii():
         return value
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, Integral) and not isinstance(value, bool):
         try:
             return str(int(value))
@@ -195,17 +203,27 @@ def label_list(value: object, path: str) -> list[str]:
         return []
     if isinstance(value, str):
         return [text(value, path)]
+    if isinstance(value, Enum) or (isinstance(value, Integral) and not isinstance(value, bool)):
+        return [label_text(value, path)]
     return [
-        item if type(item) is str and item.isascii() else text(item, f"{path}[{index}]")
+        item if type(item) is str and item.isascii() else label_text(item, f"{path}[{index}]")
         for index, item in enumerate(items(value, path, "a list of strings"))
     ]
+
+
+def label_text(value: object, path: str) -> str:
+    """Return one label. Integers, paths and UUIDs become text, and members of an Enum their values."""
+    plain = value.value if isinstance(value, Enum) else value
+    if isinstance(plain, Integral) and not isinstance(plain, bool):
+        return identifier(plain, path)
+    return text(str(plain) if isinstance(plain, PurePath | UUID) else plain, path)
 
 
 def items(value: object, path: str, allowed: str) -> list[Any] | tuple[Any, ...]:
     """Return the items of a list, tuple, array or other ordered iterable, but not of a string, set or mapping."""
     if isinstance(value, (list, tuple)):
         return value
-    value = value.tolist() if isinstance(value, _Array) else value
+    value = value.tolist() if isinstance(value, Array) else value
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping, set, frozenset)):
         raise refusal(path, value, allowed)
     return list(value)
@@ -244,11 +262,18 @@ def _has_surrogate(value: str) -> bool:
 
 
 def _real(value: object) -> float | None:
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    value = _scalar(value)
+    return float(value) if isinstance(value, Real | Decimal) and not isinstance(value, bool) else None
+
+
+def _scalar(value: object) -> object:
+    """Return the scalar of an array or tensor without dimensions, and any other value as it is."""
+    return value.tolist() if getattr(value, "ndim", None) == 0 and isinstance(value, Array) else value
 
 
 def _integral(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, Real):
+    value = _scalar(value)
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return None
     if isinstance(value, Integral):
         return int(value)

@@ -12,7 +12,7 @@ from ...engine.errors import ConflictError, NotFoundError
 from ...engine.frames.frame_group import FrameGroup, wrap
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import KEY_SIZE, U64, frame_key
-from ...engine.validation import identifier, shorten, text
+from ...engine.validation import identifier, label_text, shorten
 from ...projections.states.fold import POSITION, TOMBSTONE, State
 from ...projections.states.frames import read_ids
 from ...projections.tables.catalog import VersionRow
@@ -34,7 +34,7 @@ def find_frames(
 ) -> Generator[SingleFrame | FrameGroup, None, None]:
     """Yield the frames that match all arguments, in log order; see `DatasetVersion.find_frames`."""
     matches = None if source is None else source_matcher(source)
-    wanted = None if label is None else text(label, "label")
+    wanted = None if label is None else label_text(label, "label")
     records = FrameReader(session, version).records()
 
     def fits(record: SingleFrame) -> bool:

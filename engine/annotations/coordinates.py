@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from ..validation import dotted, items, number, refusal
+from ..validation import Array, dotted, items, number, refusal
 
 COORDINATES = "a sequence of finite numbers"
 """Description of valid coordinates, for messages."""
@@ -43,13 +43,15 @@ def flatten(points: object, dimensions: int, path: str) -> tuple[float, ...]:
     Parameters
     ----------
     points : sequence
-        Points of shape ``(n, dimensions)`` or ``(n * dimensions,)``.
+        Points of shape ``(n, dimensions)``, ``(n, 1, dimensions)`` (a contour of OpenCV) or ``(n * dimensions,)``.
     dimensions : int
         Numbers per point, 2 or 3.
     path : str
         Name of the field, for messages.
     """
     given = items(points, path, COORDINATES)
+    if _is_contour(given):
+        given = [point for (point,) in given]
     if any(map(_is_sequence, given)):
         given = [
             n for index, point in enumerate(given) for n in _point(point, dimensions, f"{path}[{index}]")
@@ -66,14 +68,25 @@ def whole_points(numbers: tuple[float, ...], dimensions: int, path: str) -> tupl
 
 def is_rings(points: object, dimensions: int) -> bool:
     """Whether points are given as several rings, each flat or a sequence of points."""
+    points = points.tolist() if isinstance(points, Array) else points
     if isinstance(points, str) or not isinstance(points, Sequence) or not points:
         return False
     first = points[0]
-    return _is_sequence(first) and len(first) > 0 and (_is_sequence(first[0]) or len(first) > dimensions)
+    if not _is_sequence(first) or not len(first) or _is_contour(points):
+        return False
+    return _is_sequence(first[0]) or len(first) > dimensions
 
 
-def _is_sequence(value: object) -> bool:
-    return not isinstance(value, str) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
+def _is_contour(points: Sequence[Any]) -> bool:
+    """Whether each point is alone in a sequence, as in the contours of OpenCV."""
+    return all(_is_sequence(each) and len(each) == 1 and _is_sequence(each[0]) for each in points)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    is_sized = not isinstance(value, str) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    return (
+        is_sized and getattr(value, "ndim", 1) > 0
+    )  # an array without dimensions refuses to tell its length
 
 
 def _point(point: object, dimensions: int, path: str) -> Sequence[Any]:

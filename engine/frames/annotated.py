@@ -9,7 +9,7 @@ from ..annotations.base import Annotation
 from ..annotations.factory import build_annotations
 from ..annotations.registry import own_annotations
 from ..errors import NotFoundError, UsageError
-from ..validation import About, identifier, label_list, text, whole
+from ..validation import About, identifier, label_list, label_text, whole
 from .local_files import LocalFilesMixin
 
 Labels = str | Sequence[str]
@@ -198,7 +198,7 @@ def _find(
         if not found:
             raise NotFoundError(f"no annotation with the id {id!r}")
     if label is not None:
-        label = text(label, "label")
+        label = label_text(label, "label")
         found = [i for i in found if label in annotations[i].labels]
     if labels is not None:
         wanted = label_list(labels, "labels")
