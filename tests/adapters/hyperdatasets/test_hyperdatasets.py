@@ -433,7 +433,7 @@ class TestFrames:
     def test_refused_frames_are_listed_and_the_rest_is_added(self, draft):
         bad, worse, huge = make(1), make(2), make(4)
         bad.metadata["camera"] = object()
-        worse.annotations[0].labels.append(5)
+        worse.annotations[0].labels.append(5.5)
         huge.metadata["blob"] = "x" * (16 * 1024 * 1024)
         failures = draft.add_frames([bad, make(3), worse, "no frame", huge, FrameGroup()])
         assert [failure["error_type"] for failure in failures] == ["validation"] * 5
