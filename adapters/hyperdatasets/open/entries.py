@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ....engine.annotations.coordinates import finite
 from ....engine.annotations.types import ImageAnnotation
 from ....engine.errors import InvalidTypeError, UsageError
 from ....engine.frames.annotated import Coordinates, Labels
 from ....engine.frames.frame_group import FrameGroup, frame_from_dict
 from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import DEFAULT_SOURCE
-from ....engine.validation import identifier, items, number, refusal, shorten
+from ....engine.validation import identifier, items, refusal, shorten
 from ....engine.validation import name as check_name
 from .annotations import find_annotations, take_annotation, take_annotations
 from .classes import ENTRY_CLASS, class_named, without_constructor
@@ -91,7 +92,7 @@ class DataEntry:
             raise InvalidTypeError(f"vector must be a sequence of numbers, not {shorten(vector)}")
         numbers = items(vector, "vector", "a sequence of numbers")
         key = check_name(metadata_field, "metadata_field")
-        self._metadata[key] = [number(value, f"vector[{index}]") for index, value in enumerate(numbers)]
+        self._metadata[key] = list(finite(numbers, "vector"))
 
     def add_annotation(
         self,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....engine.annotations.coordinates import finite
 from ....engine.errors import InvalidTypeError, InvalidValueError
 from ....engine.frames.frame_group import FrameGroup
 from ....engine.frames.single_frame import SingleFrame
-from ....engine.validation import at_least, items, number, refusal, shorten
+from ....engine.validation import at_least, items, refusal, shorten
 from .entries import SHADOWED
 
 _CHUNK_NUMBERS = 1 << 20
@@ -108,8 +109,7 @@ class VectorSearch:
 def _reference(vector: object) -> Vectors:
     if isinstance(vector, str | bytes | Mapping) or not hasattr(vector, "__len__"):
         raise InvalidTypeError(f"reference_vector must be a sequence of numbers, not {shorten(vector)}")
-    given: Iterator[Any] = iter(items(vector, "reference_vector", "a sequence of numbers"))
-    numbers = [number(value, f"reference_vector[{index}]") for index, value in enumerate(given)]
+    numbers = finite(items(vector, "reference_vector", "a sequence of numbers"), "reference_vector")
     if not numbers:
         raise InvalidValueError("reference_vector must have at least one number")
     return np.array(numbers)
