@@ -30,23 +30,23 @@ _PARTS_OF_ONE_SIZE = 1_000
 class FsspecBackend(BlobBackend):
     """A folder or prefix of an fsspec filesystem.
 
-    A small content is put under its name at once, on the condition that there is none. A large one is streamed to a
-    temporary name and moved by the filesystem itself: a copy inside the store where it has no rename. Its
-    filesystem promises durability when a file is closed, so there is nothing to sync.
+    Small content is put under its final name at once, if the name is free. Large content is streamed to a temporary name
+    and moved by the filesystem, with a copy inside the store if it cannot rename. Filesystems guarantee durability when a
+    file is closed, so no sync is needed.
 
     Parameters
     ----------
     url : str
         An fsspec URL such as ``s3://bucket/blobs`` or ``memory://blobs``.
     filesystem : fsspec filesystem, optional
-        One made already; `url` is then a path on it.
+        An existing filesystem. `url` is then a path on it.
     sleep : callable
-        Waits for some seconds before a store that refuses is asked again; injected in tests.
+        Function that waits before a retry; replaced in tests.
 
     Raises
     ------
     UsageError
-        The URL is of an unknown kind, or its library is not installed.
+        The protocol of the URL is unknown, or its library is not installed.
     """
 
     def __init__(self, url: str, filesystem: Any = None, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -54,7 +54,7 @@ class FsspecBackend(BlobBackend):
         self.name = self.objects.name
         self.threads = _THREADS
         self.breaker = CircuitBreaker()
-        # Readers of an in-memory file share its file pointer.
+        # Readers of a file in memory share its position.
         self._in_memory = "memory" in self.objects.protocols
         forks.renewed(self._renew)
 
@@ -69,11 +69,11 @@ class FsspecBackend(BlobBackend):
         return self.objects.at(name)
 
     def opener(self) -> Callable[[], BlobBackend]:
-        """Return what opens this place in another process."""
+        """Return a function that opens the backend in another process."""
         return partial(FsspecBackend, self.objects.url, self.objects.given)
 
     def create(self) -> Sink:
-        """Begin a temporary file."""
+        """Create a temporary file."""
         name = uuid.uuid4().hex
         path = self._at(f"{TEMPORARY}/{name}")
         with self.objects.writing():
@@ -81,7 +81,7 @@ class FsspecBackend(BlobBackend):
         return _ObjectSink(name, file, self)
 
     def put_whole(self, data: bytes, digest: str) -> bool:
-        """Write a small content under its final name where a put is seen whole or not at all."""
+        """Write small content under its final name if uploads are atomic."""
         if not self.objects.puts_whole:
             return False
         with self.breaker.asking():
@@ -89,7 +89,7 @@ class FsspecBackend(BlobBackend):
         return True
 
     def discard(self, temporary: str) -> None:
-        """Drop a temporary file."""
+        """Delete a temporary file."""
         try:
             with self.breaker.asking(), self.objects.translated():
                 self._fs.rm_file(self._at(f"{TEMPORARY}/{temporary}"))
@@ -97,10 +97,10 @@ class FsspecBackend(BlobBackend):
             return
 
     def sync_written(self, temporaries: Sequence[str], since: SyncPoint) -> None:
-        """Do nothing: closing a file made it durable."""
+        """Do nothing: a closed file is durable."""
 
     def move(self, temporary: str, digest: str) -> None:
-        """Give a temporary file its final name."""
+        """Rename a temporary file to its final name."""
         source, target = self._at(f"{TEMPORARY}/{temporary}"), self._at(blob_name(digest))
         if self.objects.is_store:
             self.objects.retry(lambda: self._fs.cp_file(source, target))
@@ -110,10 +110,10 @@ class FsspecBackend(BlobBackend):
             self.objects.with_folder(target, lambda: self._fs.mv(source, target))
 
     def sync_moved(self, digests: Sequence[str], since: SyncPoint) -> None:
-        """Do nothing: the move was durable."""
+        """Do nothing: a move is durable."""
 
     def size(self, digest: str) -> int | None:
-        """Return the bytes of a blob, None when it is not here."""
+        """Return the size of a blob; None if it does not exist."""
         try:
             found = self.objects.retry(lambda: self._fs.info(self._at(blob_name(digest)), refresh=True))
         except FileNotFoundError:
@@ -121,7 +121,7 @@ class FsspecBackend(BlobBackend):
         return int(found["size"]) if found["type"] == "file" else None
 
     def read_range(self, digest: str, start: int, stop: int | None) -> bytes:
-        """Return a range of a blob's bytes."""
+        """Return a byte range of a blob."""
         size = self.size(digest)
         if size is None:
             raise FileNotFoundError(self.path(digest))
@@ -129,7 +129,7 @@ class FsspecBackend(BlobBackend):
         return self.read_within(digest, start, stop) if start < stop else b""
 
     def read_within(self, digest: str, start: int, stop: int) -> bytes:
-        """Return a range that lies inside a blob."""
+        """Return a byte range that is inside a blob."""
 
         def read() -> bytes:
             with self._reading:
@@ -138,7 +138,7 @@ class FsspecBackend(BlobBackend):
         return self.objects.retry(read)
 
     def open(self, digest: str) -> BinaryIO:
-        """Open a blob for reading, some megabytes at a time."""
+        """Open a blob for reading, a few megabytes at a time."""
         size = self.size(digest)
         if size is None:
             raise FileNotFoundError(self.path(digest))
@@ -149,7 +149,7 @@ class FsspecBackend(BlobBackend):
         self.objects.delete([blob_name(digest) for digest in digests])
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the names in the place or in a folder of it."""
+        """Return the names in the backend or in a folder of it."""
         root = self._at(folder)
         return sorted(below(root, info["name"]) for info in self._listed(root))
 
@@ -164,7 +164,7 @@ class FsspecBackend(BlobBackend):
             return []
 
     def read_note(self, name: str) -> bytes | None:
-        """Return a small object, None when it is missing."""
+        """Return a small object; None if it does not exist."""
         try:
             with self._reading:
                 return self.objects.read(name)
@@ -172,7 +172,7 @@ class FsspecBackend(BlobBackend):
             return None
 
     def write_note(self, name: str, data: bytes, *, replace: bool = False) -> bool:
-        """Write a small object, on the condition that it is missing unless it is to be replaced."""
+        """Write a small object. Unless `replace` is set, only if it does not exist."""
         path = self._at(name)
 
         def write() -> bool:
@@ -192,7 +192,7 @@ class FsspecBackend(BlobBackend):
         self.objects.delete([name])
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every file, a prefix at a time."""
+        """Yield all files, one prefix at a time."""
         root = self.objects.root
         for info in sorted(self._listed(root), key=lambda info: info["name"]):
             name = below(root, info["name"])
@@ -208,9 +208,9 @@ class FsspecBackend(BlobBackend):
         return Entry(name, digest_from_name(name), int(info["size"] or 0), modified(info))
 
     def clean(self, older_than: float) -> int:
-        """Drop temporary files that nothing was written to for some seconds, and uploads that were never finished."""
+        """Delete temporary files without recent writes, and abort unfinished uploads."""
         try:
-            # Not asked again: a store that is down keeps nobody waiting for this.
+            # Not retried: nobody should wait for this if the store is down.
             with self.objects.translated():
                 dropped = self.objects.drop_unfinished(older_than)
             written = {name: modified(info) for name, info in self.objects.find(TEMPORARY).items()}
@@ -218,8 +218,8 @@ class FsspecBackend(BlobBackend):
             self.objects.delete([f"{TEMPORARY}/{name}" for name in old])
             return len(old) + dropped
         except (BackendError, FileNotFoundError) as error:
-            # Whoever stores something goes on: the next one cleans up.
-            logger.info("leftovers of %s stay for now: %s", self.name, error)
+            # The caller continues to store; a later call cleans up.
+            logger.info("the leftovers of %s were not deleted: %s", self.name, error)
             return 0
 
 
@@ -239,8 +239,8 @@ class _ObjectSink(Sink):
             raise
         self._left -= len(data)
         if self._left <= 0 and hasattr(self._file, "blocksize"):
-            # Parts are kept in memory, and stores take some thousands of them: they grow with what is written, and
-            # stay smaller than that, since s3fs takes what is smaller than one part for a file that fits into it.
+            # Parts are kept in memory, and stores allow only some thousands of them, so their size grows with the file. Each stays
+            # smaller than the file, because s3fs uploads anything smaller than one part as a single object.
             self._file.blocksize *= 2
             self._left = self._file.blocksize * _PARTS_OF_ONE_SIZE
 
@@ -251,13 +251,13 @@ class _ObjectSink(Sink):
         except BaseException:
             with suppress(AttributeError):
                 self._file.closed = (
-                    True  # else fsspec sends it again when it is collected, in whichever thread
+                    True  # otherwise fsspec sends it again on garbage collection, in any thread
                 )
             raise
 
 
 class _RangeReader(io.RawIOBase):
-    """Reads a blob by ranges, so that two readers never share a place in a file."""
+    """Reads a blob by ranges, so that readers never share a file position."""
 
     def __init__(self, place: FsspecBackend, digest: str, size: int) -> None:
         self._place, self._digest, self._size = place, digest, size

@@ -1,4 +1,4 @@
-"""How many files enter a blob store at once: read and hashed in parallel, made durable together, then moved."""
+"""Ingests many files into a blob store: reads and hashes them in parallel, syncs them together, and moves them."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from .presence import Present
 
 BATCH_FILES = 4096
 BATCH_BYTES = 512 * 1024 * 1024
-"""One sync makes so many files, or so many bytes, durable."""
+"""Number of files or bytes that one sync makes durable."""
 
 WINDOW_FILES = 512
 HELD_BYTES = 64 * 1024 * 1024
-"""So many files, or so much of small ones, are read before they are written: they are still in the processor's cache."""
+"""Number of files, or bytes of small files, that are read before they are written, while they are in the CPU cache."""
 
 
 class IngestResult(msgspec.Struct):
-    """What became of one source.
+    """The result for one source.
 
     Attributes
     ----------
     digest, size
-        What was read.
+        Digest and size of the content.
     is_new : bool
-        This source was written, by this call.
+        This call wrote the content.
     temporary : str
-        Name under which it was written first; empty when it was not.
+        Temporary name of the written file; empty if it was not written.
     content : bytes
-        All of it, where it is small and waits to be written.
+        The whole content, if it is small and not written yet.
     error : FramelodeError or None
-        Why it is not stored.
+        Why the content is not stored.
     """
 
     digest: str = ""
@@ -55,30 +55,30 @@ class IngestResult(msgspec.Struct):
 
     @property
     def is_kept(self) -> bool:
-        """It was written and nothing went wrong so far."""
+        """Whether the content was written and no error has occurred so far."""
         return self.is_new and self.error is None
 
     @property
     def may_try_again(self) -> bool:
-        """The store refused it, and perhaps not for good."""
+        """Whether the store refused the content for a transient reason."""
         if self.error is None or isinstance(self.error, SourceError):
             return False
         return not (isinstance(self.error, BackendError) and self.error.permanent)
 
 
 class Ingest:
-    """Takes sources into a place, batch by batch; a content that comes twice is written once.
+    """Writes sources to a backend in batches. Content that occurs twice is written once.
 
     Parameters
     ----------
     place : BlobBackend
-        Where to.
+        The backend.
     knows : callable
-        Says which of some digests need not be written.
+        Returns the digests that need not be written.
     knows_nothing : callable
-        Says whether all have to be.
+        Returns whether all must be written.
     confirm : callable
-        Told of the digests written and durable; returns those that are gone by now.
+        Called with the digests that are durable. Returns those that were deleted meanwhile.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class Ingest:
             since.close()
 
     def take(self, sources: Iterable[Readable]) -> Iterator[tuple[Sequence[Readable], list[IngestResult]]]:
-        """Store sources batch by batch: one is made durable while the next is read.
+        """Store sources in batches. One batch is synced while the next is read.
 
         Yields
         ------
-        tuple of sequence of Source and list of Outcome
-            A batch, and what became of each source, durable unless it has an error.
+        tuple of sequence of Readable and list of IngestResult
+            A batch, and the result for each source. Content is durable unless there is an error.
         """
         coming = iter(sources)
         waiting: list[Readable] = []
@@ -135,9 +135,9 @@ class Ingest:
             waiting, before = waiting[len(batch.staged) :], batch
 
     def put(self, sources: Sequence[Readable]) -> list[IngestResult]:
-        """Store a few sources; returns an outcome for each, in order.
+        """Store a few sources. Returns a result for each, in order.
 
-        What a batch that is under way brings too is not waited for: it could not be settled meanwhile.
+        It does not wait for the content of a batch in progress, which could not be completed meanwhile.
         """
         claims, self._claims = self._claims, {}
         outcomes: list[IngestResult] = []
@@ -151,7 +151,7 @@ class Ingest:
         return outcomes
 
     def _stage_batch(self, sources: Sequence[Readable]) -> _Batch:
-        """Read and write as many sources, from the first on, as are made durable at once."""
+        """Read and write as many of the first sources as one sync makes durable."""
         self._portion = ByteBudget(BATCH_BYTES)
         since = self._begin(sources)
         staged: list[IngestResult] = []
@@ -178,7 +178,7 @@ class Ingest:
         return read
 
     def _stage_new(self, sources: Sequence[Readable]) -> list[IngestResult]:
-        """Read and write sources one by one, where no content is known: it is still in the processor's cache then."""
+        """Read and write sources one by one if no content is known, while it is in the CPU cache."""
 
         def stage(source: Readable) -> IngestResult:
             outcome = self._read(source)
@@ -215,7 +215,7 @@ class Ingest:
         self._temporaries.add(temporary)
 
     def _is_first(self, outcome: IngestResult) -> bool:
-        """Say whether a content that was read was not stored yet, and comes for the first time."""
+        """Whether content was not stored before, and occurs for the first time."""
         return (
             outcome.error is None
             and outcome.digest not in self._done
@@ -223,7 +223,7 @@ class Ingest:
         )
 
     def _write(self, outcome: IngestResult, is_known: bool) -> None:
-        """Write a content that was read, unless somebody relies on it already."""
+        """Write content, unless it is already referenced."""
         if is_known and outcome.digest not in self._gone and self._place.size(outcome.digest) == outcome.size:
             self._done.add(outcome.digest)
             return
@@ -242,7 +242,7 @@ class Ingest:
             outcome.error = StorageError(f"blob store {self._place.name}: {error}")
 
     def _publish(self, batch: _Batch) -> None:
-        """Make contents durable, give them their names, and make those durable."""
+        """Sync contents, rename them to their final names, and sync the names."""
         written = [outcome for outcome in batch.staged if outcome.temporary and outcome.is_kept]
         names = [outcome.temporary for outcome in written]
         self._together(lambda: self._place.sync_written(names, batch.since), written)
@@ -271,9 +271,9 @@ class Ingest:
         self._temporaries.discard(outcome.temporary)
 
     def _settle(self, batch: _Batch) -> list[IngestResult]:
-        """Vouch for what is relied on; where garbage collection took some of it, all is stored again.
+        """Confirm referenced contents. If garbage collection deleted some, store all of them again.
 
-        Whoever brought the same content shares its fate.
+        All sources with the same content get the same result.
         """
         outcomes = batch.staged
         is_whole = self._rely_on(outcomes)
@@ -296,10 +296,10 @@ class Ingest:
         return outcomes
 
     def _rely_on(self, outcomes: Sequence[IngestResult]) -> bool:
-        """Take contents off the list of those to be deleted, and say whether all are there to stay.
+        """Remove contents from the list of condemned blobs. Returns whether all of them exist.
 
-        If not, all get their names while the log is held the next time: one after the other they would go again. One that
-        is off the list then was stored by somebody else meanwhile, and is there.
+        If some are missing, all are renamed to their final names under the lock of the log, so that none is deleted again.
+        A blob that is not condemned by then was stored by another writer, and exists.
         """
         relied: dict[str, IngestResult] = {}
         for outcome in outcomes:
@@ -313,7 +313,7 @@ class Ingest:
         return is_whole
 
     def _present(self, written: Sequence[IngestResult]) -> set[str]:
-        """Give contents their names that have none yet; returns which are there. All other writers wait."""
+        """Rename contents that have no final name yet. Returns the existing digests. All other writers wait."""
         late = [outcome for outcome in written if outcome.temporary in self._temporaries]
         if late:
             with closing(self._place.begin()) as since:
@@ -325,7 +325,7 @@ class Ingest:
                 there.add(outcome.digest)
             elif outcome.digest in named:
                 what = f"blob store {self._place.name}: blob {outcome.digest}"
-                raise StorageError(f"{what} was written and is not there")
+                raise StorageError(f"{what} was written but does not exist")
 
         self._workers.map(lambda one: self._noted(one, look), [one for one in written if one.is_kept])
         return there
@@ -333,7 +333,7 @@ class Ingest:
 
 @dataclass
 class _Batch:
-    """Sources that are made durable together, beginning with a moment before they were written."""
+    """Sources that are synced together, and the sync point before their first write."""
 
     since: SyncPoint
     sources: Sequence[Readable]

@@ -22,82 +22,82 @@ _NAMED = re.compile(rb"blobs:([0-9a-f]{64})(?![0-9a-f])")
 
 
 class BlobUri(msgspec.Struct, frozen=True, gc=False):
-    """A content and the relative path it is known under.
+    """The digest of a content, and its relative path.
 
     Attributes
     ----------
     digest : str
         blake3 of the content, 64 lowercase hex digits.
     path : str
-        Relative path with ``/``, not encoded; empty for none.
+        Relative path with ``/``, not encoded; empty if there is none.
     """
 
     digest: str
     path: str = ""
 
     def __str__(self) -> str:
-        """Return the URI; whatever a URI cannot hold is percent-encoded."""
+        """Return the URI, percent-encoded."""
         return f"{SCHEME}{self.digest}/{quote(self.path, safe='/', errors='surrogateescape')}"
 
 
 def is_digest(text: object) -> bool:
-    """Say whether a value is the hex of a digest: 64 lowercase hex digits."""
+    """Whether a value is a digest: 64 lowercase hex digits."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def check_digest(text: object) -> str:
-    """Return a digest; `InvalidValueError` when it is not 64 lowercase hex digits."""
+    """Return a digest. Raises `InvalidValueError` if it is not 64 lowercase hex digits."""
     if not isinstance(text, str) or not is_digest(text):
-        raise InvalidValueError(f"{shorten(text)} is no digest of a blob: it has 64 lowercase hex digits")
+        raise InvalidValueError(f"the digest of a blob must be 64 lowercase hex digits, not {shorten(text)}")
     return text
 
 
 def blob_uri(digest: str, path: str | os.PathLike[str] = "") -> str:
-    """Return the URI of a content under a relative path.
+    """Return the URI of a content with a relative path.
 
     Parameters
     ----------
     digest : str
         64 lowercase hex digits.
     path : str or path, optional
-        Where the content was, relative to the root it came from; it only serves to be read by people.
+        Path of the content relative to its original root. It is for information only.
 
     Raises
     ------
     InvalidValueError
-        The digest is none, or the path is absolute or leaves its root.
+        The digest is invalid, or the path is absolute or leads out of its root.
     """
     return str(BlobUri(check_digest(digest), _check_path(os.fspath(path).replace(os.sep, "/"))))
 
 
 def parse_blob_uri(uri: str) -> BlobUri:
-    """Return what a ``blobs:`` URI names.
+    """Parse a ``blobs:`` URI.
 
     Raises
     ------
     InvalidValueError
-        It is no such URI; the message says what is wrong.
+        The URI is invalid. The message gives the reason.
     """
     if not is_blob_uri(uri):
-        raise InvalidValueError(f"{shorten(uri)} is no URI of a blob: it begins with {SCHEME}")
+        raise InvalidValueError(f"the URI of a blob must begin with {SCHEME}, not {shorten(uri)}")
     digest, slash, path = uri[len(SCHEME) :].partition("/")
     if not is_digest(digest) or not slash:
         raise InvalidValueError(
-            f"{shorten(uri)} is no URI of a blob: write {SCHEME}<64 hex digits>/<relative path>"
+            f"{shorten(uri)} is not the URI of a blob: write {SCHEME}<64 hex digits>/<relative path>"
         )
     return BlobUri(digest, _check_path(unquote(path, errors="surrogateescape")))
 
 
 def is_blob_uri(uri: object) -> bool:
-    """Say whether a URI is meant to name a blob."""
+    """Whether a URI has the scheme of blobs."""
     return isinstance(uri, str) and uri.startswith(SCHEME)
 
 
 def digests_named(payloads: Sequence[bytes]) -> set[str]:
-    """Return the digests of all ``blobs:`` URIs that stand anywhere in encoded frames."""
+    """Return the digests of all ``blobs:`` URIs in encoded frames."""
     found: set[str] = set()
     for at in range(0, len(payloads), _SEARCHED_AT_ONCE):
-        # The separator is in no URI, so that none comes about where two payloads meet.
+        # No URI contains the separator, so none arises where two payloads meet.
         joined = b"\0".join(payloads[at : at + _SEARCHED_AT_ONCE])
         if _holds_prefix()(joined):
             found.update(digests_in(joined))
@@ -111,7 +111,7 @@ def digests_in(payload: bytes) -> list[str]:
 
 @cache
 def _holds_prefix() -> Callable[[bytes], bool]:
-    """Return the fastest search for the scheme: every frame that is written passes through it."""
+    """Return the fastest search for the scheme, because every written frame is searched."""
     try:
         search = ctypes.CDLL(None).memmem
     except (AttributeError, OSError, TypeError):
@@ -124,6 +124,6 @@ def _holds_prefix() -> Callable[[bytes], bool]:
 def _check_path(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         raise InvalidValueError(
-            f"the path {shorten(path)} of a blob must be relative and stay below its root"
+            f"the path of a blob must be relative and stay below its root, not {shorten(path)}"
         )
     return path

@@ -33,9 +33,9 @@ CHECKSUM_BYTES = 16
 _COMPRESSION_LEVEL = 1
 _SMALL_BODY = 16 * 1024
 """Copying less than this costs less than a second call of the hash function."""
-# One event of 16 MB with its id fits; what claims more is damage and must not be given memory.
+# One event of 16 MB with its id fits. A larger size is damage, and no memory must be allocated for it.
 _LARGEST_BLOCK = 64 * 1024 * 1024
-# A batch of frames has 16 MB and their ids; only lifecycle events of one append may come to more.
+# A batch of frames has 16 MB plus their ids. Only the lifecycle events of one append may take more.
 _LARGEST_BODY = 128 * 1024 * 1024
 _DIRECTORY_ENTRY = np.dtype([("events", "<u4"), ("stored", "<u4"), ("raw", "<u4")])
 _U32 = struct.Struct("<I")
@@ -49,14 +49,14 @@ _decode_any: Callable[[bytes], Any] = guarded(msgspec.msgpack.decode)
 _local = threading.local()
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-"""Positions and the ids of appends begin at 1; a stored value below is damage."""
+"""Positions and append ids start at 1. A smaller stored value is damage."""
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One record batch, ready to be appended: no position, time or chain digest yet.
+    """A record batch before it is appended: it has no position, time or chain digest yet.
 
-    Neither `keys` nor the body hold a version, so that a batch can be renumbered after a conflict by
-    replacing `first_version` alone.
+    Neither `keys` nor the body contain a version, so after a conflict a batch can be renumbered by replacing only
+    `first_version`.
     """
 
     stream_id: str
@@ -73,7 +73,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What is recorded once for each append (one transaction of one command)."""
+    """The header of an append, which is one transaction of one command."""
 
     append_id: Positive
     command_id: str
@@ -85,7 +85,7 @@ class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     result: bytes
 
     def decode_result(self, decode: Callable[[bytes], Decoded] = _decode_any) -> Decoded:
-        """Return the result of the command; `UnreadableError` when it is not what framelode writes."""
+        """Return the result of the command. Raises `UnreadableError` if it is not one that framelode writes."""
         try:
             return decode(self.result)
         except UNDECODABLE as error:
@@ -94,7 +94,7 @@ class AppendHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The header of a recorded batch; `digest` chains it to everything before."""
+    """The header of a recorded batch. `digest` covers it and everything before."""
 
     first_position: Positive
     count: Positive
@@ -143,7 +143,7 @@ class OpenedBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 def chain_digest(header: BatchHeader, append: AppendHeader) -> bytes:
-    """Return the 32-byte digest that chains a batch: header, predecessor, keys and body."""
+    """Return the 32-byte chain digest of a batch, over its header, the previous digest, the keys and the body."""
     canonical = _header_encoder.encode(
         [
             header.first_position,
@@ -174,7 +174,7 @@ def chain_digest(header: BatchHeader, append: AppendHeader) -> bytes:
 
 
 def genesis_digest(log_uuid: str) -> bytes:
-    """Return the `previous_digest` of a log's first batch."""
+    """Return the `previous_digest` of the first batch of a log."""
     return blake3(b"framelode log 1 " + log_uuid.encode()).digest()
 
 
@@ -192,7 +192,7 @@ def pack_batch(
     Parameters
     ----------
     blocks : sequence of int, optional
-        Events of each block where these are given: block limits enter the digest.
+        Number of events in each block, if known. Block limits are part of the digest.
     """
     body, body_digest = _pack_body(events, blocks)
     return Batch(
@@ -211,7 +211,7 @@ def pack_batch(
 
 
 def stored_hash(codec: str, body: bytes) -> bytes:
-    """Return the 32-byte hash of a body as it is stored; computed before the log is locked."""
+    """Return the 32-byte hash of a stored body. It is computed before the log is locked."""
     if len(body) < _SMALL_BODY:
         return blake3(codec.encode() + b"\0" + body).digest()
     hasher = blake3(codec.encode() + b"\0")
@@ -220,7 +220,7 @@ def stored_hash(codec: str, body: bytes) -> bytes:
 
 
 def body_checksum(first_position: int, hashed: bytes) -> bytes:
-    """Return the 16-byte checksum that guards a stored body and ties it to its place."""
+    """Return the 16-byte checksum of a stored body, which includes its position."""
     return blake3(first_position.to_bytes(8, "little") + hashed).digest(length=CHECKSUM_BYTES)
 
 
@@ -237,7 +237,7 @@ def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[b
         total += len(raw)
         if len(raw) > _LARGEST_BLOCK or total > _LARGEST_BODY:
             raise InvalidValueError(
-                f"an event may have {_LARGEST_BLOCK >> 20} MB and all events of one batch {_LARGEST_BODY >> 20} MB: "
+                f"an event can have at most {_LARGEST_BLOCK >> 20} MB, and all events of a batch {_LARGEST_BODY >> 20} MB: "
                 "record less at a time"
             )
         hasher.update(raw)
@@ -302,12 +302,12 @@ def _read_block(block: bytes, count: int, size: int) -> list[bytes]:
 
 
 class Body:
-    """A stored body: finds blocks and events in it without opening the others.
+    """A stored body. It finds blocks and events without decompressing other blocks.
 
     Raises
     ------
     IntegrityError
-        When a block cannot be opened or contradicts the directory.
+        A block cannot be decompressed or does not match the directory.
     """
 
     __slots__ = ("_codec", "_data", "_ends", "_offsets", "_raw", "first_position", "raw_bytes")
@@ -324,7 +324,7 @@ class Body:
         self._raw = directory["raw"]
         self.raw_bytes = int(self._raw.sum(dtype=np.int64))
         if self._offsets[-1] != len(data):
-            raise self._damaged("its blocks do not fill it")
+            raise self._damaged("the sizes of its blocks do not add up to its size")
 
     def _read_directory(self, data: bytes) -> np.ndarray[Any, Any]:
         if self._codec != CODEC:
@@ -333,7 +333,7 @@ class Body:
             raise self._damaged("it is empty")
         (blocks,) = _U32.unpack_from(data)
         if len(data) < _U32.size + blocks * _DIRECTORY_ENTRY.itemsize:
-            raise self._damaged("its directory is cut off")
+            raise self._damaged("its directory is truncated")
         return np.frombuffer(data, _DIRECTORY_ENTRY, blocks, _U32.size)
 
     def _damaged(self, reason: str) -> IntegrityError:
@@ -355,27 +355,29 @@ class Body:
         return np.diff(self._ends, prepend=0).tolist()
 
     def block_of(self, index: int) -> tuple[int, int]:
-        """Return the block that holds event `index`, and the index of the block's first event."""
+        """Return the block that contains event `index`, and the index of the first event of the block."""
         block = int(np.searchsorted(self._ends, index, side="right"))
         return block, int(self._ends[block - 1]) if block else 0
 
     def blocks_of(self, indices: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return the block that holds each event index."""
+        """Return the block that contains each event index."""
         return np.searchsorted(self._ends, indices, side="right")
 
     def bounds(self, block: int) -> tuple[int, int]:
-        """Return the range of event indices that a block holds."""
+        """Return the range of event indexes in a block."""
         return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
 
     def open_block(self, block: int) -> Block:
-        """Decompress one block of a body that is not too large as a whole."""
+        """Decompress one block. The total size of the body is checked first."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
         try:
             if size > _LARGEST_BLOCK or zstandard.frame_content_size(stored) != size:
-                raise self._damaged(f"block {block} contradicts the directory about its size")
+                raise self._damaged(f"the size of block {block} does not match the directory")
             if self.raw_bytes > _LARGEST_BODY:
-                raise self._damaged(f"it claims to hold {self.raw_bytes} bytes, the limit is {_LARGEST_BODY}")
+                raise self._damaged(
+                    f"it has {self.raw_bytes} bytes according to its directory, but the limit is {_LARGEST_BODY}"
+                )
             raw = _decompressor().decompress(stored, max_output_size=size)
         except zstandard.ZstdError as error:
             raise self._damaged(f"block {block} cannot be decompressed ({error})") from error
@@ -383,10 +385,10 @@ class Body:
         count = stop - start
         head = _U32.size * (count + 1)
         if len(raw) != size or size < head or _U32.unpack_from(raw)[0] != count:
-            raise self._damaged(f"block {block} contradicts the directory")
+            raise self._damaged(f"block {block} does not match the directory")
         opened = Block(raw, count)
         if opened.end != size:
-            raise self._damaged(f"the events of block {block} do not fill it")
+            raise self._damaged(f"the lengths of the events of block {block} do not add up to its size")
         return opened
 
     def events(self) -> Iterator[bytes]:
@@ -410,14 +412,14 @@ class Block:
     def __init__(self, raw: bytes, count: int) -> None:
         self.raw = raw
         self.count = count
-        # The count and the lengths stand before the events: summed up they say where each begins.
+        # The count and the lengths precede the events; their sums are the offsets of the events.
         self._offsets = np.frombuffer(raw, "<u4", count + 1).astype(np.int64)
         self._offsets[0] = _U32.size * (count + 1)
         np.add.accumulate(self._offsets, out=self._offsets)
 
     @property
     def end(self) -> int:
-        """Where the last event ends."""
+        """Offset of the end of the last event."""
         return int(self._offsets[-1])
 
     def event(self, index: int) -> bytes:
@@ -436,7 +438,7 @@ class Block:
         return [self.raw[a:b] for a, b in pairwise(offsets)]
 
     def as_array(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the events, or those from `start` to `stop`, as one msgpack array, to be decoded in a single call."""
+        """Return the events from `start` to `stop` as one msgpack array, which can be decoded in a single call."""
         end = self.count if stop is None else stop
         offsets = self._offsets
         return b"\xdd" + (end - start).to_bytes(4, "big") + self.raw[int(offsets[start]) : int(offsets[end])]

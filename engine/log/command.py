@@ -1,4 +1,4 @@
-"""A command on its way into the log: decided and appended, part by part, until no other writer gets in between."""
+"""Runs a command: each part is decided and appended, and retried if another writer interferes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .contract import Append, AppendExistsError, Log, StreamConflictError
 TRIES = 1000
 
 _PATIENCE = 5
-"""Lost tries after which all other writers are kept out."""
+"""Failed tries after which all other writers are excluded."""
 
 Result = TypeVar("Result")
 
@@ -26,20 +26,20 @@ _NO_GUARDS: Mapping[str, int] = {}
 
 
 class Command(msgspec.Struct, kw_only=True):
-    """A command that is being run.
+    """A command that is running.
 
     Attributes
     ----------
     id : str
         Its id.
     is_repeatable : bool
-        The id was given: a repetition of the command does nothing twice.
+        The id was passed by the caller, so a repetition of the command must have no effect.
     part : int
-        Number of the part at hand.
+        Number of the current part.
     is_last : bool
         No part follows.
     digest : bytes
-        Identifies the request up to the part at hand.
+        Digest of the request up to the current part.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Command(msgspec.Struct, kw_only=True):
 
     @classmethod
     def begin(cls, command_id: str | None, new_id: Callable[[], str], **values: Any) -> Self:
-        """Return a command with the id given, or with a new one; `values` are its other attributes."""
+        """Return a command with the given id or a new one. `values` are its other attributes."""
         if command_id is None:
             return cls(id=new_id(), is_repeatable=False, **values)
         return cls(id=check_name(command_id, "command_id"), is_repeatable=True, **values)
@@ -58,7 +58,7 @@ class Command(msgspec.Struct, kw_only=True):
     def append_of(
         self, batches: Sequence[Batch], result: bytes, guards: Mapping[str, int] = _NO_GUARDS
     ) -> Append:
-        """Return the append that records the part at hand."""
+        """Return the append that records the current part."""
         context = current_context()
         return Append(
             batches=batches,
@@ -73,18 +73,18 @@ class Command(msgspec.Struct, kw_only=True):
         )
 
     def find_recorded(self, log: Log) -> AppendHeader | None:
-        """Return the part at hand as it was recorded before; None if it was not.
+        """Return the header of the current part if it was recorded before, otherwise None.
 
         Raises
         ------
         ConflictError
-            The id was used for another request.
+            The id was used for a different request.
         """
         recorded = log.find_append(self.id, self.part)
         if recorded is not None and recorded.request_digest != self.digest:
             raise ConflictError(
                 f"part {self.part} of command {self.id} was recorded for another request: "
-                "give the new request a command id of its own"
+                "pass a different command id for the new request"
             )
         return recorded
 
@@ -101,35 +101,35 @@ def run_decided(
     turn: AbstractContextManager[object] = _NO_LOCK,
     alone: bool = False,
 ) -> Result:
-    """Decide and append one part of a command, again until no other writer gets in between.
+    """Decide and append one part of a command, and retry while other writers interfere.
 
     Parameters
     ----------
     log : Log
         The log.
     command : Command
-        The command. One that can be repeated is first looked for in the log.
+        The command. If it is repeatable, the log is first searched for it.
     subject : str
-        What the command writes to, for messages.
+        Name of what the command writes to, for messages.
     decide : callable
-        Decides against the log as it is now, appends, and returns the result; None to be called again.
+        Decides against the current log, appends, and returns the result; None to be called again.
     repeated : callable
-        Returns the result of a part that is recorded already.
+        Returns the result of a part that was recorded before.
     prepare : callable, optional
-        Called before each try, while others can write.
+        Called before each try, while others can still write.
     on_conflict : callable, optional
-        Told the stream that another writer has moved.
+        Called with the stream that another writer appended to.
     turn : context manager
         Held during each try.
     alone : bool
-        Keep other writers out from the first try on: the decision depends on streams that it does not write to.
+        Exclude other writers from the first try on, because the decision depends on streams that it does not write to.
 
     Raises
     ------
     ConflictError
-        The command was used for another request.
+        The command id was used for a different request.
     ConcurrencyError
-        Other writers were faster each time.
+        Other writers interfered in every try.
     """
     is_known = command.is_repeatable
     for tries in range(TRIES):
@@ -149,9 +149,9 @@ def run_decided(
         else:
             if result is not None:
                 return result
-    raise ConcurrencyError(f"{subject}: other writers were faster {TRIES} times: call again")
+    raise ConcurrencyError(f"{subject}: other writers interfered {TRIES} times: call again")
 
 
 def patiently(log: Log, tries: int) -> AbstractContextManager[None]:
-    """Return what to decide and append in: nothing at first, all other writers kept out after a few lost tries."""
+    """Return the context for a try: after a few failed tries, it excludes all other writers."""
     return log.exclusive() if tries >= _PATIENCE and log.reads_while_writing else nullcontext()

@@ -45,7 +45,7 @@ def default_actor() -> str:
 
 
 @lru_cache(maxsize=8)
-def _user_name(variables: tuple[str | None, ...]) -> str:  # noqa: ARG001 - what the answer depends on
+def _user_name(variables: tuple[str | None, ...]) -> str:  # noqa: ARG001 - the key of the cache
     """Return the name of the user. The lookup is slow, so it is cached."""
     try:
         return _storable(getpass.getuser())

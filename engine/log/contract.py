@@ -1,4 +1,4 @@
-"""The log's contract: append, read, head; every database adapter implements it."""
+"""The interface of the log: append, read, head. Every database adapter implements it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Clock = Callable[[], int]
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The end of the log: position 0 for an empty one."""
+    """The end of the log. The position of an empty log is 0."""
 
     position: int
     digest: bytes
@@ -27,10 +27,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One transaction: consecutive batches of any streams, by one command.
+    """One transaction: consecutive batches of any streams, from one command.
 
-    Each batch names by `first_version` the stream version it expects to follow; `guards` names versions of other
-    streams that the decision rests on, 0 for an empty one.
+    `first_version` of each batch is the stream version that it expects to follow. `guards` are the expected versions of
+    other streams that the decision depends on, 0 for an empty one.
     """
 
     batches: Sequence[Batch]
@@ -45,14 +45,14 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, gc=False):
-    """One append as it was recorded before: its header, and its batches with theirs."""
+    """An append in its recorded form: its header, and its batches with their headers."""
 
     header: AppendHeader
     batches: Sequence[tuple[BatchHeader, Batch]]
 
 
 class StreamRows(msgspec.Struct, frozen=True, gc=False):
-    """The key rows of one frame batch, read and checked."""
+    """The key rows of one frame batch, with their digest checked."""
 
     first_position: int
     count: int
@@ -60,20 +60,20 @@ class StreamRows(msgspec.Struct, frozen=True, gc=False):
     keys: bytes
 
     def counts(self) -> list[int]:
-        """Return how many of the batch's events are of each operation, indexed by `Operation`."""
+        """Return the number of events of each operation, indexed by `Operation`."""
         return np.bincount(read_rows(self.keys)["op"], minlength=Operation.DELETE + 1).tolist()
 
 
 class AppendExistsError(ConflictError):
-    """A part of a command that is recorded already."""
+    """The part of the command is already recorded."""
 
 
 class StreamConflictError(ConcurrencyError):
-    """A stream has moved on since the append was decided."""
+    """Another writer appended to a stream since the append was decided."""
 
     def __init__(self, stream_id: str, expected: int, found: int) -> None:
         super().__init__(
-            f"stream {stream_id} is at version {found}, the append expected {expected}: somebody else wrote to it"
+            f"stream {stream_id} is at version {found}, the append expected {expected}: another writer appended to it"
         )
         self.stream_id = stream_id
         self.expected = expected
@@ -81,7 +81,7 @@ class StreamConflictError(ConcurrencyError):
 
 
 class AppendWatch:
-    """Waits for what others append; this one knows nothing of it, and just waits."""
+    """Waits for appends. This base class is not notified of any, and only waits for the given time."""
 
     def wait(self, stop: threading.Event, seconds: float) -> None:
         """Return when something may have been appended, at the latest when `stop` is set.
@@ -89,108 +89,108 @@ class AppendWatch:
         Parameters
         ----------
         stop : threading.Event
-            Ends the waiting.
+            Ends the wait.
         seconds : float
-            How long to wait where nobody tells of appends.
+            Time to wait if there are no notifications.
         """
         stop.wait(seconds)
 
 
 class Log(ABC):
-    """An append-only sequence of record batches with gap-free positions from 1.
+    """An append-only sequence of record batches. Positions start at 1 and have no gaps.
 
-    Every method sees a consistent prefix of the log. Errors of the database come out as `StorageError`
-    (try again) or `IntegrityError` (damage).
+    Every method sees a consistent prefix of the log. Database errors are raised as `StorageError` (try again) or
+    `IntegrityError` (damage).
     """
 
     name: str
-    """What messages call this log: its file or URL."""
+    """Name of the log in messages: its file or URL."""
 
     @property
     @abstractmethod
     def uuid(self) -> str:
-        """The log's identity."""
+        """Identity of the log."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed: who waits for appends stops waiting."""
+        """Whether the log was closed. Waiting for appends then ends."""
         return False
 
     @property
     @abstractmethod
     def reads_while_writing(self) -> bool:
-        """Whether other threads can read while one is `exclusive`; if not, deciding in there could wait for ever."""
+        """Whether other threads can read while one is `exclusive`. If not, deciding there could deadlock."""
 
     @abstractmethod
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
-        """Return what opens this log for reading in another process, and can be pickled; `UsageError` if nothing can."""
+        """Return a picklable function that opens this log for reading in another process. Raises `UsageError` if none can."""
 
     @abstractmethod
     def head(self) -> Head:
         """Return the end of the log."""
 
     def watch(self) -> AbstractContextManager[AppendWatch]:
-        """Return what waits for appends of any process."""
+        """Return an object that waits for appends of any process."""
         return nullcontext(AppendWatch())
 
     @abstractmethod
     def append(self, append: Append) -> AppendHeader:
-        """Record an append; all of it or nothing.
+        """Record an append, completely or not at all.
 
         Raises
         ------
         StreamConflictError
-            A batch does not follow the head of its stream, or a guarded stream has moved.
+            A batch does not follow the head of its stream, or a guarded stream has another version.
         AppendExistsError
-            The command's part is recorded already.
+            The part of the command is already recorded.
         """
 
     @abstractmethod
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:
-        """Record appends of the log `uuid` as they were recorded before; all of them or nothing.
+        """Record appends of the log `uuid` unchanged, all or none.
 
-        An empty log takes that identity over, since the first batch commits to it.
+        An empty log takes over that identity, because the first batch depends on it.
 
         Parameters
         ----------
         after : Head
-            The head that they follow.
+            The head that they must follow.
 
         Raises
         ------
         ConflictError
-            The log has another identity and is not empty, or its head is not the one to follow.
+            The log has another identity and is not empty, or its head is not `after`.
         IntegrityError
-            An append does not come to the digests that were recorded; nothing was recorded.
+            An append does not match its recorded digests. Nothing was recorded.
         """
 
     @abstractmethod
     def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
-        """Yield batches as they are stored, in order: those after position `gt`, up to `lte`.
+        """Yield batches in their stored form, in order: those after position `gt`, up to `lte`.
 
-        Keys are checked against `keys_digest` and bodies against their checksum; a few megabytes are in memory. `gt` and
-        `lte` are ends of appends.
+        Keys are checked against `keys_digest`, and bodies against their checksum. A few megabytes are in memory at a time.
+        `gt` and `lte` must be ends of appends.
         """
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keep all other writers out while something is decided inside, up to its first append; for those who lost too often."""
+        """Exclude all other writers while a decision is made, until its first append. Used after repeated conflicts."""
 
     @abstractmethod
     def require_exclusive(self) -> None:
-        """Raise `StorageError` when `exclusive` was lost, before something is done that is not in the log; appends see to it themselves."""
+        """Raise `StorageError` if `exclusive` was lost. Call it before an action outside the log; appends check it themselves."""
 
     @abstractmethod
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
-        """Return a part of a command (the last one by default), or None."""
+        """Return a part of a command (by default the last one), or None."""
 
     @abstractmethod
     def stream_version(self, stream_id: str) -> int | None:
-        """Return the version of a stream's last event, None for an unknown stream."""
+        """Return the version of the last event of a stream; None for an unknown stream."""
 
     @abstractmethod
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
-        """Return the header of a stream's last batch that begins at or before position `lte`."""
+        """Return the header of the last batch of a stream that begins at or before position `lte`."""
 
     @abstractmethod
     def headers(
@@ -203,43 +203,43 @@ class Log(ABC):
         topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
-        """Yield batch headers in order; those whose last position is above `gt` and first position up to `lte`.
+        """Yield batch headers in order: those with last position above `gt` and first position up to `lte`.
 
-        Of batches without any of `topics` most are left out.
-        A header that cannot be read raises `IntegrityError`; with `damaged` it is left out and the error put there.
+        Most batches without any of `topics` are omitted. A header that cannot be read raises `IntegrityError`, or is omitted
+        and its error added to `damaged` if that is given.
         """
 
     @abstractmethod
     def batch_at(self, position: int) -> BatchHeader:
-        """Return the header of the batch that holds a position; `IntegrityError` when there is none."""
+        """Return the header of the batch that contains a position. Raises `IntegrityError` if there is none."""
 
     @abstractmethod
     def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
-        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+        """Return ``(first position, count)`` of the batches that contain some positions, and maybe of more, ascending."""
 
     @abstractmethod
     def append_header(self, append_id: int) -> AppendHeader:
-        """Return the append a batch belongs to."""
+        """Return the append of a batch."""
 
     @abstractmethod
     def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
-        """Yield the appends with ids above `gt` in order; `damaged` as in `headers`."""
+        """Yield the appends with ids above `gt` in order. `damaged` is as in `headers`."""
 
     @abstractmethod
     def check_tables(self) -> list[str]:
-        """Run the database's own integrity check and look for rows that belong to nothing; [] means sound."""
+        """Run the database's integrity check, and look for rows that belong to nothing. Returns the problems."""
 
     @abstractmethod
     def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
         """Yield the frame batches of a stream in order, those after stream version `after`.
 
-        Their keys are checked against `keys_digest`; `lte` is a position that no batch may begin after.
+        Keys are checked against `keys_digest`. Only batches that begin at or before position `lte` are returned.
         """
 
     @abstractmethod
     def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
-        """Return the checked `keys` of batches, by their first positions."""
+        """Return the `keys` of batches by first position, with their digests checked."""
 
     @abstractmethod
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
-        """Yield the checked bodies of batches, in the order asked."""
+        """Yield the bodies of batches in the requested order, with their checksums checked."""

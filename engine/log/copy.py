@@ -14,11 +14,11 @@ _GROUP_BYTES = 16 * 1024 * 1024
 _GROUP_APPENDS = 4096
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and how much there is."""
+"""Called with the position reached and the last position."""
 
 
 def copied_head(source: Log, target: Log, end: Head) -> Head:
-    """Return how far a target has come: the head up to which it holds what the source holds.
+    """Return the head up to which a target is a copy of the source.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def copied_head(source: Log, target: Log, end: Head) -> Head:
     Raises
     ------
     ConflictError
-        It holds anything else.
+        The target holds anything else.
     """
     head = target.head()
     if head.position == 0:
@@ -36,13 +36,13 @@ def copied_head(source: Log, target: Log, end: Head) -> Head:
     if target.uuid != source.uuid:
         raise ConflictError(
             f"{target.name} holds {head.position} events of log {target.uuid}, not of log {source.uuid} ({source.name}): "
-            "a log is copied into an engine that holds nothing, or a copy of it"
+            "copy into an empty engine, or into a copy of the same log"
         )
     if head.position > end.position:
         if end.position == 0 or target.batch_at(end.position).digest == end.digest:
             raise ConflictError(
-                f"{target.name} goes on to position {head.position}, and {source.name} ends at {end.position}: nothing is copied "
-                "from a log that is behind; copy the other way, or into an empty engine if the copy was written to by mistake"
+                f"{target.name} goes on to position {head.position}, but {source.name} ends at {end.position}: "
+                "copy the other way, or into an empty engine if the copy was written to by mistake"
             )
         raise _parted(source, target, head)
     there = source.batch_at(head.position)
@@ -53,29 +53,29 @@ def copied_head(source: Log, target: Log, end: Head) -> Head:
 
 def _parted(source: Log, target: Log, head: Head) -> ConflictError:
     return ConflictError(
-        f"{target.name} is a copy of {source.name} that others have written to: up to position {head.position} they "
+        f"{target.name} is a copy of {source.name} that was written to: up to position {head.position} they "
         "have different events; copy into an empty engine"
     )
 
 
 def copy_appends(source: Log, target: Log, start: Head, end: Head, progress: Progress | None = None) -> int:
-    """Record in `target` what `source` has between two heads; returns the number of batches.
+    """Record the appends of `source` between two heads in `target`. Returns the number of batches.
 
-    Every batch comes to its digests before it is recorded. While one group of appends is recorded, the next is read.
+    The digests of each batch are checked before it is recorded. The next group is read while one is recorded.
 
     Parameters
     ----------
     start, end : Head
-        Where the target stands, and the last event to copy: the ends of appends.
+        The head of the target, and the last event to copy. Both are ends of appends.
     progress : callable, optional
-        Called with the position reached and the position to reach.
+        Called with the position reached and the last position.
 
     Raises
     ------
     IntegrityError
-        The source is damaged; what comes before the damage may be recorded.
+        The source is damaged. Appends before the damage may have been recorded.
     ConflictError
-        Somebody else wrote to the target.
+        Another writer appended to the target.
     """
     batches = 0
     if end.position == start.position:
@@ -94,7 +94,7 @@ def copy_appends(source: Log, target: Log, start: Head, end: Head, progress: Pro
 
 @contextmanager
 def _one_ahead(groups: Iterator[list[Restored]]) -> Generator[Iterator[list[Restored]], None, None]:
-    """Give the groups, the next of which is made in a thread of its own."""
+    """Yield groups. A separate thread reads the next one ahead."""
 
     def ahead() -> Iterator[list[Restored]]:
         coming = workers.begin(lambda: next(groups, None))
@@ -107,7 +107,7 @@ def _one_ahead(groups: Iterator[list[Restored]]) -> Generator[Iterator[list[Rest
 
 
 def _groups(appends: Iterator[Restored]) -> Iterator[list[Restored]]:
-    """Put appends together that are recorded in one transaction."""
+    """Group appends that are recorded in one transaction."""
     group: list[Restored] = []
     size = 0
     for append in appends:
@@ -121,12 +121,12 @@ def _groups(appends: Iterator[Restored]) -> Iterator[list[Restored]]:
 
 
 def proven_appends(log: Log, start: Head, end: Head) -> Iterator[Restored]:
-    """Yield what a log holds between two heads, every value of it proven by the chain of digests.
+    """Yield the appends of a log between two heads, with every value checked against the digest chain.
 
     Raises
     ------
     IntegrityError
-        A batch does not come to its digests, or does not follow the one before.
+        A batch does not match its digests, or does not follow the previous one.
     """
     before = log.batch_at(start.position).append_id if start.position else 0
     appends = log.appends(gt=before)
@@ -158,13 +158,13 @@ def _flaw(
 ) -> str | None:
     """Return what is wrong with a batch, which `begins` its append or not; None when all is well."""
     if (header.first_position, header.previous_digest) != (head.position + 1, head.digest):
-        return "the batch does not follow the one before"
+        return "the batch does not follow the previous one"
     if header.recorded_at < head.recorded_at:
-        return "the batch has a time before that of the one before"
+        return "the time of the batch is earlier than that of the previous one"
     if append is None or not append_id == append.append_id == header.append_id:
         return f"append {append_id} is missing"
     if header.last_position > append.last_position or (begins and append.first_position != head.position + 1):
-        return f"the batch lies outside append {append_id}"
+        return f"the batch is outside of append {append_id}"
     body = Body(header.first_position, batch.codec, batch.body)
     found = chain_digest(header, append), body.digest(), len(body)
     return None if found == (header.digest, header.body_digest, header.count) else "the batch was altered"

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Generator[None, None, None]:
-    """Pause the collector while one block is decoded.
+    """Pause the garbage collector while one block is decoded.
 
-    Its many small objects are freed by reference count right after; a collection set off by them would walk all
-    that the caller holds, which takes longer than the decoding.
+    The many small objects are soon freed by reference counting. A collection that they trigger would traverse all objects
+    of the caller, which takes longer than the decoding.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -28,7 +28,7 @@ _decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 
 
 def unpack_states(header: BatchHeader, body: Body) -> list[tuple[str, bytes]]:
-    """Read the topics and encoded states of a batch back."""
+    """Decode the topics and encoded states of a batch."""
     return states_of(header, body.events())
 
 
@@ -45,7 +45,7 @@ def states_of(header: BatchHeader | OpenedBatch, events: Iterable[bytes]) -> lis
 
 
 def read_events(log: Log, header: BatchHeader) -> list[Event]:
-    """Open a batch of lifecycle events and decode them."""
+    """Read and decode the lifecycle events of a batch."""
     (body,) = log.bodies([header.first_position])
     return [
         decode_event(topic, header.stream_id, version, state, header.position_of(version))
@@ -54,7 +54,7 @@ def read_events(log: Log, header: BatchHeader) -> list[Event]:
 
 
 def batches_of(stream: str, first_version: int, events: Sequence[Event]) -> Iterator[Batch]:
-    """Pack events of one stream, as many batches as it takes."""
+    """Pack the events of one stream into as many batches as needed."""
     states: list[tuple[str, bytes]] = []
     size = 0
     for event in events:

@@ -27,7 +27,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
-    """One event of a frame batch, its record still encoded."""
+    """One event of a frame batch. Its record is not decoded."""
 
     record: msgspec.Raw
     id: str | None = None
@@ -46,16 +46,16 @@ _decode_change = guarded(msgspec.msgpack.Decoder(FrameChange).decode)
 
 
 class FrameChanges(msgspec.Struct):
-    """Changes of many frames, column by column, in the order they are recorded.
+    """Changes of many frames as columns, in recording order.
 
     Attributes
     ----------
     ids : list of str
         Frame ids.
     plain : bool
-        Every id is known to be 32 lowercase hex digits; such ids are not stored beside their keys.
+        Every id is known to be 32 lowercase hex digits. Such ids are not stored besides their keys.
     keys, digests : bytes
-        Joined keys and joined payload digests, 16 bytes a frame each.
+        Concatenated keys and payload digests, 16 bytes per frame each.
     operations : ndarray of uint8, shape (n,)
         `Operation` of each change.
     payloads : list of bytes
@@ -63,7 +63,7 @@ class FrameChanges(msgspec.Struct):
     previous, saved : ndarray of uint64, shape (n,)
         Positions, 0 for none.
     changed : dict of int to list of str
-        Names of changed fields, by index, where there are any.
+        Names of changed fields by index, if any.
     """
 
     ids: list[str]
@@ -81,7 +81,7 @@ class FrameChanges(msgspec.Struct):
         return len(self.ids)
 
     def cut(self, size: int) -> Iterator[FrameChanges]:
-        """Cut the changes where a record batch closes: at `size` events or 8 MB."""
+        """Split the changes into the parts of record batches: after `size` events or 8 MB."""
         total, start = len(self), 0
         ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, total))
         while start < total:
@@ -106,7 +106,7 @@ class FrameChanges(msgspec.Struct):
 
 
 def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) -> tuple[Batch, Rows]:
-    """Pack changes into a record batch; returns it with its key rows."""
+    """Pack changes into a record batch. Returns the batch and its key rows."""
     rows = make_rows(changes.keys, changes.operations, changes.digests)
     topics = [FRAME_TOPICS[operation] for operation in sorted(set(changes.operations.tolist()))]
     return pack_batch(
@@ -115,7 +115,7 @@ def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) 
 
 
 def encode_changes(changes: FrameChanges) -> list[bytes]:
-    """Encode each change as the event that a body holds."""
+    """Encode each change as an event of a body."""
     if changes.plain and not changes.previous.any():
         return [_ARRAY_OF_ONE + payload for payload in changes.payloads]
     previous, saved = changes.previous.tolist(), changes.saved.tolist()
@@ -141,12 +141,12 @@ def _encode_change(
 
 
 def decode_change(event: bytes, position: int) -> FrameChange:
-    """Decode one event of a frame batch, its record left encoded.
+    """Decode one event of a frame batch, but not its record.
 
     Raises
     ------
     UnreadableError
-        It is no such event, or it replaces one that does not come before it: whoever follows `previous` ends.
+        The event is invalid, or replaces one that is not before it. Following `previous` therefore always ends.
     """
     try:
         change = _decode_change(event)
@@ -159,7 +159,7 @@ def decode_change(event: bytes, position: int) -> FrameChange:
 
 
 def not_before(position: int, previous: int) -> UnreadableError:
-    """Return the error for an event that does not come after the one that it replaces."""
+    """Return the error for an event that does not come after the event that it replaces."""
     message = (
         f"the frame event at position {position} replaces position {previous}, which does not come before it"
     )
@@ -167,19 +167,19 @@ def not_before(position: int, previous: int) -> UnreadableError:
 
 
 def event_in(body: Body, index: int) -> bytes:
-    """Return one encoded event of a body; only its block is opened."""
+    """Return one encoded event of a body. Only its block is decompressed."""
     number, start = body.block_of(index)
     return body.open_block(number).event(index - start)
 
 
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Yield ``(position, encoded event)`` at positions, ascending, each once; only the blocks that hold them are opened."""
+    """Yield ``(position, encoded event)`` for distinct positions, ascending. Only the necessary blocks are decompressed."""
     batches = log.first_positions(sorted(set(positions)))
     return events_of(log, positions, np.array([first for first, _ in batches], np.uint64))
 
 
 def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Iterator[tuple[int, bytes]]:
-    """Yield what `events_at` does, where the first positions of the batches, and of others, are known."""
+    """Like `events_at`, if the first positions of the batches (and maybe of others) are known."""
     wanted = np.unique(np.array(positions, np.int64))
     starts = first_positions.astype(np.int64)
     of_batch = np.searchsorted(starts, wanted, side="right") - 1
@@ -206,12 +206,12 @@ def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, 
 
 
 def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:
-    """Return the changes recorded at some positions, their records left encoded."""
+    """Return the changes at some positions, without decoding their records."""
     return {position: decode_change(event, position) for position, event in events_at(log, positions)}
 
 
 def row_id(change: FrameChange, rows: Rows, index: int) -> str:
-    """Return the frame id of a change: its own, or its key in hex."""
+    """Return the frame id of a change: the stored one, or its key in hex."""
     if change.id is not None:
         return change.id
     return rows[index : index + 1].tobytes()[:KEY_SIZE].hex()

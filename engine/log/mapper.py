@@ -13,13 +13,13 @@ from ..events.registry import decode_event, encode_event
 
 
 class EventMapper(Mapper[str]):
-    """Stores our msgspec events under their topic; the stock mapper needs instances with a `__dict__`."""
+    """Stores our msgspec events under their topic. The default mapper requires instances with a `__dict__`."""
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
         """Encode a domain event."""
         if not isinstance(domain_event, Event):
             raise UsageError(
-                f"{type(domain_event).__name__} is no framelode event: derive it from framelode.engine.events.base.Event"
+                f"{type(domain_event).__name__} is not a framelode event: derive it from framelode.engine.events.base.Event"
             )
         topic, state = encode_event(domain_event)
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, topic, state)

@@ -34,7 +34,7 @@ def position_at(log: Log, moment: Moment) -> int:
     Raises
     ------
     UsageError
-        The log does not have the position, the datetime has no time zone, or it is neither of both.
+        The log does not have the position, the datetime has no time zone, or the value is neither of them.
     """
     if isinstance(moment, datetime):
         return _last_recorded(log, _time(moment))
@@ -48,7 +48,7 @@ def position_at(log: Log, moment: Moment) -> int:
 
 
 def parse_moment(text: str, *, day_ends: bool = True, now: datetime | None = None) -> Moment:
-    """Parse a point in time as people write it.
+    """Parse a point in time.
 
     A position; an ISO 8601 time with a UTC offset, such as ``2026-03-01T12:00:00Z``; a day (``2026-03-01``, ``today`` or
     ``yesterday``) of the local time zone; a time ago, such as ``2 days ago``; or ``now``.
@@ -58,9 +58,9 @@ def parse_moment(text: str, *, day_ends: bool = True, now: datetime | None = Non
     text : str
         The point in time.
     day_ends : bool
-        Whether a day stands for its end, which is what was recorded up to then, or for its start.
+        Whether a day means its end (everything recorded until then) or its start.
     now : datetime, optional
-        The time that days and times ago start from. By default the time of the system clock.
+        The current time. By default that of the system clock.
 
     Raises
     ------
@@ -116,12 +116,12 @@ def _time(moment: datetime) -> int:
 
 
 def _last_recorded(log: Log, time: int) -> int:
-    """Return the last position recorded at or before a time: a binary search over the batches."""
+    """Return the last position recorded at or before a time, by binary search over the batches."""
     head = log.head()
     if head.recorded_at <= time:
         return head.position
     low, high = 0, head.position
-    # Everything up to `low` was recorded by then; everything from `high` on later.
+    # Everything up to `low` was recorded by then, everything from `high` on later.
     while high - low > 1:
         batch = log.batch_at((low + high) // 2)
         if batch.recorded_at <= time:

@@ -18,16 +18,16 @@ from .moments import describe_moment
 
 
 class LogPrefix(Log):
-    """The events of a log up to a position; nothing can be appended.
+    """The events of a log up to a position. It is read-only.
 
-    The position may lie within a batch: of that one, header, keys and body are cut, and its digest is that of all.
+    The position may be inside a batch. Its header, keys and body are then cut, but its digest is that of the whole batch.
 
     Parameters
     ----------
     log : Log
         The whole log.
     position : int
-        The last position that is seen, 0 for none.
+        The last visible position, 0 for none.
     """
 
     def __init__(self, log: Log, position: int) -> None:
@@ -37,21 +37,21 @@ class LogPrefix(Log):
         last = log.batch_at(position) if position else None
         head = Head(position, last.digest, last.recorded_at) if last else Head(0, genesis_digest(log.uuid), 0)
         self.moment = describe_moment(position, head.recorded_at)
-        """How messages name the moment."""
+        """The point in time, for messages."""
         self._head: Head | None = head
         self._cut_at = last.first_position if last and last.last_position > position else 0
         self._kept = position - self._cut_at + 1
         self._cut_body: Body | None = None
 
     def refusal(self) -> UsageError:
-        """Return the error of whoever wants to write."""
+        """Return the error for an attempt to write."""
         return UsageError(
-            f"this engine shows the log at {self.moment} and is read only: use the engine of the present"
+            f"this engine shows the log at {self.moment} and is read-only: use the engine of the present"
         )
 
     @property
     def uuid(self) -> str:
-        """The log's identity."""
+        """Identity of the log."""
         return self.whole.uuid
 
     @property
@@ -66,59 +66,59 @@ class LogPrefix(Log):
         return self._head
 
     def close(self) -> None:
-        """Refuse all further reads of what is in memory; the whole log is not closed."""
+        """Refuse further reads. The underlying log is not closed."""
         self._head = None
 
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
-        """Return what opens this prefix for reading in another process."""
+        """Return a function that opens this prefix for reading in another process."""
         return partial(_open, self.whole.opener(), self.position)
 
     def append(self, append: Append) -> AppendHeader:  # noqa: ARG002 - the contract's signature
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`."""
         raise self.refusal()
 
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:  # noqa: ARG002 - likewise
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`."""
         raise self.refusal()
 
     def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
-        """Yield batches as they are stored; `UsageError` when the prefix ends within an append, which has one digest."""
+        """Yield batches in their stored form. Raises `UsageError` if the prefix ends inside an append, which has one digest."""
         if self.position:
             append = self.whole.append_header(self.whole.batch_at(self.position).append_id)
             if append.last_position != self.position:
                 raise UsageError(
-                    f"position {self.position} lies within an append, which is recorded whole or not at all: "
-                    f"take position {append.first_position - 1} or {append.last_position}"
+                    f"position {self.position} is inside an append, which can only be copied as a whole: "
+                    f"use position {append.first_position - 1} or {append.last_position}"
                 )
         yield from self.whole.stored_batches(gt=gt, lte=self._limit(lte))
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`."""
         raise self.refusal()
 
     def require_exclusive(self) -> None:
-        """Refuse: `UsageError`."""
+        """Raise `UsageError`."""
         raise self.refusal()
 
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
-        """Return a part of a command (the last one by default), or None."""
+        """Return a part of a command (by default the last one), or None."""
         last = self.whole.find_append(command_id, part)
         if last is None or last.first_position <= self.position:
             return last and self._cut_append(last)
         earlier = range(last.part - 1, -1, -1) if part is None else ()
-        # A part that changed nothing left no trace.
+        # A part that changed nothing has no positions.
         found = (self.whole.find_append(command_id, number) for number in earlier)
         return next(
             (self._cut_append(one) for one in found if one and one.first_position <= self.position), None
         )
 
     def stream_version(self, stream_id: str) -> int | None:
-        """Return the version of a stream's last event here, None for an unknown stream."""
+        """Return the version of the last event of a stream in the prefix; None for an unknown stream."""
         last = self.last_batch(stream_id, lte=self.position)
         return last and last.last_version
 
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
-        """Return the header of a stream's last batch that begins at or before position `lte`."""
+        """Return the header of the last batch of a stream that begins at or before position `lte`."""
         found = self.whole.last_batch(stream_id, lte=self._limit(lte), schema=schema)
         return found and self._cut_header(found)
 
@@ -139,13 +139,13 @@ class LogPrefix(Log):
             yield from map(self._cut_header, found)
 
     def batch_at(self, position: int) -> BatchHeader:
-        """Return the header of the batch that holds a position."""
+        """Return the header of the batch that contains a position."""
         if position > self.position:
             raise NotFoundError(f"{self.name} has no position {position} at {self.moment}")
         return self._cut_header(self.whole.batch_at(position))
 
     def first_positions(self, positions: Sequence[int]) -> list[tuple[int, int]]:
-        """Return ``(first position, count)`` of batches, ascending: those that hold some positions, maybe more."""
+        """Return ``(first position, count)`` of the batches that contain some positions, and maybe of more, ascending."""
         return [
             (first, self._kept if first == self._cut_at else count)
             for first, count in self.whole.first_positions(positions)
@@ -153,18 +153,18 @@ class LogPrefix(Log):
         ]
 
     def append_header(self, append_id: int) -> AppendHeader:
-        """Return the append a batch belongs to."""
+        """Return the append of a batch."""
         return self._cut_append(self.whole.append_header(append_id))
 
     def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
-        """Yield the appends with ids above `gt` in order; the last one may be cut."""
+        """Yield the appends with ids above `gt` in order. The last one may be cut."""
         for append in self.whole.appends(gt=gt, damaged=damaged):
             if append.first_position > self.position:
                 return
             yield self._cut_append(append)
 
     def check_tables(self) -> list[str]:
-        """Run the database's own integrity check; [] means sound."""
+        """Run the database's integrity check. Returns the problems."""
         return self.whole.check_tables()
 
     def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
@@ -177,14 +177,14 @@ class LogPrefix(Log):
                 yield page
 
     def rows_at(self, first_positions: Sequence[int]) -> dict[int, bytes]:
-        """Return the checked `keys` of batches, by their first positions."""
+        """Return the `keys` of batches by first position, with their digests checked."""
         found = self.whole.rows_at(first_positions)
         if self._cut_at in found:
             found[self._cut_at] = found[self._cut_at][: self._kept * KeyRow.itemsize]
         return found
 
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
-        """Yield the checked bodies of batches, in the order asked."""
+        """Yield the bodies of batches in the requested order, with their checksums checked."""
         for body in self.whole.bodies(first_positions):
             yield self._first_events(body) if body.first_position == self._cut_at else body
 
@@ -202,7 +202,7 @@ class LogPrefix(Log):
         return msgspec.structs.replace(append, last_position=self.position, is_last=False)
 
     def _first_events(self, body: Body) -> Body:
-        """Return the body of the batch that is cut, kept: it is read again and again."""
+        """Return the body of the batch that is cut. It is cached, because it is read often."""
         if self._cut_body is None:
             events = list(islice(body.events(), self._kept))
             stored = pack_batch("", 1, "", (), events).body

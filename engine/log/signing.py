@@ -93,7 +93,7 @@ class VerifyingKey:
                 else _parse_public(data)
             )
         except _unreadable() as error:
-            raise InvalidValueError(f"{file} holds no public key that can be read: {error}") from error
+            raise InvalidValueError(f"{file} holds a public key that cannot be read: {error}") from error
         if not isinstance(key, Ed25519PublicKey):
             raise InvalidValueError(f"{file} holds {_kind(key)}, not a public Ed25519 key: {_HOW}")
         return cls(key)
@@ -136,7 +136,7 @@ def _parse_private(file: str, data: bytes) -> Any:
             f"{file} is encrypted: use a key without a password, such as `openssl pkey -in {file} -out plain.pem` creates"
         ) from error
     except _unreadable() as error:
-        raise InvalidValueError(f"{file} holds no private key that can be read: {error}") from error
+        raise InvalidValueError(f"{file} holds a private key that cannot be read: {error}") from error
 
 
 def _parse_public(data: bytes) -> Any:

@@ -13,18 +13,18 @@ from .contract import Log
 
 
 class WorkerLog(msgspec.Struct, frozen=True):
-    """What a worker opens a log by, in any process on any machine; it can be pickled.
+    """A picklable reference to a log, with which a worker opens it in any process on any machine.
 
     Attributes
     ----------
     open : callable
-        Opens it; what `Log.opener` returned.
+        Opens the log; the result of `Log.opener`.
     uuid : str
-        The log's identity.
+        Identity of the log.
     name : str
-        What messages call it.
+        Name of the log in messages.
     position : int
-        The position of an event that it holds.
+        A position that the log must contain.
     """
 
     open: Callable[[], AbstractContextManager[Log]]
@@ -34,12 +34,12 @@ class WorkerLog(msgspec.Struct, frozen=True):
 
     @contextmanager
     def __call__(self) -> Generator[Log, None, None]:
-        """Open it for reading.
+        """Open the log for reading.
 
         Raises
         ------
         UsageError
-            It is not to be found here, or there is another one.
+            The log does not exist there, or is another one.
         """
         with ExitStack() as stack:
             try:
@@ -65,16 +65,16 @@ class WorkerLog(msgspec.Struct, frozen=True):
             raise UsageError(message)
 
 
-_ADVICE = "Workers read the log where you have it: one in a folder is seen from other machines only if they share it"
+_ADVICE = "Workers open the log at the same location: other machines can read a log in a folder only if they share it"
 
 
 def worker_log(log: Log) -> WorkerLog:
-    """Return what workers open a log by; `UsageError` if other processes cannot."""
+    """Return the reference with which workers open a log. Raises `UsageError` if other processes cannot."""
     return WorkerLog(log.opener(), log.uuid, log.name, log.head().position)
 
 
 def require_read(log: Log, position: int, digest: bytes) -> None:
-    """Raise `UsageError` if what a worker read has another digest than the log: it read a copy that went its own way."""
+    """Raise `UsageError` if a worker read another digest than the log has, because it read a diverged copy."""
     if log.batch_at(position).digest != digest:
         message = f"workers read another log than {log.name}: it has another digest at position {position}. {_ADVICE}"
         raise UsageError(message)

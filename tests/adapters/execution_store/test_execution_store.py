@@ -1300,7 +1300,7 @@ class TestPast:
             assert past.get("a") == 1
             assert [change.kind for change in past.history("a")] == ["set"]
             for write in (lambda: past.set("a", 1), past.clear, past.clear_cache, lambda: past.delete("a")):
-                with pytest.raises(UsageError, match="read only"):
+                with pytest.raises(UsageError, match="read-only"):
                     write()
         view.close()
 

@@ -198,7 +198,7 @@ class TestSubscriptions:
 
     def test_not_in_the_past(self, engine, store, told):
         store.set("a", 1)
-        with engine.at(1), pytest.raises(UsageError, match="read only"):
+        with engine.at(1), pytest.raises(UsageError, match="read-only"):
             ExecutionStore.create("jobs").subscribe(told.put)
 
 

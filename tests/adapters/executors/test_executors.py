@@ -369,7 +369,7 @@ class TestFindingTheLog:
         shared = worker_log(engine.log)
         shutil.move(engine.session.location.folder / "log.db", tmp_path / "hidden.db")
         with pytest.raises(
-            UsageError, match=r"a worker on .* cannot open the log: .*log.db is not there.*share"
+            UsageError, match=r"a worker on .* cannot open the log: .*log.db does not exist.*share"
         ):
             list(ordered_map(workers, partial(worker_parts.position_of, shared), [()]))
         assert not (engine.session.location.folder / "log.db").exists()

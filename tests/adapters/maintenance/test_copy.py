@@ -282,19 +282,19 @@ class TestRefused:
         with made:
             DatasetVersion.create_new_dataset("mine")
         self.check_untouched(
-            lambda: source.copy_to(made), made, ConflictError, "nothing is copied from a log that is behind"
+            lambda: source.copy_to(made), made, ConflictError, "copy the other way, or into an empty engine"
         )
         with source:
             for name in "ab":
                 DatasetVersion.create_new_dataset(name)
-        self.check_untouched(lambda: source.copy_to(made), made, ConflictError, "others have written to")
+        self.check_untouched(lambda: source.copy_to(made), made, ConflictError, "that was written to")
 
     def test_from_a_log_that_is_behind(self, source, place, opened):
         old = opened(place("folder"))
         source.copy_to(old, blobs=False)
         with source:
             DatasetVersion.create_new_dataset("new")
-        self.check_untouched(lambda: old.copy_to(source), source, ConflictError, "that is behind")
+        self.check_untouched(lambda: old.copy_to(source), source, ConflictError, "copy the other way, or into an empty engine")
         empty = opened(place("folder"))
         self.check_untouched(lambda: empty.copy_to(source), source, ConflictError, "of log")
 
@@ -330,7 +330,7 @@ class TestRefused:
         made = opened(place("memory"))
         with pytest.raises(UsageError, match="pass blobs= when you connect to it"):
             source.copy_to(made, blobs=tmp_path / "b")
-        with pytest.raises(UsageError, match="read only"):
+        with pytest.raises(UsageError, match="read-only"):
             source.copy_to(made.at(0))
         for wrong in (7, "ftp://host/a", ""):
             with pytest.raises(UsageError):
@@ -394,7 +394,7 @@ class TestDamage:
         ("change", "match"),
         [
             ("UPDATE record_batch SET actor = 'me' WHERE first_position = ?", "was altered"),
-            ("UPDATE record_batch SET recorded_at = 0 WHERE first_position = ?", "a time before"),
+            ("UPDATE record_batch SET recorded_at = 0 WHERE first_position = ?", "the time of the batch is earlier"),
             ("UPDATE record_batch SET append_id = append_id + 1 WHERE first_position = ?", "is missing"),
             ("UPDATE record_batch SET previous_digest = digest WHERE first_position = ?", "does not follow"),
             (
@@ -411,7 +411,7 @@ class TestDamage:
             ("UPDATE append SET is_last = 7 WHERE first_position = ?", "is damaged"),
             (
                 "UPDATE append SET first_position = first_position - 1 WHERE first_position = ?",
-                "outside append",
+                "outside of append",
             ),
             ("DELETE FROM append WHERE first_position = ?", "is missing"),
             (alter_body, "was altered"),
@@ -452,7 +452,7 @@ class TestDamage:
             intact.copy_to(made, blobs=False)
         folder = shutil.copytree(rich, tmp_path / "forged")
         forge(folder, lambda batches, *_: batches[3].update(actor="somebody else"))
-        with pytest.raises(ConflictError, match="others have written to"):
+        with pytest.raises(ConflictError, match="that was written to"):
             opened(folder).copy_to(made, blobs=False)
 
 
@@ -628,7 +628,7 @@ class TestPast:
             append for append in source.log.appends() if append.last_position > append.first_position
         )
         with pytest.raises(
-            UsageError, match=f"take position {append.first_position - 1} or {append.last_position}"
+            UsageError, match=f"use position {append.first_position - 1} or {append.last_position}"
         ):
             source.at(append.first_position).copy_to(made, blobs=False)
         assert made.log.head().position == 0

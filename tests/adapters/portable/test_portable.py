@@ -1095,5 +1095,5 @@ def test_the_past_neither_gives_nor_takes(engine, tmp_path):
     engine.export_log(tmp_path / "log.jsonl")
     with empty() as made, made.at(0) as past:
         for call in (past.import_log, past.export_log):
-            with pytest.raises(UsageError, match="read only"):
+            with pytest.raises(UsageError, match="read-only"):
                 call(tmp_path / "log.jsonl")

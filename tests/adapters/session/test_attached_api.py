@@ -94,7 +94,7 @@ def test_the_past(engine, box):
     past = engine.at(end - 2)
     assert ToyBox("red", past).toys() == []
     assert ToyBox("red", engine.at(end)).toys() == ["car", "doll"]
-    with pytest.raises(UsageError, match="read only"):
+    with pytest.raises(UsageError, match="read-only"):
         ToyBox("red", past).pack("ball")
 
 

@@ -241,9 +241,9 @@ class TestViews:
         ]
         with past:
             for write in writes:
-                with pytest.raises(UsageError, match=rf"at position {end} .*read only"):
+                with pytest.raises(UsageError, match=rf"at position {end} .*read-only"):
                     write()
-            with pytest.raises(UsageError, match="read only"), then.get_bulk_context() as bulk:
+            with pytest.raises(UsageError, match="read-only"), then.get_bulk_context() as bulk:
                 bulk.add_frame(frame(3))
         assert head(engine) == end
         assert past.blobs.read(blob) == b"a"
@@ -259,9 +259,9 @@ class TestViews:
         sent = sorted((tmp_path / "sent").rglob("*"))
         file.with_name("b.jpg").write_bytes(b"b")
         then = DatasetVersion.get_version(**place, as_of=head(engine))
-        with pytest.raises(UsageError, match="read only"):
+        with pytest.raises(UsageError, match="read-only"):
             then.add_frames([SingleFrame(source=str(file.with_name("b.jpg")))])
-        with pytest.raises(UsageError, match="read only"):
+        with pytest.raises(UsageError, match="read-only"):
             then.delete_frames([next(iter(then)).id], delete_sources=True)
         assert sorted((tmp_path / "sent").rglob("*")) == sent
         assert file.exists()
@@ -361,7 +361,7 @@ class TestConnect:
             assert engine.url == str(tmp_path / "e")
             (version,) = DatasetVersion.get_versions("food")
             assert (version.version_id, len(version)) == (version_id, 1)
-            with pytest.raises(UsageError, match="read only"):
+            with pytest.raises(UsageError, match="read-only"):
                 DatasetVersion.create_new_dataset("drink")
             copy = pickle.loads(pickle.dumps(version))
             assert copy == version

@@ -137,7 +137,7 @@ class TestCarried:
         draft.add_frames([SingleFrame(id="a")])
         with framelode.connect(postgres_url, as_of=head) as past, closing(past):
             assert len(past.version(draft.version_id)) == 0
-            with pytest.raises(UsageError, match="read only"):
+            with pytest.raises(UsageError, match="read-only"):
                 past.version(draft.version_id).add_frames([SingleFrame(id="b")])
 
 

@@ -242,7 +242,7 @@ class TestEventsourcing:
         class Foreign:
             originator_id, originator_version = "x", 1
 
-        with pytest.raises(UsageError, match="Foreign is no framelode event"):
+        with pytest.raises(UsageError, match="Foreign is not a framelode event"):
             EventMapper(transcoder=None).to_stored_event(Foreign())
 
 

@@ -158,9 +158,9 @@ class TestBody:
         [
             ("lz4", b"", "codec 'lz4' is unknown"),
             ("zstd", b"", "it is empty"),
-            ("zstd", b"\1\0\0\0", "directory is cut off"),
-            ("zstd", b"\xff\xff\xff\xff", "directory is cut off"),
-            ("zstd", b"\0\0\0\0x", "do not fill it"),
+            ("zstd", b"\1\0\0\0", "directory is truncated"),
+            ("zstd", b"\xff\xff\xff\xff", "directory is truncated"),
+            ("zstd", b"\0\0\0\0x", "do not add up to its size"),
             ("zstd", struct.pack("<IIII", 1, 1, 3, 8) + b"abc", "cannot be decompressed"),
         ],
     )
