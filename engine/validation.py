@@ -203,7 +203,7 @@ def label_list(value: object, path: str) -> list[str]:
         return []
     if isinstance(value, str):
         return [text(value, path)]
-    if isinstance(value, Enum) or (isinstance(value, Integral) and not isinstance(value, bool)):
+    if isinstance(value, Enum | bytes) or (isinstance(value, Integral) and not isinstance(value, bool)):
         return [label_text(value, path)]
     return [
         item if type(item) is str and item.isascii() else label_text(item, f"{path}[{index}]")
@@ -212,10 +212,15 @@ def label_list(value: object, path: str) -> list[str]:
 
 
 def label_text(value: object, path: str) -> str:
-    """Return one label. Integers, paths and UUIDs become text, and members of an Enum their values."""
+    """Return one label. Integers, paths, UUIDs and UTF-8 bytes become text, and members of an Enum their values."""
     plain = value.value if isinstance(value, Enum) else value
     if isinstance(plain, Integral) and not isinstance(plain, bool):
         return identifier(plain, path)
+    if isinstance(plain, bytes):
+        try:
+            return plain.decode()
+        except UnicodeDecodeError:
+            raise refusal(path, plain, "a string, or bytes in UTF-8") from None
     return text(str(plain) if isinstance(plain, PurePath | UUID) else plain, path)
 
 

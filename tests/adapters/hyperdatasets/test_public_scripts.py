@@ -5,6 +5,7 @@ Each test is one such script, in our words: the calls, arguments and order are t
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import pickle
@@ -201,6 +202,45 @@ def test_the_documents_on_annotations():
     assert counts["cityscape"] == counts["test"] == 1
     (back,) = version
     assert [len(annotation.labels) for annotation in back["left"].annotations] == [1, 1, 2]
+
+
+def test_boxes_from_a_table_with_labels_as_bytes(tmp_path):
+    table = tmp_path / "boxes.csv"
+    table.write_text(
+        "Filename,Width,Height,Format,BBox/xmin,BBox/xmax,BBox/ymin,BBox/ymax,ClassName,ClassID\n"
+        "a.jpg,640,480,jpeg,10|20,60|90,5|6,55|70,cat|dög,1|2\n"
+        "b.png,32,32,png,0,4,0,4,cat,1\n",
+        encoding="utf-8",
+    )
+
+    def numbers(text):
+        return list(map(int, text.split("|")))
+
+    frames = []
+    with table.open(encoding="utf-8") as rows:
+        for example in csv.DictReader(rows):
+            frame = SingleFrame(source=f"s3://pictures/{example['Filename']}")
+            frame.height = int(example["Height"])
+            frame.width = int(example["Width"])
+            frame.metadata = {"image_format": example["Format"], "filename": example["Filename"]}
+            boxes = (numbers(example[f"BBox/{side}"]) for side in ("xmin", "xmax", "ymin", "ymax"))
+            names = [name.encode() for name in example["ClassName"].split("|")]
+            for left, right, top, bottom, name, number in zip(
+                *boxes, names, numbers(example["ClassID"]), strict=True
+            ):
+                frame.add_annotation(
+                    box2d_xywh=(left, top, right - left, bottom - top),
+                    labels=[name],
+                    metadata={"bbox_size": int((right - left) * (bottom - top)), "class_id": [number]},
+                )
+            frames.append(frame)
+    DatasetVersion.create_new_dataset("boxes")
+    dataset = DatasetVersion.create_version(dataset_name="boxes", version_name="train")
+    dataset.add_frames(frames)
+    first, second = dataset
+    assert [annotation.labels for annotation in first.annotations] == [["cat"], ["dög"]]
+    assert first.annotations[1].metadata == {"bbox_size": 70 * 64, "class_id": [2]}
+    assert second.annotations[0].poly == (0.0, 0.0, 4.0, 4.0)
 
 
 def test_a_bucket_of_pictures_is_registered(monkeypatch):

@@ -75,7 +75,7 @@ def test_taken_in_metadata(value, plain):
     [
         {1},
         b"x",
-        object(),
+        pytest.param(object(), id="an object"),
         1j,
         timedelta(1),
         np.timedelta64(1, "s"),
@@ -123,13 +123,22 @@ def test_labels():
     assert ImageAnnotation(labels=np.array([1, 2])).labels == ["1", "2"]
     assert ImageAnnotation(labels=5).labels == ["5"]
     assert ImageAnnotation(labels=Colour.RED).labels == ["red"]
+    assert (
+        ImageAnnotation(labels=["dög".encode()]).labels
+        == ImageAnnotation(labels="dög".encode()).labels
+        == ["dög"]
+    )
+    with pytest.raises(
+        InvalidValueError, match=r"labels\[0\] must be a string, or bytes in UTF-8, not b'.xff'"
+    ):
+        ImageAnnotation(labels=[b"\xff"])
     frame = SingleFrame(id=ID)
     assert frame.id == str(ID)
     frame.add_annotation(frame_class=[5])
     assert frame.get_annotations(label=5) == frame.get_annotations(labels=[5]) == frame.annotations
 
 
-@pytest.mark.parametrize("value", [True, 1.5, b"x", date(2026, 3, 1), Decimal(1)], ids=repr)
+@pytest.mark.parametrize("value", [True, 1.5, {1}, date(2026, 3, 1), Decimal(1)], ids=repr)
 def test_refused_as_labels(value):
     with pytest.raises(InvalidValueError, match=r"labels\[0\] must be a string, not"):
         ImageAnnotation(labels=[value])
