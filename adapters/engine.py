@@ -83,6 +83,14 @@ class Engine:
         return self.session.name
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that are saved with the engine: ``blobs``, ``projections`` and, in a folder, ``shared``.
+
+        Pass new values to `connect` to change them.
+        """
+        return self.session.location.settings()
+
+    @property
     def log(self) -> Log:
         """The log, up to `as_of`."""
         return self.session.log

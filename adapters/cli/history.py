@@ -46,6 +46,12 @@ def log(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep printing new entries until interrupted.")
     ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Include bookkeeping: names taken, changes of version trees, uploaded files."
+        ),
+    ] = False,
     graph: Annotated[
         bool, typer.Option("--graph", help="Draw the version tree instead of listing changes.")
     ] = False,
@@ -62,6 +68,7 @@ def log(
         kinds=kind,
         limit=limit,
         oldest_first=reverse,
+        bookkeeping=everything,
     )
     if follow and until is not None:
         raise UsageError("--follow and --until exclude each other: give one of them")

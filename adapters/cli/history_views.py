@@ -14,6 +14,7 @@ import msgspec
 from ...engine.errors import IntegrityError
 from ...engine.events import registry
 from ...engine.events.base import Event, Streams
+from ...engine.events.domain import FilesUploaded, NameClaimed, NameReleased, VersionAttached, VersionDetached
 from ...engine.events.registry import streams_of, subject_and_kind
 from ...engine.log.context import decode_context
 from ...engine.log.moments import Moment
@@ -27,6 +28,11 @@ from .address import Address, dataset_at, version_at
 from .output import counted, limited, say
 
 _PAGE = 256
+_BOOKKEEPING = frozenset(
+    event.__name__ for event in (NameClaimed, NameReleased, VersionAttached, VersionDetached, FilesUploaded)
+)
+"""Topics of events that accompany others: of names that are taken, trees of versions, and uploaded files."""
+
 _FOLLOWED = 10
 """Number of existing entries that `--follow` shows first."""
 
@@ -47,6 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
     kinds: list[str] | None = None
     limit: int | None = None
     oldest_first: bool = False
+    bookkeeping: bool = False
+    """Whether to show events that only keep the books of others, too."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -183,9 +191,18 @@ def _rows(engine: Engine, scope: Scope, asked: Asked) -> Iterator[BatchRow]:
     if scope.dataset_id is not None:
         wanted = msgspec.structs.replace(wanted, dataset_id=scope.dataset_id)
     last: int | None = None
+    shows_all = asked.bookkeeping or asked.kinds is not None
     while page := engine.session.history_page(wanted, last, _PAGE):
-        yield from page
         last = page[-1].first_position
+        yield from page if shows_all else filter(None, map(_without_bookkeeping, page))
+
+
+def _without_bookkeeping(row: BatchRow) -> BatchRow | None:
+    """Return a batch without the topics of bookkeeping, or None if nothing is left."""
+    topics = [topic for topic in row.topics if topic not in _BOOKKEEPING]
+    if len(topics) == len(row.topics):
+        return row
+    return msgspec.structs.replace(row, topics=topics) if topics else None
 
 
 def _runs(rows: Iterator[BatchRow]) -> Iterator[list[BatchRow]]:

@@ -1,11 +1,16 @@
-"""`framelode status`: what an engine holds, and where its parts are."""
+"""`framelode status` and `framelode config`: what an engine holds, where its parts are, and its settings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json as json_text
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...engine.errors import UsageError
+from ...engine.validation import shorten
+from ..session import location
 from .options import Json, engine_of
 from .output import counted, print_json, print_table, say
 
@@ -13,6 +18,14 @@ if TYPE_CHECKING:
     from ..maintenance.status import EngineStatus
 
 overview = typer.Typer()
+
+
+class Setting(StrEnum):
+    """The settings that can be changed."""
+
+    blobs = "blobs"
+    projections = "projections"
+    shared = "shared"
 
 
 @overview.command()
@@ -28,6 +41,50 @@ def status(
     with engine_of(context) as engine:
         found = engine.status(blobs=blobs)
     print_json(found) if json else _print(found)
+
+
+@overview.command()
+def config(
+    context: typer.Context,
+    name: Annotated[
+        Setting | None,
+        typer.Argument(metavar="NAME", help="blobs, projections or shared. Default: show all settings."),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="New value. Default: show the setting.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the settings of the engine, or change one."""
+    from ..connect import connect
+
+    if name is not None and value is not None:
+        url = location.find(context.obj)
+        if url is None:
+            raise UsageError(location.not_found())
+        location.require(url)
+        given: dict[str, Any] = {name.value: _truth(value) if name is Setting.shared else value}
+        engine = connect(url, **given)
+        if engine.read_only:
+            engine.session.present.require_writable()
+        engine.close()
+    with engine_of(context) as engine:
+        found = engine.settings
+    if name is not None:
+        if name.value not in found:
+            raise UsageError(f"an engine in PostgreSQL has no setting {name.value}: it is for folders")
+        found = {name.value: found[name.value]}
+    if json:
+        print_json({"settings": found})
+        return
+    for key, setting in found.items():
+        say(f"{key} = {json_text.dumps(setting)}")
+
+
+def _truth(value: str) -> bool:
+    if value.lower() not in {"true", "false"}:
+        raise UsageError(f"shared must be true or false, not {shorten(value)}")
+    return value.lower() == "true"
 
 
 def _print(found: EngineStatus) -> None:

@@ -117,6 +117,15 @@ class Location(msgspec.Struct, frozen=True):
         if found != wanted:
             write_settings(self.folder, wanted)
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as they are saved, which a caller may change: blobs, projections and, in a folder, shared."""
+        if self.folder is not None:
+            found = read_settings(self.folder) or Settings()
+            return {"blobs": found.blobs, "projections": found.projections, "shared": found.shared}
+        place = self.projections
+        name = place.name if isinstance(place, PostgresSchema) else str(place or "")
+        return {"blobs": self.blobs, "projections": name}
+
     @property
     def owns_projections(self) -> bool:
         """Whether a damaged projections database can be replaced: it is the default one, in a folder with a known log."""

@@ -228,3 +228,43 @@ def test_checkout_lists_what_it_cannot_write(engine, tmp_path, command):
     assert "gone.jpg" in done.stderr
     assert (tmp_path / "out" / "one.jpg").read_bytes() == b"picture"
     assert run_json(command, "drinks", "out", status=1)["checkout"]["present"] == 1
+
+
+@pytest.mark.usefixtures("home")
+class TestConfig:
+    def test_settings_are_shown_and_changed(self, home, tmp_path):
+        assert run_json("config")["settings"] == {
+            "blobs": "blobs",
+            "projections": "projections.db",
+            "shared": False,
+        }
+        assert (
+            run("config", "blobs", tmp_path / "elsewhere").stdout == f'blobs = "{tmp_path / "elsewhere"}"\n'
+        )
+        assert f'blobs = "{tmp_path / "elsewhere"}"' in (home / "framelode.toml").read_text()
+        assert run("config", "shared", "True").stdout == "shared = true\n"
+        assert home.stat().st_mode & 0o2070 == 0o2070
+
+    def test_wrong_values_are_refused(self, home):
+        before = (home / "framelode.toml").read_bytes()
+        assert "must be true or false, not 'maybe'" in run("config", "shared", "maybe", status=2).stderr
+        run("config", "colour", "red", status=2)
+        assert "cannot be stored" in run("config", "projections", "ftp://host/x", status=2).stderr
+        assert (home / "framelode.toml").read_bytes() == before
+
+    def test_no_engine_is_made(self, tmp_path, monkeypatch):
+        (tmp_path / "empty").mkdir()
+        run("--engine", tmp_path / "empty", "config", "shared", "true", status=2)
+        assert list((tmp_path / "empty").iterdir()) == []
+
+
+@pytest.mark.usefixtures("home")
+def test_log_shows_bookkeeping_only_when_asked():
+    short, whole = run("log").stdout, run("log", "--all").stdout
+    assert "dataset created" in short
+    assert "attached" not in short
+    assert "name claimed" not in short
+    assert "dataset created, version attached" in whole
+    assert whole.count("name claimed") == 2
+    assert run("log", "--kind", "claimed").stdout.count("name claimed") == 2
+    assert len(run("log").stdout.splitlines()) < len(run("log", "--all").stdout.splitlines())

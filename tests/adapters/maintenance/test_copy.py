@@ -294,7 +294,9 @@ class TestRefused:
         source.copy_to(old, blobs=False)
         with source:
             DatasetVersion.create_new_dataset("new")
-        self.check_untouched(lambda: old.copy_to(source), source, ConflictError, "copy the other way, or into an empty engine")
+        self.check_untouched(
+            lambda: old.copy_to(source), source, ConflictError, "copy the other way, or into an empty engine"
+        )
         empty = opened(place("folder"))
         self.check_untouched(lambda: empty.copy_to(source), source, ConflictError, "of log")
 
@@ -394,7 +396,10 @@ class TestDamage:
         ("change", "match"),
         [
             ("UPDATE record_batch SET actor = 'me' WHERE first_position = ?", "was altered"),
-            ("UPDATE record_batch SET recorded_at = 0 WHERE first_position = ?", "the time of the batch is earlier"),
+            (
+                "UPDATE record_batch SET recorded_at = 0 WHERE first_position = ?",
+                "the time of the batch is earlier",
+            ),
             ("UPDATE record_batch SET append_id = append_id + 1 WHERE first_position = ?", "is missing"),
             ("UPDATE record_batch SET previous_digest = digest WHERE first_position = ?", "does not follow"),
             (
