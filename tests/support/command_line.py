@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
+import typer.testing
 from typer.testing import CliRunner
 
 from framelode.adapters.cli.main import app
+
+# To build the commands takes longer than to run one.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 
 def run(*arguments, status=0):
