@@ -13,6 +13,7 @@ from ..engine.errors import InvalidValueError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from ..engine.log.moments import Moment
 from ..engine.validation import shorten
+from .display.progress import notebook_bar
 from .executors.resolve import wrap_executor
 from .session import current
 from .session.session import LiveSession, Session
@@ -258,7 +259,8 @@ class Engine:
         executor : concurrent.futures.Executor, optional
             Runs the replay. By default it runs in this thread.
         """
-        self.session.runner.catch_up_all(progress, wrap_executor(executor))
+        with notebook_bar("catching up", progress) as advance:
+            self.session.runner.catch_up_all(advance, wrap_executor(executor))
 
     def rebuild(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Rebuild every projection from the log.
@@ -282,7 +284,8 @@ class Engine:
         """
         from .maintenance import care
 
-        care.rebuild(self._writable(), progress, executor)
+        with notebook_bar("rebuilding", progress) as advance:
+            care.rebuild(self._writable(), advance, executor)
 
     def share_blobs(self, forget: Sequence[PathLike] = ()) -> None:
         """Share the blob store with the engines that already use it.
@@ -371,7 +374,8 @@ class Engine:
         from .maintenance import care
 
         source = repair.session if isinstance(repair, Engine) else repair
-        return care.scrub(self._present(), progress, executor, source)
+        with notebook_bar("reading blobs", progress) as advance:
+            return care.scrub(self._present(), advance, executor, source)
 
     def status(self, *, blobs: bool = False) -> EngineStatus:
         """Return what the engine holds and where its parts are: log, datasets, drafts, projections and blob store.
@@ -445,15 +449,16 @@ class Engine:
         """
         from .maintenance import care
 
-        return care.verify(
-            self._present(),
-            progress,
-            blobs=blobs,
-            against=against,
-            public_key=public_key,
-            quick=quick,
-            executor=executor,
-        )
+        with notebook_bar("verifying", progress) as advance:
+            return care.verify(
+                self._present(),
+                advance,
+                blobs=blobs,
+                against=against,
+                public_key=public_key,
+                quick=quick,
+                executor=executor,
+            )
 
     def export_log(
         self,
@@ -496,7 +501,8 @@ class Engine:
         if project is not None and not isinstance(dataset, str):
             raise UsageError("project needs a dataset name: give dataset= as well")
         chosen = None if dataset is None else _dataset_line(session, dataset, project)
-        return export_log(session, path, chosen, format, callback)
+        with notebook_bar("exporting", callback) as advance:
+            return export_log(session, path, chosen, format, advance)
 
     def import_log(self, path: PathLike, *, callback: Progress | None = None) -> LogImport:
         """Import a file written by `export_log` into an engine with an empty log.
@@ -524,8 +530,8 @@ class Engine:
         from .session.blob_sharing import keep_listed
 
         session = self._writable()
-        with keep_listed(session):
-            return import_log(session, path, callback)
+        with keep_listed(session), notebook_bar("importing", callback) as advance:
+            return import_log(session, path, advance)
 
     def copy_to(
         self,
@@ -568,9 +574,9 @@ class Engine:
         """
         from .maintenance.copy import copy_engine
 
-        return copy_engine(
-            self.session, target.session if isinstance(target, Engine) else target, blobs, callback
-        )
+        to = target.session if isinstance(target, Engine) else target
+        with notebook_bar("copying", callback) as advance:
+            return copy_engine(self.session, to, blobs, advance)
 
     def _writable(self) -> LiveSession:
         """Return the live session. Raises `UsageError` if this engine is read-only."""

@@ -12,7 +12,8 @@ import msgspec
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import is_plain_id
-from .output import Advance, counted, note, print_table
+from ..display.progress import Advance
+from .output import counted, note, print_table
 
 _SHORT_ID = 12
 _EVERY = 5_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ...engine.validation import printable
+from ..display.progress import Advance, bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +22,6 @@ _WIDE = 10_000
 
 Item = TypeVar("Item")
 Cell = str | int | None
-Advance = Callable[[int, int | None], None]
-"""Takes the amount done and the total; the total is None if it is unknown."""
 
 
 class Difference(int):
@@ -99,21 +98,8 @@ def progress_bar(what: str) -> Generator[Advance, None, None]:
     callable
         Takes the amount done and the total.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     err = _console(error=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(printable(what), total=None)
-
-        def advance(done: int, of: int | None) -> None:
-            progress.update(task, completed=done, total=of)
-
+    with bar(what, err, shown=err.is_terminal) as advance:
         yield advance
 
 

@@ -941,15 +941,17 @@ class DatasetVersion:
             unregister_on_failure=unregister_on_upload_fail,
         )
         upload = self._writer.upload_options(auto_upload_destination, local_dataset_root_path, options)
-        report = self._writer.add(
-            frames,
-            batch_size=batch_size,
-            warn_on_duplicates=warn_on_duplicate_frames,
-            root=local_dataset_root_path,
-            upload=upload,
-            command_id=command_id,
-            on_part=Progress(callback, progress_report, failed_too=register_on_upload_failure),
-        )
+        failed_too = register_on_upload_failure
+        with Progress(callback, progress_report, failed_too=failed_too, frames=frames) as progress:
+            report = self._writer.add(
+                frames,
+                batch_size=batch_size,
+                warn_on_duplicates=warn_on_duplicate_frames,
+                root=local_dataset_root_path,
+                upload=upload,
+                command_id=command_id,
+                on_part=progress,
+            )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         return warn_of_failures(report)
 
@@ -987,13 +989,14 @@ class DatasetVersion:
         ConflictError
             `command_id` was used before with other frames.
         """
-        report = self._writer.add_dicts(
-            frames,
-            batch_size=batch_size,
-            root=local_dataset_root_path,
-            command_id=command_id,
-            on_part=Progress(callback, progress_report),
-        )
+        with Progress(callback, progress_report, frames=frames) as progress:
+            report = self._writer.add_dicts(
+                frames,
+                batch_size=batch_size,
+                root=local_dataset_root_path,
+                command_id=command_id,
+                on_part=progress,
+            )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         return warn_of_failures(report)
 
@@ -1027,14 +1030,15 @@ class DatasetVersion:
         ConflictError
             `command_id` was used before with other frames.
         """
-        report = self._writer.update(
-            frames,
-            batch_size=batch_size,
-            without_fields=without_fields,
-            upload=self._writer.upload_options(),
-            command_id=command_id,
-            on_part=Progress(callback),
-        )
+        with Progress(callback, frames=frames) as progress:
+            report = self._writer.update(
+                frames,
+                batch_size=batch_size,
+                without_fields=without_fields,
+                upload=self._writer.upload_options(),
+                command_id=command_id,
+                on_part=progress,
+            )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         raise_if_refused(report)
 

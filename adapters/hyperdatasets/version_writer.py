@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from ...engine.writes.decisions import check_without_fields
 from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
 from ...engine.writes.report import WriteReport
 from ...engine.writes.writer import APPEND_BATCHES
+from ..display.progress import Advance, bar, in_notebook
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_target, version_folder
 from .api_helpers import warn_caller
@@ -437,15 +438,33 @@ class Progress:
         Log after this many frames; 0 or None disables it.
     failed_too : bool
         Count frames whose upload failed as registered, because they are.
+    frames : iterable, optional
+        The frames of the call. Without a callback, notebooks show a bar if they are more than one part.
     """
 
-    def __init__(self, callback: Callback | None, every: int | None = 0, *, failed_too: bool = False) -> None:
+    def __init__(
+        self,
+        callback: Callback | None,
+        every: int | None = 0,
+        *,
+        failed_too: bool = False,
+        frames: Iterable[Any] = (),
+    ) -> None:
         if callback is not None and not _is_callback(callback):
             raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
         self._callback = callback
         self._every = 0 if every is None else at_least(every, "progress_report", 0)
         self._failed_too = failed_too
         self._done = self._reported = 0
+        self._total = len(frames) if isinstance(frames, Sized) else None
+        self._advance: Advance | None = None
+        self._bar = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
     def __call__(self, report: Any) -> None:
         """Report the progress so far."""
@@ -455,10 +474,16 @@ class Progress:
         done = report.events + report.unchanged + report.unknown + report.duplicates + refused
         if self._callback is not None:
             self._callback.relative_update(done - self._done)
+        elif self._advance is not None or (self._goes_on(done) and in_notebook()):
+            self._advance = self._advance or self._bar.enter_context(bar("writing frames"))
+            self._advance(done, self._total)
         self._done = done
         if self._every and done - self._reported >= self._every:
             self._reported = done
             logger.info("%d frames registered", done)
+
+    def _goes_on(self, done: int) -> bool:
+        return done >= DEFAULT_BATCH_SIZE if self._total is None else done < self._total
 
 
 def _is_callback(value: object) -> bool:

@@ -19,6 +19,7 @@ from ...engine.log.context import acting
 from ...engine.storage.root_folder import RootFolder
 from ...engine.writes.encoder import Refusal, check_root
 from ...projections.tables.catalog import DRAFT, DatasetRow, VersionRow
+from ..display.progress import notebook_bar
 from ..hyperdatasets.selectors import VersionSelector, find_dataset, find_version
 from ..hyperdatasets.version import DatasetVersion
 from ..hyperdatasets.version_writer import Upload, VersionWriter
@@ -32,7 +33,7 @@ from .reader import Problem, VocFolder
 _BATCH = 250
 """Frames per record batch: reading is slow, so batches are small and recorded early."""
 
-Advance = Callable[[int, int], object]
+Advance = Callable[[int, int], None]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -151,7 +152,8 @@ def import_voc(
     session = current_session()
     with acting(context=context_of(source, options)):
         target = find_target(session, dataset, project, version)
-        return record_voc(session, source, target, callback or (lambda *_: None), options)
+        with notebook_bar("importing", callback) as advance:
+            return record_voc(session, source, target, advance or (lambda *_: None), options)
 
 
 def context_of(folder: VocFolder, options: VocOptions) -> dict[str, str]:
