@@ -610,9 +610,9 @@ listed(
     {
         "uploads again": lambda w: upload(w, "blobs:"),
         "uploads to a folder": lambda w: upload(w, w.path("destination")),
-        "get_local_source each": each(
-            lambda w, i: w.held.setdefault("read", list(draft_of(w).get_iterator()))[i].get_local_source()
-        ),
+        "get_local_source of each": lambda w: [
+            frame.get_local_source() for frame in draft_of(w).get_iterator()
+        ],
         "Engine.scrub of blobs, blobs": lambda w: w.engine.scrub(),
         "Engine.share_blobs": lambda w: w.engine.share_blobs(),
         "framelode share": lambda w: w.cli("share"),
