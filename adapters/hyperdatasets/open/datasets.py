@@ -83,12 +83,15 @@ class HyperDatasetManagement:
     ) -> bool:
         """Return whether there is such a dataset, and such a version if one is given.
 
-        The parameters are those of `get`. The version id ``*`` is any version. A deleted dataset does not exist.
+        The parameters are those of `get`. The version id ``*`` is any version.
         """
-        if version_id == "*":
-            version_id = None
         try:
-            cls.get(dataset_name, version_name, project_name, dataset_id=dataset_id, version_id=version_id)
+            if version_name is None and version_id in {None, "*"}:
+                Dataset.get(dataset_id, dataset_name, project_name)
+            else:
+                cls.get(
+                    dataset_name, version_name, project_name, dataset_id=dataset_id, version_id=version_id
+                )
         except NotFoundError:
             return False
         return True
@@ -103,7 +106,7 @@ class HyperDatasetManagement:
         recursive_project_search: bool = True,
         include_archived: bool = True,  # noqa: ARG003 - nothing is archived
     ) -> Listing:
-        """Return the datasets that match all arguments, oldest first. Deleted ones are left out.
+        """Return the datasets that match all arguments, oldest first.
 
         Parameters
         ----------
@@ -140,7 +143,7 @@ class HyperDatasetManagement:
                 continue
             if pattern.search(dataset.name) and fits(dataset.tags):
                 found.append(_described(dataset))
-        return [each for each in found if each["version_count"]]
+        return found
 
     @classmethod
     def delete(

@@ -47,8 +47,8 @@ class Text(DataSubEntry):
 
 
 @pytest.fixture
-def engine(tmp_path):
-    with framelode.connect(tmp_path / "engine") as engine:
+def engine():
+    with framelode.connect("sqlite://") as engine:
         yield engine
         engine.verify()
 
@@ -148,6 +148,10 @@ class TestHyperDatasets:
         with pytest.raises(PublishedError):
             HyperDataset.delete("food", "v1")
         assert HyperDataset.delete("food", "v1", force=True)
+        assert not HyperDataset.exists("food", "v1")
+        Dataset.get(dataset_name="food").delete_version(version_name="Current")
+        assert HyperDataset.exists("food", version_id="*")  # without a version, it is a dataset nevertheless
+        assert [found["version_count"] for found in HyperDataset.list()] == [0]
         assert HyperDataset.delete("food", project_name="lab")
         assert not HyperDataset.exists("food")
         assert HyperDatasetManagement.list() == []
@@ -184,8 +188,14 @@ class TestHyperDatasets:
         assert [entry.id for entry in snapshot.get_iterator()] == ["1"]
         assert [entry.id for entry in dataset.get_iterator()] == ["1", "2"]
 
-    def test_pickle(self, dataset):
-        assert pickle.loads(pickle.dumps(dataset)).version == dataset.version
+    def test_pickle(self, tmp_path):
+        with framelode.connect(tmp_path / "engine"):
+            dataset = HyperDataset("lab", "food", "v1")
+            dataset.add_data_entries([image("1")])
+            copy = pickle.loads(pickle.dumps(dataset))
+            assert copy.version == dataset.version
+            (entry,) = copy.get_iterator()
+            assert pickle.loads(pickle.dumps(entry)).to_api_object() == entry.to_api_object()
 
 
 class TestEntries:
