@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import re
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
@@ -46,7 +47,12 @@ Timeout = Annotated[
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
 NameOrAll = Annotated[str | None, typer.Argument(metavar="NAME", help="Name of a dataset. Default: all.")]
 Rev = Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit; only with type dvc.")]
-Version = Annotated[int | None, typer.Option(metavar="N", help="Version number, from 1; only with type dc.")]
+Version = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N", help="Version: an integer from 1, or three numbers as 1.0.2; only with type dc."
+    ),
+]
 
 
 @pins.command()
@@ -75,7 +81,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Add a dataset to the manifest, and lock it to the current state of its source."""
-    given = {"path": path, "rev": rev, "version": version}
+    given = {"path": path, "rev": rev, "version": _version(version)}
     with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
         made = datasets.add(
             name,
@@ -102,7 +108,9 @@ def update(
     json: Json = False,
 ) -> None:
     """Lock a dataset to the current state of its source."""
-    given = {key: value for key, value in {"rev": rev, "version": version}.items() if value is not None}
+    given = {
+        key: value for key, value in {"rev": rev, "version": _version(version)}.items() if value is not None
+    }
     with _project(context, folder, timeout, actor) as datasets, progress_bar(f"reading {name}") as advance:
         _require(datasets, name)
         old, new = datasets.update(name, callback=advance, **given)
@@ -237,6 +245,10 @@ def _nearest() -> Path:
     around = (here, *here.parents)
     marked = (each for mark in (".dvc", ".git") for each in around if (each / mark).exists())
     return next(marked, here)
+
+
+def _version(given: str | None) -> int | str | None:
+    return int(given) if given is not None and re.fullmatch(r"-?\d{1,18}", given) else given
 
 
 def _told(problems: dict[str, FramelodeError]) -> dict[str, str]:

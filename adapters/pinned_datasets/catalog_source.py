@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ...engine.errors import (
 from ...engine.times import utc
 from ...engine.validation import shorten
 from ...projections.tables.catalog import REMOVED
+from .records import check_version
 from .resolver import ResolveContext
 from .timeouts import call_with_timeout
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 _OURS = "framelode://"
-_NUMBERED = re.compile(r"(.+?)@v(\d{1,18})", re.DOTALL)
+_NUMBERED = re.compile(r"(.+?)@(?:v(\d{1,18})|v?(\d{1,9}\.\d{1,9}\.\d{1,9}))", re.DOTALL)
 _INSTALL = (
     "datasets of a DataChain catalog need DataChain, which is not installed: pip install datachain; datasets of framelode are "
     "framelode://<dataset>"
@@ -36,39 +38,22 @@ _INSTALL = (
 
 
 class CatalogVersion(msgspec.Struct, frozen=True):
-    """A version of a dataset: its number, starting at 1, and its time of creation."""
+    """A version of a dataset: its number, starting at 1, or ``major.minor.patch``, and its time of creation."""
 
-    version: int
+    version: int | str
     created_at: datetime
 
 
-def name_and_version(url: str) -> tuple[str, int | None]:
-    """Return the dataset name of a catalog URL, and the version after ``@v``, if any."""
+def name_and_version(url: str) -> tuple[str, int | str | None]:
+    """Return the dataset name of a catalog URL, and the version after ``@v`` or ``@``, if any."""
     place = url.partition("://")[2] or url
     found = _NUMBERED.fullmatch(place)
-    return (found[1], int(found[2])) if found else (place, None)
+    if found is None:
+        return place, None
+    return found[1], found[3] or int(found[2])
 
 
-def check_version(version: Any) -> int | None:
-    """Return a version number, or None for the latest version.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is not an integer. This is also a `TypeError`.
-    InvalidValueError
-        It is less than 1. This is also a `ValueError`.
-    """
-    if version is None:
-        return None
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise InvalidTypeError(f"version must be an integer, not {shorten(version)}")
-    if version < 1:
-        raise InvalidValueError(f"version must be at least 1, not {shorten(version)}")
-    return version
-
-
-def find_version(url: str, record: Any, version: int | None, reach: ResolveContext) -> CatalogVersion:
+def find_version(url: str, record: Any, version: int | str | None, reach: ResolveContext) -> CatalogVersion:
     """Return a version of the dataset at a URL, by default the latest.
 
     Parameters
@@ -77,14 +62,18 @@ def find_version(url: str, record: Any, version: int | None, reach: ResolveConte
         The dataset object of the catalog, with `latest_version` and `get_version`. It is used instead of the catalog.
     """
     name, named = name_and_version(url)
-    wanted = check_version(version) or check_version(named)
+    wanted = named if version is None else version
+    if wanted is not None:
+        wanted = check_version(wanted)
     if record is None and url.lower().startswith(_OURS):
         return _our_version(reach.session(), name, wanted)
     return call_with_timeout(lambda _: _recorded(name, record, wanted), shorten(url), reach.timeout)
 
 
-def _our_version(session: Session, name: str, wanted: int | None) -> CatalogVersion:
+def _our_version(session: Session, name: str, wanted: int | str | None) -> CatalogVersion:
     """Return the n-th published version. Removed versions keep their number."""
+    if isinstance(wanted, str):
+        raise InvalidTypeError(f"versions of framelode datasets are integers, not {shorten(wanted)}")
     from ..hyperdatasets.selectors import find_dataset
 
     project, slash, dataset = name.rpartition("/")
@@ -114,11 +103,11 @@ def _published_position(row: VersionRow) -> int:
     return row.published_position or 0
 
 
-def _recorded(name: str, record: Any, wanted: int | None) -> CatalogVersion:
+def _recorded(name: str, record: Any, wanted: int | str | None) -> CatalogVersion:
     """Return a version of a DataChain dataset."""
     try:
         record = _datachain_record(name) if record is None else record
-        found = record.get_version(record.latest_version if wanted is None else wanted)
+        found = record.get_version(record.latest_version if wanted is None else _as_recorded(record, wanted))
     except FramelodeError:
         raise
     except Exception as error:
@@ -127,13 +116,23 @@ def _recorded(name: str, record: Any, wanted: int | None) -> CatalogVersion:
             which = "" if wanted is None else f" in version {wanted}"
             raise NotFoundError(f"the catalog has no dataset {shorten(name)}{which}: {error}") from error
         raise StorageError(f"the catalog of {shorten(name)} cannot be read: {error}") from error
-    if isinstance(found.version, bool) or not isinstance(found.version, int):
+    try:
+        number = check_version(found.version)
+    except FramelodeError as error:
         raise InvalidValueError(
-            f"the catalog gives {shorten(name)} the version {shorten(found.version)}: only integers can be pinned"
-        )
+            f"the catalog gives {shorten(name)} a version that cannot be pinned: {error}"
+        ) from error
     if not isinstance(found.created_at, datetime):
         raise InvalidValueError(f"the catalog does not give the creation time of version {found.version}")
-    return CatalogVersion(found.version, found.created_at)
+    return CatalogVersion(number, found.created_at)
+
+
+def _as_recorded(record: Any, wanted: int | str) -> int | str:
+    """Return a version in the form of a record: releases of DataChain have integers, or three numbers."""
+    if isinstance(wanted, str) or not isinstance(record.latest_version, str):
+        return wanted
+    latest_of = getattr(record, "latest_major_version", None)
+    return (latest_of(wanted) if latest_of else None) or f"{wanted}.0.0"
 
 
 def _datachain_record(name: str) -> Any:
@@ -141,4 +140,9 @@ def _datachain_record(name: str) -> Any:
         from datachain.catalog import get_catalog  # type: ignore[import-not-found]
     except ImportError as error:
         raise UsageError(_INSTALL) from error
-    return get_catalog().get_remote_dataset(name)
+    catalog = get_catalog()
+    parameters = inspect.signature(catalog.get_remote_dataset).parameters.values()
+    if sum(each.default is each.empty for each in parameters) == 1:
+        return catalog.get_remote_dataset(name)
+    # Newer releases have names of three parts: namespace, project and name.
+    return catalog.get_remote_dataset(*catalog.get_full_dataset_name(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
+import attrs
 
 from .records import FileInfo, Meta, URLDatasetLock
 
@@ -18,8 +18,8 @@ def rests_on_times(lock: URLDatasetLock) -> bool:
 
 def without_times(meta: Meta, files: Sequence[FileInfo]) -> tuple[Meta, list[FileInfo]]:
     """Return the parts that are locked. File times are left out, because they differ between machines."""
-    return msgspec.structs.replace(meta, mtime=None), [
-        FileInfo(relpath=file.relpath, meta=msgspec.structs.replace(file.meta, mtime=None)) for file in files
+    return attrs.evolve(meta, mtime=None), [
+        FileInfo(relpath=file.relpath, meta=attrs.evolve(file.meta, mtime=None)) for file in files
     ]
 
 

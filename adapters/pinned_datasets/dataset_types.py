@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
-from ...engine.errors import InvalidValueError
-from ...engine.validation import refuse_secret
-from .catalog_source import check_version, find_version, name_and_version
+import attrs
+from attrs import field, frozen
+
+from ...engine.errors import InvalidTypeError, InvalidValueError
+from ...engine.validation import refuse_secret, shorten
+from .catalog_source import find_version, name_and_version
 from .comparison import is_same, rests_on_times, without_times
 from .git_source import resolve_commit
 from .records import (
@@ -20,6 +22,7 @@ from .records import (
     Spec,
     URLDatasetLock,
     lock_of,
+    replaceable,
     spec_of,
 )
 from .resolver import ResolveContext, reach_of
@@ -33,17 +36,27 @@ OPTIONS = {"dvc": ("path", "rev"), "dc": ("version", "record"), "url": ()}
 """Options of each type, besides name and URL."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Family:
-    manifest_path: str
-    _invalidated: bool = field(default=False, init=False, repr=False, compare=False)
-    invalidated: InitVar[bool] = False
+    __slots__ = ()
 
-    def __post_init__(self, invalidated: bool) -> None:
-        object.__setattr__(self, "_invalidated", bool(invalidated))
+    _invalidated: bool
+
+    @property
+    def invalidated(self) -> bool:
+        """Whether there was a lock, which belongs to another spec."""
+        return self._invalidated
 
 
-@dataclass(frozen=True, kw_only=True)
+def _is(*kinds: type) -> Any:
+    def check(instance: Any, item: attrs.Attribute[Any], value: Any) -> None:  # noqa: ARG001 - what a validator takes
+        if not isinstance(value, kinds):
+            raise InvalidTypeError(f"{item.name} must be a {kinds[0].__name__}, not {shorten(value)}")
+
+    return check
+
+
+@replaceable
+@frozen(kw_only=True)
 class DVCDataset(_Family):
     """A dataset in a git repository.
 
@@ -57,8 +70,10 @@ class DVCDataset(_Family):
         The locked commit, if any.
     """
 
-    spec: DVCDatasetSpec
-    lock: DVCDatasetLock | None = None
+    manifest_path: str
+    spec: DVCDatasetSpec = field(validator=_is(DVCDatasetSpec))
+    lock: DVCDatasetLock | None = field(default=None, validator=_is(DVCDatasetLock, type(None)))
+    _invalidated: bool = field(default=False, converter=bool, eq=False, repr=False)
 
     type: ClassVar[Literal["dvc"]] = "dvc"
 
@@ -84,10 +99,13 @@ class DVCDataset(_Family):
         reach = _reach(repo, self.spec, kwargs)
         spec = _with_rev(self.spec, rev) if rev else self.spec
         commit = resolve_commit(spec.url, spec.rev, spec.path, reach.root, reach.timeout)
-        return replace(self, spec=spec, lock=DVCDatasetLock.from_dict({**spec.to_dict(), "rev_lock": commit}))
+        return attrs.evolve(
+            self, spec=spec, lock=DVCDatasetLock.from_dict({**spec.to_dict(), "rev_lock": commit})
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
+@replaceable
+@frozen(kw_only=True)
 class DatachainDataset(_Family):
     """A dataset in a catalog of DataChain or framelode.
 
@@ -101,8 +119,10 @@ class DatachainDataset(_Family):
         The locked version, if any.
     """
 
-    spec: DatasetSpec
-    lock: DatachainDatasetLock | None = None
+    manifest_path: str
+    spec: DatasetSpec = field(validator=_is(DatasetSpec))
+    lock: DatachainDatasetLock | None = field(default=None, validator=_is(DatachainDatasetLock, type(None)))
+    _invalidated: bool = field(default=False, converter=bool, eq=False, repr=False)
 
     type: ClassVar[Literal["dc"]] = "dc"
 
@@ -112,11 +132,11 @@ class DatachainDataset(_Family):
         return self.name_version[1] is not None
 
     @property
-    def name_version(self) -> tuple[str, int | None]:
+    def name_version(self) -> tuple[str, int | str | None]:
         """Name and version in the URL; the version is None if the URL has none."""
         return name_and_version(self.spec.url)
 
-    def update(self, repo: Any, record: Any = None, version: int | None = None, **kwargs: Any) -> Self:
+    def update(self, repo: Any, record: Any = None, version: int | str | None = None, **kwargs: Any) -> Self:
         """Return the dataset locked to a version, by default the latest.
 
         Parameters
@@ -125,8 +145,8 @@ class DatachainDataset(_Family):
             The project. Only its folder is used, unless it is a `Datasets`.
         record : object, optional
             The dataset object of the catalog, used instead of the catalog.
-        version : int, optional
-            The version, starting at 1.
+        version : int or str, optional
+            The version: an integer, starting at 1, or ``major.minor.patch``.
 
         Raises
         ------
@@ -138,7 +158,7 @@ class DatachainDataset(_Family):
             The catalog cannot be read.
         """
         reach = _reach(repo, self.spec, kwargs)
-        found = find_version(self.spec.url, record, check_version(version), reach)
+        found = find_version(self.spec.url, record, version, reach)
         lock = DatachainDatasetLock(
             name=self.spec.name,
             url=self.spec.url,
@@ -146,10 +166,11 @@ class DatachainDataset(_Family):
             version=found.version,
             created_at=found.created_at,
         )
-        return replace(self, lock=lock)
+        return attrs.evolve(self, lock=lock)
 
 
-@dataclass(frozen=True, kw_only=True)
+@replaceable
+@frozen(kw_only=True)
 class URLDataset(_Family):
     """A file or folder at a URL.
 
@@ -163,8 +184,10 @@ class URLDataset(_Family):
         The locked content, if any.
     """
 
-    spec: DatasetSpec
-    lock: URLDatasetLock | None = None
+    manifest_path: str
+    spec: DatasetSpec = field(validator=_is(DatasetSpec))
+    lock: URLDatasetLock | None = field(default=None, validator=_is(URLDatasetLock, type(None)))
+    _invalidated: bool = field(default=False, converter=bool, eq=False, repr=False)
 
     type: ClassVar[Literal["url"]] = "url"
 
@@ -194,7 +217,7 @@ class URLDataset(_Family):
         if times:
             meta, files = without_times(meta, files)
         lock = URLDatasetLock(name=self.spec.name, url=self.spec.url, type="url", meta=meta, files=files)
-        return replace(self, lock=lock)
+        return attrs.evolve(self, lock=lock)
 
 
 Dataset = DVCDataset | DatachainDataset | URLDataset

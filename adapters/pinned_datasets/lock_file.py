@@ -1,22 +1,25 @@
 """`dvc.lock`: the entries of its section `datasets`, with their file lists, which may be long.
 
-A file list in the format of DVC and framelode is cut out before the text is parsed as YAML, and inserted again on writing.
-It may have hundreds of thousands of files, and is parsed line by line. Any other format is parsed as YAML.
+A file list in the layout of DVC is cut out before the text is parsed as YAML, and inserted again on writing. It may have
+hundreds of thousands of files, and is read with regular expressions. Any other layout is parsed as YAML.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+import attrs
 import msgspec
 
-from ...engine.errors import InvalidValueError
+from ...engine.errors import InvalidTypeError, InvalidValueError
+from ...engine.log.decoding import gc_paused
 from .records import DatasetSpec, FileInfo, Lock, Meta, URLDatasetLock, lock_of
 from .yaml.document import Document, parse_mapping, read_text, split_mark
-from .yaml.edit import add_entry, replace_entry
+from .yaml.edit import add_empty, add_entry, replace_entry
 from .yaml.text import scalar
 from .yaml.tree import Alias, Mapping, Node, Scalar, parse_yaml, refuse, resolves_to_text, to_python
 from .yaml.tree import Sequence as List
@@ -26,17 +29,77 @@ _TREE_LIMIT = 8 << 20
 _SCHEMA = "2.0"
 _LONG = 1000
 
-_PLAIN = r"[\w./][^\s:]*(?::[^\s:]+)*(?: (?!#)[^\s:]+(?::[^\s:]+)*)*"
-_VALUE = rf"(?>{_PLAIN}|'(?:[^'\n]|'')*'|\"(?:[^\"\\\n]|\\.)*\")"
-_META = rf"(?:      \w+: {_VALUE}\n)"
-_FILE = rf"  - relpath: {_VALUE}\n    meta:\n{_META}++"
-_LIST = re.compile(rf"^  files:\n((?>{_FILE})++)", re.MULTILINE)
-_ONE = re.compile(rf"  - relpath: ({_VALUE})\n    meta:\n({_META}++)")
-_FIELD = re.compile(rf"      (\w+): ({_VALUE})\n")
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_SPACE = r" \t\n\r\x85\u2028\u2029"
+_WORD = rf"(?:[^{_SPACE}:#\ufeff]|(?<! )#|:(?=[^{_SPACE}]))++"
+_FIRST = rf"(?:[^{_SPACE}\-?:,\[\]{{}}#&*!|>'\"%@`\ufeff]|[\-?:](?=[^{_SPACE}]))"
+_ESCAPE = (
+    r"\\(?:[0abtnvfre \"/\\N_LP\t\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})"
+)
+_INNER_BREAK = r"\n(?=[ \n])"
+_QUOTED = (
+    rf"'(?:[^'\n\r\x85\u2028\u2029]|''|{_INNER_BREAK})*+'"
+    rf"|\"(?:[^\"\\\n\r\x85\u2028\u2029]|{_ESCAPE}|{_INNER_BREAK})*+\""
+)
+_FOLDED = re.compile(r"[ \t]*\n[ \t\n]*")
+_ESCAPED = re.compile(rf"\\\n[ \t\n]*|{_ESCAPE}|[ \t]*\n[ \t\n]*")
+_CHARACTERS = {
+    "0": "\0", "a": "\x07", "b": "\x08", "t": "\t", "n": "\n", "v": "\x0b", "f": "\x0c", "r": "\r", "e": "\x1b",
+    "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
+}  # fmt: skip
+_DIGITS = 18
+_DECIMAL = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}")
+_CONSTANTS = {"true": True, "false": False, "null": None}
+# Only plain values that begin with these may be something other than a string.
+_UNSURE = frozenset("-+.0123456789~<=!&*yYnNtTfFoO")
 # Only hexadecimal numbers contain these letters.
 _SURE_TEXT = re.compile(r"[a-zA-Z_/].{5,}|(?!0[xX])[0-9].*[acdfghj-mp-suwyACDFGHJ-MP-SUWY].*")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LISTS = re.compile(r"^( *)files:\n(?=\1- relpath: )", re.MULTILINE)
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """Expressions for a list in the layout of DVC: all its lines, one file, and the fields of one file."""
+
+    lines: re.Pattern[str]
+    file: re.Pattern[str]
+    field: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _layout(indent: str) -> _Layout:
+    """Return the layout of a list with some indentation. Values may continue on lines with more of it."""
+
+    def value(inside: str, group: str) -> str:
+        more = rf"(?: *\n{inside} +(?!#){_WORD}(?: +(?!#){_WORD})*+)*+"
+        plain = rf"{_FIRST}(?:{_WORD})?+(?: +(?!#){_WORD})*+{more}"
+        return rf"(?:\n{inside} +)?+{group}(?>(?:{_QUOTED}|{plain})(?=\n)))"
+
+    def meta(group: str) -> str:
+        return rf"{indent}    {group}\w+): {value(f'{indent}    ', group)}\n"
+
+    def file(group: str) -> str:
+        path = rf"{indent}- relpath: {value(f'{indent}  ', group)}\n"
+        return rf"{path}{indent}  meta:(?: \{{\}}\n|\n{group}(?:{meta('(?:')})++))"
+
+    return _Layout(re.compile(rf"(?>{file('(?:')})++"), re.compile(file("(")), re.compile(meta("(")))
+
+
+class FileList(msgspec.Struct, frozen=True):
+    """The lines of a list of files, with their indentation."""
+
+    indent: str
+    lines: str
+
+    def files(self) -> Iterator[FileInfo]:
+        """Yield the files. Raises `InvalidValueError` for a value of the wrong type."""
+        layout = _layout(self.indent)
+        for found in layout.file.finditer(self.lines):
+            pairs = layout.field.findall(found[2] or "")
+            fields = {name: _value(text) for name, text in pairs}
+            if len(fields) < len(pairs):
+                raise InvalidValueError(f"{found[1]} has a key that is duplicated")
+            yield FileInfo(relpath=_value(found[1]), meta=Meta.from_dict(fields))
 
 
 class LockFile(msgspec.Struct, kw_only=True):
@@ -46,14 +109,14 @@ class LockFile(msgspec.Struct, kw_only=True):
     ----------
     document : Document
         Its text and tree, without the file lists that were cut out.
-    lists : list of str
+    lists : list of FileList
         Those file lists. In the text, a placeholder line stands for each.
     entries : dict of str to Node
         Entries by dataset name. If a name occurs twice, the first is used, as in DVC.
     """
 
     document: Document
-    lists: list[str]
+    lists: list[FileList]
     entries: dict[str, Node]
 
     @classmethod
@@ -67,7 +130,7 @@ class LockFile(msgspec.Struct, kw_only=True):
         """
         shown = str(path)
         mark, text = split_mark(read_text(path, shown, _LIMIT))
-        lists: list[str] = []
+        lists: list[FileList] = []
         if len(text) > _LONG:
             cut = _cut(text, lists)
             made = cls._of(path, mark, cut, lists)
@@ -79,8 +142,8 @@ class LockFile(msgspec.Struct, kw_only=True):
         return whole
 
     @classmethod
-    def _of(cls, path: Path, mark: str, text: str, lists: list[str]) -> Self | None:
-        """Return the parsed file, or None if a cut-out list was not in an entry; it is then parsed without cutting."""
+    def _of(cls, path: Path, mark: str, text: str, lists: list[FileList]) -> Self | None:
+        """Return the parsed file, or None if a cut-out list was not a value; it is then parsed without cutting."""
         shown = str(path)
         if len(text) > _TREE_LIMIT:
             raise InvalidValueError(
@@ -100,10 +163,19 @@ class LockFile(msgspec.Struct, kw_only=True):
         return made
 
     def _placed(self) -> list[int]:
-        """Return the numbers of the lists that are in the `files` field of entries."""
-        found = [entry.find("files") for entry in self.entries.values() if isinstance(entry, Mapping)]
-        numbers = [_number_of(node.value) for node in found if isinstance(node, Scalar)]
-        return [number for number in numbers if number is not None]
+        """Return the numbers of the lists that are values of a key `files`, in the order of the text."""
+        numbers: list[int] = []
+        left: list[Node | None] = [self.document.root]
+        while left:
+            node = left.pop()
+            if isinstance(node, Mapping):
+                found = node.find("files")
+                number = _number_of(found.value) if isinstance(found, Scalar) else None
+                numbers += [] if number is None else [number]
+                left += [value for _, value in reversed(node.pairs)]
+            elif isinstance(node, List):
+                left += reversed(node.items)
+        return sorted(numbers)
 
     def _check_schema(self) -> None:
         root = self.document.root
@@ -120,7 +192,7 @@ class LockFile(msgspec.Struct, kw_only=True):
             return None
         try:
             return self._lock(node)
-        except InvalidValueError as error:
+        except (InvalidValueError, InvalidTypeError) as error:
             if str(error).startswith(self.document.shown):
                 raise
             raise refuse(self.document.shown, node, str(error)) from error
@@ -134,7 +206,8 @@ class LockFile(msgspec.Struct, kw_only=True):
         lock = lock_of({name: value for name, value in plain.items() if name != "files"})
         if not isinstance(lock, URLDatasetLock):
             return lock
-        return msgspec.structs.replace(lock, files=list(_read_list(self.lists[number], self.document.shown)))
+        with gc_paused():
+            return attrs.evolve(lock, files=list(self.lists[number].files()))
 
     def with_lock(self, lock: Lock) -> str:
         """Return the text with the lock of a dataset replaced or added. All other bytes are unchanged."""
@@ -144,7 +217,7 @@ class LockFile(msgspec.Struct, kw_only=True):
         files = lock.files if isinstance(lock, URLDatasetLock) else []
         if files:
             fields["files"] = _placeholder(len(lists))
-            lists.append(_write_list(files))
+            lists.append(FileList("  ", _write_list(files)))
         node = self.entries.get(lock.name)
         if isinstance(node, Alias):
             raise refuse(document.shown, node, "the entry is an alias of another part: edit it by hand")
@@ -162,6 +235,10 @@ class LockFile(msgspec.Struct, kw_only=True):
             if document.root is None or not document.root.pairs:
                 document = _fresh(document)
             edits = add_entry(document, "datasets", fields)
+        if "stages" not in expected:
+            # As DVC does, with the next change that it writes.
+            expected["stages"] = {}
+            edits += add_empty(document, "stages")
         return _restored(document.edited(edits, expected), lists, document.newline)
 
 
@@ -210,40 +287,43 @@ def _number_of(value: Any) -> int | None:
     return int(found[1]) if found else None
 
 
-def _cut(text: str, lists: list[str]) -> str:
+def _cut(text: str, lists: list[FileList]) -> str:
     if _UNREADABLE.search(text):
         return text
+    parts: list[str] = []
+    at = 0
+    for found in _LISTS.finditer(text):
+        listed = _layout(found[1]).lines.match(text, found.end())
+        if listed is not None and found.start() >= at:
+            parts += [text[at : found.start()], f"{found[1]}files: {scalar(_placeholder(len(lists)))}\n"]
+            lists.append(FileList(found[1], listed[0]))
+            at = listed.end()
+    return "".join([*parts, text[at:]])
 
-    def take(found: re.Match[str]) -> str:
-        lists.append(found[1])
-        return f"  files: {scalar(_placeholder(len(lists) - 1))}\n"
 
-    return _LIST.sub(take, text)
+_PLACEHOLDER_LINE = re.compile(r"( *)files: \"\\x7F framelode list (\d+)\"(\r\n|\n|\r|\Z)")
+_PLACEHOLDER_FLOW = re.compile(r"\"\\x7F framelode list (\d+)\"")
 
 
-_PLACEHOLDER_LINE = re.compile(r"( *)files: \"\\x7f framelode list (\d+)\"(\r\n|\n|\r|\Z)")
-_PLACEHOLDER_FLOW = re.compile(r"\"\\x7f framelode list (\d+)\"")
-
-
-def _restored(text: str, lists: Sequence[str], newline: str) -> str:
+def _restored(text: str, lists: Sequence[FileList], newline: str) -> str:
     """Insert the lists into a text again."""
 
     def put(found: re.Match[str]) -> str:
-        indent, number, end = found[1], int(found[2]), found[3]
-        block = lists[number]
-        if newline != "\n" or indent != "  ":
-            lines = [indent + line[2:] for line in block.splitlines()]
-            block = newline.join(lines) + newline
+        indent, listed, end = found[1], lists[int(found[2])], found[3]
+        block = listed.lines
+        if newline != "\n" or indent != listed.indent:
+            lines = block.removesuffix("\n").split("\n")
+            block = "".join(f"{indent}{line.removeprefix(listed.indent)}{newline}" for line in lines)
         return f"{indent}files:{newline}" + (block if end else block.removesuffix(newline))
 
     restored = _PLACEHOLDER_LINE.sub(put, text)
     return _PLACEHOLDER_FLOW.sub(lambda found: _in_flow(lists[int(found[1])]), restored)
 
 
-def _in_flow(block: str) -> str:
+def _in_flow(listed: FileList) -> str:
     from .yaml.text import flow
 
-    return flow([file.to_dict() for file in _read_list(block, "")])
+    return flow([file.to_dict() for file in listed.files()])
 
 
 def _write_list(files: Sequence[FileInfo]) -> str:
@@ -257,27 +337,54 @@ def _write_list(files: Sequence[FileInfo]) -> str:
     return "".join(parts)
 
 
-def _read_list(block: str, shown: str) -> Iterator[FileInfo]:
-    for found in _ONE.finditer(block):
-        fields = {name: _value(text, shown) for name, text in _FIELD.findall(found[2])}
-        yield FileInfo(relpath=_text(_value(found[1], shown)), meta=Meta.from_dict(fields))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidValueError(f"relpath must be a string, not {value!r}")
-    return value
-
-
-def _value(text: str, shown: str) -> Any:
-    """Return a value on a single line. Most values need no YAML parser."""
+def _value(text: str) -> Any:
+    """Return a value in any style."""
     if text[0] == "'":
-        return text[1:-1].replace("''", "'")
-    if _DIGITS.fullmatch(text):
+        return _unfolded(text[1:-1]).replace("''", "'")
+    if text[0] == '"':
+        return _unescaped(text[1:-1])
+    return _plain_value(_unfolded(text))
+
+
+def _plain_value(text: str) -> Any:
+    """Return a value without quotes. Most need no YAML parser."""
+    if text.isdecimal() and text.isascii() and len(text) <= _DIGITS:
         return int(text)
-    if text in {"true", "false"}:
-        return text == "true"
-    if text[0] != '"' and (_SURE_TEXT.fullmatch(text) or resolves_to_text(text)):
+    if _DECIMAL.fullmatch(text):
+        return float(text)
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] not in _UNSURE or _SURE_TEXT.fullmatch(text) or resolves_to_text(text):
         return text
-    node = parse_yaml(text, shown)
+    node = parse_yaml(text, "")
     return node.value if isinstance(node, Scalar) else None
+
+
+def _unfolded(text: str) -> str:
+    return _FOLDED.sub(lambda found: _breaks(found[0], " "), text) if "\n" in text else text
+
+
+def _breaks(between: str, single: str) -> str:
+    """Return what line ends stand for: one for a space or nothing, more for one less."""
+    return "\n" * (between.count("\n") - 1) or single
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text and "\n" not in text:
+        return text
+    found = _ESCAPED.sub(_character, text)
+    # As in YAML that is parsed, a string has no such characters.
+    if "\0" in found or _SURROGATE.search(found):
+        raise InvalidValueError("a string must not contain a NUL character or a lone surrogate")
+    return found
+
+
+def _character(found: re.Match[str]) -> str:
+    written = found[0]
+    if written[0] != "\\":
+        return _breaks(written, " ")
+    kind = written[1]
+    if kind == "\n":
+        return _breaks(written, "")
+    code = written[2:]
+    return chr(int(code, 16)) if code else _CHARACTERS.get(kind, kind)

@@ -7,7 +7,13 @@ from typing import Any, Self
 
 import msgspec
 
-from ...engine.errors import ConflictError, FramelodeError, InvalidValueError, NotFoundError
+from ...engine.errors import (
+    ConflictError,
+    FramelodeError,
+    InvalidTypeError,
+    InvalidValueError,
+    NotFoundError,
+)
 from ...engine.validation import shorten
 from .parameters import Parameters, has_reference
 from .records import Spec, spec_of
@@ -148,7 +154,7 @@ def _entry(document: Document, at: int, item: Node, parameters: Parameters) -> E
     try:
         resolved = parameters.resolve(raw) if has_reference(raw) else raw
         spec = spec_of(resolved)
-    except (InvalidValueError, NotFoundError) as error:
+    except (InvalidValueError, InvalidTypeError, NotFoundError) as error:
         if str(error).startswith(document.shown):
             raise _placed(error, document, item) from error
         raise refuse(document.shown, item, str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 from blake3 import blake3
 
@@ -70,7 +71,7 @@ def _shortened(dataset: Dataset, state: PinState) -> dict[str, Any]:
     for file in lock.files:
         hasher.update(_encoder.encode([file.relpath, file.meta.to_dict()]))
     state["files"] = {"count": len(lock.files), "digest": hasher.hexdigest(length=16)}
-    return msgspec.structs.replace(lock, files=[]).to_dict()
+    return attrs.evolve(lock, files=[]).to_dict()
 
 
 class PinRecorder:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-import msgspec
-
-from ...engine.errors import InvalidValueError, NotFoundError
+from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError, UsageError
 from ...engine.validation import shorten
+
+try:
+    import attrs
+    from attrs import field, frozen
+except ImportError as missing:
+    raise UsageError("pinned datasets need attrs: pip install 'framelode[pins]'") from missing
+
+Record = TypeVar("Record", bound=type)
 
 
 class DatasetNotFoundError(NotFoundError):
@@ -38,42 +46,31 @@ _FLAGS = {"isdir", "isexec"}
 
 _LARGEST = 2**63 - 1
 
+_THREE_NUMBERS = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Metadata that identifies the content of a file or folder, as far as its store provides it.
 
-    Attributes
-    ----------
-    isdir : bool
-        Whether it is a folder.
-    size : int or None
-        Total size in bytes.
-    nfiles : int or None
-        Number of files in a folder.
-    isexec : bool
-        Whether the file is executable.
-    version_id, etag, checksum : str or None
-        Identifiers that the store gives the content. `checksum` is that of web servers.
-    md5 : str or None
-        Digest of the content, if the store has no identifier.
-    mtime : float or None
-        Modification time in seconds. DVC writes it for local files.
-    """
+def replaceable(made: Record) -> Record:
+    """Let `dataclasses.fields`, `asdict` and `replace` accept an attrs class, too."""
+    described = [
+        (each.alias or each.name, Any, dataclasses.field(kw_only=True)) for each in attrs.fields(made)
+    ]
+    made.__dataclass_fields__ = dataclasses.make_dataclass(made.__name__, described).__dataclass_fields__  # type: ignore[attr-defined]
+    return made
 
-    isdir: bool = False
-    size: int | None = None
-    nfiles: int | None = None
-    isexec: bool = False
-    version_id: str | None = None
-    etag: str | None = None
-    checksum: str | None = None
-    md5: str | None = None
-    mtime: float | None = None
+
+class SerDe:
+    """Conversion from and to plain values."""
+
+    __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that are set."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in fields.items() if value is not None and value is not False}
+        """Return the fields as plain values, without defaults."""
+        plain: dict[str, Any] = {}
+        for each in attrs.fields(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if value != each.default:
+                plain[each.name] = value.isoformat() if isinstance(value, datetime) else value
+        return plain
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
@@ -82,10 +79,14 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Raises
         ------
         InvalidValueError
-            A field has the wrong type.
+            A field is missing or has the wrong type.
         """
-        _check_mapping(d, "meta")
-        return cls(**{name: _meta_value(name, d[name]) for name in cls.__struct_fields__ if name in d})
+        _check_mapping(d, cls.__name__)
+        fields: tuple[Any, ...] = attrs.fields(cls)  # type: ignore[arg-type]
+        for each in fields:
+            if each.default is attrs.NOTHING:
+                _required(d, each.name)
+        return cls(**{each.name: d[each.name] for each in fields if each.name in d})
 
 
 def _meta_value(name: str, value: Any) -> Any:
@@ -111,24 +112,106 @@ def _is_number(value: Any, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-class FileInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+def _checked(value: Any, item: attrs.Attribute[Any]) -> Any:
+    # Most fields of the many files of a folder are not set.
+    return value if value is item.default else _meta_value(item.name, value)
+
+
+_part: Any = attrs.Converter(_checked, takes_field=True)
+
+
+@replaceable
+@frozen(kw_only=True)
+class Meta(SerDe):
+    """Metadata that identifies the content of a file or folder, as far as its store provides it.
+
+    Attributes
+    ----------
+    isdir : bool
+        Whether it is a folder.
+    size : int or None
+        Total size in bytes.
+    nfiles : int or None
+        Number of files in a folder.
+    isexec : bool
+        Whether the file is executable.
+    version_id, etag, checksum : str or None
+        Identifiers that the store gives the content. `checksum` is that of web servers.
+    md5 : str or None
+        Digest of the content, if the store has no identifier.
+    mtime : float or None
+        Modification time in seconds. DVC writes it for local files.
+    """
+
+    isdir: bool = field(default=False, converter=_part)
+    size: int | None = field(default=None, converter=_part)
+    nfiles: int | None = field(default=None, converter=_part)
+    isexec: bool = field(default=False, converter=_part)
+    version_id: str | None = field(default=None, converter=_part)
+    etag: str | None = field(default=None, converter=_part)
+    checksum: str | None = field(default=None, converter=_part)
+    md5: str | None = field(default=None, converter=_part)
+    mtime: float | None = field(default=None, converter=_part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are set."""
+        fields = ((name, getattr(self, name)) for name in META_FIELDS)
+        return {name: value for name, value in fields if value is not None and value is not False}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Read the fields. Unknown fields are ignored.
+
+        Raises
+        ------
+        InvalidValueError
+            A field has the wrong type.
+        """
+        _check_mapping(d, "meta")
+        return cls(**{name: value for name, value in d.items() if name in META_FIELDS})
+
+
+META_FIELDS = tuple(each.name for each in attrs.fields(Meta))
+
+
+def _meta_of(value: Any) -> Meta:
+    """Return a `Meta`, also of a mapping or of the class that DVC has for it."""
+    if isinstance(value, Meta):
+        return value
+    return Meta.from_dict(attrs.asdict(value) if attrs.has(type(value)) else value)
+
+
+def _text(instance: Any, item: attrs.Attribute[str], value: Any) -> None:  # noqa: ARG001 - what a validator takes
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{item.name} must be a string, not {shorten(value)}")
+
+
+def _optional_text(instance: Any, item: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _text(instance, item, value)
+
+
+@replaceable
+@frozen(kw_only=True, order=True)
+class FileInfo(SerDe):
     """A file of a folder: its relative path, and its metadata."""
 
-    relpath: str
-    meta: Meta
+    relpath: str = field(validator=_text)
+    meta: Meta = field(converter=_meta_of, order=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file as plain values."""
         return {"relpath": self.relpath, "meta": self.meta.to_dict()}
 
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read a file. Raises `InvalidValueError` if a field is missing or has the wrong type."""
-        _check_mapping(d, "a file")
-        return cls(relpath=_text(d, "relpath"), meta=Meta.from_dict(_required(d, "meta")))
+
+def _check_type(instance: Any, item: attrs.Attribute[Any], value: Any) -> None:  # noqa: ARG001
+    if not isinstance(value, str) or value not in instance.families:
+        raise InvalidValueError(f"type must be {' or '.join(instance.families)}, not {shorten(value)}")
 
 
-class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
+@replaceable
+@frozen(kw_only=True, order=True)
+class DatasetSpec(SerDe):
     """The spec of a dataset.
 
     Attributes
@@ -141,39 +224,20 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
         Type of the dataset.
     """
 
-    name: str
-    url: str
-    type: Literal["dvc", "dc", "url"]
+    name: str = field(validator=_text)
+    url: str = field(validator=_text)
+    type: Literal["dvc", "dc", "url"] = field(validator=_check_type)
 
     families: ClassVar[tuple[str, ...]] = TYPES
 
-    def __post_init__(self) -> None:
-        for field in ("name", "url"):
-            if not isinstance(getattr(self, field), str):
-                raise InvalidValueError(f"{field} must be a string, not {shorten(getattr(self, field))}")
-        if self.type not in self.families:
-            raise InvalidValueError(f"type must be {' or '.join(self.families)}, not {shorten(self.type)}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, without defaults."""
-        return _without_defaults(self)
-
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields. Unknown fields are ignored.
-
-        Raises
-        ------
-        InvalidValueError
-            A field is missing or has the wrong type.
-        """
-        _check_mapping(d, cls.__name__)
-        for name in ("name", "url", "type"):
-            _required(d, name)
-        return cls(**{name: d[name] for name in cls.__struct_fields__ if name in d})
+def _or_empty(value: Any) -> Any:
+    return "" if value is None else value
 
 
-class DVCDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
+@replaceable
+@frozen(kw_only=True, order=True)
+class DVCDatasetSpec(DatasetSpec):
     """The spec of a dataset in a git repository.
 
     Attributes
@@ -184,22 +248,15 @@ class DVCDatasetSpec(DatasetSpec, frozen=True, kw_only=True):
         Branch, tag or commit; None for the default branch.
     """
 
-    path: str = ""
-    rev: str | None = None
+    path: str = field(default="", converter=_or_empty, validator=_text)
+    rev: str | None = field(default=None, validator=_optional_text, order=_or_empty)
 
     families: ClassVar[tuple[str, ...]] = ("dvc",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.path is None:
-            msgspec.structs.force_setattr(self, "path", "")
-        for field in ("path", "rev"):
-            value = getattr(self, field)
-            if not isinstance(value, str) and not (field == "rev" and value is None):
-                raise InvalidValueError(f"{field} must be a string, not {shorten(value)}")
 
-
-class DVCDatasetLock(DVCDatasetSpec, frozen=True, kw_only=True):
+@replaceable
+@frozen(kw_only=True, order=True)
+class DVCDatasetLock(DVCDatasetSpec):
     """A dataset in a git repository, locked to a commit.
 
     Attributes
@@ -208,62 +265,84 @@ class DVCDatasetLock(DVCDatasetSpec, frozen=True, kw_only=True):
         The full hash of the commit.
     """
 
-    rev_lock: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.rev_lock, str):
-            raise InvalidValueError(f"rev_lock must be a string, not {shorten(self.rev_lock)}")
+    rev_lock: str = field(validator=_text)
 
     def to_spec(self) -> DVCDatasetSpec:
         """Return the spec that was locked."""
-        return DVCDatasetSpec(name=self.name, url=self.url, type=self.type, path=self.path, rev=self.rev)  # type: ignore[arg-type]
-
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
-        _required(d, "rev_lock")
-        return super().from_dict(d)
+        return DVCDatasetSpec(name=self.name, url=self.url, type="dvc", path=self.path, rev=self.rev)
 
 
-class DatachainDatasetLock(DatasetSpec, frozen=True, kw_only=True):
+def check_version(version: Any) -> int | str:
+    """Return a version of a catalog dataset.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is neither an integer nor ``major.minor.patch``. This is also a `TypeError`.
+    InvalidValueError
+        It is less than 1. This is also a `ValueError`.
+    """
+    if isinstance(version, str) and _THREE_NUMBERS.fullmatch(version):
+        return version
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise InvalidTypeError(f"version must be an integer or major.minor.patch, not {shorten(version)}")
+    if not 0 < version <= _LARGEST:
+        raise InvalidValueError(f"version must be at least 1, not {shorten(version)}")
+    return version
+
+
+def version_order(version: int | str) -> tuple[int, ...]:
+    """Return the numbers of a version, to compare it with others."""
+    return (version,) if isinstance(version, int) else tuple(map(int, version.split(".")))
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str | date):
+        raise InvalidValueError(f"created_at must be a time, not {shorten(value)}")
+    try:
+        return datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
+    except ValueError as error:
+        raise InvalidValueError(f"created_at must be a time in ISO 8601, not {shorten(value)}") from error
+
+
+@replaceable
+@frozen(kw_only=True, order=True)
+class DatachainDatasetLock(DatasetSpec):
     """A catalog dataset, locked to a version.
 
     Attributes
     ----------
-    version : int
-        The version, starting at 1.
+    version : int or str
+        The version: an integer, starting at 1, or ``major.minor.patch``.
     created_at : datetime
         When the version was created.
     """
 
-    version: int
-    created_at: datetime
+    version: int | str = field(converter=check_version, order=version_order)
+    created_at: datetime = field(converter=_time)
 
     families: ClassVar[tuple[str, ...]] = ("dc",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not _is_number(self.version, int) or not 0 < self.version <= _LARGEST:
-            raise InvalidValueError(f"version must be an integer of at least 1, not {shorten(self.version)}")
-        if isinstance(self.created_at, str | date):
-            msgspec.structs.force_setattr(self, "created_at", _time(self.created_at))
-        if not isinstance(self.created_at, datetime):
-            raise InvalidValueError(f"created_at must be a time, not {shorten(self.created_at)}")
 
     def to_spec(self) -> DatasetSpec:
         """Return the spec that was locked."""
         return DatasetSpec(name=self.name, url=self.url, type=self.type)
 
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
-        for name in ("version", "created_at"):
-            _required(d, name)
-        return super().from_dict(d)
+
+def _files_of(value: Any) -> list[FileInfo]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InvalidValueError(f"files must be a list, not {shorten(value)}")
+    return sorted(
+        (each if isinstance(each, FileInfo) else FileInfo.from_dict(each) for each in value), key=_relpath
+    )
 
 
-class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
+@replaceable
+@frozen(kw_only=True, order=True)
+class URLDatasetLock(DatasetSpec):
     """A file or folder, locked to its content.
 
     Attributes
@@ -274,19 +353,10 @@ class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
         Files of a folder, sorted by path.
     """
 
-    meta: Meta
-    files: list[FileInfo] = []
+    meta: Meta = field(converter=_meta_of, order=False)
+    files: list[FileInfo] = field(factory=list, converter=_files_of)
 
     families: ClassVar[tuple[str, ...]] = ("url",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.meta, dict):
-            msgspec.structs.force_setattr(self, "meta", Meta.from_dict(self.meta))
-        if not isinstance(self.meta, Meta) or not isinstance(self.files, list):
-            raise InvalidValueError("meta must be a Meta, and files a list of FileInfo")
-        made = [each if isinstance(each, FileInfo) else FileInfo.from_dict(each) for each in self.files]
-        msgspec.structs.force_setattr(self, "files", sorted(made, key=_relpath))
 
     def to_spec(self) -> DatasetSpec:
         """Return the spec that was locked."""
@@ -297,15 +367,6 @@ class URLDatasetLock(DatasetSpec, frozen=True, kw_only=True):
         plain: dict[str, Any] = {"name": self.name, "url": self.url, "type": self.type}
         plain["meta"] = self.meta.to_dict()
         return plain | ({"files": [file.to_dict() for file in self.files]} if self.files else {})
-
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Read the fields. Raises `InvalidValueError` if one is missing or has the wrong type."""
-        meta = Meta.from_dict(_required(d, "meta"))
-        files = d.get("files") or []
-        if not isinstance(files, list):
-            raise InvalidValueError(f"files must be a list, not {shorten(files)}")
-        return super().from_dict({**d, "meta": meta, "files": files})
 
 
 Spec = DatasetSpec | DVCDatasetSpec
@@ -339,38 +400,11 @@ def _relpath(file: FileInfo) -> str:
     return file.relpath
 
 
-def _without_defaults(struct: msgspec.Struct) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for field in msgspec.structs.fields(struct):
-        value = getattr(struct, field.name)
-        if value != field.default:
-            plain[field.name] = value.isoformat() if isinstance(value, datetime) else value
-    return plain
-
-
-def _time(value: str | date) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    try:
-        return datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
-    except ValueError as error:
-        raise InvalidValueError(f"created_at must be a time in ISO 8601, not {shorten(value)}") from error
-
-
 def _check_mapping(d: object, what: str) -> None:
     if not isinstance(d, Mapping):
         raise InvalidValueError(f"{what} must be a mapping, not {shorten(d)}")
 
 
-def _required(d: Mapping[str, Any], name: str) -> Any:
-    _check_mapping(d, "an entry")
+def _required(d: Mapping[str, Any], name: str) -> None:
     if d.get(name) is None:
         raise InvalidValueError(f"{name} is missing")
-    return d[name]
-
-
-def _text(d: Mapping[str, Any], name: str) -> str:
-    value = _required(d, name)
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{name} must be a string, not {shorten(value)}")
-    return value

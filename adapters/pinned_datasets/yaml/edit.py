@@ -21,7 +21,7 @@ def change_fields(
     """Return the edits that set the `owned` keys of an entry. Its other keys stay."""
     own = [(key.value, key, value) for key, value in entry.pairs if not key.merges]
     edits = [
-        _replacing(document, value, wanted[name])
+        _replacing(document, value, wanted[name], inside=entry.flow)
         for name, _, value in own
         if name in wanted and not (isinstance(value, Scalar) and value.value == wanted[name])
     ]
@@ -38,9 +38,9 @@ def change_fields(
     return [*edits, _addition(document, entry, values[anchor], added)]
 
 
-def _replacing(document: Document, node: Node, value: Any) -> Edit:
+def _replacing(document: Document, node: Node, value: Any, *, inside: bool = False) -> Edit:
     end = _visible_end(document, node)
-    text = flow(value)
+    text = flow(value, inside=inside)
     if node.start == end and document.text[end - 1 : end] not in {" ", "\t"}:
         text = f" {text}"
     return Edit(node.start, end, text)
@@ -60,7 +60,9 @@ def _removal(document: Document, entry: Mapping, at: int, gone: list[int]) -> Ed
 def _addition(document: Document, entry: Mapping, after: Node, added: dict[str, Any]) -> Edit:
     if entry.flow:
         at = content_end(after)
-        return Edit(at, at, "".join(f", {scalar(key)}: {flow(value)}" for key, value in added.items()))
+        return Edit(
+            at, at, "".join(f", {scalar(key)}: {flow(value, inside=True)}" for key, value in added.items())
+        )
     indent = _indent(document, entry)
     lines = [f"{indent}{scalar(key)}: {flow(value)}" for key, value in added.items()]
     return _insertion(document, content_end(after), lines)
@@ -110,14 +112,25 @@ def _first_section(document: Document, key: str, fields: dict[str, Any], block: 
     return [_insertion(document, _end_of_document(document), lines)]
 
 
+def add_empty(document: Document, key: str) -> list[Edit]:
+    """Return the edits that append an empty mapping to a file that is not empty."""
+    root = document.root
+    return [] if root is None else _appended(document, root, f"{key}: {{}}", [f"{key}: {{}}"])
+
+
 def _new_section(
     document: Document, root: Mapping, key: str, fields: dict[str, Any], block: Lines
 ) -> list[Edit]:
+    lines = [f"{key}:", *_item(block, "", 2)]
+    return _appended(document, root, f"{scalar(key)}: {flow([fields])}", lines)
+
+
+def _appended(document: Document, root: Mapping, in_flow: str, lines: Lines) -> list[Edit]:
     if root.flow:
         at = content_end(root.pairs[-1][1])
-        return [Edit(at, at, f", {scalar(key)}: {flow([fields])}")]
+        return [Edit(at, at, f", {in_flow}")]
     indent = _indent(document, root)
-    lines = [f"{indent}{key}:", *_item(block, indent, 2)]
+    lines = [f"{indent}{line}" for line in lines]
     at = _end_of_document(document)
     if at == content_end(root) and not document.text.endswith(("\n", "\r")):
         # A block scalar at the end of the file would gain a line end if a line followed.

@@ -121,8 +121,8 @@ def test_sources_that_cannot_be_read_do_not_hide_the_others(work):
             (work.folder / "dvc.yaml").read_text() + f"- {{name: far, url: 'http://{host}/x', type: url}}\n"
         )
         locked = f"- {{name: far, url: 'http://{host}/x', type: url, meta: {{size: 1}}}}\n"
-        with (work.folder / "dvc.lock").open("a") as file:
-            file.write(locked)
+        text = (work.folder / "dvc.lock").read_text()
+        (work.folder / "dvc.lock").write_text(text.replace("stages:", f"{locked}stages:"))
         done = run("pin", "status", "--timeout", "0.3", status=6)
     assert "far: 'http://" in done.stderr
     assert "did not answer within 0.3 seconds" in done.stderr

@@ -362,17 +362,26 @@ def test_threads_read_at_the_same_time(monkeypatch):
     assert found == [{"a": {"x": 1}}, {"b": [2, 3]}]
 
 
-@settings(max_examples=150)
-@given(texts)
-def test_text_is_written_so_that_all_read_it_back(text):
-    for written in (f"a: {scalar(text)}\n", f"[{{a: {flow(text)}}}]"):
+def dumped(value):
+    """Return a value as DVC writes it, but on one line."""
+    yaml, stream = YAML(), io.StringIO()
+    yaml.default_flow_style = False
+    yaml.width = 1 << 30
+    yaml.dump({"a": value}, stream)
+    return stream.getvalue()
+
+
+@settings(max_examples=300)
+@given(texts | st.text("ab:-?# '\"\\{}[],&*!|>%@`~=.019eEx_\n\t<+/é日\u00a0\ufeff", max_size=8))
+def test_text_is_written_as_dvc_writes_it_and_read_back(text):
+    for written in (f"a: {scalar(text)}\n", f"[{{a: {flow(text, inside=True)}}}]"):
         assert "\n" not in written[:-1]
-        for version in (None, (1, 1)):
-            yaml = YAML(typ="safe", pure=True)
-            yaml.version = version
-            found = yaml.load(written)
-            assert (found if isinstance(found, dict) else found[0])["a"] == text
+        found = YAML(typ="safe", pure=True).load(written)
+        assert (found if isinstance(found, dict) else found[0])["a"] == text
     assert to_python(parse_yaml(f"a: {scalar(text)}", ""), "")["a"] == text
+    # Quoted by DVC, these are read back as other line ends.
+    if not {"\x85", "\u2028", "\u2029"} & set(text):
+        assert f"a: {scalar(text)}\n" == dumped(text)
 
 
 metas = st.builds(
@@ -423,6 +432,7 @@ class TestLockFiles:
             assert lock.to_dict() in plain["datasets"]
             assert {k: v for k, v in plain.items() if k != "datasets"} == {
                 "schema": "2.0",
+                "stages": {},
                 **{k: v for k, v in load(head).items() if k != "datasets"},
             }
         assert LockFile.read(path).find("other") is None
@@ -462,6 +472,77 @@ class TestLockFiles:
         slow = LockFile.read(path)
         assert slow.lists == []
         assert quick.find("l") == slow.find("l") == lock
+
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def test_lists_that_dvc_wrote_are_read_as_yaml_reads_them(self, tmp_path_factory, data):
+        """Names of any kind and length, which DVC writes on several lines; also if something else was written over it."""
+        words = (
+            texts
+            | st.text("ab -'\"#:\\\t\n", min_size=60, max_size=120)
+            | st.just("it's a word ").map(lambda w: w * 12)
+        )
+        metas = st.fixed_dictionaries(
+            {"size": st.integers(0, 9**18)},
+            optional={"etag": words.filter(bool), "mtime": st.floats(0, 1e12), "isexec": st.just(True)},
+        )
+        files = data.draw(
+            st.lists(st.fixed_dictionaries({"relpath": words, "meta": metas}), min_size=1, max_size=6)
+        )
+        entry = {"name": "l", "url": "u", "type": "url", "meta": {"isdir": True}, "files": files}
+        stage = {"cmd": "x", "deps": [{"path": "ds://l", "dataset": entry}]}
+        yaml, stream = YAML(), io.StringIO()
+        yaml.default_flow_style = False
+        yaml.representer.ignore_aliases = lambda _: True
+        yaml.dump({"schema": "2.0", "datasets": [entry], "stages": {"a": stage}}, stream)
+        text = stream.getvalue()
+        if data.draw(st.booleans()):
+            at = data.draw(st.integers(0, len(text)))
+            text = (
+                text[:at]
+                + data.draw(st.sampled_from(["", "\n", " ", "'", '"', "#", ": ", "- ", "\\", "x", "&a "]))
+                + text[at + 1 :]
+            )
+        path = tmp_path_factory.getbasetemp() / "long.lock"
+        path.write_bytes(text.encode())
+        found = []
+        for long in (0, math.inf):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(lock_files, "_LONG", long)
+                try:
+                    found.append(LockFile.read(path).find("l"))
+                except InvalidValueError:
+                    found.append(None)
+        assert found[0] == found[1]
+
+    @pytest.mark.parametrize("times", [2, pytest.param(500, marks=pytest.mark.long)])
+    def test_no_name_makes_a_long_list_slow(self, tmp_path, times):
+        """Lists of 400 and 200,000 files: no line of them is parsed as YAML."""
+        names = [
+            "it's a 'name' " * 9,
+            "tab\there",
+            "日本 語 " * 20,
+            "- a: b #c",
+            "0123",
+            "a" * 200,
+            "b/c.jpg",
+            "\x01" * 9,
+        ]
+        files = [
+            {"relpath": f"{name}{n}", "meta": {"size": n, "version_id": f"{n:x}a", "etag": f"{n:032x}"}}
+            for n, name in enumerate(names * 50)
+        ]
+        entry = {"name": "l", "url": "u", "type": "url", "meta": {}, "files": files}
+        yaml, stream = YAML(), io.StringIO()
+        yaml.default_flow_style = False
+        yaml.dump({"schema": "2.0", "datasets": [entry]}, stream)
+        head, _, listed = stream.getvalue().partition("  files:\n")
+        (tmp_path / "dvc.lock").write_text(f"{head}  files:\n{listed * times}")
+        lock_file = LockFile.read(tmp_path / "dvc.lock")
+        assert len(lock_file.document.text) < 200
+        found = lock_file.find("l").files
+        assert len(found) == 400 * times
+        assert {file.relpath for file in found} == {file["relpath"] for file in files}
 
     def test_what_looks_like_a_list_and_is_none_is_read_as_yaml(self, tmp_path):
         inside = "  files:\n" + "".join(

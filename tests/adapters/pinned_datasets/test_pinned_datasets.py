@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import pytest
 from git_repository import GitRepository
 
@@ -173,7 +174,7 @@ class TestGit:
         lines = "".join(f"  {key}: {value}\n" for key, value in list(spec.items())[1:])
         assert (project / "dvc.yaml").read_text() == f"datasets:\n- name: g\n{lines}"
         assert (project / "dvc.lock").read_text() == (
-            f"schema: '2.0'\ndatasets:\n- name: g\n{lines}  rev_lock: {source.first}\n"
+            f"schema: '2.0'\ndatasets:\n- name: g\n{lines}  rev_lock: {source.first}\nstages: {{}}\n"
         )
 
     def test_defaults_are_left_out(self, datasets, project, source):
@@ -226,7 +227,7 @@ class TestUrls:
             "schema: '2.0'\ndatasets:\n- name: u\n  url: ../files\n  type: url\n  meta:\n    isdir: true\n"
             "    size: 3\n    nfiles: 2\n  files:\n  - relpath: b.txt\n    meta:\n      size: 2\n"
             "      md5: 21ad0bd836b90d08f4cf640b4c298e7c\n  - relpath: sub/a.txt\n    meta:\n      size: 1\n"
-            "      md5: 0cc175b9c0f1b6a831c399e269772661\n"
+            "      md5: 0cc175b9c0f1b6a831c399e269772661\nstages: {}\n"
         )
 
     def test_a_file_and_its_changes(self, datasets, files):
@@ -350,11 +351,63 @@ class TestCatalogs:
         with pytest.raises(UsageError, match="pip install datachain; datasets of framelode are framelode://"):
             datasets.add("d", "cats@v1", "dc")
 
-    def test_versions_that_are_no_numbers(self, datasets):
-        odd = SimpleNamespace(version="1.0.0", created_at=self.MADE)
+    @pytest.mark.parametrize("version", ["1.0", "1.0.0-rc1", "v1.0.0", 1.0, True, None])
+    def test_versions_that_cannot_be_pinned(self, datasets, version):
+        odd = SimpleNamespace(version=version, created_at=self.MADE)
         record = SimpleNamespace(latest_version="1.0.0", get_version=lambda version: odd)
-        with pytest.raises(InvalidValueError, match=r"gives 'cats' the version '1\.0\.0'"):
+        with pytest.raises(InvalidValueError, match="gives 'cats' a version that cannot be pinned"):
             datasets.add("d", "cats", "dc", record=record)
+
+    @pytest.fixture
+    def datachain(self, monkeypatch):
+        """A stand-in for the catalog of DataChain 0.62, with the same signatures."""
+        asked, made = [], self.MADE
+
+        class Record:
+            versions = ("1.0.0", "1.0.1", "2.0.0", "2.1.0")
+            latest_version = "2.1.0"
+
+            def get_version(self, version: str):
+                if version not in self.versions:
+                    raise DatasetVersionNotFoundError(f"does not have version {version}")
+                return SimpleNamespace(version=version, created_at=made)
+
+            def latest_major_version(self, major: int):
+                found = [version for version in self.versions if version.startswith(f"{major}.")]
+                return max(found, default=None)
+
+        class DatasetVersionNotFoundError(Exception):
+            pass
+
+        class Catalog:
+            def get_full_dataset_name(self, name, project_name=None, namespace_name=None):
+                *around, name = name.split(".")
+                return (*([] if len(around) > 1 else ["space"]), *(around or ["project"]), name)
+
+            def get_remote_dataset(self, namespace: str, project: str, name: str):
+                asked.append((namespace, project, name))
+                return Record()
+
+        module = SimpleNamespace(get_catalog=Catalog)
+        monkeypatch.setitem(sys.modules, "datachain", SimpleNamespace(catalog=module))
+        monkeypatch.setitem(sys.modules, "datachain.catalog", module)
+        return asked
+
+    def test_a_current_datachain(self, datachain, datasets, project):
+        assert datasets.add("d", "dc://cats", "dc").lock.version == "2.1.0"
+        assert "  version: 2.1.0\n" in (project / "dvc.lock").read_text()
+        assert datasets.update("d", version="1.0.1")[1].lock.version == "1.0.1"
+        assert datasets["d"].lock.version == "1.0.1"
+        assert datasets.status() == {"d": "stale"}
+        assert datasets.update("d", version=1)[1].lock.version == "1.0.1"
+        with pytest.raises(NotFoundError, match="'cats' in version 3"):
+            datasets.update("d", version=3)
+        pinned = datasets.add("e", "dc://a.b.cats@1.0.0", "dc")
+        assert (pinned.pinned, pinned.lock.version) == (True, "1.0.0")
+        assert datasets.add("f", "b.cats@v2.0.0", "dc").lock.version == "2.0.0"
+        assert set(datachain) == {("space", "project", "cats"), ("a", "b", "cats"), ("space", "b", "cats")}
+        assert datasets.status("e") == {"e": "ok"}
+        assert datasets.at(datasets.history()[0].position)["d"].lock.version == "2.1.0"
 
 
 class TestRefused:
@@ -760,7 +813,7 @@ class TestRecords:
             (DatasetSpec, {"name": 5}),
             (DVCDatasetSpec, {"type": "url"}),
             (DVCDatasetLock, {"type": "dvc", "rev_lock": 5}),
-            (DatachainDatasetLock, {"type": "dc", "version": "1", "created_at": "2026-01-01"}),
+            (DatachainDatasetLock, {"type": "dc", "version": -1, "created_at": "2026-01-01"}),
             (DatachainDatasetLock, {"type": "dc", "version": 1, "created_at": "soon"}),
             (URLDatasetLock, {"meta": "big"}),
         ],
@@ -768,3 +821,78 @@ class TestRecords:
     def test_what_is_none(self, kind, fields):
         with pytest.raises(InvalidValueError):
             kind(**{"name": "a", "url": "b", "type": "url", **fields})
+
+
+LOCKS = [
+    DVCDatasetLock(name="b", url="u", type="dvc", path="p", rev_lock="0" * 40),
+    DVCDatasetLock(name="a", url="u", type="dvc", rev="x", rev_lock="1" * 40),
+    DatachainDatasetLock(
+        name="c", url="u", type="dc", version=10, created_at=datetime(2026, 1, 1, tzinfo=UTC)
+    ),
+    DatachainDatasetLock(name="c", url="u", type="dc", version="1.2.10", created_at="2026-01-01"),
+    URLDatasetLock(
+        name="d", url="u", type="url", meta=Meta(size=1), files=[FileInfo(relpath="x", meta={"size": 2})]
+    ),
+]
+
+
+class TestRecordClasses:
+    @pytest.mark.parametrize("lock", LOCKS)
+    def test_work_with_attrs_and_dataclasses_alike(self, lock):
+        import dataclasses
+
+        for replace in (attrs.evolve, dataclasses.replace):
+            assert replace(lock) == lock
+            assert type(replace(lock, name="other")) is type(lock)
+            assert replace(lock, name="other").name == "other"
+            with pytest.raises(InvalidValueError, match="name must be a string"):
+                replace(lock, name=1)
+        assert attrs.asdict(lock) == dataclasses.asdict(lock)
+        assert type(lock)(**attrs.asdict(lock)) == lock
+        names = [each.name for each in attrs.fields(type(lock))]
+        assert names == [each.name for each in dataclasses.fields(lock)]
+        assert pickle.loads(pickle.dumps(lock)) == lock
+        assert type(lock).from_dict(lock.to_dict()) == lock
+
+    def test_sort(self):
+        assert [lock.name for lock in sorted(LOCKS[:2])] == ["a", "b"]
+        numbers = ["1.10.0", "1.9.0", "1.9.1"]
+        locks = [attrs.evolve(LOCKS[3], version=number) for number in numbers]
+        assert [lock.version for lock in sorted(locks)] == ["1.9.0", "1.9.1", "1.10.0"]
+        specs = [DVCDatasetSpec(name="a", url="u", type="dvc", rev=rev) for rev in ("x", None)]
+        assert [spec.rev for spec in sorted(specs)] == [None, "x"]
+        files = [FileInfo(relpath=name, meta=Meta(size=1)) for name in "cab"]
+        assert [file.relpath for file in sorted(files)] == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: Meta(size="1"),
+            lambda: Meta(isdir="yes"),
+            lambda: FileInfo(relpath=1, meta=Meta()),
+            lambda: FileInfo(relpath="a", meta=5),
+            lambda: DatasetSpec(name="a", url=None, type="url"),
+            lambda: DatasetSpec(name="a", url="u", type="s3"),
+            lambda: DVCDatasetSpec(name="a", url="u", type="url"),
+            lambda: DVCDatasetSpec(name="a", url="u", type="dvc", rev=5),
+            lambda: DVCDatasetLock(name="a", url="u", type="dvc", rev_lock=None),
+            lambda: DatachainDatasetLock(name="a", url="u", type="dc", version=0, created_at="2026-01-01"),
+            lambda: DatachainDatasetLock(name="a", url="u", type="dc", version=1, created_at="soon"),
+            lambda: DatachainDatasetLock(name="a", url="u", type="dc", version="1.0", created_at="2026-01-01"),
+            lambda: URLDatasetLock(name="a", url="u", type="url", meta=None),
+            lambda: URLDatasetLock(name="a", url="u", type="url", meta=Meta(), files="x"),
+            lambda: DVCDataset(manifest_path="m", spec=DatasetSpec(name="a", url="u", type="url")),
+            lambda: URLDataset(manifest_path="m", spec=DatasetSpec(name="a", url="u", type="url"), lock=LOCKS[0]),
+        ],
+    )  # fmt: skip
+    def test_refuse_wrong_parts_when_made(self, make):
+        with pytest.raises((InvalidValueError, InvalidTypeError), match="must be"):
+            make()
+
+    def test_datasets_say_whether_a_lock_was_invalidated(self):
+        spec = DVCDatasetSpec(name="a", url="u", type="dvc")
+        assert DVCDataset(manifest_path="m", spec=spec, invalidated=True).invalidated is True
+        made = DVCDataset(manifest_path="m", spec=spec)
+        assert made.invalidated is False
+        assert attrs.evolve(made, invalidated=True).invalidated
+        assert attrs.evolve(made, invalidated=True) == made
