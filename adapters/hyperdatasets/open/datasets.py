@@ -16,7 +16,6 @@ from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import path_or_uri
 from ....engine.sources.relocation import local_uris
 from ....engine.validation import check_tags, items, refusal, shorten
-from ...session.current import current_session
 from ..api_helpers import warn_caller
 from ..dataset import Dataset
 from ..tag_filter import TagFilter
@@ -302,9 +301,10 @@ class HyperDataset(HyperDatasetManagement):
         return made
 
     def _bind(self, version: DatasetVersion) -> None:
+        session = version._session  # noqa: SLF001 - the engine of the version, which may not be the current one
         self._version = version
-        self._dataset = Dataset.get(dataset_id=version.dataset_id)
-        self._writer = VersionWriter(current_session(), version.version_id)
+        self._dataset = Dataset(session, version.dataset_id)
+        self._writer = VersionWriter(session, version.version_id)
 
     @property
     def version(self) -> DatasetVersion:
@@ -614,7 +614,7 @@ def _destination_of(entry: DataEntry) -> str | None:
 
 def _common_folder(entries: Iterable[DataEntry]) -> str:
     """Return the deepest folder that contains all local files of entries."""
-    uris = {uri for entry in entries for sub_entry in entry for uri in local_uris(sub_entry.member())}
+    uris = {uri for entry in entries for sub_entry in entry for uri in local_uris(sub_entry.frame)}
     folders = {str(Path(path_or_uri(uri) or "/").parent) for uri in uris}
     return os.path.commonpath(folders) if folders else "/"
 

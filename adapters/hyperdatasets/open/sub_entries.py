@@ -159,6 +159,11 @@ class DataSubEntry:
             digest = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
             self._frame.size, self._frame.hash = path.stat().st_size, f"{HASH_PREFIX}{digest}"
 
+    @property
+    def frame(self) -> SingleFrame:
+        """The source as a frame, without the metadata of this sub-entry (extension)."""
+        return self._frame
+
     def member(self) -> SingleFrame:
         """Return the frame of this sub-entry within the frame group of its entry, with its metadata (extension)."""
         self._frame.metadata = {SUB_ENTRY_CLASS: type(self).__name__, **self._metadata}

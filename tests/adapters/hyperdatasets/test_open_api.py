@@ -188,6 +188,13 @@ class TestHyperDatasets:
         assert [entry.id for entry in snapshot.get_iterator()] == ["1"]
         assert [entry.id for entry in dataset.get_iterator()] == ["1", "2"]
 
+    def test_it_uses_the_engine_of_its_version(self, dataset):
+        with framelode.connect("sqlite://"):
+            assert dataset.add_data_entries([image("1")])["register"] == {}
+            assert HyperDataset.of(dataset.version).delete_data_entries(["1"]) == 1
+            dataset.add_tags("a")
+            assert dataset.tags == ["a"]
+
     def test_pickle(self, tmp_path):
         with framelode.connect(tmp_path / "engine"):
             dataset = HyperDataset("lab", "food", "v1")
@@ -420,10 +427,12 @@ class TestWrites:
             path.write_bytes(path.parent.name.encode())
         entries = [image(str(number), source=path, preview_source=path) for number, path in enumerate(paths)]
         missing = image("missing", source=tmp_path / "in" / "z.jpg")
+        bad = DataEntry("bad")
+        bad.add_sub_entries([DataSubEntry("a", paths[0], metadata={"k": object()})])
         errors = dataset.add_data_entries(
-            [*entries, missing], upload_local_files_destination=str(tmp_path / "out")
+            [*entries, bad, missing], upload_local_files_destination=str(tmp_path / "out")
         )
-        assert list(errors["upload"]) == ["missing"]
+        assert (list(errors["upload"]), list(errors["register"])) == (["missing"], ["bad"])
         folder = tmp_path / "out" / dataset.dataset_id / f"v1.{dataset.version_id}"
         uploaded = [entry.sub_data_entries[0] for entry in entries]
         assert [sub.source for sub in uploaded] == [str(folder / "x" / "a.jpg"), str(folder / "y" / "a.jpg")]
