@@ -18,7 +18,6 @@ UNTYPED = "distributed"
 NOT_FOLLOWED = (
     "blake3",
     "distributed",
-    "eventsourcing",
     "fsspec",
     "numpy",
     "rich",
