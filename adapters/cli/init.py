@@ -63,6 +63,12 @@ def demo(
         ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
+    voc: Annotated[
+        bool,
+        typer.Option(
+            "--voc", help="Make a small Pascal VOC folder in FOLDER instead, to try `import voc` with."
+        ),
+    ] = False,
 ) -> None:
     """Run a demo: version a small synthetic dataset in a new engine and verify every result."""
     import shutil
@@ -71,7 +77,10 @@ def demo(
     from .demo import run_demo
 
     if folder is not None and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give a new or empty folder, or none")
+        raise UsageError(f"{folder} is not empty: give a new or empty folder{'' if voc else ', or none'}")
+    if voc:
+        _make_voc(folder)
+        return
     place = folder or Path(tempfile.mkdtemp(prefix="framelode-demo-"))
     keep = keep or folder is not None
     try:
@@ -89,6 +98,16 @@ def demo(
         else "Removed the temporary folder."
     )
     say("Verified: the log, both versions and all projections agree.")
+
+
+def _make_voc(folder: Path | None) -> None:
+    from .demo_voc import PICTURES, make_voc
+
+    if folder is None:
+        raise UsageError("--voc requires FOLDER, such as `framelode demo --voc street`")
+    boxes = make_voc(folder)
+    say(f"Wrote {PICTURES} pictures with {boxes} boxes to {folder}. To import them: framelode init, and then")
+    say(f"framelode import voc {folder} --dataset {folder.absolute().name}")
 
 
 @imports.command("voc")

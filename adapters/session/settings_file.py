@@ -78,7 +78,10 @@ def read_settings(folder: Path) -> Settings | None:
             )
         if any(isinstance(value, str) and "\0" in value for value in values.values()):
             raise UsageError(f"{file} names a place with a NUL character, which no path can hold: correct it")
-        return msgspec.convert(values, Settings)
+        settings = msgspec.convert(values, Settings)
+        if settings.format < 1:
+            raise UsageError(f"{file} has format {settings.format}, and formats begin with 1: correct it")
+        return settings
     except FramelodeError:
         raise
     except (ValueError, TypeError, RecursionError) as error:

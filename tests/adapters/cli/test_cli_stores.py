@@ -73,6 +73,7 @@ def test_set_and_get():
     [
         (("a", "words"), "is not JSON"),
         (("a", "18446744073709551616"), "must be an integer from"),
+        (("a", "9" * 5000), "is not JSON (Exceeds the limit"),
         (("a", '{"$uuid": "x"}'), "$uuid"),
         (("a", "1", "--ttl", "soon"), "is not a duration"),
         (("a", "1", "--policy", "forever"), "policy must be"),
