@@ -26,7 +26,7 @@ Subject = Annotated[
 ]
 
 
-@changing.command()
+@changing.command(epilog="Example: framelode rename food meals")
 def rename(
     context: typer.Context,
     address: Subject,
@@ -46,7 +46,7 @@ def rename(
     print_json({"renamed": shown}) if json else say(f"renamed {address} to {shown.address}")
 
 
-@changing.command("mv")
+@changing.command("mv", epilog="Example: framelode mv food kitchen")
 def move(
     context: typer.Context,
     dataset: DatasetText,
@@ -67,7 +67,7 @@ def move(
     print_json({"moved": shown}) if json else say(f"moved {dataset} to {shown.address}")
 
 
-@changing.command()
+@changing.command(epilog="Example: framelode tag food@v1 checked --remove new")
 def tag(
     context: typer.Context,
     address: Subject,
@@ -97,7 +97,7 @@ def tag(
         say(f"{address}: {', '.join(shown) or 'no tags'}")
 
 
-@changing.command()
+@changing.command(epilog="Example: framelode describe food@v1 'Reviewed by Ada'")
 def describe(
     context: typer.Context,
     address: Subject,
@@ -117,7 +117,7 @@ def describe(
     print_json({"described": shown}) if json else say(f"described {shown.address}")
 
 
-@changing.command("rm")
+@changing.command("rm", epilog="Example: framelode rm food@v2 --yes")
 def remove_all(
     context: typer.Context,
     address: Subject,

@@ -29,7 +29,7 @@ class CheckpointView(msgspec.Struct, frozen=True):
     signature: str | None
 
 
-@checkpoints.command("export")
+@checkpoints.command("export", epilog="Example: framelode checkpoint export food.checkpoint")
 def export(
     context: typer.Context,
     file: Annotated[

@@ -21,7 +21,7 @@ class Shell(StrEnum):
     powershell = "powershell"
 
 
-@completing.command()
+@completing.command(epilog="Example: framelode completion bash")
 def completion(
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> None:

@@ -31,7 +31,7 @@ Images = Annotated[
 ]
 
 
-@looking_back.command()
+@looking_back.command(epilog="Example: framelode log food --since yesterday")
 def log(
     context: typer.Context,
     address: Annotated[
@@ -88,7 +88,7 @@ def log(
                 sys.stdout.flush()
 
 
-@looking_back.command()
+@looking_back.command(epilog="Example: framelode history food@v1 apple")
 def history(
     context: typer.Context,
     address: Annotated[
@@ -137,7 +137,7 @@ def history(
             print_change(change, json=json, images=images)
 
 
-@looking_back.command()
+@looking_back.command(epilog="Example: framelode blame food@v1 apple")
 def blame(
     context: typer.Context,
     address: AddressText,
@@ -159,7 +159,7 @@ def blame(
             say(line)
 
 
-@looking_back.command()
+@looking_back.command(epilog="Example: framelode diff food@v1 food@v2 --names")
 def diff(
     context: typer.Context,
     old: Annotated[str, typer.Argument(metavar="OLD", help="Address of the old version.")],

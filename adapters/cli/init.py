@@ -19,7 +19,7 @@ starting = typer.Typer()
 imports = typer.Typer(no_args_is_help=True)
 
 
-@starting.command()
+@starting.command(epilog="Example: framelode init")
 def init(
     context: typer.Context,
     folder: Annotated[
@@ -54,7 +54,7 @@ def init(
         )
 
 
-@starting.command()
+@starting.command(epilog="Example: framelode demo")
 def demo(
     folder: Annotated[
         Path | None,
@@ -110,7 +110,7 @@ def _make_voc(folder: Path | None) -> None:
     say(f"framelode import voc {folder} --dataset {folder.absolute().name}")
 
 
-@imports.command("voc")
+@imports.command("voc", epilog="Example: framelode import voc photos --dataset food")
 def import_voc(
     context: typer.Context,
     folder: Annotated[

@@ -14,7 +14,7 @@ from .output import limited, note, print_json, progress_bar
 listing = typer.Typer()
 
 
-@listing.command("ls")
+@listing.command("ls", epilog="Example: framelode ls food")
 def list_all(
     context: typer.Context,
     dataset: Annotated[
@@ -43,7 +43,7 @@ def list_all(
             print_json({"versions": versions}) if json else views.print_versions(versions)
 
 
-@listing.command()
+@listing.command(epilog="Example: framelode frames food@v1 --label cat")
 def frames(
     context: typer.Context,
     address: AddressText,
@@ -76,7 +76,7 @@ def frames(
     views.print_frames(listed, json=json)
 
 
-@listing.command()
+@listing.command(epilog="Example: framelode stats food@v2 --against food@v1")
 def stats(
     context: typer.Context,
     address: AddressText,
@@ -101,7 +101,7 @@ def stats(
         views.print_stats(shown[0], before)
 
 
-@listing.command()
+@listing.command(epilog="Example: framelode show food@v1 apple")
 def show(
     context: typer.Context,
     address: AddressText,

@@ -16,7 +16,7 @@ from .output import counted, note, print_json, print_table, progress_bar, say
 upkeep = typer.Typer()
 
 
-@upkeep.command()
+@upkeep.command(epilog="Example: framelode verify --quick")
 def verify(
     context: typer.Context,
     against: Annotated[
@@ -79,7 +79,7 @@ def verify(
     print_table(("checked", "number"), rows)
 
 
-@upkeep.command()
+@upkeep.command(epilog="Example: framelode rebuild")
 def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json: Json = False) -> None:
     """Rebuild all projections by replaying the log."""
     with (
@@ -96,7 +96,7 @@ def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json
         say(f"rebuilt {', '.join(names)} from {events:,} events in {url}")
 
 
-@upkeep.command()
+@upkeep.command(epilog="Example: framelode gc --grace 30d")
 def gc(
     context: typer.Context,
     delete: Annotated[
@@ -128,7 +128,7 @@ def gc(
         note("dry run: nothing changed; add --delete to apply")
 
 
-@upkeep.command()
+@upkeep.command(epilog="Example: framelode share")
 def share(
     context: typer.Context,
     forget: Annotated[
@@ -154,7 +154,7 @@ def share(
         say(url)
 
 
-@upkeep.command()
+@upkeep.command(epilog="Example: framelode scrub")
 def scrub(
     context: typer.Context,
     repair: Annotated[

@@ -55,7 +55,7 @@ Version = Annotated[
 ]
 
 
-@pins.command()
+@pins.command(epilog="Example: framelode pin add labels ./labels --type url")
 def add(
     context: typer.Context,
     name: Name,
@@ -96,7 +96,7 @@ def add(
     print_json({"dataset": view}) if json else say(f"added {name}: {_brief(view)}")
 
 
-@pins.command()
+@pins.command(epilog="Example: framelode pin update labels")
 def update(
     context: typer.Context,
     name: Name,
@@ -123,7 +123,7 @@ def update(
         say(f"updated {name}: {_brief(before)} -> {_brief(after)}")
 
 
-@pins.command("ls")
+@pins.command("ls", epilog="Example: framelode pin ls")
 def list_pins(
     context: typer.Context,
     folder: Folder = None,
@@ -145,7 +145,7 @@ def list_pins(
     _leave_with(problems)
 
 
-@pins.command()
+@pins.command(epilog="Example: framelode pin status --check")
 def status(
     context: typer.Context,
     name: NameOrAll = None,
@@ -177,7 +177,7 @@ def status(
         raise typer.Exit(SOME_REFUSED)
 
 
-@pins.command("log")
+@pins.command("log", epilog="Example: framelode pin log -n 10")
 def log(
     context: typer.Context,
     name: NameOrAll = None,

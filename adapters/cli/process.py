@@ -18,6 +18,11 @@ COMPLETION_VARIABLE = "_FRAMELODE_COMPLETE"
 
 _OTHER_NAMES = {"pull": "checkout"}
 
+_RESUMED = frozenset({"checkout", "copy", "gc", "import", "rebuild", "revert"})
+"""Commands that go on where an interrupt has stopped them. All others read, or record all or nothing."""
+
+_INTERRUPTED = "interrupted: recorded changes are kept; run the same command again to resume"
+
 SOME_REFUSED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -38,7 +43,7 @@ class Commands(TyperGroup):
             note(f"error: {error}")
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt:
-            note("interrupted: recorded changes are kept; run the same command again to resume")
+            note(_INTERRUPTED if ctx.invoked_subcommand in _RESUMED else "interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _drop_stdout()

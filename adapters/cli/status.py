@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,7 @@ class Setting(StrEnum):
     shared = "shared"
 
 
-@overview.command()
+@overview.command(epilog="Example: framelode status --blobs")
 def status(
     context: typer.Context,
     blobs: Annotated[
@@ -43,7 +44,7 @@ def status(
     print_json(found) if json else _print(found)
 
 
-@overview.command()
+@overview.command(epilog="Example: framelode config blobs s3://bucket/blobs")
 def config(
     context: typer.Context,
     name: Annotated[
@@ -64,10 +65,8 @@ def config(
             raise UsageError(location.not_found())
         location.require(url)
         given: dict[str, Any] = {name.value: _truth(value) if name is Setting.shared else value}
-        engine = connect(url, **given)
-        if engine.read_only:
+        with closing(connect(url, **given)) as engine:
             engine.session.present.require_writable()
-        engine.close()
     with engine_of(context) as engine:
         found = engine.settings
     if name is not None:

@@ -26,7 +26,7 @@ DatasetId = Annotated[
 Collection = Annotated[str | None, typer.Option(metavar="NAME", help="Collection, a separate key space.")]
 
 
-@stores.command("ls")
+@stores.command("ls", epilog="Example: framelode store ls")
 def list_stores(
     context: typer.Context,
     store: Annotated[
@@ -52,7 +52,7 @@ def list_stores(
         print_json({"stores": found}) if json else views.print_stores(found)
 
 
-@stores.command("get")
+@stores.command("get", epilog="Example: framelode store get settings rate")
 def get(
     context: typer.Context,
     store: StoreText,
@@ -73,7 +73,7 @@ def get(
     print_json({"key": shown}) if json else say(json_text.dumps(shown.value, ensure_ascii=False))
 
 
-@stores.command("set")
+@stores.command("set", epilog="Example: framelode store set settings rate 0.5")
 def set_key(
     context: typer.Context,
     store: StoreText,
@@ -106,7 +106,7 @@ def set_key(
     print_json({"key": shown}) if json else say(f"set {key} of {store}")
 
 
-@stores.command("rm")
+@stores.command("rm", epilog="Example: framelode store rm settings rate")
 def remove(
     context: typer.Context,
     store: StoreText,
@@ -132,7 +132,7 @@ def remove(
         say(f"deleted store {store}: {documents:,} documents" if key is None else f"deleted {key} of {store}")
 
 
-@stores.command("history")
+@stores.command("history", epilog="Example: framelode store history settings")
 def history(
     context: typer.Context,
     store: StoreText,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 drafting = typer.Typer()
 
 
-@drafting.command()
+@drafting.command(epilog="Example: framelode draft food v3 --parent food@v1")
 def draft(
     context: typer.Context,
     dataset: DatasetText,
@@ -76,7 +76,7 @@ def _parent_at(engine: Engine, start: Address) -> str:
     return row.version_id
 
 
-@drafting.command()
+@drafting.command(epilog="Example: framelode publish food@v2")
 def publish(context: typer.Context, address: AddressText, actor: Actor = None, json: Json = False) -> None:
     """Publish a draft, which makes it immutable and records its fingerprint."""
     from .address import Address, version_at
@@ -93,7 +93,7 @@ def publish(context: typer.Context, address: AddressText, actor: Actor = None, j
         print_change("published" if changed else "already published", shown)
 
 
-@drafting.command()
+@drafting.command(epilog="Example: framelode snapshot food --name v2 --child-name v3")
 def snapshot(
     context: typer.Context,
     address: AddressText,
@@ -128,7 +128,7 @@ def snapshot(
         print_change("created", new)
 
 
-@drafting.command()
+@drafting.command(epilog="Example: framelode revert food --as-of '2 days ago'")
 def revert(
     context: typer.Context,
     address: AddressText,
@@ -164,7 +164,7 @@ def revert(
     )
 
 
-@drafting.command()
+@drafting.command(epilog="Example: framelode checkout food@v1 photos")
 def checkout(
     context: typer.Context,
     address: AddressText,

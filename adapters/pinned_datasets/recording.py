@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 
 from ...engine.events.pins import PinAdded, PinEvent, PinLocked, PinUpdated
-from ...engine.pins import PinKey, PinnedProject, PinState, pinned_project, record_pins
+from ...engine.pins import PinKey, PinnedProject, PinState, pins_stream, record_pins
 from ...engine.secrets import redact_url
 from ...projections.tables.pins import PinChange, PinQuery, Pins
 from .dataset_types import Dataset
@@ -104,11 +104,12 @@ class PinRecorder:
 
     def recorded(self) -> Mapping[PinKey, PinState]:
         """Return the recorded datasets."""
-        return pinned_project(self._session().writes.application, self.project).pins
+        return self._session().aggregates.load(PinnedProject, pins_stream(self.project)).pins
 
     def observe(self, manifest: str, found: Mapping[PinKey, PinState]) -> None:
         """Record the differences between the files of a manifest and the records."""
-        if manifest in self.differs(found):
+        # What cannot be recorded now is recorded by the next process that may write.
+        if manifest in self.differs(found) and not self._session().location.read_only:
             self._record(lambda pins: pins.observe(self._folder, found, manifest=manifest))
 
     def record(self, key: PinKey, after: PinState, *, added: bool) -> None:

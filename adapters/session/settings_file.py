@@ -78,10 +78,9 @@ def read_settings(folder: Path) -> Settings | None:
             )
         if any(isinstance(value, str) and "\0" in value for value in values.values()):
             raise UsageError(f"{file} names a place with a NUL character, which no path can hold: correct it")
-        settings = msgspec.convert(values, Settings)
-        if settings.format < 1:
-            raise UsageError(f"{file} has format {settings.format}, and formats begin with 1: correct it")
-        return settings
+        if isinstance(values.get("format"), int) and values["format"] < 1:
+            raise UsageError(f"{file} has format {values['format']}, and formats begin with 1: correct it")
+        return msgspec.convert(values, Settings)
     except FramelodeError:
         raise
     except (ValueError, TypeError, RecursionError) as error:
