@@ -30,17 +30,16 @@ Counted = TypeVar("Counted", BatchHeader, StreamRows)
 
 
 class Page(Sequence[BatchHeader]):
-    """Headers of consecutive batches, with their contents opened when first asked for.
+    """Headers of consecutive batches. Their contents are read when they are first needed.
 
-    What several projections ask for is opened for the first and kept for the others, as far as it fits in 64 MB;
-    the rest is opened again.
+    Contents that several projections need are cached up to 64 MB, and read again beyond that.
 
     Parameters
     ----------
     log : Log
-        Where contents are read.
+        The log to read from.
     headers : sequence of BatchHeader
-        The batches, ascending.
+        The batches, in ascending order.
     """
 
     def __init__(self, log: Log, headers: Sequence[BatchHeader]) -> None:
@@ -76,9 +75,9 @@ class Page(Sequence[BatchHeader]):
         return self._frame_headers
 
     def lifecycle(self, *kinds: type[AnyEvent]) -> Iterator[tuple[BatchHeader, int, AnyEvent]]:
-        """Yield the lifecycle events of some kinds with their batch and position; all others are not looked at.
+        """Yield the lifecycle events of some kinds with their batch and position. Other events are not decoded.
 
-        Unreadable ones are left out: they concern their own stream, whose aggregate cannot be loaded with them.
+        Unreadable events are omitted. They only concern their own stream, whose aggregate cannot be loaded.
         """
         topics = _topics_of(kinds)
         for header in self._headers:
@@ -88,7 +87,7 @@ class Page(Sequence[BatchHeader]):
                         yield header, position, event
 
     def events(self, header: BatchHeader) -> list[tuple[int, Event]]:
-        """Return the events of a lifecycle batch that are ours; other applications may have written beside them."""
+        """Return the framelode events of a lifecycle batch. Other applications may have written events as well."""
         events: list[tuple[int, Event]] = []
         for position, event in self._decoded(header):
             if isinstance(event, UnreadableError):
@@ -139,18 +138,18 @@ class Page(Sequence[BatchHeader]):
         return kept
 
     def _body(self, header: BatchHeader) -> Body:
-        """Return a body; those of the next few batches are read with it."""
+        """Return a body. The bodies of the next few batches are read together with it."""
         position = header.first_position
         if position not in self._ahead:
             at = bisect_left(self._frames, position)
             wanted = self._frames[at : at + _BODIES_AT_ONCE]
             if position not in wanted:
-                # A damaged table gives the batches out of order.
+                # A damaged table returns the batches out of order.
                 wanted = [position]
             try:
                 bodies = list(self._log.bodies(wanted))
             except IntegrityError:
-                # One of them is damaged; it is told of when it is asked for itself.
+                # One of them is damaged. The error is raised when that body is requested.
                 bodies = list(self._log.bodies([position]))
             self._ahead = {body.first_position: body for body in bodies}
         return self._ahead.pop(position)
@@ -162,7 +161,7 @@ def _topics_of(kinds: tuple[type[Event], ...]) -> frozenset[str]:
 
 
 def readable_event(header: BatchHeader, topic: str, position: int, state: bytes) -> Event | UnreadableError:
-    """Return an event of a lifecycle batch, or the error that says why it cannot be read."""
+    """Return an event of a lifecycle batch, or the error if it cannot be read."""
     try:
         return decode_event(topic, header.stream_id, header.version_at(position), state, position)
     except UnreadableError as error:
@@ -170,7 +169,7 @@ def readable_event(header: BatchHeader, topic: str, position: int, state: bytes)
 
 
 def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> Iterator[Page]:
-    """Yield the batches that begin after one position and up to another, in pages of so many events or a batch more.
+    """Yield the batches that begin after one position and up to another, in pages of at least `page_events` events.
 
     Raises
     ------
@@ -185,7 +184,7 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
             continue
         if expected is not None and first != expected:
             raise IntegrityError(
-                f"{log.name} misses the batch at position {expected}", position=expected, file=log.name
+                f"{log.name} lacks the batch at position {expected}", position=expected, file=log.name
             )
         expected = first + header.count
         some.append(header)
@@ -198,7 +197,7 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
 
 
 def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
-    """Cut batches into pages of so many events or a batch more; lifecycle events, which are small, count for less."""
+    """Split batches into pages of at least `page_events` events. Lifecycle events are small and count less."""
     return (Page(log, some) for some in gathered(headers, page_events, _weight))
 
 
@@ -207,7 +206,7 @@ def gathered(
     events: int = PAGE_EVENTS,
     weigh: Callable[[Counted], int] = attrgetter("count"),
 ) -> Iterator[list[Counted]]:
-    """Yield batches, or their rows, in lists of so many events or a batch more."""
+    """Yield lists of batches, or of their rows, with at least the given number of events."""
     some: list[Counted] = []
     weight = 0
     for batch in batches:

@@ -30,33 +30,33 @@ _STRETCH_EVENTS = 100_000
 _POLL_SECONDS = 0.1
 
 Progress = Callable[[int, int], None]
-"""Called with the position reached and the position to reach."""
+"""Called with the position reached and the last position."""
 
 
 class Runner:
-    """Catches projections up with the log and rebuilds them.
+    """Keeps projections up to date with the log and rebuilds them.
 
-    The tracking row (log, position, digest at that position) is written in the transaction that writes the
-    projection's rows, so each event counts exactly once. When the log does not hold that digest at that
-    position it was restored to an earlier state, and the projection is folded again from the start.
+    The tracking row (log, position, and digest at that position) is written in the same transaction as the rows of the
+    projection, so each event is applied exactly once. If the log has another digest at that position, it was restored
+    to an earlier state, and the projection is replayed from the start.
 
     Parameters
     ----------
     log : Log
         The log.
     store : ProjectionStore
-        Where the tables are; they belong to this log alone.
+        The database of the tables. They belong to this log only.
     projections : iterable of Projection
-        What to keep.
+        The projections.
     place : str
-        Where the log is, as seen from the store; see `Tracking`.
+        Location of the log relative to the store; see `Tracking`.
 
     Raises
     ------
     UsageError
         The store belongs to another engine.
     IntegrityError
-        The log has been replaced by another one.
+        The log was replaced by another one.
     """
 
     def __init__(
@@ -75,25 +75,25 @@ class Runner:
         self._lock = threading.RLock()
 
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
-        """Fold what the log holds beyond the projection; microseconds when there is nothing new."""
+        """Replay the events that the projection lacks. Takes microseconds if there are none."""
         with self._lock:
             head = self._log.head()
             if self._tracks.get(projection.full_name) != Track(head.position, head.digest):
-                self._level((projection,), head, progress)
+                self._catch_up((projection,), head, progress)
 
     def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
-        """Catch up every projection; what several of them read is read once.
+        """Bring all projections up to date. Events that several of them read are read once.
 
         Parameters
         ----------
         executor : Executor, optional
-            Where to fold; else in this thread.
+            Where to replay; by default in this thread.
         """
         with self._lock:
-            self._level(self.projections, self._log.head(), progress, executor)
+            self._catch_up(self.projections, self._log.head(), progress, executor)
 
     def fold_alone(self, projection: Projection) -> None:
-        """Fold a projection from the start up to the head of a log that does not grow; batches of other topics are not read."""
+        """Replay a projection from the start to the head of a log that does not grow. Batches of other topics are not read."""
         head = self._log.head()
         headers = self._log.headers(lte=head.position, schema=EVENTS_SCHEMA, topics=projection.topics)
         with self.store.write() as connection:
@@ -103,16 +103,16 @@ class Runner:
             self._tracking.write(connection, (projection,), Track(head.position, head.digest))
 
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
-        """Keep every projection level with the log, and yield the position each time it has moved on.
+        """Keep all projections up to date, and yield the position after each change.
 
         It ends when the log is closed.
 
         Parameters
         ----------
         stop : threading.Event
-            Ends it once set, between two transactions.
+            Ends the iteration when set, between two transactions.
         poll_seconds : float
-            How long to wait before looking again when there is nothing new, where the database tells nothing of it.
+            Seconds between checks for new events, if the database does not send notifications.
         """
         position = -1
         with self._log.watch() as watch:
@@ -136,16 +136,16 @@ class Runner:
         progress: Progress | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Replay the log into fresh tables beside the live ones, then swap them in one transaction.
+        """Replay the log into new tables next to the live ones, then swap them in one transaction.
 
-        A rebuild that was interrupted goes on where it stopped.
+        An interrupted rebuild continues where it stopped.
 
         Parameters
         ----------
         projections : Projection or iterable of Projection, optional
-            Which; else all.
+            The projections to rebuild, by default all.
         executor : Executor, optional
-            Where to fold; else in this thread.
+            Where to replay; by default in this thread.
         """
         if isinstance(projections, Projection):
             projections = (projections,)
@@ -154,25 +154,25 @@ class Runner:
         with self._lock:
             swapped = False
             while not swapped:
-                # Another process may have swapped or filled the tables that this one remembers.
+                # Another process may have swapped or filled the tables whose positions are cached.
                 self._tracks.clear()
-                self._level(fresh, self._log.head(), progress, executor)
+                self._catch_up(fresh, self._log.head(), progress, executor)
                 swapped = self._swap(live, fresh)
             self._tracks.clear()
 
     def _swap(self, live: Sequence[Projection], fresh: Sequence[Projection]) -> bool:
-        """Swap the tables if little is left to fold; others must not find the live ones behind where they were."""
+        """Swap the tables if few events are left to replay, so that the live ones are never seen at an earlier position."""
         with self.store.write() as connection:
             near = self._log.head().position - _PAGE_EVENTS
             if any(track.position < near for track in self._found_tracks(connection, fresh).values()):
                 return False
-            self._level_in(connection, fresh)
+            self._catch_up_in(connection, fresh)
             for old, new in zip(live, fresh, strict=True):
                 self._tracking.swap(connection, old, new)
         return True
 
     def write_folded(self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch) -> bool:
-        """Write what was folded elsewhere; False when another process has moved the projections meanwhile."""
+        """Write changes that were computed elsewhere. Returns False if another process has advanced the projections."""
         reached = Track(stretch.position, stretch.digest)
         with self.store.write() as connection:
             tracks = self._found_tracks(connection, projections)
@@ -186,21 +186,21 @@ class Runner:
 
     @contextmanager
     def snapshot(self) -> Generator[sa.Connection, None, None]:
-        """Level the tables with the log, and give a connection that goes on to read them as they are then."""
+        """Bring the tables up to date, and yield a connection that keeps reading them in this state."""
         with self._lock:
-            # Another process may have swapped or reset the tables that this one remembers.
+            # Another process may have swapped or reset the tables whose positions are cached.
             self._tracks.clear()
-            self._level(self.projections, self._log.head())
+            self._catch_up(self.projections, self._log.head())
         tables = [table.name for each in self.projections for table in each.metadata.sorted_tables]
         with self.store.snapshot(tables) as connection:
             yield connection
 
     def fold_to(self, positions: Sequence[int]) -> None:
-        """Fold each projection up to a position of its own, where a batch ends; one that is beyond it stays."""
+        """Replay each projection up to its own position, the end of a batch. A projection beyond it is not changed."""
         with self._lock:
             for position in sorted(set(positions)):
                 pairs = zip(self.projections, positions, strict=True)
-                self._level([each for each, own in pairs if own >= position], Head(position, b"", 0))
+                self._catch_up([each for each, own in pairs if own >= position], Head(position, b"", 0))
 
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
@@ -208,20 +208,20 @@ class Runner:
             return self.position_in(connection, projection)
 
     def position_in(self, connection: sa.Connection, projection: Projection) -> int:
-        """Return the position that a projection has reached, as a connection sees it."""
+        """Return the position that a projection has reached, as seen by a connection."""
         track = self._tracking.read(connection, (projection,)).get(projection.full_name)
         return track.position if track else 0
 
-    def _level(
+    def _catch_up(
         self,
         projections: Sequence[Projection],
         head: Head,
         progress: Progress | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Bring projections level with the head, page by page; those that stand at one place share a page."""
+        """Bring projections up to date page by page. Projections at the same position share a page."""
         if executor is not None:
-            self._level_on(executor, projections, head, progress)
+            self._catch_up_on(executor, projections, head, progress)
         level = Track(head.position, head.digest)
         behind = [each for each in projections if self._tracks.get(each.full_name) != level]
         while behind:
@@ -230,10 +230,10 @@ class Runner:
             if progress:
                 progress(min(head.position, *self._positions(projections)), head.position)
 
-    def _level_on(
+    def _catch_up_on(
         self, executor: Executor, projections: Sequence[Projection], head: Head, progress: Progress | None
     ) -> None:
-        """Fold stretches on an executor and write them in order, for those projections whose fold needs no tables."""
+        """Replay ranges on an executor and write the results in order, for projections whose replay needs no tables."""
         from .stretches import fold_stretches
 
         together = [each for each in projections if isinstance(each, FoldedProjection)]
@@ -245,7 +245,7 @@ class Runner:
         stretches = fold_stretches(
             executor, worker_log(self._log), kinds, start, head.position, _STRETCH_EVENTS
         )
-        # An interrupt must not leave parts running for as long as somebody looks at its traceback.
+        # After an interrupt no parts may keep running while its traceback is alive.
         with closing(stretches):
             for stretch in stretches:
                 require_read(self._log, stretch.position, stretch.digest)
@@ -258,7 +258,7 @@ class Runner:
         return [self._tracks[each.full_name].position for each in projections]
 
     def _step(self, projections: Sequence[Projection], head: Head) -> None:
-        """Fold one page in one transaction, for those projections that are farthest behind."""
+        """Replay one page in one transaction, for the projections that are farthest behind."""
         with self.store.write() as connection:
             tracks = self._step_in(connection, projections, head)
         self._remember(tracks, head)
@@ -266,7 +266,7 @@ class Runner:
     def _step_in(
         self, connection: sa.Connection, projections: Sequence[Projection], head: Head
     ) -> dict[str, Track]:
-        """Fold one page in a transaction that is open; returns how far the projections have come."""
+        """Replay one page in an open transaction. Returns the positions of the projections."""
         tracks = self._found_tracks(connection, projections)
         positions = {track.position for track in tracks.values()}
         position = min(positions)
@@ -281,28 +281,28 @@ class Runner:
             tracks |= {each.full_name: reached for each in behind}
         return tracks
 
-    def _level_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> None:
-        """Bring projections level with the head in a transaction that is open."""
+    def _catch_up_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> None:
+        """Bring projections up to date in an open transaction."""
         head, behind = self._log.head(), bool(projections)
         while behind:
             tracks = self._step_in(connection, projections, head)
             behind = any(track.position < head.position for track in tracks.values())
 
     def _page(self, position: int, lte: int) -> Page | None:
-        """Return the page that follows a position, None at the end."""
+        """Return the page after a position; None at the end."""
         if position >= lte:
             return None
         page = next(read_pages(self._log, position, lte, _PAGE_EVENTS), None)
         if page is None or page[0].first_position != position + 1:
             raise IntegrityError(
-                f"{self._log.name} misses the batch at position {position + 1}",
+                f"{self._log.name} lacks the batch at position {position + 1}",
                 position=position + 1,
                 file=self._log.name,
             )
         return page
 
     def _found_tracks(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
-        """Return how far projections have come, by full name; those that fit no more are emptied."""
+        """Return the positions of projections by full name. Projections that do not match the log are emptied."""
         tracks = self._tracking.read(connection, projections)
         for each in projections:
             if each.full_name not in tracks:

@@ -12,14 +12,14 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 
 class CompiledStatement:
-    """A hot statement: compiled once by SQLAlchemy, whose execution would take longer than the database's.
+    """A frequent statement, compiled once. Execution by SQLAlchemy would take longer than the database does.
 
     Parameters
     ----------
     statement : Select or Insert
         A statement without type conversions.
     names : sequence of str
-        Its bind parameters, in the order in which `execute` gets their values.
+        Names of its parameters, in the order in which `execute` gets their values.
     """
 
     def __init__(self, statement: Any, names: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class CompiledStatement:
         self._compiled: dict[str, _Compiled] = {}
 
     def execute(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
-        """Execute the statement for some values; returns the driver's cursor."""
+        """Execute the statement with some values and return the cursor of the driver."""
         compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         raw: Any = connection.connection.driver_connection
         if compiled.ending is None:
@@ -36,7 +36,7 @@ class CompiledStatement:
         return raw.execute(compiled.text, (*values, *compiled.ending))
 
     def execute_many(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute the statement for the values of each row, without waiting for the answers one by one."""
+        """Execute the statement for each row, without waiting for each answer."""
         compiled = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         raw: Any = connection.connection.driver_connection
         with closing(raw.cursor()) as cursor:
@@ -53,7 +53,7 @@ class CompiledStatement:
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled: Any = self._statement.compile(dialect=dialect)
-        # Limits are parameters, too.
+        # Limits are parameters as well.
         constants = {name: value for name, value in compiled.params.items() if name not in self._names}
         names = (*self._names, *constants)
         places = tuple(map(names.index, compiled.positiontup)) if compiled.positional else None
@@ -63,16 +63,16 @@ class CompiledStatement:
 
 
 class _Compiled(NamedTuple):
-    """A statement in one dialect.
+    """A statement compiled for one database.
 
     Attributes
     ----------
     constants : dict
-        Values that are always the same.
+        Parameters with constant values.
     places : tuple of int or None
-        Which value stands at which place; None if values are passed by name.
+        The index of the value for each parameter; None if values are passed by name.
     ending : tuple or None
-        Constants that follow the values, if these are passed in the order in which they are given.
+        The constants to append to the values, if no other reordering is needed.
     """
 
     text: str
@@ -82,25 +82,25 @@ class _Compiled(NamedTuple):
 
 
 class DirectQuery(CompiledStatement):
-    """A hot query; its bind parameters are named in the order in which `rows` gets their values."""
+    """A frequent query. `names` are its parameters, in the order in which `rows` gets their values."""
 
     def __init__(self, statement: Any, names: Sequence[str]) -> None:
         super().__init__(statement, names)
         columns = [column.name for column in statement.selected_columns]
-        # The names come with the query.
+        # The names come from the query.
         self._row: Any = namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
 
     def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
-        """Return the rows for some values, their columns by name."""
+        """Return the rows for some values, with columns by name."""
         return list(map(self._row, self.execute(connection, values)))
 
     def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
-        """Return the first row for some values, its columns by name; None when there is none."""
+        """Return the first row for some values, with columns by name; None if there is none."""
         found = self.execute(connection, values).fetchone()
         return None if found is None else self._row(found)
 
     def first(self, cursor: Any) -> Any:
-        """Return the first row that `execute` has found, its columns by name; None when there is none."""
+        """Return the first row of the cursor of `execute`, with columns by name; None if there is none."""
         found = cursor.fetchone()
         return None if found is None else self._row(found)
 

@@ -17,14 +17,14 @@ from .pages import Page, read_pages
 from .projection import FoldedProjection
 
 MOST_STRETCHES = 512
-"""A log is cut in, however many events its head claims."""
+"""Maximum number of parts of a log, however many events its head claims."""
 
 OpenLog = Callable[[], AbstractContextManager[Log]]
-"""Opens the log where the work is done; it can be pickled."""
+"""Opens the log in the process that does the work. Must be picklable."""
 
 
 class Stretch(msgspec.Struct):
-    """What the batches that begin after one position, up to another, come to.
+    """The replay of the batches that begin after one position, up to another.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Stretch(msgspec.Struct):
     position : int
         Position of the last event.
     digest : bytes
-        The log's digest there.
+        Digest of the log at `position`.
     folded : list
-        What each projection made of it.
+        The result of each projection.
     """
 
     after: int
@@ -47,7 +47,7 @@ class Stretch(msgspec.Struct):
 def fold_stretch(
     open_log: OpenLog, kinds: Sequence[type[FoldedProjection[Any]]], gt: int, lte: int
 ) -> Stretch | None:
-    """Fold the batches that begin after `gt`, up to `lte`; None when there are none."""
+    """Replay the batches that begin after `gt`, up to `lte`; None if there are none."""
     with open_log() as log:
         projections = [kind(log) for kind in kinds]
         stretch: Stretch | None = None
@@ -59,7 +59,7 @@ def fold_stretch(
 def fold_page(
     projections: Sequence[FoldedProjection[Any]], page: Page, before: Stretch | None = None
 ) -> Stretch:
-    """Fold a page, and merge it with what came right before."""
+    """Replay a page, and merge the result with that of the previous page."""
     folded = [projection.fold(page) for projection in projections]
     if before is not None:
         pairs = zip(projections, before.folded, folded, strict=True)
@@ -76,7 +76,7 @@ def fold_stretches(
     lte: int,
     events: int,
 ) -> Generator[Stretch, None, None]:
-    """Yield the folds of all stretches of about so many events, in order; a few are folded ahead."""
+    """Yield the results of all parts of about equal size, in order. A few parts are computed ahead."""
     starts = range(gt, lte, max(events, (lte - gt) // MOST_STRETCHES))
     bounds = pairwise([*starts, lte])
     for stretch in ordered_map(executor, partial(fold_stretch, open_log, kinds), bounds):

@@ -20,7 +20,7 @@ logger = logging.getLogger("framelode.projections")
 TRACKING_TABLE = "projection_tracking_v1"
 
 _REMEDY = (
-    "give each engine projections of its own with projections=; or delete these, if no other engine uses them: they are "
+    "give each engine its own projections with projections=, or delete these if no other engine uses them: they are "
     "rebuilt from the log"
 )
 
@@ -48,23 +48,23 @@ _owner = sa.Table(
 
 
 class Track(msgspec.Struct, frozen=True):
-    """A position that a projection has reached, and the log's digest there."""
+    """A position that a projection has reached, and the digest of the log there."""
 
     position: int
     digest: bytes
 
 
 class Tracking:
-    """Reads and writes the tracking rows of the projections of one log, to which their database belongs.
+    """Reads and writes the tracking rows of the projections of one log. Their database belongs to that log.
 
     Parameters
     ----------
     log : Log
         The log.
     name : str
-        What messages call the database.
+        Name of the database in messages.
     place : str
-        Where the log is, as seen from the database: one that is copied together with its log finds it there again.
+        Location of the log relative to the database. A copy of both finds the copied log there.
     """
 
     def __init__(self, log: Log, name: str = "the database", place: str = "") -> None:
@@ -74,12 +74,12 @@ class Tracking:
         self._is_owner = self._has_warned = False
 
     def create(self, connection: sa.Connection) -> None:
-        """Make the tables if they are missing; raise when they are those of another engine."""
+        """Create the tables if they are missing. Raises an error if they belong to another engine."""
         _metadata.create_all(connection)
         self._check_owner(connection)
 
     def _check_owner(self, connection: sa.Connection) -> None:
-        """Raise when the database belongs to another log, or to another copy of this one."""
+        """Raise an error if the database belongs to another log, or to another copy of this one."""
         found = connection.execute(sa.select(_owner)).first()
         log_uuid, place = found or (connection.scalar(sa.select(_column.log_uuid).limit(1)), "")
         if log_uuid is None:
@@ -100,16 +100,16 @@ class Tracking:
         self._is_owner = found is not None and place == self._place
 
     def _claim(self, connection: sa.Connection) -> None:
-        """Write that the database belongs to this log."""
+        """Record that the database belongs to this log."""
         self._check_owner(connection)
         if not self._is_owner:
             connection.execute(sa.delete(_owner))
             connection.execute(_owner.insert(), {"log_uuid": self._log.uuid, "place": self._place})
 
     def read(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
-        """Return how far projections have come, by full name.
+        """Return the positions of projections by full name.
 
-        Those whose tables are of another shape, or not of this log's past, are left out.
+        Projections are omitted if their tables have another structure, or their position is not in the past of this log.
         """
         rows = {row.projection: row for row in _all_rows.rows(connection, ())}
         uuid = self._log.uuid
@@ -122,7 +122,7 @@ class Tracking:
             if row is None or (row.shape, row.log_uuid) != (projection.shape, uuid):
                 continue
             if not (isinstance(row.position, int) and isinstance(row.digest, bytes)):
-                continue  # damaged: folded again
+                continue  # damaged: replayed again
             place = (row.position, row.digest)
             if place not in fitting:
                 fitting[place] = self._fits(*place)
@@ -131,7 +131,7 @@ class Tracking:
         return tracks
 
     def _fits(self, position: int, digest: bytes) -> bool:
-        """Say whether the log holds that digest at that position: one that was restored or replaced does not."""
+        """Whether the log has the digest at the position. A restored or replaced log does not."""
         try:
             return position == 0 or self._log.batch_at(position).digest == digest
         except NotFoundError:
@@ -143,7 +143,7 @@ class Tracking:
             self._has_warned = True
             logger.warning(
                 "%s ends at position %d, but the projections %s had read it up to position %d: the log was replaced by an "
-                "earlier copy, and what came after is lost",
+                "earlier copy, and the later events are lost",
                 self._log.name,
                 self._log.head().position,
                 self._name,
@@ -151,20 +151,20 @@ class Tracking:
             )
 
     def write(self, connection: sa.Connection, projections: Sequence[Projection], track: Track) -> None:
-        """Note how far some projections have come."""
+        """Record the position of some projections."""
         if not self._is_owner:
             self._claim(connection)
         own = (self._log.uuid, track.position, track.digest)
         _write_rows.execute_many(connection, [(each.full_name, each.shape, *own) for each in projections])
 
     def reset(self, connection: sa.Connection, projection: Projection) -> None:
-        """Make a projection's tables anew, empty."""
+        """Drop the tables of a projection and create empty ones."""
         projection.schema.drop(connection)
         projection.schema.create(connection)
         connection.execute(sa.delete(_tracking).where(_column.projection == projection.full_name))
 
     def swap(self, connection: sa.Connection, live: Projection, fresh: Projection) -> None:
-        """Put the tables of `fresh`, and how far they have come, in the place of the live ones."""
+        """Replace the live tables and their tracking row by those of `fresh`."""
         live.schema.drop(connection)
         pairs = zip(live.metadata.sorted_tables, fresh.metadata.sorted_tables, strict=True)
         for old, new in pairs:
@@ -175,7 +175,7 @@ class Tracking:
 
 
 def _is_elsewhere(place: str, ours: str) -> bool:
-    """Say whether there is a log at a place, by its absolute path, that is another file than ours."""
+    """Whether another log file exists at a location, given by its absolute path."""
     there, here = Path(place), Path(ours)
     if place == ours or not there.is_absolute() or not there.exists():
         return False

@@ -13,24 +13,24 @@ from ...engine.errors import UnreadableError
 from .changes import FrameStep, Wire, payload_wire
 
 FIELD, METADATA, ANNOTATION, LABEL = "field", "metadata", "annotation", "label"
-"""Kinds of parts. A field or metadata key goes by its name, an annotation by what it is, a label by both."""
+"""Kinds of parts. A field or metadata key is identified by its name, an annotation by id or geometry, a label by both."""
 
 Part = tuple[Any, ...]
 Parts = dict[Part, bytes]
-"""Parts with their values, as bytes; an annotation or label is there or not."""
+"""Parts with their values as bytes. An annotation or label has no value."""
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SAID_OF_IT = ("id", "label", "confidence", "meta")
-"""Fields of an annotation that say something of what it is drawn around."""
+"""Fields of an annotation that do not identify it."""
 
 
 def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
-    """Find the events since which the parts of a frame are as they are now.
+    """Return the event that set each part of a frame to its current value.
 
     Parameters
     ----------
     steps : iterable of FrameStep
-        The frame's events, newest first; read no further back than needed.
+        The events of the frame, newest first. They are read only as far back as necessary.
     """
     origins: dict[Part, FrameStep] = {}
     walk = iter(steps)
@@ -48,12 +48,14 @@ def trace(steps: Iterable[FrameStep]) -> dict[Part, FrameStep]:
 
 
 def take_apart(payload: bytes, position: int) -> Parts:
-    """Return the parts of a canonical payload recorded at a position; an empty one, of a delete, has none."""
+    """Return the parts of a canonical payload. The empty payload of a delete has none."""
     wire = payload_wire(None, payload, position) or {}
     try:
         return guarded(_parts)(wire)
     except (TypeError, msgspec.MsgspecError) as error:
-        message = f"the frame event at position {position} holds values that JSON does not have: {error}"
+        message = (
+            f"the frame event at position {position} contains values that JSON does not support: {error}"
+        )
         raise UnreadableError(message, position=position) from error
 
 
@@ -67,9 +69,9 @@ def _parts(wire: Wire) -> Parts:
 
 
 def annotations_of(wire: Wire) -> Iterator[tuple[Part, Wire]]:
-    """Yield the annotations of a frame in order, each with what makes it the same one in another state of the frame.
+    """Yield the annotations of a frame in order, each with its identity across the states of the frame.
 
-    That is its id; without one, what it is drawn around, and its number among those alike.
+    The identity is its id, or else its geometry and its index among annotations with equal geometry.
     """
     seen: Counter[bytes] = Counter()
     for annotation in wire.get("rois", ()):

@@ -1,4 +1,4 @@
-"""The history projection: one row for each record batch, so that queries open only the batches that match."""
+"""The history projection: one row for each record batch, so that queries decode only matching batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..states.fold import count_operations
 
 
 class BatchRow(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one record batch without opening it; the time is UTC microseconds since 1970.
+    """The data of a record batch that is known without decoding it. Times are UTC microseconds since 1970.
 
     Attributes
     ----------
     dataset_id : str or None
-        Dataset that the stream belongs to; None for streams of no dataset.
+        Dataset of the stream; None if it belongs to none.
     topics : list of str
         Topics of its events.
     added, updated, deleted : int
-        How many of its events are of frames, by operation.
+        Number of frame events, by operation.
     """
 
     first_position: int
@@ -50,22 +50,22 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def version_id(self) -> str | None:
-        """The version whose stream it is of; None for other streams."""
+        """The version of the stream; None for other streams."""
         return self.stream_id if self.dataset_id not in {None, self.stream_id} else None
 
     @property
     def is_frames(self) -> bool:
-        """Whether its events are of frames."""
+        """Whether the events are frame events."""
         return self.added + self.updated + self.deleted > 0
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of the history is asked for; None leaves it open.
+    """A query of the history. None means any.
 
     Attributes
     ----------
     stream_id, dataset_id, actor : str or None
-        The stream, the dataset, who acted.
+        The stream, the dataset, the actor.
     topics : frozenset of str or None
         Topics of events.
     since, until : int or None
@@ -73,7 +73,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     since_time, until_time : int or None
         First and last times, UTC microseconds since 1970.
     newest_first : bool
-        From the end to the beginning.
+        Return the latest events first.
     """
 
     stream_id: str | None = None
@@ -87,7 +87,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     newest_first: bool = False
 
     def includes(self, position: int, topic: str, header: BatchHeader) -> bool:
-        """Say whether an event is wanted, its stream aside."""
+        """Whether an event matches, apart from its stream."""
         return (
             (self.actor is None or header.actor == self.actor)
             and (self.topics is None or topic in self.topics)
@@ -99,14 +99,14 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryChanges(msgspec.Struct):
-    """What some stretch of the log adds to the history.
+    """The rows that a range of the log adds to the history.
 
     Attributes
     ----------
     rows : list of dict
-        One for each batch, without its dataset.
+        One row per batch, without its dataset.
     owners : dict of str to str
-        Dataset of each stream that begins there, if it is of one.
+        Dataset of each stream that begins in the range, if it has one.
     """
 
     rows: list[dict[str, Any]]
@@ -114,14 +114,14 @@ class HistoryChanges(msgspec.Struct):
 
 
 class History(FoldedProjection[HistoryChanges]):
-    """A table of record batches, found by stream, dataset, actor and time."""
+    """A table of record batches, by stream, dataset, actor and time."""
 
     name: ClassVar[str] = "history"
     code_version: ClassVar[int] = 2
 
     def define_tables(self) -> None:
         """Define the table."""
-        # Constraints, not named indexes: these would keep their names when a rebuilt table takes the live one's.
+        # Constraints, not named indexes, which would keep their names when a rebuilt table replaces the live one.
         self.batch = self.table(
             "batch",
             sa.Column("first_position", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -145,7 +145,7 @@ class History(FoldedProjection[HistoryChanges]):
         self._owner = sa.select(column.dataset_id).where(column.stream_id == sa.bindparam("stream")).limit(1)
 
     def fold(self, page: Page) -> HistoryChanges:
-        """Fold batches: a row each."""
+        """Return a row for each batch."""
         owners = {
             header.stream_id: event.dataset_id if isinstance(event, VersionCreated) else header.stream_id
             for header, _, event in page.lifecycle(DatasetCreated, VersionCreated)
@@ -153,11 +153,11 @@ class History(FoldedProjection[HistoryChanges]):
         return HistoryChanges([_row(page, header) for header in page], owners)
 
     def merge(self, earlier: HistoryChanges, later: HistoryChanges) -> HistoryChanges:
-        """Put the rows of two adjoining stretches together."""
+        """Merge the rows of two adjacent ranges."""
         return HistoryChanges(earlier.rows + later.rows, earlier.owners | later.owners)
 
     def write(self, connection: sa.Connection, folded: HistoryChanges) -> None:
-        """Add rows to the table; streams that began before are looked up there."""
+        """Add rows to the table. Datasets of streams that began before are looked up in it."""
         owners: dict[str, str | None] = dict(folded.owners)
         for row in folded.rows:
             stream = row["stream_id"]
@@ -169,7 +169,7 @@ class History(FoldedProjection[HistoryChanges]):
     def page(
         self, connection: sa.Connection, wanted: HistoryQuery, last: int | None, size: int
     ) -> Sequence[BatchRow]:
-        """Return the next batches that may hold what is wanted, after the one at position `last`."""
+        """Return the next batches after position `last` that may match."""
         column = self.batch.c
         query = sa.select(self.batch).where(*self._conditions(wanted))
         if last is not None:
@@ -230,7 +230,7 @@ def _row(page: Page, header: BatchHeader) -> dict[str, Any]:
 
 
 def _operations(page: Page, header: BatchHeader) -> dict[str, int]:
-    """Count the operations of a frame batch; its keys are read only where several are mixed."""
+    """Count the operations of a frame batch. Its keys are read only if it has several operations."""
     if header.schema != FRAMES_SCHEMA:
         return {}
     if len(header.topics) == 1 and header.topics[0] in _COLUMNS:

@@ -27,13 +27,13 @@ _CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
 _BATCHES_AT_ONCE = 64
 _RAW_ROW = np.dtype((np.void, KeyRow.itemsize))
-"""numpy moves plain bytes ten times as fast as fields."""
+"""numpy copies plain bytes ten times as fast as fields."""
 
 ParentOf = Callable[[str], "str | None"]
 
 
 class KeyRows:
-    """Reads key rows by position, through a small cache of batches."""
+    """Reads key rows by position, with a small cache of batches."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -60,7 +60,7 @@ class KeyRows:
             some = [rows.view(_RAW_ROW) for _, rows in self._read(wanted[at : at + _BATCHES_AT_ONCE])]
             ends = bounds[at : at + len(some) + 1]
             asked = order[ends[0] : ends[-1]]
-            # Rows of several batches are taken at once: batches may be small and many.
+            # Rows of several batches are taken at once, because there may be many small batches.
             offsets = np.cumsum([0, *map(len, some[:-1])])
             found[asked] = np.concatenate(some)[index[asked] + np.repeat(offsets, np.diff(ends))]
         return found.view(KeyRow)
@@ -93,16 +93,16 @@ class KeyRows:
 
 
 class StateCache:
-    """Gives the state of any version, caught up with the log.
+    """Returns the state of any version, up to date with the log.
 
     Parameters
     ----------
     log : Log
         The log.
     parent_of : callable
-        Gives a version's parent id, or None; `NotFoundError` for an unknown version.
+        Returns the parent id of a version, or None. Raises `NotFoundError` for an unknown version.
     snapshots : Snapshots, optional
-        Where folded states are kept between processes.
+        Where states are kept between processes.
     """
 
     def __init__(self, log: Log, parent_of: ParentOf, snapshots: Snapshots | None = None) -> None:
@@ -130,20 +130,20 @@ class StateCache:
             state = self._states.get(version_id)
             if state is None:
                 state = self._build(version_id)
-            self._keep_level(version_id, state)
+            self._keep(version_id, state)
             return state
 
     def read(self, version_id: str, head: Head | None = None) -> State:
-        """Return the current state for reading; what took long to fold is left as a snapshot for the next process.
+        """Return the current state for reading. A replay that took long is saved as a snapshot for other processes.
 
-        Appends take `current`: they never wait for derived data to be written.
+        Appends use `current`, so they never wait until derived data is written.
 
         Parameters
         ----------
         version_id : str
             Id of the version.
         head : Head, optional
-            The end of the log, if it is known.
+            The end of the log, if known.
         """
         with self._lock:
             state = self._states.get(version_id)
@@ -155,7 +155,7 @@ class StateCache:
             return state
 
     def at(self, version_id: str, position: int) -> State:
-        """Return the state of a version as it was at a position, folded from the start."""
+        """Return the state of a version at a position, replayed from the start."""
         line = [version_id]
         while (parent := self.parent_of(line[-1])) is not None:
             line.append(parent)
@@ -167,10 +167,10 @@ class StateCache:
         return state
 
     def parts(self, version_ids: Iterable[str]) -> Iterator[State]:
-        """Yield states that together hold the frames of some versions, at a cost of their events, not of what each holds.
+        """Yield states that together contain the frames of some versions. The cost depends on the events, not on the frames.
 
-        What a version inherits is what its parent holds: when the parent is among them, only the version's own events
-        are folded.
+        If the parent of a version is among them, only the version's own events are replayed, because it shares all
+        others with its parent.
         """
         among = dict.fromkeys(version_ids)
         for version_id in among:
@@ -182,7 +182,7 @@ class StateCache:
                 yield self.current(version_id)
 
     def before(self, version_id: str, position: int, version: int) -> State | None:
-        """Return a state to fold the one at a position from, if one is at hand: of now, when it was the same, or older.
+        """Return a cached state from which the one at a position can be computed, or which is equal to it.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class StateCache:
             return self._snapshots.load(version_id, self.rows, lte=position) if self._snapshots else None
 
     def fingerprint_before(self, version_id: str, position: int, version: int) -> Fingerprint | None:
-        """Return the fingerprint of now, if it was the same at a position; see `before`."""
+        """Return the current fingerprint if it is the same at a position; see `before`."""
         with self._lock:
             if self._has_frames_after(version_id, version):
                 return None
@@ -216,7 +216,7 @@ class StateCache:
         return next(self._log.stream_rows(version_id, after=version), None) is not None
 
     def recorded(self, version_id: str, rows: Rows, first_position: int, first_version: int) -> None:
-        """Fold a batch that this process has just appended, when the state stood right before it."""
+        """Apply a batch that this process has just appended, if the cached state is right before it."""
         with self._lock:
             state = self._states.get(version_id)
             if state is None or state.version != first_version - 1:
@@ -229,18 +229,18 @@ class StateCache:
                     state.position += count
 
     def held(self, version_id: str) -> State | None:
-        """Return a copy of the state of a version that is kept in memory, level with the log; None when none is."""
+        """Return a copy of a cached state that is up to date; None if there is none."""
         with self._lock:
-            # Other threads go on to advance the state itself.
+            # Other threads continue to advance the cached state itself.
             return self.current(version_id).branch(-1) if version_id in self._states else None
 
     def held_ids(self) -> set[str]:
-        """Return the versions whose state is kept in memory."""
+        """Return the versions with a cached state."""
         with self._lock:
             return set(self._states)
 
     def fingerprint(self, version_id: str) -> Fingerprint:
-        """Return the fingerprint of a version's content, recomputing only what changed since the last one."""
+        """Return the fingerprint of a version. Only what changed since the last one is recomputed."""
         with self._lock:
             state = self.current(version_id)
             known = self._fingerprints.get(version_id)
@@ -250,7 +250,7 @@ class StateCache:
             return computed
 
     def save_snapshot(self, version_id: str) -> bool:
-        """Write a snapshot of a version's state if enough has come since the last one."""
+        """Write a snapshot of the state of a version if there are enough new events since the last one."""
         if self._snapshots is None:
             return False
         with self._lock:
@@ -265,12 +265,12 @@ class StateCache:
         try:
             return snapshots.save(version_id, state, self.parent_of)
         except (StorageError, UsageError) as error:
-            # What is derived can be folded again; whoever reads or commits need not be able to write it.
-            logger.info("no snapshot of version %s is left behind: %s", version_id, error)
+            # A snapshot is derived data: reading and committing must not depend on writing it.
+            logger.info("no snapshot of version %s was saved: %s", version_id, error)
             return False
 
     def forget(self) -> None:
-        """Drop everything held in memory."""
+        """Empty the cache."""
         with self._lock:
             self._marks.clear()
             for version_id in list(self._states):
@@ -282,7 +282,7 @@ class StateCache:
 
     @contextmanager
     def _dropped_when_interrupted(self, version_id: str) -> Generator[None, None, None]:
-        """Drop a state that an interrupt may have left half advanced; the log still holds it all."""
+        """Drop a state that an interrupt may have left half advanced. It can be replayed from the log."""
         try:
             yield
         except BaseException:
@@ -296,11 +296,11 @@ class StateCache:
         return self._snapshots.load(version_id, self.rows) if self._snapshots else None
 
     def _build(self, version_id: str) -> State:
-        """Return a state to be caught up: a snapshot's, or a branch of the nearest ancestor's that is known.
+        """Return a state to bring up to date: from a snapshot, or a branch of the nearest cached ancestor.
 
-        A line of versions may be longer than the interpreter's stack is deep. Of a long line the states at the distances
-        1, 2, 4, 8, ... are marked, so that whoever reads one version after the other, newest first, does not fold the
-        line from its beginning each time.
+        A chain of versions may be longer than the recursion limit. In a long chain, the states at the distances 1, 2, 4,
+        8, ... are cached, so that reading the versions one by one, newest first, does not replay the chain from the start
+        each time.
         """
         line = [version_id]
         state = self._load(version_id)
@@ -309,7 +309,7 @@ class StateCache:
             state = self._states.get(parent) or self._marks.get(parent) or self._load(parent)
         state, marks = state or self._empty(-1), dict[str, State]()
         for distance in range(len(line) - 1, 0, -1):
-            self._keep_level(line[distance], state)
+            self._keep(line[distance], state)
             if distance & (distance - 1) == 0 or distance == len(line) - 1:
                 marks[line[distance]] = state
             state = state.branch(-1)
@@ -319,8 +319,8 @@ class StateCache:
                 del self._marks[next(iter(self._marks))]
         return state
 
-    def _keep_level(self, version_id: str, state: State) -> None:
-        """Keep a state in memory, level with the log."""
+    def _keep(self, version_id: str, state: State) -> None:
+        """Cache a state that is up to date."""
         head = self._log.head().position
         self._states[version_id] = state
         self._states.move_to_end(version_id)
@@ -343,7 +343,7 @@ class StateCache:
 
 
 def advance(log: Log, version_id: str, state: State, lte: int) -> None:
-    """Fold those events of a version's own stream, up to a position, that its state does not hold."""
+    """Replay the events of a version's own stream up to a position that its state lacks."""
     for pages in gathered(log.stream_rows(version_id, after=state.version, lte=lte), _FOLD_EVENTS):
         _fold(state, pages, lte)
         state.version = pages[-1].first_version + pages[-1].count - 1

@@ -36,8 +36,8 @@ _decode = guarded(msgspec.msgpack.Decoder(_Record).decode)
 def context_order(log: Log, state: State, positions: U64) -> Iterator[U64]:
     """Yield the positions of frames in windows, ordered by context id, then timestamp, then id.
 
-    The context id of a frame is its first source's URI unless it was set. What is sorted lies in a temporary
-    database that spills to disk, so that memory stays bounded however many contexts there are.
+    The context id of a frame is the URI of its first source unless it is set. Sorting uses a temporary database that spills
+    to disk, so memory use is bounded for any number of contexts.
     """
     scratch = sqlite3.connect("", check_same_thread=False)
     try:
@@ -65,5 +65,5 @@ def _read(change: FrameChange, position: int) -> _Record:
     try:
         return _decode(change.record)
     except UNDECODABLE as error:
-        message = f"the frame at position {position} cannot be put in order: {error}"
+        message = f"the frame at position {position} cannot be sorted: {error}"
         raise UnreadableError(message, position=position) from error

@@ -17,7 +17,7 @@ ReadFingerprint = Callable[[], Fingerprint]
 
 
 class Outcome(IntEnum):
-    """What became of a frame."""
+    """The difference of a frame between two states."""
 
     ADDED = 1
     REMOVED = 2
@@ -25,16 +25,16 @@ class Outcome(IntEnum):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Frames that two states do not hold alike, column by column, in log order.
+    """Frames that differ between two states, as columns, in log order.
 
     Attributes
     ----------
     hi, lo : ndarray of uint64
         Halves of the frame keys.
     outcomes : ndarray of uint8
-        `Outcome` of each.
+        `Outcome` of each frame.
     positions : ndarray of uint64
-        Position of an event of each frame, in the line of one of the two states.
+        Position of an event of each frame in one of the two versions.
     """
 
     hi: U64
@@ -43,15 +43,15 @@ class Difference(msgspec.Struct, frozen=True):
     positions: U64
 
     def of(self, outcome: Outcome) -> Difference:
-        """Return the part of one outcome."""
+        """Return the frames with one outcome."""
         return self.take(np.flatnonzero(self.outcomes == outcome))
 
     def take(self, at: slice | NDArray[np.intp]) -> Difference:
-        """Return the part at some places."""
+        """Return the frames at some indexes."""
         return Difference(self.hi[at], self.lo[at], self.outcomes[at], self.positions[at])
 
     def keys(self) -> bytes:
-        """Return the joined keys."""
+        """Return the concatenated keys."""
         halves = np.empty((len(self), 2), ">u8")
         halves[:, 0], halves[:, 1] = self.hi, self.lo
         return halves.tobytes()
@@ -66,8 +66,8 @@ def compare(
 ) -> Difference:
     """Compare two states of one log.
 
-    What both hold from a common past is not looked at, so that the cost grows with what has happened since. States
-    that share nothing, or next to nothing, are compared by the buckets of their fingerprints.
+    Shared history is skipped, so the cost depends on the number of changes since then. States that share little or nothing
+    are compared by the buckets of their fingerprints.
     """
     boundary = _last_shared(old.batches, new.batches)
     tails = [_positions_after(state.batches, boundary) for state in (old, new)]
@@ -77,13 +77,13 @@ def compare(
 
 
 def _last_shared(old: BatchIndex, new: BatchIndex) -> int:
-    """Return the position of the last event of the past that two lines of batches share, 0 for none."""
+    """Return the position of the last event that two lists of batches share; 0 if there is none."""
     length = min(len(old.counts), len(new.counts))
     same = old.first_positions[:length] == new.first_positions[:length]
     shared = length if same.all() else int(np.argmin(same))
     if not shared:
         return 0
-    # A state of an earlier moment may end within a batch.
+    # An earlier state may end inside a batch.
     last = shared - 1
     return int(old.first_positions[last] + min(old.counts[last], new.counts[last])) - 1
 
@@ -95,7 +95,7 @@ def _positions_after(batches: BatchIndex, boundary: int) -> U64:
 
 
 class _Side(msgspec.Struct, frozen=True):
-    """What the events since the common past did to each key, on one side; `count` 0 where there are none."""
+    """The effect of the events of one side since the shared history, for each key. `count` is 0 if there are none."""
 
     count: NDArray[np.int64]
     first_op: NDArray[np.uint8]
@@ -109,7 +109,7 @@ class _Side(msgspec.Struct, frozen=True):
         return self.count > 0
 
     def live(self, before: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Say which keys are there, given which were there in the common past."""
+        """Return which keys exist, given which keys existed in the shared history."""
         return np.where(self.touched, self.last_op != Operation.DELETE, before)
 
 
@@ -122,7 +122,7 @@ def _compare_tails(old: State, new: State, tails: list[U64]) -> Difference:
         _fold_side(rows[1], tails[1], numbers[of_old:], len(hi)),
     ]
     one, other = sides
-    # An add is of a key that was not there; whoever touched it first found it as it was.
+    # An add has a key that did not exist, so the first event of either side shows whether it existed before.
     before = np.where(one.touched, one.first_op, other.first_op) != Operation.ADD
     was, is_now = one.live(before), other.live(before)
     both = was & is_now
@@ -135,7 +135,7 @@ def _compare_tails(old: State, new: State, tails: list[U64]) -> Difference:
 
 
 def _number_keys(rows: list[Rows]) -> tuple[U64, U64, NDArray[np.intp]]:
-    """Return the distinct keys of both sides' events, and the number of each event's key."""
+    """Return the distinct keys of the events of both sides, and the index of each event's key."""
     hi = np.concatenate([part["hi"].astype(np.uint64) for part in rows])
     lo = np.concatenate([part["lo"].astype(np.uint64) for part in rows])
     order = np.lexsort((lo, hi))
@@ -150,7 +150,7 @@ def _fold_side(rows: Rows, positions: U64, numbers: NDArray[np.intp], keys: int)
     first_op, last_op = np.zeros(keys, np.uint8), np.zeros(keys, np.uint8)
     last_positions = np.zeros(keys, np.uint64)
     digests = np.zeros((keys, 2), np.uint64)
-    # Events come in order, and of several assignments to one place the last one stays.
+    # Events are in order, and of several assignments to one index the last one wins.
     last_op[numbers], last_positions[numbers] = rows["op"], positions
     first_op[numbers[::-1]] = rows["op"][::-1]
     digests[numbers, 0], digests[numbers, 1] = rows["digest_hi"], rows["digest_lo"]
@@ -160,10 +160,10 @@ def _fold_side(rows: Rows, positions: U64, numbers: NDArray[np.intp], keys: int)
 def _same_content(
     old: State, new: State, sides: list[_Side], hi: U64, lo: U64, at: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
-    """Say which of the keys at some places, live in both states, have the same payload there."""
+    """Return which of the keys at some indexes, live in both states, have the same payload."""
     digests = [side.digests[at] for side in sides]
     for state, side, found in zip((old, new), sides, digests, strict=True):
-        # A single event that keeps a frame changes it, or it would not have been recorded.
+        # A single event that keeps the frame changes it; otherwise it would not have been recorded.
         unknown = ~side.touched[at]
         others = sides[1] if side is sides[0] else sides[0]
         wanted = np.flatnonzero(unknown & (others.count[at] > 1))
@@ -179,7 +179,7 @@ def _digests(state: State, hi: U64, lo: U64) -> NDArray[np.uint64]:
 def _compare_wholes(
     old: State, new: State, old_fingerprint: ReadFingerprint, new_fingerprint: ReadFingerprint
 ) -> Difference:
-    """Compare the frames of the buckets that differ; all of them when the trees are of different sizes."""
+    """Compare the frames of the buckets that differ, or of all buckets if the trees have different sizes."""
     trees = old_fingerprint(), new_fingerprint()
     differing = None
     if trees[0].bits == trees[1].bits:
@@ -200,7 +200,7 @@ def _compare_wholes(
 
 
 def _live_in(state: State, bits: int, buckets: NDArray[np.bool_] | None) -> U64:
-    """Return the positions of the frames in some buckets, of all frames without."""
+    """Return the positions of the frames in some buckets, or of all frames."""
     run = state.settled()
     keep = run.positions < TOMBSTONE
     if buckets is not None:

@@ -34,7 +34,7 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     buckets : ndarray of uint8, shape (2**bits, 32)
         Digest of each bucket.
     position : int
-        Position of the last event that it covers; events of a child all come later.
+        Position of the last event that it covers.
     """
 
     root: str
@@ -45,12 +45,12 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
 
 
 def bucket_bits(total: int) -> int:
-    """Return k, the number of bits of the mixed key that choose a bucket: it depends on the number of frames alone."""
+    """Return k, the number of bits of the mixed key that select a bucket. It depends only on the number of frames."""
     return max(0, -(-total // BUCKET_FRAMES) - 1).bit_length()
 
 
 def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
-    """Compute a state's fingerprint; with a `known` older one only the buckets touched since."""
+    """Compute the fingerprint of a state. With an earlier fingerprint, only changed buckets are computed."""
     run = state.settled()
     live = run.positions < TOMBSTONE
     mixed, positions = run.mixed[live], run.positions[live]

@@ -19,7 +19,7 @@ from ...engine.errors import IntegrityError
 from ...engine.keys import U64, Operation, Rows, key_columns, mix, mix_one
 
 TOMBSTONE = np.uint64(1 << 63)
-"""Marks the position of a delete."""
+"""Bit that marks the position of a delete."""
 
 POSITION = np.uint64((1 << 63) - 1)
 
@@ -27,9 +27,9 @@ _FEW_EQUAL = 4
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """A fold of some stretch of events: mixed keys in order, and the marked position of each one's last event.
+    """The replay of some events: sorted mixed keys, each with the marked position of its last event.
 
-    In a run made by `merge` an older event of a key may still stand before its newer one.
+    In a run made by `merge`, older events of a key may precede its newest one.
     """
 
     mixed: U64
@@ -46,9 +46,9 @@ EMPTY = Run(np.empty(0, np.uint64), np.empty(0, np.uint64))
 def reference_fold(
     events: Iterable[tuple[int, bytes, int]], state: dict[bytes, int] | None = None
 ) -> dict[bytes, int]:
-    """Fold events ``(position, key, operation)``: the last of each key wins, deletes drop out.
+    """Replay events ``(position, key, operation)``: the last event of each key wins, and deleted keys are dropped.
 
-    The oracle that every other fold is compared with.
+    Tests compare every other replay with this one.
     """
     folded = dict(state or {})
     for position, key, operation in events:
@@ -60,7 +60,7 @@ def reference_fold(
 
 
 def fold_rows(rows: Rows, positions: U64) -> Run:
-    """Fold key rows at ascending positions, vectorised."""
+    """Replay key rows at ascending positions, vectorized."""
     hi, lo = rows["hi"].astype(np.uint64), rows["lo"].astype(np.uint64)
     marked = np.where(rows["op"] == Operation.DELETE, positions | TOMBSTONE, positions)
     mixed = mix(hi, lo)
@@ -78,9 +78,9 @@ def fold_rows(rows: Rows, positions: U64) -> Run:
 
 
 def stable_order(numbers: U64) -> NDArray[np.intp]:
-    """Return the order that sorts numbers, equal ones as they stand; fast where few are equal.
+    """Return the indexes that sort numbers, with equal ones in their order. Fast if few are equal.
 
-    The processor sorts in any order several times faster than a stable sort does.
+    An unstable sort is several times faster than a stable one.
     """
     order = np.argsort(numbers)
     ordered = numbers[order]
@@ -97,19 +97,19 @@ def stable_order(numbers: U64) -> NDArray[np.intp]:
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Merge runs by mixed key, then position; nothing is dropped yet."""
+    """Merge runs by mixed key, then position, without dropping entries."""
     runs = [run for run in runs if len(run)]
     if len(runs) < 2:
         return runs[0] if runs else EMPTY
     mixed = np.concatenate([run.mixed for run in runs])
     positions = np.concatenate([run.positions for run in runs])
-    # Runs come in order of position, so a stable sort keeps older before newer.
+    # Runs are in order of position, so a stable sort keeps older entries before newer ones.
     order = np.argsort(mixed, kind="stable")
     return Run(mixed[order], positions[order])
 
 
 def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
-    """Keep the newest event of each key of a merged run, in key order; full keys are read only where mixed keys meet."""
+    """Keep the newest event of each key of a merged run, in key order. Full keys are read only for equal mixed keys."""
     same = run.mixed[1:] == run.mixed[:-1]
     if not same.any():
         return run
@@ -129,27 +129,27 @@ def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
 
 
 def live_positions(run: Run) -> U64:
-    """Return the positions of a settled run's frames, deletes left out, in key order."""
+    """Return the positions of the frames of a settled run, without deletes, in key order."""
     return run.positions[run.positions < TOMBSTONE]
 
 
 class State:
-    """The state of one version, grown event batch by event batch.
+    """The state of one version, extended batch by batch.
 
     Parameters
     ----------
     runs : sequence of Run
-        Folded stretches, oldest first; runs of a parent are shared, never changed.
+        Replayed events, oldest first. Runs of a parent are shared and never changed.
     batches : BatchIndex
-        Where the record batches of the version and its ancestors begin.
+        The record batches of the version and its ancestors.
     total : int
-        Number of frames they hold.
+        Number of frames.
     position, version : int
-        The log position and the version of the own stream up to which they are folded.
+        The log position and stream version that the state has reached.
     unsaved : int
-        Number of events folded since a snapshot was loaded or asked for.
+        Number of events since a snapshot was loaded or requested.
     read_keys : callable
-        Reads full keys from the log.
+        Function that reads full keys from the log.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class State:
 
     def _renew(self) -> None:
         self._settled: Run | None = None
-        # One thread may settle the state for reading while another advances it.
+        # One thread may settle the state for reading while another one advances it.
         self._lock = threading.Lock()
 
     @property
@@ -182,18 +182,18 @@ class State:
 
     @property
     def last_position(self) -> int:
-        """Position of the last event folded, 0 for none."""
+        """Position of the last event; 0 if there is none."""
         batches = self.batches
         return int(batches.first_positions[-1] + batches.counts[-1]) - 1 if len(batches.counts) else 0
 
     def advance(self, rows: Rows, first_positions: U64, counts: U64) -> None:
-        """Fold the next batches of the version's stream into the state."""
+        """Apply the next batches of the version's stream to the state."""
         newest = fold_rows(rows, event_positions(first_positions, counts))
         with self._lock:
-            # Before the runs, so that whoever finds an event there can locate it.
+            # Before the runs, so that readers who find an event can locate it.
             self.batches = self.batches.extended(first_positions, counts)
             runs = [*self._runs, newest]
-            # Equal neighbours are merged, so that there are at most log2(n) runs and each event moves as often.
+            # Adjacent runs of equal size are merged, so there are at most log2(n) runs, and each event is moved as often.
             while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
                 runs[-2:] = [merge(runs[-2:])]
             self._runs = tuple(runs)
@@ -202,21 +202,21 @@ class State:
             self.unsaved += len(rows)
 
     def find(self, hi: U64, lo: U64) -> U64:
-        """Return the marked position of each key's last event, 0 for a key never seen."""
+        """Return the marked position of the last event of each key; 0 for an unknown key."""
         mixed = mix(hi, lo)
         found = np.zeros(len(mixed), np.uint64)
         for run in self._runs:
             at = np.searchsorted(run.mixed, mixed, side="right") - 1
             hit = np.flatnonzero((run.mixed[np.maximum(at, 0)] == mixed) & (at >= 0))
-            # Later runs hold later events, so the last hit wins.
+            # Later runs have later events, so the last hit wins.
             found[hit] = run.positions[at[hit]]
         self._verify(found, mixed, hi, lo)
         return found
 
     def locate(self, key: bytes) -> tuple[int, int, int]:
-        """Return what `find` does for one key, the first position of its batch, and its place there; zeros for no event.
+        """Return the result of `find` for one key, with the first position of its batch and its index there; zeros if unknown.
 
-        It is faster than columns of length one.
+        It is faster than arrays of length one.
         """
         mixed = mix_one(key)
         for run in reversed(self._runs):
@@ -240,7 +240,7 @@ class State:
             found[index] = self._find_among_equal(mixed[index], hi[index], lo[index])
 
     def _find_among_equal(self, mixed: Any, hi: Any, lo: Any) -> np.uint64:
-        """Look through all entries of one mixed key that several frames share."""
+        """Search all entries of one mixed key that several frames share."""
         spans: list[U64] = []
         for run in self._runs:
             start, stop = (
@@ -258,7 +258,7 @@ class State:
         return self._read_rows(self.batches, positions)
 
     def settled(self) -> Run:
-        """Return the state as one run with one entry for each key, deletes included."""
+        """Return the state as one run with one entry per key, including deletes."""
         with self._lock:
             if self._settled is None:
                 self._settled = settle(merge(self._runs), self.rows)
@@ -266,7 +266,7 @@ class State:
             return self._settled
 
     def branch(self, position: int) -> State:
-        """Return the state of a new child: what this one holds, shared."""
+        """Return the state of a new child, which shares the content of this one."""
         with self._lock:
             child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
             child._settled, child.unsaved = self._settled, self.unsaved
@@ -274,7 +274,7 @@ class State:
 
 
 class BatchIndex(msgspec.Struct, frozen=True, gc=False):
-    """First positions and counts of record batches, ascending."""
+    """First positions and counts of record batches, in ascending order."""
 
     first_positions: U64
     counts: U64
@@ -286,30 +286,32 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         )
 
     def locate_one(self, position: int) -> tuple[int, int]:
-        """Return what `locate` does for one position."""
+        """Return the result of `locate` for one position."""
         at = int(self.first_positions.searchsorted(np.uint64(position), side="right")) - 1
         if at < 0 or position - int(self.first_positions[at]) >= int(self.counts[at]):
-            raise IntegrityError(f"no batch holds position {position}", position=position)
+            raise IntegrityError(f"no batch contains position {position}", position=position)
         first = int(self.first_positions[at])
         return first, position - first
 
     def locate(self, positions: U64) -> tuple[U64, NDArray[np.intp]]:
-        """Return the first position of each position's batch, and the event's index within it.
+        """Return the first position of the batch of each position, and the index of the event in it.
 
         Raises
         ------
         IntegrityError
-            A position lies in none of the batches.
+            A position is in none of the batches.
         """
         at = np.searchsorted(self.first_positions, positions, side="right") - 1
         if len(positions) and (at.min(initial=0) < 0 or not len(self.first_positions)):
-            raise IntegrityError(f"no batch holds position {positions.min()}", position=int(positions.min()))
+            raise IntegrityError(
+                f"no batch contains position {positions.min()}", position=int(positions.min())
+            )
         first = self.first_positions[at]
         index = (positions - first).astype(np.intp)
         outside = index >= self.counts[at]
         if outside.any():
             position = int(positions[outside][0])
-            raise IntegrityError(f"no batch holds position {position}", position=position)
+            raise IntegrityError(f"no batch contains position {position}", position=position)
         return first, index
 
 
@@ -341,5 +343,5 @@ def _balance(rows: Rows) -> int:
 
 
 def count_operations(rows: Rows) -> NDArray[Any]:
-    """Return how many adds, updates and deletes key rows hold, indexed by `Operation`."""
+    """Return the number of adds, updates and deletes in key rows, indexed by `Operation`."""
     return np.bincount(rows["op"], minlength=Operation.DELETE + 1)

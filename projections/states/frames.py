@@ -27,17 +27,17 @@ from .fold import State
 _BATCHES_AT_ONCE = 8
 _POSITIONS_AT_ONCE = 1 << 16
 _EVENTS_AT_ONCE = 48
-"""So few that the collector does not run for the objects of one decoding, which are freed before the next but one."""
+"""A small number, so that decoding does not trigger the garbage collector: objects are freed soon after."""
 
 _TOGETHER = 4
-"""Events are decoded together when at least one in this many is wanted."""
+"""Events are decoded together if at least one in this many is needed."""
 
 
 Kept = TypeVar("Kept", bound=Record)
 
 
 class StoredFrame(msgspec.Struct, Generic[Kept], array_like=True, gc=False):
-    """What readers need of an event of a frame batch, its record decoded; the record of a delete is None."""
+    """The fields of a frame event that readers need, with the record decoded. The record of a delete is None."""
 
     frame: Kept | None
     id: str | None = None
@@ -46,7 +46,7 @@ class StoredFrame(msgspec.Struct, Generic[Kept], array_like=True, gc=False):
 
 
 class _Decoders(NamedTuple):
-    """Decode the events of a block, and a single event."""
+    """Decoders for the events of a block, and for a single event."""
 
     block: Callable[[bytes], list[StoredFrame[Any]]]
     one: Callable[[bytes], StoredFrame[Any]]
@@ -65,37 +65,37 @@ _own_id = attrgetter("id")
 
 
 class _Part(msgspec.Struct, gc=False):
-    """What is wanted of some stretch of a block: positions, events, and the hex of their keys."""
+    """The requested events of a part of a block: positions, events, and the hex of their keys."""
 
     positions: NDArray[np.int64]
     events: list[StoredFrame[Any]]
     keys: list[str]
 
     def ids(self) -> list[str]:
-        """Return the ids of the frames; the work on each is done in C."""
+        """Return the ids of the frames, without Python code per frame."""
         own = list(map(_own_id, self.events))
         return [mine or key for mine, key in zip(own, self.keys, strict=True)] if any(own) else self.keys
 
     def records(self) -> list[SingleFrame]:
-        """Return the records, their ids set; the work on each is done in C."""
+        """Return the records with their ids set, without Python code per frame."""
         records = list(map(_frame, self.events))
         deque(map(put_id, records, self.ids()), maxlen=0)
         return records
 
 
 def read_records(log: Log, state: State, positions: U64) -> Iterator[SingleFrame]:
-    """Yield the records at ascending positions, ids set; nothing but a few batches is held in memory."""
+    """Yield the records at ascending positions, with their ids set. Only a few batches are in memory at a time."""
     return chain.from_iterable(record_blocks(log, state, positions))
 
 
 def record_blocks(log: Log, state: State, positions: U64) -> Iterator[list[SingleFrame]]:
-    """Yield what `read_records` does in short lists."""
+    """Like `read_records`, in short lists."""
     for part in _read_blocks(log, state, positions):
         yield part.records()
 
 
 def read_record(log: Log, first_position: int, place: int, key: bytes) -> SingleFrame:
-    """Return the record of one event, its id set.
+    """Return the record of one event, with its id set.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def read_record(log: Log, first_position: int, place: int, key: bytes) -> Single
     first_position : int
         First position of its batch.
     place : int
-        Place of the event in the batch.
+        Index of the event in the batch.
     key : bytes
         Key of the frame.
     """
     (body,) = log.bodies([first_position])
     stored = _decode_event(event_in(body, place), first_position + place)
     put_id(stored.frame, stored.id or key.hex())
-    return stored.frame  # type: ignore[return-value]  # a state points at no delete
+    return stored.frame  # type: ignore[return-value]  # a state does not refer to deletes
 
 
 def read_stored(
@@ -128,14 +128,14 @@ def read_stored(
     positions : ndarray of uint64
         Positions of events.
     record : type
-        `SingleFrame`, or a `partial_record`. An event that cannot be decoded as one has a whole `SingleFrame`.
+        `SingleFrame`, or a `partial_record`. If an event cannot be decoded as one, it has a whole `SingleFrame`.
     """
     for part in _read_blocks(log, state, positions, _decoders(record)):
         yield from zip(part.positions.tolist(), part.ids(), part.events, strict=True)
 
 
 def read_ids(log: Log, state: State, positions: U64) -> Iterator[str]:
-    """Yield the ids of the frames at ascending positions, which may be those of deletes."""
+    """Yield the ids of the frames at ascending positions. The positions may be those of deletes."""
     decoders = _decoders(partial_record(frozenset({"id"})))
     return chain.from_iterable(part.ids() for part in _read_blocks(log, state, positions, decoders))
 
@@ -157,7 +157,7 @@ def _read_batches(
 ) -> Iterator[_Part]:
     for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
         chunk = first_positions[at : at + _BATCHES_AT_ONCE]
-        # A single batch is most often asked for again, by other point reads; a stream is not kept.
+        # A single batch is likely to be read again by other point reads, so it is cached; a stream is not.
         rows = log.rows_at(chunk) if len(chunk) > 1 else {}
         for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
             first = body.first_position
@@ -191,7 +191,7 @@ def _read_body(
 def _decode_events(
     block: Block, indices: NDArray[np.intp], position: int, decoders: _Decoders
 ) -> list[StoredFrame[Any]]:
-    """Decode some events of a block, ascending: together, with those between them, or one by one."""
+    """Decode some events of a block, in ascending order: together with those between them, or one by one."""
     wanted = indices.tolist()
     start, stop = wanted[0], wanted[-1] + 1
     if len(wanted) * _TOGETHER < stop - start:
@@ -207,9 +207,9 @@ def _decode_events(
 
 
 def unreadable(block: Block, position: int) -> Iterator[tuple[str, int]]:
-    """Yield why readers cannot decode events of a block that begins at a position, and which.
+    """Yield the reason and index of each event of a block that readers cannot decode.
 
-    The events themselves are sound, but for their records.
+    Such events are valid except for their records.
     """
     try:
         with gc_paused():
@@ -226,7 +226,7 @@ def _decode_event(event: bytes, position: int, decoders: _Decoders = _WHOLE) -> 
     try:
         return decoders.one(event)
     except UNDECODABLE:
-        # An annotation type that is registered or unknown takes the slow way; damage is reported by it.
+        # Events with registered or unknown annotation types take the slow path, which also reports damage.
         change = decode_change(event, position)
         try:
             record = decode_record(change.payload) if change.payload else None

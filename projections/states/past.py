@@ -13,15 +13,15 @@ _TRIES = 1000
 class PastStates(StateCache):
     """The states of versions over a prefix of the log.
 
-    A version without later changes shares the memory of its present state; another one is folded from a snapshot
-    that is old enough, or from its parent's.
+    A version without later changes shares the memory of its current state. Another one is replayed from a snapshot that is
+    old enough, or from its parent.
 
     Parameters
     ----------
     log : LogPrefix
-        The log up to the moment.
+        The log up to a position.
     parent_of : callable
-        Gives a version's parent id, or None.
+        Returns the parent id of a version, or None.
     present : StateCache
         The states of the whole log.
     """
@@ -33,7 +33,7 @@ class PastStates(StateCache):
         self.rows = present.rows
 
     def fingerprint(self, version_id: str) -> Fingerprint:
-        """Return the fingerprint of a version's content at the moment."""
+        """Return the fingerprint of a version at the position."""
         version = self._log.stream_version(version_id)
         same = version and self._present.fingerprint_before(version_id, self._position, version)
         return same or super().fingerprint(version_id)

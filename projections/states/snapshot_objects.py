@@ -1,4 +1,4 @@
-"""State snapshots as objects in a store that many machines share."""
+"""State snapshots as objects in a store that several machines share."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _decoder = msgspec.msgpack.Decoder(Snapshot)
 class SnapshotObjects(SnapshotStore):
     """One object for each snapshot: ``snapshots/<log>/<version>/<position>-<entries>-<digest>``.
 
-    An object is put whole, on the condition that there is none of its name, and never changes. What is listed is kept
-    until as many events have come as a snapshot needs, since a long line of versions is asked for one by one. A
-    store that cannot be listed counts as empty for so long: states are folded then.
+    Objects are created atomically if their name is free, and never changed. A listing is cached until there are as many new
+    events as a snapshot requires, because the versions of a long chain are looked up one by one. If the store cannot be
+    listed, it counts as empty for that time, and states are replayed.
 
     Parameters
     ----------
     open_objects : callable
-        Opens the place; called at first use.
+        Opens the store. Called on first use.
     log : Log
         The log.
     """
@@ -54,7 +54,7 @@ class SnapshotObjects(SnapshotStore):
         return f"{DERIVED}/{self._log.uuid}"
 
     def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:
-        """Return what is kept of some versions, of all by default."""
+        """Return the snapshots of some versions, by default of all."""
         found = self._list() if fresh else self._known()
         return (
             found if version_ids is None else [name for name in found if name.version_id in set(version_ids)]
@@ -66,7 +66,7 @@ class SnapshotObjects(SnapshotStore):
             try:
                 self._list()
             except BackendError as error:
-                logger.warning("states are folded, not loaded: %s", error)
+                logger.warning("states are replayed, not loaded: %s", error)
                 self._listed = head, []
         return self._listed[1] if self._listed else []
 
@@ -77,32 +77,32 @@ class SnapshotObjects(SnapshotStore):
         return self._listed[1]
 
     def read(self, name: SnapshotKey) -> Snapshot | None:
-        """Return a snapshot; None when it is gone, damaged, or cannot be had."""
+        """Return a snapshot; None if it is gone, damaged or cannot be read."""
         path = self._path(name)
         try:
             data = self._objects.read(path)
         except FileNotFoundError:
-            # Another process has replaced it: the next look is a new one.
+            # Another process has replaced it, so list again next time.
             self._listed = None
             return None
         except BackendError as error:
-            logger.warning("the state of version %s is folded, not loaded: %s", name.version_id, error)
+            logger.warning("the state of version %s is replayed, not loaded: %s", name.version_id, error)
             return None
         found = _decode(data)
         if found is None or found.name != name or found.log_uuid != self._log.uuid:
-            logger.warning("%s/%s is damaged: the state is folded", self._objects.name, path)
+            logger.warning("%s/%s is damaged: the state is replayed", self._objects.name, path)
             return None
         return found
 
     def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
-        """Keep a snapshot, then remove those that it replaces; whoever reads one of them still reads it whole."""
+        """Write a snapshot, then remove those that it replaces. A read in progress is not affected."""
         path = self._path(snapshot.name)
         self._objects.retry(lambda: self._objects.keep(path, _encode(snapshot)))
         self._listed = None
         self._remove(outdated)
 
     def drop(self) -> None:
-        """Remove all of them, those of unknown names too."""
+        """Remove all snapshots, including those with unknown names."""
         self._listed = None
         self._objects.delete([f"{self._folder}/{name}" for name in self._objects.find(self._folder)])
 
@@ -110,8 +110,8 @@ class SnapshotObjects(SnapshotStore):
         try:
             self._objects.delete([self._path(name) for name in names])
         except BackendError as error:
-            # They are still listed, so that the next snapshot removes them.
-            logger.info("old snapshots stay for now: %s", error)
+            # They are still listed, so the next snapshot removes them.
+            logger.info("old snapshots were not removed: %s", error)
 
     def _path(self, name: SnapshotKey) -> str:
         file = f"{name.position:016d}-{name.entries}-{name.digest.hex()}"
@@ -119,7 +119,7 @@ class SnapshotObjects(SnapshotStore):
 
 
 def _kept_of(name: str) -> SnapshotKey | None:
-    """Return what a name below the folder of a log says; None for anything else that lies there."""
+    """Parse a name below the folder of a log; None if it is not the name of a snapshot."""
     version_id, _, file = name.partition("/")
     try:
         position, entries, digest = file.split("-")

@@ -1,4 +1,4 @@
-"""State snapshots in a table of the projections' database."""
+"""State snapshots in a table of the projections database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _column = _snapshot.c
 
 
 class SnapshotTable(SnapshotStore):
-    """One row for each version that has a snapshot.
+    """One row for each version with a snapshot.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ class SnapshotTable(SnapshotStore):
         with store.write() as connection:
             _tables.create_all(connection)
 
-    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - it always is
-        """Return what is kept of some versions, of all by default."""
+    def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - always fresh
+        """Return the snapshots of some versions, by default of all."""
         names = (_column.version_id, _column.position, _column.digest, _column.entries)
         query = sa.select(*names).where(_column.log_uuid == self._log.uuid)
         found: list[Any] = []
@@ -67,7 +67,7 @@ class SnapshotTable(SnapshotStore):
         return [SnapshotKey(*row) for row in found]
 
     def read(self, name: SnapshotKey) -> Snapshot | None:
-        """Return a snapshot; None when it is gone or damaged."""
+        """Return a snapshot; None if it is gone or damaged."""
         query = sa.select(_snapshot).where(_column.version_id == name.version_id)
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
@@ -83,14 +83,12 @@ class SnapshotTable(SnapshotStore):
             row.batches,
         )
         if found.name != name or found.checksum() != row.checksum:
-            logger.warning(
-                "the snapshot of version %s is not what was written: it is folded", name.version_id
-            )
+            logger.warning("the snapshot of version %s is damaged: the state is replayed", name.version_id)
             return None
         return found
 
     def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
-        """Keep a snapshot, and remove those that it replaces, in one transaction."""
+        """Write a snapshot and remove those that it replaces, in one transaction."""
         name = snapshot.name
         values = {
             "version_id": name.version_id,
@@ -111,6 +109,6 @@ class SnapshotTable(SnapshotStore):
             connection.execute(_snapshot.insert(), values)
 
     def drop(self) -> None:
-        """Remove all of them."""
+        """Remove all snapshots."""
         with self._store.write() as connection:
             connection.execute(sa.delete(_snapshot))

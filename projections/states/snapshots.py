@@ -1,4 +1,4 @@
-"""Snapshots of states: derived data in a store with the other projections, checked when they are read."""
+"""Snapshots of states: derived data, stored with the projections and checked when read."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class SnapshotKey(msgspec.Struct, frozen=True, gc=False):
     version_id : str
         The version.
     position : int
-        The last position of the last batch in it.
+        The last position of its last batch.
     digest : bytes
-        The log's digest there.
+        Digest of the log at `position`.
     entries : int
-        Frames and tombstones.
+        Number of frames and tombstones.
     """
 
     version_id: str
@@ -47,16 +47,16 @@ class SnapshotKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A state as it is kept.
+    """A stored state.
 
     Attributes
     ----------
     name : SnapshotKey
-        What it is a snapshot of.
+        Key of the snapshot.
     log_uuid : str
-        The log.
+        Uuid of the log.
     version, total : int
-        Version of the stream there; frames.
+        Version of the stream at the position, and number of frames.
     mixed, positions, batches : bytes
         Packed columns.
     """
@@ -70,7 +70,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     batches: bytes
 
     def checksum(self) -> bytes:
-        """Return what finds damage of the columns."""
+        """Return a checksum of the columns."""
         hasher = blake3()
         for part in (self.mixed, self.positions, self.batches):
             hasher.update(blake3(part).digest())
@@ -78,40 +78,40 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
 
 class SnapshotStore(ABC):
-    """Keeps snapshots of the states of one log: disposable, and written and removed beside readers."""
+    """Stores snapshots of the states of one log. They are disposable, and may be replaced while others read them."""
 
     @abstractmethod
     def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:
-        """Return what is kept of some versions, of all by default.
+        """Return the snapshots of some versions, by default of all.
 
         Parameters
         ----------
         fresh : bool
-            As it is now; otherwise what was known a while ago will do.
+            Read the current list. Otherwise a cached one may be returned.
         """
 
     @abstractmethod
     def read(self, name: SnapshotKey) -> Snapshot | None:
-        """Return a snapshot; None when it is gone or damaged."""
+        """Return a snapshot; None if it is gone or damaged."""
 
     @abstractmethod
     def write(self, snapshot: Snapshot, outdated: Sequence[SnapshotKey]) -> None:
-        """Keep a snapshot, whole or not at all, then remove those that it replaces."""
+        """Write a snapshot atomically, then remove those that it replaces."""
 
     @abstractmethod
     def drop(self) -> None:
-        """Remove all of them."""
+        """Remove all snapshots."""
 
 
 class Snapshots:
-    """Keeps one snapshot for each chain of versions, the newest.
+    """Keeps one snapshot for each chain of versions: the newest.
 
     Parameters
     ----------
     store : SnapshotStore
-        Where they are.
+        Where they are stored.
     log : Log
-        The log that the snapshots were folded from.
+        The log of the snapshots.
     """
 
     def __init__(self, store: SnapshotStore, log: Log) -> None:
@@ -120,9 +120,9 @@ class Snapshots:
         self._useless: set[SnapshotKey] = set()
 
     def load(self, version_id: str, read_rows: ReadRows, *, lte: int | None = None) -> State | None:
-        """Return the state that a snapshot up to position `lte` holds, or None when there is none that fits the log."""
+        """Return the state of a snapshot up to position `lte`; None if no snapshot matches the log."""
         tried: list[SnapshotKey] = []
-        # Whoever replaces a snapshot removes it while others read: what came in its place is found by another look.
+        # Another process may replace and remove a snapshot during the read. Then look for the new one.
         while (found := self._usable([version_id], lte)) and found != tried:
             for name in found:
                 snapshot = self._store.read(name)
@@ -136,13 +136,13 @@ class Snapshots:
         return None
 
     def _usable(self, version_ids: Collection[str] | None, lte: int | None = None) -> list[SnapshotKey]:
-        """Return the snapshots that can be begun with, the newest first."""
+        """Return the usable snapshots, newest first."""
         kept = self._store.kept(version_ids, fresh=False)
         fitting = (name for name in kept if (lte is None or name.position <= lte) and self._fits(name))
         return sorted(fitting, key=lambda name: -name.position)
 
     def _fits(self, name: SnapshotKey) -> bool:
-        """Say whether a snapshot is of this log; one that was restored or replaced is another."""
+        """Whether a snapshot belongs to this log. The snapshots of a restored or replaced log do not."""
         if name in self._useless:
             return False
         try:
@@ -152,21 +152,21 @@ class Snapshots:
         return batch.digest == name.digest and batch.last_position == name.position
 
     def may_be_due(self, events: int) -> bool:
-        """Say whether so many events that no snapshot holds are enough to ask for one."""
+        """Whether this number of events without a snapshot is enough to consider a new one."""
         return events >= MINIMUM_EVENTS
 
     def positions(self) -> dict[str, int]:
-        """Return the position of every version's newest snapshot."""
+        """Return the position of the newest snapshot of every version."""
         return {name.version_id: name.position for name in reversed(self._usable(None))}
 
     def drop(self) -> None:
-        """Delete all snapshots; they come again."""
+        """Delete all snapshots. They are created again when needed."""
         self._store.drop()
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
-        """Write a snapshot if enough events have come since the chain's last one; says whether it did."""
+        """Write a snapshot if there are enough events since the last one of the chain. Returns whether it was written."""
         chain = _chain(version_id, parent_of)
-        # What was known a while ago mostly says already that it is too early.
+        # A cached list usually shows already that it is too early.
         if not self._is_due(state, self._store.kept(chain, fresh=False)):
             return False
         kept = self._store.kept(chain)
@@ -195,7 +195,7 @@ class Snapshots:
         return Snapshot(
             SnapshotKey(version_id, last.last_position, last.digest, len(run)),
             self._log.uuid,
-            # A snapshot may be of a state in which an inherited batch is the last one.
+            # The state may end with an inherited batch.
             last.last_version if last.stream_id == version_id else 0,
             state.total,
             _pack(np.diff(run.mixed, prepend=np.uint64(0))),
@@ -210,13 +210,13 @@ def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
     mixed = _unpack(snapshot.mixed, most)
     np.cumsum(mixed, out=mixed)
     positions = _unpack(snapshot.positions, most)
-    # The lowest bit marks a delete, as the highest does in a state. Fresh memory costs more than the arithmetic.
+    # The lowest bit marks a delete here, and the highest one in a state. Allocating memory costs more than the arithmetic.
     for start in range(0, len(positions), _ROTATED_AT_ONCE):
         some = positions[start : start + _ROTATED_AT_ONCE]
         some[:] = (some >> np.uint64(1)) | (some << _TOMBSTONE_BIT)
     first, counts = np.split(_unpack(snapshot.batches, 2 * most), 2)
     batches = BatchIndex(np.cumsum(first, dtype=np.uint64), counts)
-    # Position -1: whoever asks for the current state folds what has come since.
+    # Position -1: reading the current state replays the later events.
     return State([Run(mixed, positions)], batches, snapshot.total, -1, snapshot.version, read_rows)
 
 
@@ -230,7 +230,7 @@ def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]
 
 
 def _pack(numbers: U64) -> bytes:
-    """Store numbers as byte planes of the width that the largest needs, compressed."""
+    """Pack numbers as compressed byte planes, in the width of the largest one."""
     largest = int(numbers.max()) if len(numbers) else 0
     width = max(1, -(-largest.bit_length() // 8))
     planes = np.ascontiguousarray(numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T)
@@ -238,10 +238,10 @@ def _pack(numbers: U64) -> bytes:
 
 
 def _unpack(data: bytes, most: int) -> U64:
-    """Return stored numbers; more than `most` are not decompressed."""
+    """Unpack numbers. More than `most` are not decompressed."""
     width, packed = data[0], memoryview(data)[1:]
     if not 0 <= zstandard.frame_content_size(packed) <= width * most:
-        raise ValueError("a snapshot claims to hold more numbers than the log has events")
+        raise ValueError("a snapshot has more numbers than the log has events")
     planes: NDArray[np.uint8] = np.frombuffer(zstandard.ZstdDecompressor().decompress(packed), np.uint8)
     numbers = np.zeros((len(planes) // width, 8), np.uint8)
     for place, plane in enumerate(planes.reshape(width, -1)):

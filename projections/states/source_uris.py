@@ -27,7 +27,7 @@ def uris_of(record: SingleFrame) -> Iterator[str]:
 def uris_named_by(
     log: Log, states: StateCache, version_id: str, frame_ids: Collection[str]
 ) -> dict[str, list[str]]:
-    """Return the URIs that some frames of a version name, by frame id in log order; others are passed over."""
+    """Return the URIs in some frames of a version, by frame id in log order. Unknown frames are skipped."""
     if not frame_ids:
         return {}
     state = states.current(version_id)
@@ -37,7 +37,7 @@ def uris_named_by(
 
 
 def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: Collection[str]) -> set[str]:
-    """Return those of some object keys that any frame of some versions refers to; what versions share is read once."""
+    """Return the object keys, of those given, that frames of some versions refer to. Shared events are read once."""
     found: set[str] = set()
     for state in states.parts(version_ids):
         for record in read_records(log, state, np.unique(live_positions(state.settled()))):
@@ -46,7 +46,7 @@ def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: 
 
 
 def uris_after(log: Log, position: int) -> set[str]:
-    """Return the URIs that frame events after a position name, of whatever version."""
+    """Return the URIs in frame events after a position, of all versions."""
     named: set[str] = set()
     for header in log.headers(gt=position, schema=FRAMES_SCHEMA):
         (body,) = log.bodies([header.first_position])

@@ -14,7 +14,7 @@ from .fold import NO_BATCHES, State
 
 
 class FreshState(msgspec.Struct):
-    """A version's state, just folded.
+    """The replayed state of a version.
 
     Attributes
     ----------
@@ -23,9 +23,9 @@ class FreshState(msgspec.Struct):
     state : State
         Its state.
     complete : bool
-        Whether it holds all events, or those up to a stop.
+        Whether it contains all events, or only those up to a stop.
     fingerprint : Fingerprint or None
-        That of an ancestor, until whoever needs its own puts that here for it and its children.
+        Fingerprint of an ancestor. The consumer may set the version's own, for use by the children.
     """
 
     version_id: str
@@ -37,17 +37,17 @@ class FreshState(msgspec.Struct):
 def fold_tree(
     log: Log, created: Sequence[VersionCreated], position: int, stops: Mapping[str, int]
 ) -> Iterator[FreshState]:
-    """Fold every version up to a position, parents first; a version with a stop comes twice.
+    """Replay every version up to a position, parents first. A version with a stop is yielded twice.
 
-    A state is dropped with its last child, and the child with the most descendants comes last: so no more than
-    log2(versions) states are held, whatever the tree.
+    A state is dropped after its last child, and the child with the most descendants comes last, so at most
+    log2(versions) states are in memory for any tree.
 
     Parameters
     ----------
     created : sequence of VersionCreated
         The versions, in order of creation.
     stops : mapping of str to int
-        Positions at which a version's state is also wanted while it grows.
+        Positions at which the state of a version is also yielded.
     """
     children = _children(created)
     rows = KeyRows(log)
@@ -70,7 +70,7 @@ def fold_tree(
 
 
 def _children(created: Sequence[VersionCreated]) -> dict[str | None, list[str]]:
-    """Return the children of each version, those with the most descendants first; of None those without a parent."""
+    """Return the children of each version, those with the most descendants first. None has the roots."""
     sizes = dict.fromkeys((event.originator_id for event in created), 1)
     children: dict[str | None, list[str]] = {}
     # Children are created after their parents.

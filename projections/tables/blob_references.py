@@ -30,7 +30,7 @@ _POSITIONS_OF_A_PART = 100_000
 
 
 class BlobNames(FoldedProjection[dict[str, int]]):
-    """A table of the blobs that any frame ever named, each with the position of the last event that did."""
+    """A table of all blobs that frames ever referred to, each with the position of the last such event."""
 
     name: ClassVar[str] = "blob_names"
     code_version: ClassVar[int] = 1
@@ -45,13 +45,13 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         )
 
     def fold(self, page: Page) -> dict[str, int]:
-        """Fold batches into the position that named each blob last."""
+        """Return the last position that refers to each blob."""
         named: dict[str, int] = {}
         for header in page.frame_batches():
-            # Of a batch that cannot be opened nothing is known; `referenced` raises while a version holds its frames.
+            # A batch that cannot be read is skipped. `referenced` raises an error while a version has its frames.
             with suppress(UnreadableError):
                 for first, block in page.blocks(header):
-                    # A block without any name is only searched.
+                    # A block without any reference is only searched.
                     if digests_named([block.raw]):
                         for position, event in enumerate(block.events(), first):
                             for digest in digests_in(event):
@@ -59,12 +59,12 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         return named
 
     def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
-        """Put the names of two adjoining stretches together."""
+        """Merge the references of two adjacent ranges."""
         return earlier | later
 
     def write(self, connection: sa.Connection, folded: dict[str, int]) -> None:
-        """Replace the rows of the blobs named."""
-        # In order of the key, so that neighbours go to the same page: names are random, and there may be one for each frame.
+        """Replace the rows of the blobs."""
+        # In key order, so that adjacent rows share a page: digests are random, and there may be one for each frame.
         rows = [{"digest": digest, "position": folded[digest]} for digest in sorted(folded)]
         for at in range(0, len(rows), _DIGESTS_AT_ONCE):
             part = rows[at : at + _DIGESTS_AT_ONCE]
@@ -73,11 +73,11 @@ class BlobNames(FoldedProjection[dict[str, int]]):
             connection.execute(self.blob.insert(), part)
 
     def is_empty(self, connection: sa.Connection) -> bool:
-        """Say whether no frame ever named a blob."""
+        """Whether no frame ever referred to a blob."""
         return connection.execute(sa.select(self.blob.c.digest).limit(1)).first() is None
 
     def named(self, connection: sa.Connection, digests: Collection[str]) -> set[str]:
-        """Return those of some blobs that a frame ever named."""
+        """Return the blobs, of those given, that a frame ever referred to."""
         found = set[str]()
         asked = [] if self.is_empty(connection) else list(digests)
         for at in range(0, len(asked), _DIGESTS_AT_ONCE):
@@ -87,7 +87,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         return found
 
     def named_after(self, connection: sa.Connection, position: int) -> dict[str, int]:
-        """Return the blobs that an event after a position names, each with the last such position."""
+        """Return the blobs that events after a position refer to, each with the last such position."""
         query = sa.select(self.blob.c.digest, self.blob.c.position).where(self.blob.c.position > position)
         return {row.digest: row.position for row in connection.execute(query)}
 
@@ -95,17 +95,17 @@ class BlobNames(FoldedProjection[dict[str, int]]):
 def referenced(
     log: Log, states: StateCache, version_ids: Iterable[str], executor: Executor | None = None
 ) -> set[str]:
-    """Return the blobs that frames of some versions name, as they are at the head of the log.
+    """Return the blobs that frames of some versions refer to at the head of the log.
 
-    A name anywhere in a frame counts: of sources, previews and masks, and also in metadata. What versions share is
-    read once.
+    A reference anywhere in a frame counts: in sources, previews and masks, and also in metadata. Shared events are read
+    once.
 
     Parameters
     ----------
     version_ids : iterable of str
         The versions.
     executor : Executor, optional
-        Where to search; else in this thread.
+        Where to search; by default in this thread.
     """
     live = [live_positions(state.settled()) for state in states.parts(version_ids)]
     positions: U64 = np.unique(np.concatenate([np.empty(0, np.uint64), *live]))
@@ -117,7 +117,7 @@ def referenced(
 
 
 def _named_at(open_log: OpenLog, positions: U64) -> set[str]:
-    """Return the blobs that the frames recorded at some positions name."""
+    """Return the blobs that the frames recorded at some positions refer to."""
     found: set[str] = set()
     with open_log() as log:
         for at in range(0, len(positions), _POSITIONS_AT_ONCE):

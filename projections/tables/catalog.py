@@ -18,21 +18,21 @@ from ..tracking import Track, Tracking
 
 
 def fold_catalog(log: LogPrefix, store: ProjectionStore, catalog: Catalog, now: Iterable[VersionRow]) -> None:
-    """Fill the tables of a catalog, level with the end of a prefix.
+    """Fill the tables of a catalog up to the end of a prefix.
 
-    A log may have a million small batches. Those of frames only tell when a version was last updated, and where that
-    was before the moment, the catalog of now knows it.
+    A log may have a million small batches. Frame batches only determine when a version was last updated. If that was before
+    the end of the prefix, it is taken from the current catalog.
 
     Parameters
     ----------
     log : LogPrefix
-        The log up to the moment.
+        The log up to a position.
     store : ProjectionStore
-        Where the tables are made.
+        The database of the tables.
     catalog : Catalog
         The catalog.
     now : iterable of VersionRow
-        All versions in the catalog of now, removed ones included.
+        All versions in the current catalog, including removed ones.
     """
     headers = log.headers(schema=EVENTS_SCHEMA, topics=CATALOG_TOPICS)
     changes = catalog.fold(Page(log, list(headers)))
@@ -60,7 +60,7 @@ DRAFT, PUBLISHED, REMOVED = "draft", "published", "removed"
 
 
 class DatasetRow(msgspec.Struct, frozen=True):
-    """One dataset; times are UTC microseconds since 1970."""
+    """A dataset. Times are UTC microseconds since 1970."""
 
     dataset_id: str
     name: str
@@ -73,7 +73,7 @@ class DatasetRow(msgspec.Struct, frozen=True):
 
 
 class VersionRow(msgspec.Struct, frozen=True):
-    """One version; times are UTC microseconds since 1970."""
+    """A version. Times are UTC microseconds since 1970."""
 
     version_id: str
     dataset_id: str
@@ -108,11 +108,11 @@ _EVENTS = (
 )
 
 CATALOG_TOPICS = frozenset(event.__name__ for event in _EVENTS)
-"""Topics of the lifecycle events that the catalog is folded from."""
+"""Topics of the lifecycle events that the catalog replays."""
 
 
 class CatalogChanges(msgspec.Struct):
-    """What some stretch of the log does to the catalog.
+    """The changes of a range of the log to the catalog.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class CatalogChanges(msgspec.Struct):
 
 
 class Catalog(FoldedProjection[CatalogChanges]):
-    """Tables of datasets and versions, folded from lifecycle events and the headers of frame batches."""
+    """Tables of datasets and versions, computed from lifecycle events and the headers of frame batches."""
 
     name: ClassVar[str] = "catalog"
     code_version: ClassVar[int] = 3
@@ -165,14 +165,14 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.Column("updated_position", sa.BigInteger, nullable=False),
             sa.Column("published_position", sa.BigInteger),
             sa.Column("fingerprint", sa.Text),
-            # Each begins an index; as named indexes they would keep their names when a rebuilt table replaces the live one.
+            # Each begins an index. Named indexes would keep their names when a rebuilt table replaces the live one.
             sa.UniqueConstraint("dataset_id", "name_key", "created_position"),
             sa.UniqueConstraint("dataset_id", "state", "depth", "created_position"),
             sa.UniqueConstraint("dataset_id", "state", "published_position"),
         )
 
     def fold(self, page: Page) -> CatalogChanges:
-        """Fold batches: lifecycle events one by one, of frame batches only the time of the last."""
+        """Collect lifecycle events, and the time of the last frame batch of each version."""
         events: list[tuple[e.Event, int, int]] = [
             (event, header.recorded_at, position) for header, position, event in page.lifecycle(*_EVENTS)
         ]
@@ -182,7 +182,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
         return CatalogChanges(events, last)
 
     def merge(self, earlier: CatalogChanges, later: CatalogChanges) -> CatalogChanges:
-        """Put the changes of two adjoining stretches together."""
+        """Merge the changes of two adjacent ranges."""
         return CatalogChanges(earlier.events + later.events, earlier.last | later.last)
 
     def write(self, connection: sa.Connection, folded: CatalogChanges) -> None:
@@ -238,7 +238,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
     def _create_version(
         self, connection: sa.Connection, event: e.VersionCreated, at: int, position: int
     ) -> None:
-        # Who reads these rows goes from parent to parent: an unknown one is left to those who read the log.
+        # Readers follow the rows from parent to parent, so an unknown parent is omitted; `verify` reports it.
         query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
         above = connection.execute(query).scalar_one_or_none() if event.parent_id else None
         values = {
@@ -267,7 +267,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
         name: str | None = None,
         removed: bool = False,
     ) -> list[DatasetRow]:
-        """Return datasets, oldest created first; removed ones only when asked for."""
+        """Return datasets, oldest first. Removed ones only if requested."""
         column = self.dataset.c
         query = sa.select(*(column[each] for each in DatasetRow.__struct_fields__))
         query = query.order_by(column.created_position)
@@ -290,7 +290,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
         state: str | None = None,
         removed: bool = False,
     ) -> list[VersionRow]:
-        """Return versions, newest created first; removed ones only when asked for."""
+        """Return versions, newest first. Removed ones only if requested."""
         column = self.version.c
         query = self._versions.order_by(column.created_position.desc())
         wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
@@ -303,7 +303,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
         return [_version_row(row) for row in connection.execute(query)]
 
     def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:
-        """Return the draft of a dataset farthest from the root, the newest of several; else the version published last."""
+        """Return the draft farthest from the root, the newest of several; without drafts, the version published last."""
         column = self.version.c
         for state, order in (
             (DRAFT, (column.depth.desc(), column.created_position.desc())),
@@ -321,7 +321,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
 
 
 def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
-    """Insert a row unless its key is there: in a stranger's log something may be created twice."""
+    """Insert a row unless its key exists, because a foreign log may create something twice."""
     (key,) = table.primary_key
     new = sa.select(*(sa.literal(value, table.c[name].type) for name, value in values.items()))
     new = new.where(~sa.exists().where(key == values[key.name]))
@@ -329,7 +329,7 @@ def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, A
 
 
 def _columns(event: e.Event) -> dict[str, Any]:
-    """Return what an event says, as columns of the same names."""
+    """Return the fields of an event, as columns of the same names."""
     values = msgspec.structs.asdict(event)
     del values["originator_id"], values["originator_version"]
     columns = {name: value if isinstance(value, str) else _json(value) for name, value in values.items()}

@@ -51,7 +51,7 @@ class _Frame(msgspec.Struct, gc=False):
 
 
 class _Change(msgspec.Struct, array_like=True, gc=False):
-    """Of an event of a frame batch just what is counted."""
+    """The fields of a frame event that are counted."""
 
     frame: _Frame | None
     id: str | None = None
@@ -70,7 +70,7 @@ _size = attrgetter("size")
 
 
 class FrameCounts(msgspec.Struct):
-    """Counts of some frames, kind by kind; `unreadable` counts the events by position of which nothing can be told."""
+    """Counts of frames, by kind. `unreadable` counts the positions of events that cannot be read."""
 
     frames: int = 0
     annotated: int = 0
@@ -81,7 +81,7 @@ class FrameCounts(msgspec.Struct):
     unreadable: Counter[str] = msgspec.field(default_factory=Counter[str])
 
     def add_block(self, block: Block, position: int) -> list[int]:
-        """Count the frames of a block whose first event is at `position`; returns the positions they replace."""
+        """Count the frames of a block whose first event is at `position`. Returns the positions that they replace."""
         positions = range(position, position + block.count)
         try:
             changes = self._add(block.as_array())
@@ -111,7 +111,7 @@ class FrameCounts(msgspec.Struct):
             return changes
 
     def _add_each(self, events: Sequence[bytes], positions: Sequence[int]) -> list[_Change]:
-        """Count the events that can be read; an event that replaces an unreadable one takes that off again."""
+        """Count the readable events. An event that replaces an unreadable one subtracts it."""
         changes: list[_Change] = []
         for position, event in zip(positions, events, strict=True):
             try:
@@ -150,7 +150,7 @@ class FrameCounts(msgspec.Struct):
 
 
 def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:
-    """Count the frames recorded at some positions for each of several owners, in one pass over the log."""
+    """Count the frames at some positions for several owners, in one pass over the log."""
     owners = list(positions)
     wanted = np.concatenate([np.array(positions[owner], np.int64) for owner in owners])
     of_owner = np.repeat(np.arange(len(owners)), [len(positions[owner]) for owner in owners])
@@ -168,7 +168,7 @@ def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts
 def _each(
     events: Iterable[tuple[int, bytes]], asked: Iterable[tuple[int, int]]
 ) -> Iterator[tuple[int, tuple[int, bytes]]]:
-    """Yield ``(owner, event)``: an event comes once, though several may have asked for it."""
+    """Yield ``(owner, event)``. An event is read once, even if several owners request it."""
     found = iter(events)
     event = (0, b"")
     for position, owner in asked:
@@ -178,7 +178,7 @@ def _each(
 
 
 class _Waiting(msgspec.Struct):
-    """Events of one owner that are counted together."""
+    """Events of one owner that are decoded together."""
 
     events: list[bytes] = []
     positions: list[int] = []
@@ -198,11 +198,9 @@ class _Waiting(msgspec.Struct):
 
 
 def require_readable(counts: Counts, version_id: str) -> Counts:
-    """Return counts that are complete; `IntegrityError` where an event of the version cannot be read."""
+    """Return the counts. Raises `IntegrityError` if an event of the version cannot be read."""
     positions = [int(name) for (kind, name), count in counts.items() if kind == UNREADABLE and count]
     if positions:
-        message = (
-            f"version {version_id} cannot be counted: the frame event at position {min(positions)} is damaged"
-        )
+        message = f"the statistics of version {version_id} are incomplete: the frame event at position {min(positions)} is damaged"
         raise UnreadableError(message, position=min(positions))
     return counts

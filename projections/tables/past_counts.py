@@ -19,18 +19,18 @@ from .stats import Stats
 
 
 class PastCounts:
-    """The statistics of versions at a moment.
+    """The statistics of versions at an earlier position.
 
-    Those of now with later changes taken back, or the parent's with earlier changes added, whichever are fewer.
+    They are computed from the current ones minus later changes, or from the parent's plus earlier changes, whichever are fewer.
 
     Parameters
     ----------
     log : LogPrefix
-        The log up to the moment.
+        The log up to the position.
     states : PastStates
-        The states at the moment.
+        The states at the position.
     runner, stats : Runner, Stats
-        The statistics of now.
+        The current statistics.
     """
 
     def __init__(self, log: LogPrefix, states: PastStates, runner: Runner, stats: Stats) -> None:
@@ -42,7 +42,7 @@ class PastCounts:
 
     def _renew(self) -> None:
         self._known: dict[str, Counts] = {}
-        # A version's counts may start from its parent's.
+        # The counts of a version may start from those of its parent.
         self._lock = threading.RLock()
 
     def of(self, version_id: str) -> Counts:
@@ -53,7 +53,7 @@ class PastCounts:
             return require_readable(self._known[version_id], version_id)
 
     def totals(self, version_ids: Iterable[str]) -> dict[str, int]:
-        """Return the number of frames of each of some versions that held any."""
+        """Return the number of frames of some versions. Versions without frames are omitted."""
         self._runner.catch_up(self._stats)
         with self._runner.store.read() as connection:
             now = self._stats.totals(connection)
@@ -74,7 +74,7 @@ class PastCounts:
         return self._count_on(version_id) if version < later else self._count_back(version_id)
 
     def _count_on(self, version_id: str) -> Counts:
-        """Add the changes up to the moment to what the parent held."""
+        """Add the changes up to the position to the counts of the parent."""
         parent_id = self._states.parent_of(version_id)
         counts = Counter(self.of(parent_id)) if parent_id else Counter()
         for some in gathered(self._log.headers(stream_id=version_id, schema=FRAMES_SCHEMA)):
@@ -82,7 +82,7 @@ class PastCounts:
         return +counts
 
     def _count_back(self, version_id: str) -> Counts:
-        """Take the changes after the moment off what the version holds now."""
+        """Subtract the changes after the position from the current counts."""
         at, counts = self._now(version_id)
         if not self._has_changed(version_id):
             return counts
@@ -91,7 +91,7 @@ class PastCounts:
         for some in gathered(whole.headers(gt=position, lte=at, stream_id=version_id, schema=FRAMES_SCHEMA)):
             counts.subtract(self._changes(whole, some))
             if some[0].first_position <= position:
-                # What a batch did up to the moment stays.
+                # The changes of a batch up to the position stay.
                 counts.update(self._changes(self._log, [self._log.batch_at(position)]))
         return +counts
 
@@ -100,13 +100,13 @@ class PastCounts:
         return counts
 
     def _now(self, version_id: str) -> tuple[int, Counts]:
-        """Return the counts of a position that is not before the moment."""
+        """Return the counts at a position that is not before the requested one."""
         for _ in range(_TRIES):
             self._runner.catch_up(self._stats)
             at = self._runner.position(self._stats)
             with self._runner.store.read() as connection:
                 counts = self._stats.all_counts(connection, version_id)
-            # Another process may have gone on in between, or have begun afresh.
+            # Another process may have advanced or reset the tables meanwhile.
             if self._runner.position(self._stats) == at >= self._log.position:
                 return at, counts
-        raise StorageError(f"{self._runner.store.name}: the statistics move on without end: call again")
+        raise StorageError(f"{self._runner.store.name}: the statistics changed in every attempt: call again")

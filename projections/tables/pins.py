@@ -22,14 +22,14 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class PinChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a pinned dataset; the time is UTC microseconds since 1970.
+    """A change of a pinned dataset. Times are UTC microseconds since 1970.
 
     Attributes
     ----------
     kind : str
         ``added``, ``updated``, ``locked``, ``invalidated`` or ``observed``.
     before, after : dict or None
-        As `PinEvent` says.
+        As in `PinEvent`.
     """
 
     position: int
@@ -45,12 +45,12 @@ class PinChange(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def at(self) -> datetime:
-        """When it was recorded."""
+        """UTC time when it was recorded."""
         return utc(self.recorded_at)
 
 
 class PinQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which changes are asked for; None leaves it open."""
+    """A query for changes. None means any."""
 
     project: str | None = None
     manifest: str | None = None
@@ -91,11 +91,11 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
         )
 
     def fold(self, page: Page) -> list[dict[str, Any]]:
-        """Fold batches: a row for each change."""
+        """Return a row for each change."""
         return [_row(header, position, event) for header, position, event in page.lifecycle(*PINS.events)]
 
     def merge(self, earlier: list[dict[str, Any]], later: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Put the rows of two adjoining stretches together."""
+        """Merge the rows of two adjacent ranges."""
         return earlier + later
 
     def write(self, connection: sa.Connection, folded: list[dict[str, Any]]) -> None:
@@ -104,7 +104,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
             connection.execute(self.pin.insert(), folded)
 
     def changes(self, connection: sa.Connection, wanted: PinQuery) -> Sequence[PinChange]:
-        """Return the changes that are wanted."""
+        """Return the changes that match."""
         position = self.pin.c.position
         order = position.desc() if wanted.newest_first else position
         query = sa.select(self.pin).where(*self._conditions(wanted)).order_by(order)
@@ -113,7 +113,7 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
         return [_change(row) for row in connection.execute(query)]
 
     def standing(self, connection: sa.Connection, wanted: PinQuery) -> Sequence[PinChange]:
-        """Return the last change of each dataset up to `until`, those that were gone by then left out."""
+        """Return the last change of each dataset up to `until`, without datasets that were removed by then."""
         column = self.pin.c
         last = (
             sa.select(sa.func.max(column.position))

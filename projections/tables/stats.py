@@ -30,19 +30,19 @@ from .frame_counts import (
 __all__ = ["ANNOTATED", "CONTENT_TYPE", "LABEL", "SOURCE", "SOURCE_BYTES", "TOTAL", "Counts", "Stats"]
 
 _KEYS_AT_ONCE = 500
-"""A statement takes only so many parameters, and a page of frames may have a label each."""
+"""The number of parameters of a statement is limited, and each frame of a page may have its own label."""
 
 
 class StatsChanges(msgspec.Struct):
-    """What some stretch of the log does to the counts.
+    """The changes of a range of the log to the counts.
 
     Attributes
     ----------
     counts : dict of str to Counts
-        What is added to the counts of each version; less than 0 for what is taken off.
+        Difference of the counts of each version. It may be negative.
     children : list of (str, str)
-        Versions created with the parents whose counts they start with, in order. A parent is published before, so that
-        all its changes come before its children.
+        Created versions with the parents whose counts they start with, in order. A parent is published first, so all its
+        changes come before its children.
     """
 
     counts: dict[str, Counts]
@@ -50,25 +50,25 @@ class StatsChanges(msgspec.Struct):
 
 
 class _Whole(sa.TypeDecorator[int]):
-    """A whole number of any size: two sizes of 63 bits are together more than a database's integer holds."""
+    """An integer of any size. The sum of two 63-bit sizes does not fit into an integer of the database."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the number as it is stored."""
+        """Return the integer as it is stored."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int:  # noqa: ARG002
-        """Return the number that is stored."""
+        """Return the stored integer."""
         try:
             return int(value)  # type: ignore[arg-type]
         except (ValueError, TypeError) as error:
-            raise BadValueError(f"a column of integers holds {str(value)[:40]!r}") from error
+            raise BadValueError(f"an integer column holds {str(value)[:40]!r}") from error
 
 
 class Stats(FoldedProjection[StatsChanges]):
-    """Counts of each version, its inherited frames included; a child starts with its parent's."""
+    """Counts of each version, including inherited frames. A child starts with the counts of its parent."""
 
     name: ClassVar[str] = "stats"
     code_version: ClassVar[int] = 3
@@ -87,7 +87,7 @@ class Stats(FoldedProjection[StatsChanges]):
         self._delete = sa.delete(self.counts).where(*(column == sa.bindparam(column.name) for column in key))
 
     def fold(self, page: Page) -> StatsChanges:
-        """Fold batches: after-images are added to the counts, the before-images they replace taken off."""
+        """Add the counts of new frames, and subtract those of the frames that they replace."""
         tallies: dict[str, FrameCounts] = {}
         replaced: dict[str, list[int]] = {}
         for header in page.frame_batches():
@@ -97,7 +97,7 @@ class Stats(FoldedProjection[StatsChanges]):
                 for position, block in page.blocks(header):
                     previous += tally.add_block(block, position)
             except UnreadableError:
-                # This version alone has no statistics.
+                # Only this version lacks statistics.
                 tally.unreadable[str(header.first_position)] += 1
         counts = {version_id: Counter(tally.counts()) for version_id, tally in tallies.items()}
         replaced = {version_id: positions for version_id, positions in replaced.items() if positions}
@@ -111,7 +111,7 @@ class Stats(FoldedProjection[StatsChanges]):
             return tally_at(self.log, positions)
         except UnreadableError as error:
             if len(positions) == 1:
-                # It is taken off: less than none is found, too.
+                # It is subtracted, so the count may become negative.
                 (version_id,) = positions
                 return {version_id: FrameCounts(unreadable=Counter({str(error.position or 0): -1}))}
         return {
@@ -121,7 +121,7 @@ class Stats(FoldedProjection[StatsChanges]):
         }
 
     def merge(self, earlier: StatsChanges, later: StatsChanges) -> StatsChanges:
-        """Put the changes of two adjoining stretches together."""
+        """Merge the changes of two adjacent ranges."""
         counts = earlier.counts
         for version_id, changes in later.counts.items():
             counts.setdefault(version_id, Counter()).update(changes)
@@ -138,7 +138,7 @@ class Stats(FoldedProjection[StatsChanges]):
             self._write(connection, version_id, counts)
 
     def _inherit(self, connection: sa.Connection, child: str, parent: str) -> None:
-        # A stranger's log may create a version twice, or as its own parent.
+        # A foreign log may create a version twice, or as its own parent.
         column, known = self.counts.c, self.counts.alias()
         inherited = sa.select(sa.literal(child), column.key, column.kind, column.name, column.count).where(
             column.version_id == parent, ~sa.exists().where(known.c.version_id == child)
@@ -152,7 +152,7 @@ class Stats(FoldedProjection[StatsChanges]):
             self._add(connection, version_id, some)
 
     def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
-        """Add to some of a version's counts; none is kept that is 0."""
+        """Add to some counts of a version. Counts of 0 are deleted."""
         column = self.counts.c
         keys = {names: text_key(*names) for names in changes}
         known = self._read(connection, version_id, column.key.in_(list(keys.values())))
@@ -180,17 +180,17 @@ class Stats(FoldedProjection[StatsChanges]):
         return Counter({(row.kind, row.name): row.count for row in connection.execute(query)})
 
     def totals(self, connection: sa.Connection) -> dict[str, int]:
-        """Return the number of frames of each version that holds any."""
+        """Return the number of frames of each version that has any."""
         column = self.counts.c
         query = sa.select(column.version_id, column.count).where(column.kind == TOTAL)
         return {row[0]: row[1] for row in connection.execute(query)}
 
     def version_counts(self, connection: sa.Connection, version_id: str) -> Counts:
-        """Return the counts of one version; `IntegrityError` where they cannot be told."""
+        """Return the counts of one version. Raises `IntegrityError` if they are incomplete."""
         return require_readable(self.all_counts(connection, version_id), version_id)
 
     def unreadable(self, connection: sa.Connection) -> list[str]:
-        """Say of each version that cannot be counted why."""
+        """Return a problem for each version that cannot be counted."""
         column = self.counts.c
         query = (
             sa.select(column.version_id)
@@ -207,7 +207,7 @@ class Stats(FoldedProjection[StatsChanges]):
         return problems
 
     def all_counts(self, connection: sa.Connection, version_id: str) -> Counts:
-        """Return the counts of one version, of unreadable events too."""
+        """Return the counts of one version, including unreadable events."""
         return self._read(connection, version_id)
 
 

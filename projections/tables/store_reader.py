@@ -1,4 +1,4 @@
-"""The current documents of execution stores: from the tables, and from events in memory that are newer.
+"""The current documents of execution stores: from the tables, and from newer events in memory.
 
 A write is one append. The tables are updated for a listing, or after many new events. Single documents are read from both.
 """
@@ -30,7 +30,7 @@ _MOST_EVENTS = 20_000
 _MOST_BYTES = 64 * 1024 * 1024
 
 _NEAR_EVENTS = 2_000
-"""So many events of others are folded in memory; more go into the tables at once."""
+"""Number of events of other writers that are replayed in memory. More are written to the tables first."""
 
 
 class StoreReader:
@@ -41,7 +41,7 @@ class StoreReader:
     log : Log
         The log.
     runner : Runner
-        Keeps the tables level.
+        Keeps the tables up to date.
     stores : Stores
         The tables.
     """
@@ -61,19 +61,19 @@ class StoreReader:
         )
 
     def _renew(self) -> None:
-        # A listing catches up, which may come upon a reader of the same thread.
+        # A listing catches up, possibly while a reader in the same thread is active.
         self._lock = threading.RLock()
         self._position = -1
         self._start()
 
     def _start(self) -> None:
-        """Forget what is in memory: the tables hold it."""
+        """Clear the memory. The tables have everything."""
         self._tail = StoreChanges()
         self._versions: dict[str, int] = {}
         self._events = self._bytes = 0
 
     def _sync(self) -> None:
-        """Take over what was recorded since; microseconds when that is nothing."""
+        """Apply the events recorded since the last call. Takes microseconds if there are none."""
         position = self._log.head().position
         news = position - self._position
         if news == 0 and not self._is_full():
@@ -99,10 +99,10 @@ class StoreReader:
             self._start()
 
     def level(self, streams: Sequence[str]) -> dict[str, int]:
-        """Take over what was recorded; return the version up to which each stream is known then."""
+        """Apply the recorded events. Returns the version up to which each stream is known."""
         with self._lock:
             while True:
-                # Versions are read first: what comes after makes an append conflict, and never goes unseen.
+                # Versions are read first: later events make an append conflict, so they cannot be missed.
                 read = {
                     stream: self._log.stream_version(stream) or 0
                     for stream in streams
@@ -114,12 +114,12 @@ class StoreReader:
                     return {stream: self._versions[stream] for stream in streams}
 
     def forget(self, stream: str) -> None:
-        """Forget the version of a stream, which has proved wrong."""
+        """Drop the cached version of a stream, because it was wrong."""
         with self._lock:
             self._versions.pop(stream, None)
 
     def recorded(self, events: Sequence[Event], header: AppendHeader) -> int:
-        """Take over what was appended; return the time at which it was recorded."""
+        """Apply appended events. Returns the time when they were recorded."""
         head = self._log.head()
         last = header.last_position
         recorded_at = (head if head.position == last else self._log.batch_at(last)).recorded_at
@@ -135,7 +135,7 @@ class StoreReader:
         return recorded_at
 
     def get(self, store: StoreId, key: str) -> Document | None:
-        """Return a document, an expired one too."""
+        """Return a document, even if it has expired."""
         with self._lock:
             self._sync()
             return self._get(store, key)
@@ -153,7 +153,7 @@ class StoreReader:
         return found.patched(made) if found is not None and isinstance(made, Patch) else found
 
     def find(self, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
-        """Return those of some documents that are there, expired ones too."""
+        """Return the documents that exist, including expired ones."""
         with self._lock:
             wanted = list(keys)
             if len(wanted) == 1:
@@ -171,14 +171,14 @@ class StoreReader:
             return found
 
     def keys(self, stores: Sequence[StoreId], *, cached: bool = False) -> dict[bytes, list[Key]]:
-        """Return the keys of some stores by digest, expired ones and the stores' own too; if `cached`, those that may be evicted."""
-        # What others recorded meanwhile is seen here: an append to the version of before will conflict.
+        """Return the keys of some stores by digest, including expired ones and their own; with `cached`, those that may be evicted."""
+        # This reads the events of other writers, so an append that expects the previous version will conflict.
         with self.listing() as connection:
             return self.tables.keys(connection, stores, cached=cached)
 
     @contextmanager
     def listing(self) -> Generator[sa.Connection, None, None]:
-        """Give a connection to the tables, level with the log."""
+        """Yield a connection to the tables, which are up to date."""
         with self._lock:
             self._catch_up()
         with self._database.read() as connection:
@@ -186,7 +186,7 @@ class StoreReader:
 
 
 def _overlay(found: dict[str, Document], key: str, changes: dict[str, Any]) -> None:
-    """Put what came since over what the tables hold of a key."""
+    """Apply newer changes of a key to the documents read from the tables."""
     if key not in changes:
         return
     made: Change = changes[key]

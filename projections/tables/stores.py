@@ -1,4 +1,4 @@
-"""The documents of execution stores, one row each, found by store and key."""
+"""The documents of execution stores, one row each, by store and key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 
 class Stores(FoldedProjection[StoreChanges]):
-    """A table of documents, and one of all stores that ever were."""
+    """A table of documents, and one of all stores that ever existed."""
 
     name: ClassVar[str] = "stores"
     code_version: ClassVar[int] = 1
@@ -56,7 +56,7 @@ class Stores(FoldedProjection[StoreChanges]):
             sa.Column("expires_at", sa.BigInteger),
             sa.Column("policy", sa.Text, nullable=False),
             sa.Column("position", sa.BigInteger, nullable=False),
-            # A row lies where it is found; only large values are apart.
+            # A clustered table stores the row next to its key, except for large values.
             clustered=True,
         )
         self.expiring = self.table(
@@ -99,7 +99,7 @@ class Stores(FoldedProjection[StoreChanges]):
         return DirectQuery(query, ("now", "in_collection"))
 
     def fold(self, page: Page) -> StoreChanges:
-        """Fold the events of stores; other batches are not looked at."""
+        """Collect the changes of store events. Other batches are skipped."""
         changes = StoreChanges()
         headers = [
             header
@@ -114,7 +114,7 @@ class Stores(FoldedProjection[StoreChanges]):
         return changes
 
     def merge(self, earlier: StoreChanges, later: StoreChanges) -> StoreChanges:
-        """Put the changes of two adjoining stretches together."""
+        """Merge the changes of two adjacent ranges."""
         earlier.follow(later)
         return earlier
 
@@ -139,7 +139,7 @@ class Stores(FoldedProjection[StoreChanges]):
         if change.is_emptied:
             for table in (self.document, self.expiring):
                 connection.execute(sa.delete(table).where(table.c.store == digest))
-        # In the order of the tables, so that their pages are visited once.
+        # In key order, so that each page of the tables is visited once.
         made = sorted(
             ((key_id(key), key, made) for key, made in change.keys.items() if made is not None),
             key=itemgetter(0),
@@ -174,7 +174,7 @@ class Stores(FoldedProjection[StoreChanges]):
                 insert.execute_many(connection, rows)
 
     def find(self, connection: sa.Connection, store: StoreId, keys: Iterable[str]) -> dict[str, Document]:
-        """Return those of some documents that are there, expired ones too."""
+        """Return the documents that exist, including expired ones."""
         column = self.document.c
         query = sa.select(column.id, *(column[name] for name in Document.__struct_fields__))
         found: dict[str, Document] = {}
@@ -187,12 +187,12 @@ class Stores(FoldedProjection[StoreChanges]):
     def keys(
         self, connection: sa.Connection, stores: Iterable[StoreId], *, cached: bool = False
     ) -> dict[bytes, list[Key]]:
-        """Return the keys of some stores by digest, expired ones too, in one order in every database: events are recorded in it.
+        """Return the keys of some stores by digest, including expired ones. The order is the same in every database, because events record it.
 
         Parameters
         ----------
         cached : bool
-            Only those that may be evicted.
+            Only keys that may be evicted.
         """
         column = self.document.c
         query = sa.select(
@@ -209,15 +209,15 @@ class Stores(FoldedProjection[StoreChanges]):
         return found
 
     def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:
-        """Return the keys of a store that are alive, its own too, oldest first."""
+        """Return the keys of the live documents of a store, including its own, oldest first."""
         column = self.document.c
         query = sa.select(column.created_at, column.id, column.long_key)
         rows = connection.execute(query.where(column.store == store.digest, self._alive(now)))
-        # Sorted here: databases differ about the order of texts.
+        # Sorted here, because databases order strings differently.
         return [key for _, key in sorted((at, _key(stands_for, long)) for at, stands_for, long in rows)]
 
     def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
-        """Return the number of documents of a store that are alive, its own too."""
+        """Return the number of live documents of a store, including its own."""
         there = sa.select(sa.func.count()).where(self.document.c.store == store.digest)
         expiring = self.expiring.c
         expired = sa.select(sa.func.count()).where(expiring.store == store.digest, expiring.expires_at <= now)
@@ -226,7 +226,7 @@ class Stores(FoldedProjection[StoreChanges]):
     def described(
         self, connection: sa.Connection, collection: str, now: int
     ) -> list[tuple[StoreId, Document | int]]:
-        """Return the stores of all contexts that exist, each with its own document, or with the time of its oldest one."""
+        """Return the existing stores of all contexts, each with its own document, or with the time of its oldest one."""
         return sorted(
             (
                 (
@@ -240,7 +240,7 @@ class Stores(FoldedProjection[StoreChanges]):
         )
 
     def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
-        """Return when the oldest document of a store that is alive was created; None when there is none."""
+        """Return when the oldest live document of a store was created; None if there is none."""
         column = self.document.c
         query = sa.select(sa.func.min(column.created_at))
         return connection.execute(
@@ -258,16 +258,16 @@ class Stores(FoldedProjection[StoreChanges]):
         now: int | None = None,
         cached: bool = False,
     ) -> list[StoreId]:
-        """Return stores, by name and dataset: those of a context, or of all of them.
+        """Return the stores of a context, or of all contexts, by name and dataset.
 
         Parameters
         ----------
         name : str, optional
-            Only those of a name.
+            Only stores of this name.
         now : int, optional
-            Only those that exist at a time.
+            Only stores that exist at this time.
         cached : bool
-            Only those with documents that may be evicted.
+            Only stores with documents that may be evicted.
         """
         column = self.store.c
         query = sa.select(column.collection, column.name, column.dataset_id)
@@ -285,7 +285,7 @@ class Stores(FoldedProjection[StoreChanges]):
         return sorted((store_id(*row) for row in connection.execute(query)), key=_by_name)
 
     def names(self, connection: sa.Connection) -> dict[str, StoreId]:
-        """Return all stores that ever were, by stream."""
+        """Return all stores that ever existed, by stream."""
         column = self.store.c
         rows = connection.execute(sa.select(column.collection, column.name, column.dataset_id))
         return {store.stream: store for store in (store_id(*row) for row in rows)}
@@ -328,7 +328,7 @@ def _store_row(store: StoreId) -> dict[str, Any]:
 
 
 def _fields_decoder(event: type[StoreEvent]) -> Callable[[Any], tuple[int, Any]]:
-    """Return what decodes the state of an event without its place in the stream, which the batch says."""
+    """Return a decoder for the state of an event without its stream position, which is known from the batch."""
     fields = [
         (field.name, field.type, field.default)
         if field.default is not msgspec.NODEFAULT
@@ -346,7 +346,7 @@ _DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for 
 
 
 def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
-    """Yield the events of a batch, or their fields alone, which is faster; None for what is of no store or unreadable."""
+    """Yield the events of a batch, or only their fields, which is faster; None for foreign and unreadable events."""
     try:
         states = unpack_states(header, body)
     except UnreadableError:
@@ -361,7 +361,7 @@ def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
         except UNDECODABLE:
             schema, fields = 0, None
         if not 1 <= schema <= newest:
-            # Of a newer schema, or unreadable: that concerns its store alone.
+            # An event of a newer schema, or an unreadable one, only concerns its own store.
             event = readable_event(header, topic, position, state)
             fields = None if isinstance(event, UnreadableError) else event
         yield fields

@@ -30,9 +30,9 @@ _EVENTS = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
 
 
 class Uploads(FoldedProjection[list[Change]]):
-    """A table of the contents at each destination, each with the URI that it was given last.
+    """A table of the contents at each destination, each with its last URI.
 
-    What is condemned is not found, unless it stays after all.
+    Condemned files are not found, unless they are restored.
     """
 
     name: ClassVar[str] = "uploads"
@@ -53,11 +53,11 @@ class Uploads(FoldedProjection[list[Change]]):
         self._put = DirectInsert(self.upload, replace=True)
 
     def fold(self, page: Page) -> list[Change]:
-        """Pick out the events that count."""
+        """Return the relevant events."""
         return [event for _, _, event in page.lifecycle(*_EVENTS)]
 
     def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
-        """Put the events of two adjoining stretches together."""
+        """Concatenate the events of two adjacent ranges."""
         return earlier + later
 
     def write(self, connection: sa.Connection, folded: list[Change]) -> None:
@@ -82,7 +82,7 @@ class Uploads(FoldedProjection[list[Change]]):
             connection.execute(change.where(self.upload.c.uri.in_(part)))
 
     def is_empty(self, connection: sa.Connection, destination: str) -> bool:
-        """Say whether no content is at a destination, condemned ones included."""
+        """Whether no content is at a destination, not even a condemned one."""
         column = self.upload.c
         query = sa.select(column.digest).where(column.destination_key == text_key(destination)).limit(1)
         return connection.execute(query).first() is None
@@ -90,7 +90,7 @@ class Uploads(FoldedProjection[list[Change]]):
     def find(
         self, connection: sa.Connection, destination: str, digests: Iterable[str]
     ) -> dict[str, UploadedFile]:
-        """Return those of some contents that are at a destination, by digest."""
+        """Return the given contents that are at a destination, by digest."""
         column = self.upload.c
         query = sa.select(column.uri, column.digest, column.size).where(
             column.destination_key == text_key(destination), column.condemned.is_(False)

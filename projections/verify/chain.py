@@ -13,13 +13,13 @@ from ...engine.log.batch import FRAMES_SCHEMA, AppendHeader, BatchHeader, chain_
 from ...engine.log.contract import Log
 
 BEFORE_ALL = -(1 << 63) - 1
-"""Less than any stored number: rows that lie before the first position are looked at, too."""
+"""Less than any stored number, so that rows before the first position are checked as well."""
 
 _FRAME_TOPICS = frozenset(FRAME_TOPICS.values())
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """Where the chain stands after a batch."""
+    """The state of the chain after a batch."""
 
     position: int
     digest: bytes
@@ -29,7 +29,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class First(msgspec.Struct, frozen=True, gc=False):
-    """What joins a batch to the one before it."""
+    """The values that connect a batch to the previous one."""
 
     position: int
     previous_digest: bytes
@@ -39,22 +39,22 @@ class First(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChainPart(msgspec.Struct):
-    """A part of the chain that was walked by itself.
+    """A part of the chain that was checked on its own.
 
     Attributes
     ----------
     first, last : First, Link
-        Its ends; None when it has no batch.
+        Both ends; None if it has no batch.
     begins : dict of str to (int, int)
         Version and position of the first event of each stream in the part.
     ends : dict of str to int
-        The version that each stream goes on with.
+        The next expected version of each stream.
     problems : list of str
-        What is wrong within the part.
+        Problems within the part.
     known : set of str
         Streams with events of a known kind.
     unknown : dict of str to int
-        Position of the first batch of each stream that holds an event of an unknown kind.
+        Position of the first batch with an event of an unknown kind, by stream.
     """
 
     first: First | None = None
@@ -69,14 +69,14 @@ class ChainPart(msgspec.Struct):
 
 
 class ChainWalk:
-    """Walks the batches of a part and its appends side by side; goes on after what is wrong.
+    """Checks the batches of a part together with its appends, and continues after problems.
 
     Parameters
     ----------
     log : Log
         The log.
     after : int
-        The part begins after this position; `BEFORE_ALL` for the first one.
+        The position before the part; `BEFORE_ALL` for the first one.
     """
 
     def __init__(self, log: Log, after: int = BEFORE_ALL) -> None:
@@ -97,7 +97,7 @@ class ChainWalk:
             append is not None
             and not append.first_position <= position <= header.last_position <= append.last_position
         ):
-            self._wrong(f"the batch lies outside append {append.append_id}", position)
+            self._wrong(f"the batch is outside of append {append.append_id}", position)
         first = First(
             position,
             header.previous_digest,
@@ -139,7 +139,7 @@ class ChainWalk:
             )
 
     def _append_of(self, header: BatchHeader) -> AppendHeader | None:
-        """Return the append a batch names, and note those that are passed over."""
+        """Return the append of a batch, and report those that were skipped."""
         wanted = header.append_id
         if self._appends is None:
             after = BEFORE_ALL if self._after == BEFORE_ALL else wanted - 1
@@ -150,7 +150,7 @@ class ChainWalk:
             if found is None:
                 break
             if found.append_id < wanted:
-                self._wrong(f"append {found.append_id} has lost its batches", found.first_position)
+                self._wrong(f"the batches of append {found.append_id} are missing", found.first_position)
             self._append = found
         if self._append is None or self._append.append_id != wanted:
             self._wrong(f"append {wanted} is missing", header.first_position)
@@ -158,7 +158,7 @@ class ChainWalk:
         return self._append
 
     def finish(self) -> None:
-        """Check that no append is left over after the last batch of the log; what came meanwhile has its batches."""
+        """Check that no append remains after the last batch of the log. Appends recorded meanwhile have batches."""
         left = self._appends
         if left is None:
             left = self._log.appends(gt=BEFORE_ALL, damaged=self._damaged)
@@ -166,7 +166,7 @@ class ChainWalk:
         held = [self._append] if self._append is not None and self._append.append_id > last else []
         for append in chain(held, left):
             if not self._has_batches(append):
-                self._wrong(f"append {append.append_id} has lost its batches", append.first_position)
+                self._wrong(f"the batches of append {append.append_id} are missing", append.first_position)
         self._note_damaged()
 
     def _has_batches(self, append: AppendHeader) -> bool:
@@ -184,7 +184,7 @@ class ChainWalk:
 
 
 class Chain:
-    """The chain from the first batch on, joined from parts in order."""
+    """The chain from the first batch on, joined from its parts in order."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -194,7 +194,7 @@ class Chain:
         self._unknown: dict[str, int] = {}
 
     def join(self, part: ChainPart) -> list[str]:
-        """Add the next part; returns what is wrong in it and where it meets what is before."""
+        """Add the next part. Returns the problems within it and at its start."""
         problems = part.problems
         if part.first is not None and part.last is not None:
             problems = join_problems(self._log, self.last, part.first) + problems
@@ -210,28 +210,28 @@ class Chain:
         return problems
 
     def finish(self) -> list[str]:
-        """Return what is wrong with the end of the log, and with the index by which streams are read."""
+        """Return the problems at the end of the log, and in the index of the streams."""
         problems: list[str] = []
         if self.last.append_last != self.last.position:
-            problems.append(
-                problem(self._log, "the last append is not recorded whole", self.last.position + 1)
-            )
-        # Streams of other applications hold nothing but events of theirs.
+            problems.append(problem(self._log, "the last append is incomplete", self.last.position + 1))
+        # Streams of other applications have only unknown events.
         problems += [
-            problem(self._log, f"stream {stream_id} holds an event of an unknown kind", position)
+            problem(self._log, f"stream {stream_id} has an event of an unknown kind", position)
             for stream_id, position in self._unknown.items()
             if stream_id in self._known
         ]
         for stream_id, version in self._streams.items():
             found = self._log.stream_version(stream_id)
             if found is None or found < version - 1:
-                what = f"stream {stream_id} ends at version {version - 1}, by the index at {found}"
+                what = (
+                    f"stream {stream_id} ends at version {version - 1}, but at {found} according to the index"
+                )
                 problems.append(f"{self._log.name}: {what}")
         return problems
 
 
 def join_problems(log: Log, last: Link, first: First) -> list[str]:
-    """Return what is wrong where a batch meets the one before it."""
+    """Return the problems where a batch follows the previous one."""
     wrong: list[str] = []
     position = first.position
     if position > last.position + 1:
@@ -239,14 +239,14 @@ def join_problems(log: Log, last: Link, first: First) -> list[str]:
             problem(log, f"positions {last.position + 1} to {position - 1} are missing", last.position + 1)
         ]
     if position <= last.position:
-        wrong.append("the batch begins before the end of the one it follows")
+        wrong.append("the batch begins before the end of the previous one")
     elif first.previous_digest != last.digest:
-        wrong.append("the batch does not follow the digest of the one before: one of them was altered")
+        wrong.append("the batch does not contain the digest of the previous one: one of them was altered")
     if first.recorded_at < last.recorded_at:
-        wrong.append("the batch has a time before that of the one it follows")
+        wrong.append("the time of the batch is earlier than that of the previous one")
     if first.append_id != last.append_id:
         if last.append_last != last.position:
-            wrong.append(f"append {last.append_id} is not recorded whole")
+            wrong.append(f"append {last.append_id} is incomplete")
         if first.append_id != last.append_id + 1:
             wrong.append(f"append {first.append_id} follows append {last.append_id}")
         if first.append_first != position:
@@ -255,9 +255,9 @@ def join_problems(log: Log, last: Link, first: First) -> list[str]:
 
 
 def problem(log: Log, what: str, position: int) -> str:
-    """Say what is wrong in a log, and where."""
+    """Return the message of a problem in a log, with its position."""
     return f"{log.name}: {what} (position {position})"
 
 
 def _stream_problem(stream_id: str, expected: int, found: int) -> str:
-    return f"stream {stream_id} goes on with version {found} and not {expected}"
+    return f"stream {stream_id} continues with version {found} instead of {expected}"

@@ -25,7 +25,7 @@ _decode_changes = guarded(msgspec.msgpack.Decoder(list[FrameChange]).decode)
 
 
 def key_problems(log: Log, headers: Sequence[BatchHeader]) -> tuple[dict[int, bytes], list[str]]:
-    """Return the keys of batches that match their digests, by first position, and what is wrong with the others."""
+    """Return the keys that match their digests, by first position of their batches, and the problems of the others."""
     positions = [header.first_position for header in headers]
     found: dict[int, bytes] = {}
     problems: list[str] = []
@@ -40,13 +40,13 @@ def key_problems(log: Log, headers: Sequence[BatchHeader]) -> tuple[dict[int, by
     for header in headers:
         size = header.count * KeyRow.itemsize if header.schema == FRAMES_SCHEMA else 0
         if len(found.get(header.first_position, b"")) != size and header.first_position in found:
-            what = f"the batch has {len(found.pop(header.first_position))} bytes of keys, not {size}"
+            what = f"the batch has {len(found.pop(header.first_position))} bytes of keys instead of {size}"
             problems.append(problem(log, what, header.first_position))
     return found, problems
 
 
 def content_problems(log: Log, page: Page, keys: dict[int, bytes]) -> Iterator[str]:
-    """Yield what is wrong with the bodies of a page's batches."""
+    """Yield the problems of the bodies of a page."""
     for header in page:
         try:
             if header.schema == FRAMES_SCHEMA:
@@ -66,14 +66,14 @@ def _event_problems(log: Log, page: Page, header: BatchHeader) -> Iterator[str]:
     yield from _body_problems(log, header, body.digest(), len(body))
     for position, event in page.events(header):
         if isinstance(event, DatasetCreated | VersionCreated) and event.originator_version != 1:
-            yield problem(log, f"stream {header.stream_id} is created again", position)
+            yield problem(log, f"stream {header.stream_id} is created twice", position)
 
 
 def _body_problems(log: Log, header: BatchHeader, digest: bytes, count: int) -> Iterator[str]:
     if digest != header.body_digest:
         yield problem(log, "the body does not match its digest: it was altered", header.first_position)
     if count != header.count:
-        yield problem(log, f"the body has {count} events of {header.count}", header.first_position)
+        yield problem(log, f"the body has {count} events instead of {header.count}", header.first_position)
 
 
 def _frame_problems(log: Log, page: Page, header: BatchHeader, keys: bytes | None) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _frame_problems(log: Log, page: Page, header: BatchHeader, keys: bytes | Non
 
 
 def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[str, int]]:
-    """Yield what is wrong with the events of a block, and at which."""
+    """Yield the problems of the events of a block, each with the index of the event."""
     with gc_paused():
         changes = _decode(block, position)
         digests = b"".join([blake3(change.record).digest(DIGEST_SIZE) for change in changes])
@@ -110,7 +110,7 @@ def _block_problems(block: Block, rows: Rows, position: int) -> Iterator[tuple[s
         yield "a payload does not match its key row", index
     for index, change in enumerate(changes):
         if not 0 <= change.previous < position + index:
-            yield f"the event replaces position {change.previous}, which does not come before it", index
+            yield f"the event replaces position {change.previous}, which is not before it", index
         if change.id is not None and frame_key(change.id) != stored[index, :KEY_SIZE].tobytes():
             yield f"the id {change.id!r} does not match its key row", index
     yield from unreadable(block, position)
@@ -120,5 +120,5 @@ def _decode(block: Block, position: int) -> list[FrameChange]:
     try:
         return _decode_changes(block.as_array())
     except UNDECODABLE:
-        # One by one, to say which.
+        # One by one, to find the damaged event.
         return [decode_change(event, position + index) for index, event in enumerate(block.events())]

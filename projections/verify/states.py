@@ -27,16 +27,16 @@ _MOST_PARTS = 512
 
 
 class Versions(msgspec.Struct):
-    """Versions to fold: whole trees of parents and children.
+    """Versions to replay: whole trees of parents and children.
 
     Attributes
     ----------
     created : list of VersionCreated
         The versions, in order of creation.
     stops : dict of str to int
-        Positions at which a version's state is also wanted while it grows.
+        Positions at which the state of a version is also needed.
     published, held : set of str
-        Those of which a fingerprint, or a digest of the state, is wanted.
+        Versions whose fingerprint, or whose digest of the state, is needed.
     """
 
     created: list[VersionCreated]
@@ -45,29 +45,29 @@ class Versions(msgspec.Struct):
     held: set[str]
 
     def of(self, created: list[VersionCreated]) -> Versions:
-        """Return some of them."""
+        """Return some of the versions."""
         ids = {event.originator_id for event in created}
         stops = {version_id: stop for version_id, stop in self.stops.items() if version_id in ids}
         return Versions(created, stops, self.published & ids, self.held & ids)
 
 
 class FoldedVersion(msgspec.Struct, frozen=True):
-    """What a version's state comes to.
+    """The replayed state of a version.
 
     Attributes
     ----------
     version_id : str
         The version.
     complete : bool
-        Whether it holds all events, or those up to a stop.
+        Whether it contains all events, or those up to a stop.
     last_position : int
-        Position of the last event folded.
+        Position of the last event.
     total : int
         Number of frames.
     fingerprint : str or None
-        Of a published version.
+        Fingerprint of a published version.
     digest : bytes or None
-        `state_digest`, where it is wanted.
+        `state_digest`, if needed.
     """
 
     version_id: str
@@ -79,7 +79,7 @@ class FoldedVersion(msgspec.Struct, frozen=True):
 
 
 def state_digest(state: State) -> bytes:
-    """Return the digest of what a state holds: equal states have equal ones."""
+    """Return a digest of the content of a state. Equal states have equal digests."""
     run = state.settled()
     hasher = blake3(state.total.to_bytes(8, "little"))
     for column in (run.mixed, run.positions):
@@ -88,7 +88,7 @@ def state_digest(state: State) -> bytes:
 
 
 def fold_versions(log: Log, versions: Versions, position: int) -> Iterator[FoldedVersion]:
-    """Fold every version up to a position."""
+    """Replay every version up to a position."""
     for fresh in fold_tree(log, versions.created, position, versions.stops):
         yield _folded(fresh, versions)
 
@@ -104,7 +104,7 @@ def _folded(fresh: FreshState, versions: Versions) -> FoldedVersion:
 
 
 def fold_versions_elsewhere(open_log: OpenLog, position: int, versions: Versions) -> list[FoldedVersion]:
-    """Do what `fold_versions` does with a log that is opened for it."""
+    """Like `fold_versions`, with a log that is opened for it."""
     with open_log() as log:
         return list(fold_versions(log, versions, position))
 
@@ -118,12 +118,12 @@ def check_states(
     position: int,
     executor: Executor | None,
 ) -> Generator[tuple[FoldedVersion, list[str]], None, None]:
-    """Fold every version afresh, and compare what is kept of it: in memory, in snapshots, and as a fingerprint.
+    """Replay every version, and compare the result with the state in memory, the snapshots and the published fingerprint.
 
     Yields
     ------
     FoldedVersion, list of str
-        A version, and what is wrong with what is kept of it.
+        A version, and its problems.
     """
     versions = Versions(created, snapshots.positions(), set(published), states.held_ids())
     folded = (
@@ -134,7 +134,7 @@ def check_states(
     for one in folded:
         if not one.complete:
             kept = snapshots.load(one.version_id, states.rows)
-            # One with a wrong checksum is never used; a writer may have replaced the one listed by a newer one.
+            # A snapshot with a wrong checksum is never used. A writer may have replaced the listed one.
             if kept is not None and kept.last_position == one.last_position:
                 yield one, _snapshot_problems(kept, one)
         else:
@@ -157,7 +157,7 @@ def _fold_on(executor: Executor, log: Log, versions: Versions, position: int) ->
 
 
 def _trees(created: Sequence[VersionCreated]) -> list[list[VersionCreated]]:
-    """Group versions by the oldest ancestor that they have: a dataset's versions are a tree or more."""
+    """Group versions by their oldest ancestor. The versions of a dataset form one tree or several."""
     roots: dict[str, str] = {}
     trees: dict[str, list[VersionCreated]] = {}
     for event in created:
@@ -186,25 +186,23 @@ def _held_problems(states: StateCache, folded: FoldedVersion) -> list[str]:
 def _published_problems(log: Log, folded: FoldedVersion, position: int, event: VersionPublished) -> list[str]:
     problems: list[str] = []
     if folded.fingerprint != event.fingerprint:
-        what = f"version {folded.version_id} has fingerprint {folded.fingerprint}, published as {event.fingerprint}"
+        what = f"version {folded.version_id} has fingerprint {folded.fingerprint}, but was published as {event.fingerprint}"
         problems.append(problem(log, what, position))
     if folded.total != event.total:
-        what = f"version {folded.version_id} has {folded.total} frames, published as {event.total}"
+        what = f"version {folded.version_id} has {folded.total} frames, but was published with {event.total}"
         problems.append(problem(log, what, position))
     return problems
 
 
 def lineage_problems(log: Log, created: Sequence[VersionCreated]) -> Iterator[str]:
-    """Yield what is wrong with the datasets and parents that versions name; `created` is in order of creation."""
+    """Yield the problems of the datasets and parents of versions. `created` is in order of creation."""
     known = set[str]()
     datasets = {event.dataset_id for event in created}
     unknown = {dataset_id for dataset_id in datasets if log.stream_version(dataset_id) is None}
     for event in created:
         what = f"version {event.originator_id} "
         if event.dataset_id in unknown:
-            yield problem(
-                log, f"{what}is of dataset {event.dataset_id}, which is unknown", _begin(log, event)
-            )
+            yield problem(log, f"{what}belongs to the unknown dataset {event.dataset_id}", _begin(log, event))
         if event.parent_id is not None and event.parent_id not in known:
             what += f"has the parent {event.parent_id}, which was not created before it"
             yield problem(log, what, _begin(log, event))

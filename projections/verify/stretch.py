@@ -18,20 +18,20 @@ from .contents import content_problems, key_problems
 
 
 class StretchFindings(msgspec.Struct):
-    """What was found in a stretch of the log.
+    """The findings in a range of the log.
 
     Attributes
     ----------
     chain : ChainPart
-        The chain, and all problems.
+        The chain, with all problems.
     created : list of VersionCreated
-        Versions made in the stretch, in order.
+        Versions created in the range, in order.
     published : list of (int, VersionPublished)
-        Versions published in it, with the position.
+        Versions published in the range, with their positions.
     stretch : Stretch or None
-        What it comes to for the projections; None when it is empty or damaged.
+        The replay for the projections; None if the range is empty or damaged.
     not_folded : str or None
-        Why it could not be folded though it is sound: what it refers to is damaged.
+        Why a sound range could not be replayed: an event that it refers to is damaged.
     """
 
     chain: ChainPart
@@ -48,16 +48,16 @@ def examine(
     gt: int,
     lte: int | None,
 ) -> StretchFindings:
-    """Check the batches that begin after `gt`, up to `lte` (None: to the end), and fold them while all is well.
+    """Check the batches that begin after `gt`, up to `lte` (None: to the end), and replay them until a problem is found.
 
     Parameters
     ----------
     open_log : callable
         Opens the log.
     kinds : sequence of type
-        Projections to fold.
+        Projections to replay.
     contents : bool
-        Open the bodies.
+        Read the bodies.
     """
     with open_log() as log:
         walk = ChainWalk(log, gt)

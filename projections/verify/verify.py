@@ -30,20 +30,20 @@ _EVENTS_AT_ONCE_ELSEWHERE = 100_000
 
 
 class Findings(msgspec.Struct):
-    """What `verify` checked, and what is wrong.
+    """What `verify` checked, and the problems.
 
     Attributes
     ----------
     events, batches : int
-        What the log holds, each batch checked against the chain and its keys against their digest.
+        Size of the log. Each batch was checked against the chain, and its keys against their digest.
     contents : bool
-        Whether bodies were opened, and each payload compared with its digest.
+        Whether bodies were read, and each payload compared with its digest.
     versions, fingerprints, snapshots, projections : int
         Versions replayed, published fingerprints reproduced, snapshots and projections compared.
     blobs : int
-        Blobs read, when that was asked for.
+        Number of blobs read, if requested.
     problems : list of str
-        Each says what is wrong and where; empty when all is well. What is derived from a damaged log is not looked at.
+        The problems, each with its position; empty if there are none. Derived data of a damaged log is not checked.
     """
 
     events: int = 0
@@ -66,16 +66,16 @@ def verify(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Findings:
-    """Check the log from the first batch to the head, then everything derived from it.
+    """Check the log from the first batch to the head, then all derived data.
 
     Parameters
     ----------
     scratch : ProjectionStore
         An empty database into which projections are replayed.
     progress : callable, optional
-        Called for each phase in turn with what is done and how much there is: positions, then versions.
+        Called in each phase with the number done and the total: of positions, then of versions.
     executor : Executor, optional
-        Where stretches of the log are examined; else in this thread.
+        Where to check ranges of the log; by default in this thread.
     """
     findings = Findings(problems=log.check_tables(), contents=True)
     fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
@@ -90,14 +90,14 @@ def verify(
 
 
 def verify_chain(log: Log, progress: Progress | None = None, executor: Executor | None = None) -> Findings:
-    """Check the database, the chain of digests and the keys; bodies stay closed, and what is derived is not looked at."""
+    """Check the database, the digest chain and the keys. Bodies and derived data are not checked."""
     findings = Findings(problems=log.check_tables())
     _Walk(log, None, findings).run(progress, executor)
     return findings
 
 
 class _Walk:
-    """The walk from the first batch to the head, stretch by stretch; with a runner projections are folded on the way."""
+    """Checks the log from the first batch to the head, range by range. With a runner it also replays projections."""
 
     def __init__(self, log: Log, fresh: Runner | None, findings: Findings) -> None:
         self._log = log
@@ -113,7 +113,7 @@ class _Walk:
         return self._chain.last.position
 
     def run(self, progress: Progress | None, executor: Executor | None) -> bool:
-        """Walk; says whether the log is sound."""
+        """Check the log. Returns whether it is sound."""
         head = self._log.head().position
         problems: list[str] = []
         stretches = self._examined(head, executor)
@@ -137,7 +137,7 @@ class _Walk:
         events = _EVENTS_AT_ONCE if executor is None else _EVENTS_AT_ONCE_ELSEWHERE
         # A damaged position may be any number.
         cuts = range(0, max(head, 1), max(events, head // MOST_STRETCHES))[1:]
-        # The first and the last stretch are open: whatever lies before position 1 or beyond the head is looked at, too.
+        # The first and the last range are open, so that rows before position 1 and after the head are checked as well.
         starts, stops = [BEFORE_ALL, *cuts], [*cuts, None]
         bounds = zip(starts, stops, strict=True)
         if executor is not None:
@@ -149,7 +149,7 @@ class _Walk:
             yield work(*bound)
 
     def _require_own(self, part: ChainPart) -> None:
-        """See to it that a sound part, which somebody else has read, is one of this log."""
+        """Check that a sound part, which a worker read, belongs to this log."""
         if part.last is not None and not part.problems:
             require_read(self._log, part.last.position, part.last.digest)
 
@@ -175,7 +175,7 @@ def _check_states(
     progress: Progress | None,
     executor: Executor | None,
 ) -> None:
-    """Fold every version afresh, and compare what is kept of it."""
+    """Replay every version, and compare the derived data."""
     findings.problems += lineage_problems(log, walk.created)
     checked = check_states(log, states, snapshots, walk.created, walk.published, walk.position, executor)
     with closing(checked):
@@ -189,9 +189,9 @@ def _check_states(
 
 
 def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:
-    """Compare the live tables, as one transaction left them, with a fold up to the same positions."""
+    """Compare the live tables in one snapshot with a replay up to the same positions."""
     findings.projections = len(runner.projections)
-    # Little is left to fold while the snapshot is open.
+    # So that little is left to replay while the snapshot is open.
     fresh.catch_up_all()
     with runner.snapshot() as connection, fresh.store.read() as scratch:
         fresh.fold_to([runner.position_in(connection, kept) for kept in runner.projections])
@@ -216,7 +216,7 @@ def _differences(
 
 
 def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
-    """Yield the rows of a table in order of its key, which comes first in each."""
+    """Yield the rows of a table in order of its key, which is in the first columns."""
     key = list(table.primary_key.columns)
     others = [column for column in table.columns if column not in key]
     for row in connection.execute(sa.select(*key, *others).order_by(*key)):

@@ -336,7 +336,7 @@ class TestSnapshots:
         other = framelode.connect(url)
         with caplog.at_level(logging.WARNING, "framelode.states"):
             assert len(other.version(draft.version_id)) == 30
-        assert "folded, not loaded" in caplog.text
+        assert "replayed, not loaded" in caplog.text
         self.assert_folded_alike(other, draft.version_id)
         other.close()
 
