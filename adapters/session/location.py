@@ -197,7 +197,7 @@ def locate(
     if text in _IN_MEMORY:
         if projections is not None:
             raise UsageError("an engine in memory keeps its projections in memory: do not pass projections=")
-        # The in-memory filesystem is one for the whole process.
+        # The whole process shares one in-memory filesystem.
         own = f"{_MEMORY_BLOBS}framelode-{uuid.uuid4().hex}"
         return Location(IN_MEMORY, blobs=own if blobs is None else os.fspath(blobs))
     if is_postgres(text):
@@ -262,7 +262,7 @@ def _require_log(folder: Path, settings: Settings, given: Mapping[str, Any]) -> 
         return
     if wanted != named and stat_of(named):
         raise UsageError(
-            f"{folder} holds the engine of {named.name} already: give {wanted.name} a folder of its own"
+            f"{folder} already holds the engine of {named.name}: create a folder for {wanted.name}"
         )
     state = "is empty" if found else "is missing"
     raise IntegrityError(
@@ -302,7 +302,7 @@ def _locate_postgres(
 
 
 def _projections_setting(place: str, folder: Path) -> str:
-    """Return where projections are as settings keep it: without a password."""
+    """Return the location of projections as stored in settings: without a password."""
     if is_postgres(place):
         return without_password(postgres_schema(place, LOG_SCHEMA + PROJECTIONS_SUFFIX))
     place = place.removeprefix(_SQLITE)
@@ -326,7 +326,9 @@ def _check_place(name: str, place: object) -> None:
     try:
         os.fsencode(given)
     except UnicodeEncodeError as error:
-        raise UsageError(f"the place of {name} is no path of this system: {shorten(place)}") from error
+        raise UsageError(
+            f"the place of {name} is not a valid path on this system: {shorten(place)}"
+        ) from error
     if name == "blobs" or not is_postgres(given):
         refuse_secret(given, f"the place of {name}", _WAY_OUT)
 
@@ -399,11 +401,11 @@ def _folder_of(text: str) -> tuple[Path, str | None]:
     if text.startswith(_SQLITE):
         path = Path(text[len(_SQLITE) :])
         if not path.name:
-            raise UsageError(f"{text} names no file: write sqlite:///path/log.db")
+            raise UsageError(f"{text} has no file name: write sqlite:///path/log.db")
         return path.parent, path.name
     if "://" in text:
         raise UsageError(
-            f"{redact_url(text)} is no engine that this framelode opens: give a folder, sqlite:///path/log.db, "
+            f"{redact_url(text)} is not the URL of an engine: pass a folder, sqlite:///path/log.db, "
             f"postgresql+psycopg://user@host/database, or {IN_MEMORY}"
         )
     if not text:
@@ -415,10 +417,10 @@ def _make_folder(folder: Path) -> None:
     try:
         make_folder(folder)
     except FileExistsError as error:
-        raise UsageError(f"{folder} is a file, not a folder: give another place for the engine") from error
+        raise UsageError(f"{folder} is a file, not a folder: pass another location for the engine") from error
     except OSError as error:
         raise UsageError(
-            f"{folder} cannot be made: {error.strerror}; give a folder that can be written"
+            f"{folder} cannot be created: {error.strerror}; pass a folder that can be written"
         ) from error
     if why := why_unwritable(folder):
         raise UsageError(f"{folder} cannot be written: {why}; give a folder that can be written")

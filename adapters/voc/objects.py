@@ -19,7 +19,7 @@ _STRUCTURE = frozenset({"bndbox", "name", "part"})
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Width and height of an image in pixels, as its annotation file gives them."""
+    """Width and height of an image in pixels, according to its annotation file."""
 
     width: int
     height: int
@@ -27,16 +27,16 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class VocObject:
-    """One `object`, or one `part` of an object, not yet checked.
+    """An `object` element, or a `part` of one, before it is checked.
 
     Attributes
     ----------
     where : str
-        Its number and name, as reasons give them.
+        Its number and name, for messages.
     element : Element
         The XML element.
     links : dict
-        The metadata that ties a part to its object.
+        The metadata that connects a part to its object.
     """
 
     where: str
@@ -45,7 +45,7 @@ class VocObject:
 
 
 def objects_of(root: Element) -> Iterator[VocObject]:
-    """Yield the objects of an annotation file in their order, each followed by its parts."""
+    """Yield the objects of an annotation file in order, each followed by its parts."""
     for number, element in enumerate(root.findall("object"), 1):
         where = f"object {number}{_called(element)}"
         parts = list(element.iter("part"))
@@ -56,12 +56,12 @@ def objects_of(root: Element) -> Iterator[VocObject]:
 
 
 def size_of(root: Element) -> Size | None:
-    """Return the image size that an annotation file gives, None where it gives none.
+    """Return the image size in an annotation file; None if it has none.
 
     Raises
     ------
     FlawError
-        If the size is given twice, in part, or not as positive whole numbers.
+        The size is given twice, is incomplete, or does not consist of positive integers.
     """
     element = only(root, "size")
     if element is None or not members(element, skip={"depth"}):
@@ -72,7 +72,7 @@ def size_of(root: Element) -> Size | None:
 def _pixels(size: Element, tag: str) -> int:
     value = number_of(size, tag)
     if not 1 <= value <= MAX_PIXELS or value != int(value):
-        raise FlawError(f"{tag} is {shorten(text_of(size, tag))}, not a positive whole number of pixels")
+        raise FlawError(f"{tag} must be a positive integer, not {shorten(text_of(size, tag))}")
     return int(value)
 
 
@@ -82,7 +82,7 @@ def label_of(element: Element) -> str:
     Raises
     ------
     FlawError
-        If it has none.
+        The object has no name.
     """
     name = text_of(element, "name")
     if not name:
@@ -98,12 +98,12 @@ def box_of(element: Element, size: Size | None) -> tuple[float, float, float, fl
     element : Element
         An `object` or `part` with a `bndbox`.
     size : Size or None
-        Size of the image; None: the box is not compared with it.
+        Size of the image; None to skip the comparison with it.
 
     Raises
     ------
     FlawError
-        If the box is missing, not of finite numbers, without extent, or not wholly inside the image.
+        The box is missing, empty, not inside the image, or its coordinates are not finite numbers.
     """
     bndbox = only(element, "bndbox")
     if bndbox is None:
@@ -134,7 +134,7 @@ def _check_inside(what: str, axis: str, low: float, high: float, limit: int) -> 
 
 
 def details_of(element: Element) -> dict[str, Any]:
-    """Return what else an object says of itself: flags that are set, a pose that is specified, own elements."""
+    """Return the other metadata of an object: flags that are set, a pose that is specified, and custom elements."""
     kept = {
         tag: as_flag(value) if tag in _FLAGS else value for tag, value in members(element, _STRUCTURE).items()
     }
@@ -144,7 +144,7 @@ def details_of(element: Element) -> dict[str, Any]:
 
 
 def as_flag(value: Any) -> Any:
-    """Return True or False for the ways in which VOC files write these, else the value itself."""
+    """Convert the representations of True and False in VOC files to bool; return other values unchanged."""
     return _FLAG_VALUES.get(value.lower(), value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Finds what earlier imports of VOC folders recorded in a version, and what was changed since."""
+"""Finds what earlier imports of VOC folders recorded in a version, and what was changed afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = ("added", "updated", "deleted")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a folder was imported from, and the root that ids were relative to."""
+    """The folder of an import, and the root that ids were relative to."""
 
     folder: str
     root: str | None
@@ -34,16 +34,16 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class _Imported(msgspec.Struct):
-    """A frame that an import has recorded.
+    """A frame that an import recorded.
 
     Attributes
     ----------
     place : Place
-        That of the last import.
+        Place of the last import.
     is_changed : bool
-        It was changed by something else than an import, too.
+        Whether it was also changed by something else than an import.
     deleted_by : str
-        ``import``, ``other``, or empty while it is there.
+        ``import``, ``other``, or empty if it is not deleted.
     """
 
     place: Place
@@ -52,7 +52,7 @@ class _Imported(msgspec.Struct):
 
 
 class ImportedFrames:
-    """The frames of a version that imports have recorded, as they were when this was made.
+    """The frames of a version that imports recorded, at the time when this object was created.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ImportedFrames:
     version_id : str
         The version.
     place : Place
-        Where the folder is now.
+        The current place of the folder.
     """
 
     def __init__(self, session: Session, version_id: str, place: Place) -> None:
@@ -72,7 +72,7 @@ class ImportedFrames:
         for change in DatasetVersion.of(session, version_id).history(kinds=_KINDS):
             self._take_in(change)
         self._here = dict.fromkeys([place, *(each for each in self._places if each.folder == place.folder)])
-        # A folder that is still there was copied, not moved: what it gave is another set.
+        # A folder that still exists was copied, not moved, so its frames belong to another set.
         self._moved = [each for each in self._places if not os.path.lexists(each.folder)]
         self._matched: Counter[Place] = Counter()
 
@@ -91,14 +91,14 @@ class ImportedFrames:
     def match(
         self, images: Sequence[str], sizes: Sequence[int | None]
     ) -> list[tuple[str, SingleFrame | None]]:
-        """Return the id of each image's frame, and that frame where the version holds it.
+        """Return the frame id of each image, and the frame if the version has it.
 
         Parameters
         ----------
         images : sequence of str
             Names in `JPEGImages`.
         sizes : sequence of int
-            Their sizes: what makes an image that of a folder that was moved, beside its name.
+            Sizes of the files. An image of a moved folder is recognized by name and size.
         """
         candidates = [self._candidates(image) for image in images]
         frames = self._read([frame_id for some in candidates for frame_id in some])
@@ -117,7 +117,7 @@ class ImportedFrames:
         return found
 
     def _candidates(self, image: str) -> dict[str, bool]:
-        """Return the ids that the frame of an image may have, each with whether its folder was moved since."""
+        """Return the ids that the frame of an image may have, and for each whether the folder was moved."""
         here = {place.frame_id(image): False for place in self._here}
         moved = {place.frame_id(image): True for place in self._moved}
         return here | {
@@ -130,12 +130,12 @@ class ImportedFrames:
         return {frame.id: frame for frame in FrameReader(self._session, self._row).by_ids(held)}
 
     def was_deleted(self, frame_id: str) -> bool:
-        """Say whether a frame was deleted since it was imported, by something else than an import."""
+        """Whether a frame was deleted after its import, by something else than an import."""
         known = self._known.get(frame_id)
         return known is not None and known.deleted_by == "other"
 
     def imported(self, frame: Any) -> dict[str, Any]:
-        """Return what imports have recorded of a frame, each value as last changed by one; empty when none has."""
+        """Return the fields of a frame that imports recorded, with the last values from an import; empty if there are none."""
         known = self._known.get(frame.id)
         if known is None:
             return {}
@@ -145,9 +145,9 @@ class ImportedFrames:
         return imported_wire((change.before, change.after) for change in changes if _place_of(change))
 
     def missing(self, images: Sequence[str]) -> list[tuple[Any, bool]]:
-        """Return the frames held that were imported from the folder and are of no image in it, and whether they were changed since."""
+        """Return the frames that were imported from the folder but whose images are gone, and whether they were changed since."""
         held = Counter(known.place for known in self._known.values() if not known.deleted_by)
-        # A few images of a folder that is gone may be found in any other one by chance.
+        # In any folder, a few images may match those of a deleted folder by chance.
         places = {*self._here, *(each for each, found in self._matched.items() if 2 * found >= held[each])}
         ids = {place.frame_id(image) for place in (*self._here, *self._moved) for image in images}
         gone = [
@@ -159,7 +159,7 @@ class ImportedFrames:
 
 
 def _place_of(change: Any) -> Place | None:
-    """Return what the import that made a change was of; None for any other change."""
+    """Return the place of the import that made a change; None for any other change."""
     if change.context.get("import") != "voc" or "folder" not in change.context:
         return None
     return Place(str(change.context["folder"]), change.context.get("root"))

@@ -1,32 +1,32 @@
 """Reads Pascal VOC folders as frames. Every problem is listed, and everything valid is imported.
 
 What is read
-    `Annotations/*.xml`, one frame each, then the images of `JPEGImages` that no annotation file is about, as frames
-    without annotations. Both in the order of their file names. Images are referred to, not opened. Names that start
-    with a dot and files with other suffixes are passed over; subfolders are listed.
+    One frame for each file of `Annotations/*.xml`, then one without annotations for each image of `JPEGImages` without an
+    annotation file. Both are sorted by file name. Images are not opened. Names that start with a dot and files with other
+    suffixes are ignored; subfolders are listed as problems.
 Boxes
-    x = xmin, y = ymin, width = xmax - xmin, height = ymax - ymin, in doubles. Nothing is shifted by a pixel, clipped
-    or rounded: whole numbers come back exactly, fractions to the last bit of a double. A box that is without extent,
-    not of finite numbers, or even partly outside [0, width] x [0, height] is listed and left out; its frame stays.
+    x = xmin, y = ymin, width = xmax - xmin, height = ymax - ymin, as doubles. Coordinates are not shifted, clipped or
+    rounded. A box that is empty, has coordinates that are not finite numbers, or is partly outside of the image is listed
+    and omitted; its frame is imported.
 Parts
-    A `part` of an object is an annotation of its own, with metadata `part_of` (name of the object) and `object` (its
-    number in the file); the object carries the same `object`. Parts are kept where their object is flawed.
+    A `part` of an object becomes an annotation with the metadata `part_of` (name of the object) and `object` (its number
+    in the file). The annotation of the object has the same `object`. Parts are imported even if their object is invalid.
 Metadata
-    Of an object: `truncated`, `difficult`, `occluded` as True where set (0 and absent are the same), `pose` unless it
-    is Unspecified, and other elements as text. Of a frame: `segmented` as a bool, `depth` as an int, `folder`, `source`
-    (`database`, ...) and other elements as text, `verified` where labelImg set it, and `splits`, the sorted names of
-    those of `ImageSets/Main/{train,val,test,trainval}.txt` that hold it. `path`, a place on the annotator's machine,
-    is left out.
+    Of an object: `truncated`, `difficult` and `occluded` as True if set (0 and absent are the same), `pose` unless it is
+    Unspecified, and other elements as text. Of a frame: `segmented` as a bool, `depth` as an int, `folder`, `source`
+    (`database`, ...) and other elements as text, `verified` if labelImg set it, and `splits`, the sorted names of the
+    files `ImageSets/Main/{train,val,test,trainval}.txt` that list it. `path`, a location on the annotator's machine, is
+    omitted.
 Listed and not imported
-    An annotation file that is not well-formed, declares a DOCTYPE, has more than 8 MB or no image, and the image of
-    its name with it: without its annotations that image would claim to show nothing. Of several files about one image
-    the one that bears its name counts, else the first; the others are listed.
+    An annotation file that is not well-formed, declares a DOCTYPE, is larger than 8 MB or has no image; and the image of
+    the same name, because without its annotations it would seem to show nothing. If several files describe one image, the
+    one with its name is used, otherwise the first; the others are listed.
 Links
-    Symbolic links are followed inside the folder. One that leads out of it is listed and not read, except into the
-    folders that `FRAMELODE_LINK_TARGETS` names.
+    Symbolic links are followed inside the folder. A link that leads out of it is listed and not read, unless its target
+    is in a folder that `FRAMELODE_LINK_TARGETS` names.
 Sizes
-    A missing size is accepted, and then boxes are not compared with it. A size that is not two positive whole numbers
-    is listed and taken as missing.
+    A missing size is accepted; boxes are then not compared with it. A size that does not consist of two positive
+    integers is listed and treated as missing.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class VocFolder:
         self._refused = set()
         self._flawed = set()
         for name in self._subfolders:
-            self._list(name, "is a folder: only the files beside it are read")
+            self._list(name, "is a folder: only files directly in the parent folder are read")
         self._splits = self._read_splits()
         for name in self._annotations:
             yield from self._read_annotated(name)
@@ -172,7 +172,8 @@ class VocFolder:
         file = f"JPEGImages/{image}"
         if stem in self._annotated:
             self._list(
-                file, "the annotation file of its name is about another image, and none is about this one"
+                file,
+                "the annotation file of the same name describes another image, and no file describes this one",
             )
             return
         try:
@@ -186,7 +187,9 @@ class VocFolder:
         image = self._find_image(text_of(root, "filename"), Path(name).stem)
         stem = Path(image).stem
         if stem != Path(name).stem and stem in self._annotated:
-            raise FlawError(f"names the image {shorten(image)}, which has an annotation file of its own name")
+            raise FlawError(
+                f"names the image {shorten(image)}, which has an annotation file of the same name"
+            )
         if image in self._described:
             raise FlawError(
                 f"image {shorten(image)} is already described by {shorten(self._described[image])}"
@@ -204,11 +207,11 @@ class VocFolder:
                 return image
             case []:
                 raise FlawError(
-                    f"missing image: JPEGImages holds neither the filename {shorten(filename)} nor an image {shorten(stem)}"
+                    f"missing image: JPEGImages has neither the filename {shorten(filename)} nor an image {shorten(stem)}"
                 )
             case several:
                 raise FlawError(
-                    f"filename {shorten(filename)} is not in JPEGImages, and several images bear the name of this file: "
+                    f"filename {shorten(filename)} is not in JPEGImages, and several images have the name of this file: "
                     + ", ".join(map(shorten, several))
                 )
 
@@ -299,11 +302,9 @@ def _checked(path: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
     if not is_folder:
-        raise UsageError(
-            f"{path} is not a folder; a Pascal VOC folder with Annotations and JPEGImages is needed"
-        )
+        raise UsageError(f"{path} is not a folder: pass a Pascal VOC folder with Annotations and JPEGImages")
     if not is_voc:
-        raise UsageError(f"{path} is not a Pascal VOC folder: it holds no folder Annotations with XML files")
+        raise UsageError(f"{path} is not a Pascal VOC folder: it has no folder Annotations with XML files")
     return path.resolve()
 
 
@@ -335,7 +336,7 @@ def _grouped_by_stem(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _leads_elsewhere(filename: str) -> bool:
-    # Windows rules know both separators and drives; a file written there must not escape here either.
+    # Windows path rules cover both separators and drives, so a file written on Windows cannot escape either.
     path = PureWindowsPath(filename)
     return bool(path.anchor) or ".." in path.parts
 

@@ -18,7 +18,7 @@ MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 8
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-# Others that Python knows (punycode, unicode_escape, ...) are slow on hostile input or no XML encodings.
+# Other Python codecs (punycode, unicode_escape, ...) are slow for hostile input, or are not XML encodings.
 _ENCODINGS = re.compile(
     r"utf-?8|(us-)?ascii|iso-8859-\d+|latin-?1|(windows-|cp)\d+|koi8-[ru]"
     r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)",
@@ -27,7 +27,7 @@ _ENCODINGS = re.compile(
 
 
 class FlawError(Exception):
-    """Something in the folder is wrong and left out; the message is the reason a user reads."""
+    """A part of the folder is invalid and is not imported. The message gives the reason to the user."""
 
 
 def file_size(path: Path) -> int:
@@ -36,7 +36,7 @@ def file_size(path: Path) -> int:
     Raises
     ------
     FlawError
-        If the file is missing, out of reach or something else than a file.
+        The file is missing, not accessible, or not a regular file.
     """
     try:
         status = path.stat()
@@ -53,11 +53,11 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     Raises
     ------
     FlawError
-        If the file is larger or cannot be read.
+        The file is too large or cannot be read.
     """
     size = file_size(path)
     if size > limit:
-        raise FlawError(f"has {size:,} bytes, over the limit of {limit:,}")
+        raise FlawError(f"has {size:,} bytes, more than the limit of {limit:,}")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -67,23 +67,23 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 def parse(content: bytes) -> Element:
     """Return the root of a VOC annotation file.
 
-    The text is decoded first, so that the parser sees exactly what was searched for a DOCTYPE: without one there
-    are no entities to expand and nothing external to load, whatever the version of expat.
+    The text is decoded first, so the parser sees exactly what was searched for a DOCTYPE. Without one there are no entities
+    to expand and no external files to load, in any version of expat.
 
     Raises
     ------
     FlawError
-        If it is not well-formed, declares a DOCTYPE, or is no `annotation`.
+        The file is not well-formed, declares a DOCTYPE, or its root is not `annotation`.
     """
     text = _decode(content)
     if "<!DOCTYPE" in text:
-        raise FlawError("declares a DOCTYPE, which is refused since it can define entities without bound")
+        raise FlawError("declares a DOCTYPE, which is not allowed because it can define unlimited entities")
     try:
         root = fromstring(text)  # noqa: S314 - safe without a DOCTYPE, and that is refused above
     except ParseError as error:
         raise FlawError(f"is not well-formed XML: {error}") from error
     if root.tag != "annotation":
-        raise FlawError(f"its root element is {shorten(root.tag)}, not 'annotation'")
+        raise FlawError(f"its root element must be 'annotation', not {shorten(root.tag)}")
     return root
 
 
@@ -110,32 +110,32 @@ def _declared_encoding(content: bytes) -> str:
 
 
 def only(parent: Element, tag: str) -> Element | None:
-    """Return the one child named `tag`, or None.
+    """Return the only child named `tag`, or None if there is none.
 
     Raises
     ------
     FlawError
-        If there are several: taking one of them would be a guess.
+        There are several.
     """
     found = parent.findall(tag)
     if len(found) > 1:
-        raise FlawError(f"has {len(found)} elements '{tag}' where one belongs")
+        raise FlawError(f"has {len(found)} elements '{tag}' instead of one")
     return found[0] if found else None
 
 
 def text_of(parent: Element, tag: str) -> str:
-    """Return the text of the one child named `tag`, without the white space around it; empty if there is none."""
+    """Return the stripped text of the only child named `tag`; empty if there is none."""
     element = only(parent, tag)
     return "" if element is None else _stripped(element)
 
 
 def number_of(parent: Element, tag: str) -> float:
-    """Return the finite number in the one child named `tag`.
+    """Return the finite number in the only child named `tag`.
 
     Raises
     ------
     FlawError
-        If it is missing or anything else than a finite number.
+        It is missing or not a finite number.
     """
     if only(parent, tag) is None:
         raise FlawError(f"has no {tag}")
@@ -144,34 +144,34 @@ def number_of(parent: Element, tag: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    # Python reads "1_0" as ten; no VOC tool means that.
+    # Python reads "1_0" as ten, but no VOC tool does.
     if not math.isfinite(value) or "_" in text:
-        raise FlawError(f"{tag} is {shorten(text)}, not a finite number")
+        raise FlawError(f"{tag} must be a finite number, not {shorten(text)}")
     return value
 
 
 def members(element: Element, skip: Collection[str] = (), depth: int = 1) -> dict[str, Any]:
-    """Return what the children of an element say, as JSON-like values.
+    """Return the children of an element as JSON-like values.
 
     Parameters
     ----------
     element : Element
-        The element whose children are taken.
+        The parent element.
     skip : collection of str
-        Tags of direct children to leave out.
+        Tags of direct children to skip.
     depth : int
-        Level of nesting reached so far.
+        Current nesting depth.
 
     Returns
     -------
     dict
-        Tag -> text, or a dict for an element with children, or a list of these for a tag that repeats. Empty
-        elements are left out.
+        By tag: the text, a dict for an element with children, or a list of these for a repeated tag. Empty elements are
+        omitted.
 
     Raises
     ------
     FlawError
-        If elements nest deeper than `MAX_DEPTH`.
+        Elements are nested deeper than `MAX_DEPTH`.
     """
     if depth > MAX_DEPTH:
         raise FlawError(f"nests elements more than {MAX_DEPTH} levels deep")

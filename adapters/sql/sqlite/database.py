@@ -206,7 +206,7 @@ class SqliteDatabase(Database):
         self._file = self._file or found
         if self._file is None or found != self._file:
             raise IntegrityError(
-                f"{self.path} was deleted, moved or replaced after it was opened, and nothing more is recorded: "
+                f"{self.path} was deleted, moved or replaced since it was opened, and nothing more is recorded: "
                 "connect to its new location, or restore it from a copy",
                 file=self.name,
             )

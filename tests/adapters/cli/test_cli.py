@@ -149,7 +149,7 @@ def test_init_refuses_what_no_engine_can_be(tmp_path):
     (tmp_path / "file").write_text("")
     assert "is a file" in error_of(run("init", "file", status=2))
     assert "in-memory engine" in error_of(run("init", "sqlite://", status=2))
-    assert "no engine that this framelode opens" in error_of(run("init", "ftp://x", status=2))
+    assert "is not the URL of an engine" in error_of(run("init", "ftp://x", status=2))
 
 
 def test_commands_leave_no_engine_behind(home, monkeypatch):

@@ -73,10 +73,10 @@ class TestPlaces:
         ("url", "reason"),
         [
             ("", "must not be empty"),
-            ("mysql://host/db", "no engine that this framelode opens"),
-            ("sqlite:///", "names no file"),
+            ("mysql://host/db", "is not the URL of an engine"),
+            ("sqlite:///", "has no file name"),
             ("file.txt", "is a file, not a folder"),
-            ("file.txt/below", "cannot be made"),
+            ("file.txt/below", "cannot be created"),
             ("sqlite:///folder", "is a folder"),
         ],
     )

@@ -103,7 +103,7 @@ def test_flaws_are_listed_and_the_rest_recorded(flawed):
     assert len(listed) == 4
     assert {line.split(": ")[0] for line in listed} == FLAWS
     assert "zero width" in next(line for line in listed if "object 2" in line)
-    assert "not a finite number" in next(line for line in listed if "object 3" in line)
+    assert "must be a finite number" in next(line for line in listed if "object 3" in line)
     assert "5 frames added, 0 updated, 0 unchanged, 0 refused; 7 boxes; 4 problems" in done.stdout
 
 

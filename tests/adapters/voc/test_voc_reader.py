@@ -69,7 +69,7 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path):
 
 
 def test_a_folder_without_annotations_is_refused_saying_what_was_looked_for(tmp_path):
-    with pytest.raises(UsageError, match="holds no folder Annotations"):
+    with pytest.raises(UsageError, match="has no folder Annotations"):
         VocFolder(str(tmp_path))
 
 
@@ -154,15 +154,15 @@ def test_a_box_of_the_whole_image_is_inside(voc):
         (obj(box(xmax="101")), "outside the image: xmax is 101, over the width of 100"),
         (obj(box(ymax="80.25")), "outside the image: ymax is 80.25, over the height of 80"),
         (obj(box(xmin="200", xmax="300")), "outside the image: xmax is 300, over the width of 100"),
-        (obj(box(xmin="ten")), "xmin is 'ten', not a finite number"),
-        (obj(box(xmin="1_0")), "xmin is '1_0', not a finite number"),
-        (obj(box(xmin="")), "xmin is '', not a finite number"),
-        (obj(box(ymax="NaN")), "ymax is 'NaN', not a finite number"),
-        (obj(box(xmax="inf")), "xmax is 'inf', not a finite number"),
+        (obj(box(xmin="ten")), "xmin must be a finite number, not 'ten'"),
+        (obj(box(xmin="1_0")), "xmin must be a finite number, not '1_0'"),
+        (obj(box(xmin="")), "xmin must be a finite number, not ''"),
+        (obj(box(ymax="NaN")), "ymax must be a finite number, not 'NaN'"),
+        (obj(box(xmax="inf")), "xmax must be a finite number, not 'inf'"),
         (obj(box(xmin="-1e308", xmax="1e308")), "infinite width: xmin is -1e+308, xmax is 1e+308"),
         (obj("<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax></bndbox>"), "has no ymax"),
         (obj(""), "has no bndbox"),
-        (obj(box() + box()), "has 2 elements 'bndbox' where one belongs"),
+        (obj(box() + box()), "has 2 elements 'bndbox' instead of one"),
     ],
 )
 def test_a_flawed_box_is_listed_and_the_good_ones_stay(voc, flawed, reason):
@@ -184,7 +184,7 @@ def test_a_long_value_is_cut_and_a_strange_one_printable(voc):
     folder = voc({"a.xml": annotation(obj(box(xmin="9" * 100_000 + "x"), name="<name>a\tb</name>"))})
     list(folder.read())
     reason = only_problem(folder).reason
-    assert reason.startswith("object 1 ('a\\tb'): xmin is '999")
+    assert reason.startswith("object 1 ('a\\tb'): xmin must be a finite number, not '999")
     assert len(reason) < 200
 
 
@@ -261,22 +261,22 @@ def test_a_missing_size_is_accepted_and_boxes_are_not_compared(voc, size):
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ("<size><width>wide</width><height>80</height></size>", "width is 'wide', not a finite number"),
-        ("<size><width>100</width><height>nan</height></size>", "height is 'nan', not a finite number"),
+        ("<size><width>wide</width><height>80</height></size>", "width must be a finite number, not 'wide'"),
+        ("<size><width>100</width><height>nan</height></size>", "height must be a finite number, not 'nan'"),
         (
             "<size><width>0</width><height>0</height></size>",
-            "width is '0', not a positive whole number of pixels",
+            "width must be a positive integer, not '0'",
         ),
         (
             "<size><width>9.5</width><height>8</height></size>",
-            "width is '9.5', not a positive whole number of pixels",
+            "width must be a positive integer, not '9.5'",
         ),
         (
             "<size><width>1e99</width><height>8</height></size>",
-            "width is '1e99', not a positive whole number of pixels",
+            "width must be a positive integer, not '1e99'",
         ),
         ("<size><width>100</width></size>", "has no height"),
-        (SIZE + SIZE.replace("100", "200"), "has 2 elements 'size' where one belongs"),
+        (SIZE + SIZE.replace("100", "200"), "has 2 elements 'size' instead of one"),
     ],
 )
 def test_a_wrong_size_is_listed_and_the_frame_kept_without(voc, size, reason):
@@ -303,8 +303,8 @@ def test_a_size_written_with_a_decimal_point_is_a_whole_number(voc):
         ("<annotation><object></annotation>", "is not well-formed XML: mismatched tag: line 1, column 22"),
         ("", "is not well-formed XML: no element found"),
         (b"<annotation>\xff</annotation>", "is not well-formed XML: 'utf-8' codec can't decode"),
-        ("<html/>", "its root element is 'html', not 'annotation'"),
-        ('<annotation xmlns="urn:x"/>', "its root element is '{urn:x}annotation'"),
+        ("<html/>", "its root element must be 'annotation', not 'html'"),
+        ('<annotation xmlns="urn:x"/>', "its root element must be 'annotation', not '{urn:x}annotation'"),
         ('<?xml version="1.0" encoding="punycode"?><annotation/>', "declares the encoding 'punycode'"),
     ],
 )
@@ -342,7 +342,7 @@ def test_a_file_that_is_too_large_is_listed_unread(voc, tmp_path):
     with (tmp_path / "Annotations" / "a.xml").open("r+b") as file:
         file.truncate(2**40)
     assert list(folder.read()) == []
-    assert only_problem(folder).reason == f"has {2**40:,} bytes, over the limit of {MAX_BYTES:,}"
+    assert only_problem(folder).reason == f"has {2**40:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
 def test_a_file_of_a_million_nested_elements_is_survived(voc):
@@ -377,7 +377,7 @@ def test_a_missing_image_is_listed(voc):
     folder = voc({"a.xml": annotation(filename="x.jpg")}, images=())
     assert list(folder.read()) == []
     assert only_problem(folder) == Problem(
-        "Annotations/a.xml", "missing image: JPEGImages holds neither the filename 'x.jpg' nor an image 'a'"
+        "Annotations/a.xml", "missing image: JPEGImages has neither the filename 'x.jpg' nor an image 'a'"
     )
 
 
@@ -407,7 +407,7 @@ def test_the_filename_counts_before_the_name_of_the_file(voc):
 def test_several_images_of_one_name_are_not_guessed_between(voc):
     folder = voc({"a.xml": annotation(filename="a")}, images=("a.jpg", "a.png"))
     assert list(folder.read()) == []
-    assert only_problem(folder).reason.endswith("several images bear the name of this file: 'a.jpg', 'a.png'")
+    assert only_problem(folder).reason.endswith("several images have the name of this file: 'a.jpg', 'a.png'")
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_the_file_that_bears_the_images_name_counts_before_an_earlier_one(voc):
     (frame,) = folder.read()
     assert boxes(frame) == []
     assert only_problem(folder).file == "Annotations/a.xml"
-    assert "has an annotation file of its own name" in only_problem(folder).reason
+    assert "has an annotation file of the same name" in only_problem(folder).reason
 
 
 def test_an_image_whose_file_is_about_another_is_listed(voc):
