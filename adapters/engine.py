@@ -12,7 +12,7 @@ from ..engine.blobs.ledger import GRACE, YOUNG
 from ..engine.errors import InvalidValueError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from ..engine.log.moments import Moment
-from ..engine.validation import shorten
+from ..engine.validation import KnownAttributes, shorten
 from .display.progress import notebook_bar
 from .executors.resolve import wrap_executor
 from .session import current
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .portable.transfer import LogExport
 
 
-class Engine:
+class Engine(KnownAttributes):
     """A log with its projections: what `connect` returns.
 
     As a context manager it is the current engine of the running context inside the block.
@@ -53,6 +53,8 @@ class Engine:
     session : Session
         The open session: the log, projections and commands that public APIs work with.
     """
+
+    session: Session
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -101,6 +101,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else ""
 
 
+class KnownAttributes:
+    """Base class of public objects. An attribute that does not exist cannot be set: the error names the most similar one."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        cls = type(self)
+        if name[:1] != "_" and not hasattr(cls, name) and name not in cls.__annotations__:
+            hint = did_you_mean(name, (known for known in dir(cls) if known[:1] != "_"))
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+        super().__setattr__(name, value)
+
+
 def how_many(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 frame``, ``2,000 frames``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.events.stores import PERSIST
 from ...engine.stores.names import check_dataset_id
-from ...engine.validation import shorten
+from ...engine.validation import KnownAttributes, shorten
 from .documents import KeyDocument, KeyPolicy, StoreDocument
 from .engine_repo import EngineStoreRepo
 from .foreign_repo import ForeignRepo
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .subscriptions import MessageData
 
 
-class ExecutionStoreService:
+class ExecutionStoreService(KnownAttributes):
     """The stores and keys of one dataset, or of no dataset. The global methods access all of them.
 
     Methods and parameters that are marked (extension) are not part of FiftyOne's API.

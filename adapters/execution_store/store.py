@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.errors import FramelodeError
 from ...engine.events.stores import PERSIST
 from ...engine.stores.names import check_name
+from ...engine.validation import KnownAttributes
 from .documents import KeyPolicy, policy_of
 from .engine_repo import EngineStoreRepo
 from .service import ExecutionStoreService
@@ -27,7 +28,7 @@ def _aware(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
-class ExecutionStore:
+class ExecutionStore(KnownAttributes):
     """A key-value store.
 
     Methods and parameters that are marked (extension) are not part of FiftyOne's API.
@@ -46,6 +47,8 @@ class ExecutionStore:
     ValueError
         The name is empty or the policy is invalid.
     """
+
+    store_name: str
 
     def __init__(
         self, store_name: str, store_service: ExecutionStoreService, default_policy: str = PERSIST

@@ -20,7 +20,7 @@ from ...engine.frames.record import encode_record
 from ...engine.frames.single_frame import SingleFrame, restore, screen
 from ...engine.frames.source import Source
 from ...engine.sources.relocation import put_back, sources_of
-from ...engine.validation import at_least, how_many, shorten
+from ...engine.validation import KnownAttributes, at_least, how_many, shorten
 from ...engine.writes.encoder import check_root
 from .version_writer import failures_of, logger
 
@@ -33,7 +33,7 @@ DEFAULT_FLUSH_THRESHOLD = 1000
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
-class BulkContext:
+class BulkContext(KnownAttributes):
     """Collects changes of one version, and records them every `flush_threshold` changes and on exit.
 
     Use `DatasetVersion.get_bulk_context` to get one that is also flushed before its version is committed or published.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...engine.errors import UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import check_name
+from ...engine.validation import KnownAttributes, check_name
 from ...projections.tables.catalog import DatasetRow
 from ..session.current import HasSession, current_session, entered, session_of
 from ..session.session import Session
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .version import DatasetVersion
 
 
-class Dataset:
+class Dataset(KnownAttributes):
     """A dataset. Every property reads the current state.
 
     Get a dataset from `Dataset.create`, `Dataset.get` or `Engine.dataset`.

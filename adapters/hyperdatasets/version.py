@@ -19,7 +19,7 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import at_least, shorten, text
+from ...engine.validation import KnownAttributes, at_least, shorten, text
 from ...engine.writes.encoder import check_root
 from ...projections.history.changes import Change
 from ...projections.tables.catalog import DRAFT, PUBLISHED, VersionRow
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 Default = TypeVar("Default")
 
 
-class DatasetVersion:
+class DatasetVersion(KnownAttributes):
     """A version of a dataset. Every property reads the current state.
 
     Get a version from one of the class methods or from `Engine.version`. Methods and parameters that are marked

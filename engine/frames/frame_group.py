@@ -14,7 +14,7 @@ from ..annotations.base import Annotation
 from ..annotations.registry import own_annotations
 from ..canonical import canonical_object
 from ..errors import InvalidValueError
-from ..validation import About, name, refusal, shorten
+from ..validation import About, KnownAttributes, name, refusal, shorten
 from .annotated import Coordinates, Labels
 from .hooks import html_of
 from .record import encode_record
@@ -28,7 +28,7 @@ _source_name = attrgetter("id")
 
 
 @final
-class FrameGroup(MutableMapping[str, SingleFrame]):
+class FrameGroup(KnownAttributes, MutableMapping[str, SingleFrame]):
     """Several frames of one point in time, by name: ``group["left"]``.
 
     The frames in a group have no id and no context of their own, only the group has. The group keeps references to the

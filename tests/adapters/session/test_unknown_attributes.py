@@ -1,0 +1,54 @@
+"""Attributes that do not exist cannot be set on public objects."""
+
+import pytest
+
+import framelode
+from framelode import BoundingBox2D, DatasetVersion, ExecutionStore, FrameGroup, SingleFrame
+
+
+@pytest.fixture
+def engine(tmp_path):
+    with framelode.connect(tmp_path / "engine") as engine:
+        DatasetVersion.create_new_dataset("data")
+        yield engine
+
+
+def draft(engine):
+    return DatasetVersion.get_current(dataset_name="data")
+
+
+MAKERS = {
+    "SingleFrame": lambda engine: SingleFrame(),
+    "FrameGroup": lambda engine: FrameGroup(),
+    "BoundingBox2D": lambda engine: BoundingBox2D(1, 2, 3, 4),
+    "Dataset": lambda engine: engine.dataset("data"),
+    "DatasetVersion": draft,
+    "BulkContext": lambda engine: draft(engine).get_bulk_context(),
+    "Statistics": lambda engine: draft(engine).get_stats(),
+    "Engine": lambda engine: engine,
+    "ExecutionStore": lambda engine: ExecutionStore.create("store"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_attribute_that_does_not_exist_is_refused(engine, name):
+    made = MAKERS[name](engine)
+    with pytest.raises(AttributeError, match=f"{name}"):
+        made.metdata = {}
+    assert not hasattr(made, "metdata")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("FrameGroup", "metdata", "metadata"),
+        ("Dataset", "descripton", "description"),
+        ("DatasetVersion", "coment", "comment"),
+        ("BulkContext", "add_frames", "add_frame"),
+        ("Engine", "dataset_", "dataset"),
+    ],
+)
+def test_the_most_similar_attribute_is_named(engine, name, wrong, right):
+    message = f"'{name}' object has no attribute '{wrong}': did you mean '{right}'"
+    with pytest.raises(AttributeError, match=message):
+        setattr(MAKERS[name](engine), wrong, 1)
