@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .engine.frames.frame_group import FrameGroup, frame_from_dict
+    from .engine.frames.local_files import LocalFileWarning
     from .engine.frames.single_frame import SingleFrame
     from .engine.log.checkpoint import Checkpoint
     from .engine.log.context import acting
@@ -91,6 +92,7 @@ __all__ = [
     "KeyPoints2D",
     "KeyPoints3D",
     "LocalCache",
+    "LocalFileWarning",
     "Mask",
     "NotFoundError",
     "NotRecordedWarning",
@@ -157,6 +159,7 @@ _HOMES = {
         "StorageError",
         "UsageError",
     ),
+    "engine.frames.local_files": ("LocalFileWarning",),
     "engine.frames.single_frame": ("SingleFrame",),
     "engine.frames.frame_group": ("FrameGroup", "frame_from_dict"),
     "projections.history.changes": ("Change",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -456,7 +456,7 @@ class Progress:
         self._every = 0 if every is None else at_least(every, "progress_report", 0)
         self._failed_too = failed_too
         self._done = self._reported = 0
-        self._total = len(frames) if isinstance(frames, Sized) else None
+        self._total = _length(frames)
         self._advance: Advance | None = None
         self._bar = ExitStack()
 
@@ -484,6 +484,14 @@ class Progress:
 
     def _goes_on(self, done: int) -> bool:
         return done >= DEFAULT_BATCH_SIZE if self._total is None else done < self._total
+
+
+def _length(frames: Any) -> int | None:
+    """Return the number of frames, or None if it is not known before they are read."""
+    try:
+        return len(frames)
+    except TypeError:
+        return None
 
 
 def _is_callback(value: object) -> bool:

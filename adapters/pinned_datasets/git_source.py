@@ -398,7 +398,7 @@ class _Git:
     def _call(self, *arguments: str) -> tuple[int, bytes, bytes]:
         options = ("-C", str(self._folder), *_OPTIONS)
         command = [self._command, *options, *arguments]
-        process = subprocess.Popen(  # noqa: S603 - no shell, and nothing given can be read as an option
+        with subprocess.Popen(  # noqa: S603 - no shell, and nothing given can be read as an option
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -406,20 +406,18 @@ class _Git:
             env=self._environment(),
             # Without a terminal nothing can prompt for a password, and child processes of git end with it.
             start_new_session=True,
-        )
-        try:
-            printed, said = process.communicate(timeout=self._timeout)
-        except subprocess.TimeoutExpired as error:
-            raise StorageError(
-                f"the git repository {self.shown} did not answer within {self._timeout:g} seconds: try again, or use a "
-                "longer timeout"
-            ) from error
-        finally:
-            # Also what git left running when it ended.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            if process.poll() is None:
-                process.communicate()
+        ) as process:
+            try:
+                printed, said = process.communicate(timeout=self._timeout)
+            except subprocess.TimeoutExpired as error:
+                raise StorageError(
+                    f"the git repository {self.shown} did not answer within {self._timeout:g} seconds: try again, or use a "
+                    "longer timeout"
+                ) from error
+            finally:
+                # Also what git left running when it ended.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
         if not self._is_ours and process.returncode and re.search(rb"promisor|lazy fetching", said):
             raise StorageError(
                 f"the git repository {self.shown} is a partial clone with missing objects, which framelode does not fetch: "

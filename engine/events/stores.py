@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from ..canonical import encode_canonical
-from ..decoding import Position
+from ..decoding import UNDECODABLE, Position, guarded
 from .base import Event, Streams
 
 DEFAULT_COLLECTION = "execution_store"
@@ -49,6 +49,9 @@ _NEW_VALUES = (b"\xcb\x7f\xf8", b"\xcb\x7f\xf0", b"\xcb\xff\xf0", b"\xc7\x0c\x03
 """What NaN, the infinities and ObjectIds begin with in msgpack."""
 
 
+_decode = guarded(msgspec.msgpack.decode)
+
+
 class ValueEvent(StoreEvent, frozen=True, kw_only=True):
     """Base class of events with a value.
 
@@ -65,7 +68,10 @@ class ValueEvent(StoreEvent, frozen=True, kw_only=True):
         # Other bytes may look like a new value; version 2 can express any.
         if any(new in value for new in _NEW_VALUES):
             return 2
-        return 1 if encode_canonical(msgspec.msgpack.decode(value)) == value else 2
+        try:
+            return 1 if encode_canonical(_decode(value)) == value else 2
+        except UNDECODABLE:
+            return 2
 
     @staticmethod
     def upcast_v1_v2(fields: dict[str, object]) -> dict[str, object]:

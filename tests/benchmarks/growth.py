@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import framelode
-from framelode import BoundingBox2D, DatasetVersion, ExecutionStore, SingleFrame
+from framelode import BoundingBox2D, Dataset, DatasetVersion, ExecutionStore, SingleFrame
 from framelode.adapters.pinned_datasets.datasets import Datasets
 
 LIMIT = 2.3
@@ -296,6 +296,11 @@ def dataset(world: World, number: int) -> Any:
     return world.engine.dataset(f"d{number}")
 
 
+def delete_another(world: World) -> None:
+    made = Dataset.create(f"deleted {next(world.fresh)}")
+    Dataset.delete(made.id, delete_all_versions=True)
+
+
 listed(
     "datasets",
     {
@@ -312,6 +317,21 @@ listed(
                 for name in ["name", "project", "description", "tags", "id", "created"]
             ]
         ),
+        "Dataset.create of each, Dataset.get, get_version, get_versions": each(
+            lambda w, i: (
+                Dataset.create(f"d{i}").get_version(),
+                Dataset.get(dataset_name=f"d{i}").get_versions(),
+            )
+        ),
+        "Dataset.create_version of each, delete_version": each(
+            lambda w, i: dataset(w, i).delete_version(
+                dataset(w, i).create_version(f"c{next(w.fresh)}").version_id
+            )
+        ),
+        "Dataset.add_tags each, remove_tags": each(
+            lambda w, i: (dataset(w, i).add_tags(["b"]), dataset(w, i).remove_tags(["b"]))
+        ),
+        "Dataset.delete each": each(lambda w, i: delete_another(w)),
         "Dataset.at each": each(lambda w, i: dataset(w, i).at(w.engine.log.head().position)),
         "Dataset.rename each": each(lambda w, i: dataset(w, i).rename(f"d{i}")),
         "Dataset.describe each": each(lambda w, i: dataset(w, i).describe(f"d{next(w.fresh)}")),
@@ -321,6 +341,16 @@ listed(
         "Engine.verify of datasets": lambda w: w.engine.verify(),
         "Engine.gc of datasets": lambda w: w.engine.gc(timedelta(0), young=timedelta(0)),
         "Engine.rebuild of datasets": lambda w: w.engine.rebuild(),
+        "Engine.status": lambda w: w.engine.status(),
+        "framelode status": lambda w: w.cli("status"),
+        "framelode rename, describe, tag, mv, rm": lambda w: (
+            w.cli("rename", "d2", "d2"),
+            w.cli("describe", "d2", f"x{next(w.fresh)}"),
+            w.cli("tag", "d2", f"t{next(w.fresh)}"),
+            Dataset.create("moved"),
+            w.cli("mv", "moved", "elsewhere"),
+            w.cli("rm", "elsewhere/moved", "--yes"),
+        ),
         "framelode ls": lambda w: w.cli("ls"),
         "framelode ls --json": lambda w: w.cli("ls", "--json"),
         "framelode log of datasets": lambda w: w.cli("log"),
@@ -385,6 +415,12 @@ def add_and_delete(world: World, *, one_by_one: bool) -> None:
         draft_of(world).delete_frames(some)
 
 
+def revert_some(world: World) -> None:
+    before = world.engine.log.head().position
+    draft_of(world).update_frames(changed(world, number) for number in range(world.n))
+    draft_of(world).revert(before)
+
+
 listed(
     "frames",
     {
@@ -408,6 +444,14 @@ listed(
         "DatasetVersion.delete_frames": lambda w: add_and_delete(w, one_by_one=False),
         "DatasetVersion.delete_frames one by one": lambda w: add_and_delete(w, one_by_one=True),
         "BulkContext.add_frame each, DatasetVersion.get_bulk_context, BulkContext.update_frame, delete_frame, flush": in_bulk,
+        "DatasetVersion.find_frames": lambda w: sum(1 for _ in draft_of(w).find_frames(label="car")),
+        "DatasetVersion.find_frame_id each": each(lambda w, i: draft_of(w).find_frame_id(w.held["ids"][i])),
+        "DatasetVersion.revert": revert_some,
+        "DatasetVersion.add_tags each, remove_tags": each(
+            lambda w, i: (draft_of(w).add_tags(["a"]), draft_of(w).remove_tags(["a"]))
+        ),
+        "framelode frames": lambda w: w.cli("frames", "frames", "--limit", "100"),
+        "framelode revert": lambda w: w.cli("revert", "frames", "--as-of", w.engine.log.head().position),
         "DatasetVersion.commit_version after each": each(
             lambda w, i: (draft_of(w).update_frames([changed(w, i)]), draft_of(w).commit_version())
         ),
@@ -452,6 +496,12 @@ listed(
         "ExecutionStore.has each": each(lambda w, i: store(w).has(f"k{i}")),
         "ExecutionStore.get_metadata each": each(lambda w, i: store(w).get_metadata(f"k{i}")),
         "ExecutionStore.set_cache each": each(lambda w, i: store(w).set_cache(f"c{i}", i)),
+        "ExecutionStore.set_if_absent each, compare_and_set": each(
+            lambda w, i: (store(w).set_if_absent(f"k{i}", 0), store(w).compare_and_set(f"k{i}", 0, 0))
+        ),
+        "ExecutionStore.subscribe, unsubscribe": lambda w: store(w).unsubscribe(
+            store(w).subscribe(lambda _: None)
+        ),
         "ExecutionStore.set_many": lambda w: store(w).set_many({f"m{i}": i for i in range(w.n)}),
         "ExecutionStore.update_ttl each": each(
             lambda w, i: store(w).update_ttl(f"c{i}", 1000 + next(w.fresh))
@@ -547,6 +597,7 @@ def read_manifest(world: World) -> None:
 listed(
     "pins",
     {
+        "Datasets.problems": lambda w: pins(w).problems,
         "Datasets.status": lambda w: pins(w).status(),
         "Datasets.get each, values, items, keys": each(lambda w, i: pins(w)[f"p{i}"]),
         "Datasets.at": lambda w: pins(w).at(w.engine.log.head().position),
@@ -619,6 +670,10 @@ listed(
         "Engine.missing_blobs of blobs": lambda w: w.engine.missing_blobs(),
         "Engine.verify of blobs": lambda w: w.engine.verify(blobs=True),
         "Engine.copy_to with blobs": lambda w: w.engine.copy_to(w.path("copy")),
+        "DatasetVersion.checkout, framelode checkout": lambda w: (
+            draft_of(w).checkout(w.path("files")),
+            w.cli("checkout", "files", w.path("more files")),
+        ),
         "framelode import voc": import_voc,
         "Engine.gc of blobs": lambda w: w.engine.gc(timedelta(0), young=timedelta(0)),
     },
@@ -634,7 +689,7 @@ listed(
     times=1,
 )
 
-VALUES = ["as_of", "blobs", "log", "name", "of", "session", "url"]
+VALUES = ["as_of", "read_only", "settings", "blobs", "log", "name", "of", "session", "url"]
 NOT_MEASURED = {
     **{f"Engine.{name}": "a value, or a part that is measured through others" for name in VALUES},
     "Engine.close": "closes databases",
@@ -648,6 +703,7 @@ NOT_MEASURED = {
     **{f"ExecutionStore.{name}": "a value" for name in ("default_policy", "service")},
     **{f"Datasets.{name}": "a value" for name in ("close", "engine", "reach", "root_dir")},
     "framelode completion": "prints a constant",
+    "framelode config": "reads or writes one small file",
     "framelode demo": "does always the same",
     "framelode init": "makes an empty engine",
 }

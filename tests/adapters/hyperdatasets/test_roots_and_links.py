@@ -69,7 +69,7 @@ def test_a_path_from_the_home_folder(tmp_path, monkeypatch, draft, engine):
     for given in (Path("~/x.jpg"), "~/x.jpg"):
         frame = SingleFrame(source=given, preview_uri=given, mask_source=[Path("~/x.png")])
         assert frame.source == frame.preview_uri == str(tmp_path / "x.jpg")
-        assert frame.mask_source == {"00": str(tmp_path / "x.png")}
+        assert frame.mask_source == str(tmp_path / "x.png")
         assert frame.derive_id("~") == SingleFrame(source=tmp_path / "x.jpg").derive_id(tmp_path)
         sent = draft.add_frames([frame], auto_upload_destination="blobs:", local_dataset_root_path=Path("~"))
         assert sent == []

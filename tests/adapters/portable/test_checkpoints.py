@@ -276,7 +276,7 @@ class TestKeys:
         [
             (private_pem(), "has a private key instead of a public key"),
             (b"hello", "holds something else"),
-            (b"ssh-ed25519 AAAA", "can be read"),
+            (b"ssh-ed25519 AAAA", "cannot be read"),
             (public_pem(x25519.X25519PrivateKey.generate()), "X25519PublicKey"),
         ],
     )

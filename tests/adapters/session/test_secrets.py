@@ -17,7 +17,17 @@ import zstandard
 from typer.testing import CliRunner
 
 import framelode
-from framelode import DatasetVersion, FrameGroup, LocalCache, SingleFrame
+from framelode import (
+    DataEntry,
+    DataEntryImage,
+    DatasetVersion,
+    DataSubEntry,
+    DataSubEntryImage,
+    FrameGroup,
+    HyperDataset,
+    LocalCache,
+    SingleFrame,
+)
 from framelode.adapters.cli.main import app
 from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.engine.blobs.store import BlobStore
@@ -47,7 +57,7 @@ DATABASES = (
 
 _ARGUMENT = re.compile(
     r"(?:^|_)(url|uri|source|sources|destination|mapping|blobs|projections|path|paths|root|folder|repo|target|repair|forget"
-    r"|against|preview|wire|frames|file|context_id)$"
+    r"|against|preview|wire|frames|file|context_id|singleframe_dict|framegroup_dict)$"
 )
 _KIND = re.compile(r"PathLike|SourceLike|MaskLike|Path\b")
 _PLAIN = re.compile(r"^bool$|BinaryIO|Sequence\[int\]|FrameDiffs|list\[dict")
@@ -96,6 +106,21 @@ def wire(world, make):
     return call
 
 
+def entry_of(part):
+    entry = DataEntryImage() if isinstance(part, DataSubEntryImage) else DataEntry()
+    entry.add_sub_entries([part])
+    return entry
+
+
+def add_entry(part):
+    HyperDataset("p", "h", "v").add_data_entries([entry_of(part)])
+
+
+def set_on_entry(part, method, *values):
+    getattr(part, method)(*values)
+    add_entry(part)
+
+
 CASES = {
     "connect.url": lambda w, u: framelode.connect(u).close(),
     "connect.projections": lambda w, u: framelode.connect(w.new(), projections=u).close(),
@@ -107,15 +132,17 @@ CASES = {
     "SingleFrame.source=": lambda w, u: changed(w, "source", u),
     "SingleFrame.preview_uri=": lambda w, u: changed(w, "preview_uri", u),
     "SingleFrame.mask_source=": lambda w, u: changed(w, "mask_source", [u]),
+    "SingleFrame.preview_source=": lambda w, u: changed(w, "preview_source", u),
+    "SingleFrame.masks_source=": lambda w, u: changed(w, "masks_source", {"m": u}),
     "SingleFrame.context_id=": lambda w, u: changed(w, "context_id", u),
     "SingleFrame.derive_id.root": lambda w, u: SingleFrame(source=w.file).derive_id(u),
-    "SingleFrame.from_dict.wire": lambda w, u: wire(w, lambda x: add_frame(w, SingleFrame.from_dict(x)))(u),
+    "SingleFrame.from_dict.singleframe_dict": lambda w, u: wire(w, lambda x: add_frame(w, SingleFrame.from_dict(x)))(u),
     "SingleFrame.fill_from_wire.wire": lambda w, u: wire(w, lambda x: SingleFrame().fill_from_wire(x))(u),
     "FrameGroup.context_id": lambda w, u: FrameGroup(context_id=u),
     "FrameGroup.context_id=": lambda w, u: setattr(FrameGroup(), "context_id", u),
     "FrameGroup.frames": lambda w, u: add_frame(w, FrameGroup(frames={"a": SingleFrame(source=u)})),
     "FrameGroup.derive_id.root": lambda w, u: FrameGroup(frames={"a": SingleFrame(source=w.file)}).derive_id(u),
-    "FrameGroup.from_dict.wire": lambda w, u: add_frame(
+    "FrameGroup.from_dict.framegroup_dict": lambda w, u: add_frame(
         w, FrameGroup.from_dict({"sources": [{"id": "left", "uri": u}, {"id": "right", "uri": "s3://b/a"}]})
     ),
     "frame_from_dict.wire": lambda w, u: wire(w, framelode.frame_from_dict)(u),
@@ -144,6 +171,48 @@ CASES = {
         for name in ("BulkContext", "DatasetVersion.get_bulk_context")
         for argument, given in (("auto_upload_destination", upload), ("local_dataset_root_path", rooted))
     },
+    "DatasetVersion.checkout.folder": lambda w, u: w.draft.checkout(u),
+    "DatasetVersion.find_frames.source": lambda w, u: list(w.draft.find_frames(source=u)),
+    **{
+        f"Dataset.{name}.{argument}": lambda w, u, name=name, given=given: getattr(
+            framelode.Dataset.get(dataset_name="d"), name
+        )(**given(w, u), **({"version_name": w.new().name} if name == "create_version" else {}))
+        for name in ("create_version", "get_version")
+        for argument, given in (("auto_upload_destination", upload), ("local_dataset_root_path", rooted))
+    },
+    "HyperDataset.add_data_entries.upload_local_files_destination": lambda w, u: HyperDataset(
+        "p", "h", "v"
+    ).add_data_entries([entry_of(DataSubEntry("a", w.file))], upload_local_files_destination=u),
+    **{
+        f"{kind.__name__}.{argument}": lambda w, u, kind=kind, argument=argument: add_entry(
+            kind("a", **({"source": "s3://b/a"} | {argument: {"m": u} if argument == "masks_source" else u}))
+        )
+        for kind, argument in (
+            (DataSubEntry, "source"), (DataSubEntry, "preview_source"), (DataSubEntryImage, "source"),
+            (DataSubEntryImage, "preview_source"), (DataSubEntryImage, "masks_source"), (DataSubEntryImage, "context_id"),
+        )
+    },
+    **{
+        f"{kind.__name__}.{method}.{argument}": lambda w, u, kind=kind, method=method, given=given: set_on_entry(
+            kind("a", w.file), method, *given(u)
+        )
+        for kind, method, argument, given in (
+            *(
+                case
+                for kind in (DataSubEntry, DataSubEntryImage)
+                for case in (
+                    (kind, "set_source", "uri", lambda u: ("source", u)),
+                    (kind, "set_local_sources_upload_destination", "local_sources_upload_destination", lambda u: (u,)),
+                )
+            ),
+            (DataSubEntryImage, "set_mask_source", "uri", lambda u: (u,)),
+            (DataSubEntryImage, "set_masks_source", "masks_source", lambda u: ({"m": u},)),
+        )
+    },
+    "DataSubEntryImage.context_id=": lambda w, u: set_on_entry(DataSubEntryImage("a", "s3://b/a"), "__setattr__", "context_id", u),
+    "DataSubEntryImage.from_api_object.context_id": lambda w, u: add_entry(
+        DataSubEntryImage.from_api_object({"id": "a", "uri": "s3://b/a"}, context_id=u)
+    ),
     "DatasetVersion.get_frames_by_source.source_uri": lambda w, u: list(w.draft.get_frames_by_source(u)),
     "Engine.checkpoint.key": lambda w, u: w.engine.checkpoint(u),
     "Engine.copy_to.target": lambda w, u: w.engine.copy_to(u),
@@ -340,8 +409,8 @@ def test_a_secret_is_neither_kept_nor_shown(world, lines):
 PLACES = {"URL", "FOLDER", "FROM", "TO", "FILE", "ENGINE", "KEY"}
 """What arguments and options of commands are called that take a path or URL."""
 NOT_PLACES = {
-    "ACTOR", "ADDRESS", "COMMENT", "DATASET", "FORMAT", "FRAME", "ID", "KIND", "N", "NAME", "NEW", "OLD", "PATH", "POLICY", "POSITION|TIME",
-    "REV", "SECONDS", "SHELL", "STORE", "TEXT", "TIME", "TYPE", "VALUE",
+    "ACTOR", "ADDRESS", "COMMENT", "DATASET", "FORMAT", "FRAME", "GLOB", "ID", "KIND", "LABEL", "N", "NAME", "NEW", "OLD", "PATH", "POLICY", "POSITION|TIME", "PROJECT",
+    "REV", "SECONDS", "SHELL", "STORE", "TAG", "TEXT", "TIME", "TYPE", "VALUE",
 }  # fmt: skip
 
 

@@ -486,10 +486,10 @@ class TestPlaces:
             kind, message = self.as_nobody(folder)
             folder.chmod(0o755)
         assert kind == "UsageError", message
-        assert str(folder) in message
+        assert f"is open read-only, because {folder}" in message
 
     def as_nobody(self, folder):
-        """Connect in a process without special rights; return the error's kind and text."""
+        """Write in a process without special rights; return the error's kind and text."""
         queue = multiprocessing.get_context("fork").SimpleQueue()
         child = os.fork()
         if not child:
@@ -497,7 +497,9 @@ class TestPlaces:
                 if os.getuid() == 0:
                     os.setgid(65534)
                     os.setuid(65534)
-                framelode.connect(folder)
+                with framelode.connect(folder):
+                    assert framelode.DatasetVersion.get_datasets()
+                    framelode.DatasetVersion.create_new_dataset("another")
                 queue.put(("none", ""))
             except BaseException as error:
                 queue.put((type(error).__name__, str(error)))

@@ -59,9 +59,11 @@ def test_sources_of_other_protocols_are_recorded_and_not_opened(engine, opened, 
     assert draft.add_frames([SingleFrame(id="a", source=uri)]) == []
     frame = draft.get_single_frame("a")
     assert frame.source == uri
-    for read in (frame.get_local_source, lambda: framelode.draw(frame)):
+    for read in (lambda: frame.get_local_source(raise_on_error=True), lambda: framelode.draw(frame)):
         with pytest.raises(UsageError, match="is not opened: .*FRAMELODE_PROTOCOLS"):
             read()
+    with pytest.warns(framelode.LocalFileWarning, match="is not opened: .*FRAMELODE_PROTOCOLS"):
+        assert frame.get_local_source() is None
     assert opened == []
 
 
