@@ -210,6 +210,12 @@ def flag(value: object, path: str) -> bool:
     raise refusal(path, value, "True or False")
 
 
+def check_flags(**values: object) -> None:
+    """Raise `InvalidValueError` if an argument is not a boolean; see `flag`."""
+    for name, value in values.items():
+        flag(value, name)
+
+
 def label_list(value: object, path: str) -> list[str]:
     """Return a list of labels. A string is one label; None is an empty list."""
     if value is None:

@@ -20,7 +20,7 @@ from ...engine.frames.record import encode_record
 from ...engine.frames.single_frame import SingleFrame, restore, screen
 from ...engine.frames.source import Source
 from ...engine.sources.relocation import put_back, sources_of
-from ...engine.validation import KnownAttributes, at_least, how_many, shorten
+from ...engine.validation import KnownAttributes, at_least, flag, how_many, shorten
 from ...engine.writes.encoder import check_root
 from .version_writer import failures_of, logger
 
@@ -91,12 +91,12 @@ class BulkContext(KnownAttributes):
         self._version = dv
         self._writer = writer
         self._log = log or logger
-        self._refresh = bool(refresh_version_stats)
+        self._refresh = flag(refresh_version_stats, "refresh_version_stats")
         self._upload = writer.upload_options(auto_upload_destination, local_dataset_root_path)
         target = None if self._upload is None else self._upload.target
         own = check_root(local_dataset_root_path) or writer.root
         self._root = own if target is None else target.root
-        self._allow_update = bool(allow_update)
+        self._allow_update = flag(allow_update, "allow_update")
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
@@ -190,7 +190,8 @@ class BulkContext(KnownAttributes):
         return self._threshold, self._log, self._refresh, *of_frames
 
     def _gather(self, kind: str, frame: Any, *, warn: bool = False, delete_sources: bool = False) -> None:
-        change = PendingChange(kind, frame, frame, bool(warn), bool(delete_sources))
+        warns = flag(warn, "warn_on_duplicate_frames")
+        change = PendingChange(kind, frame, frame, warns, flag(delete_sources, "delete_sources"))
         if kind == "delete":
             change.hold_id()
         else:

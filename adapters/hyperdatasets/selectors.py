@@ -8,7 +8,7 @@ import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.log.contract import Head
-from ...engine.validation import items, shorten, text
+from ...engine.validation import check_flags, items, shorten, text
 from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..session.session import Session
 
@@ -122,6 +122,7 @@ def find_version(
     exclusive(dataset_id=selector.dataset_id, dataset_name=selector.dataset_name)
     exclusive(version_id=selector.version_id, version_name=selector.version_name)
     check_texts(**msgspec.structs.asdict(selector))
+    check_flags(raise_on_multiple=raise_on_multiple)
     if selector.version_id is not None:
         row = version_by_id(session, selector.version_id)
         _require_dataset(session, row, selector)

@@ -19,7 +19,7 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import KnownAttributes, at_least, shorten, text
+from ...engine.validation import KnownAttributes, at_least, check_flags, shorten, text
 from ...engine.writes.encoder import check_root
 from ...projections.history.changes import Change
 from ...projections.tables.catalog import DRAFT, PUBLISHED, VersionRow
@@ -481,6 +481,7 @@ class DatasetVersion(KnownAttributes):
         NotFoundError
             There is no such dataset.
         """
+        check_flags(only_published=only_published, only_draft=only_draft)
         exclusive(only_published=only_published, only_draft=only_draft)
         session = current_session().at(as_of)
         dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
@@ -933,6 +934,13 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        check_flags(
+            warn_on_duplicate_frames=warn_on_duplicate_frames,
+            refresh_version_stats=refresh_version_stats,
+            force_upload=force_upload,
+            register_on_upload_failure=register_on_upload_failure,
+            unregister_on_upload_fail=unregister_on_upload_fail,
+        )
         options = Upload(
             mapping=check_mapping(src_to_dst_mapping),
             force=force_upload,
@@ -989,6 +997,7 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        check_flags(refresh_version_stats=refresh_version_stats)
         with Progress(callback, progress_report, frames=frames) as progress:
             report = self._writer.add_dicts(
                 frames,
@@ -1030,6 +1039,7 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        check_flags(refresh_version_stats=refresh_version_stats)
         with Progress(callback, frames=frames) as progress:
             report = self._writer.update(
                 frames,
@@ -1081,6 +1091,7 @@ class DatasetVersion(KnownAttributes):
         StorageError
             `delete_sources` is set, and a store cannot be queried. Nothing was deleted.
         """
+        check_flags(refresh_version_stats=refresh_version_stats, delete_sources=delete_sources)
         progress = Progress(callback)
         if delete_sources:
             report, sources = self._writer.delete_with_sources(
@@ -1146,6 +1157,7 @@ class DatasetVersion(KnownAttributes):
         PublishedError
             The version is published.
         """
+        check_flags(refresh_version_stats=refresh_version_stats)
         if self._bulk is not None:
             self._bulk.finish(commit=refresh_version_stats)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConflictError, PublishedError
-from ..validation import check_name, check_tags, check_text, how_many, shorten
+from ..validation import check_flags, check_name, check_tags, check_text, how_many, shorten
 from .aggregate import Aggregate
 from .application import LogApplication, Result
 from .dataset import DEFAULT_PROJECT, Dataset, DatasetName, name_stream
@@ -59,6 +59,7 @@ class DatasetCommands:
         name = check_name(name, "dataset name")
         project = check_name(DEFAULT_PROJECT if project is None else project, "dataset project")
         checked_tags = check_tags(tags)
+        check_flags(raise_if_exists=raise_if_exists)
         description = None if description is None else check_text(description, "description")
 
         def decide() -> tuple[list[Aggregate], Result]:
@@ -98,6 +99,7 @@ class DatasetCommands:
         PublishedError
             A version is published and `force` is not set.
         """
+        check_flags(delete_all_versions=delete_all_versions, force=force)
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self._application.dataset(dataset_id)

@@ -11,7 +11,7 @@ from ..keys import Operation
 from ..log.context import current_context
 from ..log.contract import StreamRows
 from ..times import iso_time
-from ..validation import check_name, check_tags, check_text, shorten
+from ..validation import check_flags, check_name, check_tags, check_text, shorten
 from .aggregate import Aggregate
 from .application import LogApplication, Result
 from .dataset import Dataset
@@ -57,6 +57,7 @@ class VersionCommands:
         """
         name = check_name(name, "version name")
         description = None if description is None else check_text(description, "description")
+        check_flags(raise_if_exists=raise_if_exists)
 
         def decide() -> tuple[list[Aggregate], Result]:
             dataset = self._application.dataset(dataset_id)
@@ -225,6 +226,7 @@ class VersionCommands:
         ConflictError
             The version has children; they are named.
         """
+        check_flags(force=force)
 
         def decide() -> tuple[list[Aggregate], Result]:
             version = self._application.version(version_id)

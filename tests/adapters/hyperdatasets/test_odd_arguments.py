@@ -24,6 +24,40 @@ NO_TEXT = (5, 1.5, np.int64(3), True, b"x", [], {}, "\ud800", 2**70, float("nan"
 class TestOddArguments:
     """What is passed by mistake is refused in our words, before anything is recorded."""
 
+    @pytest.mark.parametrize("value", [np.array([1, 2]), "no", []], ids=["array", "text", "list"])
+    def test_flags_that_are_no_booleans(self, engine, draft, value):
+        head = engine.log.head()
+        bulk = draft.get_bulk_context()
+        calls = {
+            "raise_if_exists": [
+                lambda: DatasetVersion.create_new_dataset("food", raise_if_exists=value),
+                lambda: DatasetVersion.create_version("v", dataset_name="food", raise_if_exists=value),
+            ],
+            "raise_on_multiple": [
+                lambda: DatasetVersion.get_version(dataset_name="food", raise_on_multiple=value)
+            ],
+            "only_draft": [lambda: DatasetVersion.get_versions(dataset_name="food", only_draft=value)],
+            "force": [lambda: DatasetVersion.remove_version(version_id=draft.version_id, force=value)],
+            "refresh_version_stats": [
+                lambda: draft.add_frames([make(1)], refresh_version_stats=value),
+                lambda: draft.update_frames([make(1)], refresh_version_stats=value),
+                lambda: draft.flush(refresh_version_stats=value),
+            ],
+            "force_upload": [lambda: draft.add_frames([make(1)], force_upload=value)],
+            "delete_sources": [
+                lambda: draft.delete_frames(["a"], delete_sources=value),
+                lambda: bulk.delete_frame("a", delete_sources=value),
+            ],
+            "warn_on_duplicate_frames": [lambda: bulk.add_frame(make(1), warn_on_duplicate_frames=value)],
+        }
+        for name, of_name in calls.items():
+            for call in of_name:
+                with pytest.raises(InvalidValueError, match=f"{name} must be True or False, not "):
+                    call()
+        assert engine.log.head() == head
+        draft.add_frames([make(1)], refresh_version_stats=np.bool_(False))
+        assert len(draft) == 1
+
     @pytest.mark.parametrize("value", NO_TEXT, ids=lambda value: f"{type(value).__name__}")
     def test_selectors_that_are_no_text(self, engine, draft, value):
         head = engine.log.head()
