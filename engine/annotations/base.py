@@ -35,7 +35,7 @@ class Common(TypedDict, total=False):
     """Parameters of every annotation; see `Annotation`."""
 
     id: str | float | None
-    labels: str | Sequence[str] | None
+    labels: str | Sequence[object] | None
     confidence: float | None
     metadata: Mapping[str, Any] | None
 
@@ -80,7 +80,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
         self,
         values: Iterable[Any] | None = None,
         id: str | float | None = None,  # noqa: A002 - the name of the API that is followed
-        labels: str | Sequence[str] | None = None,
+        labels: str | Sequence[object] | None = None,
         confidence: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -120,7 +120,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
         return self._labels
 
     @labels.setter
-    def labels(self, value: str | Sequence[str] | None) -> None:
+    def labels(self, value: str | Sequence[object] | None) -> None:
         self._labels = label_list(value, "labels")
 
     @property

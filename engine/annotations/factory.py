@@ -25,7 +25,7 @@ from .types import (
 
 
 def build_annotations(
-    geometries: Mapping[str, Any], frame_class: str | Sequence[str] | None, common: Mapping[str, Any]
+    geometries: Mapping[str, Any], frame_class: str | Sequence[object] | None, common: Mapping[str, Any]
 ) -> list[Any]:
     """Return one annotation for each geometry that is not None; see `SingleFrame.add_annotation`."""
     added: list[Annotation] = []

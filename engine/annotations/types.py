@@ -366,7 +366,7 @@ class ImageAnnotation(Annotation, tag="image"):
     short_name = "im"
     image_classes = Annotation.labels
 
-    def __init__(self, image_classes: str | Sequence[str] | None = None, **common: Unpack[Common]) -> None:
+    def __init__(self, image_classes: str | Sequence[object] | None = None, **common: Unpack[Common]) -> None:
         if image_classes is not None:
             if common.get("labels") is not None:
                 raise InvalidValueError("pass either image_classes or labels, which are the same")

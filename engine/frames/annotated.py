@@ -12,7 +12,7 @@ from ..errors import NotFoundError, UsageError
 from ..validation import About, identifier, label_list, label_text, whole
 from .local_files import LocalFilesMixin
 
-Labels = str | Sequence[str]
+Labels = str | Sequence[object]
 Coordinates = Iterable[Any]
 
 
@@ -183,7 +183,7 @@ def _find(
     id: str | float | None = None,  # noqa: A002 - the name of the API that is followed
     index: int | None = None,
     label: str | None = None,
-    labels: str | Sequence[str] | None = None,
+    labels: str | Sequence[object] | None = None,
 ) -> list[int]:
     """Return the indices of the annotations that match all arguments; see `get_annotations`."""
     found = list(range(len(annotations)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from ..errors import FramelodeError, IntegrityError, NotFoundError, StorageError
 from ..storage.regular_files import open_regular
@@ -27,6 +27,14 @@ class LocalFilesMixin(Record):
     their content. They are fetched again after they were evicted from the cache.
     """
 
+    @overload
+    def get_local_source(
+        self, raise_on_error: Literal[True], skip_size_check: bool = False, force_download: bool = False
+    ) -> str: ...
+    @overload
+    def get_local_source(
+        self, raise_on_error: bool = False, skip_size_check: bool = False, force_download: bool = False
+    ) -> str | None: ...
     def get_local_source(
         self, raise_on_error: bool = False, skip_size_check: bool = False, force_download: bool = False
     ) -> str | None:
