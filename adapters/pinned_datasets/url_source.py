@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,6 +51,7 @@ def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[M
     StorageError
         It cannot be read, or does not answer in time.
     """
+    url = _of_remote(url, reach.root)
     scheme, path = _parts(url, reach.root)
 
     def read(beat: Beat) -> tuple[Meta, list[FileInfo]]:
@@ -68,12 +71,39 @@ def _parts(url: str, root: Path) -> tuple[str, str]:
         return "file", url.removeprefix("file://")
     if "://" not in url and "::" not in url:
         return "file", str(root / from_home(url))
-    scheme = url.partition("::" if "::" in url.partition("://")[0] else "://")[0].lower()
-    if scheme == "remote":
-        raise UsageError(
-            f"{shorten(url)} is a remote in the configuration of DVC: write the URL of the remote"
-        )
-    return scheme, ""
+    return url.partition("::" if "::" in url.partition("://")[0] else "://")[0].lower(), ""
+
+
+def _of_remote(url: str, root: Path) -> str:
+    """Return the URL that `remote://name/path` stands for, by the configuration of DVC. Other URLs stay."""
+    seen: set[str] = set()
+    while url.startswith("remote://"):
+        name, _, path = url.removeprefix("remote://").partition("/")
+        base = None if name in seen else _remotes(root).get(name)
+        if base is None:
+            raise UsageError(
+                f"{shorten(url)}: the configuration of DVC has no URL of a remote {shorten(name)}: add one with dvc remote add"
+            )
+        seen.add(name)
+        url = f"{base.rstrip('/')}/{path}" if path else base
+    return url
+
+
+def _remotes(root: Path) -> dict[str, str]:
+    """Return the URLs of the remotes of the DVC repository around a folder. Local ones are relative to its configuration."""
+    folder = next((each / ".dvc" for each in (root, *root.parents) if (each / ".dvc").is_dir()), root)
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read([folder / "config", folder / "config.local"], "utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"the configuration of DVC in {folder} cannot be read: {error}") from error
+    named = ((re.fullmatch(r"'?remote \"(.+)\"'?", section), section) for section in parser.sections())
+    urls = {found[1]: parser.get(section, "url", fallback="") for found, section in named if found}
+    return {
+        name: url if "://" in url else os.path.normpath(folder / from_home(url))
+        for name, url in urls.items()
+        if url
+    }
 
 
 def _read_local(path: str, reach: ResolveContext, beat: Beat, *, times: bool) -> tuple[Meta, list[FileInfo]]:

@@ -80,7 +80,7 @@ def parse_yaml(text: str, path: str) -> Node | None:
         It is not valid YAML, or has unsupported features: several documents, custom tags, duplicate keys, keys that are not
         scalars, alias cycles, or too many levels or values. The message gives path, line and column.
     """
-    builder, library = _Builder(path), _library()
+    builder, library = _Builder(text, path), _library()
     try:
         for event in library.parse(text):
             builder.take(event)
@@ -140,8 +140,9 @@ def _refusal_of(error: Exception, text: str, path: str, builder: _Builder) -> In
 class _Builder:
     """Builds the tree from the events of a text."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, text: str, path: str) -> None:
         self.root: Node | None = None
+        self._text = text
         self.line = self.column = 0
         self._path = path
         self._open: list[tuple[Sequence | Mapping, list[Scalar]]] = []
@@ -255,12 +256,20 @@ class _Builder:
         if isinstance(parent, Sequence):
             parent.items.append(node)
         elif len(keys) > len(parent.pairs):
+            self._place_after(keys[-1], node)
             parent.pairs.append((keys[-1], node))
         else:
             key = node.target if isinstance(node, Alias) else node
             if not isinstance(key, Scalar):
                 raise refuse(self._path, node, "a key must be a scalar")
             keys.append(Scalar(node.start, node.end, node.line, node.column, key.value, key.merges))
+
+    def _place_after(self, key: Scalar, node: Node) -> None:
+        """Place an empty value after its colon. The parser places it where the next token starts."""
+        if isinstance(node, Scalar) and node.start == node.end:
+            colon = self._text.find(":", key.end)
+            if colon >= 0 and not self._text[key.end : colon].strip():
+                node.start = node.end = colon + 1
 
 
 def _span(event: Any) -> dict[str, int]:

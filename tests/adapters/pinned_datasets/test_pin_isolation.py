@@ -235,3 +235,18 @@ def test_dvc_reads_the_same_manifests(project):
     for folder, listed in zip(folders, found, strict=True):
         ours = [path for path in ManifestFinder(folder).manifests() if path.parent.name == "copies"]
         assert bool(ours) == (listed != "[]"), folder
+
+
+def test_a_remote_of_the_configuration_of_dvc(project):
+    write(
+        project,
+        _dot_dvc__config="[core]\n    remote = store\n['remote \"store\"']\n    url = ../files\n",
+        _dot_dvc__config_dot_local="['remote \"inner\"']\n    url = remote://store/inner\n",
+        files__inner__b="bb",
+    )
+    with Datasets(project) as datasets:
+        assert datasets.add("a", "remote://store/a", "url").lock.meta.size == 1
+        assert datasets.add("b", "remote://inner", "url").lock.meta.nfiles == 1
+        assert datasets.status() == {"a": "ok", "b": "ok"}
+        with pytest.raises(UsageError, match="has no URL of a remote 'none'"):
+            datasets.add("c", "remote://none/a", "url")

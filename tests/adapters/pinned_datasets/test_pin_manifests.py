@@ -341,6 +341,60 @@ class TestParameters:
             read("${a}", params_yaml="a: [\n")
 
 
+ENTRY = "datasets:\n- name: a\n  url: u\n  type: dvc\n"
+EMPTY = {
+    "nothing": f"{ENTRY}  rev:\n",
+    "two": f"{ENTRY}  path:\n  rev:\n",
+    "first": "datasets:\n- name: a\n  rev:\n  url: u\n  type: dvc\n",
+    "with comments": f"{ENTRY}  rev:   # none\n  path: # x\n",
+    "in braces": "datasets: [{name: a, url: u, type: dvc, rev: , path: }]\n",
+    "before a section": f"{ENTRY}  rev:\nstages: {{}}\n",
+    "at the end": f"{ENTRY}  rev:",
+    "text": f"{ENTRY}  rev: ''\n  path: null\n",
+    "CRLF": f"{ENTRY}  rev:\n  path:\n".replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("text", EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("changes", [{"rev": "v1"}, {"rev": "v1", "path": "p"}, {"url": "other"}])
+def test_empty_values_can_be_updated(tmp_path, text, changes):
+    path = tmp_path / "dvc.yaml"
+    path.write_bytes(text.encode())
+    spec = DVCDatasetSpec(**{"name": "a", "url": "u", "type": "dvc"} | changes)
+    path.write_bytes((Manifest.read(path).with_spec(spec) or text).encode())
+    assert Manifest.read(path).entries["a"].spec == spec
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "datasets:\n",
+        "datasets:   # pinned\n",
+        "datasets:\n# none yet\n",
+        "datasets:\n  # none yet\nstages: {}\n",
+        "datasets: # a\n  # b\n# c\nstages:\n  a: {cmd: x}\n",
+        "datasets:",
+        "datasets: # x",
+        "datasets: ~ # x\n",
+        "datasets: [] # x\n",
+        "stages: {}\ndatasets: # x\n# y",
+        "datasets: # x\r\n\r\nstages: {}\r\n",
+    ],
+)
+def test_an_empty_list_can_be_filled(tmp_path, head):
+    path = tmp_path / "dvc.yaml"
+    path.write_bytes(head.encode())
+    spec = DVCDatasetSpec(name="a", url="u", type="dvc", rev="v1")
+    text = Manifest.read(path).with_spec(spec)
+    path.write_bytes(text.encode())
+    assert Manifest.read(path).entries["a"].spec == spec
+    left = text
+    for line in ("- name: a", "  url: u", "  type: dvc", "  rev: v1"):
+        assert line in left
+        left = left.replace(line, "", 1)
+    assert all(word in left for word in head.replace("~", "").replace("[]", "").split())
+
+
 texts = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12
 ) | st.sampled_from(
