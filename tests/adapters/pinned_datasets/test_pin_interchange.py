@@ -149,3 +149,36 @@ def test_a_command_of_dvc_that_holds_its_lock_is_waited_for(datasets, project, t
         hasty.add("other", "../file", "url")
     (project / ".dvc" / "config").write_text("")
     assert datasets.add("file", "../file", "url").lock is not None
+
+
+@pytest.mark.long
+def test_a_whole_flow_writes_the_same_bytes(initialised, source, tmp_path):
+    """Add, a stage that depends on the dataset, repro, update, edit, update: once with DVC, once with ours in its place."""
+    theirs, ours = (shutil.copytree(initialised, tmp_path / name) for name in ("theirs", "ours"))
+    url = str(source.folder)
+    with Datasets(ours) as made:
+        steps = [
+            (("add", "g", "--dvc", url, "--rev", "v1", "--path", "data"), lambda: made.add("g", url, "dvc", rev="v1", path="data")),
+            (("add", "h", "--dvc", url), lambda: made.add("h", url, "dvc")),
+            ("stage",),
+            (("update", "g", "--rev", "main"), lambda: made.update("g", rev="main")),
+            ("repro",),
+            ("edit",),
+            (("update", "g"), lambda: made.update("g")),
+            ("repro",),
+        ]  # fmt: skip
+        for step, *call in steps:
+            if call:
+                run_dvc(theirs, "ds", *step)
+                call[0]()
+            for folder in (theirs, ours):
+                if step == "stage":
+                    run_dvc(folder, "stage", "add", "-n", "train", "-d", "ds://g", "echo")
+                elif step == "repro":
+                    run_dvc(folder, "repro", "-q")
+                elif step == "edit":
+                    text = (folder / "dvc.yaml").read_text()
+                    (folder / "dvc.yaml").write_text(text.replace("rev: main", "rev: v1"))
+            for name in ("dvc.yaml", "dvc.lock"):
+                assert (ours / name).read_bytes() == (theirs / name).read_bytes(), (step, name)
+        assert made["g"].lock.rev_lock == source.first
