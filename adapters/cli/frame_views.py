@@ -12,11 +12,9 @@ import msgspec
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.keys import is_plain_id
-from ..display.progress import Advance
 from .output import counted, note, print_table
 
 _SHORT_ID = 12
-_EVERY = 5_000
 
 
 class FrameView(msgspec.Struct, frozen=True):
@@ -35,18 +33,11 @@ class FrameList(msgspec.Struct, frozen=True):
     more: int
 
 
-def list_frames(
-    frames: Iterable[SingleFrame | FrameGroup], limit: int, more: int | None, advance: Advance
-) -> FrameList:
+def list_frames(frames: Iterable[SingleFrame | FrameGroup], limit: int, more: int | None = None) -> FrameList:
     """Return the first frames, and how many more there are: `more`, or counted if that is None."""
     found = iter(frames)
     shown = [_view(frame) for frame in islice(found, limit)]
-    if more is None:
-        more = 0
-        for more, _ in enumerate(found, 1):
-            if more % _EVERY == 0:
-                advance(len(shown) + more, None)
-    return FrameList(shown, more)
+    return FrameList(shown, sum(1 for _ in found) if more is None else more)
 
 
 def print_frames(listed: FrameList, *, json: bool) -> None:

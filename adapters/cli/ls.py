@@ -67,12 +67,12 @@ def frames(
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
         version = engine.version(version_at(engine, meant).version_id)
-        if source is None and label is None:
-            found, more = version.get_iterator(), max(len(version) - limit, 0)
-        else:
-            found, more = version.find_frames(source=source, label=label), None
         with progress_bar(f"reading {address}") as advance:
-            listed = views.list_frames(found, limit, more, advance)
+            if source is None and label is None:
+                listed = views.list_frames(version, limit, max(len(version) - limit, 0))
+            else:
+                found = version.find_frames(source=source, label=label, callback=advance)
+                listed = views.list_frames(found, limit)
     views.print_frames(listed, json=json)
 
 

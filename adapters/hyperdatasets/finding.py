@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..session.session import Session
 from .reading import FrameReader, source_matcher
 
 _SHOWN = 5
+_REPORTED_FRAMES = 5_000
 _HALF_DIGITS = 16
 _CERTAIN_DIGITS = 6
 """With so many hex digits no other kind of id is looked for, which would read every frame."""
@@ -31,11 +32,14 @@ def find_frames(
     version: VersionRow,
     source: str | os.PathLike[str] | None = None,
     label: str | None = None,
+    callback: Callable[[int, int], None] | None = None,
 ) -> Generator[SingleFrame | FrameGroup, None, None]:
     """Yield the frames that match all arguments, in log order; see `DatasetVersion.find_frames`."""
     matches = None if source is None else source_matcher(source)
     wanted = None if label is None else label_text(label, "label")
-    records = FrameReader(session, version).records()
+    records: Iterable[SingleFrame] = FrameReader(session, version).records()
+    if callback is not None:
+        records = _reported(records, callback, session.states.current(version.version_id).total)
 
     def fits(record: SingleFrame) -> bool:
         if wanted is not None and not any(wanted in each.labels for each in record.annotations):
@@ -43,6 +47,16 @@ def find_frames(
         return matches is None or any(each.uri is not None and matches(each.uri) for each in record.sources)
 
     return (wrap(record) for record in records if fits(record))
+
+
+def _reported(
+    records: Iterable[SingleFrame], callback: Callable[[int, int], None], total: int
+) -> Iterator[SingleFrame]:
+    """Yield frames, and tell how many of them were read."""
+    for done, record in enumerate(records, 1):
+        yield record
+        if done % _REPORTED_FRAMES == 0 or done == total:
+            callback(done, total)
 
 
 def find_frame_id(session: Session, version: VersionRow, prefix: str, *, deleted: bool = False) -> str:

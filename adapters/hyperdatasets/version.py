@@ -770,6 +770,7 @@ class DatasetVersion(KnownAttributes):
         source: str | os.PathLike[str] | None = None,
         label: str | None = None,
         as_of: Moment | None = None,
+        callback: Callable[[int, int], None] | None = None,
     ) -> Generator[SingleFrame | Any, None, None]:
         """Yield the frames that match all arguments, in log order (extension).
 
@@ -781,6 +782,8 @@ class DatasetVersion(KnownAttributes):
             A label of one of the annotations.
         as_of : int or datetime, optional
             The position or aware datetime to read at.
+        callback : callable, optional
+            Called now and then with the number of frames read and the total.
 
         Raises
         ------
@@ -788,7 +791,7 @@ class DatasetVersion(KnownAttributes):
             `source` is not a string or a path, or `label` is not a non-empty string.
         """
         session = self._session.at(as_of)
-        return find_frames(session, self._row_in(session), source, label)
+        return find_frames(session, self._row_in(session), source, label, callback)
 
     def find_frame_id(self, prefix: str, *, deleted: bool = False, as_of: Moment | None = None) -> str:
         """Return the complete id of the only frame whose id begins with some characters (extension).

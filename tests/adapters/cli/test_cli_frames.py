@@ -88,6 +88,11 @@ class TestFrames:
         assert run("frames", "food", "-n", 4).stderr == ""
         assert run("frames", "empty").stderr == ""
 
+    def test_progress_counts_the_frames_that_are_read(self, version):
+        told = []
+        assert len(list(version.find_frames(label="dog", callback=lambda *each: told.append(each)))) == 1
+        assert told == [(4, 4)]
+
     def test_a_wrong_filter_is_refused(self):
         assert "source_uri must be" in run("frames", "food", "--source", "", status=2).stderr
 
