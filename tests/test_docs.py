@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from command_line import run
@@ -32,9 +31,6 @@ GUIDES = [*PAGES, *(page for page in sorted(DOCS.glob("how-to/*.md")) if page no
 def places(request, tmp_path, monkeypatch):
     """Return a function that puts real places into a page: a database, a bucket, a cluster, folders."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("Annotations", "JPEGImages"):
-        Path("VOC2012", folder).mkdir(parents=True)
-    Path("VOC2012/JPEGImages/1.jpg").write_bytes(b"a picture")
     with ExitStack() as stack:
 
         def put(text):
@@ -95,11 +91,13 @@ def test_a_page_runs_from_top_to_bottom(page, places, monkeypatch):
 
 def test_the_readme_runs_again_in_the_same_folder(places, monkeypatch, capsys):
     text = places((ROOT / "README.md").read_text("utf-8"))
-    for _ in range(2):
+    for again in (False, True):
         names = {}
         for language, _, code in blocks_of(text):
             if language == "sh":
-                run_shell(code, monkeypatch)
+                # The demo makes its folder once, and refuses to write into it again.
+                repeatable = re.sub(r"^framelode demo.*\n", "", code, flags=re.MULTILINE)
+                run_shell(repeatable if again else code, monkeypatch)
             else:
                 exec(compile(code, "README.md", "exec"), names)
         names["engine"].close()
