@@ -139,8 +139,9 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
         Returns their number.
         """
+        writer = self._writer
         stores = self._known(cached=True) if store_name is None else [self._store(store_name)]
-        return self._writer.clear_cache(stores)
+        return writer.clear_cache(stores) if stores else 0
 
     def set_key(
         self,
@@ -290,9 +291,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         Their dataset ids are text that equals the id that was given; those of 24 hex digits are an ObjectId if `bson` is
         installed.
         """
-        now = self.session.now()
-        with self._reader.listing() as connection:
-            found = self._reader.tables.described(connection, self.collection_name, now)
+        found = self._reader.described(self.collection_name, self.session.now())
         return [
             self._store_document(
                 store,
@@ -335,17 +334,15 @@ class EngineStoreRepo(ExecutionStoreRepo):
         now: int | None = None,
         cached: bool = False,
     ) -> list[StoreId]:
-        """Return the stores that ever were, that exist at a time, or that have documents that may be evicted."""
-        with self._reader.listing() as connection:
-            return self._reader.tables.stores(
-                connection,
-                self.collection_name,
-                dataset_id=self.context,
-                everywhere=everywhere,
-                name=name,
-                now=now,
-                cached=cached,
-            )
+        """Return the stores that ever were, that exist at a time, or that may have documents to evict."""
+        return self._reader.stores(
+            self.collection_name,
+            dataset_id=self.context,
+            everywhere=everywhere,
+            name=name,
+            now=now,
+            cached=cached,
+        )
 
     def _find_store(self, store: StoreId) -> StoreDocument | None:
         document = self._alive(store, STORE_KEY)

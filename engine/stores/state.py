@@ -9,6 +9,7 @@ import msgspec
 
 from ..events.base import Event
 from ..events.stores import (
+    EVICT,
     STORE_KEY,
     KeyDeleted,
     KeyEvicted,
@@ -66,6 +67,11 @@ class Key(msgspec.Struct, frozen=True, gc=False):
     def is_alive(self, now: int) -> bool:
         """Say whether it exists at a time."""
         return self.expires_at is None or now < self.expires_at
+
+
+def is_cached(document: Document | Patch | Key) -> bool:
+    """Say whether a document may be evicted."""
+    return document.policy == EVICT or document.expires_at is not None
 
 
 Change = Document | Patch | None

@@ -1,6 +1,7 @@
 """The current documents of execution stores: from the tables, and from newer events in memory.
 
-A write is one append. The tables are updated for a listing, or after many new events. Single documents are read from both.
+A write is one append. The tables are updated for a listing of keys, or after many new events. Single documents and stores are read
+from both.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import sqlalchemy as sa
 
 from ...engine import forks
 from ...engine.events.base import Event
+from ...engine.events.stores import STORE_KEY
 from ...engine.log.batch import AppendHeader
 from ...engine.log.contract import Log
 from ...engine.stores.names import StoreId, key_id
-from ...engine.stores.state import Change, Document, Key, Patch, StoreChanges
+from ...engine.stores.state import Change, Document, Key, Patch, StoreChange, StoreChanges, is_cached
 from ..columns import from_row
 from ..pages import read_pages
 from ..projection import ProjectionStore
 from ..runner import Runner
 from ..statements import DirectQuery
-from .stores import Stores
+from .stores import Stores, by_name
 
 _MOST_EVENTS = 20_000
 
@@ -176,6 +178,85 @@ class StoreReader:
         with self.listing() as connection:
             return self.tables.keys(connection, stores, cached=cached)
 
+    def stores(
+        self,
+        collection: str,
+        *,
+        dataset_id: str | None = None,
+        everywhere: bool = False,
+        name: str | None = None,
+        now: int | None = None,
+        cached: bool = False,
+    ) -> list[StoreId]:
+        """Return stores, by name and dataset: those of a context, or of all of them.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only those of a name.
+        now : int, optional
+            Only those that exist at a time.
+        cached : bool
+            Leave out those without documents that may be evicted; some may come all the same.
+        """
+        with self._overlaid(now) as (connection, changes):
+            found = {
+                store.digest: store
+                for store in self.tables.stores(
+                    connection,
+                    collection,
+                    dataset_id=dataset_id,
+                    everywhere=everywhere,
+                    name=name,
+                    now=now,
+                    cached=cached,
+                )
+            }
+            for change in changes:
+                store = change.store
+                if (
+                    store.collection == collection
+                    and (everywhere or store.dataset_id == dataset_id)
+                    and (name is None or store.name == name)
+                ):
+                    _overlay_store(found, change, everything=now is None and not cached, cached=cached)
+        return sorted(found.values(), key=by_name)
+
+    def described(self, collection: str, now: int) -> list[tuple[StoreId, Document | int]]:
+        """Return the stores of all contexts that exist, each with its own document, or with the time of its oldest one."""
+        with self._overlaid(now) as (connection, changes):
+            found = {
+                store.digest: (store, what)
+                for store, what in self.tables.described(connection, collection, now)
+            }
+            for change in changes:
+                if change.store.collection != collection or not (change.keys or change.is_emptied):
+                    continue
+                digest = change.store.digest
+                held = None if change.is_emptied else found.get(digest)
+                made = [each for each in change.keys.values() if isinstance(each, Document)]
+                own = change.keys.get(STORE_KEY, held and held[1])
+                if isinstance(own, Document):
+                    found[digest] = change.store, own
+                elif made:
+                    times = [each.created_at for each in made]
+                    found[digest] = change.store, min([*times, own] if isinstance(own, int) else times)
+                else:
+                    found.pop(digest, None)
+        return sorted(found.values(), key=_in_order)
+
+    @contextmanager
+    def _overlaid(self, now: int | None) -> Generator[tuple[sa.Connection, list[StoreChange]], None, None]:
+        """Give a connection to the tables, and what came since; nothing where that does not say which stores exist."""
+        with self._lock:
+            self._sync()
+            changes = list(self._tail.stores.values())
+            if now is not None and not all(_is_telling(change, now) for change in changes):
+                self._catch_up()
+                changes = []
+            with self._database.read() as connection:
+                yield connection, changes
+
     @contextmanager
     def listing(self) -> Generator[sa.Connection, None, None]:
         """Yield a connection to the tables, which are up to date."""
@@ -183,6 +264,29 @@ class StoreReader:
             self._catch_up()
         with self._database.read() as connection:
             yield connection
+
+
+def _is_telling(change: StoreChange, now: int) -> bool:
+    """Whether all documents that a change tells of exist: then so does their store, whatever the tables hold."""
+    return all(isinstance(each, Document) and each.is_alive(now) for each in change.keys.values())
+
+
+def _overlay_store(
+    found: dict[bytes, StoreId], change: StoreChange, *, everything: bool, cached: bool
+) -> None:
+    """Put what came since over the stores that the tables hold."""
+    store = change.store
+    if cached:
+        if any(each is not None and is_cached(each) for each in change.keys.values()):
+            found[store.digest] = store
+    elif everything or change.keys:
+        found[store.digest] = store
+    elif change.is_emptied:
+        found.pop(store.digest, None)
+
+
+def _in_order(described: tuple[StoreId, object]) -> tuple[str, str]:
+    return by_name(described[0])
 
 
 def _overlay(found: dict[str, Document], key: str, changes: dict[str, Any]) -> None:

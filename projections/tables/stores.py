@@ -227,17 +227,14 @@ class Stores(FoldedProjection[StoreChanges]):
         self, connection: sa.Connection, collection: str, now: int
     ) -> list[tuple[StoreId, Document | int]]:
         """Return the existing stores of all contexts, each with its own document, or with the time of its oldest one."""
-        return sorted(
+        return [
             (
-                (
-                    store_id(row.collection, row.name, row.dataset_id),
-                    row.since if row.value is None else from_row(row._asdict(), Document),
-                )
-                for row in self._described.rows(connection, (now, collection))
-                if row.since is not None
-            ),
-            key=_in_order,
-        )
+                store_id(row.collection, row.name, row.dataset_id),
+                row.since if row.value is None else from_row(row._asdict(), Document),
+            )
+            for row in self._described.rows(connection, (now, collection))
+            if row.since is not None
+        ]
 
     def since(self, connection: sa.Connection, store: StoreId, now: int) -> int | None:
         """Return when the oldest live document of a store was created; None if there is none."""
@@ -258,7 +255,7 @@ class Stores(FoldedProjection[StoreChanges]):
         now: int | None = None,
         cached: bool = False,
     ) -> list[StoreId]:
-        """Return the stores of a context, or of all contexts, by name and dataset.
+        """Return stores of a context, or of all of them.
 
         Parameters
         ----------
@@ -282,7 +279,7 @@ class Stores(FoldedProjection[StoreChanges]):
             query = query.where(sa.exists().where(mine, self._alive(now)))
         if cached:
             query = query.where(sa.exists().where(mine, self._cached()))
-        return sorted((store_id(*row) for row in connection.execute(query)), key=_by_name)
+        return [store_id(*row) for row in connection.execute(query)]
 
     def names(self, connection: sa.Connection) -> dict[str, StoreId]:
         """Return all stores that ever existed, by stream."""
@@ -298,12 +295,9 @@ class Stores(FoldedProjection[StoreChanges]):
         return (self.document.c.policy == EVICT) | self.document.c.expires_at.is_not(None)
 
 
-def _by_name(store: StoreId) -> tuple[str, str]:
+def by_name(store: StoreId) -> tuple[str, str]:
+    """Return what stores are sorted by."""
     return store.name, store.dataset_id or ""
-
-
-def _in_order(described: tuple[StoreId, object]) -> tuple[str, str]:
-    return _by_name(described[0])
 
 
 def _which(table: sa.Table) -> sa.ColumnElement[bool]:

@@ -222,6 +222,14 @@ class Stores(RuleBasedStateMachine):
     def compare(self, service, kept, now):
         names = [store for store in STORES if self.alive(store, kept, now)]
         assert service.list_stores() == names
+        assert service.count_stores() == service.count_stores_global() == len(names)
+        # Before the others, which bring the tables level.
+        listed = service.list_stores_global()
+        assert [(one.store_name, one.value, one.created_at, one.policy) for one in listed] == [
+            (name, found.value, found.created_at, found.policy)
+            for name in names
+            for found in [service.get_store(name)]
+        ]
         for store in STORES:
             there = self.alive(store, kept, now)
             mine = {key: entry for key, entry in there.items() if key != "__store__"}
