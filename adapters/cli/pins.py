@@ -154,7 +154,7 @@ def status(
     timeout: Timeout = 60.0,
     json: Json = False,
 ) -> None:
-    """Compare datasets with their sources and report ok, stale, invalidated or missing."""
+    """Compare datasets with their sources and report ok, stale, invalidated, missing or unreadable."""
     with _project(context, folder, timeout) as datasets:
         if name is None:
             found = datasets.status()

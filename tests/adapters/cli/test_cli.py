@@ -588,7 +588,7 @@ def test_an_interrupt_anywhere_is_told(home, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(framelode.Engine, "verify", interrupted)
-    assert run("verify", status=130).stderr.startswith("interrupted: ")
+    assert run("verify", status=130).stderr == "interrupted\n"
 
 
 def test_loading_the_command_line_loads_no_more_than_it_needs():
