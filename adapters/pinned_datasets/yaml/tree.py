@@ -19,7 +19,7 @@ _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("bool", "float", "int", "null")}
 _COLLECTIONS = {_TAG + "map", _TAG + "seq", _TAG + "omap"}
 _of_thread = threading.local()
-_TEXTS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
+_TEXTS = {_TAG + name for name in ("str", "timestamp", "merge")}
 
 
 class Node(msgspec.Struct):
@@ -89,6 +89,10 @@ def parse_yaml(text: str, path: str) -> Node | None:
     except Exception as error:
         # The library's own errors give a place. For others, use the last event.
         raise _refusal_of(error, text, path, builder) from error
+    finally:
+        if "%YAML" in text:
+            # The parser keeps the version of a text for the next one.
+            del _of_thread.reader
     return builder.root
 
 
@@ -253,6 +257,9 @@ class _Builder:
             self.root = node
             return
         parent, keys = self._open[-1]
+        is_key = isinstance(parent, Mapping) and len(keys) == len(parent.pairs)
+        if isinstance(node, Scalar) and node.merges and not is_key:
+            raise refuse(self._path, node, "<< is not a value: write it in quotes")
         if isinstance(parent, Sequence):
             parent.items.append(node)
         elif len(keys) > len(parent.pairs):
