@@ -111,7 +111,11 @@ class KnownAttributes:
         if name[:1] != "_" and not hasattr(cls, name) and name not in cls.__annotations__:
             hint = did_you_mean(name, (known for known in dir(cls) if known[:1] != "_"))
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
-        super().__setattr__(name, value)
+        descriptor: Any = getattr(cls, name, None)
+        if hasattr(descriptor, "__set__"):  # also the fields of a Struct, which accept no other way
+            descriptor.__set__(self, value)
+        else:
+            super().__setattr__(name, value)
 
 
 def how_many(number: int, noun: str) -> str:

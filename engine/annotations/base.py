@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from ..canonical import canonical_object, encode_canonical, settle_object
 from ..errors import ConflictError, UsageError
 from ..structs import InitStructMeta
-from ..validation import dotted, fraction, identifier, items, label_list, name, shorten
+from ..validation import KnownAttributes, dotted, fraction, identifier, items, label_list, name, shorten
 from .coordinates import COORDINATES, finite
 
 
@@ -40,7 +40,9 @@ class Common(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False):
+class Annotation(
+    KnownAttributes, Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False
+):
     """Base class of all annotations.
 
     To define an annotation type, create a subclass with a `tag`, which is its name in stored data, and register it with
@@ -85,13 +87,13 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if id is not None:
-            self._id = identifier(id)
+            _put_id(self, identifier(id))
         if labels is not None:
-            self._labels = label_list(labels, "labels")
+            _put_labels(self, label_list(labels, "labels"))
         if confidence is not None:
-            self._confidence = fraction(confidence, "confidence")
+            _put_confidence(self, fraction(confidence, "confidence"))
         if metadata is not None:
-            self._metadata = canonical_object(metadata, "metadata")
+            _put_metadata(self, canonical_object(metadata, "metadata"))
         if values is not None:
             self.values = values
 
@@ -197,7 +199,7 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
 
     def set_geometry(self, poly: Iterable[Any]) -> None:
         """Validate and store a flat geometry."""
-        self._poly = self.check_geometry(items(poly, "poly", COORDINATES))
+        put_poly(self, self.check_geometry(items(poly, "poly", COORDINATES)))
 
     def validate(self, path: str = "") -> None:
         """Validate the annotation, and convert values that were modified in place to canonical form.
@@ -273,6 +275,12 @@ class Annotation(Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=T
         self.validate()
         return (_restore, (type(self), encode_canonical(self)))
 
+
+# They set fields in constructors without the check of `KnownAttributes`, which takes longer.
+put_poly: Callable[[Annotation, tuple[float, ...]], None] = Annotation.__dict__["_poly"].__set__
+_put_id, _put_labels, _put_confidence, _put_metadata = (
+    Annotation.__dict__[key].__set__ for key in ("_id", "_labels", "_confidence", "_metadata")
+)
 
 AnnotationType = TypeVar("AnnotationType", bound=type[Annotation])
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, Unpack, overload
 
 from ..errors import InvalidValueError
 from ..validation import dotted, items, refusal
-from .base import Annotation, Common
+from .base import Annotation, Common, put_poly
 from .coordinates import finite, flatten, whole_points
 
 
@@ -57,7 +57,7 @@ class Points(Annotation):
 
     def __init__(self, points: Iterable[Any] | None, **common: Unpack[Common]) -> None:
         Annotation.__init__(self, **common)
-        self.points = points
+        put_poly(self, flatten(points, self.dimensions, "points"))
 
     @property
     def points(self) -> list[tuple[float, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from ..errors import InvalidValueError
 from ..validation import at_least, items, name, refusal, whole
-from .base import Annotation, Common, MaskValue, register_annotation
+from .base import Annotation, Common, MaskValue, put_poly, register_annotation
 from .shapes import Coordinate, Points, Rings, Shape, between, centred, turned
 
 
@@ -61,7 +61,9 @@ class BoundingBox2D(Shape, tag="box2d"):
                 self.angle = angle
             return
         upright = type(angle) is float and angle == 0
-        self._poly = self.check_geometry((x, y, width, height) if upright else (x, y, width, height, angle))
+        put_poly(
+            self, self.check_geometry((x, y, width, height) if upright else (x, y, width, height, angle))
+        )
 
     @property
     def bounding_box_xywh(self) -> list[float]:

@@ -15,7 +15,7 @@ from ..canonical import canonical_object, encode_canonical
 from ..decoding import UNDECODABLE, guarded
 from ..errors import UnreadableError
 from ..structs import InitStructMeta
-from ..validation import count, fields, identifier
+from ..validation import KnownAttributes, count, fields, identifier
 from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name, group_sources
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 
@@ -39,7 +39,7 @@ class Origin(Protocol):
         ...
 
 
-class IdSlot:
+class IdSlot(KnownAttributes):
     """Keeps the frame's id and origin on the object, outside of its encoded record."""
 
     __slots__ = ("_id", "_origin")
@@ -48,7 +48,7 @@ class IdSlot:
     _origin: Origin
 
 
-put_id: Callable[[Any, str], None] = IdSlot.__dict__["_id"].__set__
+put_id: Callable[[Any, str | None], None] = IdSlot.__dict__["_id"].__set__
 """Sets the id of a record that was read, without the checks of the property."""
 
 put_origin: Callable[[Any, Origin], None] = IdSlot.__dict__["_origin"].__set__
@@ -142,7 +142,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     def keep_source(self, source: Source) -> None:
         """Store the first source unless it is empty, because equal frames must have equal payloads."""
         rest = self._sources[1:]
-        self._sources = (source, *rest) if source.uri or source != NO_SOURCE else rest
+        _put_sources(self, (source, *rest) if source.uri or source != NO_SOURCE else rest)
 
     def change_sources(self, change: Callable[[Source], Source]) -> None:
         """Replace each source by the result of a function."""
@@ -158,6 +158,12 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
         """Whether this is the record of a frame group."""
         sources = self._sources
         return len(sources) > 1 or (len(sources) == 1 and sources[0].id is not DEFAULT_SOURCE)
+
+
+# They set fields in constructors without the check of `KnownAttributes`, which takes longer.
+put_annotations: Callable[[Any, list[Any]], None] = Record.__dict__["_annotations"].__set__
+put_metadata: Callable[[Any, dict[str, Any]], None] = Record.__dict__["_metadata"].__set__
+_put_sources: Callable[[Any, tuple[Source, ...]], None] = Record.__dict__["_sources"].__set__
 
 
 class _LooseRecord(Struct):

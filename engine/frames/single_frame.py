@@ -20,7 +20,7 @@ from ..errors import InvalidTypeError, InvalidValueError, UnreadableError, Usage
 from ..validation import About, count, did_you_mean, dotted, identifier, name, refusal, shorten, whole
 from .annotated import AnnotatedRecord
 from .hooks import html_of
-from .record import encode_record, put_origin
+from .record import encode_record, put_annotations, put_id, put_metadata, put_origin
 from .source import Source, context_name, derive_id, path_or_uri
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
 
@@ -107,7 +107,7 @@ class SingleFrame(AnnotatedRecord):
         context_id: str | None = None,
         **other_names: Unpack[OtherNames],
     ) -> None:
-        self._id = None if id is None else identifier(id)
+        put_id(self, None if id is None else identifier(id))
         with About("frame", self._id):
             given = (
                 ("width", count, width),
@@ -128,9 +128,9 @@ class SingleFrame(AnnotatedRecord):
             if values:
                 self.keep_source(Source(**values))
             if metadata is not None:
-                self._metadata = canonical_object(metadata, "metadata")
+                put_metadata(self, canonical_object(metadata, "metadata"))
             if annotations is not None:
-                self._annotations = own_annotations(annotations, "annotations")
+                put_annotations(self, own_annotations(annotations, "annotations"))
             if context_id is not None:
                 self._context_id = context_name(context_id, "context_id")
                 self.settle_context()

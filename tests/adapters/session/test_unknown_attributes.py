@@ -41,7 +41,9 @@ def test_an_attribute_that_does_not_exist_is_refused(engine, name):
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
     [
+        ("SingleFrame", "metdata", "metadata"),
         ("FrameGroup", "metdata", "metadata"),
+        ("BoundingBox2D", "lables", "labels"),
         ("Dataset", "descripton", "description"),
         ("DatasetVersion", "coment", "comment"),
         ("BulkContext", "add_frames", "add_frame"),
