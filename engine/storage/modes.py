@@ -39,7 +39,7 @@ def file_mode(folder: str | os.PathLike[str]) -> int:
 def why_unwritable(path: str | os.PathLike[str]) -> str | None:
     """Return why an existing file or folder cannot be written, in the words of the system; None if it can."""
     mode = os.W_OK | os.X_OK if os.path.isdir(path) else os.W_OK  # noqa: PTH112 - as the rest of this module
-    if os.access(path, mode):
+    if os.access(path, mode, effective_ids=os.access in os.supports_effective_ids):
         return None
     is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     return os.strerror(errno.EROFS if is_read_only else errno.EACCES)

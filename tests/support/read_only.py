@@ -47,7 +47,8 @@ def _modes(folder):
         for place in places:
             place.chmod(0o555 if place.is_dir() else 0o444)
         for parent in above:
-            parent.chmod(modes[parent] | 0o055)
+            # A test may write beside the folder.
+            parent.chmod(modes[parent] | (0o077 if parent == folder.parent else 0o055))
         if os.geteuid() == 0:
             os.seteuid(65534)
             try:
