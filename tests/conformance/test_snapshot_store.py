@@ -111,7 +111,7 @@ def test_damage_is_noticed_and_what_is_written_again_is_whole(engine, store_of, 
     store_of.damage(one.name)
     with caplog.at_level(logging.WARNING, "framelode.states"):
         assert store_of().read(one.name) is None
-    assert "folded" in caplog.text
+    assert "the state is replayed" in caplog.text
     store_of().write(one, [])
     assert store_of().read(one.name) == one
 

@@ -20,7 +20,7 @@ _NOT_PLAIN = re.compile(
     rf"""---|\.\.\.|[#,\[\]{{}}&*!|>'"%@`{_SPACES}]|[?:-](?:[{_SPACES}]|\Z)|.*(?:[{_LINE_BREAKS}]|:(?:[{_SPACES}]|\Z)|[{_SPACES}]\#|[ ]\Z)""",
     re.DOTALL | re.VERBOSE,
 )
-_NOT_PLAIN_IN_FLOW = re.compile(r"[?:]\Z|.*[,\[\]{}]", re.DOTALL)
+_NOT_PLAIN_IN_FLOW = re.compile(r"[?:]|.*[,\[\]{}]", re.DOTALL)
 _NOT_SINGLE = re.compile(f"[{_LINE_BREAKS}']")
 _ESCAPES = {
     "\0": "0", "\x07": "a", "\x08": "b", "\t": "t", "\n": "n", "\x0b": "v", "\x0c": "f", "\r": "r", "\x1b": "e",

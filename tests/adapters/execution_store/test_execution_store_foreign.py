@@ -174,13 +174,20 @@ class TestSubscriptions:
             "metadata": metadata,
         }
 
+    def subscribed(self, store, callback):
+        """Subscribe, and return the thread that waits. Other tests may have left one that is about to end."""
+        before = set(threading.enumerate())
+        store.subscribe(callback)
+        (thread,) = set(threading.enumerate()) - before
+        assert "subscription to jobs" in thread.name
+        return thread
+
     def test_an_error_of_the_callback_ends_it(self, engine, store, told, caplog):
         def fail(message):
             told.put(message)
             raise ValueError("not today")
 
-        store.subscribe(fail)
-        (thread,) = (each for each in threading.enumerate() if "subscription to jobs" in each.name)
+        thread = self.subscribed(store, fail)
         store.set("a", 1)
         thread.join(PATIENCE)
         store.set("b", 1)
@@ -189,8 +196,7 @@ class TestSubscriptions:
         assert told.empty()
 
     def test_it_ends_with_the_engine(self, engine, store, told, caplog):
-        store.subscribe(told.put)
-        (thread,) = (each for each in threading.enumerate() if "subscription to jobs" in each.name)
+        thread = self.subscribed(store, told.put)
         engine.close()
         thread.join(PATIENCE)
         assert not thread.is_alive()

@@ -12,6 +12,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import s3fs
 from s3_server import s3_environment, s3_filesystem, s3_prefix
 
 import framelode
@@ -246,6 +247,8 @@ def test_boxes_from_a_table_with_labels_as_bytes(tmp_path):
 def test_a_bucket_of_pictures_is_registered(monkeypatch):
     for name, value in s3_environment().items():
         monkeypatch.setenv(name, value)
+    # Another test may have opened it with other credentials.
+    s3fs.S3FileSystem.clear_instance_cache()
     store, bucket = s3_filesystem(), s3_prefix()
     for key in ("train/1.jpg", "train/2.jpg", "test/3.jpg"):
         store.pipe(f"{bucket}/{key}", key.encode())

@@ -272,7 +272,7 @@ def test_a_forgotten_engine_never_waits_for_a_writer(tmp_path, ticks):
     forgotten = framelode.connect(tmp_path / "food")
     fill()
     with framelode.connect(tmp_path / "food", clock=collect_garbage) as engine:
-        forgotten.itself, forgotten = forgotten, None
+        forgotten._itself, forgotten = forgotten, None
         engine._previous = None
         add = threading.Thread(
             target=engine.session.writes.datasets.create_dataset, args=("other",), daemon=True

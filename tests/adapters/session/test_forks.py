@@ -19,6 +19,7 @@ from patience import PATIENCE, join
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
+from framelode.engine import forks
 from framelode.engine.errors import FramelodeError
 from framelode.engine.parallel import ThreadWorkers
 
@@ -145,6 +146,14 @@ def test_children_read_and_write_beside_busy_threads(engine, version, kind, fork
             assert forked(lambda number=number: use(number))()
     assert {f"c{number}" for number in range(forks)} <= {frame.id for frame in version}
     engine.verify()
+
+
+def test_nobody_gives_way_to_a_fork_that_is_over():
+    child = os.fork()
+    if not child:
+        os._exit(forks.pending.is_set())
+    assert not forks.pending.is_set()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_a_child_writes_outlives_the_end_of_its_parent(engine, version):

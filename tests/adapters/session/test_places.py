@@ -323,7 +323,7 @@ class TestLostLogs:
 
     def test_a_second_log_in_one_folder_is_refused(self, tmp_path):
         folder = make(tmp_path / "food")
-        with pytest.raises(UsageError, match=r"holds the engine of log\.db already"):
+        with pytest.raises(UsageError, match=r"already holds the engine of log\.db"):
             framelode.connect(f"sqlite:///{folder}/other.db")
         assert total(folder) == 20
         (folder / "log.db").rename(folder / "main.db")
