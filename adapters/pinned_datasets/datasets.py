@@ -505,6 +505,8 @@ class Datasets(Mapping[str, Dataset]):
         """Write and record a dataset. Return False if its previous state was changed by another writer."""
         refuse_secret_of(dataset.spec)
         manifest = self._project.manifest(dataset.manifest_path)
+        # The files are written first, and what is in them must be recorded.
+        self._engine.opened().present.require_writable()
         ledger = self._ledger()
         with self._project.writing(manifest):
             with self._project.without_dvc(manifest):
