@@ -15,7 +15,7 @@ _BATCHES_AT_ONCE = 8
 
 
 def store_events(
-    log: Log, store: StoreId, *, key: str | None = None, gt: int = 0, lte: int | None = None
+    log: Log, store: StoreId, *, key: str | None = None, after: int = 0, lte: int | None = None
 ) -> Iterator[tuple[BatchHeader, int, StoreEvent]]:
     """Yield the events of a store in order, each with its batch and position.
 
@@ -23,11 +23,11 @@ def store_events(
     ----------
     key : str, optional
         Leave out batches that do not affect this key.
-    gt, lte : int
-        Only positions after `gt`, up to `lte`.
+    after, lte : int
+        Only events after version `after` of the store's stream, and batches that begin at or before position `lte`.
     """
     headers: list[BatchHeader] = []
-    for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA, gt=gt, lte=lte):
+    for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA, after=after, lte=lte):
         headers.append(header)
         if len(headers) == _BATCHES_AT_ONCE:
             yield from _opened(log, headers, key)

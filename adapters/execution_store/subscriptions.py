@@ -111,6 +111,8 @@ class _Subscription:
     ) -> None:
         self.stopped = threading.Event()
         self._session, self._store, self._reader, self._callback = session, store, reader, callback
+        # The version is read first: an event that comes between is read, and left out by its position.
+        self._version = session.log.stream_version(store.stream) or 0
         self._position = session.log.head().position
         self._keys: dict[str, int] = {}
         """The keys that the callback knows, each with the position of the event that it knows last."""
@@ -146,10 +148,11 @@ class _Subscription:
             self._tell("initial", key, decode_value(found.value, found.position), utc(found.updated_at))
 
     def _tell_news(self, head: int) -> None:
-        events = store_events(self._session.log, self._store, gt=self._position, lte=head)
+        events = store_events(self._session.log, self._store, after=self._version, lte=head)
         for header, position, event in events:
             if self._position < position <= head:
                 self._tell_event(event, position, utc(header.recorded_at))
+                self._version = event.originator_version
 
     def _tell_event(self, event: StoreEvent, position: int, at: datetime) -> None:
         if isinstance(event, StoreDeleted):

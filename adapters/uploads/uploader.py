@@ -88,7 +88,7 @@ class Uploader:
         self._alone = False
         self._sent: dict[str, UploadedFile] = {}
         self._condemned: frozenset[str] = frozenset()
-        self._mark, _ = ledger.sources.look()
+        self._sources_at, _ = ledger.sources.look()
         root = destination.root
         self._folder = RootFolder(path_or_uri(root) or "") if root.startswith("file:///") else None
         forks.renewed(self._renew)
@@ -154,10 +154,10 @@ class Uploader:
         if scheme_of(self._destination.root) not in DELETABLE:
             return
         ledger, root = self._ledger.sources, canonical_uri(f"{self._destination.root}/")
-        mark, condemned = ledger.look()
-        touched = ledger.since(self._mark)[1].keys()
-        if mark != self._mark:
-            self._mark, self._seen = mark, -1
+        version, condemned = ledger.look()
+        touched = ledger.since(self._sources_at)[1].keys()
+        if version != self._sources_at:
+            self._sources_at, self._seen = version, -1
         if touched:
             self._sent = {d: file for d, file in self._sent.items() if canonical_uri(file.uri) not in touched}
         self._condemned = frozenset(uri.removeprefix(root) for uri in condemned if uri.startswith(root))

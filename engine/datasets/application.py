@@ -116,9 +116,7 @@ class LogApplication(Application[str]):
             for each in saved:
                 event: Any = each.domain_event
                 version, topics = event.originator_version, (type(event).__name__,)
-                self.aggregates.advance(
-                    event.originator_id, topics, version - 1, version, each.notification.id
-                )
+                self.aggregates.advance(event.originator_id, topics, version - 1, version)
             return result
 
         return run_decided(

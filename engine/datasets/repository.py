@@ -37,43 +37,42 @@ class AggregateRepository:
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        self._held: OrderedDict[str, tuple[Aggregate, int]] = OrderedDict()
+        self._held: OrderedDict[str, Aggregate] = OrderedDict()
         self._lock = threading.Lock()
 
     def load(self, kind: type[Loaded], aggregate_id: str) -> Loaded:
         """Return an aggregate; one without any event has version 0."""
         # The version is read first: events that come after it make the save conflict, never go unseen.
         version = self._log.stream_version(aggregate_id) or 0
-        aggregate, position = self._begin(kind, aggregate_id, version)
+        aggregate = self._begin(kind, aggregate_id, version)
         if aggregate.version < version:
-            for header in self._log.headers(gt=position, stream_id=aggregate_id, schema=EVENTS_SCHEMA):
+            for header in self._log.headers(
+                stream_id=aggregate_id, after=aggregate.version, schema=EVENTS_SCHEMA
+            ):
                 if not aggregate.apply_unopened(header.topics, header.last_version):
                     for event in read_events(self._log, header):
                         aggregate.apply(event)
                 aggregate.first_position = aggregate.first_position or header.first_position
-                position = header.last_position
             aggregate.version = max(version, aggregate.version)
-            self._hold(aggregate.twin(), position)
+            self._hold(aggregate.twin())
         return aggregate
 
-    def _begin(self, kind: type[Loaded], aggregate_id: str, version: int) -> tuple[Loaded, int]:
-        """Return what is held of an aggregate, up to a version of it, and the position of its last event."""
+    def _begin(self, kind: type[Loaded], aggregate_id: str, version: int) -> Loaded:
+        """Return what is held of an aggregate, up to a version of it."""
         with self._lock:
-            held, position = self._held.get(aggregate_id, (None, 0))
+            held = self._held.get(aggregate_id)
         if isinstance(held, kind) and held.version <= version:
-            return held.twin(), position
-        return kind(aggregate_id), 0
+            return held.twin()
+        return kind(aggregate_id)
 
-    def _hold(self, aggregate: Aggregate, position: int) -> None:
+    def _hold(self, aggregate: Aggregate) -> None:
         with self._lock:
-            self._held[aggregate.id] = aggregate, position
+            self._held[aggregate.id] = aggregate
             self._held.move_to_end(aggregate.id)
             if len(self._held) > _HELD_AGGREGATES:
                 self._held.popitem(last=False)
 
-    def advance(
-        self, aggregate_id: str, topics: Sequence[str], before: int, version: int, position: int
-    ) -> None:
+    def advance(self, aggregate_id: str, topics: Sequence[str], before: int, version: int) -> None:
         """Take over what this process has appended to a stream, where that needs no look at the events.
 
         Parameters
@@ -84,17 +83,14 @@ class AggregateRepository:
             Topics of the events; none for frame changes.
         before, version : int
             Versions of the stream before and after them.
-        position : int
-            Position of the last one.
         """
         with self._lock:
-            held, _ = self._held.get(aggregate_id, (None, 0))
+            held = self._held.get(aggregate_id)
             if held is None or held.version != before:
                 return
             if topics and not held.apply_unopened(topics, version):
                 return
             held.version = version
-            self._held[aggregate_id] = held, position
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset; `NotFoundError` when there is none, or it was removed."""

@@ -37,7 +37,6 @@ class StreamView(ABC):
         """Begin with an empty ledger."""
         self._lock = threading.Lock()
         self._version = 0
-        self._position = 0
 
     def version(self) -> int:
         """Return the version of the stream, 0 when it is empty."""
@@ -58,14 +57,14 @@ class StreamView(ABC):
         if (self._log.stream_version(self.stream_id) or 0) <= self._version:
             return
         # Whoever holds the log may wait for the ledger, so the log is read before the ledger is locked.
-        batches = self._read_after(self._position)
+        batches = self._read_after(self._version)
         with self._lock:
             for header, events in batches:
-                if header.first_position > self._position:
+                if header.last_version > self._version:
                     for position, event in enumerate(events, header.first_position):
                         self._apply(event, header.recorded_at, position)
-                    self._version, self._position = header.last_version, header.last_position
+                    self._version = header.last_version
 
-    def _read_after(self, position: int) -> list[tuple[BatchHeader, list[Event]]]:
-        headers = self._log.headers(gt=position, stream_id=self.stream_id, schema=EVENTS_SCHEMA)
+    def _read_after(self, version: int) -> list[tuple[BatchHeader, list[Event]]]:
+        headers = self._log.headers(stream_id=self.stream_id, after=version, schema=EVENTS_SCHEMA)
         return [(header, read_events(self._log, header)) for header in headers]

@@ -199,11 +199,15 @@ class Log(ABC):
         gt: int = 0,
         lte: int | None = None,
         stream_id: str | None = None,
+        after: int = 0,
         schema: str | None = None,
         topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order: those with last position above `gt` and first position up to `lte`.
+
+        Of a stream, only the batches that begin after stream version `after`: to continue a stream, this is faster than
+        `gt`, since there is an index on the versions of a stream.
 
         Most batches without any of `topics` are omitted. A header that cannot be read raises `IntegrityError`, or is omitted
         and its error added to `damaged` if that is given.

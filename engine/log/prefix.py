@@ -128,13 +128,19 @@ class LogPrefix(Log):
         gt: int = 0,
         lte: int | None = None,
         stream_id: str | None = None,
+        after: int = 0,
         schema: str | None = None,
         topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order."""
         if gt < self.position:
-            which: dict[str, Any] = {"stream_id": stream_id, "schema": schema, "topics": topics}
+            which: dict[str, Any] = {
+                "stream_id": stream_id,
+                "after": after,
+                "schema": schema,
+                "topics": topics,
+            }
             found = self.whole.headers(gt=gt, lte=self._limit(lte), damaged=damaged, **which)
             yield from map(self._cut_header, found)
 

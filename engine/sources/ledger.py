@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-import msgspec
-
 from ..datasets.stream_view import StreamView
 from ..events.base import Event
 from ..events.domain import SOURCES, SourcesCondemned, SourcesDeleted, SourcesRestored
@@ -17,13 +15,6 @@ from ..log.event_batch import pack_states
 URIS_OF_AN_EVENT = 1024
 
 Outcome = type[SourcesCondemned | SourcesRestored | SourcesDeleted]
-
-
-class SourceMark(msgspec.Struct, frozen=True, gc=False):
-    """How far the stream ``sources`` has been read: version and position of the last event."""
-
-    version: int = 0
-    position: int = 0
 
 
 class SourceLedger(StreamView):
@@ -43,22 +34,22 @@ class SourceLedger(StreamView):
         """Return the condemned files, each with the position of the last event that condemned it."""
         return self.look()[1]
 
-    def look(self) -> tuple[SourceMark, Mapping[str, int]]:
-        """Return how far the stream has been read, and the files condemned at that point."""
+    def look(self) -> tuple[int, Mapping[str, int]]:
+        """Return up to which version the stream has been read, and the files condemned at that version."""
         self._catch_up()
         with self._lock:
-            return SourceMark(self._version, self._position), dict(self._condemned)
+            return self._version, dict(self._condemned)
 
-    def since(self, mark: SourceMark) -> tuple[SourceMark, dict[str, Outcome]]:
-        """Return how far the stream has been read now, and the last outcome of each file since a mark."""
-        if (self._log.stream_version(SOURCES.id) or 0) <= mark.version:
-            return mark, {}
+    def since(self, version: int) -> tuple[int, dict[str, Outcome]]:
+        """Return the version up to which the stream has now been read, and the last outcome of each file after `version`."""
+        if (self._log.stream_version(SOURCES.id) or 0) <= version:
+            return version, {}
         outcomes: dict[str, Outcome] = {}
-        for header, events in self._read_after(mark.position):
+        for header, events in self._read_after(version):
             for event in events:
                 outcomes.update(_outcomes(event))
-            mark = SourceMark(header.last_version, header.last_position)
-        return mark, outcomes
+            version = header.last_version
+        return version, outcomes
 
     def _apply(self, event: Event, recorded_at: int, position: int) -> None:  # noqa: ARG002 - signature of the base class
         for uri, outcome in _outcomes(event).items():

@@ -227,7 +227,7 @@ class FrameWriter:
         for batch, rows in part.batches:
             self._states.recorded(command.version_id, rows, position, version + 1)
             position, version = position + batch.count, version + batch.count
-        self._aggregates.advance(command.version_id, (), before, version, position - 1)
+        self._aggregates.advance(command.version_id, (), before, version)
         command.draft_at = max(command.draft_at, version)
         return part.report
 

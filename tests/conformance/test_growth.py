@@ -121,6 +121,25 @@ def test_work_grows_in_step(title, worlds):
     assert large.sqlite <= LIMIT * small.sqlite
 
 
+def test_a_change_of_a_version_does_not_read_earlier_ones(engine):
+    """There is no index on the positions of a stream, so reading on from a position would read the whole stream."""
+    DatasetVersion.create_new_dataset("d")
+    draft = DatasetVersion.get_current(dataset_name="d")
+
+    def change_tags(times):
+        for _ in range(times):
+            draft.add_tags(["a"])
+            draft.remove_tags(["a"])
+
+    steps = []
+    for _ in range(2):
+        with counted() as work:
+            change_tags(5)
+        steps.append(work.sqlite)
+        change_tags(60)
+    assert steps[1] <= 1.2 * steps[0]
+
+
 class TestPlainValues:
     def test_long_ones_are_not_walked_in_python(self):
         lists = [[] for _ in range(10_000)]

@@ -281,6 +281,7 @@ class SqlLogReads(Log):
         gt: int = 0,
         lte: int | None = None,
         stream_id: str | None = None,
+        after: int = 0,
         schema: str | None = None,
         topics: Collection[str] | None = None,
         damaged: list[IntegrityError] | None = None,
@@ -292,6 +293,8 @@ class SqlLogReads(Log):
             query = query.where(batch.first_position <= lte)
         if stream_id is not None:
             query = query.where(batch.stream_id == stream_id)
+            if after:
+                query = query.where(batch.first_version > after)
         if schema is not None:
             query = query.where(batch.schema == schema)
         if topics is not None:
