@@ -82,7 +82,7 @@ class SourceDeleter:
             A store cannot be queried.
         """
         self._session.require_present()
-        self._mark, _ = self._session.writes.source_commands.source_ledger.look()
+        self._sources_at, _ = self._session.writes.source_commands.source_ledger.look()
         self._named = uris_named_by(self._session.log, self._session.states, self._version_id, frame_ids)
         for uri in self._uris():
             _check(uri)
@@ -101,7 +101,7 @@ class SourceDeleter:
         """Delete the sources that no frame of an existing version refers to. Call it after the frames are deleted."""
         removal = SourceRemoval(self._session)
         removal.run()
-        _, outcomes = self._session.writes.source_commands.source_ledger.since(self._mark)
+        _, outcomes = self._session.writes.source_commands.source_ledger.since(self._sources_at)
         result, failures = SourceDeletion(), dict(removal.failures)
         for uri in self._uris():
             canonical = canonical_uri(uri)

@@ -45,7 +45,7 @@ class UploadLinks:
     def __init__(self, ledger: SourceLedger, blobs: BlobLedger) -> None:
         self._ledger = ledger
         self._blobs = blobs
-        self._mark, _ = ledger.look()
+        self._sources_at, _ = ledger.look()
         self._uris: set[str] = set()
         self._digests: set[str] = set()
         self._frames: list[AnyFrame] = []
@@ -54,7 +54,7 @@ class UploadLinks:
     @property
     def guards(self) -> Mapping[str, int]:
         """The version of the stream of deletions when it was read."""
-        return {SOURCES.id: self._mark.version} if self._uris else {}
+        return {SOURCES.id: self._sources_at} if self._uris else {}
 
     @property
     def blobs(self) -> Collection[str]:
@@ -76,10 +76,10 @@ class UploadLinks:
             return False
         if not self._uris:
             return True
-        mark, touched = self._ledger.since(self._mark)
+        version, touched = self._ledger.since(self._sources_at)
         if not self._uris.isdisjoint(touched):
             return False
-        self._mark = mark
+        self._sources_at = version
         return True
 
     def undo(self, frames: Iterable[Any] | None = None) -> None:

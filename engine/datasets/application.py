@@ -113,10 +113,14 @@ class LogApplication(Application[str]):
             saved = self.save(
                 *aggregates, command_id=command.id, request_digest=command.digest, result=encoded
             )
+            streams: dict[str, list[Any]] = {}
             for each in saved:
-                event: Any = each.domain_event
-                version, topics = event.originator_version, (type(event).__name__,)
-                self.aggregates.advance(event.originator_id, topics, version - 1, version)
+                streams.setdefault(each.domain_event.originator_id, []).append(each.domain_event)
+            for stream_id, events in streams.items():
+                # All events of a stream at once: they are one batch, and an aggregate never stands inside a batch.
+                topics = sorted({type(event).__name__ for event in events})
+                before, version = events[0].originator_version - 1, events[-1].originator_version
+                self.aggregates.advance(stream_id, topics, before, version)
             return result
 
         return run_decided(
