@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -91,6 +91,10 @@ class Projection(ABC):
     def unreadable(self, connection: sa.Connection) -> list[str]:  # noqa: ARG002 - for those that override it
         """Return problems of the tables that a replay cannot cause."""
         return []
+
+    def blobs(self, connection: sa.Connection) -> Iterable[str]:  # noqa: ARG002 - for those that override it
+        """Return the digests of blobs that the tables refer to, which are kept. Versions keep those of their frames."""
+        return ()
 
     def beside(self) -> Self:
         """Return the same projection with tables next to the live ones."""

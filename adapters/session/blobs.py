@@ -12,8 +12,10 @@ from ...engine.blobs.marker import Marker
 from ...engine.blobs.presence import Present
 from ...engine.blobs.scrub import ScrubFindings
 from ...engine.blobs.store import BlobStore
+from ...engine.blobs.uris import is_digest
 from ...engine.errors import UsageError
 from ...engine.log.moments import describe_moment
+from ...projections.projection import Projection
 from ...projections.runner import Runner
 from ...projections.states.cache import StateCache
 from ...projections.tables.blob_references import BlobNames, referenced
@@ -107,11 +109,14 @@ class BlobAccess:
         )
 
     def referenced(self, executor: Executor | None = None) -> set[str]:
-        """Return the blobs that frames of existing versions refer to, at the head of the log."""
-        self._runner.catch_up(self._catalog)
+        """Return the blobs that frames of existing versions and other projections refer to, at the head of the log."""
+        keepers = [each for each in self._runner.projections if type(each).blobs is not Projection.blobs]
+        for projection in (self._catalog, *keepers):
+            self._runner.catch_up(projection)
         with self._runner.store.read() as connection:
             versions = [row.version_id for row in self._catalog.versions(connection)]
-        return referenced(self._commands.log, self._states, versions, executor)
+            others = {d for each in keepers for d in each.blobs(connection) if is_digest(d)}
+        return others | referenced(self._commands.log, self._states, versions, executor)
 
     def named_after(self, position: int) -> dict[str, int]:
         """Return the blobs that events after a position refer to, each with the last such position."""

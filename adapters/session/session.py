@@ -30,6 +30,7 @@ from ...projections.states.cache import StateCache
 from ...projections.states.snapshots import Snapshots
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import Catalog, VersionRow
+from ...projections.tables.lakes import Lakes
 from ...projections.tables.pins import Pins
 from ...projections.tables.stats import Counts, Stats
 from ...projections.tables.stores import Stores
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .past import SessionCache
     from .writes import Writes
 
-PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads, History, Pins, Stores)
+PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads, History, Pins, Stores, Lakes)
 """The projections of an engine. A public API that needs another one adds it here."""
 
 logger = logging.getLogger("framelode.session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -29,6 +30,10 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
     def stored_schema(self) -> int:
         """Schema version that the event is stored with: the lowest that can express it."""
         return self.schema_version
+
+    def blobs(self) -> Iterable[str]:
+        """Return the digests of blobs that the event refers to. Frame events are searched for them instead."""
+        return ()
 
     def mutate(self, aggregate: Any) -> Any:
         """Apply the event to an aggregate, which knows the effect of its events."""

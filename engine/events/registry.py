@@ -41,10 +41,11 @@ from .domain import (
     VersionTagged,
     _decode_state,
 )
+from .lakes import LAKE, LAKES
 from .pins import PINS
 from .stores import STORES
 
-STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES)
+STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES, LAKES, LAKE)
 """The streams that do not belong to a dataset. A public API with its own events adds them here."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -91,6 +92,16 @@ def events_by_topic() -> Mapping[str, type[Event]]:
 @lru_cache(maxsize=2)
 def _by_topic(streams: tuple[Streams[Any], ...]) -> Mapping[str, type[Event]]:
     return {event.__name__: event for event in (*_OF_DATASETS, *(e for each in streams for e in each.events))}
+
+
+def blob_events() -> tuple[type[Event], ...]:
+    """Return the classes of lifecycle events that refer to blobs."""
+    return _blob_events(STREAMS)
+
+
+@lru_cache(maxsize=2)
+def _blob_events(streams: tuple[Streams[Any], ...]) -> tuple[type[Event], ...]:
+    return tuple(event for event in _by_topic(streams).values() if event.blobs is not Event.blobs)
 
 
 def is_known_topic(topic: str) -> bool:

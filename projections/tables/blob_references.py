@@ -11,8 +11,9 @@ from typing import ClassVar
 import numpy as np
 import sqlalchemy as sa
 
-from ...engine.blobs.uris import digests_in, digests_named
+from ...engine.blobs.uris import digests_in, digests_named, is_digest
 from ...engine.errors import UnreadableError
+from ...engine.events.registry import blob_events
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import events_at
@@ -30,7 +31,7 @@ _POSITIONS_OF_A_PART = 100_000
 
 
 class BlobNames(FoldedProjection[dict[str, int]]):
-    """A table of all blobs that frames ever referred to, each with the position of the last such event."""
+    """A table of all blobs that frames or other events ever referred to, each with the position of the last such event."""
 
     name: ClassVar[str] = "blob_names"
     code_version: ClassVar[int] = 1
@@ -47,6 +48,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
     def fold(self, page: Page) -> dict[str, int]:
         """Return the last position that refers to each blob."""
         named: dict[str, int] = {}
+        for _, position, event in page.lifecycle(*blob_events()):
+            named |= dict.fromkeys(filter(is_digest, event.blobs()), position)
         for header in page.frame_batches():
             # A batch that cannot be read is skipped. `referenced` raises an error while a version has its frames.
             with suppress(UnreadableError):
@@ -55,7 +58,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
                     if digests_named([block.raw]):
                         for position, event in enumerate(block.events(), first):
                             for digest in digests_in(event):
-                                named[digest] = position
+                                named[digest] = max(position, named.get(digest, 0))
         return named
 
     def merge(self, earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:

@@ -27,6 +27,7 @@ from framelode.adapters.execution_store.engine_repo import store_reader
 from framelode.adapters.pinned_datasets.recording import current_pins
 from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
+from framelode.engine.events.lakes import LAKE, LAKES
 from framelode.engine.log import batch
 from framelode.projections.states import fingerprint
 from framelode.projections.tables.pins import PinQuery
@@ -156,7 +157,7 @@ def chained_rows(path):
         ]
 
 
-NEWER_EVENTS = {"DatasetRemoved"}
+NEWER_EVENTS = {"DatasetRemoved", *(event.__name__ for event in (*LAKES.events, *LAKE.events))}
 """Kinds of events that were added after the golden log was written."""
 
 

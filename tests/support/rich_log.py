@@ -12,7 +12,8 @@ from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.blobs.uris import blob_uri
-from framelode.engine.events import registry
+from framelode.engine.datasets.aggregate import Aggregate
+from framelode.engine.events import lakes, registry
 from framelode.engine.events.domain import UploadedFile
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
@@ -120,12 +121,99 @@ def steps(engine):
     DatasetVersion.create_new_dataset("empty", description="nothing yet")
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")
     yield
+    yield from lake(engine)
     if toy_api.TOYS in registry.STREAMS:
         box = ToyBox("red")
         box.pack("car", {"wheels": 4})
         yield
         box.pack("doll")
         yield
+
+
+def record(engine, stream_id, *events):
+    """Append events, each a class and its fields, to a stream."""
+    application = engine.session.writes.application
+
+    def decide():
+        stream = Aggregate(stream_id)
+        stream.version = engine.log.stream_version(stream_id) or 0
+        for event, fields in events:
+            stream.trigger(event, **fields)
+        return [stream], {}
+
+    application.run(["record"], None, decide)
+
+
+def lake(engine):
+    """Yield after each step of the history of a datalake."""
+    ids = [f"{n:032x}" for n in range(20)]
+    lake, source, _, job, upload = ids[10:15]
+
+    def happen(*events):
+        record(engine, f"lake-{lake}", *((event, {"lake": "default", **fields}) for event, fields in events))
+
+    def content(kind, n, **fields):
+        return kind(id=ids[n], filename=f"{n}.jpg", object_name=f"{n}.jpg", digest=f"{n:064x}", **fields)
+
+    for number in (0, 1):
+        named = {"id": ids[10 + number], "name": f"thing {number}"}
+        record(engine, "lakes", (lakes.LakeCreated, named), (lakes.SourceCreated, named))
+        record(engine, "lakes", (lakes.ProcessingCreated, {"definition": {"n": number}, **named}))
+    yield
+    happen(
+        (lakes.TagsCreated, {"tags": [lakes.TagRecord(id=ids[n], name=f"tag {n}") for n in range(3)]}),
+        (
+            lakes.DataUploaded,
+            {
+                "data": [
+                    content(
+                        lakes.DataRecord, n, metadata={"n": n, "at": {"$datetime": "2024-02-29T12:00:00"}}
+                    )
+                    for n in range(6)
+                ],
+                "tags": ids[:2],
+                "source": source,
+            },
+        ),
+        (lakes.UploadStarted, {"id": upload, "request": "x", "paths": 9}),
+        (lakes.UploadStarted, {"id": job, "request": "y", "paths": 9}),
+    )
+    yield
+    happen((lakes.TagsAttached, {"tags": ids[1:3], "data": ids[2:8]}))
+    happen((lakes.TagsDetached, {"tags": ids[:1], "data": ids[:2]}))
+    happen(
+        (lakes.DataUpdated, {"data": ids[:4], "metadata": {"n": None, "a": 1}, "custom_metadata": {"b": 2}})
+    )
+    happen((lakes.DataUpdated, {"data": ids[3:5], "cleared": ["metadata"], "metadata": {"c": 3}}))
+    yield
+    for n in (0, 1, 5):
+        derived = content(lakes.StoredContent, 15 + n % 3)
+        happen(
+            (lakes.ProjectionCreated, {"data": ids[n], "name": "mask", "content": derived, "infos": {"n": n}})
+        )
+    happen((lakes.ProjectionDeleted, {"id": ids[16], "data": ids[1], "name": "mask"}))
+    happen((lakes.DataDeleted, {"data": ids[5:7]}))
+    happen(
+        (lakes.TagUpdated, {"id": ids[1], "name": "new name"}),
+        (lakes.TagDeleted, {"id": ids[2], "name": "tag 2"}),
+    )
+    happen((lakes.UploadFinished, {"id": upload}))
+    yield
+    happen((lakes.JobCreated, {"id": job, "name": "import", "request": {"prefixes": [""]}, "host": "here"}))
+    happen((lakes.JobUpdated, {"id": job, "name": "import", "status": "RUNNING", "done": 1, "log": ["one"]}))
+    happen(
+        (lakes.JobUpdated, {"id": job, "name": "import", "status": "FAILED", "log": ["two"], "error": "no"})
+    )
+    record(
+        engine,
+        "lakes",
+        (lakes.LakeConnected, {"id": lake, "name": "default", "bucket": "s3://b"}),
+        (lakes.SourceUpdated, {"id": source, "name": "camera"}),
+        (lakes.SourceDeleted, {"id": lake, "name": "thing 0"}),
+        (lakes.ProcessingUpdated, {"id": source, "name": "other", "definition": {}}),
+        (lakes.ProcessingDeleted, {"id": lake, "name": "thing 0"}),
+    )
+    yield
 
 
 def store(engine, name="settings", **arguments):
