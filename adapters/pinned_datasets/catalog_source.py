@@ -105,17 +105,11 @@ def _published_position(row: VersionRow) -> int:
 
 def _recorded(name: str, record: Any, wanted: int | str | None) -> CatalogVersion:
     """Return a version of a DataChain dataset."""
+    record = _datachain_record(name) if record is None else record
     try:
-        record = _datachain_record(name) if record is None else record
         found = record.get_version(record.latest_version if wanted is None else _as_recorded(record, wanted))
-    except FramelodeError:
-        raise
     except Exception as error:
-        # The catalog raises its own errors.
-        if "notfound" in type(error).__name__.lower() or isinstance(error, LookupError | ValueError):
-            which = "" if wanted is None else f" in version {wanted}"
-            raise NotFoundError(f"the catalog has no dataset {shorten(name)}{which}: {error}") from error
-        raise StorageError(f"the catalog of {shorten(name)} cannot be read: {error}") from error
+        raise _refused(name, wanted, error, is_missing=isinstance(error, LookupError | ValueError)) from error
     try:
         number = check_version(found.version)
     except FramelodeError as error:
@@ -125,6 +119,16 @@ def _recorded(name: str, record: Any, wanted: int | str | None) -> CatalogVersio
     if not isinstance(found.created_at, datetime):
         raise InvalidValueError(f"the catalog does not give the creation time of version {found.version}")
     return CatalogVersion(number, found.created_at)
+
+
+def _refused(
+    name: str, wanted: int | str | None, error: Exception, *, is_missing: bool = False
+) -> FramelodeError:
+    """Return the error for one of the catalog's own."""
+    if is_missing or "notfound" in type(error).__name__.lower():
+        which = "" if wanted is None else f" in version {wanted}"
+        return NotFoundError(f"the catalog has no dataset {shorten(name)}{which}: {error}")
+    return StorageError(f"the catalog of {shorten(name)} cannot be read: {error}")
 
 
 def _as_recorded(record: Any, wanted: int | str) -> int | str:
@@ -140,9 +144,20 @@ def _datachain_record(name: str) -> Any:
         from datachain.catalog import get_catalog  # type: ignore[import-not-found]
     except ImportError as error:
         raise UsageError(_INSTALL) from error
-    catalog = get_catalog()
-    parameters = inspect.signature(catalog.get_remote_dataset).parameters.values()
-    if sum(each.default is each.empty for each in parameters) == 1:
+    try:
+        return _find(get_catalog(), name)
+    except Exception as error:
+        raise _refused(name, None, error) from error
+
+
+def _find(catalog: Any, name: str) -> Any:
+    if not hasattr(catalog, "get_full_dataset_name"):
         return catalog.get_remote_dataset(name)
-    # Newer releases have names of three parts: namespace, project and name.
-    return catalog.get_remote_dataset(*catalog.get_full_dataset_name(name))
+    # Newer releases have names of three parts, and a local namespace beside those of the server.
+    namespace, project, name = catalog.get_full_dataset_name(name)
+    find = catalog.get_dataset_with_remote_fallback
+    # Versions that are still being written, or failed, are not pinned.
+    complete = (
+        {"include_incomplete": False} if "include_incomplete" in inspect.signature(find).parameters else {}
+    )
+    return find(name, namespace, project, update=True, **complete)

@@ -156,7 +156,9 @@ def _local_names(rev: str | None) -> Sequence[str]:
     if on_clone is None:
         return names
     branch, rest = on_clone["branch"], on_clone["rest"] or ""
-    return (*names, f"HEAD{rest}" if branch in {None, "HEAD"} else f"refs/heads/{branch}{rest}")
+    named = f"HEAD{rest}" if branch in {None, "HEAD"} else f"refs/heads/{branch}{rest}"
+    # Only a tag comes before a remote branch there; a branch of the folder with this name is another remote branch.
+    return (f"refs/tags/{rev}", named, *names)
 
 
 def _resolve(git: _Git, names: Sequence[str], path: str, rev: str | None) -> str:
@@ -235,10 +237,10 @@ class _Remote:
         listed = git.run("ls-remote", "--symref", "--quiet", _NAME).decode(errors="surrogateescape")
         for line in listed.splitlines():
             value, _, name = line.partition("\t")
-            if not value.startswith("ref: "):
+            if value.startswith("ref: "):
+                self._head = value.removeprefix("ref: ") if name == "HEAD" else self._head
+            elif not name.endswith("^{}"):
                 self._hashes[name] = value
-            elif name == "HEAD":
-                self._head = value.removeprefix("ref: ")
         if self._head not in self._hashes or not str(self._head).startswith("refs/heads/"):
             self._head = None
 

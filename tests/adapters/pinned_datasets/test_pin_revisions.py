@@ -251,6 +251,13 @@ def test_each_form_of_revision_over_each_protocol(protocol, form, urls, clone, n
     check(trace)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS[:4])
+def test_a_tag_of_a_remote_is_followed_to_its_commit(protocol, urls, clone, names, tmp_path, trace):
+    """Servers list the object of a tag under the name of the tag with `^{}`, which no fetch accepts."""
+    for form in ("full^{}", "twice^{}"):
+        check_form(protocol, form, urls, clone, names, tmp_path)
+
+
 def check_nowhere(protocol, rev, urls, clone, tmp_path):
     assert clone(rev) is None
     with pytest.raises((NotFoundError, InvalidValueError), match="revision"):

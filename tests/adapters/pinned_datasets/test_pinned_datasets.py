@@ -358,57 +358,6 @@ class TestCatalogs:
         with pytest.raises(InvalidValueError, match="gives 'cats' a version that cannot be pinned"):
             datasets.add("d", "cats", "dc", record=record)
 
-    @pytest.fixture
-    def datachain(self, monkeypatch):
-        """A stand-in for the catalog of DataChain 0.62, with the same signatures."""
-        asked, made = [], self.MADE
-
-        class Record:
-            versions = ("1.0.0", "1.0.1", "2.0.0", "2.1.0")
-            latest_version = "2.1.0"
-
-            def get_version(self, version: str):
-                if version not in self.versions:
-                    raise DatasetVersionNotFoundError(f"does not have version {version}")
-                return SimpleNamespace(version=version, created_at=made)
-
-            def latest_major_version(self, major: int):
-                found = [version for version in self.versions if version.startswith(f"{major}.")]
-                return max(found, default=None)
-
-        class DatasetVersionNotFoundError(Exception):
-            pass
-
-        class Catalog:
-            def get_full_dataset_name(self, name, project_name=None, namespace_name=None):
-                *around, name = name.split(".")
-                return (*([] if len(around) > 1 else ["space"]), *(around or ["project"]), name)
-
-            def get_remote_dataset(self, namespace: str, project: str, name: str):
-                asked.append((namespace, project, name))
-                return Record()
-
-        module = SimpleNamespace(get_catalog=Catalog)
-        monkeypatch.setitem(sys.modules, "datachain", SimpleNamespace(catalog=module))
-        monkeypatch.setitem(sys.modules, "datachain.catalog", module)
-        return asked
-
-    def test_a_current_datachain(self, datachain, datasets, project):
-        assert datasets.add("d", "dc://cats", "dc").lock.version == "2.1.0"
-        assert "  version: 2.1.0\n" in (project / "dvc.lock").read_text()
-        assert datasets.update("d", version="1.0.1")[1].lock.version == "1.0.1"
-        assert datasets["d"].lock.version == "1.0.1"
-        assert datasets.status() == {"d": "stale"}
-        assert datasets.update("d", version=1)[1].lock.version == "1.0.1"
-        with pytest.raises(NotFoundError, match="'cats' in version 3"):
-            datasets.update("d", version=3)
-        pinned = datasets.add("e", "dc://a.b.cats@1.0.0", "dc")
-        assert (pinned.pinned, pinned.lock.version) == (True, "1.0.0")
-        assert datasets.add("f", "b.cats@v2.0.0", "dc").lock.version == "2.0.0"
-        assert set(datachain) == {("space", "project", "cats"), ("a", "b", "cats"), ("space", "b", "cats")}
-        assert datasets.status("e") == {"e": "ok"}
-        assert datasets.at(datasets.history()[0].position)["d"].lock.version == "2.1.0"
-
 
 class TestRefused:
     @pytest.mark.parametrize(
