@@ -1,0 +1,7 @@
+"""The query language of `list_data(q=)`: a parser, a typed tree, and its translation to SQL."""
+
+from __future__ import annotations
+
+from .compiler import Instant, compile_query
+
+__all__ = ["Instant", "compile_query"]
