@@ -41,7 +41,7 @@ ROOMS = (
     "adapters/session",
     "adapters/files adapters/maintenance adapters/portable",
     "adapters/display",
-    "adapters/datalake adapters/execution_store adapters/hyperdatasets",
+    "adapters/datalake adapters/execution_store adapters/hyperdatasets adapters/one",
     "adapters/engine adapters/voc",
     "adapters/pinned_datasets",
     "adapters/connect",
