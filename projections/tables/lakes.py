@@ -44,8 +44,10 @@ from ..columns import from_json, text_key
 from ..pages import Page
 from ..projection import FoldedProjection
 from ..statements import DirectInsert, Upsert
+from .metadata_values import metadata_values
 
 _ROWS_AT_ONCE = 500
+_FIELDS = {"metadata": 0, "custom_metadata": 1}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 Item = TypeVar("Item")
@@ -72,9 +74,11 @@ class Lakes(FoldedProjection[list[LakeChange]]):
     Attributes
     ----------
     data : Table
-        `created_at` is in UTC microseconds. `metadata` and `custom_metadata` are JSON with times as ISO 8601 text;
-        `metadata_form` and `custom_form` are the recorded JSON, NULL if it is the same. `source` is the number of a source,
-        which may be deleted.
+        `created_at` is in UTC microseconds. `metadata` and `custom_metadata` are JSON as it was recorded. `source` is the
+        number of a source, which may be deleted.
+    value : Table
+        The values of the metadata, for queries: `field` is 0 for `metadata` and 1 for `custom_metadata`, the other columns
+        are those of `MetadataValue`.
     data_tag : Table
         The tags of data.
     derived : Table
@@ -105,13 +109,23 @@ class Lakes(FoldedProjection[list[LakeChange]]):
             sa.Column("source", sa.BigInteger),
             sa.Column("created_at", sa.BigInteger, nullable=False),
             sa.Column("metadata", sa.Text, nullable=False),
-            sa.Column("metadata_form", sa.Text),
             sa.Column("custom_metadata", sa.Text, nullable=False),
-            sa.Column("custom_form", sa.Text),
             *(
                 sa.UniqueConstraint(name, "number")
                 for name in ("lake", "id", "filename_key", "object_key", "digest")
             ),
+        )
+        self.value = self.table(
+            "value",
+            *(
+                sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=False)
+                for name in ("data", "field", "item")
+            ),
+            sa.Column("path", sa.LargeBinary, nullable=False),
+            sa.Column("kind", sa.BigInteger, nullable=False),
+            sa.Column("text", sa.Text),
+            sa.Column("number", sa.Double),
+            clustered=True,
         )
         self.tag = self._named("tag", sa.Column("lake", sa.BigInteger, nullable=False))
         self.data_tag = self.table(
@@ -157,6 +171,7 @@ class Lakes(FoldedProjection[list[LakeChange]]):
         )
         self.insert_data = DirectInsert(self.data, replace=True)
         self.insert_tags = DirectInsert(self.data_tag, replace=True)
+        self.insert_values = DirectInsert(self.value, replace=True)
 
     def _named(self, name: str, *columns: sa.Column[Any]) -> sa.Table:
         """Define a table of things with an id and a name."""
@@ -276,6 +291,13 @@ class _Writer:
             ],
         )
         numbers = [change.number(index) for index in range(len(records))]
+        values = [
+            row
+            for number, record in zip(numbers, records, strict=True)
+            for column in _FIELDS
+            for row in _value_rows(number, column, getattr(record, column))
+        ]
+        self._tables.insert_values.execute_many(self._connection, values)
         self._tag(change, self._numbers(self._tables.tag, event.tags, lake).values(), numbers)
 
     def _tag(self, change: LakeChange, tags: Iterable[int], numbers: Sequence[int]) -> None:
@@ -284,23 +306,30 @@ class _Writer:
             self._tables.insert_tags.execute_many(self._connection, rows)
 
     def data_updated(self, _: Any, event: DataUpdated, lake: int) -> None:
-        table = self._tables.data
-        for column, form in (("metadata", "metadata_form"), ("custom_metadata", "custom_form")):
+        numbers = list(self._numbers(self._tables.data, event.data, lake).values())
+        for column in ("metadata", "custom_metadata"):
             given: dict[str, Any] | None = getattr(event, column)
-            cleared = column in event.cleared
-            if given is None and not cleared:
-                continue
-            query = sa.select(table.c.number, sa.func.coalesce(table.c[form], table.c[column]).label("held"))
-            for part in _parts(self._numbers(table, event.data, lake).values()):
-                for number, held in self._connection.execute(query.where(table.c.number.in_(part))).all():
-                    plain, recorded = _metadata(_merged({} if cleared else from_json(held), given or {}))
-                    values = {column: plain, form: recorded}
-                    self._connection.execute(sa.update(table).where(table.c.number == number).values(values))
+            if given is not None or column in event.cleared:
+                self._merge(column, numbers, given or {}, cleared=column in event.cleared)
+
+    def _merge(self, column: str, numbers: Iterable[int], given: dict[str, Any], *, cleared: bool) -> None:
+        table, values = self._tables.data, self._tables.value
+        query = sa.select(table.c.number, table.c[column])
+        for part in _parts(numbers):
+            for number, held in self._connection.execute(query.where(table.c.number.in_(part))).all():
+                merged = _merged({} if cleared else from_json(held, dict[str, Any]), given)
+                change = sa.update(table).where(table.c.number == number)
+                self._connection.execute(change.values({column: _json(merged)}))
+                stale = (values.c.data == number) & (values.c.field == _FIELDS[column])
+                self._connection.execute(sa.delete(values).where(stale))
+                rows = _value_rows(number, column, merged)
+                self._tables.insert_values.execute_many(self._connection, rows)
 
     def data_deleted(self, _: Any, event: DataDeleted, lake: int) -> None:
         numbers = list(self._numbers(self._tables.data, event.data, lake).values())
         self._delete(self._tables.data_tag, "number", numbers)
         self._delete(self._tables.derived, "data", numbers)
+        self._delete(self._tables.value, "data", numbers)
         self._delete(self._tables.data, "number", numbers)
 
     def tags_created(self, change: LakeChange, event: TagsCreated, lake: int) -> None:
@@ -434,36 +463,22 @@ def _data_row(
         record.reason,
         source,
         recorded_at,
-        *_metadata(record.metadata),
-        *_metadata(record.custom_metadata),
+        _json(record.metadata),
+        _json(record.custom_metadata),
     )
 
 
-def _metadata(recorded: dict[str, Any]) -> tuple[str, str | None]:
-    """Return metadata as JSON for queries, and as it was recorded if that is different."""
-    if not recorded:
-        return "{}", None
-    form = _json(recorded)
+def _value_rows(number: int, column: str, metadata: dict[str, Any]) -> list[tuple[Any, ...]]:
+    if not metadata:
+        return []
     try:
-        plain = _json(_plain(recorded))
-    except RecursionError:
-        plain = "{}"
-    return plain, None if plain == form else form
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with texts in place of objects that stand for times and the like, and without NUL characters."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        ((name, item),) = value.items()
-        if name[:1] == "$" and isinstance(item, str):
-            return _plain(item)
-    return {_plain(name): _plain(item) for name, item in value.items()}
+        values = list(metadata_values(column, from_json(_json(metadata), dict[str, Any])))
+    except (ValueError, OverflowError, RecursionError):  # of an event that framelode did not write
+        return []
+    return [
+        (number, _FIELDS[column], item, value.path, int(value.kind), value.text, value.number)
+        for item, value in enumerate(values)
+    ]
 
 
 def _merged(held: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
