@@ -31,6 +31,8 @@ _FLOAT64 = 0xCB
 
 _INTEGERS = range(-(2**63), 2**64)
 
+_LEAST, _MOST = _INTEGERS[0], _INTEGERS[-1]
+
 _LEAVES = frozenset({str, int, float, bool, NoneType})
 
 _VALUES = _LEAVES | {dict, list}
@@ -67,9 +69,31 @@ def canonical_object(value: object, path: str) -> dict[str, Any]:
     """
     if value is None:
         return {}
+    if type(value) is dict and (copied := _copy_flat(value)) is not None:
+        return copied
     if not isinstance(value, (dict, Mapping)):
         raise refusal(path, value, "a dict with JSON-like values")
     return _canonical(value, (None, path), 0)
+
+
+def _copy_flat(value: dict[Any, Any]) -> dict[str, Any] | None:
+    """Return a copy of a dict of canonical scalars; None if a value is anything else, or needs a closer look."""
+    items = list(value.items())
+    for key, item in items:
+        kind = type(item)
+        if type(key) is not str or not key.isascii():
+            return None
+        if kind is str:
+            plain = item.isascii()
+        elif kind is int:
+            plain = _LEAST <= item <= _MOST
+        elif kind is float:
+            plain = item - item == 0 and item != 0
+        else:
+            plain = kind is bool or item is None
+        if not plain:
+            return None
+    return dict(items)
 
 
 def settle_object(held: dict[str, Any], path: str) -> None:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import inspect
 
 
+_make = StructMeta.__call__
+
+
 class InitStructMeta(StructMeta):
     """Struct types whose ``__init__`` checks what it is given; decoding does not pass through it."""
 
@@ -26,7 +29,7 @@ class InitStructMeta(StructMeta):
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
             """Make an instance with all fields at their defaults, then run its constructor."""
-            self = StructMeta.__call__(cls)
+            self = _make(cls)
             self.__init__(*args, **kwargs)
             return self
 

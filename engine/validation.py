@@ -74,8 +74,13 @@ class About:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, InvalidValueError):
-            which = "" if self._value is None else f" {shorten(self._value)}"
-            raise InvalidValueError(f"{self._what}{which}: {error}") from None
+            raise about_error(self._what, self._value, error) from None
+
+
+def about_error(what: str, value: object, error: InvalidValueError) -> InvalidValueError:
+    """Return an error whose message begins with the object that it is about; see `About`."""
+    which = "" if value is None else f" {shorten(value)}"
+    return InvalidValueError(f"{what}{which}: {error}")
 
 
 def shorten(value: object) -> str:
@@ -186,6 +191,8 @@ def whole(value: object, path: str) -> int:
 
 def count(value: object, path: str) -> int:
     """Return `value` as an integer of at least 0."""
+    if type(value) is int and 0 <= value < _SIGNED.stop:
+        return value
     plain = whole(value, path)
     if plain < 0:
         raise refusal(path, value, "an integer of at least 0")
@@ -222,6 +229,12 @@ def check_flags(**values: object) -> None:
 
 def label_list(value: object, path: str) -> list[str]:
     """Return a list of labels. A string is one label; None is an empty list."""
+    if type(value) is list:
+        for item in value:
+            if type(item) is not str or not item.isascii():
+                break
+        else:
+            return value.copy()
     if value is None:
         return []
     if isinstance(value, str):

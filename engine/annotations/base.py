@@ -97,6 +97,13 @@ class Annotation(
         if values is not None:
             self.values = values
 
+    def take_common(self, common: Common) -> None:
+        """Set what the constructor of a subclass got as `common`; labels alone take a shorter way."""
+        if len(common) == 1 and (labels := common.get("labels")) is not None:
+            _put_labels(self, label_list(labels, "labels"))
+        elif common:
+            Annotation.__init__(self, **common)
+
     @classmethod
     def get_type(cls) -> str:
         """Return the short name of the annotation type, such as ``b2d``; for a registered type it is its tag."""

@@ -56,7 +56,7 @@ class Points(Annotation):
     dimensions: ClassVar[int] = 2
 
     def __init__(self, points: Iterable[Any] | None, **common: Unpack[Common]) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
         put_poly(self, flatten(points, self.dimensions, "points"))
 
     @property
@@ -102,7 +102,7 @@ class Rings(Annotation):
     dimensions: ClassVar[int] = 2
 
     def __init__(self, rings: Iterable[Any] | None, **common: Unpack[Common]) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
         self.rings = rings
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from ..errors import InvalidValueError
 from ..validation import at_least, items, name, refusal, whole
 from .base import Annotation, Common, MaskValue, put_poly, register_annotation
+from .coordinates import plain_box
 from .shapes import Coordinate, Points, Rings, Shape, between, centred, turned
 
 
@@ -54,16 +55,18 @@ class BoundingBox2D(Shape, tag="box2d"):
         bounding_box_xywh: Iterable[float] | None = None,
         **common: Unpack[Common],
     ) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
+        if type(angle) is float and not angle and bounding_box_xywh is None:
+            box = plain_box(x, y, width, height)
+            if box is not None:
+                put_poly(self, box)
+                return
         if y is None or bounding_box_xywh is not None:
             self.take_sequence((x, y, width, height), bounding_box_xywh)
             if angle:
                 self.angle = angle
             return
-        upright = type(angle) is float and angle == 0
-        put_poly(
-            self, self.check_geometry((x, y, width, height) if upright else (x, y, width, height, angle))
-        )
+        put_poly(self, self.check_geometry((x, y, width, height, angle)))
 
     @property
     def bounding_box_xywh(self) -> list[float]:
@@ -138,7 +141,7 @@ class BoundingBox3D(Shape, tag="box3d"):
     def __init__(
         self, bounding_box_3d_xyzwhxyzwh: Iterable[Any] | None = None, **common: Unpack[Common]
     ) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
         self.take_sequence((bounding_box_3d_xyzwhxyzwh,), None)
 
     @property
@@ -276,7 +279,7 @@ class Ellipse2D(Shape, tag="ellipse2d"):
         ellipse2d_xyrrt: Iterable[float] | None = None,
         **common: Unpack[Common],
     ) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
         if cy is None or ellipse2d_xyrrt is not None:
             self.take_sequence((cx, cy, rx, ry, theta or None), ellipse2d_xyrrt)
         else:
@@ -331,7 +334,7 @@ class Mask(Annotation, tag="mask"):
     def __init__(
         self, mask_rgb: Iterable[int] | None = None, mask_id: str | None = None, **common: Unpack[Common]
     ) -> None:
-        Annotation.__init__(self, **common)
+        self.take_common(common)
         value = colour(mask_rgb, "mask_rgb")
         self._mask = MaskValue(None if mask_id is None else name(mask_id, "mask_id"), value)
 
@@ -373,7 +376,7 @@ class ImageAnnotation(Annotation, tag="image"):
             if common.get("labels") is not None:
                 raise InvalidValueError("pass either image_classes or labels, which are the same")
             common["labels"] = image_classes
-        Annotation.__init__(self, **common)
+        self.take_common(common)
 
 
 BuiltinAnnotation = (

@@ -59,6 +59,9 @@ _CONTENT_TYPES = {
 
 def content_type_of(uri: str) -> str | None:
     """Return the content type for the suffix of a URI, or None if it is unknown. It is the same on every machine."""
+    known = _CONTENT_TYPES.get(uri.rpartition(".")[2])
+    if known and "?" not in uri and "#" not in uri and not uri.startswith("data:"):
+        return known
     if uri.startswith("data:"):
         header = _DATA_TYPE.match(uri)
         return header[1] if header else None

@@ -142,7 +142,9 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     def keep_source(self, source: Source) -> None:
         """Store the first source unless it is empty, because equal frames must have equal payloads."""
         rest = self._sources[1:]
-        _put_sources(self, (source, *rest) if source.uri or source != NO_SOURCE else rest)
+        if source.uri or source != NO_SOURCE:
+            rest = (source, *rest)
+        _put_sources(self, rest)
 
     def change_sources(self, change: Callable[[Source], Source]) -> None:
         """Replace each source by the result of a function."""

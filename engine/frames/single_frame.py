@@ -17,11 +17,23 @@ from ..annotations.registry import check_type, own_annotations
 from ..canonical import canonical_object, is_flat_json, is_plain_json, settle_object
 from ..decoding import UNDECODABLE, guarded
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableError, UsageError
-from ..validation import About, count, did_you_mean, dotted, identifier, name, refusal, shorten, whole
+from ..validation import (
+    About,
+    about_error,
+    count,
+    did_you_mean,
+    dotted,
+    identifier,
+    name,
+    refusal,
+    shorten,
+    whole,
+)
 from .annotated import AnnotatedRecord
+from .content_types import content_type_of
 from .hooks import html_of
 from .record import encode_record, put_annotations, put_id, put_metadata, put_origin
-from .source import Source, context_name, derive_id, path_or_uri
+from .source import Source, context_name, derive_id, path_or_uri, source_uri
 from .source_fields import MaskLike, SourceField, SourceLike, source_location, source_masks, source_preview
 
 
@@ -108,25 +120,21 @@ class SingleFrame(AnnotatedRecord):
         **other_names: Unpack[OtherNames],
     ) -> None:
         put_id(self, None if id is None else identifier(id))
-        with About("frame", self._id):
-            given = (
-                ("width", count, width),
-                ("height", count, height),
-                ("timestamp", whole, timestamp),
-                ("size", count, size),
-                ("hash", name, hash),
+        try:
+            uri = None if source is None else source_uri(source, "source")
+            self.keep_source(
+                Source(
+                    content_type=None if uri is None else content_type_of(uri),
+                    hash=None if hash is None else name(hash, "hash"),
+                    height=None if height is None else count(height, "height"),
+                    masks=() if mask_source is None else source_masks(mask_source),
+                    preview=source_preview(preview_uri, preview_uri_timestamp),
+                    size=None if size is None else count(size, "size"),
+                    timestamp=0 if timestamp is None else whole(timestamp, "timestamp"),
+                    uri=uri,
+                    width=None if width is None else count(width, "width"),
+                )
             )
-            values: dict[str, Any] = {
-                key: check(value, key) for key, check, value in given if value is not None
-            }
-            if source is not None:
-                values.update(source_location(source))
-            if preview_uri is not None or preview_uri_timestamp is not None:
-                values["preview"] = source_preview(preview_uri, preview_uri_timestamp)
-            if mask_source is not None:
-                values["masks"] = source_masks(mask_source)
-            if values:
-                self.keep_source(Source(**values))
             if metadata is not None:
                 put_metadata(self, canonical_object(metadata, "metadata"))
             if annotations is not None:
@@ -134,6 +142,8 @@ class SingleFrame(AnnotatedRecord):
             if context_id is not None:
                 self._context_id = context_name(context_id, "context_id")
                 self.settle_context()
+        except InvalidValueError as error:  # as `About` does, which takes time to enter
+            raise about_error("frame", self._id, error) from None
         if other_names:
             self._set_others(other_names)
 

@@ -26,6 +26,9 @@ _LONE_DEFAULT = bytes(DEFAULT_SOURCE, "ascii").decode()
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
+_PLAIN_URI = re.compile(r"(?![Ff][Ii][Ll][Ee]:)[A-Za-z][A-Za-z0-9+.-]+://[^?#@]+")
+"""A URI that is not local and has no part that could be a secret."""
+
 _MAY_HOLD_SECRET = re.compile(r"(?!data:)[^?#@]*[?#@]", re.IGNORECASE)
 
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
@@ -91,6 +94,8 @@ def source_uri(value: object, path: str) -> str:
     leading ``~`` is replaced by the home folder. Other URIs are kept, except that signatures are removed. A URI with
     another secret raises `InvalidValueError`.
     """
+    if type(value) is str and value.isascii() and _PLAIN_URI.fullmatch(value):
+        return value
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str) or not given:
         raise refusal(path, value, "a path or a URI")
