@@ -28,6 +28,7 @@ from ...projections.projection import Projection
 from ...projections.runner import Runner
 from ...projections.states.cache import StateCache
 from ...projections.states.snapshots import Snapshots
+from ...projections.tables.alf import Alf
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import Catalog, VersionRow
 from ...projections.tables.lakes import Lakes
@@ -48,7 +49,17 @@ if TYPE_CHECKING:
     from .past import SessionCache
     from .writes import Writes
 
-PROJECTIONS: tuple[type[Projection], ...] = (Catalog, Stats, BlobNames, Uploads, History, Pins, Stores, Lakes)
+PROJECTIONS: tuple[type[Projection], ...] = (
+    Catalog,
+    Stats,
+    BlobNames,
+    Uploads,
+    History,
+    Pins,
+    Stores,
+    Lakes,
+    Alf,
+)
 """The projections of an engine. A public API that needs another one adds it here."""
 
 logger = logging.getLogger("framelode.session")

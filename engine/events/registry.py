@@ -13,6 +13,7 @@ from ..canonical import is_plain_json
 from ..decoding import UNDECODABLE
 from ..errors import IntegrityError, UnreadableError
 from ..keys import Operation
+from .alf import ALF
 from .base import Event, Streams
 from .domain import (
     BLOBS,
@@ -45,7 +46,7 @@ from .lakes import LAKE, LAKES
 from .pins import PINS
 from .stores import STORES
 
-STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES, LAKES, LAKE)
+STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES, LAKES, LAKE, ALF)
 """The streams that do not belong to a dataset. A public API with its own events adds them here."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -27,6 +27,7 @@ from framelode.adapters.execution_store.engine_repo import store_reader
 from framelode.adapters.pinned_datasets.recording import current_pins
 from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
+from framelode.engine.events.alf import ALF
 from framelode.engine.events.lakes import LAKE, LAKES
 from framelode.engine.log import batch
 from framelode.projections.states import fingerprint
@@ -157,7 +158,7 @@ def chained_rows(path):
         ]
 
 
-NEWER_EVENTS = {"DatasetRemoved", *(event.__name__ for event in (*LAKES.events, *LAKE.events))}
+NEWER_EVENTS = {"DatasetRemoved", *(event.__name__ for event in (*LAKES.events, *LAKE.events, *ALF.events))}
 """Kinds of events that were added after the golden log was written."""
 
 

@@ -13,7 +13,7 @@ from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.blobs.uris import blob_uri
 from framelode.engine.datasets.aggregate import Aggregate
-from framelode.engine.events import lakes, registry
+from framelode.engine.events import alf, lakes, registry
 from framelode.engine.events.domain import UploadedFile
 from framelode.engine.log.contract import Append
 from framelode.engine.log.event_batch import pack_states
@@ -122,6 +122,7 @@ def steps(engine):
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")
     yield
     yield from lake(engine)
+    yield from alf_folder(engine)
     if toy_api.TOYS in registry.STREAMS:
         box = ToyBox("red")
         box.pack("car", {"wheels": 4})
@@ -142,6 +143,51 @@ def record(engine, stream_id, *events):
         return [stream], {}
 
     application.run(["record"], None, decide)
+
+
+def alf_folder(engine):
+    """Yield after each step of the history of a folder with ALF files."""
+    root = "1" * 32
+    eids = [f"00000000-0000-4000-8000-{n:012}" for n in range(3)]
+
+    def happen(*events):
+        record(
+            engine,
+            f"alf-{root}",
+            *((event, {"root": root, "folder": "data", **more}) for event, more in events),
+        )
+
+    def session(n, kind=alf.AlfSessionRegistered, subject="m"):
+        path = f"{subject}/2021-02-0{n + 1}/001"
+        fields = {"subject": subject, "date": f"2021-02-0{n + 1}", "number": 1, "path": path}
+        return kind, {"eid": eids[n], "lab": "lab" if n else None, **fields}
+
+    def datasets(kind, n, **state):
+        made = [alf.AlfDataset(f"{m:08}{eids[n][8:]}", f"alf/a.b{m}.npy", **state) for m in range(3)]
+        return kind, {"eid": eids[n], "datasets": made}
+
+    happen(*(each for n in range(3) for each in (session(n), datasets(alf.AlfDatasetsRegistered, n, size=n))))
+    yield
+    happen(
+        session(1, alf.AlfSessionChanged, subject="m2"),
+        datasets(alf.AlfFilesChanged, 0, size=9, hash="0" * 32),
+        datasets(alf.AlfQcChanged, 1, qc=40),
+    )
+    happen(
+        (alf.AlfTagged, {"name": "paper", "position": 3}), (alf.AlfTagged, {"name": "other", "position": 4})
+    )
+    yield
+    happen(
+        datasets(alf.AlfRevisionsChanged, 0, is_default=False),
+        datasets(alf.AlfDatasetsMissing, 1, exists=False),
+        datasets(alf.AlfDatasetsMissing, 2, exists=False),
+        datasets(alf.AlfDatasetsFound, 2),
+    )
+    happen(
+        (alf.AlfDatasetsLoaded, {"eid": eids[0], "datasets": ["a", "b"]}),
+        (alf.AlfUntagged, {"name": "other"}),
+    )
+    yield
 
 
 def lake(engine):
