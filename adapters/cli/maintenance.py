@@ -117,7 +117,7 @@ def gc(
 ) -> None:
     """Mark unreferenced blobs and delete those past the grace period (dry run unless --delete)."""
     spans = span_of(grace, "--grace"), span_of(young, "--young")
-    with engine_of(context) as engine, acting(actor):
+    with engine_of(context) as engine, acting(actor), progress_bar("looking for unreferenced blobs"):
         report = engine.gc(spans[0], young=spans[1], dry_run=not delete)
     if json:
         print_json({"engine": engine.name, "gc": report})

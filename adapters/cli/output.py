@@ -53,9 +53,11 @@ def limited(items: Iterable[Item], limit: int | None, what: str) -> Iterator[Ite
     """
     waiting = iter(items)
     yield from islice(waiting, limit)
-    more = sum(1 for _ in waiting)
-    if more:
-        note(f"and {counted(more, f'more {what}')}: give a larger --limit to see more")
+    if next(waiting, None) is None:
+        return
+    with progress_bar(f"counting {what}s"):
+        more = 1 + sum(1 for _ in waiting)
+    note(f"and {counted(more, f'more {what}')}: give a larger --limit to see more")
 
 
 def print_json(value: Any) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from ...engine.errors import UsageError
+
+if find_spec("attrs") is None:
+    raise UsageError("pinned datasets need attrs: pip install 'framelode[pins]'")
+
 from .dataset_types import DatachainDataset, Dataset, DVCDataset, URLDataset
 from .datasets import Datasets
 from .records import (

@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError, UsageError
-from ...engine.validation import shorten
+import attrs
+from attrs import field, frozen
 
-try:
-    import attrs
-    from attrs import field, frozen
-except ImportError as missing:
-    raise UsageError("pinned datasets need attrs: pip install 'framelode[pins]'") from missing
+from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError
+from ...engine.validation import shorten
 
 Record = TypeVar("Record", bound=type)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from command_line import run, run_json
@@ -127,3 +129,15 @@ def test_sources_that_cannot_be_read_do_not_hide_the_others(work):
     assert "far: 'http://" in done.stderr
     assert "did not answer within 0.3 seconds" in done.stderr
     assert "raw   url   ok" in done.stdout
+
+
+def test_without_the_extra(tmp_path):
+    code = (
+        "import sys; sys.modules['attrs'] = None; sys.argv[1:] = ['pin', 'ls']\n"
+        "from framelode.adapters.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: pinned datasets need attrs: pip install 'framelode[pins]'\n"
