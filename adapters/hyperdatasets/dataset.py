@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ...engine.errors import UsageError
 from ...engine.log.moments import Moment
 from ...engine.times import utc
-from ...engine.validation import KnownAttributes, check_name
+from ...engine.validation import KnownAttributes, check_flags, check_name
 from ...projections.tables.catalog import DatasetRow
 from ..session.current import HasSession, current_session, entered, session_of
 from ..session.session import Session
@@ -16,6 +16,7 @@ from ..uploads.target import PathLike
 from .selectors import find_dataset
 
 if TYPE_CHECKING:
+    from .source_deletion import SourceDeletion
     from .version import DatasetVersion
 
 
@@ -112,12 +113,12 @@ class Dataset(KnownAttributes):
         delete_all_versions: bool = False,
         force: bool = False,
         dataset_project: str | None = None,
-        show_progress: bool = False,  # noqa: ARG003 - one transaction has no progress
+        show_progress: bool = False,
         delete_sources: bool = False,
-    ) -> None:
+    ) -> SourceDeletion | None:
         """Remove a dataset with its versions, in one transaction. Its name can then be used again.
 
-        The log keeps them: reads with `as_of` find the dataset as it was.
+        The log keeps them: reads with `as_of` find the dataset as it was, without the sources that were deleted.
 
         Parameters
         ----------
@@ -128,9 +129,15 @@ class Dataset(KnownAttributes):
         force : bool
             Also remove published versions.
         show_progress : bool
-            Accepted and ignored.
+            Show a progress bar while the call runs.
         delete_sources : bool
-            Must be False: `DatasetVersion.delete_frames` deletes sources.
+            Also delete the source files of all frames, as `DatasetVersion.delete_frames` does: those to which no frame of
+            another dataset refers. They are looked up in all frames of the engine.
+
+        Returns
+        -------
+        SourceDeletion or None
+            With `delete_sources`: which sources were deleted, kept or failed. A warning reports failures.
 
         Raises
         ------
@@ -141,17 +148,25 @@ class Dataset(KnownAttributes):
         PublishedError
             A version is published and `force` is not set.
         UsageError
-            `delete_sources` is set together with `delete_all_versions`. Nothing was removed.
+            `delete_sources` is set, and a source cannot be deleted because of its scheme. Nothing was removed.
+        StorageError
+            `delete_sources` is set, and a store cannot be queried. Nothing was removed.
         """
-        if delete_sources and delete_all_versions:
-            raise UsageError(
-                "Dataset.delete does not delete sources: first call delete_frames(..., delete_sources=True) on each draft"
-            )
+        from ..display.progress import bar
+        from .source_deletion import SourceDeleter
+
+        check_flags(show_progress=show_progress, delete_sources=delete_sources)
         session = current_session()
         row = find_dataset(session, dataset_id, dataset_name, dataset_project)
-        session.writes.datasets.delete_dataset(
-            row.dataset_id, delete_all_versions=delete_all_versions, force=force
-        )
+        sources = SourceDeleter(session) if delete_sources else None
+        with bar(f"deleting {row.name}") if show_progress else nullcontext():
+            session.writes.datasets.delete_dataset(
+                row.dataset_id,
+                delete_all_versions=delete_all_versions,
+                force=force,
+                condemn=None if sources is None else sources.condemn_versions,
+            )
+            return None if sources is None else sources.finish()
 
     def create_version(
         self,

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...engine.blobs.uris import is_blob_uri, parse_blob_uri
+from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import StorageError, UsageError
 from ...engine.events.domain import SourcesDeleted
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
-from ...projections.states.source_uris import uris_named_by
+from ...engine.validation import how_many
+from ...projections.states.source_uris import uris_in, uris_named_by
 from ..maintenance.source_removal import SourceRemoval, open_stores
 from ..session.blob_sharing import members_of
 from ..session.session import Session
+from .api_helpers import warn_caller
 
 if TYPE_CHECKING:
     from ..uploads.destination import Destination
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 class UndeletableError(UsageError):
     """A source cannot be deleted because of its scheme. Nothing was deleted."""
+
+
+class SourcesNotDeletedWarning(UserWarning):
+    """Some sources of deleted frames could not be deleted."""
 
 
 class SourceDeletion(msgspec.Struct):
@@ -57,17 +64,14 @@ class SourceDeleter:
     ----------
     session : Session
         The engine.
-    version_id : str
-        The version that the frames are deleted from.
     """
 
-    def __init__(self, session: Session, version_id: str) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._version_id = version_id
-        self._named: dict[str, list[str]] = {}
+        self._uris: list[str] = []
 
-    def look(self, frame_ids: Collection[str]) -> dict[str, list[str]]:
-        """Find the sources of the frames, and query all stores for them. Nothing is changed.
+    def look_at_frames(self, version_id: str, frame_ids: Collection[str]) -> dict[str, list[str]]:
+        """Find the sources of some frames of a version, and query all stores for them. Nothing is changed.
 
         Returns
         -------
@@ -82,28 +86,38 @@ class SourceDeleter:
             A store cannot be queried.
         """
         self._session.require_present()
+        named = uris_named_by(self._session.log, self._session.states, version_id, frame_ids)
+        self._look(uri for uris in named.values() for uri in uris)
+        return {frame_id: list(_markable(uris)) for frame_id, uris in named.items()}
+
+    def condemn_versions(self, version_ids: Sequence[str]) -> Aggregate:
+        """Return what marks the sources of all frames of some versions, to be saved; see `look_at_frames`."""
+        self._session.require_present()
+        self._look(uris_in(self._session.log, self._session.states, version_ids))
+        marked = list(dict.fromkeys(_markable(self._uris)))
+        return self._session.writes.source_commands.condemn_sources(marked)
+
+    def _look(self, uris: Iterable[str]) -> None:
         self._sources_at, _ = self._session.writes.source_commands.source_ledger.look()
-        self._named = uris_named_by(self._session.log, self._session.states, self._version_id, frame_ids)
-        for uri in self._uris():
+        self._uris = list(dict.fromkeys(uris))
+        for uri in self._uris:
             _check(uri)
-        objects = dict.fromkeys(canonical_uri(uri) for uri in self._uris() if not is_blob_uri(uri))
-        for store, some in _opened(objects):
+        for store, some in _opened(dict.fromkeys(_markable(self._uris))):
             for uri in some:
                 store.holds(uri, 0)
-        for uri in filter(is_blob_uri, self._uris()):
+        for uri in filter(is_blob_uri, self._uris):
             _ = parse_blob_uri(uri).digest in self._session.blobs
-        return {
-            frame_id: [canonical_uri(uri) for uri in uris if not is_blob_uri(uri)]
-            for frame_id, uris in self._named.items()
-        }
 
     def finish(self) -> SourceDeletion:
-        """Delete the sources that no frame of an existing version refers to. Call it after the frames are deleted."""
+        """Delete the sources that no frame of an existing version refers to. Call it after the frames are deleted.
+
+        A warning reports failures.
+        """
         removal = SourceRemoval(self._session)
         removal.run()
         _, outcomes = self._session.writes.source_commands.source_ledger.since(self._sources_at)
         result, failures = SourceDeletion(), dict(removal.failures)
-        for uri in self._uris():
+        for uri in self._uris:
             canonical = canonical_uri(uri)
             if canonical in removal.failures:
                 failures.pop(canonical, None)
@@ -112,12 +126,12 @@ class SourceDeleter:
                 is_gone = outcomes[canonical] is SourcesDeleted
                 (result.deleted if is_gone else result.kept).append(uri)
         result.failures += [{"uri": uri, "error": error} for uri, error in failures.items()]
-        self._delete_blobs(list(filter(is_blob_uri, self._uris())), result)
+        self._delete_blobs(list(filter(is_blob_uri, self._uris)), result)
+        if result.failures:
+            first = result.failures[0]
+            message = f"{how_many(len(result.failures), 'source')} could not be deleted, the first: {first['uri']}: {first['error']}"
+            warn_caller(message, SourcesNotDeletedWarning)
         return result
-
-    def _uris(self) -> Iterator[str]:
-        """Yield each source of the frames once, in log order."""
-        yield from dict.fromkeys(uri for uris in self._named.values() for uri in uris)
 
     def _delete_blobs(self, uris: Sequence[str], result: SourceDeletion) -> None:
         """Mark blobs, check which ones are still referenced, and delete the others immediately."""
@@ -143,6 +157,11 @@ class SourceDeleter:
             collected = set(members.collect(doomed, positions))
         for digest, uris in by_digest.items():
             (result.deleted if digest in collected else result.kept).extend(uris)
+
+
+def _markable(uris: Iterable[str]) -> Iterator[str]:
+    """Yield canonical URIs, without those of blobs, which are marked in the blob store."""
+    return (canonical_uri(uri) for uri in uris if not is_blob_uri(uri))
 
 
 def _opened(uris: Iterable[str]) -> list[tuple[Destination, list[str]]]:

@@ -50,10 +50,6 @@ class UnknownFramesWarning(UserWarning):
     """The version does not have some of the frames to delete."""
 
 
-class SourcesNotDeletedWarning(UserWarning):
-    """Some sources of deleted frames could not be deleted."""
-
-
 class DuplicateFramesWarning(UserWarning):
     """Some frames have ids that were already added through the same object."""
 
@@ -266,17 +262,12 @@ class VersionWriter:
         given = list(_as_iterable(frames))
         if command_id is None:  # a repeated command may have been recorded before the version was published
             self._session.writes.application.version(self._version_id).require_draft()
-        sources = SourceDeleter(self._session, self._version_id)
-        named = sources.look(list(_ids_of(given, [])))
+        sources = SourceDeleter(self._session)
+        named = sources.look_at_frames(self._version_id, list(_ids_of(given, [])))
         report = self.delete(
             given, sources=named, batch_size=batch_size, command_id=command_id, on_part=on_part
         )
-        result = sources.finish()
-        if result.failures:
-            first = result.failures[0]
-            message = f"{how_many(len(result.failures), 'source')} could not be deleted, the first: {first['uri']}: {first['error']}"
-            warn_caller(message, SourcesNotDeletedWarning)
-        return report, result
+        return report, sources.finish()
 
     def commit(self) -> dict[str, Any]:
         """Commit the changes since the last commit and return their counts."""

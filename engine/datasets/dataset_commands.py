@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConflictError, PublishedError
@@ -88,9 +88,16 @@ class DatasetCommands:
         *,
         delete_all_versions: bool = False,
         force: bool = False,
+        condemn: Callable[[Sequence[str]], Aggregate] | None = None,
         command_id: str | None = None,
     ) -> None:
         """Remove a dataset with all its versions in one append. Its name can then be used again.
+
+        Parameters
+        ----------
+        condemn : callable, optional
+            Takes the ids of the versions, and returns a stream to save with the removal. It is called again if another
+            writer changed a version in between.
 
         Raises
         ------
@@ -121,7 +128,8 @@ class DatasetCommands:
             dataset.remove()
             held = self._application.aggregates.load(DatasetName, name_stream(dataset.project, dataset.name))
             held.release()
-            return [*versions, dataset, held], {}
+            condemned = [] if condemn is None else [condemn([version.id for version in versions])]
+            return [*versions, dataset, held, *condemned], {}
 
         request = ["delete_dataset", dataset_id, bool(delete_all_versions), bool(force)]
         self._application.run(request, command_id, decide)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
 from ..datasets.application import LogApplication
+from ..datasets.stream_view import LedgerStream
 from ..events.base import Event
-from ..events.domain import SourcesDeleted, SourcesRestored
+from ..events.domain import SourcesCondemned, SourcesDeleted, SourcesRestored
 from .ledger import URIS_OF_AN_EVENT, SourceLedger, parts
 
 DELETED_AT_ONCE = 64
@@ -36,6 +37,13 @@ class SourceCommands:
     def source_ledger(self) -> SourceLedger:
         """The state of the stream ``sources``."""
         return SourceLedger(self._application.record_log)
+
+    def condemn_sources(self, uris: Sequence[str]) -> LedgerStream:
+        """Return the stream with the events that condemn files, to be saved with the removal of their frames."""
+        stream = self.source_ledger.stream()
+        for part in parts(uris, URIS_OF_AN_EVENT):
+            stream.trigger(SourcesCondemned, uris=list(part))
+        return stream
 
     def restore_sources(self, condemned: Mapping[str, int]) -> None:
         """Record that condemned files are kept because frames refer to them.

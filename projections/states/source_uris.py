@@ -36,13 +36,16 @@ def uris_named_by(
     return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
 
 
-def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: Collection[str]) -> set[str]:
-    """Return the object keys, of those given, that frames of some versions refer to. Shared events are read once."""
-    found: set[str] = set()
+def uris_in(log: Log, states: StateCache, version_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the URIs in the frames of some versions, in part repeatedly. Shared events are read once."""
     for state in states.parts(version_ids):
         for record in read_records(log, state, np.unique(live_positions(state.settled()))):
-            found.update(key for key in map(object_key, uris_of(record)) if key in keys)
-    return found
+            yield from uris_of(record)
+
+
+def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: Collection[str]) -> set[str]:
+    """Return the object keys, of those given, that frames of some versions refer to."""
+    return {key for key in map(object_key, uris_in(log, states, version_ids)) if key in keys}
 
 
 def uris_after(log: Log, position: int) -> set[str]:

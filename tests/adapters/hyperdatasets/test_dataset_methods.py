@@ -9,6 +9,7 @@ from framelode import (
     ConflictError,
     Dataset,
     DatasetVersion,
+    InvalidValueError,
     NotFoundError,
     PublishedError,
     SingleFrame,
@@ -111,11 +112,24 @@ class TestDelete:
             Dataset.delete(dataset_name="food")
         with pytest.raises(PublishedError, match="published versions: 'Current'; pass force=True"):
             Dataset.delete(dataset_name="food", delete_all_versions=True)
-        with pytest.raises(UsageError, match="delete_frames"):
-            Dataset.delete(dataset_name="food", delete_all_versions=True, force=True, delete_sources=True)
         with pytest.raises(NotFoundError):
             Dataset.delete(dataset_name="drinks")
         assert engine.log.head().position == head
+
+    def test_sources_that_cannot_be_deleted(self, engine, dataset, tmp_path):
+        draft = dataset.get_version()
+        draft.add_frames([SingleFrame(id="1", source=tmp_path / "1.jpg")])
+        head = engine.log.head().position
+        with pytest.raises(UsageError, match="1.jpg cannot be deleted: its scheme must be"):
+            Dataset.delete(dataset.id, delete_all_versions=True, delete_sources=True)
+        with pytest.raises(InvalidValueError, match="show_progress must be True or False"):
+            Dataset.delete(dataset.id, delete_all_versions=True, show_progress="yes")
+        assert engine.log.head().position == head
+        assert len(draft) == 1
+
+    def test_its_progress(self, dataset):
+        empty = Dataset.delete(dataset.id, delete_all_versions=True, delete_sources=True, show_progress=True)
+        assert repr(empty) == "SourceDeletion(deleted=0, kept=0, failures=0)"
 
     def test_a_tree_goes_at_once_and_the_past_stays(self, engine, dataset):
         draft = dataset.get_version()

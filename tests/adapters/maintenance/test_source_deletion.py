@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from patience import PATIENCE
 
 import framelode
-from framelode import DatasetVersion, SingleFrame
+from framelode import Dataset, DatasetVersion, SingleFrame
+from framelode.adapters.hyperdatasets.source_deletion import SourceDeleter, SourcesNotDeletedWarning
 from framelode.adapters.maintenance.source_removal import SourceRemoval
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.engine.events.domain import SourcesRestored
@@ -283,6 +284,89 @@ class TestBesideUploads:
         result = world.delete("a", "b", "c")
         assert (result.deleted, result.kept) == ([second.source], [first.source, third.source])
         world.check_finished()
+
+
+class TestDatasets:
+    """`Dataset.delete(delete_sources=True)`."""
+
+    def delete(self, world):
+        with world.mine:
+            return Dataset.delete(
+                world.draft.dataset_id, delete_all_versions=True, force=True, delete_sources=True
+            )
+
+    def elsewhere(self, world, *sources):
+        """Another dataset names some sources."""
+        with world.other:
+            DatasetVersion.create_new_dataset("drinks")
+            other = DatasetVersion.get_current(dataset_name="drinks")
+            other.add_frames([SingleFrame(id=source, source=source) for source in sources])
+        return other
+
+    def test_what_other_datasets_name_is_kept(self, world):
+        frames = [world.upload(name, f"{name}.jpg")[1] for name in "abc"]
+        sources = [frame.source for frame in frames]
+        with world.mine:
+            child = world.draft.create_snapshot()
+            child.delete_frames(["a"])
+        self.elsewhere(world, sources[1])
+        result = self.delete(world)
+        assert (sorted(result.deleted), result.kept) == ([sources[0], sources[2]], [sources[1]])
+        assert world.place.everything().keys() == {sources[1].removeprefix(f"{world.place.url}/")}
+        assert not world.mine.session.writes.source_commands.source_ledger.condemned()
+        assert world.mine.dataset("drinks").get_version()
+        world.mine.verify()
+
+    def test_blobs(self, world):
+        with world.mine:
+            for name in "ab":
+                world.draft.add_frames(
+                    [SingleFrame(id=name, source=world.file(f"{name}.jpg"))],
+                    auto_upload_destination="blobs:",
+                    local_dataset_root_path=world.root,
+                )
+        blobs = [frame.source for frame in world.draft]
+        self.elsewhere(world, blobs[1])
+        result = self.delete(world)
+        assert (result.deleted, result.kept) == ([blobs[0]], [blobs[1]])
+        assert [blob.split(":")[1].split("/")[0] in world.mine.blobs for blob in blobs] == [False, True]
+        world.mine.verify(blobs=True)
+
+    def test_a_frame_that_comes_meanwhile_goes_with_its_source(self, world, monkeypatch):
+        world.upload("a", "a.jpg")
+        look, late = SourceDeleter._look, iter(["b"])
+
+        def call(deleter, uris):
+            look(deleter, uris)
+            for name in late:
+                world.upload(name, f"{name}.jpg", engine=world.other)
+
+        monkeypatch.setattr(SourceDeleter, "_look", call)
+        assert len(self.delete(world).deleted) == 2
+        assert not world.place.everything()
+        world.mine.verify()
+
+    def test_a_store_that_does_not_answer_changes_nothing(self, world, monkeypatch):
+        world.upload("a", "a.jpg")
+        head = world.mine.log.head().position
+        with monkeypatch.context() as patched:
+            patched.setattr(ObjectDestination, "holds", refuse)
+            with pytest.raises(framelode.StorageError):
+                self.delete(world)
+        assert world.mine.log.head().position == head
+        with monkeypatch.context() as patched:
+            patched.setattr(ObjectDestination, "delete", refuse)
+            with pytest.warns(
+                SourcesNotDeletedWarning, match="1 source could not be deleted, the first: s3://"
+            ):
+                (failure,) = self.delete(world).failures
+        assert failure["error"] == "out of order"
+        world.mine.gc(dry_run=False)
+        assert not world.place.everything()
+
+
+def refuse(*_):
+    raise BackendError("out of order")
 
 
 class TestCutOff:
