@@ -42,7 +42,6 @@ from ...engine.times import system_clock
 from .database import Database
 from .log import tables as t
 from .log.log import SqlLog
-from .log.reads import LATEST_POSITION
 from .open import open_database
 from .snapshot_recorder import SqlSnapshotRecorder
 from .urls import Place, is_postgres, postgres_schema
@@ -258,13 +257,12 @@ class SqlApplicationRecorder(SqlAggregateRecorder, ApplicationRecorder):
         if limit < 1:
             return found
         wanted, prefix = set(topics), self._originators.prefix
-        high = LATEST_POSITION if stop is None else stop
-        opened = self.log.opened(low, high, topics=sorted(wanted), prefix=prefix, limit=limit)
+        opened = self.log.opened(low, stop, topics=sorted(wanted), prefix=prefix, limit=limit)
         for batch in opened:
             originator_id = self._originators.originator_id(batch.stream_id)
             position, version = batch.first_position, batch.first_version
             for topic, state in self._states(batch):
-                if low <= position <= high and (not wanted or topic in wanted):
+                if low <= position and (stop is None or position <= stop) and (not wanted or topic in wanted):
                     found.append(Notification(originator_id, version, topic, state, position))
                 position += 1
                 version += 1

@@ -31,6 +31,8 @@ DIGEST_BYTES = 32
 CHECKSUM_BYTES = 16
 
 _COMPRESSION_LEVEL = 1
+_SHORT_BLOCK, _SHORT_LEVEL = 512, -1
+"""Negative levels code no single bytes: for a short block this saves little, and to read it takes ten times as long."""
 _SMALL_BODY = 16 * 1024
 """Copying less than this costs less than a second call of the hash function."""
 # One event of 16 MB with its id fits. A larger size is damage, and no memory must be allocated for it.
@@ -226,7 +228,6 @@ def body_checksum(first_position: int, hashed: bytes) -> bytes:
 
 def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[bytes, bytes]:
     lengths = np.fromiter(map(len, events), "<u4", len(events))
-    compressor = _compressor()
     hasher = blake3()
     stored: list[bytes] = []
     entries: list[tuple[int, int, int]] = []
@@ -241,7 +242,7 @@ def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[b
                 "record less at a time"
             )
         hasher.update(raw)
-        block = compressor.compress(raw)
+        block = _compressor(len(raw)).compress(raw)
         stored.append(block)
         entries.append((stop - start, len(block), len(raw)))
     directory = np.array(entries, _DIRECTORY_ENTRY).tobytes()
@@ -283,20 +284,18 @@ def read_events(first_position: int, codec: str, data: bytes) -> Sequence[bytes]
 
 def _read_block(block: bytes, count: int, size: int) -> list[bytes]:
     """Return the events of a small block; none if it is damaged, which `Body` explains."""
+    start = _U32.size * (count + 1)
     try:
-        if zstandard.frame_content_size(block) != size:
+        if zstandard.frame_content_size(block) != size or size < start:
             return []
         raw = _decompressor().decompress(block)
     except zstandard.ZstdError:
         return []
-    start = _U32.size * (count + 1)
-    if size < start:
-        return []
+    if count == 1:
+        return [raw[start:]] if _LENGTHS[1].unpack_from(raw) == (1, size - start) else []
     held, *lengths = _LENGTHS[count].unpack_from(raw)
     if held != count or start + sum(lengths) != size:
         return []
-    if count == 1:
-        return [raw[start:]]
     ends = list(accumulate(lengths, initial=start))
     return [raw[a:b] for a, b in pairwise(ends)]
 
@@ -444,13 +443,17 @@ class Block:
         return b"\xdd" + (end - start).to_bytes(4, "big") + self.raw[int(offsets[start]) : int(offsets[end])]
 
 
-def _compressor() -> zstandard.ZstdCompressor:
+def _compressor(size: int) -> zstandard.ZstdCompressor:
+    """Return the compressor of a block of so many bytes."""
     if not hasattr(_local, "compressor"):
         _local.compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
-    return _local.compressor
+        _local.short_compressor = zstandard.ZstdCompressor(level=_SHORT_LEVEL)
+    return _local.short_compressor if size < _SHORT_BLOCK else _local.compressor
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
-    if not hasattr(_local, "decompressor"):
+    try:
+        return _local.decompressor
+    except AttributeError:
         _local.decompressor = zstandard.ZstdDecompressor()
-    return _local.decompressor
+        return _local.decompressor

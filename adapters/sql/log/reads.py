@@ -31,7 +31,6 @@ from . import tables as t
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
-LATEST_POSITION = 2**63 - 1
 _BATCHES_AT_ONCE = 8
 _FLAGS = {0: False, 1: True}
 _STORED_TYPES = (bytes,)
@@ -82,18 +81,8 @@ _part_of = DirectQuery(
 Header = TypeVar("Header", BatchHeader, AppendHeader)
 
 
-class _StoredBatch(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The columns of a batch that its events are read from, in the order of the query."""
-
-    first_position: Positive
-    count: Positive
-    stream_id: str
-    first_version: int
-    topics: str
-    schema: str
-    codec: str
-    checksum: bytes
-    body: bytes
+_StoredBatch = tuple[Positive, Positive, str, int, str, str, str, bytes, bytes]
+"""The columns of a batch that its events are read from: its first position, the number of its events, and the rest."""
 
 
 class _At:
@@ -115,35 +104,42 @@ class _At:
 
 
 @lru_cache(maxsize=64)
-def _opened_query(order: str, topics: int, *, has_prefix: bool) -> DirectQuery:
+def _opened_query(order: str, topics: int, *, has_prefix: bool, has_end: bool) -> DirectQuery:
     """Return the query of a page of batches with their bodies, in the columns of `_StoredBatch`.
 
     Parameters
     ----------
     order : {"position", "version", "version desc"}
-        Of the batches of the log, or of those of a stream from `low` to `high`; the batch that holds `low` may begin before it.
+        Of the batches of the log, or of those of a stream from `low` on; the batch that holds `low` may begin before it.
     topics : int
         How many topics are asked for; 0 for all.
     has_prefix : bool
         Only streams whose ids begin with a prefix.
+    has_end : bool
+        Only batches that begin at or before `high`.
     """
     batch, body = t.record_batch.c, t.record_body.c
-    low, high = sa.bindparam("low"), sa.bindparam("high")
-    names = ["low", "high", "limit"]
-    columns = [batch[name] for name in _StoredBatch.__struct_fields__ if name in batch]
-    query = sa.select(*columns, body.codec, body.checksum, body.body).join_from(
-        t.record_batch, t.record_body, batch.first_position == body.first_position, isouter=True
-    )
+    low = sa.bindparam("low")
+    names = ["low", "limit"]
+    columns = [batch.first_position, batch["count"], batch.stream_id, batch.first_version, batch.topics]
     key = batch.first_position if order == "position" else batch.first_version
-    earlier = sa.select(sa.func.max(key)).where(key <= low)
-    if order != "position":
-        stream_id = sa.bindparam("stream_id")
+    stream = [] if order == "position" else [batch.stream_id == sa.bindparam("stream_id")]
+    earlier = sa.select(sa.func.max(key)).where(key <= low, *stream).scalar_subquery()
+    first = sa.func.coalesce(earlier, low)
+    same = batch.first_position == body.first_position
+    if stream:
         names.append("stream_id")
-        query, earlier = (
-            query.where(batch.stream_id == stream_id),
-            earlier.where(batch.stream_id == stream_id),
-        )
-    query = query.where(key >= sa.func.coalesce(earlier.scalar_subquery(), low), key <= high)
+    else:
+        # PostgreSQL may merge the tables, and would read all earlier bodies for it.
+        same &= body.first_position >= first
+    query = sa.select(*columns, batch.schema, body.codec, body.checksum, body.body).where(
+        key >= first, *stream
+    )
+    query = query.join_from(t.record_batch, t.record_body, same, isouter=True)
+    if has_end:
+        # Not in every query: PostgreSQL takes a range with two unknown ends for a short one, and may sort all of it.
+        names.append("high")
+        query = query.where(key <= sa.bindparam("high"))
     if topics:
         asked = [f"topic{number}" for number in range(topics)]
         names += asked
@@ -152,9 +148,10 @@ def _opened_query(order: str, topics: int, *, has_prefix: bool) -> DirectQuery:
         query = query.where(sa.or_(*alone, (batch["count"] > 1) & batch.topics.like("%,%")))
     if has_prefix:
         names += ["prefix", "length"]
-        # Not a range of stream ids: the index of streams would be searched, and all that it finds be sorted.
+        # Not a range of stream ids: the index of streams would be searched, and all that it finds be sorted. PostgreSQL
+        # takes a bare comparison for one that few batches pass, and would sort all the rest of the log for a page.
         begins = sa.func.substr(batch.stream_id, 1, sa.bindparam("length", type_=sa.Integer))
-        query = query.where(begins == sa.bindparam("prefix"))
+        query = query.where(sa.func.coalesce(begins == sa.bindparam("prefix"), sa.false()))
     query = query.order_by(key.desc() if order == "version desc" else key)
     return DirectQuery(query.limit(sa.bindparam("limit")), names)
 
@@ -342,29 +339,26 @@ class SqlLogReads(Log):
             About so many batches will be asked for.
         """
         order = "position" if stream_id is None else "version desc" if desc else "version"
-        query = _opened_query(order, len(topics), has_prefix=bool(prefix))
-        last = LATEST_POSITION if high is None else high
-        values = [*([] if stream_id is None else [stream_id]), *(encode_topics((topic,)) for topic in topics)]
-        values += [prefix, len(prefix)] if prefix else []
+        stream = [] if stream_id is None else [stream_id]
+        given = [encode_topics((topic,)) for topic in topics] + ([prefix, len(prefix)] if prefix else [])
         rows = _FIRST_PAGE_ROWS if limit is None else max(1, min(limit, PAGE_ROWS))
-        while low <= last:
+        key = 0 if stream_id is None else 3
+        while high is None or low <= high:
+            query = _opened_query(order, len(topics), has_prefix=bool(prefix), has_end=high is not None)
+            values = (low, rows, *stream, *([] if high is None else [high]), *given)
             with self.database.read() as connection:
-                page = self._stored_batches(query.execute(connection, (low, last, rows, *values)).fetchall())
-            for row in page:
-                # At the end there is only the last batch, which is before.
-                if (row.first_position if stream_id is None else row.first_version) + row.count > low:
-                    yield self._opened(row)
+                page = self._checked(query.execute(connection, values).fetchall())
+            # After the end there is only the last batch.
+            if not page or page[0][key] + page[0][1] <= low:
+                return
+            yield from self._opened(page)
             if len(page) < rows:
                 return
-            end = page[-1]
-            first = end.first_position if stream_id is None else end.first_version
-            if first + end.count <= low:
-                return
-            low, last = (low, first - 1) if desc else (first + end.count, last)
-            bytes_per_row = sum(len(row.body) for row in page) // len(page) + 1
+            low, high = (low, page[-1][key] - 1) if desc else (page[-1][key] + page[-1][1], high)
+            bytes_per_row = sum(len(row[-1]) for row in page) // len(page) + 1
             rows = max(1, min(PAGE_ROWS, PAGE_BYTES // bytes_per_row))
 
-    def _stored_batches(self, rows: list[Any]) -> list[_StoredBatch]:
+    def _checked(self, rows: list[Any]) -> list[Any]:
         try:
             return msgspec.convert(rows, list[_StoredBatch], builtin_types=_STORED_TYPES)
         except msgspec.ValidationError as error:
@@ -373,20 +367,19 @@ class SqlLogReads(Log):
                     raise self.damaged("record_body misses a batch", row[0]) from error
             raise self.damaged(f"a batch from here on is damaged: {error}", rows[0][0]) from error
 
-    def _opened(self, stored: _StoredBatch) -> OpenedBatch:
-        first = stored.first_position
-        if body_checksum(first, stored_hash(stored.codec, stored.body)) != stored.checksum:
-            raise self.damaged("a body does not match its checksum", first)
-        try:
-            topics = _topics(stored.topics)
-        except ValueError as error:
-            raise self.damaged(f"the header of a batch is damaged: {error}", first) from error
-        events = read_events(first, stored.codec, stored.body)
-        if len(events) != stored.count:
-            raise self.damaged("a batch holds another number of events than its header says", first)
-        return OpenedBatch(
-            first, stored.count, stored.stream_id, stored.first_version, topics, stored.schema, events
-        )
+    def _opened(self, page: list[_StoredBatch]) -> Iterator[OpenedBatch]:
+        """Yield the batches of a page. This is a hot path."""
+        for first, count, stream_id, version, topics, schema, codec, checksum, body in page:
+            if body_checksum(first, stored_hash(codec, body)) != checksum:
+                raise self.damaged("a body does not match its checksum", first)
+            try:
+                names = _topics(topics)
+            except ValueError as error:
+                raise self.damaged(f"the header of a batch is damaged: {error}", first) from error
+            events = read_events(first, codec, body)
+            if len(events) != count:
+                raise self.damaged("a batch holds another number of events than its header says", first)
+            yield OpenedBatch(first, count, stream_id, version, names, schema, events)
 
     def last_position(self, prefix: str) -> int | None:
         """Return the position of the last event of the streams whose ids begin with a prefix; None without one."""
