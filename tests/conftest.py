@@ -13,7 +13,9 @@ import framelode
 from framelode.adapters.session import current
 from framelode.adapters.sql.urls import postgres_schema
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_ALWAYS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", _ALWAYS, max_examples=30, derandomize=True, database=None)
+settings.register_profile("long", _ALWAYS)
 settings.load_profile("default")
 
 
@@ -59,7 +61,7 @@ def new_ticks():
     return Ticks
 
 
-ON_POSTGRES = {
+ON_EVERY_DATABASE = {
     "test_hyperdatasets": (
         "TestDatasets",
         "TestVersions",
@@ -71,16 +73,40 @@ ON_POSTGRES = {
     "test_forks": (),
     "test_pins_on_engines": (),
 }
-"""Modules, or classes of them, whose engine is one in PostgreSQL, too, in every run; in the long form all are."""
+"""Modules, or classes of them, whose engine is one on files, in memory and in PostgreSQL in every run.
+
+All others have one on files by default, and each of the three in the long form: the layers below have tests of
+their own for each database.
+"""
+
+
+def pytest_configure(config):
+    if config.option.markexpr == "long":
+        settings.load_profile("long")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    everything = config.option.markexpr == "long"
     for item in items:
-        if hasattr(item, "callspec") and item.callspec.params.get("engine") == "postgres":
-            classes = ON_POSTGRES.get(item.path.stem)
-            if classes is None or (classes and item.cls.__name__ not in classes):
-                item.add_marker(pytest.mark.long)
+        if _is_of_long_form(item) or (everything and _does_more(item)):
+            item.add_marker(pytest.mark.long)
+
+
+def _is_of_long_form(item):
+    """Whether its engine is one that the default run leaves out; a test may say itself on which it runs."""
+    place = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+    if place not in {"memory", "postgres"} or any(
+        mark.args[0] == "engine" for mark in item.iter_markers("parametrize")
+    ):
+        return False
+    classes = ON_EVERY_DATABASE.get(item.path.stem)
+    return classes is None or (bool(classes) and item.cls.__name__ not in classes)
+
+
+def _does_more(item):
+    """Whether it does more in the long form."""
+    return item.get_closest_marker("sized") is not None or getattr(item.obj, "is_hypothesis_test", False)
 
 
 @pytest.fixture(params=["memory", "file", "postgres"])

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from blob_places import KINDS, make_place, quick_store
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from patience import join
+from sizes import examples
 
 from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError
 from framelode.engine.storage.base import CHUNK_BYTES, TEMPORARY
@@ -287,7 +287,7 @@ class BlobMachine(RuleBasedStateMachine):
 
 
 TestBlobMachine = BlobMachine.TestCase
-TestBlobMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestBlobMachine.settings = examples(10, 25, stateful_step_count=20, deadline=None)
 
 
 def test_the_layout(store):

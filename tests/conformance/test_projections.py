@@ -8,15 +8,16 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import pairwise
-from multiprocessing import get_context
 
 import histories
 import pytest
 import rich_log
 import sqlalchemy as sa
 import toy_api
-from hypothesis import given, settings
+from forked import FORKED
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion
@@ -196,7 +197,7 @@ class TestCuts:
 
 @each_folded
 class TestPartitions:
-    @settings(max_examples=20)
+    @examples(8, 20)
     @given(histories.steps, st.data())
     def test_any_partition_merged_in_any_nesting(self, kind, history, data):
         with framelode.connect("sqlite://") as engine, scratch() as store:
@@ -279,7 +280,7 @@ class TestTogether:
     def test_in_processes(self, log, whole, store, monkeypatch):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 20)
         projections = self.all_of(log)
-        with ProcessPoolExecutor(2, get_context("spawn"), toy_api.attach) as pool:
+        with ProcessPoolExecutor(2, FORKED, toy_api.attach) as pool:
             Runner(log, store, projections).rebuild(executor=pool)
         assert dump(store, *projections) == self.expected(whole)
 

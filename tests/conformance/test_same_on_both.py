@@ -10,8 +10,9 @@ import histories
 import msgspec
 import pytest
 import rich_log
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion
@@ -247,16 +248,9 @@ def compare(server, ticks, trace):
     assert derived == other_derived
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(4, 150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(trace=steps)
 def test_random_calls(server, new_ticks, trace):
-    compare(server, new_ticks, trace)
-
-
-@pytest.mark.long
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(trace=steps)
-def test_many_random_calls(server, new_ticks, trace):
     compare(server, new_ticks, trace)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 
 import pytest
 import restless
+from forked import FORKED
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -167,10 +167,9 @@ WRITERS, RUNS = 3, 300
 def test_many_times_beside_real_writers(url):
     with closing(framelode.connect(url)):
         pass
-    context = get_context("spawn")
-    stop = context.Event()
-    writers = [context.Process(target=restless.write, args=(url, stop, number)) for number in range(WRITERS)]
-    writers.append(context.Process(target=restless.rebuild, args=(url, stop)))
+    stop = FORKED.Event()
+    writers = [FORKED.Process(target=restless.write, args=(url, stop, number)) for number in range(WRITERS)]
+    writers.append(FORKED.Process(target=restless.rebuild, args=(url, stop)))
     for writer in writers:
         writer.start()
     positions = set()

@@ -13,7 +13,8 @@ import rich_log
 import sqlalchemy as sa
 from dask_cluster import local_cluster
 from distributed import Client
-from hypothesis import given, settings
+from hypothesis import given
+from sizes import examples, sized
 
 import framelode
 from framelode.adapters.executors.dask import connected
@@ -112,18 +113,9 @@ def test_a_log_in_postgresql(workers, postgres_url, tmp_path, monkeypatch):
         compare({"dask": workers["dask"]}, engine)
 
 
-@settings(max_examples=3)
+@examples(2, 100)
 @given(histories.steps)
 def test_random_logs(workers, history):
     with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
         cut(patch, FEW_EVENTS)
-        compare({name: workers[name] for name in ("processes", "dask")}, engine)
-
-
-@pytest.mark.long
-@settings(max_examples=100)
-@given(histories.steps)
-def test_many_random_logs(workers, history):
-    with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
-        cut(patch, FEW_EVENTS)
-        compare(workers, engine)
+        compare({name: workers[name] for name in sized(("processes", "dask"), workers)}, engine)

@@ -18,9 +18,10 @@ import make_log
 import msgspec
 import pytest
 import reader
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
+from sizes import examples
 
 import framelode
 from framelode.adapters.execution_store.engine_repo import store_reader
@@ -221,7 +222,7 @@ class TestReader:
         found = subprocess.run(command, capture_output=True, check=True, encoding="utf-8", timeout=PATIENCE)
         assert json.loads(found.stdout) == GOLDEN
 
-    @settings(max_examples=25)
+    @examples(8, 25)
     @given(histories.steps, st.integers(1, 3))
     def test_agrees_with_framelode_on_any_history(self, history, batch_size):
         with framelode.connect("sqlite://") as engine:

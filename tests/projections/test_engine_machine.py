@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from sizes import sized
 
 import framelode
 from framelode import DatasetVersion
@@ -476,16 +477,6 @@ class FileMachine(EngineMachine):
 
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TestInMemory = EngineMachine.TestCase
-TestInMemory.settings = settings(quick, max_examples=20, stateful_step_count=25)
+TestInMemory.settings = settings(quick, max_examples=sized(10, 400), stateful_step_count=sized(25, 60))
 TestOnFile = FileMachine.TestCase
-TestOnFile.settings = settings(quick, max_examples=6, stateful_step_count=20)
-
-
-@pytest.mark.long
-class TestInMemoryLong(EngineMachine.TestCase):
-    settings = settings(quick, max_examples=400, stateful_step_count=60)
-
-
-@pytest.mark.long
-class TestOnFileLong(FileMachine.TestCase):
-    settings = settings(quick, max_examples=100, stateful_step_count=50)
+TestOnFile.settings = settings(quick, max_examples=sized(4, 100), stateful_step_count=sized(20, 50))

@@ -12,9 +12,10 @@ from typing import ClassVar
 import histories
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame, UsageError
@@ -290,7 +291,7 @@ class TestRebuild:
         assert seen.rows(store) == expected(engine)
         assert runner.position(seen) == engine.log.head().position
 
-    @settings(max_examples=25)
+    @examples(8, 25)
     @given(histories.steps, st.integers(1, 3), st.integers(2, 9))
     def test_stats_and_catalog_equal_a_fresh_fold(self, history, batch_size, page):
         with pytest.MonkeyPatch.context() as patch, framelode.connect("sqlite://") as engine:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count
-from multiprocessing import get_context
 
+from forked import FORKED
 from patience import PATIENCE
 
 import framelode
@@ -23,13 +23,8 @@ _started = None
 @contextmanager
 def rivals(number):
     """Give an executor of so many processes, whose first tasks begin together."""
-    # Forked off a process that has loaded everything and has no threads: cheap, and safe anywhere.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(
-        ["framelode.adapters.session.writes", "psycopg", "sqlalchemy.dialects.postgresql"]
-    )
-    barrier = context.Barrier(number, timeout=PATIENCE)
-    with ProcessPoolExecutor(number, mp_context=context, initializer=_begin, initargs=(barrier,)) as pool:
+    barrier = FORKED.Barrier(number, timeout=PATIENCE)
+    with ProcessPoolExecutor(number, mp_context=FORKED, initializer=_begin, initargs=(barrier,)) as pool:
         yield pool
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
 from PIL import Image
+from sizes import examples
 
 import framelode
 from framelode import (
@@ -612,7 +613,7 @@ annotations = st.one_of(
 
 
 @pytest.mark.filterwarnings("ignore:labels are drawn without")
-@settings(max_examples=200)
+@examples(60, 200)
 @given(st.lists(annotations, max_size=5), st.sampled_from([(1, 1), (200, 150), (1, 3000), (1200, 5)]))
 def test_every_annotation_can_be_drawn_wherever_it_is(drawn, size):
     buffer = io.BytesIO()

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sizes import examples, sized
 
 import framelode
 from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
@@ -260,9 +260,4 @@ def entry_of(document):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
-
-
-class TestStoresAtLength(Stores.TestCase):
-    settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
-    pytestmark = pytest.mark.long
+TestStores.settings = examples(6, 300, stateful_step_count=sized(20, 60), deadline=None)

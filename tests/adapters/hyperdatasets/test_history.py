@@ -13,8 +13,9 @@ from pathlib import Path
 
 import histories
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import (
@@ -605,7 +606,7 @@ def labels_of(wire):
 
 
 class TestRandomHistories:
-    @settings(max_examples=40)
+    @examples(12, 40)
     @given(histories.steps, st.integers(1, 3), st.randoms(use_true_random=False))
     def test_equal_what_was_done(self, history, batch_size, random):
         with framelode.connect("sqlite://") as engine:
@@ -618,7 +619,7 @@ class TestRandomHistories:
                     self.check_diff(old, new)
         engine.close()
 
-    @settings(max_examples=25)
+    @examples(8, 25)
     @given(histories.steps, st.integers(1, 3), st.data())
     def test_at_any_moment(self, history, batch_size, data):
         with framelode.connect("sqlite://") as engine:

@@ -15,11 +15,12 @@ from command_line import run, run_json
 from copy_worker import copy_apart
 from cutting_proxy import QUERY, SYNC, Cut, cutting_proxy
 from eventsourcing.persistence import Tracking
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from log_tables import rows
 from raw_logs import forge, unguarded
 from s3_server import s3_environment, s3_prefix
+from sizes import examples
 
 import framelode
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
@@ -133,7 +134,7 @@ class TestEqual:
             there.copy_to(back, blobs=False)
             check_equal(back, source)
 
-    @settings(max_examples=12)
+    @examples(5, 12)
     @given(histories.steps, st.integers(1, 3), st.integers(1, 5), st.integers(1, 2000))
     def test_any_history(self, history, batch_size, appends, size):
         with (

@@ -1,16 +1,13 @@
 """Sources deleted with their frames, beside uploads and in spite of kills: no frame names what is gone, nothing leaks."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import source_worker
 from blake3 import blake3
 from destination_places import Place
-from hypothesis import HealthCheck, given, settings
+from forked import Program
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from patience import PATIENCE
+from sizes import examples
 
 import framelode
 from framelode import Dataset, DatasetVersion, SingleFrame
@@ -22,8 +19,6 @@ from framelode.engine.sources import deletions as source_commands
 from framelode.engine.sources.deletions import SourceCommands
 from framelode.engine.storage.base import BackendError
 from framelode.engine.writes.writer import FrameWriter
-
-WORKER = Path(source_worker.__file__)
 
 
 class World:
@@ -57,8 +52,7 @@ class World:
         return self.version(engine or self.mine).delete_frames(frame_ids, delete_sources=True)
 
     def run(self, *arguments):
-        command = [sys.executable, str(WORKER), arguments[0], self.mine.url, *arguments[1:]]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return Program("source_worker", arguments[0], self.mine.url, *arguments[1:])
 
     def sources(self):
         return {frame.id: frame.source for frame in self.draft}
@@ -116,7 +110,7 @@ def finished_upload(worker):
 
 def killed_delete(world, stage, *frame_ids):
     worker = world.run("delete", stage, *frame_ids)
-    worker.communicate(timeout=PATIENCE)
+    worker.communicate()
     assert worker.returncode == -9
 
 
@@ -452,7 +446,7 @@ class CutOffError(Exception):
     """Stands for the death of a process at a stage."""
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(5, 12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(ACTS, min_size=2, max_size=8))
 def test_whatever_comes_in_between_no_frame_names_what_is_gone(tmp_path_factory, acts):
     with pytest.MonkeyPatch.context() as outer:

@@ -7,12 +7,12 @@ import shutil
 import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
-from multiprocessing import get_context
 
 import msgspec
 import pytest
 import rich_log
 from blake3 import blake3
+from forked import FORKED
 from raw_logs import forge, raw, unguarded
 
 import framelode
@@ -263,7 +263,7 @@ def test_other_processes_find_the_same(folder, monkeypatch):
     monkeypatch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", 20)
     with closing(framelode.connect(folder)) as engine:
         here = engine.verify()
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, mp_context=FORKED) as pool:
             assert engine.verify(executor=pool) == here
             forge(folder, Forgery.payload_of_another)
             with pytest.raises(IntegrityError, match="a payload does not match its key row"):

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import strategies as st
 from odd_manifests import OddManifest, odd_manifests
 from ruamel.yaml import YAML
+from sizes import examples
 
 from framelode.adapters.pinned_datasets import lock_file as lock_files
 from framelode.adapters.pinned_datasets.lock_file import LockFile
@@ -61,7 +62,7 @@ def keeps_comments_only(old, new):
 
 
 class TestEveryOtherByteStays:
-    @settings(max_examples=80, suppress_health_check=list(HealthCheck))
+    @examples(25, 80, suppress_health_check=list(HealthCheck))
     @given(odd_manifests(with_entry=False), st.sampled_from([{}, {"path": "data/x", "rev": "v1"}]))
     def test_when_an_entry_is_added(self, tmp_path_factory, manifest, fields):
         new = changed(manifest.text, spec("new", **fields), tmp_path_factory)
@@ -72,7 +73,7 @@ class TestEveryOtherByteStays:
         assert ("\r\n" in new) == ("\r\n" in manifest.text)
         assert new.count("\r") == new.count("\n") or "\r" not in new
 
-    @settings(max_examples=80, suppress_health_check=list(HealthCheck))
+    @examples(25, 80, suppress_health_check=list(HealthCheck))
     @given(
         odd_manifests(with_entry=True),
         st.sampled_from([{}, {"path": "data/x", "rev": "v1"}, {"rev": "v2"}, {"rev": "0123"}]),
@@ -256,7 +257,7 @@ class TestBrokenFiles:
         ):
             whole(Manifest.read(tmp_path / "dvc.yaml"))
 
-    @settings(max_examples=150)
+    @examples(50, 150)
     @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`?,\n\r\t \\0\ufeff\x85\u2028é", max_size=40))
     @example("a: !!int x")
     @example("a: !!float .nan.")
@@ -425,7 +426,7 @@ def dumped(value):
     return stream.getvalue()
 
 
-@settings(max_examples=300)
+@examples(100, 300)
 @given(texts | st.text("ab:-?# '\"\\{}[],&*!|>%@`~=.019eEx_\n\t<+/é日\u00a0\ufeff", max_size=8))
 def test_text_is_written_as_dvc_writes_it_and_read_back(text):
     for written in (f"a: {scalar(text)}\n", f"[{{a: {flow(text, inside=True)}}}]"):
@@ -471,7 +472,7 @@ LOCK_HEADS = [
 
 
 class TestLockFiles:
-    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
+    @examples(10, 30, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(LOCK_HEADS), url_locks(), url_locks())
     def test_say_again_what_was_written(self, tmp_path_factory, head, first, second):
         assume("other" not in {first.name, second.name})
@@ -527,7 +528,7 @@ class TestLockFiles:
         assert slow.lists == []
         assert quick.find("l") == slow.find("l") == lock
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @examples(20, 60, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_lists_that_dvc_wrote_are_read_as_yaml_reads_them(self, tmp_path_factory, data):
         """Names of any kind and length, which DVC writes on several lines; also if something else was written over it."""

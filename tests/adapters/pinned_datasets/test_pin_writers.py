@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from threading import Thread
 
-import pin_writer
 import pytest
-from patience import PATIENCE, join
+from forked import Program
+from patience import join
 from ruamel.yaml import YAML
 
 from framelode.adapters.pinned_datasets.datasets import Datasets
@@ -23,8 +21,7 @@ def project(tmp_path):
 
 
 def writer(project, place, *names):
-    command = [sys.executable, pin_writer.__file__, str(project), "../file", place, *names]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return Program("pin_writer", project, "../file", place, *names)
 
 
 def load(path):
@@ -35,7 +32,7 @@ class TestAtOnce:
     def test_processes(self, project):
         names = [[f"p{process}n{number}" for number in range(5)] for process in range(4)]
         processes = [writer(project, "nowhere", *each, f"~{each[0]}") for each in names]
-        assert [process.communicate(timeout=PATIENCE)[0] for process in processes] == ["done\n"] * 4
+        assert [process.communicate()[0] for process in processes] == ["done\n"] * 4
         expected = {name for each in names for name in each}
         for file in ("dvc.yaml", "dvc.lock"):
             assert {each["name"] for each in load(project / file)["datasets"]} == expected
@@ -105,7 +102,7 @@ class TestKilled:
         process = writer(project, place, "a")
         assert process.stdout.readline() == "reached\n"
         process.kill()
-        process.communicate(timeout=PATIENCE)
+        process.communicate()
         names, kinds = KILLED[place]
         text = (project / "dvc.yaml").read_bytes()
         assert text.startswith(before)

@@ -14,10 +14,11 @@ import pytest
 from command_line import run, run_json
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x25519
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
 from raw_logs import unguarded
+from sizes import examples
 
 import framelode
 from framelode import (
@@ -165,7 +166,7 @@ class TestVerify:
             DatasetVersion.create_new_dataset("d")
             assert engine.checkpoint().time == 5_000_000
 
-    @settings(max_examples=20)
+    @examples(6, 20)
     @given(histories.steps, st.data())
     def test_any_history_continues_each_of_its_checkpoints(self, history, data):
         cut = data.draw(st.integers(0, len(history)))

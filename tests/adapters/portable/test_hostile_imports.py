@@ -13,9 +13,10 @@ import msgspec
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -147,9 +148,7 @@ def import_only_ours(content, name, folder):
             engine.close()
 
 
-SETTINGS = settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = examples(12, 30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 EDITS = st.lists(
     st.tuples(st.integers(0, 10**6), st.integers(0, 20), st.binary(max_size=20)), min_size=1, max_size=4
 )

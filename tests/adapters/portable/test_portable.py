@@ -21,10 +21,11 @@ import zstandard
 from blake3 import blake3
 from command_line import run, run_json
 from eventsourcing.persistence import StoredEvent
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from patience import PATIENCE
 from pyarrow import parquet as pq
+from sizes import examples
 
 import framelode
 from framelode import (
@@ -199,14 +200,14 @@ class TestGolden:
 
 
 class TestAnyHistory:
-    @settings(max_examples=20)
+    @examples(6, 20)
     @given(histories.steps, st.integers(1, 3), st.sampled_from(NAMES))
     def test_in_memory(self, history, batch_size, name):
         with TemporaryDirectory() as folder, empty() as engine:
             histories.play(engine, history, batch_size)
             check_comes_back(engine, folder, [name])
 
-    @settings(max_examples=5)
+    @examples(3, 5)
     @given(histories.steps, st.sampled_from(NAMES))
     def test_on_files(self, history, name):
         with TemporaryDirectory() as folder, empty(Path(folder) / "a") as engine:
@@ -219,7 +220,7 @@ class TestAnyHistory:
             with empty(Path(folder) / "b") as again:
                 check_equal(again, engine)
 
-    @settings(max_examples=10)
+    @examples(4, 10)
     @given(histories.steps, histories.steps, st.sampled_from(NAMES))
     def test_of_one_dataset(self, history, other, name):
         with TemporaryDirectory() as folder, empty() as engine:
@@ -705,7 +706,7 @@ class TestDamage:
             message = refused(b"".join([*rows[:index], bytes(altered), *rows[index + 1 :]]))
             assert re.search(r"line \d+", message)
 
-    @settings(max_examples=40)
+    @examples(15, 40)
     @given(data=st.data())
     def test_anything_anywhere(self, golden, data):
         whole = (golden / "log.jsonl").read_bytes()

@@ -9,9 +9,9 @@ import pickle
 import shutil
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
+from forked import FORKED
 from read_only import read_only
 
 import framelode
@@ -213,7 +213,7 @@ def test_other_processes_open_it_read_only_too(folder):
         again = pickle.loads(pickle.dumps(engine))
         assert again.read_only
         again.close()
-        with read_only(folder), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        with read_only(folder), ProcessPoolExecutor(1, mp_context=FORKED) as executor:
             assert engine.verify(executor=executor).events == engine.log.head().position
         engine.close()
 

@@ -14,9 +14,10 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import histories
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import join
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
@@ -565,7 +566,7 @@ class Player:
 
 
 @given(steps=more_steps, same_time=st.integers(1, 4), minimum=st.sampled_from([1, 3, 10**6]))
-@settings(max_examples=15)
+@examples(6, 15)
 def test_every_moment_is_what_was_seen_then(tmp_path_factory, steps, same_time, minimum):
     folder = tmp_path_factory.mktemp("engine")
     looks = itertools.count()
@@ -628,7 +629,7 @@ def events_of(log):
 
 
 @given(steps=more_steps, first=st.integers(0, 4))
-@settings(max_examples=20)
+@examples(8, 20)
 def test_any_position_is_a_fold_of_the_events_up_to_it(steps, first):
     """Positions that nobody ever saw, within appends and batches, too."""
     with warnings.catch_warnings(), framelode.connect("sqlite://") as engine:
@@ -682,7 +683,7 @@ def test_a_snapshot_helps_unless_it_is_later(tmp_path, ticks, monkeypatch):
 
 
 @given(steps=more_steps)
-@settings(max_examples=15)
+@examples(6, 15)
 def test_a_prefix_is_a_log_of_its_first_events(steps):
     with warnings.catch_warnings(), framelode.connect("sqlite://") as engine:
         warnings.simplefilter("ignore")

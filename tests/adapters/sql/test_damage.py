@@ -12,9 +12,10 @@ from pathlib import Path
 
 import histories
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from raw_logs import TABLES, raw, unguarded
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -403,26 +404,9 @@ class TestFiles:
         assert error.file == str(file)
         assert file.read_bytes() == content
 
-    overwritten = staticmethod(given(st.data()))
-    quick = staticmethod(
-        settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    )
-    long = staticmethod(
-        settings(max_examples=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    )
-
-    @quick
-    @overwritten
+    @examples(10, 3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.data())
     def test_overwritten_bytes_are_found_or_carry_no_value(self, sound, tmp_path, data):
-        self.overwrite(sound, tmp_path, data)
-
-    @pytest.mark.long
-    @long
-    @overwritten
-    def test_many_overwritten_bytes_are_found_or_carry_no_value(self, sound, tmp_path, data):
-        self.overwrite(sound, tmp_path, data)
-
-    def overwrite(self, sound, tmp_path, data):
         whole = (sound / "log.db").read_bytes()
         at = data.draw(st.integers(0, len(whole) - 1))
         written = data.draw(st.binary(min_size=1, max_size=64))

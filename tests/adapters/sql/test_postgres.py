@@ -11,7 +11,6 @@ import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
-from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -22,9 +21,11 @@ import rich_log
 import sqlalchemy as sa
 from command_line import run
 from eventsourcing.persistence import Tracking
-from hypothesis import HealthCheck, given, settings
+from forked import FORKED
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from patience import join
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -112,7 +113,7 @@ class TestProcesses:
 
     def test_a_rebuild_in_other_processes(self, engine):
         rich_log.play(engine)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=FORKED) as pool:
             engine.rebuild(executor=pool)
             assert engine.verify(executor=pool).events == engine.log.head().position
 
@@ -355,7 +356,7 @@ class TestGuards:
 
 class TestText:
     @given(st.lists(st.text(st.sampled_from("\0\1\2a\uffff"), max_size=5), min_size=1, max_size=8))
-    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @examples(10, 30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_comes_back_in_the_order_of_its_bytes(self, log, texts):
         rows = sa.Table(
             f"texts_{uuid4().hex}", sa.MetaData(), sa.Column("text", sa.Text), sa.Column("n", sa.BigInteger)

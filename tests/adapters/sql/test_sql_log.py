@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE, join
+from sizes import examples
 from sqlalchemy import event
 
 import framelode
@@ -177,7 +178,7 @@ class TestReading:
         monkeypatch.setattr(log_reads, "PAGE_ROWS", 3)
         monkeypatch.setattr(log_reads, "_FIRST_PAGE_ROWS", 2)
 
-    @settings(max_examples=30)
+    @examples(10, 30)
     @given(
         st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.booleans()), max_size=12), st.data()
     )

@@ -7,8 +7,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -17,6 +15,7 @@ from urllib.parse import quote
 import fsspec
 import pytest
 from destination_places import Place
+from forked import Program
 from patience import PATIENCE
 from s3_server import BUCKET, s3_environment, s3_filesystem
 from web_server import WebServer
@@ -34,8 +33,6 @@ from framelode.engine.storage import local as local_files
 from framelode.engine.storage.base import BackendError
 from framelode.engine.storage.objects import ANSWER_SECONDS
 from framelode.engine.storage.urls import fsspec_url
-
-WORKER = Path(__file__).parents[2] / "support" / "destination_worker.py"
 
 
 @pytest.fixture
@@ -547,8 +544,7 @@ def test_a_large_file_never_enters_memory(open_place, tmp_path, small_parts, kin
 
 
 def start(place, source):
-    command = [sys.executable, str(WORKER), place.url, str(source)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return Program("destination_worker", place.url, source)
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import fsspec
@@ -14,6 +11,7 @@ import numpy as np
 import object_worker
 import pytest
 from blake3 import blake3
+from forked import FORKED, Program
 from object_worker import filesystem_at, options_for
 from patience import PATIENCE, join
 from refusing_proxy import Outage, RefusingProxy
@@ -68,7 +66,7 @@ def digest(data):
 
 def test_four_processes_write_the_same_and_different_contents(tmp_path):
     shared = [b"shared %d" % n for n in range(15)] + [b"large" * 300_000]
-    url, context = s3_prefix(), multiprocessing.get_context("spawn")
+    url, context = s3_prefix(), FORKED
     start, results = context.Barrier(4, timeout=PATIENCE), context.Queue()
     processes = []
     for number in range(4):
@@ -200,8 +198,7 @@ class TestOutages:
 
 
 def test_parts_of_an_upload_that_was_killed_are_dropped_by_age(store, monkeypatch):
-    command = [sys.executable, object_worker.__file__, s3_url(), store.name]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = Program("object_worker", s3_url(), store.name)
     assert process.stdout.readline() == "half\n"
     process.kill()
     process.communicate(timeout=PATIENCE)

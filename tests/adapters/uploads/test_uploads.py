@@ -1,6 +1,5 @@
 """Uploads through the public API: what is sent, what is linked, what frames name, and what happens when it fails."""
 
-import multiprocessing
 import os
 import pickle
 import tempfile
@@ -15,9 +14,11 @@ import pytest
 import workers
 from blake3 import blake3
 from destination_places import Place
-from hypothesis import HealthCheck, given, settings
+from forked import FORKED
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from patience import join
+from sizes import examples
 
 import framelode
 from framelode import (
@@ -1059,10 +1060,9 @@ def test_a_frame_that_is_refused_after_its_upload_stays_as_it_was(engine, draft,
 def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_path):
     for n in range(40):
         file(root, f"{n}.jpg", f"{n % 30}".encode())
-    context = multiprocessing.get_context("spawn")
-    start = context.Event()
+    start = FORKED.Event()
     arguments = (engine.url, str(root), str(tmp_path / "up"), start)
-    processes = [context.Process(target=workers.upload, args=arguments) for _ in range(2)]
+    processes = [FORKED.Process(target=workers.upload, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     start.set()
@@ -1075,7 +1075,7 @@ def test_two_processes_upload_the_same_content_at_once(engine, draft, root, tmp_
     engine.verify()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, 25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60))
 def test_any_file_name_comes_through(engine, draft, root, tmp_path, name):
     if name in {".", ".."} or len(os.fsencode(name)) > 200:

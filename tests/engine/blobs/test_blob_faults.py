@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from blob_places import Refusing, Waits, make_place, quick_store
+from forked import Program
 from patience import PATIENCE
 
 from framelode.engine.blobs import content as blob_sources
@@ -24,8 +23,6 @@ from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import StorageError, UsageError
 from framelode.engine.storage import local as local_files
 from framelode.engine.storage.base import CHUNK_BYTES
-
-SUPPORT = Path(__file__).parents[2] / "support"
 
 
 @pytest.fixture
@@ -404,8 +401,7 @@ class TestProcesses:
         assert store.clean(older_than=-1) == 0
 
     def start(self, blobs, source, *deadly_step):
-        command = [sys.executable, str(SUPPORT / "blob_worker.py"), *map(str, (blobs, source, *deadly_step))]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return Program("blob_worker", blobs, source, *deadly_step)
 
 
 @pytest.mark.parametrize(("kind", "size"), [("folder", 300_000_000), ("s3", 60_000_000)])

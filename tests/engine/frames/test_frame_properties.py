@@ -8,8 +8,9 @@ import pickle
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 from framelode.engine.annotations.registry import UnknownAnnotation
 from framelode.engine.annotations.types import (
@@ -30,7 +31,7 @@ from framelode.engine.frames.frame_group import FrameGroup, wrap
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
 
-few = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = examples(25, 80)
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 import warnings
 from collections import Counter
@@ -15,6 +13,7 @@ import msgspec
 import pytest
 import reader
 import workers
+from forked import FORKED, Program
 from patience import PATIENCE, join
 
 import framelode
@@ -272,11 +271,11 @@ class TestCommands:
         with framelode.connect(tmp_path) as engine:
             DatasetVersion.create_new_dataset("d")
             version = DatasetVersion.get_current(dataset_name="d")
-            command = [sys.executable, workers.__file__, str(tmp_path), version.version_id, "200"]
             for lines in (1, 4, 9):
-                with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-                    acknowledged = [int(process.stdout.readline()) for _ in range(lines)][-1]
-                    process.kill()
+                process = Program("workers", tmp_path, version.version_id, 200)
+                acknowledged = [int(process.stdout.readline()) for _ in range(lines)][-1]
+                process.kill()
+                process.communicate()
                 assert process.returncode != 0, "it was killed before it was done"
                 engine.session.states.forget()
                 held = len(version)
@@ -469,10 +468,10 @@ class TestSizes:
 
 
 class context:
-    """Processes that begin from nothing."""
+    """Processes that are ended with the block."""
 
     def __enter__(self):
-        return multiprocessing.get_context("spawn")
+        return FORKED
 
     def __exit__(self, *error):
         for process in multiprocessing.active_children():

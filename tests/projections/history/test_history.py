@@ -7,8 +7,9 @@ from contextlib import closing
 import histories
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -89,7 +90,7 @@ def test_a_rebuild_can_be_repeated(engine, draft):
         assert rows(engine) == before
 
 
-@settings(max_examples=25)
+@examples(8, 25)
 @given(histories.steps, st.integers(1, 3), st.integers(2, 9))
 def test_counts_are_those_of_the_key_rows(history, batch_size, page):
     with pytest.MonkeyPatch.context() as patch, framelode.connect("sqlite://") as engine:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import histories
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -44,7 +45,7 @@ def found(old, new):
     }
 
 
-@settings(max_examples=60)
+@examples(20, 60)
 @given(histories.steps, st.integers(1, 4), st.data())
 def test_any_two_moments(history, batch_size, data):
     with framelode.connect("sqlite://") as engine:

@@ -10,8 +10,9 @@ import histories
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -62,7 +63,7 @@ def always_snapshots(monkeypatch):
 
 
 class TestStates:
-    @settings(max_examples=30)
+    @examples(10, 30)
     @given(histories.steps, st.integers(1, 3))
     def test_are_the_reference_fold_at_every_position(self, history, batch_size):
         with framelode.connect("sqlite://") as engine:
@@ -82,7 +83,7 @@ class TestStates:
             engine.verify()
         engine.close()
 
-    @settings(max_examples=30)
+    @examples(10, 30)
     @given(histories.steps, histories.steps, st.data())
     def test_are_the_same_after_a_snapshot_and_more(self, before, after, data):
         with pytest.MonkeyPatch.context() as patch, framelode.connect("sqlite://") as engine:
