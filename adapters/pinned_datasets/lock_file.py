@@ -33,12 +33,7 @@ _SPACE = r" \t\n\r\x85\u2028\u2029"
 _WORD = rf"(?:[^{_SPACE}:#\ufeff]|(?<! )#|:(?=[^{_SPACE}]))++"
 _FIRST = rf"(?:[^{_SPACE}\-?:,\[\]{{}}#&*!|>'\"%@`\ufeff]|[\-?:](?=[^{_SPACE}]))"
 _ESCAPE = (
-    r"\\(?:[0abtnvfre \"/\\N_LP\t\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})"
-)
-_INNER_BREAK = r"\n(?=[ \n])"
-_QUOTED = (
-    rf"'(?:[^'\n\r\x85\u2028\u2029]|''|{_INNER_BREAK})*+'"
-    rf"|\"(?:[^\"\\\n\r\x85\u2028\u2029]|{_ESCAPE}|{_INNER_BREAK})*+\""
+    r"\\(?:[0abtnvfre \"/\\N_LP\t]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})"
 )
 _FOLDED = re.compile(r"[ \t]*\n[ \t\n]*")
 _ESCAPED = re.compile(rf"\\\n[ \t\n]*|{_ESCAPE}|[ \t]*\n[ \t\n]*")
@@ -52,37 +47,37 @@ _CONSTANTS = {"true": True, "false": False, "null": None}
 # Only plain values that begin with these may be something other than a string.
 _UNSURE = frozenset("-+.0123456789~<=!&*yYnNtTfFoO")
 # Only hexadecimal numbers contain these letters.
-_SURE_TEXT = re.compile(r"[a-zA-Z_/].{5,}|(?!0[xX])[0-9].*[acdfghj-mp-suwyACDFGHJ-MP-SUWY].*")
+_SURE_TEXT = re.compile(r"[a-zA-Z_/].{5,}|(?!0[xXbB])[0-9].*[abcdfghj-mp-suwyABCDFGHJ-MP-SUWY].*")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LISTS = re.compile(r"^( *)files:\n(?=\1- relpath: )", re.MULTILINE)
 
 
 class _Layout(msgspec.Struct, frozen=True):
-    """Expressions for a list in the layout of DVC: all its lines, one file, and the fields of one file."""
+    """Expressions for a list in the layout of DVC: all its lines, and the fields of one file."""
 
     lines: re.Pattern[str]
-    file: re.Pattern[str]
     field: re.Pattern[str]
 
 
 @lru_cache(maxsize=64)
 def _layout(indent: str) -> _Layout:
-    """Return the layout of a list with some indentation. Values may continue on lines with more of it."""
+    """Return the layout of a list with some indentation. Lines inside of a value have more than those with a key."""
 
     def value(inside: str, group: str) -> str:
+        inner_break = rf"\n(?=\n|{inside} )"
+        single = rf"'(?:[^'\n\r\x85\u2028\u2029]|''|{inner_break})*+'"
+        double = rf"\"(?:[^\"\\\n\r\x85\u2028\u2029]|{_ESCAPE}|\\?{inner_break})*+\""
         more = rf"(?: *\n{inside} +(?!#){_WORD}(?: +(?!#){_WORD})*+)*+"
         plain = rf"{_FIRST}(?:{_WORD})?+(?: +(?!#){_WORD})*+{more}"
-        return rf"(?:\n{inside} +)?+{group}(?>(?:{_QUOTED}|{plain})(?=\n)))"
+        return rf"(?:\n{inside} +)?+({group}(?>{single}|{double}|{plain})(?=\n|\Z))"
 
-    def meta(group: str) -> str:
-        return rf"{indent}    {group}\w+): {value(f'{indent}    ', group)}\n"
+    def field(group: str) -> str:
+        return rf"\n{indent}    ({group}\w+): {value(f'{indent}    ', group)}"
 
-    def file(group: str) -> str:
-        path = rf"{indent}- relpath: {value(f'{indent}  ', group)}\n"
-        return rf"{path}{indent}  meta:(?: \{{\}}\n|\n{group}(?:{meta('(?:')})++))"
-
-    return _Layout(re.compile(rf"(?>{file('(?:')})++"), re.compile(file("(")), re.compile(meta("(")))
+    path = rf"{indent}- relpath: {value(f'{indent}  ', '?:')}"
+    file = rf"{path}\n{indent}  meta:(?: \{{\}}|(?:{field('?:')})++)\n"
+    return _Layout(re.compile(rf"(?>{file})++"), re.compile(field("")))
 
 
 class FileList(msgspec.Struct, frozen=True):
@@ -93,13 +88,21 @@ class FileList(msgspec.Struct, frozen=True):
 
     def files(self) -> Iterator[FileInfo]:
         """Yield the files. Raises `InvalidValueError` for a value of the wrong type."""
-        layout = _layout(self.indent)
-        for found in layout.file.finditer(self.lines):
-            pairs = layout.field.findall(found[2] or "")
+        before_path, before_meta = f"\n{self.indent}- relpath: ", f"\n{self.indent}  meta:"
+        for text in f"\n{self.lines[:-1]}".split(before_path)[1:]:
+            path, _, meta = text.partition(before_meta)
+            pairs = self._pairs(meta)
             fields = {name: _value(text) for name, text in pairs}
             if len(fields) < len(pairs):
-                raise InvalidValueError(f"{found[1]} has a key that is duplicated")
-            yield FileInfo(relpath=_value(found[1]), meta=Meta.from_dict(fields))
+                raise InvalidValueError(f"{path} has a key that is duplicated")
+            yield FileInfo(relpath=_value(path.lstrip(" \n")), meta=Meta.from_dict(fields))
+
+    def _pairs(self, meta: str) -> list[Any]:
+        """Return the names and texts of fields. Only those with values of several lines need an expression."""
+        before_name = f"\n{self.indent}    "
+        if f"{before_name} " in meta or "\n\n" in meta:
+            return _layout(self.indent).field.findall(meta)
+        return [field.split(": ", 1) for field in meta.split(before_name)[1:]]
 
 
 class LockFile(msgspec.Struct, kw_only=True):
@@ -291,14 +294,15 @@ def _cut(text: str, lists: list[FileList]) -> str:
     if _UNREADABLE.search(text):
         return text
     parts: list[str] = []
-    at = 0
-    for found in _LISTS.finditer(text):
+    kept = at = 0
+    while found := _LISTS.search(text, at):
         listed = _layout(found[1]).lines.match(text, found.end())
-        if listed is not None and found.start() >= at:
-            parts += [text[at : found.start()], f"{found[1]}files: {scalar(_placeholder(len(lists)))}\n"]
+        at = listed.end() if listed else found.end()
+        if listed:
+            parts += [text[kept : found.start()], f"{found[1]}files: {scalar(_placeholder(len(lists)))}\n"]
             lists.append(FileList(found[1], listed[0]))
-            at = listed.end()
-    return "".join([*parts, text[at:]])
+            kept = at
+    return "".join([*parts, text[kept:]])
 
 
 _PLACEHOLDER_LINE = re.compile(r"( *)files: \"\\x7F framelode list (\d+)\"(\r\n|\n|\r|\Z)")
@@ -338,16 +342,10 @@ def _write_list(files: Sequence[FileInfo]) -> str:
 
 
 def _value(text: str) -> Any:
-    """Return a value in any style."""
-    if text[0] == "'":
-        return _unfolded(text[1:-1]).replace("''", "'")
-    if text[0] == '"':
-        return _unescaped(text[1:-1])
-    return _plain_value(_unfolded(text))
-
-
-def _plain_value(text: str) -> Any:
-    """Return a value without quotes. Most need no YAML parser."""
+    """Return a value in any style. Most need no YAML parser."""
+    if text[0] == "'" or text[0] == '"':
+        return _unescaped(text[1:-1]) if text[0] == '"' else _unfolded(text[1:-1]).replace("''", "'")
+    text = _unfolded(text)
     if text.isdecimal() and text.isascii() and len(text) <= _DIGITS:
         return int(text)
     if _DECIMAL.fullmatch(text):

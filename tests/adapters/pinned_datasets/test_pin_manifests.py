@@ -471,6 +471,11 @@ LOCK_HEADS = [
 ]
 
 
+PIECES = [
+    "", "\n", " ", "'", '"', "#", ": ", "- ", "\\", "x", "&a ", "\n      size: 1", "\n  - relpath: x", "\n    meta:", "\n\n", "\n   ",
+]  # fmt: skip
+
+
 class TestLockFiles:
     @examples(10, 30, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(LOCK_HEADS), url_locks(), url_locks())
@@ -539,7 +544,13 @@ class TestLockFiles:
         )
         metas = st.fixed_dictionaries(
             {"size": st.integers(0, 9**18)},
-            optional={"etag": words.filter(bool), "mtime": st.floats(0, 1e12), "isexec": st.just(True)},
+            optional={
+                "etag": words.filter(bool),
+                "md5": st.text("0123456789abcdef", min_size=32, max_size=32),
+                "inode": st.integers(0, 9**18),
+                "mtime": st.floats(0, 1e12),
+                "isexec": st.just(True),
+            },
         )
         files = data.draw(
             st.lists(st.fixed_dictionaries({"relpath": words, "meta": metas}), min_size=1, max_size=6)
@@ -553,11 +564,7 @@ class TestLockFiles:
         text = stream.getvalue()
         if data.draw(st.booleans()):
             at = data.draw(st.integers(0, len(text)))
-            text = (
-                text[:at]
-                + data.draw(st.sampled_from(["", "\n", " ", "'", '"', "#", ": ", "- ", "\\", "x", "&a "]))
-                + text[at + 1 :]
-            )
+            text = text[:at] + data.draw(st.sampled_from(PIECES)) + text[at + 1 :]
         path = tmp_path_factory.getbasetemp() / "long.lock"
         path.write_bytes(text.encode())
         found = []
