@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -476,15 +477,18 @@ class Datasets(Mapping[str, Dataset]):
             return
         ledger = self._ledger()
         found = {key: state for files in read for key, state in self._states(ledger, files).items()}
+        known = {files.manifest_path: files for files in read}
         for manifest in sorted(ledger.differs(found)):
             path = self._project.root / manifest
             if path in self._ignored:
                 ledger.observe(manifest, {})
-            elif os.access(path.parent, os.W_OK | os.X_OK):
-                with self._project.writing(path):
-                    self._observe_files(ledger, PinFiles.read(path))
-            else:
-                self._observe_files(ledger, PinFiles.read(path))
+                continue
+            is_writable = os.access(path.parent, os.W_OK | os.X_OK)
+            with self._project.writing(path) if is_writable else nullcontext():
+                files = known.get(path)
+                if files is None or not Stamp.of([files]).is_current():
+                    files = PinFiles.read(path)
+                self._observe_files(ledger, files)
 
     def _observe_files(self, ledger: PinRecorder, files: PinFiles) -> None:
         ledger.observe(self._project.relative(files.manifest_path), self._states(ledger, files))

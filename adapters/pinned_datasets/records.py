@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -152,7 +153,7 @@ class Meta(SerDe):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set."""
-        fields = ((name, getattr(self, name)) for name in META_FIELDS)
+        fields = zip(META_FIELDS, _meta_values(self), strict=True)
         return {name: value for name, value in fields if value is not None and value is not False}
 
     @classmethod
@@ -169,6 +170,7 @@ class Meta(SerDe):
 
 
 META_FIELDS = tuple(each.name for each in attrs.fields(Meta))
+_meta_values = operator.attrgetter(*META_FIELDS)
 
 
 def _meta_of(value: Any) -> Meta:
