@@ -223,6 +223,8 @@ class Annotation(
         """
         self._labels[:] = label_list(self._labels, dotted(path, "labels"))
         settle_object(self._metadata, dotted(path, "metadata"))
+        if self._confidence is not None:
+            self._confidence = fraction(self._confidence, dotted(path, "confidence"))
         self._poly = self.check_geometry(self._poly, path)
 
     def copy(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, Unpack
 
 import msgspec
@@ -15,7 +15,7 @@ from ..decoding import guarded
 from ..errors import InvalidValueError
 from ..validation import fields, fraction, identifier, items, label_list, name, refusal, shorten
 from .base import Annotation, Common, MaskValue, known_types, types_by_tag
-from .types import BuiltinAnnotation, ComplexPolygon2D, Mask, colour
+from .types import ComplexPolygon2D, Mask, colour
 
 
 class UnknownAnnotation(Annotation, kw_only=False):
@@ -55,7 +55,6 @@ class UnknownAnnotation(Annotation, kw_only=False):
 
 known_types.add(UnknownAnnotation)
 _wire_fields = frozenset({"type", "labels", *Annotation.__struct_encode_fields__})
-_PLAIN_FIELDS = frozenset({"type", "label", "poly", "confidence"})
 
 _RING_SEPARATOR = -999999999
 """The number between the rings of a polygon in the wire form of ClearML."""
@@ -150,35 +149,6 @@ def _derive_type(found: dict[str, Any], path: str) -> str:
     rings = [list(ring) for is_end, ring in groupby(poly, _RING_SEPARATOR.__eq__) if not is_end]
     found["poly"] = ComplexPolygon2D(rings).poly
     return "complex_polygon2d"
-
-
-class _Rois(Struct, gc=False):
-    """The annotations that msgspec can decode without conversion."""
-
-    rois: list[BuiltinAnnotation]
-
-
-def plain_annotations(wires: object) -> list[Annotation] | None:
-    """Return simple annotations, decoded at C speed; None if any needs a full check."""
-    try:
-        if not _PLAIN_FIELDS.issuperset(chain.from_iterable(wires)):  # pyright: ignore[reportArgumentType]
-            return None
-        annotations: list[Any] = msgspec.convert({"rois": wires}, _Rois).rois
-        for annotation in annotations:
-            annotation.set_geometry(annotation.poly)
-    except (TypeError, UnicodeError, msgspec.ValidationError, InvalidValueError):
-        return None
-    return annotations if all(map(_is_plain, annotations)) else None
-
-
-def _is_plain(annotation: Annotation) -> bool:
-    """Whether the annotation is already valid and in canonical form."""
-    confidence = annotation.confidence
-    return (
-        (confidence is None or 0 < confidence <= 1)
-        and "".join(annotation.labels).isascii()
-        and type(annotation) is not Mask
-    )
 
 
 def decode_annotation(payload: bytes | msgspec.Raw) -> Annotation:

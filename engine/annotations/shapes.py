@@ -33,6 +33,11 @@ class Shape(Annotation):
                 raise refusal(dotted(path, cls._names[index]), numbers[index], "a size of at least 0")
         return numbers
 
+    @classmethod
+    def which_are_sizes(cls) -> list[bool]:
+        """Return for each required number whether it is a size, which is at least 0."""
+        return [index in cls._sizes for index in range(len(cls._names) - cls._optional)]
+
     def take_sequence(self, numbers: tuple[Any, ...], sequence: Any) -> None:
         """Store a geometry that a constructor got as one sequence: in place of the first number, or by its own name."""
         first, others = numbers[0], numbers[1:]

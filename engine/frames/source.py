@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -130,7 +130,26 @@ def path_or_uri(uri: str | None) -> str | None:
     return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
 
 
-def derive_id(sources: Iterable[Source], root: str | os.PathLike[str] | None) -> str | None:
+class NamedSource(Protocol):
+    """What an id is derived from."""
+
+    @property
+    def id(self) -> str:
+        """Name of the source."""
+        ...
+
+    @property
+    def uri(self) -> str | None:
+        """URI of the source."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """Time within the source in milliseconds."""
+        ...
+
+
+def derive_id(sources: Iterable[NamedSource], root: str | os.PathLike[str] | None) -> str | None:
     """Return the id of a frame that is derived from its sources: 32 lowercase hex digits, or None without any URI.
 
     It is the first 16 bytes of blake3 over the canonical msgpack of the list of (name, URI, timestamp in ms), sorted by

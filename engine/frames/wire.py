@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..annotations.registry import annotation_from_dict, plain_annotations
+from ..annotations.registry import annotation_from_dict
 from ..canonical import canonical_object
 from ..validation import count, fields, items, name, refusal, whole
 from .content_types import content_type_of
@@ -82,9 +82,6 @@ def _preview_from_wire(given: object, path: str) -> Preview | None:
 
 def annotations_from_wire(given: object, sources: Sequence[Source]) -> list[Any]:
     """Return the annotations of a frame in wire form."""
-    plain = plain_annotations(given)
-    if plain is not None:
-        return plain
     known = {source.id for source in sources} or {DEFAULT_SOURCE}
     is_single = not sources or (len(sources) == 1 and sources[0].id is DEFAULT_SOURCE)
     rois = items(given, "rois", "a list of dicts")

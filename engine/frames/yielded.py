@@ -9,6 +9,7 @@ import msgspec
 
 from .frame_group import FrameGroup
 from .single_frame import SingleFrame
+from .wire_batch import PlainFrame
 
 AnyFrame = SingleFrame | FrameGroup
 
@@ -22,7 +23,7 @@ class Yielded(msgspec.Struct, frozen=True):
     ----------
     sent : any
         The object that was yielded.
-    frame : SingleFrame, FrameGroup or None
+    frame : SingleFrame, FrameGroup, PlainFrame or None
         The frame, or the frame that a dict describes. It may have changed since.
     frame_id : str
         Id of the frame when it is recorded.
@@ -33,7 +34,7 @@ class Yielded(msgspec.Struct, frozen=True):
     """
 
     sent: Any
-    frame: AnyFrame | None = None
+    frame: AnyFrame | PlainFrame | None = None
     frame_id: str = ""
     payload: bytes = b""
     error: str | None = None

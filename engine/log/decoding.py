@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
+
+_pauses: list[None] = []
+"""One item for each pause that goes on in this process."""
 
 
 @contextmanager
@@ -15,9 +19,22 @@ def gc_paused() -> Generator[None, None, None]:
     of the caller, which takes longer than the decoding.
     """
     enabled = gc.isenabled()
+    if enabled:
+        _pauses.append(None)
     gc.disable()
     try:
         yield
     finally:
         if enabled:
             gc.enable()
+            _pauses.pop()
+
+
+def _enable_in_child() -> None:
+    """Enable the garbage collector in a child that was forked during a pause of another thread."""
+    if _pauses:
+        _pauses.clear()
+        gc.enable()
+
+
+os.register_at_fork(after_in_child=_enable_in_child)

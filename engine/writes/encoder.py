@@ -14,20 +14,25 @@ from typing import Any, Protocol
 import msgspec
 from blake3 import blake3
 
-from ..canonical import suspicious_floats
+from ..canonical import encode_canonical, suspicious_floats
 from ..errors import FramelodeError, InvalidValueError
 from ..frames.frame_group import FrameGroup, frame_from_dict, wrap
 from ..frames.record import encode_record
 from ..frames.single_frame import SingleFrame, restore, screen, screen_one
 from ..frames.source import path_or_uri, source_uri
+from ..frames.wire_batch import PlainFrame, read_plain
 from ..frames.yielded import AnyFrame, GivenIds, Yielded
 from ..keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
+from ..log.decoding import gc_paused
 from ..validation import shorten
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """What one encoded frame may have."""
 
 _FRAMES_AT_ONCE = 500
+
+_FEW_FRAMES = 16
+"""So many frames in wire form are read one after the other when one of them must be."""
 
 _NOT_ENCODED = (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError)
 
@@ -153,7 +158,11 @@ class FrameEncoder:
 
     def _restored(self, item: Yielded) -> AnyFrame:
         frame = item.frame
-        if frame is not None and frame is item.sent and self._given.hand_back(frame, item.frame_id):
+        if (
+            isinstance(frame, SingleFrame | FrameGroup)
+            and frame is item.sent
+            and self._given.hand_back(frame, item.frame_id)
+        ):
             with suppress(FramelodeError):
                 if self._encode_alone(frame) == item.payload:
                     return frame
@@ -261,7 +270,7 @@ class FrameEncoder:
         frame.id = self._make_id(frame)
         return frame.id
 
-    def _make_id(self, frame: AnyFrame) -> str:
+    def _make_id(self, frame: AnyFrame | PlainFrame) -> str:
         return frame.derive_id(self._root) or self._new_id()
 
     def _frame_of(self, sent: Any) -> Any:
@@ -271,6 +280,49 @@ class FrameEncoder:
 
 class WireEncoder(FrameEncoder):
     """Encodes frames given in wire form; what it refuses, and hands on as sent, are those dicts."""
+
+    def take(self, sent: Any) -> Yielded:
+        """Keep what an iterator has just yielded as it is now."""
+        with suppress(*_NOT_ENCODED):
+            for frame in read_plain((sent,)) or ():
+                (payload,) = _encode_plain([frame])
+                if len(payload) <= self._limit:
+                    return Yielded(sent, frame, frame.id or self._make_id(frame), payload)
+        return super().take(sent)
+
+    def _encode_all(
+        self, frames: Sequence[Any], refusals: list[Refusal]
+    ) -> Iterator[tuple[Sequence[Any], Sequence[Any], list[bytes]]]:
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            yield from self._encode_some(frames[start : start + _FRAMES_AT_ONCE], refusals)
+
+    def _encode_some(
+        self, sent: Sequence[Any], refusals: list[Refusal]
+    ) -> Iterator[tuple[Sequence[Any], Sequence[Any], list[bytes]]]:
+        """Read frames together; if that fails, look for those that must be read carefully, by halves."""
+        plain = self._encode_plain(sent)
+        if plain is not None:
+            yield sent, *plain
+        elif len(sent) <= _FEW_FRAMES:
+            yield from super()._encode_all(sent, refusals)
+        else:
+            half = len(sent) // 2
+            yield from self._encode_some(sent[:half], refusals)
+            yield from self._encode_some(sent[half:], refusals)
+
+    def _encode_plain(self, sent: Sequence[Any]) -> tuple[list[Any], list[bytes]] | None:
+        """Read and encode frames together; None if some must be read carefully."""
+        with gc_paused():
+            frames = read_plain(sent)
+        if frames is None:
+            return None
+        try:
+            payloads = _encode_plain(frames)
+            for index in suspicious_floats(payloads):
+                payloads[index] = self._encode_one(self._frame_of(sent[index]))
+        except (*_NOT_ENCODED, FramelodeError):
+            return None
+        return (frames, payloads) if max(map(len, payloads), default=0) <= self._limit else None
 
     def _read(self, sent: Sequence[Any], refusals: list[Refusal]) -> tuple[Sequence[Any], Sequence[Any]]:
         readable: list[Any] = []
@@ -285,6 +337,17 @@ class WireEncoder(FrameEncoder):
 
     def _frame_of(self, sent: Any) -> AnyFrame:
         return frame_from_dict(sent)
+
+
+def _encode_plain(frames: Sequence[PlainFrame]) -> list[bytes]:
+    """Return the canonical payloads: an id is not part of them."""
+    ids = [frame.id for frame in frames]
+    for frame in frames:
+        frame.id = None
+    payloads = list(map(encode_canonical, frames))
+    for frame, frame_id in zip(frames, ids, strict=True):
+        frame.id = frame_id
+    return payloads
 
 
 def _refused(some: Sequence[Yielded]) -> list[Refusal]:

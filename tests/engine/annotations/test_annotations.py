@@ -7,8 +7,6 @@ import pickle
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from framelode.engine.annotations.base import Annotation, register_annotation
 from framelode.engine.annotations.registry import UnknownAnnotation, annotation_from_dict
@@ -492,70 +490,6 @@ class TestTypesOfOnesOwn:
             frame.add_annotation(**{"test.pont": [1, 2]})
         with pytest.raises(UsageError, match="has one name"):
             Annotation.register(["a", "b"])
-
-
-odd_values = st.sampled_from(
-    [
-        None,
-        True,
-        0,
-        -0.0,
-        1,
-        0.5,
-        1.5,
-        2**70,
-        float("nan"),
-        float("inf"),
-        "",
-        "car",
-        "\udcff",
-        "é",
-        b"x",
-        [],
-        {},
-        (),
-    ]
-)
-odd_wires = st.dictionaries(
-    st.sampled_from(["type", "label", "poly", "confidence", "id", "meta", "sources", "mask", "other"]),
-    odd_values
-    | st.lists(odd_values, max_size=5)
-    | st.lists(st.floats(), min_size=4, max_size=4)
-    | st.lists(st.text(max_size=3), max_size=2).map(tuple)
-    | st.sampled_from(
-        ["box2d", "polygon2d", "complex_polygon2d", "ellipse2d", "mask", "image", "acme.unknown"]
-    ),
-    max_size=5,
-)
-plain_wires = st.fixed_dictionaries(
-    {"type": st.sampled_from(["box2d", "polygon3d", "keypoints2d", "complex_polygon2d", "image", "mask"])},
-    optional={
-        "label": st.lists(st.text(max_size=3), max_size=2),
-        "poly": st.lists(st.floats() | st.integers(-2, 2), max_size=10),
-        "confidence": st.none() | st.floats() | st.integers(0, 1),
-    },
-)
-
-
-def read_rois(rois):
-    try:
-        frame = SingleFrame.from_dict({"rois": rois})
-    except InvalidValueError as error:
-        return str(error)
-    return encode_record(frame)
-
-
-@given(st.lists(odd_wires | plain_wires, max_size=3) | odd_values)
-@example([{"type": "box2d", "poly": [1, 2, 3, 4, 0]}, {"type": "box2d", "poly": [-0.0, 2, 3, 4]}])
-@example([{"type": "image", "label": ["car"], "confidence": -0.0}])
-@example([{"type": "box2d", "poly": [1, 2, -3, 4]}])
-@example([{"type": "mask", "label": ["car"]}])
-@example(["type", "label"])
-def test_annotations_read_together_are_those_read_one_by_one(rois):
-    fast = read_rois(rois)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("framelode.engine.frames.wire.plain_annotations", lambda wires: None)
-        assert read_rois(rois) == fast
 
 
 def test_what_is_read_shares_nothing_with_its_dict():
