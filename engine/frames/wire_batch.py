@@ -99,7 +99,7 @@ def read_plain(wires: Sequence[Any]) -> list[PlainFrame] | None:
         for frame in frames:
             if not _settle(frame):
                 return None
-    except (msgspec.ValidationError, InvalidValueError, RecursionError):
+    except (msgspec.ValidationError, UnicodeError, InvalidValueError, RecursionError):
         return None
     rois = list(chain.from_iterable(frame.rois for frame in frames))
     if not _are_whole(rois):

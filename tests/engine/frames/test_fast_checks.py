@@ -245,6 +245,7 @@ def encoded(given):
 @example([{"rois": [{"type": "image", "label": ["car"], "confidence": -0.0}]}])
 @example([{"rois": [{"type": "box2d", "poly": [1, 2, -3, 4]}]}])
 @example([{"rois": [{"type": "mask", "label": ["car"]}]}])
+@example([{"rois": [{"type": "\ud800"}]}, {"id": "\ud800"}])
 @example([{"rois": ["type", "label"]}, 7, {"rois": None}, {"sources": []}])
 def test_wire_form(given):
     fast = encoded(given)
