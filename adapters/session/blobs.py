@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from ...engine import forks
 from ...engine.blobs.commands import BlobCommands
@@ -16,10 +18,11 @@ from ...engine.blobs.uris import is_digest
 from ...engine.errors import UsageError
 from ...engine.log.moments import describe_moment
 from ...projections.projection import Projection
-from ...projections.runner import Runner
-from ...projections.states.cache import StateCache
 from ...projections.tables.blob_references import BlobNames, referenced
-from ...projections.tables.catalog import Catalog
+from .blob_sharing import joined, own_ref
+
+if TYPE_CHECKING:
+    from .session import LiveSession
 
 
 class BlobAccess:
@@ -27,39 +30,22 @@ class BlobAccess:
 
     Parameters
     ----------
-    url : str
-        Folder or URL of the blobs, or empty.
+    session : LiveSession
+        The session.
     commands : BlobCommands
         Restores marked blobs.
-    runner : Runner
-        Keeps the projections up to date.
-    catalog, names : Catalog, BlobNames
-        The existing versions, and all blobs that frames ever referred to.
-    states : StateCache
-        The states of versions.
-    join : callable
-        Returns the marker that a store must have before the log writes to it; see `PresenceIndex.join`.
     """
 
-    def __init__(
-        self,
-        url: str,
-        commands: BlobCommands,
-        runner: Runner,
-        catalog: Catalog,
-        names: BlobNames,
-        states: StateCache,
-        join: Callable[[Marker, str], Marker],
-    ) -> None:
-        self._url = url
+    def __init__(self, session: LiveSession, commands: BlobCommands) -> None:
+        self._session = session
         self._commands = commands
-        self._runner = runner
-        self._catalog = catalog
-        self._names = names
-        self._states = states
-        self._join = join
+        self._runner = session.runner
+        self._names = session.projection(BlobNames)
         self._store: BlobStore | None = None
         forks.renewed(self._renew)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return attrgetter("blob_access"), (self._session,)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
@@ -69,12 +55,12 @@ class BlobAccess:
         """The store."""
         with self._lock:
             if self._store is None:
-                if not self._url:
+                if not self._session.location.blobs:
                     raise UsageError(
                         "this engine has no place for file contents: connect once with blobs=, such as "
                         "connect(url, blobs='s3://bucket/blobs'), which is saved in the settings"
                     )
-                self._store = BlobStore(self._url, presence=self)
+                self._store = BlobStore(self._session.location.blobs, presence=self)
             return self._store
 
     def known(self, digests: Collection[str]) -> Collection[str]:
@@ -99,7 +85,7 @@ class BlobAccess:
 
     def join(self, marker: Marker, place: str) -> Marker:
         """Return the marker that includes the log. Raises `UsageError` if another log uses the store."""
-        return self._join(marker, place)
+        return joined(self._session, own_ref(self._session), marker, place)
 
     def explain(self, digest: str) -> str | None:
         """Return when and why a blob was deleted, or None if it was not."""
@@ -111,12 +97,12 @@ class BlobAccess:
     def referenced(self, executor: Executor | None = None) -> set[str]:
         """Return the blobs that frames of existing versions and other projections refer to, at the head of the log."""
         keepers = [each for each in self._runner.projections if type(each).blobs is not Projection.blobs]
-        for projection in (self._catalog, *keepers):
+        for projection in (self._session.catalog, *keepers):
             self._runner.catch_up(projection)
         with self._runner.store.read() as connection:
-            versions = [row.version_id for row in self._catalog.versions(connection)]
+            versions = [row.version_id for row in self._session.catalog.versions(connection)]
             others = {d for each in keepers for d in each.blobs(connection) if is_digest(d)}
-        return others | referenced(self._commands.log, self._states, versions, executor)
+        return others | referenced(self._commands.log, self._session.states, versions, executor)
 
     def named_after(self, position: int) -> dict[str, int]:
         """Return the blobs that events after a position refer to, each with the last such position."""
@@ -139,7 +125,7 @@ class BlobAccess:
             if self._names.is_empty(connection):
                 return []
         named = sorted(self.referenced())
-        if not self._url:
+        if not self._session.location.blobs:
             return named
         there = set(self.store.present(named))
         return self._lost([digest for digest in named if digest not in there])

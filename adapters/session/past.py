@@ -173,7 +173,7 @@ class PastSession(Session):
     @property
     def blobs(self) -> BlobStore:
         """The read-only store of file contents. Reading a blob that was deleted since raises `NotFoundError`."""
-        return ReadOnlyBlobStore(self.present.blobs, self._view.log.refusal)
+        return ReadOnlyBlobStore(self.present.blobs, self.require_present)
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that had any."""

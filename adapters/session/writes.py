@@ -9,13 +9,11 @@ from ...engine.datasets.version_commands import VersionCommands
 from ...engine.sources.deletions import SourceCommands
 from ...engine.sources.uploads import UploadCommands
 from ...engine.writes.writer import FrameWriter
-from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import PUBLISHED
 from ...projections.tables.uploads import Uploads
 from ..sql.recorder import SqlFactory
 from ..uploads.index import UploadIndex
 from ..uploads.service import UploadService
-from .blob_sharing import joined, own_ref
 from .blobs import BlobAccess
 from .session import LiveSession
 
@@ -60,15 +58,7 @@ class Writes:
         self.source_commands = SourceCommands(application)
         sources = self.source_commands.source_ledger
         self.frames = FrameWriter(log, states, aggregates, new_id, self.blob_commands.blob_ledger, sources)
-        self.blobs = BlobAccess(
-            session.location.blobs,
-            self.blob_commands,
-            session.runner,
-            session.catalog,
-            session.projection(BlobNames),
-            states,
-            lambda marker, place: joined(session, own_ref(session), marker, place),
-        )
+        self.blobs = BlobAccess(session, self.blob_commands)
         index = UploadIndex(self.upload_commands, sources, session.runner, session.projection(Uploads))
         self.uploads = UploadService(index, lambda: self.blobs.store)
 

@@ -114,27 +114,18 @@ def _names_of(base):
 
 class TestShippedCases:
     @pytest.mark.parametrize("name", _names_of(persistence_cases.InfrastructureFactoryTestCase))
-    def test_factory(self, name):
-        class Tracks(SqlTrackingRecorder):
-            """A subclass."""
-
-        module.Tracks = Tracks
-        Tracks.__module__, Tracks.__qualname__ = module.__name__, "Tracks"
-        env = {"PERSISTENCE_MODULE": module.__name__, "FRAMELODE_LOG": "sqlite://"}
-        try:
-            run(
-                persistence_cases.InfrastructureFactoryTestCase,
-                name,
-                env=Environment("TestCase", env),
-                expected_factory_class=lambda self: SqlFactory,
-                expected_aggregate_recorder_class=lambda self: SqlAggregateRecorder,
-                expected_application_recorder_class=lambda self: SqlApplicationRecorder,
-                expected_tracking_recorder_class=lambda self: SqlTrackingRecorder,
-                tracking_recorder_subclass=lambda self: Tracks,
-                expected_process_recorder_class=lambda self: SqlProcessRecorder,
-            )
-        finally:
-            del module.Tracks
+    def test_factory(self, env, name):
+        run(
+            persistence_cases.InfrastructureFactoryTestCase,
+            name,
+            env=Environment("TestCase", env),
+            expected_factory_class=lambda self: SqlFactory,
+            expected_aggregate_recorder_class=lambda self: SqlAggregateRecorder,
+            expected_application_recorder_class=lambda self: SqlApplicationRecorder,
+            expected_tracking_recorder_class=lambda self: SqlTrackingRecorder,
+            tracking_recorder_subclass=lambda self: CountersView,
+            expected_process_recorder_class=lambda self: SqlProcessRecorder,
+        )
 
     def test_view(self, env):
         with closing(InfrastructureFactory.construct(Environment("view", env))) as factory:

@@ -211,6 +211,24 @@ class TestProcesses:
             copy.close()
         engine.close()
 
+    def test_the_blobs_of_an_engine_pickle_with_it(self):
+        with framelode.connect("food") as engine:
+            digest = engine.blobs.put(b"pizza").digest
+            copy = pickle.loads(pickle.dumps(engine.blobs))
+            assert copy.read(digest) == b"pizza"
+            assert engine.blobs.read(copy.put(b"pasta").digest) == b"pasta"
+            with framelode.connect("food", read_only=True) as reader:
+                copy = pickle.loads(pickle.dumps(reader.blobs))
+                assert copy.read(digest) == b"pizza"
+                with pytest.raises(UsageError, match="read-only"):
+                    copy.put(b"pasta")
+            reader.close()
+            copy = pickle.loads(pickle.dumps(engine.at(0).blobs))
+            assert copy.read(digest) == b"pizza"
+            with pytest.raises(UsageError, match="read-only"):
+                copy.put(b"pasta")
+        engine.close()
+
     def test_another_process_sees_what_was_written_at_once(self, tmp_path):
         with framelode.connect("food") as engine:
             version_id = fill()
