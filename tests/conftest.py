@@ -70,6 +70,7 @@ ON_EVERY_DATABASE = {
         "TestStatistics",
     ),
     "test_bulk_context": (),
+    "test_datalake": ("TestFinding", "TestLog"),
     "test_forks": (),
     "test_pins_on_engines": (),
 }

@@ -14,6 +14,7 @@ from .checkpoint import checkpoints
 from .completion import completing
 from .history import looking_back
 from .init import imports, starting
+from .lakes import lakes
 from .ls import listing
 from .maintenance import upkeep
 from .output import say
@@ -44,6 +45,7 @@ for commands in (listing, overview, drafting, changing, looking_back, upkeep, ca
     app.add_typer(commands)
 imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(portable.import_log)
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
+app.add_typer(lakes, name="lake", help="Upload, find, tag and download pictures and videos of datalakes.")
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")
 app.add_typer(checkpoints, name="checkpoint", help="Export checkpoints to verify the log against later.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 
+import lake_files
 import pytest
 import typer
 from command_line import run, run_json
@@ -20,6 +21,11 @@ WRITES = {
     "describe",
     "draft",
     "gc",
+    "lake import",
+    "lake rm",
+    "lake tag",
+    "lake untag",
+    "lake upload",
     "mv",
     "publish",
     "rebuild",
@@ -74,6 +80,8 @@ def prepared(tmp_path_factory):
         first.create_snapshot(publish_name="v1", child_name="v2")
         engine.close()
     run("--engine", folder, "store", "set", "settings", "rate", "1")
+    photo = lake_files.picture(folder.parent / "01.jpg", size=(700, 1))
+    run("--engine", folder, "lake", "upload", photo, "--tag", "train", "--tag", "reviewed")
     return folder
 
 

@@ -1,0 +1,195 @@
+"""Registers objects of a lake's bucket. Contents are read, but not copied."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import fsspec
+import msgspec
+from blake3 import blake3
+
+from ...engine.datasets.aggregate import Aggregate
+from ...engine.errors import StorageError
+from ...engine.events.lakes import DataRecord, DataUploaded
+from ...engine.parallel import ordered_map
+from ...engine.storage.urls import fsspec_url
+from .job import Job, JobProgress, start_job
+from .media import read_media
+from .reading import Wanted, find_rows
+from .recording import Lake, parts, source_named
+from .schemas import CloudObject
+
+_THREADS = 8
+_WHOLE_BYTES = 64 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+_REASONS = 100
+"""Number of objects left out that the result lists."""
+
+
+class _Found(msgspec.Struct):
+    """What an import found, for its result."""
+
+    found: int = 0
+    registered: int = 0
+    known: int = 0
+    left_out: int = 0
+    reasons: dict[str, str] = {}
+
+    def leave_out(self, name: str, reason: str) -> None:
+        self.left_out += 1
+        if len(self.reasons) < _REASONS:
+            self.reasons[name] = reason
+
+
+class Bucket:
+    """A bucket or folder.
+
+    Parameters
+    ----------
+    url : str
+        An fsspec URL, or the absolute path of a local folder.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        found: Any = fsspec.url_to_fs(fsspec_url(self._url))
+        self._files, root = found
+        self._root = str(root).rstrip("/")
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names of objects, relative to the bucket, that begin with a prefix."""
+        folder = prefix.rpartition("/")[0]
+        try:
+            paths: list[str] = sorted(self._files.find(f"{self._root}/{folder}".rstrip("/")))
+        except FileNotFoundError:
+            return
+        for path in paths:
+            name = path[len(self._root) + 1 :]
+            if name.startswith(prefix):
+                yield name
+
+    def uri(self, name: str) -> str:
+        """Return the URL of an object."""
+        return f"{self._url}/{name}" if "://" in self._url else "file://" + quote(f"{self._url}/{name}")
+
+    def read(self, name: str) -> DataRecord | str:
+        """Return the record of an object, without an id, or the reason why it is left out."""
+        try:
+            with self._files.open(f"{self._root}/{name}", "rb") as file:
+                hasher, size = blake3(), 0
+                content = file.read(_WHOLE_BYTES)
+                opened = file if len(content) == _WHOLE_BYTES else io.BytesIO(content)
+                opened.seek(0)
+                while chunk := opened.read(_CHUNK_BYTES):
+                    hasher.update(chunk)
+                    size += len(chunk)
+                media = read_media(opened, name)
+        except (OSError, ValueError) as error:
+            return f"it cannot be read: {error}"
+        if media.reason:
+            return media.reason
+        return DataRecord(
+            id="",
+            filename=name.rpartition("/")[2],
+            object_name=name,
+            digest=hasher.hexdigest(),
+            uri=self.uri(name),
+            size=size,
+            content_type=media.content_type,
+            width=media.width,
+            height=media.height,
+            type=media.type,
+        )
+
+
+def import_objects(
+    lake: Lake, url: str, prefixes: Sequence[str], tags: Sequence[str], source: str | None
+) -> Job:
+    """Start a job that registers the objects whose names begin with a prefix."""
+    described = CloudObject(tags=tags, source=source)
+
+    def work(progress: JobProgress) -> tuple[str, dict[str, Any]]:
+        bucket = _opened(url)
+        names = dict.fromkeys(name for prefix in prefixes for name in bucket.names(prefix))
+        return _register(lake, bucket, dict.fromkeys(names, described), progress)
+
+    request = {"bucket": url, "prefixes": list(prefixes), "tags": list(tags), "source": source}
+    return start_job(lake, "import", request, work)
+
+
+def import_named(lake: Lake, url: str, objects: Mapping[str, CloudObject]) -> Job:
+    """Start a job that registers the objects of some names."""
+
+    def work(progress: JobProgress) -> tuple[str, dict[str, Any]]:
+        return _register(lake, _opened(url), objects, progress)
+
+    return start_job(lake, "import", {"bucket": url, "objects": list(objects)}, work)
+
+
+def _opened(url: str) -> Bucket:
+    try:
+        return Bucket(url)
+    except (ImportError, ValueError, OSError) as error:
+        raise StorageError(f"the bucket {url} cannot be opened: {error}") from error
+
+
+def _register(
+    lake: Lake, bucket: Bucket, objects: Mapping[str, CloudObject], progress: JobProgress
+) -> tuple[str, dict[str, Any]]:
+    told = _Found(found=len(objects))
+    done = 0
+    with ThreadPoolExecutor(_THREADS, "framelode-lake") as pool:
+        for part in parts(objects):
+            new = [name for name in part if name not in _known(lake, bucket, part)]
+            told.known += len(part) - len(new)
+            read = dict(zip(new, ordered_map(pool, bucket.read, ((name,) for name in new)), strict=True))
+            for name, record in read.items():
+                if isinstance(record, str):
+                    told.leave_out(name, record)
+            records = {name: record for name, record in read.items() if isinstance(record, DataRecord)}
+            told.registered += _record(lake, bucket, records, objects)
+            done += len(part)
+            progress.advance(done, len(objects))
+    return "", msgspec.to_builtins(told)
+
+
+def _known(lake: Lake, bucket: Bucket, names: Sequence[str]) -> set[str]:
+    rows = find_rows(lake, Wanted(object_names=names))
+    return {row.object_name for row in rows if row.uri == bucket.uri(row.object_name)}
+
+
+def _record(
+    lake: Lake, bucket: Bucket, records: Mapping[str, DataRecord], objects: Mapping[str, CloudObject]
+) -> int:
+    """Record the objects that another import has not recorded meanwhile, and return their number."""
+    alike: dict[tuple[tuple[str, ...], str | None], list[DataRecord]] = {}
+    new_id = lake.session.present.new_id
+    for name, record in records.items():
+        described = objects[name]
+        given = {"metadata": dict(described.metadata), "custom_metadata": dict(described.custom_metadata)}
+        whole = msgspec.structs.replace(record, id=UUID(new_id()).hex, **given)
+        alike.setdefault((tuple(described.tags), described.source), []).append(whole)
+    sources = {
+        name: source_named(lake.session, name, create=True).id for _, name in alike if name is not None
+    }
+    count = 0
+
+    def decide(stream: Aggregate) -> None:
+        nonlocal count
+        known = _known(lake, bucket, list(records))
+        count = 0
+        for (tags, source), some in alike.items():
+            new = [record for record in some if record.object_name not in known]
+            if new:
+                ids = lake.make_tags(stream, tags)
+                source_id = None if source is None else sources[source]
+                stream.trigger(DataUploaded, lake=lake.name, data=new, tags=ids, source=source_id)
+                count += len(new)
+
+    lake.record(decide)
+    return count

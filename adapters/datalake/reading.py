@@ -1,0 +1,216 @@
+"""Finds data of a lake: filters, order, limit and offset, in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ...engine.validation import did_you_mean
+from ...projections.columns import from_row, text_key
+from ...projections.tables.lakes import Lakes
+from ...projections.tables.metadata_values import path_key
+from .exceptions import InvalidQueryError
+from .query import Instant, compile_query
+from .recording import Lake, parts
+
+_FEW_ROWS = 10_000
+"""Data of at most this number are found by their tags, others by the order of all data."""
+
+_ORDERS = (
+    *("id", "filename", "object_name", "created_at", "upload_status", "type", "content_type", "size"),
+    *("width", "height"),
+)
+
+
+class DataRow(msgspec.Struct, frozen=True, gc=False):
+    """A data, as it is stored. `created_at` is in UTC microseconds since 1970."""
+
+    number: int
+    id: str
+    filename: str
+    object_name: str
+    digest: str
+    uri: str
+    size: int
+    content_type: str
+    width: int
+    height: int
+    type: str
+    upload_status: str
+    reason: str
+    source: int | None
+    created_at: int
+    metadata: str
+    custom_metadata: str
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What `list_data` is asked for. None is no filter; `tags` are numbers, `ids` in the form of UUIDs."""
+
+    ids: Sequence[str] | None = None
+    filenames: Sequence[str] | None = None
+    object_names: Sequence[str] | None = None
+    tags: Sequence[int] = ()
+    all_tags: bool = False
+    q: str | None = None
+    custom_metadata: Mapping[str, Any] | None = None
+    order_by: Sequence[str] = ()
+    limit: int | None = None
+    offset: int = 0
+
+
+def fields(tables: Lakes) -> dict[str, sa.ColumnElement[Any] | sa.Select[Any]]:
+    """Return the fields that queries can use, by name."""
+    data, value = tables.data.c, tables.value.c
+    named: dict[str, Any] = {name: data[name] for name in _ORDERS}
+    named["created_at"] = sa.type_coerce(data.created_at, Instant())
+    named["reason"] = data.reason
+    named["tags.name"] = (
+        sa.select(tables.tag.c.name)
+        .join(tables.data_tag, tables.data_tag.c.tag == tables.tag.c.number)
+        .where(tables.data_tag.c.number == data.number)
+    )
+    named["source.name"] = sa.select(tables.source.c.name).where(tables.source.c.number == data.source)
+    for name in ("metadata", "custom_metadata"):
+        named[name] = sa.select(value.path, value.kind, value.text, value.number).where(
+            value.data == data.number
+        )
+    return named
+
+
+def find_rows(lake: Lake, wanted: Wanted) -> list[DataRow]:
+    """Return the data of a lake that match, in order."""
+    with lake.read() as (tables, connection):
+        columns = [tables.data.c[name] for name in DataRow.__struct_fields__]
+        query = sa.select(*columns).where(*_conditions(lake, wanted, tables, connection))
+        query = query.order_by(
+            *_order(tables, wanted.order_by, connection.dialect.name), *_creation(tables, wanted)
+        )
+        if len(wanted.tags) == 1:
+            query = query.join(tables.data_tag, tables.data_tag.c.number == tables.data.c.number)
+        if wanted.limit is not None:
+            query = query.limit(wanted.limit)
+        elif wanted.offset:
+            query = query.limit(2**62)
+        rows = connection.execute(query.offset(wanted.offset) if wanted.offset else query)
+        return [from_row(row._asdict(), DataRow) for row in rows]
+
+
+def _creation(tables: Lakes, wanted: Wanted) -> tuple[sa.ColumnElement[Any], ...]:
+    return ((tables.data_tag if len(wanted.tags) == 1 else tables.data).c.number,)
+
+
+def _conditions(
+    lake: Lake, wanted: Wanted, tables: Lakes, connection: sa.Connection
+) -> list[sa.ColumnElement[bool]]:
+    data = tables.data.c
+    conditions: list[sa.ColumnElement[bool]] = [data.lake == lake.row.number]
+    named = [
+        numbers
+        for numbers in (
+            _numbers(tables, connection, data.id, wanted.ids),
+            _numbers(tables, connection, data.filename_key, wanted.filenames, keys=True),
+            _numbers(tables, connection, data.object_key, wanted.object_names, keys=True),
+        )
+        if numbers is not None
+    ]
+    if named:
+        numbers = sorted(set.intersection(*named))
+        # Written into the statement: a database limits the number of parameters.
+        conditions.append(data.number.in_(sa.bindparam(None, numbers, expanding=True, literal_execute=True)))
+    conditions += _tagged(wanted, tables, connection)
+    if wanted.q is not None and wanted.q.strip():
+        conditions.append(compile_query(wanted.q, fields(tables)))
+    for key, value in (wanted.custom_metadata or {}).items():
+        conditions.append(_has_custom(tables, key, value))
+    return conditions
+
+
+def _has_custom(tables: Lakes, key: str, value: Any) -> sa.ColumnElement[bool]:
+    values = tables.value.c
+    path = f"custom_metadata.{key}"
+    if not isinstance(value, str | int | float | bool):
+        raise InvalidQueryError(f"{path} can be compared with a string, a number or a boolean")
+    same = values.text == value if isinstance(value, str) else values.number == float(value)
+    return (
+        sa.select(values.data)
+        .where(values.data == tables.data.c.number, values.path == path_key(path), same)
+        .exists()
+    )
+
+
+def _numbers(
+    tables: Lakes,
+    connection: sa.Connection,
+    column: sa.ColumnElement[Any],
+    asked: Sequence[str] | None,
+    *,
+    keys: bool = False,
+) -> set[int] | None:
+    """Return the numbers of data that have one of some values."""
+    if asked is None:
+        return None
+    found: set[int] = set()
+    for part in parts(dict.fromkeys(asked)):
+        values = list(map(text_key, part)) if keys else part
+        query = sa.select(tables.data.c.number).where(column.in_(values))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _tagged(wanted: Wanted, tables: Lakes, connection: sa.Connection) -> list[sa.ColumnElement[bool]]:
+    link, number = tables.data_tag.c, tables.data.c.number
+    if len(wanted.tags) == 1:
+        return [link.tag == wanted.tags[0]]
+    if not wanted.tags:
+        return []
+    if wanted.all_tags:
+        return [sa.exists().where(link.number == number, link.tag == tag) for tag in wanted.tags]
+    tags = list(wanted.tags)
+    few = sa.select(link.number).where(link.tag.in_(tags)).limit(_FEW_ROWS + 1)
+    numbers = list(connection.execute(few).scalars())
+    if len(numbers) <= _FEW_ROWS:
+        numbers = sorted(set(numbers))
+        return [number.in_(sa.bindparam(None, numbers, expanding=True, literal_execute=True))]
+    return [sa.exists().where(link.number == number, link.tag.in_(tags))]
+
+
+def _order(tables: Lakes, order_by: Sequence[str], dialect: str) -> list[sa.ColumnElement[Any]]:
+    order: list[sa.ColumnElement[Any]] = []
+    for name in order_by:
+        plain = name.removeprefix("-")
+        root, _, path = plain.partition(".")
+        if plain in _ORDERS:
+            keys = [_in_code_order(tables.data.c[plain], dialect)]
+        elif path and root in {"metadata", "custom_metadata"}:
+            keys = _metadata_order(tables, plain, dialect)
+        else:
+            known = [*_ORDERS, "metadata.<key>", "custom_metadata.<key>"]
+            raise InvalidQueryError(
+                f"data cannot be ordered by {name!r}: it must be one of {', '.join(known)}{did_you_mean(plain, known)}"
+            )
+        order += [key.desc() if name != plain else key for key in keys]
+    return order
+
+
+def _metadata_order(tables: Lakes, path: str, dialect: str) -> list[sa.ColumnElement[Any]]:
+    """Return what orders by a key of metadata: numbers, then texts; missing ones come last."""
+    value = tables.value.c
+    at = (value.data == tables.data.c.number) & (value.path == path_key(path))
+    first = [
+        sa.select(column).where(at).order_by(value.item).limit(1).scalar_subquery()
+        for column in (value.number, value.text)
+    ]
+    number, text = first
+    rank = sa.case((number.is_not(None), 0), (text.is_not(None), 1), else_=2)
+    return [rank, sa.func.coalesce(number, 0.0), _in_code_order(sa.func.coalesce(text, ""), dialect)]
+
+
+def _in_code_order(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
+    """Return a column whose texts are ordered by code points, as SQLite does."""
+    if dialect == "postgresql" and isinstance(column.type, sa.String):
+        return sa.collate(column, "C")
+    return column
