@@ -19,6 +19,7 @@ import pandas as pd
 
 from ...engine.errors import InvalidValueError, NotFoundError
 from .alf import files, spec
+from .alf.cache import QC_TYPE
 from .alf.exceptions import (
     ALFError,
     ALFMultipleCollectionsFound,
@@ -29,9 +30,6 @@ from .alf.exceptions import (
 from .alf.spec import QC
 
 logger = logging.getLogger(__name__)
-
-QC_TYPE = pd.CategoricalDtype(categories=[member.name for member in sorted(QC)], ordered=True)
-"""The type of the column `qc`."""
 
 _REVISION = re.compile(r"(?:^|(?<=/))#([\w.-]+)#/")
 _UNIQUE_BELOW = 5_000
@@ -168,7 +166,8 @@ def collection_of(rel_path: str) -> str:
     return files.rel_path_parts(rel_path, assert_valid=False)[0] or ""
 
 
-def _without_revision(rel_path: str) -> str:
+def without_revision(rel_path: str) -> str:
+    """Return a relative path without its revision folder."""
     return _REVISION.sub("", rel_path)
 
 
@@ -196,7 +195,7 @@ def filter_revision_last_before(
     """
     places: dict[str, list[int]] = {}
     for place, rel_path in enumerate(datasets["rel_path"]):
-        places.setdefault(_without_revision(rel_path), []).append(place)
+        places.setdefault(without_revision(rel_path), []).append(place)
     marked = (
         datasets["default_revision"].to_numpy()
         if revision is None and "default_revision" in datasets
@@ -396,7 +395,7 @@ def _require_one(datasets: pd.DataFrame, *, revision: str | None) -> None:
     collections = sorted({collection_of(path) for path in paths})
     if len(collections) > 1:
         raise ALFMultipleCollectionsFound(*collections)
-    names = sorted({_without_revision(path) for path in paths})
+    names = sorted({without_revision(path) for path in paths})
     if len(names) > 1:
         raise ALFMultipleObjectsFound(*names)
     revisions = sorted({revision_of(path) for path in paths})

@@ -10,10 +10,10 @@ import msgspec
 
 from ...engine.errors import FramelodeError, InvalidValueError
 from ...engine.storage.atomic_files import replace_file
+from ..session.location import hidden_folder
 from .dataset_types import Dataset, build_dataset
 from .lock_file import LockFile
 from .manifest import Manifest
-from .project import hidden_folder
 from .records import Spec
 
 

@@ -13,9 +13,9 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from ...engine.errors import InvalidValueError, StorageError, UsageError
-from ...engine.storage.atomic_files import from_home, replace_file
+from ...engine.storage.atomic_files import from_home
 from ...engine.validation import shorten
-from ..session.location import HIDDEN_FOLDER
+from ..session.location import HIDDEN_FOLDER, hidden_folder
 
 _IDENTITY = "project"
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -142,19 +142,6 @@ class Project:
                         held.enter_context(_held(lock, self._timeout, manifest))
                     break
             yield
-
-
-def hidden_folder(folder: Path) -> Path:
-    """Return the folder for files of framelode that are not committed, created if missing."""
-    hidden = folder / HIDDEN_FOLDER
-    try:
-        hidden.mkdir(exist_ok=True)
-        ignore = hidden / ".gitignore"
-        if not ignore.exists():
-            replace_file(ignore, b"*\n")
-    except OSError as error:
-        raise UsageError(f"{hidden} cannot be created: {error.strerror or error}") from error
-    return hidden
 
 
 def _locks_by_links(configuration: Path) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ...engine.errors import UsageError
 from ..session import location
 from ..session.current import HasSession, connected_session, current_session, session_of
-from .project import hidden_folder
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -45,7 +44,7 @@ class ProjectEngine:
             from ..session.session import open_session
 
             # The folder gets its own `.gitignore`, even if it is not in a repository yet.
-            hidden_folder(self._folder.parent)
+            location.hidden_folder(self._folder.parent)
             self._session = open_session(str(self._folder))
             self._is_own = True
         return self._session

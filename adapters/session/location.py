@@ -357,6 +357,19 @@ def _require_trusted(settings: Path) -> None:
         )
 
 
+def hidden_folder(folder: Path) -> Path:
+    """Return the folder for files of framelode that are not committed, created if missing."""
+    hidden = folder / HIDDEN_FOLDER
+    try:
+        hidden.mkdir(exist_ok=True)
+        ignore = hidden / ".gitignore"
+        if not ignore.exists():
+            replace_file(ignore, b"*\n")
+    except OSError as error:
+        raise UsageError(f"{hidden} cannot be created: {error.strerror or error}") from error
+    return hidden
+
+
 def exists(url: str | os.PathLike[str]) -> bool:
     """Whether there is an engine."""
     text = os.fspath(url)
