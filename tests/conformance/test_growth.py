@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 import typer
+from sizes import sized
 
 import framelode
 from framelode import BulkContext, Dataset, DatasetVersion, Engine, ExecutionStore, SingleFrame
@@ -73,7 +74,7 @@ def counted():
                 connection.set_progress_handler(None, 0)
 
 
-SIZES = {"versions": (70, 140), "datasets": (150, 300)}
+SIZES = {"versions": sized((40, 80), (70, 140)), "datasets": sized((80, 160), (150, 300))}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,7 @@ def worlds(tmp_path_factory):
         world.engine.close()
 
 
+@pytest.mark.sized
 @pytest.mark.parametrize(
     "title",
     [

@@ -195,22 +195,21 @@ class TestCuts:
             assert [row for row in rows if "another application" not in row] == whole[kind][table]
 
 
-@each_folded
-class TestPartitions:
-    @examples(8, 20)
-    @given(histories.steps, st.data())
-    def test_any_partition_merged_in_any_nesting(self, kind, history, data):
-        with framelode.connect("sqlite://") as engine, scratch() as store:
-            histories.play(engine, history)
-            head = engine.log.head().position
-            cuts = sorted(data.draw(st.sets(st.integers(1, head), max_size=6)) | {0, head})
+@examples(8, 20)
+@given(histories.steps, st.data())
+def test_any_partition_merged_in_any_nesting(history, data):
+    with closing(framelode.connect("sqlite://")) as engine, engine, scratch() as store:
+        histories.play(engine, history)
+        head = engine.log.head().position
+        cuts = sorted(data.draw(st.sets(st.integers(1, head), max_size=6)) | {0, head})
+        stretches = [
+            stretch
+            for start, stop in pairwise(cuts)
+            if (stretch := fold_stretch(lambda: closing_not(engine.log), FOLDED, start, stop))
+        ]
+        for number, kind in enumerate(FOLDED):
             projection = kind(engine.log)
-            stretches = [
-                stretch
-                for start, stop in pairwise(cuts)
-                if (stretch := fold_stretch(lambda: closing_not(engine.log), [kind], start, stop))
-            ]
-            parts = [stretch.folded[0] for stretch in stretches]
+            parts = [stretch.folded[number] for stretch in stretches]
             while len(parts) > 1:
                 at = data.draw(st.integers(0, len(parts) - 2))
                 parts[at : at + 2] = [projection.merge(*parts[at : at + 2])]
@@ -219,8 +218,10 @@ class TestPartitions:
                 for part in parts:
                     projection.write(connection, part)
             assert dump(store, projection) == folded(engine.log, kind)
-        engine.close()
 
+
+@each_folded
+class TestPartitions:
     def test_on_threads(self, log, whole, kind, monkeypatch, stores):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 6)
         with ThreadPoolExecutor(3) as pool, stores() as store:

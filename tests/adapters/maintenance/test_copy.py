@@ -392,7 +392,9 @@ def alter_body(folder, position):
 class TestDamage:
     """A damaged source is found on the way, with the position; what is recorded up to there is right."""
 
-    @pytest.mark.parametrize("appends", [1, 4096])
+    @pytest.mark.parametrize(
+        "appends", [3, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 4096))]
+    )
     @pytest.mark.parametrize(
         ("change", "match"),
         [

@@ -115,13 +115,13 @@ def kill_at_each(rich, before, tmp_path, name, chosen):
 
 
 def some(count):
-    """The swap, which comes last, statement by statement, and a few before it."""
-    return [*range(0, count - 25, 40), *range(count - 25, count)]
+    """Statements of the swap, which comes last, and a few before it."""
+    return [*range(0, count - 25, 80), *range(count - 25, count, 2)]
 
 
 @pytest.mark.parametrize("name", WORK)
 def test_killed_at_some_statements(rich, before, tmp_path, name):
-    kill_at_each(rich, before, tmp_path, name, some if name == "rebuild" else lambda n: range(0, n, 20))
+    kill_at_each(rich, before, tmp_path, name, some if name == "rebuild" else lambda n: range(0, n, 40))
 
 
 @pytest.mark.long

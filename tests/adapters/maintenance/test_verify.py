@@ -245,6 +245,14 @@ class Forgery:
 FORGERIES = [name for name in vars(Forgery) if not name.startswith("_")]
 
 
+@pytest.mark.parametrize(
+    "stretch",
+    [
+        pytest.param(3, id="in stretches"),
+        pytest.param(50_000, id="at once", marks=pytest.mark.long),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_log_is_found_and_located(folder, name, stretch):
     wrong = []

@@ -129,7 +129,7 @@ def works(kind, engine, version):
 
 
 @pytest.mark.parametrize(
-    "forks", [pytest.param(3, id="3"), pytest.param(200, id="200", marks=pytest.mark.long)]
+    "forks", [pytest.param(2, id="2"), pytest.param(200, id="200", marks=pytest.mark.long)]
 )
 @pytest.mark.parametrize("kind", ["readers", "writers", "iterators", "subscriptions"])
 def test_children_read_and_write_beside_busy_threads(engine, version, kind, forks):

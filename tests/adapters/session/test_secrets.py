@@ -314,7 +314,7 @@ class World:
         self.folder.mkdir()
         (self.folder / "a.jpg").write_bytes(b"a")
         self.file = str(self.folder / "a.jpg")
-        self.errors, self.shown = [], []
+        self.errors, self.shown, self.looked_at = [], [], {}
         self.engine = framelode.connect(folder / "engine")
         DatasetVersion.create_new_dataset("d")
         self.draft = DatasetVersion.get_current(dataset_name="d")
@@ -357,8 +357,15 @@ class World:
         yield from (repr(frame) + frame._repr_html_() + repr(frame.to_dict()) for frame in frames)
         for path in self.top.rglob("*"):
             yield path.name
-            if path.is_file():
+            if path.is_file() and self.looked_at.get(path) != (found := identity(path)):
+                self.looked_at[path] = found
                 yield path.read_bytes().decode("latin-1")
+
+
+def identity(path):
+    """Return what changes with each change of a file."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def events_of(engine, folder):

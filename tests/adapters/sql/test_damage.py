@@ -182,7 +182,7 @@ class TestStoredValues:
     @pytest.mark.parametrize(("table", "column"), COLUMNS)
     def test_a_changed_value_is_found(self, sound, tmp_path, table, column):
         keys = keys_of(sound, table)
-        attack(sound, tmp_path, table, column, {keys[len(keys) // 2], keys[-1]})
+        attack(sound, tmp_path, table, column, {keys[len(keys) // 2]})
 
     @pytest.mark.long
     @pytest.mark.parametrize(("table", "column"), COLUMNS)

@@ -37,7 +37,8 @@ from framelode.engine.frames.source import path_or_uri
 from framelode.engine.log.event_batch import read_events
 from framelode.engine.storage.base import BackendError
 
-KINDS = ("blobs", "folder", "memory", "s3", "http")
+KINDS = ("blobs", "folder", "s3", "memory", "http")
+"""The first three in every run; how each destination works is tested in `conformance`."""
 
 
 class Destination:
@@ -76,7 +77,7 @@ def root(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS[:3], *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[3:])])
 def destination(request, tmp_path, monkeypatch):
     made = Destination(request.param, tmp_path, monkeypatch.setenv)
     yield made
@@ -119,6 +120,7 @@ def sources(version):
     return {frame.id: frame.source for frame in version}
 
 
+@pytest.mark.parametrize("destination", KINDS, indirect=True)
 def test_files_go_to_the_destination_and_frames_name_what_was_sent(engine, draft, destination, root):
     paths = [file(root, f"images/{n:02d}/1.jpg", f"picture {n}".encode()) for n in range(3)]
     mask, preview = file(root, "mask.png", b"mask"), file(root, "small.jpg", b"small")
