@@ -89,7 +89,8 @@ class Datasets(Mapping[str, Dataset]):
     engine : Engine, optional
         Engine that records changes. By default the current engine, or else one in the folder's `.framelode`, created if missing.
     timeout : float
-        Maximum seconds without progress of a source, and maximum seconds of each call of `git`.
+        Maximum seconds without progress of a source, and maximum seconds of each call of `git`. A web response without a
+        length may take ten times as long.
 
     Raises
     ------

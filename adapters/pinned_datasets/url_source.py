@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import configparser
 import hashlib
+import math
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ _GOOGLE = {"gs", "gcs"}
 _AZURE = {"az", "azure", "abfs", "abfss"}
 _OBJECTS = _VERSIONED | _GOOGLE | _AZURE
 _WEB = {"http", "https"}
+_WHOLE = 10
+"""How many timeouts a response of unknown length may take, because it may never end."""
 
 
 def read_url(url: str, reach: ResolveContext, *, times: bool = False) -> tuple[Meta, list[FileInfo]]:
@@ -121,8 +125,8 @@ def _read_local(path: str, reach: ResolveContext, beat: Beat, *, times: bool) ->
 def _read_remote(url: str, scheme: str, reach: ResolveContext, beat: Beat) -> tuple[Meta, list[FileInfo]]:
     shown = shorten(url)
     try:
-        filesystem, path = _filesystem(url, scheme, reach.filesystems)
-        store = _Store(filesystem, scheme, beat)
+        filesystem, path = _filesystem(url, scheme, reach)
+        store = _Store(filesystem, scheme, beat, _WHOLE * reach.timeout)
         if scheme not in _WEB or not url.endswith("/"):
             found = store.info(path)
             beat()
@@ -147,8 +151,9 @@ def _missing(url: str, error: FileNotFoundError) -> FramelodeError:
     return NotFoundError(f"there is nothing at {shorten(url)}") if isinstance(found, NotFoundError) else found
 
 
-def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tuple[Any, str]:
+def _filesystem(url: str, scheme: str, reach: ResolveContext) -> tuple[Any, str]:
     """Return the filesystem of a URL and the path in it. Filesystems created before are reused."""
+    held = reach.filesystems
     key = (os.getpid(), scheme, url.partition("://")[2].partition("/")[0])
     if key in held:
         return held[key], held[key]._strip_protocol(fsspec_url(url))  # noqa: SLF001 - fsspec's own way to say it
@@ -157,10 +162,20 @@ def _filesystem(url: str, scheme: str, held: dict[tuple[Any, ...], Any]) -> tupl
     options: dict[str, Any] = {"version_aware": True} if scheme in _VERSIONED else {}
     if scheme in _OBJECTS | _WEB:
         options |= {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme in _WEB:
+        options["client_kwargs"] = _client_options(scheme, _WHOLE * reach.timeout)
     filesystem, path = open_filesystem(fsspec_url(url), shorten(url), **options)
     if "::" not in url:  # a chained URL has its own filesystem
         held[key] = filesystem
     return filesystem, path
+
+
+def _client_options(scheme: str, limit: float) -> dict[str, Any]:
+    """Return the options of a web client, whose own limit for a response is five minutes, with those that are configured."""
+    from aiohttp import ClientTimeout
+    from fsspec.config import conf
+
+    return {"timeout": ClientTimeout(total=limit)} | conf.get(scheme, {}).get("client_kwargs", {})
 
 
 def _folder(files: Iterable[FileInfo]) -> tuple[Meta, list[FileInfo]]:
@@ -177,12 +192,19 @@ def _counted(files: Iterable[FileInfo], total: int | None, reach: ResolveContext
 
 
 class _Store:
-    """An fsspec filesystem, and its content metadata."""
+    """An fsspec filesystem, and its content metadata.
 
-    def __init__(self, filesystem: Any, scheme: str, beat: Beat) -> None:
+    Parameters
+    ----------
+    limit : float
+        Maximum seconds to read a content of unknown length.
+    """
+
+    def __init__(self, filesystem: Any, scheme: str, beat: Beat, limit: float) -> None:
         self._filesystem = filesystem
         self._scheme = scheme
         self._beat = beat
+        self._limit = limit
 
     def info(self, path: str) -> dict[str, Any]:
         """Return the metadata of a path."""
@@ -218,10 +240,10 @@ class _Store:
         """Return the metadata of a file. Its content is read only if the store has no identifier for it."""
         self._beat()
         names: dict[str, Any] = {name: str(value) for name, value in self._names(found).items() if value}
+        size = found.get("size")
         if names:
-            size = found.get("size")
             return Meta(size=None if size is None else int(size), **names)
-        digest, length = self._digest(path)
+        digest, length = self._digest(path, math.inf if size is not None else time.monotonic() + self._limit)
         return Meta(size=length, md5=digest)
 
     def _names(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -239,13 +261,17 @@ class _Store:
         version = found.get("version_id") if self._scheme in _AZURE else None
         return {"version_id": version, "etag": etag}
 
-    def _digest(self, path: str) -> tuple[str, int]:
+    def _digest(self, path: str, latest: float) -> tuple[str, int]:
         digest, length = hashlib.md5(usedforsecurity=False), 0
         with self._filesystem.open(path, "rb") as file:
             while data := file.read(_CHUNK):
                 self._beat()
                 digest.update(data)
                 length += len(data)
+                if time.monotonic() > latest:
+                    raise StorageError(
+                        f"{shorten(path)} has no length, and did not end within {self._limit:g} seconds: use a longer timeout"
+                    )
         return digest.hexdigest(), length
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -22,6 +22,9 @@ class Page(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body):
+        if "endless" in self.path:
+            self.stream(body)
+            return
         data, etag = self.pages.get(self.path, (b"", None))
         status = 200 if self.path in self.pages else 500 if "broken" in self.path else 404
         self.send_response(status)
@@ -32,6 +35,15 @@ class Page(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(data)
+
+    def stream(self, body):
+        """Send chunks until the client goes away."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with suppress(OSError):
+            while body:
+                self.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
 
     def log_message(self, *arguments):
         pass

@@ -17,6 +17,7 @@ from patience import PATIENCE
 from plain_web import web
 from s3_server import BUCKET, s3_environment, s3_filesystem
 
+from framelode.adapters.pinned_datasets import url_source
 from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.adapters.pinned_datasets.records import FileInfo, Meta
 from framelode.engine.errors import (
@@ -342,6 +343,23 @@ class TestWeb:
         ):
             datasets.add("u", f"http://{host}/x", "url")
         assert not (project / "dvc.yaml").exists()
+
+    def test_a_response_that_never_ends(self, datasets, monkeypatch):
+        with web(a=(b"a", None)) as (url, _):
+            # The client that is reused keeps its usual limit.
+            datasets.add("a", f"{url}/a", "url")
+            monkeypatch.setattr(url_source, "_WHOLE", 0.001)
+            with pytest.raises(StorageError, match="has no length, and did not end within 0.06 seconds"):
+                datasets.add("u", f"{url}/endless", "url")
+        assert list(datasets) == ["a"]
+
+    def test_a_folder_page_that_never_ends(self, project):
+        with (
+            web() as (url, _),
+            Datasets(project, timeout=0.3) as datasets,
+            pytest.raises(StorageError, match=r"did not answer within 0\.3 seconds"),
+        ):
+            datasets.add("u", f"{url}/endless/", "url")
 
 
 class TestS3:
