@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import uuid
+from types import SimpleNamespace
 
 import pytest
 from dvc_project import read_datasets, run_dvc
 from git_repository import GitRepository
 from plain_web import web
 from ruamel.yaml import YAML
+from s3_server import s3_environment, s3_filesystem
 
 import framelode
 from framelode.adapters.pinned_datasets.datasets import Datasets
@@ -151,34 +155,129 @@ def test_a_command_of_dvc_that_holds_its_lock_is_waited_for(datasets, project, t
     assert datasets.add("file", "../file", "url").lock is not None
 
 
+CATALOG = """
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+class Catalog:
+    def get_remote_dataset(self, name):
+        made = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        get_version = lambda version: SimpleNamespace(version=version, created_at=made)
+        return SimpleNamespace(latest_version=int(Path(__file__).with_name("latest").read_text()), get_version=get_version)
+
+get_catalog = Catalog
+"""
+"""A catalog as DVC asks for it, with the number of the latest version in a file beside it."""
+
+
+@pytest.fixture
+def flows(tmp_path, monkeypatch):
+    """For each type: how DVC and how we add and update a dataset, how its source moves, and an edit of its entry."""
+    catalog = tmp_path / "modules" / "datachain"
+    catalog.mkdir(parents=True)
+    (catalog / "__init__.py").touch()
+    (catalog / "catalog.py").write_text(CATALOG)
+    (catalog / "latest").write_text("1")
+    monkeypatch.syspath_prepend(catalog.parent)
+    monkeypatch.setenv("PYTHONPATH", str(catalog.parent))
+    moving = GitRepository(tmp_path / "moving")
+    moving.commit(data__a="1")
+    moving.git("tag", "v1")
+    (tmp_path / "no settings").touch()
+    for name, value in s3_environment().items():
+        # DVC wants a regular file.
+        monkeypatch.setenv(name, value.replace("/dev/null", str(tmp_path / "no settings")))
+    bucket, store = f"versioned-{uuid.uuid4().hex}", s3_filesystem()
+    store.call_s3("create_bucket", Bucket=bucket)
+    store.make_bucket_versioned(bucket)
+    store.pipe({f"{bucket}/a/1": b"1", f"{bucket}/a/sub/é b": b"2", f"{bucket}/b": b"b"})
+    url = f"s3://{bucket}"
+    return {
+        "dvc": SimpleNamespace(
+            add=("--dvc", moving.folder, "--path", "data"),
+            ours=(str(moving.folder), "dvc"),
+            options={"path": "data"},
+            move=lambda: moving.commit(data__a="2"),
+            edit=("rev: main", "rev: v1"),
+            update=("--rev", "main"),
+            changes={"rev": "main"},
+        ),
+        "dc": SimpleNamespace(
+            add=("--dc", "cats"),
+            ours=("cats", "dc"),
+            options={},
+            move=lambda: (catalog / "latest").write_text("2"),
+            edit=("url: cats", "url: dogs"),
+            update=("--rev", "v1"),
+            changes={"version": 1},
+        ),
+        "url": SimpleNamespace(
+            add=("--url", f"{url}/a"),
+            ours=(f"{url}/a", "url"),
+            options={},
+            move=lambda: store.pipe_file(f"{bucket}/a/1", b"11"),
+            edit=(f"{url}/a", f"{url}/b"),
+            update=(),
+            changes={},
+        ),
+    }
+
+
 @pytest.mark.long
-def test_a_whole_flow_writes_the_same_bytes(initialised, source, tmp_path):
-    """Add, a stage that depends on the dataset, repro, update, edit, update: once with DVC, once with ours in its place."""
+@pytest.mark.parametrize("kind", ["dvc", "dc", "url"])
+def test_a_whole_flow_writes_the_same_bytes(kind, flows, initialised, tmp_path):
+    """Once with DVC, once with ours in place of its commands for datasets: after each step the same files and status."""
+    if kind == "url":
+        pytest.importorskip("dvc_s3")
+    flow, stage = flows[kind], ("stage", "add", "-n", "train", "-d", "ds://d", "echo")
     theirs, ours = (shutil.copytree(initialised, tmp_path / name) for name in ("theirs", "ours"))
-    url = str(source.folder)
-    with Datasets(ours) as made:
-        steps = [
-            (("add", "g", "--dvc", url, "--rev", "v1", "--path", "data"), lambda: made.add("g", url, "dvc", rev="v1", path="data")),
-            (("add", "h", "--dvc", url), lambda: made.add("h", url, "dvc")),
-            ("stage",),
-            (("update", "g", "--rev", "main"), lambda: made.update("g", rev="main")),
-            ("repro",),
-            ("edit",),
-            (("update", "g"), lambda: made.update("g")),
-            ("repro",),
-        ]  # fmt: skip
-        for step, *call in steps:
-            if call:
-                run_dvc(theirs, "ds", *step)
-                call[0]()
-            for folder in (theirs, ours):
-                if step == "stage":
-                    run_dvc(folder, "stage", "add", "-n", "train", "-d", "ds://g", "echo")
-                elif step == "repro":
-                    run_dvc(folder, "repro", "-q")
-                elif step == "edit":
-                    text = (folder / "dvc.yaml").read_text()
-                    (folder / "dvc.yaml").write_text(text.replace("rev: main", "rev: v1"))
-            for name in ("dvc.yaml", "dvc.lock"):
-                assert (ours / name).read_bytes() == (theirs / name).read_bytes(), (step, name)
-        assert made["g"].lock.rev_lock == source.first
+
+    def both(*command, status=0):
+        printed = [run_dvc(folder, *command, status=status) for folder in (theirs, ours)]
+        assert printed[0] == printed[1]
+        same(command)
+        return printed[0]
+
+    def same(step):
+        for name in ("dvc.yaml", "dvc.lock"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes(), (step, name)
+
+    def edit(old, new):
+        for folder in (theirs, ours):
+            text = (folder / "dvc.yaml").read_text()
+            assert old in text
+            (folder / "dvc.yaml").write_text(text.replace(old, new))
+
+    with Datasets(ours) as datasets:
+        run_dvc(theirs, "ds", "add", "d", *flow.add)
+        datasets.add("d", *flow.ours, **flow.options)
+        same("add")
+        both(*stage)
+        assert "ds://d" in both("status")
+        both("repro", "-q")
+        assert json.loads(both("status", "--json")) == {}
+        assert datasets.status() == {"d": "ok"}
+        flow.move()
+        assert datasets.status() == {"d": "stale"}
+        for update, changes in (((), {}), (flow.update, flow.changes)):
+            run_dvc(theirs, "ds", "update", "d", *update)
+            datasets.update("d", **changes)
+            same(update)
+            both("status")
+            both("repro", "-q")
+        edit(*flow.edit)
+        same("edit")
+        assert datasets["d"].invalidated
+        assert datasets.status() == {"d": "invalidated"}
+        assert "not in sync" in both("status")
+        both("repro", "-q", status=255)
+        run_dvc(theirs, "ds", "update", "d")
+        datasets.update("d")
+        same("update")
+        both("repro", "-q")
+        run_dvc(theirs, "ds", "add", "--force", "d", *flow.add)
+        datasets.add("d", *flow.ours, force=True, **flow.options)
+        same("add --force")
+        both("repro", "-q")
+        assert json.loads(both("status", "--json")) == {}
