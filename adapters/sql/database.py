@@ -16,6 +16,7 @@ from ...engine import forks
 from ...engine.errors import ConflictError, FramelodeError, IntegrityError, StorageError, UsageError
 from ...engine.log.contract import AppendWatch
 from ...projections.columns import BadValueError
+from ...projections.statements import DirectQuery
 from . import upsert  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers how an `Upsert` is compiled
 
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -139,6 +140,12 @@ class Database(ABC):
         Results are available, and errors are raised, at the end of the block.
         """
         return nullcontext()
+
+    def first_rows(
+        self, connection: sa.Connection, queries: Sequence[tuple[DirectQuery, Sequence[Any]]]
+    ) -> list[Any]:
+        """Return the first row of each of some queries with its values, or None, without waiting for each answer."""
+        return [query.row(connection, values) for query, values in queries]
 
     @abstractmethod
     def data_version(self, connection: sa.Connection) -> object:

@@ -227,6 +227,11 @@ def body_checksum(first_position: int, hashed: bytes) -> bytes:
 
 
 def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[bytes, bytes]:
+    if len(events) == 1:
+        # Most lifecycle events are recorded alone.
+        raw = _LENGTHS[1].pack(1, len(events[0])) + events[0]
+        block = _compressed(raw, len(raw))
+        return _ONE_BLOCK.pack(1, 1, len(block), len(raw)) + block, blake3(raw).digest()
     lengths = np.fromiter(map(len, events), "<u4", len(events))
     hasher = blake3()
     stored: list[bytes] = []
@@ -236,17 +241,22 @@ def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[b
     for start, stop in _block_bounds(lengths) if ends is None else pairwise(ends):
         raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *events[start:stop]))
         total += len(raw)
-        if len(raw) > _LARGEST_BLOCK or total > _LARGEST_BODY:
-            raise InvalidValueError(
-                f"an event can have at most {_LARGEST_BLOCK >> 20} MB, and all events of a batch {_LARGEST_BODY >> 20} MB: "
-                "record less at a time"
-            )
         hasher.update(raw)
-        block = _compressor(len(raw)).compress(raw)
+        block = _compressed(raw, total)
         stored.append(block)
         entries.append((stop - start, len(block), len(raw)))
     directory = np.array(entries, _DIRECTORY_ENTRY).tobytes()
     return b"".join((_U32.pack(len(entries)), directory, *stored)), hasher.digest()
+
+
+def _compressed(raw: bytes, total: int) -> bytes:
+    """Compress a block. `total` is the size of the body up to its end."""
+    if len(raw) > _LARGEST_BLOCK or total > _LARGEST_BODY:
+        raise InvalidValueError(
+            f"an event can have at most {_LARGEST_BLOCK >> 20} MB, and all events of a batch {_LARGEST_BODY >> 20} MB: "
+            "record less at a time"
+        )
+    return _compressor(len(raw)).compress(raw)
 
 
 def _block_bounds(lengths: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:

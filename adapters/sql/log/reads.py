@@ -191,17 +191,18 @@ class SqlLogReads(Log):
 
     database: Database
 
-    def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Iterable[str]) -> Tail:
+    def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Collection[str]) -> Tail:
         """Read what an append follows. Other writers must be excluded."""
-        with self.database.together(connection):
-            last = _last_batch.execute(connection, ())
-            known = _part_of.execute(connection, (command_id, part))
-            cursors = [(stream, _stream_head.execute(connection, (stream,))) for stream in streams]
-        last_row, part_row = _last_batch.first(last), _part_of.first(known)
-        heads: dict[str, int | None] = {}
-        for stream, cursor in cursors:
-            row = _stream_head.first(cursor)
-            heads[stream] = row.next_version - 1 if row else None
+        queries = [
+            (_last_batch, ()),
+            (_part_of, (command_id, part)),
+            *((_stream_head, (stream,)) for stream in streams),
+        ]
+        last_row, part_row, *head_rows = self.database.first_rows(connection, queries)
+        heads = {
+            stream: row.next_version - 1 if row else None
+            for stream, row in zip(streams, head_rows, strict=True)
+        }
         return Tail(
             self.header_of(last_row) if last_row else None,
             self._append_header_of(part_row) if part_row else None,

@@ -22,6 +22,7 @@ from ....engine import forks
 from ....engine.errors import FramelodeError, StorageError, UsageError
 from ....engine.log.contract import AppendWatch
 from ....engine.secrets import redact
+from ....projections.statements import DirectQuery
 from ..database import Database, RetryableError
 from ..urls import PostgresSchema
 from .checks import index_problems
@@ -228,6 +229,14 @@ class PostgresDatabase(Database):
     def together(self, connection: sa.Connection) -> AbstractContextManager[object]:
         """Send the direct statements inside the block in one round trip."""
         return _raw(connection).pipeline()
+
+    def first_rows(
+        self, connection: sa.Connection, queries: Sequence[tuple[DirectQuery, Sequence[Any]]]
+    ) -> list[Any]:
+        """Return the first row of each of some queries with its values, or None, in one round trip."""
+        with self.together(connection):
+            cursors = [query.execute(connection, values) for query, values in queries]
+        return [query.first(cursor) for (query, _), cursor in zip(queries, cursors, strict=True)]
 
     def require_exclusive(self) -> None:
         """Raise `StorageError` if the server no longer has the transaction of `exclusive`."""
