@@ -264,8 +264,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
 
     def count_keys(self, store_name: str) -> int:
         """Return the number of keys of a store."""
-        store = self._store(store_name)
-        return self._count(store) - (self._alive(store, STORE_KEY) is not None)
+        return self._count(self._store(store_name), own=False)
 
     def clear(self, store_name: str, *, command_id: str | None = None) -> None:
         """Delete all keys of a store. The store and its metadata stay."""
@@ -318,9 +317,9 @@ class EngineStoreRepo(ExecutionStoreRepo):
         found = self._reader.get(store, key)
         return found if found is not None and found.is_alive(self.session.now()) else None
 
-    def _count(self, store: StoreId) -> int:
+    def _count(self, store: StoreId, *, own: bool = True) -> int:
         with self._reader.listing() as connection:
-            return self._reader.tables.count(connection, store, self.session.now())
+            return self._reader.tables.count(connection, store, self.session.now(), own=own)
 
     def _stores(self, *, everywhere: bool = False, name: str | None = None) -> list[StoreId]:
         """Return the existing stores."""

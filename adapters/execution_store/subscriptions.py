@@ -34,16 +34,16 @@ _POLL_SECONDS = 0.05
 
 @dataclass
 class MessageMetadata:
-    """What a message says of a change.
+    """The change that a message reports.
 
     Attributes
     ----------
     operation_type : str
-        ``initial`` for a key that was there, ``insert``, ``update`` or ``delete``.
+        ``initial`` for a key that existed before the subscription, ``insert``, ``update`` or ``delete``.
     dataset_id : str or None
         Dataset id of the store.
     timestamp : str
-        UTC time of the change in ISO 8601; of an initial key when it was last set.
+        UTC time of the change in ISO 8601. For an initial key, when it was last set.
     """
 
     operation_type: str
@@ -53,7 +53,7 @@ class MessageMetadata:
 
 @dataclass
 class MessageData:
-    """A key of a store and its value, None if it was deleted."""
+    """A key of a store and its value, which is None if the key was deleted."""
 
     key: str
     value: Any
@@ -64,7 +64,7 @@ class MessageData:
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return the message as JSON. What JSON does not have becomes an object that says what it is."""
+        """Return the message as JSON. Values of types that JSON lacks are encoded as objects such as ``{"$uuid": ...}``."""
         return json.dumps({**self.to_dict(), "value": json_form(self.value)})
 
 
@@ -101,9 +101,9 @@ class Subscriptions:
 
 
 class _Subscription:
-    """Tells of the keys that are there, then of each change, exactly once and in order.
+    """Sends the existing keys to the callback, then each change, exactly once and in order.
 
-    It ends when it is stopped, when the log is closed, or by an error of the callback.
+    It ends when it is stopped, when the log is closed, or when the callback raises an error.
     """
 
     def __init__(
@@ -111,21 +111,21 @@ class _Subscription:
     ) -> None:
         self.stopped = threading.Event()
         self._session, self._store, self._reader, self._callback = session, store, reader, callback
-        # The version is read first: an event that comes between is read, and left out by its position.
+        # The version is read first: an event recorded in between is read, and skipped because of its position.
         self._version = session.log.stream_version(store.stream) or 0
         self._position = session.log.head().position
         self._keys: dict[str, int] = {}
-        """The keys that the callback knows, each with the position of the event that it knows last."""
+        """The keys that were sent, each with the position of the last event that was sent."""
 
     def run(self) -> None:
         log = self._session.log
         try:
             with log.watch() as watch:
-                self._tell_all()
+                self._send_existing()
                 while not self.stopped.is_set():
                     head = log.head().position
                     if head > self._position:
-                        self._tell_news(head)
+                        self._send_news(head)
                         self._position = head
                     else:
                         watch.wait(self.stopped, _POLL_SECONDS)
@@ -135,8 +135,8 @@ class _Subscription:
         except Exception:
             logger.exception("a subscription to %s has ended", self._store)
 
-    def _tell_all(self) -> None:
-        """Tell of the keys that are there. What happens meanwhile is told again by `_tell_news`, or left out there."""
+    def _send_existing(self) -> None:
+        """Send the existing keys. `_send_news` skips the changes that these already include."""
         now = self._session.now()
         with self._reader.listing() as connection:
             keys = self._reader.tables.listed(connection, self._store, now)
@@ -145,20 +145,20 @@ class _Subscription:
             if key == STORE_KEY or found is None:
                 continue
             self._keys[key] = found.position
-            self._tell("initial", key, decode_value(found.value, found.position), utc(found.updated_at))
+            self._send("initial", key, decode_value(found.value, found.position), utc(found.updated_at))
 
-    def _tell_news(self, head: int) -> None:
+    def _send_news(self, head: int) -> None:
         events = store_events(self._session.log, self._store, after=self._version, lte=head)
         for header, position, event in events:
             if self._position < position <= head:
-                self._tell_event(event, position, utc(header.recorded_at))
+                self._send_event(event, position, utc(header.recorded_at))
                 self._version = event.originator_version
 
-    def _tell_event(self, event: StoreEvent, position: int, at: datetime) -> None:
+    def _send_event(self, event: StoreEvent, position: int, at: datetime) -> None:
         if isinstance(event, StoreDeleted):
-            for key in [key for key, known in self._keys.items() if known < position]:
+            for key in [key for key, sent in self._keys.items() if sent < position]:
                 del self._keys[key]
-                self._tell("delete", key, None, at)
+                self._send("delete", key, None, at)
         if (
             not isinstance(event, KeyEvent)
             or event.key == STORE_KEY
@@ -168,23 +168,23 @@ class _Subscription:
         if isinstance(event, KeySet):
             operation = "update" if event.key in self._keys else "insert"
             self._keys[event.key] = position
-            self._tell(operation, event.key, decode_value(event.value, position), at)
+            self._send(operation, event.key, decode_value(event.value, position), at)
         elif event.key in self._keys:
-            self._tell_change(event, position, at)
+            self._send_change(event, position, at)
 
-    def _tell_change(self, event: KeyEvent, position: int, at: datetime) -> None:
-        """Tell of an event without a value, of a key that the callback knows."""
+    def _send_change(self, event: KeyEvent, position: int, at: datetime) -> None:
+        """Send an event without a value, of a key that was sent before."""
         if not isinstance(event, KeyTtlChanged | KeyPolicyChanged):
             del self._keys[event.key]
-            self._tell("delete", event.key, None, at)
+            self._send("delete", event.key, None, at)
             return
-        # The value may be newer than the event; if the key is gone, that is told next.
+        # The value may be newer than the event. If the key was deleted, that is sent next.
         found = self._reader.get(self._store, event.key)
         if found is not None:
             self._keys[event.key] = position
-            self._tell("update", event.key, decode_value(found.value, found.position), at)
+            self._send("update", event.key, decode_value(found.value, found.position), at)
 
-    def _tell(self, operation: str, key: str, value: Any, at: datetime) -> None:
+    def _send(self, operation: str, key: str, value: Any, at: datetime) -> None:
         if not self.stopped.is_set():
             metadata = MessageMetadata(operation, self._store.dataset_id, at.isoformat())
             self._callback(MessageData(key, value, metadata))

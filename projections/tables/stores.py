@@ -216,12 +216,16 @@ class Stores(FoldedProjection[StoreChanges]):
         # Sorted here, because databases order strings differently.
         return [key for _, key in sorted((at, _key(stands_for, long)) for at, stands_for, long in rows)]
 
-    def count(self, connection: sa.Connection, store: StoreId, now: int) -> int:
-        """Return the number of live documents of a store, including its own."""
-        there = sa.select(sa.func.count()).where(self.document.c.store == store.digest)
-        expiring = self.expiring.c
+    def count(self, connection: sa.Connection, store: StoreId, now: int, *, own: bool = True) -> int:
+        """Return the number of live documents of a store. `own` includes its own."""
+        document, expiring = self.document.c, self.expiring.c
+        there = sa.select(sa.func.count()).where(document.store == store.digest)
         expired = sa.select(sa.func.count()).where(expiring.store == store.digest, expiring.expires_at <= now)
-        return connection.execute(there).scalar_one() - connection.execute(expired).scalar_one()
+        if not own:
+            there = there.where(document.id != key_id(STORE_KEY))
+        # The store's own document does not expire.
+        query = sa.select(there.scalar_subquery() - expired.scalar_subquery())
+        return connection.execute(query).scalar_one()
 
     def described(
         self, connection: sa.Connection, collection: str, now: int

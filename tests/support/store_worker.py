@@ -9,6 +9,7 @@ import framelode
 from framelode.adapters.execution_store.store import ExecutionStore
 
 MANY = {f"key {number}": number for number in range(25_000)}
+LOCKS, COUNTED = 20, 20
 
 
 def answer(folder):
@@ -37,5 +38,23 @@ def set_many(folder):
         ExecutionStore.create("shared").set_many(MANY, command_id="many")
 
 
+def race(store):
+    """Take what locks are left, and count; returns the locks that were taken."""
+    taken = [lock for lock in range(LOCKS) if store.set_if_absent(f"lock {lock}", True)]
+    for _ in range(COUNTED):
+        while not store.compare_and_set("count", (held := store.get("count")), held + 1):
+            pass
+    return taken
+
+
+def race_others(folder):
+    """Say that this process is ready, and race when told to."""
+    with framelode.connect(folder) as engine:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(json.dumps(race(ExecutionStore.create("shared"))), flush=True)
+    engine.close()
+
+
 if __name__ == "__main__":
-    {"answer": answer, "set_many": set_many}[sys.argv[1]](sys.argv[2])
+    {"answer": answer, "set_many": set_many, "race": race_others}[sys.argv[1]](sys.argv[2])

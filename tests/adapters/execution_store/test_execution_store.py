@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -295,6 +296,7 @@ class TestNames:
         for write in (
             lambda: store.set("__store__", {}),
             lambda: store.set_many({"__store__": {}}),
+            lambda: store.set_if_absent("__store__", {}),
             lambda: store.delete("__store__"),
             lambda: store.update_ttl("__store__", 1),
             lambda: store.update_policy("__store__", "evict"),
@@ -578,6 +580,8 @@ class TestPolicies:
     def test_any_ttl_makes_it_evict(self, store, service):
         assert service.set_key("settings", "a", 1, ttl=5, policy="persist").policy == "evict"
         store.set("b", 1)
+        assert store.update_policy("b", "evict") is store.update_ttl("b", 9) is None
+        assert service.update_policy("settings", "b", "persist").policy == "evict"
         assert service.update_ttl("settings", "b", 5).policy == "evict"
         cleared = service.update_ttl("settings", "b", None)
         assert (cleared.expires_at, cleared.policy, cleared.value) == (None, "persist", 1)
@@ -720,7 +724,9 @@ class TestStores:
         listed = [store.dataset_id for store in service.list_stores_global()]
         assert all(context in listed for context in contexts)
         assert {isinstance(each, str) for each in listed if each} == {True}
-        assert service.delete_store_global("s") == 4
+        services[1].set_key("s", "b", 1)
+        services[2].create_store("s")
+        assert service.delete_store_global("s") == 6
         assert service.delete_store_global("s") == service.count_stores_global() == 0
 
     def test_contexts_where_bson_is_installed(self, engine, monkeypatch):
@@ -1115,6 +1121,26 @@ class TestProcesses:
             assert not store.has("short")
             assert ask("delete", "mine") is True
             assert store.delete("mine") is False
+            engine.verify()
+        engine.close()
+
+    def test_conditional_sets_are_atomic(self, tmp_path):
+        folder, told = tmp_path / "engine", queue.Queue()
+        with framelode.connect(folder) as engine, worker("race", folder) as process:
+            store = ExecutionStore.create("shared")
+            store.set("count", 0)
+            store.subscribe(told.put)
+            assert process.stdout.readline() == "ready\n"
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            taken = store_worker.race(store) + json.loads(process.stdout.readline())
+            assert sorted(taken) == list(range(store_worker.LOCKS))
+            assert store.get("count") == 2 * store_worker.COUNTED
+            counts = []
+            while not counts or counts[-1] < 2 * store_worker.COUNTED:
+                message = told.get(timeout=PATIENCE)
+                counts += [message.value] if message.key == "count" else []
+            assert counts == list(range(counts[0], 2 * store_worker.COUNTED + 1))
             engine.verify()
         engine.close()
 
