@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import StorageError
-from ...engine.events.lakes import DataRecord, DataUploaded
+from ...engine.events.lakes import DataRecord
 from ...engine.parallel import ordered_map
 from ...engine.storage.urls import fsspec_url
 from .job import Job, JobProgress, start_job
@@ -145,7 +145,8 @@ def _register(
     done = 0
     with ThreadPoolExecutor(_THREADS, "framelode-lake") as pool:
         for part in parts(objects):
-            new = [name for name in part if name not in _known(lake, bucket, part)]
+            known = _known(lake, bucket, part)
+            new = [name for name in part if name not in known]
             told.known += len(part) - len(new)
             read = dict(zip(new, ordered_map(pool, bucket.read, ((name,) for name in new)), strict=True))
             for name, record in read.items():
@@ -188,7 +189,7 @@ def _record(
             if new:
                 ids = lake.make_tags(stream, tags)
                 source_id = None if source is None else sources[source]
-                stream.trigger(DataUploaded, lake=lake.name, data=new, tags=ids, source=source_id)
+                lake.add_data(stream, new, ids, source_id)
                 count += len(new)
 
     lake.record(decide)

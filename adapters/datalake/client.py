@@ -233,12 +233,20 @@ class Client:
         return page(found, limit, offset, order_by)
 
     def get_job_by_id(self, id: UUID | str) -> Job:  # noqa: A002 - the SDK's name
-        """Return a job. Raises `ResourceNotFoundError` if it does not exist."""
+        """Return a job, up to date: one whose process has ended is failed.
+
+        Raises
+        ------
+        ResourceNotFoundError
+            There is no such job.
+        """
         found = things(self._session, "job", id=hex_id(id))
         if not found:
             raise ResourceNotFoundError(f"there is no job with the id {id}")
         lakes = things(self._session, "lake", number=found[0].lake)
-        return Job(self._lake(lakes[0]).lake, found[0].id)
+        job = Job(self._lake(lakes[0]).lake, found[0].id)
+        job.sync()
+        return job
 
     def list_jobs(self) -> list[Job]:
         """Return the jobs of all lakes, oldest first."""

@@ -122,7 +122,7 @@ def _conditions(
         # Written into the statement: a database limits the number of parameters.
         conditions.append(data.number.in_(sa.bindparam(None, numbers, expanding=True, literal_execute=True)))
     conditions += _tagged(wanted, tables, connection)
-    if wanted.q is not None and wanted.q.strip():
+    if wanted.q is not None:
         conditions.append(compile_query(wanted.q, fields(tables)))
     for key, value in (wanted.custom_metadata or {}).items():
         conditions.append(_has_custom(tables, key, value))

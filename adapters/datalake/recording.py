@@ -14,7 +14,17 @@ import sqlalchemy as sa
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.datasets.application import Result
 from ...engine.errors import InvalidTypeError, InvalidValueError
-from ...engine.events.lakes import ITEMS_OF_AN_EVENT, LAKE, LAKES, SourceCreated, TagRecord, TagsCreated
+from ...engine.events.lakes import (
+    ITEMS_OF_AN_EVENT,
+    LAKE,
+    LAKES,
+    DataRecord,
+    DataUploaded,
+    SourceCreated,
+    TagRecord,
+    TagsAttached,
+    TagsCreated,
+)
 from ...engine.validation import check_name, shorten
 from ...projections.tables.lakes import Lakes
 from ..session.session import Session
@@ -101,6 +111,16 @@ class Lake:
             stream.trigger(TagsCreated, lake=self.name, tags=some)
         known |= {tag.name: tag.id for tag in made}
         return [known[name] for name in dict.fromkeys(names)]
+
+    def add_data(
+        self, stream: Aggregate, data: Sequence[DataRecord], tags: Sequence[str], source: str | None
+    ) -> None:
+        """Trigger the events of new data with tags, given by their ids, and a source."""
+        first, *more = list(parts(tags, ITEMS_OF_AN_EVENT)) or [[]]
+        for part in parts(data, ITEMS_OF_AN_EVENT):
+            stream.trigger(DataUploaded, lake=self.name, data=part, tags=first, source=source)
+            for some in more:
+                stream.trigger(TagsAttached, lake=self.name, tags=some, data=[record.id for record in part])
 
 
 def record(session: Session, stream_id: str, decide: Decide, *, alone: bool = False) -> None:

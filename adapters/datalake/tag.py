@@ -141,10 +141,11 @@ def change_tags(lake: Lake, event: type[TagsAttached | TagsDetached], tags: Any,
     if not data:
         return
     given = [tags] if isinstance(tags, str | Tag) else tags
-    may_make = [tag for tag in given if isinstance(tag, str)] if event is TagsAttached else []
+    may_make = {tag for tag in given if isinstance(tag, str)} if event is TagsAttached else set[str]()
 
     def decide(stream: Aggregate) -> None:
-        lacking = [name for name in names if name not in lake.tags(names) and name not in may_make]
+        known = lake.tags(names)
+        lacking = [name for name in names if name not in known and name not in may_make]
         if lacking:
             raise ResourceNotFoundError(f"there is no tag {lacking[0]!r} in the lake {lake.name!r}")
         ids = lake.make_tags(stream, names)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Any, Self
 from uuid import UUID
 
@@ -26,7 +27,6 @@ from ...engine.events.lakes import (
     ITEMS_OF_AN_EVENT,
     DataDeleted,
     DataRecord,
-    DataUploaded,
     UploadFinished,
     UploadStarted,
 )
@@ -272,6 +272,8 @@ class _Upload:
 
     def _read(self, path: str) -> Media | UploadError:
         try:
+            if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - to open a pipe would wait for its writer
+                return UploadError(f"{path} is no regular file", path)
             with Path(path).open("rb") as file:
                 before = os.fstat(file.fileno())
                 media = read_media(file, path, exif=self._request.fill_metadata)
@@ -352,10 +354,7 @@ class _Upload:
                 if stale:
                     stream.trigger(DataDeleted, lake=lake.name, data=stale)
                 tags = lake.make_tags(stream, request.tags)
-                for part in parts(new, ITEMS_OF_AN_EVENT):
-                    stream.trigger(
-                        DataUploaded, lake=lake.name, data=part, tags=tags, source=source and source.id
-                    )
+                lake.add_data(stream, new, tags, source and source.id)
             if is_last and self._is_long:
                 stream.trigger(UploadFinished, lake=lake.name, id=self.id)
 
