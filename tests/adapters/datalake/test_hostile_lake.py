@@ -16,7 +16,7 @@ import framelode
 from framelode.adapters.datalake import Client, ErrorManager
 from framelode.adapters.datalake.exceptions import NoDataError, ResourceNotFoundError
 
-WORKER = Path(__file__).parents[2] / "support" / "lake_worker.py"
+WORKER = Path(__file__).parents[2] / "support" / "killed_lake.py"
 FILES = 20
 """Files of a test with processes: three parts."""
 

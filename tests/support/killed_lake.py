@@ -1,4 +1,4 @@
-"""Works on a datalake from a process of its own: ``python lake_worker.py COMMAND ENGINE FOLDER [STEP]``.
+"""Works on a datalake from a process of its own: ``python killed_lake.py COMMAND ENGINE FOLDER [STEP]``.
 
 STEP is an append that kills the process: ``before:3`` stands for the third one, when nothing of it is written.
 """
