@@ -12,18 +12,23 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from inspect import unwrap
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import requests
 from iblutil.util import Bunch
 
 from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError, UsageError
-from . import params, util
+from . import __version__, params, util
+from . import webclient as wc
 from .alf import files as alfiles
 from .alf import io as alfio
 from .alf.cache import (
@@ -40,9 +45,10 @@ from .alf.exceptions import (
     ALFMultipleCollectionsFound,
     ALFMultipleObjectsFound,
     ALFObjectNotFound,
+    OfflineError,
     PreconditionError,
 )
-from .alf.spec import QC
+from .alf.spec import QC, is_uuid_string
 from .converters import ConversionMixin, session_record2path
 from .recording import FolderRecords, indexed, is_missing
 from .util import ensure_list, filter_datasets
@@ -50,6 +56,7 @@ from .util import ensure_list, filter_datasets
 logger = logging.getLogger(__name__)
 
 _STALE_LOCK = 5
+_IDS_OF_A_QUERY = 100
 _WAY_OUT = "register the folder again if that is intended, or restore the files"
 _NEVER = datetime.min  # noqa: DTZ901 - it is compared with the local times of tables
 _TEXT_TERMS = {
@@ -254,7 +261,7 @@ class One(ConversionMixin):
         datasets, sessions = self._cache.get("datasets"), self._cache.get("sessions")
         if datasets is not None and sessions is not None and "session_path" not in datasets:
             paths = {eid: session_record2path(row).as_posix() for eid, row in sessions.iterrows()}
-            eids = datasets.index.get_level_values("eid")
+            eids = datasets.index.get_level_values(0)
             self._cache["datasets"] = datasets.assign(session_path=[paths.get(eid) for eid in eids])
 
     def refresh_cache(self, mode: str = "auto") -> datetime | None:
@@ -333,10 +340,10 @@ class One(ConversionMixin):
     def _write_tables(self, folder: Path, modified: datetime) -> None:
         if self.records.exists() and folder == self.cache_dir:
             datasets = self._cache["datasets"]
-            changed = datasets[datasets.index.get_level_values("id").isin(self._changed)]
+            changed = datasets[datasets.index.get_level_values(-1).isin(self._changed)]
             if len(changed):
                 sessions = self._cache["sessions"]
-                sessions = sessions[sessions.index.isin(changed.index.get_level_values("eid"))]
+                sessions = sessions[sessions.index.isin(changed.index.get_level_values(0))]
                 self.records.record_tables(sessions, changed)
                 self._changed.clear()
             self.records.export()
@@ -370,8 +377,8 @@ class One(ConversionMixin):
             raise UsageError("these are the tables of the past, which cannot be changed")
         ids = list(map(str, ensure_list(dset_id)))
         datasets = self._cache["datasets"]
-        mask = datasets.index.get_level_values("id").isin(ids)
-        missing = set(ids) - set(datasets.index.get_level_values("id")[mask])
+        mask = datasets.index.get_level_values(-1).isin(ids)
+        missing = set(ids) - set(datasets.index.get_level_values(-1)[mask])
         if missing:
             raise ALFObjectNotFound(f"there is no dataset with the id {min(missing)}")
         datasets.loc[mask, "qc"] = QC.validate(qc).name
@@ -419,7 +426,7 @@ class One(ConversionMixin):
                 joined["qc"] = joined["qc"].astype(QC_TYPE)
             self._cache[name] = joined.sort_index()
             updated = _now()
-            self._mark(rows.index.get_level_values("id") if name == "datasets" else ())
+            self._mark(rows.index.get_level_values(-1) if name == "datasets" else ())
         return updated
 
     def _tables(self) -> list[str]:
@@ -447,9 +454,9 @@ class One(ConversionMixin):
             warnings.warn("no datasets were loaded while record_loaded was set", stacklevel=2)
             return [], None
         index = self._cache["datasets"].index
-        index = index[index.get_level_values("id").isin(loaded)]
+        index = index[index.get_level_values(-1).isin(loaded)]
         name, ids = (
-            ("session_uuid", index.unique("eid").to_numpy()) if sessions_only else ("dataset_uuid", loaded)
+            ("session_uuid", index.unique(0).to_numpy()) if sessions_only else ("dataset_uuid", loaded)
         )
         file = Path(self._tables_dir, f"{_now():%Y-%m-%dT%H-%M-%S}_loaded_{name}s.csv")
         pd.DataFrame(ids, columns=[name]).to_csv(file, index=False)
@@ -641,24 +648,24 @@ class One(ConversionMixin):
         return (file, _mismatch(file, row, check_hash=check_hash)) if file.exists() else (None, None)
 
     def _session_paths(self, datasets: pd.DataFrame) -> list[str]:
-        if "session_path" in datasets:
-            return datasets["session_path"].to_list()
-        table = self._cache["datasets"]
-        eids = (
-            dict(zip(table.index.get_level_values("id"), table.index.get_level_values("eid"), strict=True))
-            if datasets.index.nlevels == 1
-            else {}
-        )
-        of = [eids[index] if datasets.index.nlevels == 1 else index[0] for index in datasets.index]
-        known = table["session_path"].groupby(level="eid").first() if "session_path" in table else {}
-        return [
-            known[eid] if eid in known else session_record2path(self._cache["sessions"].loc[eid]).as_posix()
-            for eid in of
-        ]
+        """Return the paths of the sessions of datasets; they are added to rows that lack them."""
+        if "session_path" not in datasets:
+            index, table = datasets.index, self._cache["datasets"]
+            if index.nlevels == 1:
+                eids = dict(
+                    zip(table.index.get_level_values(-1), table.index.get_level_values(0), strict=True)
+                )
+                of = [eids[did] for did in index]
+            else:
+                of = list(index.get_level_values(0))
+            sessions = self._cache["sessions"]
+            paths = {eid: session_record2path(sessions.loc[[eid]].iloc[0]).as_posix() for eid in set(of)}
+            datasets.insert(len(datasets.columns), "session_path", [paths[eid] for eid in of])
+        return datasets["session_path"].to_list()
 
     def _set_exists(self, did: str, exists: bool) -> None:
         datasets = self._cache["datasets"]
-        mask = datasets.index.get_level_values("id") == did
+        mask = datasets.index.get_level_values(-1) == did
         if mask.any():
             datasets.loc[mask, "exists"] = exists
             self._mark([did])
@@ -724,8 +731,8 @@ class One(ConversionMixin):
             start, stop = (0, 0) if code < 0 else np.searchsorted(codes, [code, code + 1])
             rows = datasets.iloc[start:stop]
         else:
-            rows = datasets[index.get_level_values("eid") == eid]
-        return rows if keep_eid else rows.droplevel("eid")
+            rows = datasets[index.get_level_values(0) == eid]
+        return rows if keep_eid else rows.droplevel(0)
 
     @util.refresh
     def list_datasets(
@@ -775,9 +782,7 @@ class One(ConversionMixin):
             return datasets.copy() if details else datasets["rel_path"].unique().tolist()
         found = self.to_eid(eid)
         datasets = (
-            self._cache["datasets"].iloc[:0].droplevel("eid")
-            if found is None
-            else self._session_datasets(found)
+            self._cache["datasets"].iloc[:0].droplevel(0) if found is None else self._session_datasets(found)
         )
         datasets = filter_datasets(datasets, **filters)
         return datasets.copy() if details else sorted(datasets["rel_path"])
@@ -941,7 +946,7 @@ class One(ConversionMixin):
             Several datasets match.
         """
         datasets = self.list_datasets(eid, details=True, query_type=query_type or self.mode)
-        found = self._one_dataset(datasets, dataset, collection, revision)
+        found = self._one_dataset(datasets, dataset, collection, revision, is_path=_is_path(dataset))
         if found.empty:
             raise ALFObjectNotFound(f'Dataset "{dataset}" not found: session {eid} has no such dataset')
         (file,) = self._check_filesystem(found, **kwargs)
@@ -953,15 +958,17 @@ class One(ConversionMixin):
         return alfio.load_file_content(file, self.allow_pickle)
 
     def _one_dataset(
-        self, datasets: pd.DataFrame, dataset: Any, collection: Any, revision: Any
+        self, datasets: pd.DataFrame, dataset: Any, collection: Any, revision: Any, *, is_path: bool
     ) -> pd.DataFrame:
         """Return the row of the dataset that is asked for, or none."""
-        is_path = ("/" if isinstance(dataset, str) else "collection") in dataset
         if is_path and not (collection is None and revision is None):
             raise InvalidValueError(
                 f"collection and revision must be None if the dataset {dataset!r} is given by its relative path"
             )
         if isinstance(dataset, str):
+            exact = datasets[datasets["rel_path"] == dataset] if is_path else datasets.iloc[:0]
+            if len(exact):
+                return exact
             if is_path and "*" in dataset:
                 warnings.warn(
                     f"{dataset!r}: give wildcards in names and collections, not in relative paths",
@@ -1034,7 +1041,10 @@ class One(ConversionMixin):
             return None, table
         if not asked:
             return None, table.iloc[:0]
-        slices = [self._one_dataset(table, *each) for each in zip(asked, collections, revisions, strict=True)]
+        # Among relative paths, one without a folder is that of a dataset without a collection.
+        is_path = any(map(_is_path, asked))
+        each = zip(asked, collections, revisions, strict=True)
+        slices = [self._one_dataset(table, *one, is_path=is_path) for one in each]
         missing = [each for each, rows in zip(asked, slices, strict=True) if rows.empty]
         if missing:
             names = ", ".join(map(str, missing))
@@ -1084,7 +1094,7 @@ class One(ConversionMixin):
         """
         did = str(dset_id) if isinstance(dset_id, str | UUID) else util.ids_of(np.asarray(dset_id))[0]
         datasets = self._cache["datasets"]
-        found = datasets[datasets.index.get_level_values("id") == did]
+        found = datasets[datasets.index.get_level_values(-1) == did]
         if found.empty:
             raise ALFObjectNotFound(f"Dataset not found: there is none with the id {did}")
         if len(found) > 1:
@@ -1207,9 +1217,725 @@ class One(ConversionMixin):
         return One(folder, mode="local")
 
 
+class OneAlyx(One):
+    """Search, list and load the sessions and datasets of an Alyx database.
+
+    Parameters
+    ----------
+    username, password, base_url, cache_dir
+        As for `webclient.AlyxClient`.
+    mode : {"auto", "local", "remote", "refresh"}
+        ``auto`` uses the tables and downloads newer ones, ``remote`` asks the database, ``local`` does not connect.
+    wildcards, tables_dir, engine
+        As for `One`.
+    **kwargs
+        More arguments of `webclient.AlyxClient`.
+    """
+
+    def __init__(
+        self,
+        username: str | None = None,
+        password: str | None = None,
+        base_url: str | None = None,
+        cache_dir: str | Path | None = None,
+        mode: str = "auto",
+        wildcards: bool = True,
+        tables_dir: str | Path | None = None,
+        *,
+        engine: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self._web_client = wc.AlyxClient(
+            username=username, password=password, base_url=base_url, cache_dir=cache_dir, **kwargs
+        )
+        self._search_endpoint = "sessions"
+        super().__init__(mode=mode, wildcards=wildcards, tables_dir=tables_dir, engine=engine)
+
+    def __repr__(self) -> str:
+        return f"One ({'off' if self.offline else 'on'}line, {self.alyx.base_url})"
+
+    @property
+    def alyx(self) -> wc.AlyxClient:
+        """The client of the database."""
+        return self._web_client
+
+    @property
+    def cache_dir(self) -> Path:
+        """The folder of the data."""
+        return self._web_client.cache_dir
+
+    def _require_connection(self) -> None:
+        if self.offline:
+            raise OfflineError("this needs the database, and the mode is local: use another mode")
+
+    def load_cache(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, tables_dir: str | Path | None = None, clobber: bool = False, tag: str | None = None
+    ) -> datetime | None:
+        """Read the tables, after newer ones were downloaded if they are old.
+
+        Parameters
+        ----------
+        tables_dir : str or path, optional
+            Their folder. By default the one that was read before.
+        clobber : bool
+            Ask the database for newer ones although they are not old.
+        tag : str, optional
+            Use the tables of the datasets with this tag of the database, in a folder of its name.
+
+        Returns
+        -------
+        datetime or None
+            When they were read.
+        """
+        current = _tags_of(self._cache)
+        if len(current) > 1:
+            raise OfflineError(
+                f"the tables have different tags ({', '.join(sorted(current))}): read one tag at a time"
+            )
+        tag = tag or next(iter(current), None)
+        is_other = bool(tag and current != {tag})
+        if not (clobber or is_other):
+            super().load_cache(tables_dir)
+        meta = self._cache["_meta"]
+        if not (clobber or is_other or meta["expired"]) or self.mode in {"local", "remote"}:
+            return meta["loaded_time"]
+        if meta["expired"] and meta.get("created_time") and not self.alyx.silent:
+            hours = (_now() - meta["created_time"]) // timedelta(hours=1)
+            logger.info("cache over %s old", f"{hours // 24} days" if hours >= 24 else f"{hours} hours")
+        try:
+            self._download_tables(tables_dir, tag, is_other=is_other)
+        except (requests.exceptions.HTTPError, wc.HTTPError, requests.exceptions.SSLError) as error:
+            self._fall_back("remote", "Failed to load the remote cache file", error)
+        except (ConnectionError, requests.exceptions.ConnectionError) as error:
+            self._fall_back("local", "Failed to connect to Alyx", error)
+        except FileNotFoundError as error:
+            folder = tables_dir or self.cache_dir
+            raise error from FileNotFoundError(
+                f"the folder {folder} cannot be written: give tables_dir or cache_dir, or run ONE.setup"
+            )
+        if "sessions" not in self._cache:
+            super().load_cache(tables_dir)
+        return self._cache["_meta"]["loaded_time"]
+
+    def _fall_back(self, mode: str, problem: str, error: Exception) -> None:
+        logger.error("%s: %s: %s; the mode is now %s", type(error).__name__, problem, error, mode)
+        warnings.warn(f"{problem}: {error}; the mode is now {mode}", UserWarning, stacklevel=4)
+        self.mode = mode
+
+    def _download_tables(self, tables_dir: str | Path | None, tag: str | None, *, is_other: bool) -> None:
+        """Download the tables of the database and read them, if they are newer."""
+        meta = self._cache["_meta"]
+        info = self.alyx.get(f"cache/info/{tag or ''}".strip("/"), expires=True)
+        if tag is not None and tag not in info.get("database_tags", []):
+            raise PreconditionError(f"the database has no tables with the tag {tag!r}")
+        needed = info.get("min_api_version", "0")
+        if util.version_of(needed) > util.version_of(__version__):
+            warnings.warn(f"newer tables need version {needed} of this API", UserWarning, stacklevel=4)
+            return
+        created = meta.get("created_time")
+        if (
+            created
+            and not is_other
+            and datetime.fromisoformat(info["date_created"]) - created < timedelta(minutes=1)
+        ):
+            logger.info("no newer tables are available")
+            return
+        if tables_dir:
+            self._tables_dir = Path(tables_dir)
+        elif is_other and tag:
+            self._tables_dir = self.cache_dir / tag
+            self._tables_dir.mkdir(exist_ok=True)
+        held = {raw["origin"] for raw in meta.get("raw", {}).values() if raw.get("origin")}
+        origin = info.get("origin", "unknown")
+        if held and origin not in held:
+            warnings.warn(
+                f"the new tables are from another origin: {origin}, not {', '.join(held)}",
+                UserWarning,
+                stacklevel=4,
+            )
+        logger.info("downloading the tables")
+        if not self.alyx.download_cache_tables(info.get("location"), self._tables_dir):
+            raise requests.exceptions.HTTPError(f"{info.get('location')} has no tables")
+        super().load_cache(self._tables_dir)
+
+    @util.refresh
+    def search_terms(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, query_type: str | None = None, endpoint: str | None = None
+    ) -> tuple[str, ...] | None:
+        """Return the terms that `search` takes, or in mode ``remote`` those of an endpoint."""
+        if (query_type or self.mode) != "remote":
+            return self._search_terms if endpoint in {None, self._search_endpoint} else None
+        endpoint = endpoint or self._search_endpoint
+        names = [field["name"] for field in self.alyx.rest_schemes[endpoint]["list"]["fields"]]
+        if endpoint != "sessions":
+            return tuple(names)
+        return tuple(dict.fromkeys((*self._search_terms, *(name for name in names if name != "lab"))))
+
+    @util.refresh
+    def search(self, details: bool = False, query_type: str | None = None, **kwargs: Any) -> Any:
+        """Return the ids of sessions that match all terms; see `One.search`.
+
+        In mode ``remote``, the terms are those of the database, see ``search_terms(query_type="remote")``, texts are not
+        case-sensitive, and `dataset` is one text.
+        """
+        if (query_type or self.mode) != "remote":
+            return super().search(details=details, query_type=query_type, **kwargs)
+        terms = unwrap(type(self).search_terms)(self, query_type="remote")
+        filters = self._filters(kwargs, terms, "data_dataset_session_related__name__icontains")
+        found = self.alyx.rest(self._search_endpoint, "list", **filters)
+        eids = util.LazyId(found)
+        return (eids, util.LazyId(found, func=_with_dates)) if details else eids
+
+    @staticmethod
+    def _filters(kwargs: dict[str, Any], terms: Iterable[str], dataset_filter: str) -> dict[str, Any]:
+        """Return the filters of a request, from search terms."""
+        django = [kwargs.pop("django")] if kwargs.get("django") else []
+        filters: dict[str, Any] = {}
+        for term, value in sorted(kwargs.items()):
+            field = util.autocomplete(term, terms)
+            if field == "dataset":
+                if not isinstance(value, str):
+                    raise InvalidTypeError("dataset must be a text; for several use datasets")
+                django.append(f"{dataset_filter},{value}")
+            elif field == "date_range":
+                filters[field] = [each.date().isoformat() for each in util.validate_date_range(value) or ()]
+            else:
+                filters["lab" if field == "laboratory" else field] = value
+        return filters | ({"django": ",".join(django)} if django else {})
+
+    def search_insertions(self, details: bool = False, query_type: str | None = None, **kwargs: Any) -> Any:
+        """Return the ids of probe insertions that match all terms, from the database.
+
+        The terms are those of ``search_terms(query_type="remote", endpoint="insertions")``, and `dataset`, `laboratory` and
+        `number`. With `details`, the records are also returned.
+        """
+        if (query_type or self.mode) == "local":
+            raise OfflineError("insertions are searched in the database: use another mode")
+        terms = unwrap(type(self).search_terms)(self, query_type="remote", endpoint="insertions")
+        filters = self._filters(
+            kwargs, (*terms, "dataset", "laboratory", "number"), "datasets__name__icontains"
+        )
+        if "number" in filters:
+            filters["experiment_number"] = filters.pop("number")
+        found = self.alyx.rest("insertions", "list", **filters)
+        return (util.LazyId(found), found) if details else util.LazyId(found)
+
+    @util.refresh
+    def list_datasets(
+        self,
+        eid: Any = None,
+        filename: Any = None,
+        collection: Any = None,
+        revision: Any = None,
+        qc: Any = QC.FAIL,
+        ignore_qc_not_set: bool = False,
+        details: bool = False,
+        query_type: str | None = None,
+    ) -> Any:
+        """Return the relative paths of datasets; see `One.list_datasets`. In mode ``remote``, they are those of the database."""
+        filters = {
+            "filename": filename,
+            "collection": collection,
+            "revision": revision,
+            "qc": qc,
+            "ignore_qc_not_set": ignore_qc_not_set,
+        }
+        is_remote = (query_type or self.mode) == "remote"
+        if is_remote and eid:
+            found = self.to_eid(eid)
+            if found is not None:
+                session, datasets = util.ses2records(self.alyx.rest("sessions", "read", id=found))
+                self._update_cache_from_records(sessions=session, datasets=datasets)
+            query_type = "local"
+        elif is_remote:
+            warnings.warn(
+                "the datasets of all sessions are listed from the tables, not the database", stacklevel=3
+            )
+        return super().list_datasets(eid, details=details, query_type=query_type, **filters)
+
+    @util.refresh
+    @util.parse_id
+    def get_details(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, eid: Any, full: bool = False, query_type: str | None = None
+    ) -> Any:
+        """Return the record of a session; see `One.get_details`. Unless the mode is ``local``, it is that of the database."""
+        if (query_type or self.mode) == "local":
+            return super().get_details(eid, full=full)
+        if isinstance(eid, list):
+            return [self.get_details(each, full=full) for each in eid]
+        found = self.alyx.rest("sessions", "read", id=eid)
+        if full:
+            return found
+        names = ("subject", "start_time", "number", "lab", "projects", "url", "task_protocol", "local_path")
+        out = {name: found[name] for name in names if name in found}
+        out["projects"] = ",".join(out.get("projects") or [])
+        return out | {
+            "local_path": self.eid2path(eid),
+            "date": datetime.fromisoformat(out["start_time"]).date(),
+        }
+
+    @util.refresh
+    def eid2path(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, eid: Any, query_type: str | None = None
+    ) -> Any:
+        """Return the folder of a session; see `One.eid2path`. It is asked from the database if the tables lack the session."""
+        if isinstance(eid, list | tuple):
+            return [self.eid2path(each, query_type=query_type) for each in eid]
+        mode = query_type or self.mode
+        found = super().eid2path(eid)
+        if found is not None or mode == "local":
+            return found
+        sessions = self.alyx.rest("sessions", "list", django=f"pk,{self.to_eid(eid)}")
+        if len(sessions) == 0:
+            return None
+        session = sessions[0]
+        return session_record2path({**session, "date": session["start_time"][:10]}, self.cache_dir)
+
+    @util.refresh
+    def path2eid(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, path_obj: Any, query_type: str | None = None
+    ) -> Any:
+        """Return the id of the session that a path is in; see `One.path2eid`. It is asked from the database if the tables lack it."""
+        if isinstance(path_obj, list | tuple):
+            return [self.path2eid(each, query_type=query_type) for each in path_obj]
+        mode = query_type or self.mode
+        if mode != "remote":
+            found = super().path2eid(path_obj)
+            if found is not None or self.offline or mode == "local":
+                return found
+        parts = alfiles.session_path_parts(path_obj, as_dict=True, assert_valid=False)
+        if parts["subject"] is None:
+            return None
+        day = [parts["date"]] * 2
+        found = self.alyx.rest(
+            "sessions", "list", subject=parts["subject"], date_range=day, number=int(parts["number"])
+        )
+        return util.LazyId(found)[0] if len(found) else None
+
+    @util.refresh
+    def path2url(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
+        self, filepath: Any, query_type: str | None = None
+    ) -> str | None:
+        """Return the URL of a dataset; see `One.path2url`. In mode ``remote``, the database is asked.
+
+        Raises
+        ------
+        ALFObjectNotFound
+            The database has no existing file of it.
+        """
+        if (query_type or self.mode) != "remote":
+            return super().path2url(filepath)
+        records = self.alyx.rest(
+            "datasets", "list", session=self.path2eid(filepath), name=Path(filepath).name
+        )
+        files = [
+            file
+            for record in records
+            for file in record["file_records"]
+            if file["data_url"] and file["exists"]
+        ]
+        if len(records) != 1 or not files:
+            raise ALFObjectNotFound(f"the database has no file record of {filepath}")
+        return files[0]["data_url"]
+
+    @util.refresh
+    def pid2eid(self, pid: str | UUID, query_type: str | None = None) -> tuple[str, str]:
+        """Return the session of a probe insertion, and the name of the probe, from the database."""
+        if (query_type or self.mode) == "local" and "insertions" not in self._cache:
+            raise OfflineError("probe ids are converted by the database: use another mode")
+        record = self.alyx.rest("insertions", "read", id=str(pid))
+        return record["session"], record["name"]
+
+    @util.refresh
+    def eid2pid(self, eid: Any, query_type: str | None = None, details: bool = False) -> Any:
+        """Return the ids and names of the probes of a session, from the database; with `details` also their records."""
+        if (query_type or self.mode) == "local" and "insertions" not in self._cache:
+            raise OfflineError("probe ids are converted by the database: use another mode")
+        found = self.to_eid(eid)
+        if found is None:
+            return (None,) * (3 if details else 2)
+        records = self.alyx.rest("insertions", "list", session=found)
+        ids, names = [record["id"] for record in records], [record["name"] for record in records]
+        return (ids, names, records) if details else (ids, names)
+
+    @util.parse_id
+    def type2datasets(self, eid: Any, dataset_type: Any, details: bool = False) -> Any:
+        """Return the datasets of a session that have a type, or one of several, from the database.
+
+        Raises
+        ------
+        TypeError
+            The type is neither a text nor a list.
+        """
+        self._require_connection()
+        if isinstance(dataset_type, str):
+            query = f"session__id,{eid},dataset_type__name,{dataset_type}"
+        elif isinstance(dataset_type, Sequence):
+            query = f"session__id,{eid},dataset_type__name__in,{list(dataset_type)}"
+        else:
+            raise InvalidTypeError(f"dataset_type must be a text or a list, not {dataset_type!r}")
+        datasets = util.datasets2records(self.alyx.rest("datasets", "list", django=query))
+        return datasets if details else datasets["rel_path"].sort_values().to_numpy()
+
+    def dataset2type(self, dset: Any) -> str:
+        """Return the type of a dataset, given by its id or name, from the database.
+
+        Raises
+        ------
+        ValueError
+            The tables have no dataset of this name.
+        """
+        self._require_connection()
+        if isinstance(dset, tuple | np.ndarray):
+            did = util.ids_of(np.asarray(dset))[0]
+        else:
+            did = str(dset) if is_uuid_string(str(dset)) else self._dataset_name2id(dset)
+        return self.alyx.rest("datasets", "read", id=did)["dataset_type"]
+
+    def _dataset_name2id(self, dset_name: str, eid: Any = None) -> str:
+        datasets = self.list_datasets(eid, details=True) if eid else self._cache["datasets"]
+        for index, path in datasets["rel_path"].items():
+            if path.endswith(str(dset_name)):
+                return _dataset_id(index)
+        raise InvalidValueError(f"there is no dataset {dset_name!r} in the tables")
+
+    def describe_dataset(self, dataset_type: Any = None) -> Any:
+        """Print the description of a type of datasets, or that of a dataset, and return its record; by default those of all types."""
+        self._require_connection()
+        if not dataset_type:
+            return self.alyx.rest("dataset-types", "list")
+        out = None
+        if isinstance(dataset_type, str) and not is_uuid_string(dataset_type):
+            with suppress(requests.exceptions.HTTPError):
+                out = self.alyx.rest("dataset-types", "read", id=dataset_type)
+        if out is None:
+            out = self.alyx.rest("dataset-types", "read", id=self.dataset2type(dataset_type))
+        print(out["description"])
+        return out
+
+    def describe_revision(self, revision: str, full: bool = False) -> Any:
+        """Print the description of a revision; with `full` also return its record."""
+        self._require_connection()
+        try:
+            record = self.alyx.rest("revisions", "read", id=revision)
+        except requests.exceptions.HTTPError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise
+            print(f'revision "{revision}" not found')
+            return None
+        print(record["description"])
+        return record if full else None
+
+    def list_aggregates(
+        self,
+        relation: str,
+        identifier: str | None = None,
+        dataset: Any = None,
+        revision: Any = None,
+        assert_unique: bool = False,
+    ) -> pd.DataFrame:
+        """Return the datasets that are aggregated over a relation, from the database.
+
+        Parameters
+        ----------
+        relation : str
+            What they are aggregated over, such as ``subjects`` or ``tags``.
+        identifier : str, optional
+            Pattern of which one, such as the name of a subject.
+        dataset, revision : optional
+            As for `list_datasets`; of several revisions the last is taken.
+        assert_unique : bool
+            Raise if several datasets match.
+        """
+        records = self.alyx.rest("datasets", "list", django="session__isnull,True")
+        table = util.datasets2records(records).droplevel(0)
+        on_aws = {
+            record["url"].rstrip("/").split("/")[-1]: any(
+                file["data_repository"].startswith("aws") and file["exists"]
+                for file in record["file_records"]
+            )
+            for record in records
+        }
+        places = [path.partition("aggregates/")[2].split("/") for path in table["rel_path"]]
+        folders = ["/".join(place[1:-1]) for place in places]
+        table["relation"] = [place[0].lower() for place in places]
+        table["identifier"] = [re.sub(r"/?#[^#]*#$", "", folder) for folder in folders]
+        table["exists_aws"] = [on_aws[did] for did in table.index]
+        table = table[table["relation"] == relation.lower()]
+        if identifier is not None:
+            table = table[table["identifier"].str.contains(identifier)]
+        found = filter_datasets(table, dataset, None, revision, wildcards=True, assert_unique=False)
+        if assert_unique:
+            util.require_one(found)
+        return found
+
+    def load_aggregate(
+        self,
+        relation: str,
+        identifier: str,
+        dataset: Any = None,
+        revision: Any = None,
+        download_only: bool = False,
+    ) -> Any:
+        """Load one dataset that is aggregated over a relation; see `list_aggregates`.
+
+        Raises
+        ------
+        ALFObjectNotFound
+            There is none, or its file cannot be downloaded.
+        """
+        if self.wildcards and isinstance(dataset, str) and dataset.count(".") == 1:
+            dataset += ".*"
+        found = self.list_aggregates(
+            relation, identifier, dataset=dataset, revision=revision, assert_unique=True
+        )
+        if found.empty:
+            raise ALFObjectNotFound(f"{dataset or 'a dataset'} of {relation}/{identifier} was not found")
+        (file,) = self._check_filesystem(found, update_exists=False)
+        if not file:
+            raise ALFObjectNotFound(
+                f"{found['rel_path'].iloc[0]} was not found on disk and could not be downloaded"
+            )
+        return file if download_only else self._content(file)
+
+    def _download_datasets(self, dsets: Any, **kwargs: Any) -> list[Path | None] | None:
+        """Download datasets: from AWS if all of them are there, else from the data server."""
+        kwargs.setdefault("keep_uuid", self.uuid_filenames)
+        is_table = isinstance(dsets, pd.DataFrame)
+        if is_table and "exists_aws" in dsets and all(dsets["exists_aws"].tolist()):
+            try:
+                return self._download_aws([row for _, row in dsets.iterrows()], **kwargs)
+            except (ImportError, OSError, KeyError, requests.exceptions.RequestException) as error:
+                logger.warning("the files are not downloaded from AWS, but from the data server: %s", error)
+        return self._download_dataset(dsets, **kwargs)
+
+    def _download_aws(
+        self, dsets: Sequence[pd.Series], update_exists: bool = True, keep_uuid: bool | None = None, **_: Any
+    ) -> list[Path | None]:
+        """Download datasets from the bucket that the database names."""
+        import fsspec
+
+        repository = self.alyx.rest("data-repository", "read", id="aws_cortexlab")["json"]
+        bucket = fsspec.filesystem(
+            "s3", key=repository["Access key ID"], secret=repository["Secret access key"]
+        )
+        ids = [_dataset_id(row.name) for row in dsets]
+        records: dict[str, Any] = {}
+        for start in range(0, len(ids), _IDS_OF_A_QUERY):
+            query = f"id__in,{ids[start : start + _IDS_OF_A_QUERY]}"
+            for record in self.alyx.rest("datasets", "list", exists=True, django=query):
+                records[record["url"].rstrip("/").split("/")[-1]] = record["file_records"]
+        made: list[Path | None] = []
+        for did, row in zip(ids, dsets, strict=True):
+            place = next(
+                (f for f in records.get(did, ()) if f["data_repository"].startswith("aws") and f["exists"]),
+                None,
+            )
+            if place is None:
+                if update_exists and "exists_aws" in self._cache["datasets"]:
+                    self._cache["datasets"].loc[(slice(None), did), "exists_aws"] = False
+                    self._mark([did])
+                made.append(None)
+                continue
+            source = alfiles.add_uuid_string(
+                PurePosixPath(place["data_repository_path"], place["relative_path"]), did
+            )
+            file = Path(self.cache_dir, row["session_path"], row["rel_path"])
+            file = alfiles.add_uuid_string(file, did) if keep_uuid else file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{file.name}.part")
+            bucket.get_file(f"{repository['bucket_name']}/{str(source).lstrip('/')}", str(temporary))
+            temporary.replace(file)
+            made.append(file)
+            self._compare(file, row, str(source))
+        return made
+
+    def _download_dataset(
+        self, dset: Any, cache_dir: str | Path | None = None, update_cache: bool = True, **kwargs: Any
+    ) -> Any:
+        """Download one dataset or several, given by rows of the table, REST records, paths or URLs.
+
+        Returns
+        -------
+        Path, None or a list of them
+            The files; None for a dataset without a URL.
+        """
+        rows = [row for _, row in dset.iterrows()] if isinstance(dset, pd.DataFrame) else dset
+        if not isinstance(rows, list | tuple):
+            found = self._download_dataset([rows], cache_dir, update_cache, **kwargs)
+            return found[0]
+        urls = [self._dset2url(row, update_cache=update_cache) for row in rows]
+        wanted = [(url, row) for url, row in zip(urls, rows, strict=True) if url]
+        targets = [
+            Path(
+                cache_dir or self.cache_dir, alfiles.get_alf_path(urlsplit(url).path.strip("/")) or ""
+            ).parent
+            for url, _ in wanted
+        ]
+        expected = {
+            name: kwargs.pop(name, None) or [_field(row, name) for _, row in wanted]
+            for name in ("file_size", "hash")
+        }
+        expected = {name: ensure_list(value) for name, value in expected.items()}
+        done = iter(
+            self._download_file([url for url, _ in wanted], targets, **kwargs, **expected) if wanted else []
+        )
+        return [next(done) if url else None for url in urls]
+
+    def _dset2url(self, dset: Any, update_cache: bool = True) -> Any:
+        """Return the URL of a dataset, given by a row of the table, a REST record, a path or a URL; None if it has none."""
+        if isinstance(dset, str) and dset.startswith("http"):
+            return dset
+        if isinstance(dset, str | Path):
+            url = self.path2url(dset)
+            if not url:
+                logger.warning("dataset %s is not in the tables", dset)
+            return url
+        if isinstance(dset, pd.Series):
+            url, did = self.record2url(dset), _dataset_id(dset.name)
+        elif "data_url" in dset:
+            url, did = dset["data_url"], dset["id"]
+        else:
+            server = getattr(self.alyx._par, "HTTP_DATA_SERVER", None) or ""  # noqa: SLF001 - of this package
+            urls = [file["data_url"] for file in dset["file_records"] if file["data_url"] and file["exists"]]
+            url, did = next((each for each in urls if each.startswith(server)), None), dset["url"][-36:]
+        if not url and update_cache:
+            self._set_exists(did, exists=False)
+        return url
+
+    def _download_file(
+        self,
+        url: str | list[str],
+        target_dir: Any,
+        keep_uuid: bool | None = None,
+        file_size: Any = None,
+        hash: Any = None,  # noqa: A002 - the name of the public API
+        **_: Any,
+    ) -> Any:
+        """Download one file or several into folders, and compare them with the sizes and MD5s that are expected."""
+        self._require_connection()
+        if isinstance(url, str):
+            return self._download_file([url], [target_dir], keep_uuid, [file_size], [hash])[0]
+        for folder in set(map(Path, target_dir)):
+            folder.mkdir(parents=True, exist_ok=True)
+        sizes, hashes = (value or [None] * len(url) for value in (file_size, hash))
+        files, found = self.alyx.download_file(url, target_dir=target_dir, return_md5=True, clobber=True)
+        is_kept = self.uuid_filenames if keep_uuid is None else keep_uuid
+        made: list[Path] = []
+        for file, each, *expected, md5 in zip(files, url, sizes, hashes, found, strict=True):
+            local = file if is_kept else file.replace(alfiles.remove_uuid_string(file))
+            self._compare(local, {"file_size": expected[0], "hash": expected[1]}, each, md5=md5)
+            made.append(local)
+        return made
+
+    def _compare(self, file: Path, row: Any, url: str, *, md5: str | None = None) -> None:
+        """Tell if a downloaded file has another size or MD5 than its record, and note it in the database."""
+        problem = _mismatch(
+            file, {"file_size": row["file_size"], "hash": row["hash"]}, check_hash=True, md5=md5
+        )
+        if problem:
+            warnings.warn(
+                f"a download differs from its record, {url}: {problem}", DatasetMismatchWarning, stacklevel=7
+            )
+            self._tag_mismatched_file_record(url)
+
+    def _tag_mismatched_file_record(self, url: str) -> None:
+        """Note in the database that a file differs from its record."""
+        did = Path(url).name.split(".")[-2]
+        try:
+            files = self.alyx.rest(
+                "files",
+                "list",
+                django=f"dataset,{did},data_repository__globus_is_personal,False",
+                no_cache=True,
+            )
+            if len(files):
+                values = {**(files[0]["json"] or {}), "mismatch_hash": True}
+                self.alyx.rest("files", "partial_update", id=files[0]["url"][-36:], data={"json": values})
+        except requests.exceptions.HTTPError as error:
+            warnings.warn(
+                f"the database does not take the note that {url} differs: {error}", UserWarning, stacklevel=7
+            )
+
+    @staticmethod
+    def setup(base_url: str | None = None, **kwargs: Any) -> OneAlyx:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Set the parameters of a database, by default of the default one, and return a `OneAlyx` for it.
+
+        Parameters
+        ----------
+        base_url : str, optional
+            URL of the database.
+        **kwargs
+            More arguments of `params.setup`.
+        """
+        base_url = base_url or params.get_default_client()
+        made = params.setup(client=base_url, **kwargs)
+        return OneAlyx(base_url=base_url or params.get(made.DEFAULT).ALYX_URL)
+
+
+@lru_cache(maxsize=1)
+def ONE(*, mode: str = "auto", wildcards: bool = True, **kwargs: Any) -> One:  # noqa: N802 - the name of the public API
+    """Return a `OneAlyx` for a database, or a `One` for a folder without one. The same arguments give the same object.
+
+    Parameters
+    ----------
+    mode, wildcards, cache_dir, tables_dir
+        As for `One`. A folder that is that of a database gives a `OneAlyx`.
+    base_url, username, password, cache_rest
+        As for `OneAlyx`. Any of the first three gives a `OneAlyx`, as does the lack of `cache_dir`.
+    """
+    if kwargs.pop("offline", False):
+        warnings.warn(
+            'the argument offline will be removed: use mode="local"', DeprecationWarning, stacklevel=2
+        )
+        mode = "local"
+    names = ("base_url", "username", "password")
+    if not kwargs.get("cache_dir") or any(kwargs.get(name) for name in names):
+        return OneAlyx(mode=mode, wildcards=wildcards, **kwargs)
+    try:
+        params.check_cache_conflict(kwargs["cache_dir"])
+    except PreconditionError:
+        return OneAlyx(mode=mode, wildcards=wildcards, **kwargs)
+    return One(mode="local", wildcards=wildcards, **kwargs)
+
+
+def _setup(**kwargs: Any) -> Any:
+    """Set the parameters of a database, see `params.setup`; the next `ONE` uses them."""
+    ONE.cache_clear()
+    kwargs["client"] = kwargs.pop("base_url", None)
+    return params.setup(**kwargs)
+
+
+ONE.setup = _setup
+ONE.version = __version__
+
+
+def _tags_of(cache: Mapping[str, Any]) -> set[str]:
+    """Return the database tags of tables."""
+    raw = cache.get("_meta", {}).get("raw", {})
+    return {tag for each in raw.values() for tag in ensure_list(each.get("database_tags") or []) if tag}
+
+
+def _with_dates(records: Any) -> Any:
+    """Add the day to records of sessions."""
+    for record in ensure_list(records):
+        record["date"] = datetime.fromisoformat(record["start_time"]).date()
+    return records
+
+
+def _field(row: Any, name: str) -> Any:
+    """Return a field of a row or record, None for a URL or path."""
+    return row.get(name) if isinstance(row, Mapping | pd.Series) else None
+
+
 def _now() -> datetime:
     """Return the local time, which the metadata of tables have."""
     return datetime.now()  # noqa: DTZ005
+
+
+def _is_path(dataset: Any) -> bool:
+    """Whether a dataset is given by its relative path, or with its collection."""
+    return ("/" if isinstance(dataset, str) else "collection") in dataset
 
 
 def _numbers(value: Any) -> list[int]:
@@ -1229,14 +1955,16 @@ def _dataset_id(index: Any) -> str:
     return index[-1] if isinstance(index, tuple) else index
 
 
-def _mismatch(file: Path, row: Mapping[str, Any], *, check_hash: bool) -> str | None:
+def _mismatch(file: Path, row: Mapping[str, Any], *, check_hash: bool, md5: str | None = None) -> str | None:
     """Describe how a file differs from its record, with both values."""
-    size, md5 = row.get("file_size"), row.get("hash")
+    size, recorded = row.get("file_size"), row.get("hash")
     actual = file.stat().st_size
     if size and not is_missing(size) and actual != size:
         return f"{file}: it has {actual} bytes, {int(size)} are recorded"
-    if check_hash and isinstance(md5, str) and md5 and (found := md5_of(file)) != md5:
-        return f"{file}: its MD5 is {found}, {md5} is recorded"
+    if check_hash and isinstance(recorded, str) and recorded:
+        found = md5 or md5_of(file)
+        if found != recorded:
+            return f"{file}: its MD5 is {found}, {recorded} is recorded"
     return None
 
 

@@ -106,8 +106,8 @@ def setup(
     caches = _caches()
     current = _current(client, caches)
     if not silent and client is None:
-        given = input(f"ALYX_URL: URL of the database [{current['ALYX_URL']}]: ").strip()
-        client = given or current["ALYX_URL"]
+        given = input(f"ALYX_URL: URL of the database [{_DEFAULTS['ALYX_URL']}]: ").strip()
+        client = given or str(_DEFAULTS["ALYX_URL"])
         current = _current(client, caches)
     client = _server_url(client or current["ALYX_URL"])
     values = {**current, "ALYX_URL": client}

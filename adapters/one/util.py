@@ -485,7 +485,7 @@ def patch_cache(
     name : str, optional
         ``sessions`` or ``datasets``.
     """
-    version = _version(min_api_version)
+    version = version_of(min_api_version)
     if any(re.search(r"id_\d$", str(column)) for column in (*table.index.names, *table.columns)):
         table = cache_int2str(table)
     if version < (1, 13) and "project" in table.columns and "projects" not in table.columns:
@@ -497,7 +497,8 @@ def patch_cache(
     return table
 
 
-def _version(text: str | None) -> tuple[int, ...]:
+def version_of(text: str | None) -> tuple[int, ...]:
+    """Return the numbers of a release."""
     return tuple(map(int, re.findall(r"\d+", text or "0")[:3]))
 
 
