@@ -22,7 +22,7 @@ from ...engine.errors import (
 from ...engine.log.moments import Moment
 from ...engine.pins import PinKey, PinState
 from ...engine.times import microseconds
-from ...engine.validation import shorten
+from ...engine.validation import check_name, shorten
 from ...projections.tables.pins import PinChange, PinQuery
 from .dataset_types import (
     OPTIONS,
@@ -184,6 +184,7 @@ class Datasets(Mapping[str, Dataset]):
         type: Literal["dvc"],
         manifest_path: str | os.PathLike[str] = MANIFEST,
         *,
+        force: bool = False,
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> DVCDataset: ...
@@ -195,6 +196,7 @@ class Datasets(Mapping[str, Dataset]):
         type: Literal["dc"],
         manifest_path: str | os.PathLike[str] = MANIFEST,
         *,
+        force: bool = False,
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> DatachainDataset: ...
@@ -206,6 +208,7 @@ class Datasets(Mapping[str, Dataset]):
         type: Literal["url"],
         manifest_path: str | os.PathLike[str] = MANIFEST,
         *,
+        force: bool = False,
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> URLDataset: ...
@@ -217,6 +220,7 @@ class Datasets(Mapping[str, Dataset]):
         type: str,
         manifest_path: str | os.PathLike[str] = MANIFEST,
         *,
+        force: bool = False,
         callback: Progress | None = None,
         **kwargs: Any,
     ) -> Dataset: ...
@@ -268,7 +272,7 @@ class Datasets(Mapping[str, Dataset]):
             There is such a dataset, or its entry cannot be overwritten.
         """
         manifest = self._project.manifest(manifest_path)
-        spec = {"name": _checked_name(name), "url": url, "type": type}
+        spec = {"name": check_name(name, "name"), "url": url, "type": type}
         options = check_options(str(type), kwargs, OPTIONS.get(spec_of(spec).type, ()))
         asked = {key: value for key, value in options.items() if key in {"version", "record"}}
         built = build_dataset(str(manifest), spec | {k: v for k, v in options.items() if k not in asked})
@@ -572,9 +576,3 @@ def _bounds(which: str, moment: Moment | None) -> dict[str, Any]:
     if moment.utcoffset() is None:
         raise UsageError(f"{which} is {moment.isoformat()}, which has no time zone: pass an aware datetime")
     return {f"{which}_time": microseconds(moment)}
-
-
-def _checked_name(name: object) -> str:
-    from ...engine.validation import check_name
-
-    return check_name(name, "name")

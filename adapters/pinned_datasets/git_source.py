@@ -235,7 +235,8 @@ class _Remote:
         self._hashes: dict[str, str] = {}
         self._head: str | None = None
         listed = git.run("ls-remote", "--symref", "--quiet", _NAME).decode(errors="surrogateescape")
-        for line in listed.splitlines():
+        # Names may have characters that `splitlines` takes for line ends.
+        for line in filter(None, listed.split("\n")):
             value, _, name = line.partition("\t")
             if value.startswith("ref: "):
                 self._head = value.removeprefix("ref: ") if name == "HEAD" else self._head

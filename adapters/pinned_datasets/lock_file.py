@@ -291,8 +291,11 @@ def _number_of(value: Any) -> int | None:
 
 
 def _cut(text: str, lists: list[FileList]) -> str:
+    """Cut the lists out of a text, and add them to `lists`."""
     if _UNREADABLE.search(text):
         return text
+    if "\r" in text and text.count("\r") == text.count("\n") == text.count("\r\n"):
+        return _cut(text.replace("\r\n", "\n"), lists).replace("\n", "\r\n")
     parts: list[str] = []
     kept = at = 0
     while found := _LISTS.search(text, at):

@@ -31,8 +31,8 @@ class ResolveContext(msgspec.Struct, frozen=True):
         The project folder. Relative paths start there.
     timeout : float
         Maximum seconds without progress of a source.
-    engine : callable
-        Returns the engine with the datasets of ``framelode://`` URLs.
+    session : callable
+        Returns the session with the datasets of ``framelode://`` URLs.
     callback : callable or None
         Called with the number of files done.
     filesystems : dict

@@ -506,7 +506,8 @@ class TestLockFiles:
         lock = DVCDatasetLock(name="b", url="u", type="dvc", rev_lock="0" * 40)
         assert LockFile.read(path).with_lock(lock) == before + entry.format("b", f"'{'0' * 40}'") + after
 
-    def test_long_lists_are_read_as_yaml_reads_them(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
+    def test_long_lists_are_read_as_yaml_reads_them(self, tmp_path, monkeypatch, newline):
         names = [
             "a b",
             "it's",
@@ -525,9 +526,12 @@ class TestLockFiles:
         files = [FileInfo(relpath=name, meta=Meta(size=n, md5=f"{n:032d}")) for n, name in enumerate(names)]
         lock = URLDatasetLock(name="l", url="u", type="url", meta=Meta(isdir=True), files=files)
         path = tmp_path / "dvc.lock"
-        path.write_text(LockFile.read(path).with_lock(lock))
+        path.write_text(LockFile.read(path).with_lock(lock), newline=newline)
         quick = LockFile.read(path)
         assert len(quick.lists) == 1
+        added = quick.with_lock(DVCDatasetLock(name="m", url="u", type="dvc", rev_lock="f" * 40))
+        entry = f"- name: m\n  url: u\n  type: dvc\n  rev_lock: {'f' * 40}\n"
+        assert added.replace(entry.replace("\n", newline), "") == path.read_bytes().decode()
         monkeypatch.setattr(lock_files, "_LONG", math.inf)
         slow = LockFile.read(path)
         assert slow.lists == []

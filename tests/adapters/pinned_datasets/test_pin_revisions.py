@@ -308,6 +308,16 @@ def test_a_dot_in_a_sub_folder_is_the_enclosing_repository(source, tmp_path):
         resolved("plain", None, source.folder / "data", "file")
 
 
+def test_a_name_with_a_line_separator_is_one_name(tmp_path):
+    repository = GitRepository(tmp_path / "odd")
+    commit = repository.commit(a="1")
+    repository.git("branch", "a\u2028b")
+    with git_server(tmp_path) as url:
+        assert resolved(f"{url}/odd", "a\u2028b", tmp_path) == commit
+        with pytest.raises(NotFoundError, match="has no revision 'a'"):
+            resolved(f"{url}/odd", "a", tmp_path)
+
+
 def test_a_head_that_is_no_branch_is_the_head_of_a_clone(tmp_path, trace):
     repository = GitRepository(tmp_path / "detached")
     first, second = repository.commit(a="1"), repository.commit(a="2")
