@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 
@@ -61,24 +62,24 @@ def new_ticks():
     return Ticks
 
 
-ON_EVERY_DATABASE = {
-    "test_hyperdatasets": (
-        "TestDatasets",
-        "TestVersions",
-        "TestReading",
-        "TestSelection",
-        "TestStatistics",
-    ),
+ON_POSTGRES = {
+    "test_hyperdatasets": ("TestDatasets", "TestVersions", "TestSelection", "TestStatistics"),
     "test_bulk_context": (),
     "test_datalake": ("TestFinding", "TestLog"),
     "test_forks": (),
     "test_pins_on_engines": (),
 }
-"""Modules, or classes of them, whose engine is one on files, in memory and in PostgreSQL in every run.
+"""Modules, or classes of them, whose engine is one on files and in PostgreSQL in every run.
 
 All others have one on files by default, and each of the three in the long form: the layers below have tests of
 their own for each database.
 """
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what was collected: millions of objects that all stay."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config):
@@ -109,8 +110,8 @@ def _is_of_long_form(item):
         mark.args[0] == "engine" for mark in item.iter_markers("parametrize")
     ):
         return False
-    classes = ON_EVERY_DATABASE.get(item.path.stem)
-    return classes is None or (bool(classes) and item.cls.__name__ not in classes)
+    classes = ON_POSTGRES.get(item.path.stem)
+    return place == "memory" or classes is None or (bool(classes) and item.cls.__name__ not in classes)
 
 
 def _does_more(item):

@@ -248,7 +248,7 @@ def compare(server, ticks, trace):
     assert derived == other_derived
 
 
-@examples(4, 150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(3, 150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(trace=steps)
 def test_random_calls(server, new_ticks, trace):
     compare(server, new_ticks, trace)

@@ -477,6 +477,6 @@ class FileMachine(EngineMachine):
 
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TestInMemory = EngineMachine.TestCase
-TestInMemory.settings = settings(quick, max_examples=sized(10, 400), stateful_step_count=sized(25, 60))
+TestInMemory.settings = settings(quick, max_examples=sized(7, 400), stateful_step_count=sized(25, 60))
 TestOnFile = FileMachine.TestCase
 TestOnFile.settings = settings(quick, max_examples=sized(4, 100), stateful_step_count=sized(20, 50))

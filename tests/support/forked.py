@@ -39,7 +39,8 @@ class Program:
         their_stdin, our_stdin = FORKED.Pipe(duplex=False)
         our_stdout, their_stdout = FORKED.Pipe(duplex=False)
         command = (module, list(map(str, arguments)), dict(os.environ), their_stdin, their_stdout)
-        self._process = FORKED.Process(target=_run, args=command)
+        # A test that fails does not wait for it.
+        self._process = FORKED.Process(target=_run, args=command, daemon=True)
         with their_stdin, our_stdin, our_stdout, their_stdout:
             self._process.start()
             self.stdin = os.fdopen(os.dup(our_stdin.fileno()), "w")

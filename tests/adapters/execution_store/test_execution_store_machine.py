@@ -260,4 +260,4 @@ def entry_of(document):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = examples(6, 300, stateful_step_count=sized(20, 60), deadline=None)
+TestStores.settings = examples(5, 300, stateful_step_count=sized(20, 60), deadline=None)

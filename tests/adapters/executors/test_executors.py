@@ -203,8 +203,8 @@ class TestKilledWorkers:
             with pytest.raises(StorageError, match="has had no worker"):
                 engine.rebuild(executor=cluster)
             assert tables(engine) == before
-            scheduler.scale(2)
-            client.wait_for_workers(2)
+            scheduler.scale(1)
+            client.wait_for_workers(1)
             engine.rebuild(executor=cluster)
         assert tables(engine) == before
 

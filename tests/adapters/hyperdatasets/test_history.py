@@ -606,7 +606,7 @@ def labels_of(wire):
 
 
 class TestRandomHistories:
-    @examples(12, 40)
+    @examples(8, 40)
     @given(histories.steps, st.integers(1, 3), st.randoms(use_true_random=False))
     def test_equal_what_was_done(self, history, batch_size, random):
         with framelode.connect("sqlite://") as engine:
@@ -619,7 +619,7 @@ class TestRandomHistories:
                     self.check_diff(old, new)
         engine.close()
 
-    @examples(8, 25)
+    @examples(6, 25)
     @given(histories.steps, st.integers(1, 3), st.data())
     def test_at_any_moment(self, history, batch_size, data):
         with framelode.connect("sqlite://") as engine:

@@ -566,7 +566,7 @@ class Player:
 
 
 @given(steps=more_steps, same_time=st.integers(1, 4), minimum=st.sampled_from([1, 3, 10**6]))
-@examples(6, 15)
+@examples(4, 15)
 def test_every_moment_is_what_was_seen_then(tmp_path_factory, steps, same_time, minimum):
     folder = tmp_path_factory.mktemp("engine")
     looks = itertools.count()
