@@ -78,8 +78,8 @@ def answer():
     return record | {"project": project, "versions": versions, "_versions_loaded": True, "finished_at": None}
 
 
-def stand_in(monkeypatch):
-    module = SimpleNamespace(get_catalog=Catalog)
+def stand_in(monkeypatch, catalog=Catalog):
+    module = SimpleNamespace(get_catalog=catalog)
     monkeypatch.setitem(sys.modules, "datachain", SimpleNamespace(catalog=module))
     monkeypatch.setitem(sys.modules, "datachain.catalog", module)
 
@@ -148,3 +148,15 @@ def test_there_is_no_such_version(datasets):
     for url, version in (("cats", 3), ("cats", "1.0.2"), ("cats@v3.0.0", None), ("none", None)):
         with pytest.raises(NotFoundError, match=f"the catalog has no dataset '{url.partition('@')[0]}'"):
             datasets.add("d", url, "dc", version=version)
+
+
+def test_an_old_release_has_integers_and_names_of_one_part(monkeypatch, tmp_path):
+    made = datetime.fromisoformat(TIME)
+    record = SimpleNamespace(
+        latest_version=2, get_version=lambda version: SimpleNamespace(version=version, created_at=made)
+    )
+    stand_in(monkeypatch, lambda: SimpleNamespace(get_remote_dataset={"cats": record}.__getitem__))
+    with Datasets(tmp_path) as old:
+        assert old.add("d", "dc://cats", "dc").lock.version == 2
+        assert old.update("d", version=1)[1].lock.version == 1
+        assert old.status() == {"d": "stale"}
