@@ -68,20 +68,18 @@ def _addition(document: Document, entry: Mapping, after: Node, added: dict[str, 
     return _insertion(document, content_end(after), lines)
 
 
-def replace_entry(
-    document: Document, entry: Mapping, fields: dict[str, Any], lines: Lines | None = None
-) -> Edit:
-    """Return the edit that replaces an entry. `lines` are its lines in block style."""
+def replace_entry(document: Document, entry: Mapping, fields: dict[str, Any]) -> Edit:
+    """Return the edit that replaces an entry."""
     if entry.flow:
         return Edit(entry.start, entry.end, flow(fields))
     indent = _indent(document, entry)
-    text = f"{document.newline}{indent}".join(block_lines(fields) if lines is None else lines)
+    text = f"{document.newline}{indent}".join(block_lines(fields))
     return Edit(entry.start, _visible_end(document, entry), text)
 
 
-def add_entry(document: Document, key: str, fields: dict[str, Any], lines: Lines | None = None) -> list[Edit]:
+def add_entry(document: Document, key: str, fields: dict[str, Any]) -> list[Edit]:
     """Return the edits that append an entry to the list of a key, which is created if missing."""
-    block = list(block_lines(fields) if lines is None else lines)
+    block = list(block_lines(fields))
     root = document.root
     if root is None or not root.pairs:
         return _first_section(document, key, fields, block)
