@@ -188,6 +188,10 @@ class Log(ABC):
     def stream_version(self, stream_id: str) -> int | None:
         """Return the version of the last event of a stream; None for an unknown stream."""
 
+    def stream_versions(self, stream_ids: Collection[str]) -> dict[str, int]:
+        """Return the version of the last event of each of some streams; 0 for an unknown stream."""
+        return {stream_id: self.stream_version(stream_id) or 0 for stream_id in stream_ids}
+
     @abstractmethod
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
         """Return the header of the last batch of a stream that begins at or before position `lte`."""

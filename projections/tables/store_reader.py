@@ -105,11 +105,8 @@ class StoreReader:
         with self._lock:
             while True:
                 # Versions are read first: later events make an append conflict, so they cannot be missed.
-                read = {
-                    stream: self._log.stream_version(stream) or 0
-                    for stream in streams
-                    if stream not in self._versions
-                }
+                unknown = [stream for stream in streams if stream not in self._versions]
+                read = self._log.stream_versions(unknown) if unknown else {}
                 self._sync()
                 self._versions = read | self._versions
                 if all(stream in self._versions for stream in streams):

@@ -264,6 +264,16 @@ class SqlLogReads(Log):
         with self.database.read() as connection:
             return stream_head(connection, stream_id)
 
+    def stream_versions(self, stream_ids: Collection[str]) -> dict[str, int]:
+        """Return the version of the last event of each of some streams; 0 for an unknown stream."""
+        queries = [(_stream_head, (stream_id,)) for stream_id in stream_ids]
+        with self.database.read() as connection:
+            rows = self.database.first_rows(connection, queries)
+        return {
+            stream_id: row.next_version - 1 if row else 0
+            for stream_id, row in zip(stream_ids, rows, strict=True)
+        }
+
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
         """Return the header of the last batch of a stream that begins at or before position `lte`."""
         query = _stream_batch_at

@@ -626,6 +626,16 @@ class TestPolicies:
         assert service.get_store("both").metadata == {}
         assert elsewhere.has_key("settings", "cached")
 
+    def test_the_cache_of_many_stores_is_cleared_in_one_append(self, engine, service):
+        for number in range(30):
+            service.set_cache_key(f"s{number}", "a", number)
+        appends = len(list(engine.log.appends()))
+        service.clear_cache()
+        assert len(list(engine.log.appends())) == appends + 1
+        assert service.count_stores() == 0
+        service.clear_cache()
+        assert len(list(engine.log.appends())) == appends + 1
+
     @pytest.mark.parametrize("policy", ["", "EVICT", "forever", 1, None])
     def test_bad_policies(self, engine, service, store, policy):
         calls = [
