@@ -267,6 +267,23 @@ def test_a_forged_log_is_found_and_located(folder, name, stretch):
         assert problems(folder, executor=pool) == found, "workers find something else"
 
 
+def test_a_value_that_replaces_itself_is_refused_by_the_history(tmp_path):
+    with closing(framelode.connect(tmp_path)) as engine, engine:
+        store = framelode.ExecutionStore.create("settings")
+        store.set("a", 1)
+        store.set("a", 2)
+
+    def replace_itself(batches, appends, bodies):
+        position = batches[-1]["first_position"]
+        bodies[position][0] = rewritten(bodies[position][0], previous=position)
+
+    forge(tmp_path, replace_itself)
+    with closing(framelode.connect(tmp_path)) as engine:
+        *_, last = engine.history()
+        with pytest.raises(IntegrityError, match="does not come before it"):
+            last.before  # noqa: B018 - reading it raises
+
+
 def test_other_processes_find_the_same(folder, monkeypatch):
     monkeypatch.setattr(check, "_EVENTS_AT_ONCE_ELSEWHERE", 20)
     with closing(framelode.connect(folder)) as engine:

@@ -158,6 +158,11 @@ class TestOwner:
 
 
 class TestShare:
+    def test_a_store_that_nobody_uses_yet_is_joined(self, connect, place):
+        connect("one", blobs=place).share_blobs()
+        with pytest.raises(UsageError, match="framelode share"):
+            connect("other", blobs=place).blobs.put(b"a")
+
     def test_gc_of_each_honours_all(self, connect, place):
         one, other = connect("one", blobs=place), connect("other", blobs=place)
         mine = add(one, b"mine")

@@ -125,6 +125,14 @@ class TestMoments:
             assert [append.last_position for append in prefix.appends()][-1] == prefix.head().position
             assert dict(prefix.first_positions(range(1, first + 10))).get(first, 0) == count
 
+    def test_statistics_at_the_first_position_of_a_batch(self, engine, draft):
+        """They are counted back from the present: most of the version is earlier."""
+        for numbers, label in ((range(20), "cat"), (range(20, 25), "dog")):
+            draft.add_frames([frame(number, label) for number in numbers], refresh_version_stats=False)
+        stats = draft.at(head(engine) - 4).get_stats()
+        assert stats.total == 21
+        assert stats.labels == [{"name": "cat", "count": 20}, {"name": "dog", "count": 1}]
+
     def test_a_time_means_all_that_was_recorded_until_then(self, engine, draft):
         draft.add_frames([frame(1)])
         batches = list(engine.log.headers())
