@@ -106,10 +106,14 @@ class Job:
         return lock is not None
 
     def _fail_dead(self) -> None:
+        reason = "the process that ran the job has ended"
+        if self.lake.session.location.read_only:
+            self.status, self.error = JobRunStatus.FAILED, reason
+            return
+
         def decide(stream: Aggregate) -> None:
             self._take(self._row())
             if not self.status.is_final:
-                reason = "the process that ran the job has ended"
                 self.trigger(stream, status=JobRunStatus.FAILED, error=reason)
 
         self.lake.record(decide)

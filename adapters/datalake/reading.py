@@ -13,7 +13,7 @@ from ...projections.columns import from_row, text_key
 from ...projections.tables.lakes import Lakes
 from ...projections.tables.metadata_values import path_key
 from .exceptions import InvalidQueryError
-from .query import Instant, compile_query
+from .query import Instant, compile_query, equals
 from .recording import Lake, parts
 
 _FEW_ROWS = 10_000
@@ -125,21 +125,12 @@ def _conditions(
     if wanted.q is not None:
         conditions.append(compile_query(wanted.q, fields(tables)))
     for key, value in (wanted.custom_metadata or {}).items():
-        conditions.append(_has_custom(tables, key, value))
+        if value is not None and not isinstance(value, str | int | float):
+            raise InvalidQueryError(
+                f"custom_metadata.{key} can be compared with a string, a number or a boolean"
+            )
+        conditions.append(equals(f"custom_metadata.{key}", value, fields(tables)))
     return conditions
-
-
-def _has_custom(tables: Lakes, key: str, value: Any) -> sa.ColumnElement[bool]:
-    values = tables.value.c
-    path = f"custom_metadata.{key}"
-    if not isinstance(value, str | int | float | bool):
-        raise InvalidQueryError(f"{path} can be compared with a string, a number or a boolean")
-    same = values.text == value if isinstance(value, str) else values.number == float(value)
-    return (
-        sa.select(values.data)
-        .where(values.data == tables.data.c.number, values.path == path_key(path), same)
-        .exists()
-    )
 
 
 def _numbers(

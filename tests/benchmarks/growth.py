@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import framelode
 from framelode import BoundingBox2D, Dataset, DatasetVersion, ExecutionStore, SingleFrame
+from framelode.adapters.datalake import Client, Datalake
 from framelode.adapters.pinned_datasets.datasets import Datasets
 
 LIMIT = 2.3
@@ -99,6 +100,7 @@ SIZES = {
     "stores": 125,
     "pins": 10,
     "files": 100,
+    "lakes": 100,
 }
 """The smallest n of each world."""
 
@@ -685,6 +687,84 @@ listed(
             draft_of(w).delete_frames([each.id for each in draft_of(w).get_iterator()]),
             [w.engine.gc(timedelta(0), young=timedelta(0), dry_run=False) for _ in range(2)],
         )
+    },
+    times=1,
+)
+
+# A datalake of n pictures, each with a tag of its own and one of all.
+
+
+def lake_of(world: World) -> Datalake:
+    return Client(engine=world.engine).get_datalake()
+
+
+def pictures(world: World) -> list[Path]:
+    folder = world.path("pictures")
+    folder.mkdir()
+    for number in range(world.n):
+        # The smallest valid picture there is, made different by its comment.
+        (folder / f"{number:06d}.pgm").write_bytes(b"P5 # %d\n1 1 255\n0" % number)
+    return sorted(folder.iterdir())
+
+
+@operation("lakes", "Datalake.upload_data", times=1)
+def _(world: World) -> None:
+    world.held["lake"] = lake_of(world).upload_data(
+        pictures(world), tags=["all"], metadata=[{"brand": "a"}] * world.n
+    )
+
+
+def import_bucket(world: World) -> None:
+    folder = pictures(world)[0].parent
+    world.cli("lake", "import", "", "--bucket", folder)
+
+
+listed(
+    "lakes",
+    {
+        "Datalake.upload_data of n tags": lambda w: lake_of(w).upload_data(
+            pictures(w)[0], tags=[f"{next(w.fresh)}-{number}" for number in range(w.n)]
+        ),
+        "Datalake.create_data_tag each": each(
+            lambda w, i: lake_of(w).create_data_tag(f"{i}-{next(w.fresh)}")
+        ),
+        "Data.add_tags each": each(lambda w, i: w.held["lake"][i].add_tags(f"own {i}")),
+        "MultiData.add_tags": lambda w: w.held["lake"].add_tags("more"),
+        "Data.update_metadata each": each(lambda w, i: w.held["lake"][i].update_metadata({"altitude": i})),
+        "MultiData.update_metadata": lambda w: w.held["lake"].update_metadata({"brand": f"{next(w.fresh)}"}),
+        "Datalake.find_data each": each(lambda w, i: lake_of(w).find_data(id=w.held["lake"][i].id)),
+        "Datalake.list_data": lambda w: lake_of(w).list_data(),
+        "Datalake.list_data of a tag": lambda w: lake_of(w).list_data(tags="all"),
+        "Datalake.list_data of a query": lambda w: lake_of(w).list_data(
+            q="tags.name = 'all' and not metadata.altitude < 0 and filename ~ 'P'"
+        ),
+        "Datalake.list_data of n ids": lambda w: lake_of(w).list_data(
+            ids=[each.id for each in w.held["lake"]]
+        ),
+        "Datalake.list_data of a tag each": each(lambda w, i: lake_of(w).list_data(tags=f"own {i}")),
+        "Datalake.list_data ordered": lambda w: lake_of(w).list_data(
+            order_by=["-filename", "metadata.brand"]
+        ),
+        "Datalake.list_data_tags": lambda w: lake_of(w).list_data_tags(),
+        "MultiData.to_frames": lambda w: w.held["lake"].to_frames(),
+        "MultiData.download": lambda w: w.held["lake"].download(w.path("downloads")),
+        "framelode lake upload": lambda w: w.cli("lake", "upload", pictures(w)[0].parent),
+        "framelode lake ls": lambda w: w.cli("lake", "ls"),
+        "framelode lake find": lambda w: w.cli("lake", "find", "--id", w.held["lake"][0].id),
+        "framelode lake tag, framelode lake untag": lambda w: (
+            w.cli("lake", "tag", "seen", "--tag", "all"),
+            w.cli("lake", "untag", "seen", "--tag", "all"),
+        ),
+        "framelode lake download": lambda w: w.cli("lake", "download", w.path("downloads"), "--tag", "all"),
+        "framelode lake import": import_bucket,
+        "framelode lake jobs": lambda w: w.cli("lake", "jobs"),
+    },
+)
+listed(
+    "lakes",
+    {
+        "MultiData.remove_tags": lambda w: w.held["lake"].remove_tags("more"),
+        "framelode lake rm": lambda w: w.cli("lake", "rm", "--tag", "all", "--yes"),
     },
     times=1,
 )

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .compiler import Instant, compile_query
+from .compiler import Instant, compile_query, equals
 
-__all__ = ["Instant", "compile_query"]
+__all__ = ["Instant", "compile_query", "equals"]

@@ -17,7 +17,7 @@ from ....projections.tables.metadata_values import Kind, microseconds, path_key
 from ..exceptions import InvalidQueryError
 from .contains import Contains
 from .parser import invalid, parse
-from .tree import And, Compare, Constant, Not, Or, Query
+from .tree import And, Compare, Constant, Not, Or, Query, Value
 
 Condition = sa.ColumnElement[bool]
 Field = sa.ColumnElement[Any] | sa.Select[Any]
@@ -69,6 +69,11 @@ def compile_query(text: str, columns: Mapping[str, Field]) -> Condition:
     """
     query = parse(text)
     return sa.true() if query is None else _condition(query, columns)
+
+
+def equals(path: str, value: Value, columns: Mapping[str, Field]) -> Condition:
+    """Return the condition that a field equals a value, as that of the query ``path = value``."""
+    return _comparison(Compare(path, "=", (Constant(value),)), columns)
 
 
 def _condition(query: Query, columns: Mapping[str, Field], *, negated: bool = False) -> Condition:

@@ -293,6 +293,9 @@ class TestProcesses:
     def test_a_processing_that_was_killed_has_failed_and_the_next_does_the_rest(self, tmp_path, folder):
         finished(start("upload", tmp_path / "engine", folder))
         killed("process", tmp_path / "engine", folder, "after:3")
+        with framelode.connect(tmp_path / "engine", read_only=True) as engine:
+            assert [job.status for job in Client(engine=engine).list_jobs()] == ["FAILED"]
+            engine.close()
         with framelode.connect(tmp_path / "engine") as engine:
             (job,) = Client(engine=engine).list_jobs()
             assert job.status == "FAILED"

@@ -102,6 +102,17 @@ def test_a_query_follows_what_changes(lake):
     assert names(lake, "tags.name = 'learn'") == ["b1.png", "A2.PNG"]
 
 
+def test_custom_metadata_is_compared_with_values_of_its_type(lake):
+    def found(**values):
+        return names(lake, None, custom_metadata=values)
+
+    assert found(sharp=True) == found(marks=True) == ["é4.png"]
+    assert found(sharp=1) == found(marks="7") == []
+    assert found(marks=7) == found(marks=7.0, sharp=None) == ["b%_3.png"]
+    with pytest.raises(InvalidQueryError, match="custom_metadata.camera can be compared"):
+        found(camera={"model": "X"})
+
+
 def test_a_wrong_query_says_where(lake):
     with pytest.raises(InvalidQueryError, match=r"line 1, column 1: found 'widht'.*did you mean 'width'\?"):
         lake.list_data(q="widht = 1")
