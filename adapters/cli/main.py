@@ -17,6 +17,7 @@ from .init import imports, starting
 from .lakes import lakes
 from .ls import listing
 from .maintenance import upkeep
+from .one import folders
 from .output import say
 from .pins import pins
 from .process import Commands, run
@@ -47,6 +48,7 @@ imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(po
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
 app.add_typer(lakes, name="lake", help="Upload, find, tag and download pictures and videos of datalakes.")
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")
+app.add_typer(folders, name="one", help="Record, search and load folders of neuroscience data.")
 app.add_typer(checkpoints, name="checkpoint", help="Export checkpoints to verify the log against later.")
 
 
