@@ -333,7 +333,7 @@ class EngineStoreRepo(ExecutionStoreRepo):
         now: int | None = None,
         cached: bool = False,
     ) -> list[StoreId]:
-        """Return the stores that ever were, that exist at a time, or that may have documents to evict."""
+        """Return the stores that ever existed. `now`: those that exist then. `cached`: those with documents to evict."""
         return self._reader.stores(
             self.collection_name,
             dataset_id=self.context,

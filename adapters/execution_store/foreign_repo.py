@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ...engine.errors import UsageError
 from .documents import KeyDocument, policy_of
+from .repo import missing_method
 
 
 class ForeignRepo:
@@ -36,9 +36,7 @@ class ForeignRepo:
             raise AttributeError(name)
         function = getattr(self.repo, name, None)
         if function is None:
-            raise UsageError(
-                f"{self.repo!r} has no method {name}: use a repository that has, such as EngineStoreRepo"
-            )
+            raise missing_method(self.repo, name)
         return partial(_call, function)
 
     def set_many(

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from .subscriptions import MessageData
 
 
+def missing_method(repo: object, method: str) -> UsageError:
+    """Return the error for a method that a repo does not have."""
+    return UsageError(f"{repo!r} has no method {method}: use a repo that has it, such as EngineStoreRepo")
+
+
 class ExecutionStoreRepo(ABC):
     """Keeps the stores of one dataset id. The global methods access the stores of all dataset ids.
 
@@ -100,7 +105,7 @@ class ExecutionStoreRepo(ABC):
         command_id: str | None,  # noqa: ARG002
     ) -> bool:
         """Set a key unless it exists, atomically. Return whether it was set."""
-        raise self._lacking("set_key_if_absent")
+        raise missing_method(self, "set_key_if_absent")
 
     def compare_and_set_key(
         self,
@@ -114,18 +119,15 @@ class ExecutionStoreRepo(ABC):
         command_id: str | None,  # noqa: ARG002
     ) -> bool:
         """Set a key if its value is `expected`, atomically. Without `ttl` and `policy`, its expiry and policy stay."""
-        raise self._lacking("compare_and_set_key")
+        raise missing_method(self, "compare_and_set_key")
 
     def subscribe(self, store_name: str, callback: Callable[[MessageData], None]) -> str:  # noqa: ARG002
         """Call `callback` with each key of a store, then with each change. Return the id of the subscription."""
-        raise self._lacking("subscribe")
+        raise missing_method(self, "subscribe")
 
     def unsubscribe(self, subscription_id: str) -> bool:  # noqa: ARG002
         """End a subscription. Return False if it does not exist."""
-        raise self._lacking("unsubscribe")
-
-    def _lacking(self, method: str) -> UsageError:
-        return UsageError(f"{self!r} has no method {method}: use a repo that has, such as EngineStoreRepo")
+        raise missing_method(self, "unsubscribe")
 
     @abstractmethod
     def set_many(

@@ -66,16 +66,16 @@ class RecordConflictError(StreamConflictError, IntegrityError):
 
 
 class SqlTrackingRecorder(TrackingRecorder):
-    """How far applications were followed, in the log's database, outside chain and triggers.
+    """Records how far applications were followed, in the database of the log. The chain does not cover it.
 
-    The base class of views that are kept in the same database: each of their transactions writes its tracking, too.
+    It is the base class of views in the same database, whose transactions write the tracking as well.
 
     Parameters
     ----------
     database : Database
         Where the log is.
     follower : str
-        Name of the projection or application that follows, which tells its tracking from that of others.
+        Name of the projection or application that follows. Each has its own tracking.
     """
 
     def __init__(self, database: Database, *, follower: str = "") -> None:
@@ -136,7 +136,7 @@ class SqlAggregateRecorder(AggregateRecorder):
     uuid_ids : bool
         Return originator ids as `UUID` instead of `str`.
     application : str
-        Name of the application, which tells its events from those of others on the log. If empty, it sees all of them.
+        Name of the application. It reads only its own events; if empty, those of all applications on the log.
     """
 
     def __init__(
@@ -361,23 +361,23 @@ class _LogSubscription(Subscription[SqlApplicationRecorder]):
 
 
 class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
-    """Makes eventsourcing's recorders over one log.
+    """Creates eventsourcing's recorders for one log.
 
-    As a persistence module of eventsourcing it is made from an environment, and opens the log that ``FRAMELODE_LOG`` names:
+    As a persistence module of eventsourcing, it is created from an environment and opens the log that ``FRAMELODE_LOG`` names:
     ``sqlite:///path/log.db``, ``sqlite://`` for one in memory, or a PostgreSQL URL. ``ORIGINATOR_ID_TYPE`` is ``uuid`` or
     ``text``. Recorders are those of the topics in ``APPLICATION_RECORDER_TOPIC``, ``TRACKING_RECORDER_TOPIC`` and
-    ``PROCESS_RECORDER_TOPIC``, if they are given. The name of the environment tells the application from others on the log.
+    ``PROCESS_RECORDER_TOPIC``, if they are given. The name of the environment is that of the application.
 
     Parameters
     ----------
     log : SqlLog, optional
-        A log that is open. The recorders see all events of it.
+        An open log. Its recorders read the events of all applications.
     new_id : callable, optional
-        Makes ids of 32 hex digits.
+        Creates ids of 32 hex digits.
     env : Environment or mapping, optional
-        Names the log if none is given.
+        Names the log if `log` is not given.
     uuid_ids : bool, optional
-        Give originator ids back as `UUID`.
+        Return originator ids as `UUID`.
 
     Raises
     ------
@@ -412,7 +412,9 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
         if url in _IN_MEMORY:
             return None
         if not url.startswith(_SQLITE) or url == _SQLITE:
-            raise UsageError(f"{redact_url(url)} is no log: set {self.FRAMELODE_LOG} to {_URLS}")
+            raise UsageError(
+                f"{redact_url(url)} is not the URL of a log: set {self.FRAMELODE_LOG} to {_URLS}"
+            )
         return Path(url.removeprefix(_SQLITE))
 
     def _has_uuids(self) -> bool:
@@ -435,12 +437,12 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
     def tracking_recorder(
         self, tracking_recorder_class: type[SqlTrackingRecorder] | None = None
     ) -> SqlTrackingRecorder:
-        """Make a tracking recorder, which may be a view."""
+        """Return a tracking recorder, which may be a view."""
         kind = tracking_recorder_class or self._class_of(self.TRACKING_RECORDER_TOPIC, SqlTrackingRecorder)
         return kind(self.log.database, follower=self._application)
 
     def process_recorder(self) -> SqlProcessRecorder:
-        """Return a recorder of events and tracking rows."""
+        """Return a recorder of events together with their tracking."""
         return self._recorder(self._class_of(self.PROCESS_RECORDER_TOPIC, SqlProcessRecorder))
 
     def _recorder(self, kind: type[LogRecorder]) -> LogRecorder:

@@ -282,8 +282,8 @@ class TestEnvironment:
         ("given", "message"),
         [
             ({"FRAMELODE_LOG": ""}, "set BANK_FRAMELODE_LOG, FRAMELODE_LOG to sqlite:///path"),
-            ({"FRAMELODE_LOG": "food/log.db"}, "food/log.db is no log: set FRAMELODE_LOG to"),
-            ({"FRAMELODE_LOG": "sqlite:///"}, "is no log"),
+            ({"FRAMELODE_LOG": "food/log.db"}, "food/log.db is not the URL of a log: set FRAMELODE_LOG to"),
+            ({"FRAMELODE_LOG": "sqlite:///"}, "is not the URL of a log"),
             ({"FRAMELODE_LOG": "sqlite://", "ORIGINATOR_ID_TYPE": "int"}, "must be 'uuid' or 'text'"),
         ],
     )

@@ -110,9 +110,9 @@ def _opened_query(order: str, topics: int, *, has_prefix: bool, has_end: bool) -
     Parameters
     ----------
     order : {"position", "version", "version desc"}
-        Of the batches of the log, or of those of a stream from `low` on; the batch that holds `low` may begin before it.
+        Of the batches of the log, or of those of a stream, from `low` on. The batch that contains `low` may begin before it.
     topics : int
-        How many topics are asked for; 0 for all.
+        Number of topics; 0 for all.
     has_prefix : bool
         Only streams whose ids begin with a prefix.
     has_end : bool
@@ -143,7 +143,7 @@ def _opened_query(order: str, topics: int, *, has_prefix: bool, has_end: bool) -
     if topics:
         asked = [f"topic{number}" for number in range(topics)]
         names += asked
-        # The text of several topics has a comma; few batches have, and whoever asks looks at them.
+        # Several topics are stored with commas. Few batches have several, so the caller filters them.
         alone = [batch.topics == sa.bindparam(name) for name in asked]
         query = query.where(sa.or_(*alone, (batch["count"] > 1) & batch.topics.like("%,%")))
     if has_prefix:
@@ -337,17 +337,17 @@ class SqlLogReads(Log):
         Parameters
         ----------
         low, high : int
-            Positions, or versions of the stream. The batch that holds `low` comes whole.
+            Positions, or versions of the stream. The batch that contains `low` is yielded whole.
         stream_id : str, optional
             Only batches of this stream, in order of its versions.
         desc : bool
             The last version of the stream first.
         topics : sequence of str
-            Leave out batches without these topics; some may come all the same.
+            Leave out batches without these topics. A batch with several topics may be yielded all the same.
         prefix : str
             Only streams whose ids begin with it.
         limit : int, optional
-            About so many batches will be asked for.
+            Number of batches that the caller will read, approximately.
         """
         order = "position" if stream_id is None else "version desc" if desc else "version"
         stream = [] if stream_id is None else [stream_id]
