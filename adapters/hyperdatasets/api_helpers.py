@@ -20,6 +20,14 @@ def warn_caller(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def warn_of_ignored(**given: object) -> None:
+    """Warn about the arguments that have no effect here, unless they are None."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        have = "has" if len(names) == 1 else "have"
+        warn_caller(f"{' and '.join(names)} {have} no effect in framelode", UserWarning)
+
+
 Parameters = ParamSpec("Parameters")
 
 Result = TypeVar("Result")

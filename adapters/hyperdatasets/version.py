@@ -27,7 +27,7 @@ from ..display.html import CardList
 from ..session.current import HasSession, current_session, session_of
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_mapping, check_target
-from .api_helpers import instance_or_class, warn_caller
+from .api_helpers import instance_or_class, warn_caller, warn_of_ignored
 from .blame import Blame, blame_frame
 from .bulk import BulkContext
 from .checkout import Checkout, check_out
@@ -1164,7 +1164,7 @@ class DatasetVersion(KnownAttributes):
         if self._bulk is not None:
             self._bulk.finish(commit=refresh_version_stats)
 
-    def commit_version(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002 - ClearML's method accepts any
+    def commit_version(self, **kwargs: Any) -> dict[str, Any]:
         """Update the statistics, and record the number of changes since the last commit.
 
         The changes in the bulk context are recorded first.
@@ -1172,7 +1172,7 @@ class DatasetVersion(KnownAttributes):
         Parameters
         ----------
         **kwargs
-            Ignored.
+            Ignored, with a warning: ClearML's method accepts any.
 
         Returns
         -------
@@ -1186,6 +1186,7 @@ class DatasetVersion(KnownAttributes):
         PublishedError
             The version is published.
         """
+        warn_of_ignored(**kwargs)
         if self._bulk is None:
             return self._writer.commit()
         self._bulk.record()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ....engine.errors import UsageError
-from ....engine.validation import identifier, label_list
+from ....engine.validation import identifier, label_list, whole
 
 
 def find_annotations(
@@ -53,7 +53,7 @@ def take_annotations(
 def _places(annotations: list[Any], id: str | float | None, index: int | None = None) -> list[int]:  # noqa: A002
     places = list(range(len(annotations)))
     if index is not None:
-        return places[index:][:1]
+        return places[whole(index, "index") :][:1]
     if id is None:
         return places
     wanted = identifier(id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from ....engine.validation import KnownAttributes, refusal
 
 ENTRY_CLASS = "_clearml_data_entry_class"
 """Metadata key of a frame that holds the class name of its entry, as in ClearML."""
@@ -10,7 +12,24 @@ ENTRY_CLASS = "_clearml_data_entry_class"
 SUB_ENTRY_CLASS = "_clearml_data_sub_entry_class"
 """Metadata key of a source that holds the class name of its sub-entry, as in ClearML."""
 
+_OUR_MODULES = __name__.removesuffix("classes")
+
 AnyEntry = TypeVar("AnyEntry")
+
+
+class OpenObject(KnownAttributes):
+    """Base class of the open API. Subclasses that scripts define may have any attributes."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        is_ours = type(self).__module__.startswith(_OUR_MODULES)
+        (KnownAttributes if is_ours else object).__setattr__(self, name, value)
+
+
+def metadata_of(value: dict[str, Any] | None) -> dict[str, Any]:
+    """Return metadata, a new dict for None; raises `InvalidValueError` if it is no dict."""
+    if value is not None and not isinstance(value, dict):
+        raise refusal("metadata", value, "a dict")
+    return {} if value is None else value
 
 
 def class_named(name: object, base: type[AnyEntry]) -> type[AnyEntry] | None:

@@ -15,12 +15,13 @@ from ....engine.frames.frame_group import FrameGroup
 from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import path_or_uri
 from ....engine.sources.relocation import local_uris
-from ....engine.validation import check_tags, items, refusal, shorten
-from ..api_helpers import warn_caller
+from ....engine.validation import check_flags, check_tags, is_series, items, refusal, shorten
+from ..api_helpers import warn_of_ignored
 from ..dataset import Dataset
 from ..tag_filter import TagFilter
 from ..version import DatasetVersion
 from ..version_writer import UPLOAD_RETRIES, VersionWriter, raise_if_refused
+from .classes import OpenObject
 from .entries import DataEntry, entry_of
 from .vector_search import VectorSearch
 
@@ -31,7 +32,7 @@ Errors = dict[str, dict[str, str]]
 _REQUEST_MB = 100
 
 
-class HyperDatasetManagement:
+class HyperDatasetManagement(OpenObject):
     """Finds, lists and deletes hyper-datasets; base class of `HyperDataset`."""
 
     _version: DatasetVersion
@@ -103,7 +104,7 @@ class HyperDatasetManagement:
         tags: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         recursive_project_search: bool = True,
-        include_archived: bool = True,  # noqa: ARG003 - nothing is archived
+        include_archived: bool = True,
     ) -> Listing:
         """Return the datasets that match all arguments, oldest first.
 
@@ -120,7 +121,7 @@ class HyperDatasetManagement:
         recursive_project_search : bool
             Include the projects below `project_name`, whose names continue with ``/``.
         include_archived : bool
-            Accepted and ignored, because nothing is archived.
+            No effect: there are no archived datasets.
 
         Returns
         -------
@@ -132,6 +133,7 @@ class HyperDatasetManagement:
         InvalidValueError
             The tag filter or the regular expression is malformed.
         """
+        check_flags(recursive_project_search=recursive_project_search, include_archived=include_archived)
         pattern = _pattern(partial_name or "")
         fits = TagFilter(list(tags or []))
         wanted = None if ids is None else set(items(ids, "ids", "a list of ids"))
@@ -189,8 +191,8 @@ class HyperDatasetManagement:
         self,
         *,
         publish: bool = False,
-        force: bool = False,  # noqa: ARG002 - there are no annotation tasks that would prevent it
-        calculate_stats: bool | None = True,  # noqa: ARG002 - statistics follow from the log
+        force: bool = False,
+        calculate_stats: bool | None = True,
         override_stats: Any = None,
         publishing_task: str | None = None,
     ) -> dict[str, Any]:
@@ -200,17 +202,24 @@ class HyperDatasetManagement:
         ----------
         publish : bool
             Then publish it.
-        force, calculate_stats
-            Accepted and ignored: nothing prevents a commit, and statistics are always calculated.
+        force : bool
+            No effect: there are no annotation tasks, which would prevent a commit.
+        calculate_stats : bool, optional
+            False is ignored with a warning: statistics are always calculated.
         override_stats, publishing_task
-            Accepted and ignored, with a warning.
+            Ignored, with a warning.
 
         Returns
         -------
         dict
             Counts of the changes since the last commit.
         """
-        _warn_of_ignored(override_stats=override_stats, publishing_task=publishing_task)
+        check_flags(publish=publish, force=force, calculate_stats=calculate_stats)
+        warn_of_ignored(
+            calculate_stats=None if calculate_stats or calculate_stats is None else calculate_stats,
+            override_stats=override_stats,
+            publishing_task=publishing_task,
+        )
         counts = self._version.commit_version()
         if publish:
             self._version.publish_version()
@@ -219,24 +228,25 @@ class HyperDatasetManagement:
     def publish_version(
         self,
         *,
-        force: bool = False,  # noqa: ARG002 - there are no annotation tasks that would prevent it
+        force: bool = False,
         publishing_task: str | None = None,
     ) -> bool:
         """Publish the version; see `DatasetVersion.publish_version`.
 
         Parameters
         ----------
-        force
-            Accepted and ignored: nothing prevents it.
+        force : bool
+            No effect: there are no annotation tasks, which would prevent it.
         publishing_task
-            Accepted and ignored, with a warning.
+            Ignored, with a warning.
 
         Returns
         -------
         bool
             False if it is already published.
         """
-        _warn_of_ignored(publishing_task=publishing_task)
+        check_flags(force=force)
+        warn_of_ignored(publishing_task=publishing_task)
         return self._version.publish_version()
 
 
@@ -254,7 +264,7 @@ class HyperDataset(HyperDatasetManagement):
     parent_id : str, optional
         Id of the published version whose frames a new version inherits.
     field_mappings : dict, optional
-        Accepted and ignored, with a warning: vectors in metadata need no declaration.
+        Ignored, with a warning: vectors in metadata need no declaration.
     raise_if_exists : bool
         Raise an error if the version exists.
     **kwargs
@@ -279,7 +289,8 @@ class HyperDataset(HyperDatasetManagement):
         raise_if_exists: bool = False,
         **kwargs: Any,
     ) -> None:
-        _warn_of_ignored(field_mappings=field_mappings)
+        check_flags(raise_if_exists=raise_if_exists)
+        warn_of_ignored(field_mappings=field_mappings)
         parents = _parents(parent_id, kwargs)
         dataset = Dataset.create(dataset_name, description=description, dataset_project=project_name)
         found = [version for version in dataset.versions() if version.version_name == version_name]
@@ -328,21 +339,21 @@ class HyperDataset(HyperDatasetManagement):
 
     def add_data_entries(
         self,
-        data_entries: Iterable[DataEntry],
+        data_entries: DataEntry | Iterable[DataEntry],
         upload_local_files_destination: str | None = None,
         batch_size: int = 1000,
         max_workers: int | None = None,
         show_progress: bool = True,
         upload_retries: int = UPLOAD_RETRIES,
         force_upload: bool = False,
-        max_request_size_mb: int | None = _REQUEST_MB,  # noqa: ARG002 - there are no requests
+        max_request_size_mb: int | None = _REQUEST_MB,
         hash_sources: bool = False,
     ) -> Errors:
         """Add entries. An entry with an existing id replaces that entry. The version is committed at the end.
 
         Parameters
         ----------
-        data_entries : iterable of DataEntry
+        data_entries : DataEntry or iterable of DataEntry
             Entries. Without uploads, they are consumed in batches.
         upload_local_files_destination : str, optional
             Where to upload local files: see `DatasetVersion.add_frames`. Files are named by their path below the folder that
@@ -350,11 +361,11 @@ class HyperDataset(HyperDatasetManagement):
         batch_size, upload_retries, force_upload
             As for `DatasetVersion.add_frames`.
         max_workers
-            Accepted and ignored, with a warning: the destination decides.
+            Ignored, with a warning: the destination decides.
         show_progress : bool
             Log progress.
         max_request_size_mb
-            Accepted and ignored: there are no requests.
+            Ignored, with a warning unless it is the default or None: there are no requests.
         hash_sources : bool
             Set the hash of local sources that are not uploaded, too.
 
@@ -370,12 +381,16 @@ class HyperDataset(HyperDatasetManagement):
         UsageError
             An element is not a `DataEntry`, or the destination cannot be used.
         """
-        _warn_of_ignored(max_workers=max_workers)
+        check_flags(show_progress=show_progress, hash_sources=hash_sources)
+        warn_of_ignored(
+            max_workers=max_workers,
+            max_request_size_mb=None if max_request_size_mb == _REQUEST_MB else max_request_size_mb,
+        )
         errors: Errors = {"upload": {}, "register": {}}
         runs = groupby(
             (
                 (upload_local_files_destination or _destination_of(entry), entry)
-                for entry in map(_checked, data_entries)
+                for entry in map(_checked, _several(data_entries))
             ),
             itemgetter(0),
         )
@@ -403,21 +418,21 @@ class HyperDataset(HyperDatasetManagement):
 
     def delete_data_entries(
         self,
-        data_entries: Iterable[DataEntry | str],
+        data_entries: DataEntry | str | Iterable[DataEntry | str],
         batch_size: int = 1000,
         refresh_version_stats: bool = True,
-        force: bool = False,  # noqa: ARG002 - there are no annotation tasks that would prevent it
+        force: bool = False,
     ) -> int:
         """Delete entries.
 
         Parameters
         ----------
-        data_entries : iterable of DataEntry or str
+        data_entries : DataEntry, str, or iterable of them
             Entries or their ids. One warning counts the ids that the version does not have.
         batch_size, refresh_version_stats
             As for `DatasetVersion.delete_frames`.
-        force
-            Accepted and ignored: nothing prevents it.
+        force : bool
+            No effect: there are no annotation tasks, which would prevent it.
 
         Returns
         -------
@@ -431,7 +446,8 @@ class HyperDataset(HyperDatasetManagement):
         FramesRejected
             Some elements are no entries and no ids. All others were deleted.
         """
-        report = self._writer.delete(data_entries, batch_size=batch_size)
+        check_flags(refresh_version_stats=refresh_version_stats, force=force)
+        report = self._writer.delete(_several(data_entries), batch_size=batch_size)
         self._writer.commit_report(report, wanted=refresh_version_stats)
         raise_if_refused(report)
         return report.deleted
@@ -447,7 +463,7 @@ class HyperDataset(HyperDatasetManagement):
     def get_iterator(
         self,
         projection: Sequence[str] | None = None,
-        batch_size: int | None = None,  # noqa: ARG002 - reads are not batched
+        batch_size: int | None = None,
     ) -> Iterator[DataEntry]:
         """Return an iterator over the entries, in the order of their last changes.
 
@@ -455,9 +471,10 @@ class HyperDataset(HyperDatasetManagement):
         ----------
         projection : sequence of str, optional
             Fields to read, as for `DatasetVersion.get_iterator`. The entries have these fields and their names only.
-        batch_size
-            Accepted and ignored.
+        batch_size : int, optional
+            Ignored, with a warning: there are no requests.
         """
+        warn_of_ignored(batch_size=batch_size)
         if projection is None:
             return map(entry_of, self._version.get_iterator())
         paths = [*items(projection, "projection", "a list of dot paths"), "id", "sources.*.id"]
@@ -510,8 +527,9 @@ class HyperDataset(HyperDatasetManagement):
     def tags(self, tags: str | Iterable[str] | None) -> None:
         self.set_tags(tags or [])
 
-    def get_tags(self, reload: bool = False) -> list[str]:  # noqa: ARG002 - nothing is cached
+    def get_tags(self, reload: bool = False) -> list[str]:
         """Return the tags of the dataset. They are always read anew, so `reload` has no effect."""
+        check_flags(reload=reload)
         return self._dataset.tags
 
     def add_tags(self, tags: str | Iterable[str]) -> None:
@@ -545,12 +563,6 @@ class HyperDataset(HyperDatasetManagement):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._version!r})"
-
-
-def _warn_of_ignored(**given: object) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if names:
-        warn_caller(f"{' and '.join(names)} has no effect in framelode and is ignored", UserWarning)
 
 
 def _parents(parent_id: str | None, options: dict[str, Any]) -> list[str]:
@@ -595,6 +607,15 @@ def _described(dataset: Dataset) -> dict[str, Any]:
 
 def _tag_list(tags: str | Iterable[str]) -> list[str]:
     return check_tags(tags.split() if isinstance(tags, str) else tags)
+
+
+def _several(entries: Any) -> Iterable[Any]:
+    """Return what was given as an iterable; one entry or id is a list of its own."""
+    if isinstance(entries, DataEntry | str):
+        return [entries]
+    if not is_series(entries):
+        raise UsageError(f"data_entries must be a list of DataEntry, not {shorten(entries)}")
+    return entries
 
 
 def _checked(entry: object) -> DataEntry:

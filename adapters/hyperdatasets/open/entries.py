@@ -16,14 +16,14 @@ from ....engine.frames.source import DEFAULT_SOURCE
 from ....engine.validation import identifier, items, refusal, shorten
 from ....engine.validation import name as check_name
 from .annotations import find_annotations, take_annotation, take_annotations
-from .classes import ENTRY_CLASS, class_named, without_constructor
+from .classes import ENTRY_CLASS, OpenObject, class_named, metadata_of, without_constructor
 from .sub_entries import DataSubEntry, DataSubEntryImage
 
 SHADOWED = "_data_entry_metadata"
 """Metadata key of a frame that holds the values whose keys are names of sources, which a frame group cannot have."""
 
 
-class DataEntry:
+class DataEntry(OpenObject):
     """A record of a `HyperDataset`: named sources at one point in time, with metadata. It is recorded as a frame.
 
     The class of the entry and of its sub-entries is recorded by name. An entry is read back as that class if this process
@@ -44,7 +44,7 @@ class DataEntry:
 
     def _fill(self, entry_id: str, metadata: dict[str, Any] | None) -> None:
         self._id = entry_id
-        self._metadata: dict[str, Any] = {} if metadata is None else metadata
+        self._metadata = metadata_of(metadata)
         self._sub_entries: dict[str, DataSubEntry] = {}
         self._annotations: list[Any] = []
         self._context_id: str | None = None
@@ -170,8 +170,7 @@ class DataEntry:
         frame : SingleFrame or FrameGroup
             The frame. The entry shares its sources.
         """
-        metadata = dict(frame.metadata)
-        metadata.update(metadata.pop(SHADOWED, {}))
+        metadata = metadata_in(frame)
         recorded = class_named(metadata.get(ENTRY_CLASS), DataEntry)
         if recorded is not None:
             del metadata[ENTRY_CLASS]
@@ -329,6 +328,15 @@ class DataEntryImage(DataEntry):
     def from_api_object(cls, frame: Mapping[str, Any]) -> DataEntry:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the entry of a wire form; see `DataEntry.from_api_object`."""
         return super().from_api_object(frame)
+
+
+def metadata_in(frame: SingleFrame | FrameGroup) -> dict[str, Any]:
+    """Return a copy of the metadata of the entry of a frame, with what its sources shadow."""
+    shadowed = frame.metadata.get(SHADOWED)
+    if not isinstance(shadowed, dict):
+        return dict(frame.metadata)
+    kept = {key: value for key, value in frame.metadata.items() if key != SHADOWED}
+    return {**kept, **shadowed}
 
 
 def entry_of(frame: SingleFrame | FrameGroup) -> DataEntry:

@@ -17,12 +17,12 @@ from ....engine.sources.hashes import HASH_PREFIX
 from ....engine.validation import name as check_name
 from ....engine.validation import refusal
 from .annotations import find_annotations, take_annotation, take_annotations
-from .classes import SUB_ENTRY_CLASS, class_named, without_constructor
+from .classes import SUB_ENTRY_CLASS, OpenObject, class_named, metadata_of, without_constructor
 
 _SOURCE_FIELDS = {"source": "source", "preview_source": "preview_uri"}
 
 
-class DataSubEntry:
+class DataSubEntry(OpenObject):
     """A source of a `DataEntry`: a file, its preview and its metadata.
 
     Parameters
@@ -54,7 +54,7 @@ class DataSubEntry:
     def _fill(self, name: str, frame: SingleFrame, metadata: dict[str, Any] | None) -> None:
         self._name = check_name(name, "name")
         self._frame = frame
-        self._metadata: dict[str, Any] = {} if metadata is None else metadata
+        self._metadata = metadata_of(metadata)
         self._upload_destination: str | None = None
 
     @classmethod

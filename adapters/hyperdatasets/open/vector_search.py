@@ -14,7 +14,7 @@ from ....engine.errors import InvalidTypeError, InvalidValueError
 from ....engine.frames.frame_group import FrameGroup
 from ....engine.frames.single_frame import SingleFrame
 from ....engine.validation import at_least, items, refusal, shorten
-from .entries import SHADOWED
+from .entries import metadata_in
 
 _CHUNK_NUMBERS = 1 << 20
 """Numbers of the vectors that are compared at once."""
@@ -83,7 +83,7 @@ class VectorSearch:
         return best
 
     def _stored(self, frame: Frame) -> Any:
-        metadata: Any = {**frame.metadata, **frame.metadata.get(SHADOWED, {})}
+        metadata: Any = metadata_in(frame)
         if self._field in metadata:
             return metadata[self._field]
         for part in self._field.split("."):

@@ -172,7 +172,7 @@ class TestHyperDatasets:
 
     def test_commit_and_publish(self, dataset):
         dataset.version.add_frames([SingleFrame(id="1")], refresh_version_stats=False)
-        with pytest.warns(UserWarning, match="override_stats and publishing_task has no effect"):
+        with pytest.warns(UserWarning, match="override_stats and publishing_task have no effect"):
             counts = dataset.commit_version(publish=True, force=True, override_stats={}, publishing_task="t")
         assert counts["added"] == 1
         assert not dataset.version.draft
@@ -464,8 +464,51 @@ class TestWrites:
         assert first.get_hash("preview_source") is None
 
     def test_what_has_no_effect(self, dataset):
-        with pytest.warns(UserWarning, match="max_workers has no effect"):
+        with pytest.warns(UserWarning, match="max_workers and max_request_size_mb have no effect"):
             dataset.add_data_entries([], max_workers=3, max_request_size_mb=1)
+        dataset.add_data_entries([], max_request_size_mb=None)
+        with pytest.warns(UserWarning, match="batch_size has no effect"):
+            dataset.get_iterator(batch_size=9)
+        with pytest.warns(UserWarning, match="calculate_stats has no effect"):
+            dataset.commit_version(calculate_stats=False)
+        dataset.commit_version(calculate_stats=None, force=True)
+        with pytest.warns(UserWarning, match="publish has no effect"):
+            dataset.version.commit_version(publish=True)
+        assert dataset.version.draft
+        assert HyperDataset.list(include_archived=False) == HyperDataset.list()
+        assert dataset.get_tags(reload=True) == []
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda it: it.add_data_entries(None), "data_entries must be a list of DataEntry, not None"),
+            (lambda it: it.add_data_entries([], show_progress="no"), "show_progress must be True or False"),
+            (lambda it: it.add_data_entries([], hash_sources="no"), "hash_sources must be True or False"),
+            (lambda it: it.delete_data_entries(None), "data_entries must be a list of DataEntry, not None"),
+            (lambda it: it.delete_data_entries([], force="no"), "force must be True or False"),
+            (lambda it: it.commit_version(publish="no"), "publish must be True or False"),
+            (lambda it: it.get_tags("no"), "reload must be True or False"),
+            (lambda it: HyperDataset.list(include_archived="no"), "include_archived must be True or False"),
+            (lambda it: DataEntry(metadata=[1]), r"metadata must be a dict, not \[1\]"),
+            (lambda it: DataSubEntry("a", None, metadata="a"), "metadata must be a dict, not 'a'"),
+            (lambda it: DataEntry().remove_annotation("a"), "index must be a 64-bit integer, not 'a'"),
+            (lambda it: DataSubEntryImage().get_annotations(index=0.5), "index must be a 64-bit integer"),
+        ],
+    )
+    def test_odd_arguments(self, dataset, call, message):
+        with pytest.raises((InvalidValueError, UsageError), match=message):
+            call(dataset)
+
+    def test_one_entry(self, dataset):
+        assert dataset.add_data_entries(image("1")) == {"upload": {}, "register": {}}
+        assert [entry.id for entry in dataset.get_iterator()] == ["1"]
+        assert dataset.delete_data_entries(image("1")) == 1
+
+    def test_metadata_under_the_key_of_shadowed_values(self, dataset):
+        dataset.version.add_frames([SingleFrame(id="1", metadata={"_data_entry_metadata": 5})])
+        (entry,) = dataset.get_iterator()
+        assert entry.metadata == {"_data_entry_metadata": 5}
+        assert dataset.vector_search([1.0], "v") == []
 
     def test_delete(self, dataset):
         entries = [image(str(number)) for number in range(4)]
@@ -482,7 +525,7 @@ class TestWrites:
 
     def test_projection(self, dataset):
         dataset.add_data_entries([image("1", width=4), image("2")])
-        first, second = dataset.get_iterator(["sources.*.width"], batch_size=1)
+        first, second = dataset.get_iterator(["sources.*.width"])
         assert (first.id, first.sub_data_entries[0].name, second.id) == ("1", "image", "2")
         assert first.sub_data_entries[0].get_source() is None
         assert first.metadata == {}

@@ -3,7 +3,18 @@
 import pytest
 
 import framelode
-from framelode import BoundingBox2D, DatasetVersion, ExecutionStore, FrameGroup, SingleFrame
+from framelode import (
+    BoundingBox2D,
+    DataEntry,
+    DataEntryImage,
+    DatasetVersion,
+    DataSubEntry,
+    DataSubEntryImage,
+    ExecutionStore,
+    FrameGroup,
+    HyperDataset,
+    SingleFrame,
+)
 
 
 @pytest.fixture
@@ -27,6 +38,11 @@ MAKERS = {
     "Statistics": lambda engine: draft(engine).get_stats(),
     "Engine": lambda engine: engine,
     "ExecutionStore": lambda engine: ExecutionStore.create("store"),
+    "HyperDataset": lambda engine: HyperDataset("default", "data", "Current"),
+    "DataEntry": lambda engine: DataEntry(),
+    "DataEntryImage": lambda engine: DataEntryImage(),
+    "DataSubEntry": lambda engine: DataSubEntry("a", None),
+    "DataSubEntryImage": lambda engine: DataSubEntryImage(),
 }
 
 
@@ -54,3 +70,12 @@ def test_the_most_similar_attribute_is_named(engine, name, wrong, right):
     message = f"'{name}' object has no attribute '{wrong}': did you mean '{right}'"
     with pytest.raises(AttributeError, match=message):
         setattr(MAKERS[name](engine), wrong, 1)
+
+
+def test_subclasses_of_entries_have_attributes_of_their_own():
+    class Answer(DataEntry):
+        def __init__(self, question):
+            super().__init__()
+            self.question = question
+
+    assert Answer("Why?").question == "Why?"
