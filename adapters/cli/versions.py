@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from .address import Address
 
+_SHOWN = 20
+
 drafting = typer.Typer()
 
 
@@ -188,8 +190,10 @@ def checkout(
         with progress_bar(f"checking out {address}") as advance:
             done = version.checkout(folder, force=force, link=not copy, callback=advance)
         shown = view_version(engine, version.version_id)
-    for failure in done.failures:
+    for failure in done.failures[:_SHOWN]:
         note(failure.error)
+    if len(done.failures) > _SHOWN:
+        note(f"and {len(done.failures) - _SHOWN:,} more problems: --json lists them all")
     if json:
         print_json({"version": shown, "checkout": done})
     else:

@@ -8,7 +8,11 @@ import os
 import pickle
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 from forked import FORKED
@@ -260,3 +264,55 @@ def test_in_postgresql_all_transactions_are_read_only(postgres_url):
         with engine.session.sql_log.database.read() as connection:
             assert connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
         engine.close()
+
+
+AS_NOBODY = """
+import os, sys
+import framelode
+from framelode import DatasetVersion, UsageError
+
+def read(folder):
+    with framelode.connect(folder) as engine:
+        version = engine.dataset("food").get_version()
+        names = [each.name for each in framelode.DatasetVersion.get_datasets()]
+        print(engine.read_only, [each.id for each in version], names, engine.verify().problems)
+        try:
+            version.delete_frames(["a"])
+        except UsageError as error:
+            print(error)
+        engine.close()
+
+read(sys.argv[1])  # as root, so that all modules are loaded: nobody may not be able to read them
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+read(sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("in_use", [False, True])
+def test_another_user_reads_what_root_owns(prepared, folder, in_use):
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        owned = shutil.copytree(prepared, Path(parent) / "engine")
+        owner = framelode.connect(owned)
+        if in_use:
+            with owner:
+                DatasetVersion.create_new_dataset("late")
+        else:
+            owner.close()
+        for place in (owned, *owned.rglob("*")):
+            place.chmod(0o755 if place.is_dir() else 0o644)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, folder, owned], capture_output=True, text=True, check=False
+        )
+        owner.close()
+        assert not done.returncode, done.stderr
+        reason = f"{owned} is open read-only, because {owned} cannot be written (Permission denied)"
+        datasets = ["food", "late"] if in_use else ["food"]
+        assert done.stdout.splitlines()[1:] == [
+            f"True {['a', 'b', 'd']} {datasets} []",
+            f"{reason}: nothing can be recorded",
+        ]
+        assert done.stderr == f"{reason}\n"
