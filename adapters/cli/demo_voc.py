@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from pathlib import Path
 
 PICTURES = 12
 
@@ -18,23 +17,22 @@ Box = tuple[str, int, int, int, int]
 """A label, and the corners of its box in pixels: left, top, right, bottom."""
 
 
-def make_voc(folder: Path) -> int:
-    """Write pictures with coloured boxes, their annotations and a split into a folder; returns the number of boxes."""
+def voc_files() -> tuple[dict[str, bytes], int]:
+    """Return pictures with coloured boxes, their annotations and a split by path, and the number of boxes."""
     pick = random.Random(_SEED)  # noqa: S311 - the same folder every time
-    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
     names = [f"{number:04}" for number in range(PICTURES)]
+    files: dict[str, bytes] = {}
     total = 0
     for name in names:
         boxes = [_box(pick) for _ in range(pick.randint(1, 3))]
         total += len(boxes)
-        (folder / "JPEGImages" / f"{name}.png").write_bytes(_png(boxes))
-        (folder / "Annotations" / f"{name}.xml").write_text(_xml(name, boxes), "utf-8")
+        files[f"JPEGImages/{name}.png"] = _png(boxes)
+        files[f"Annotations/{name}.xml"] = _xml(name, boxes).encode()
     held_back = names[-PICTURES // 4 :]
     splits = {"train": [name for name in names if name not in held_back], "val": held_back}
     for split, listed in splits.items():
-        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join([*listed, ""]), "utf-8")
-    return total
+        files[f"ImageSets/Main/{split}.txt"] = "\n".join([*listed, ""]).encode()
+    return files, total
 
 
 def _box(pick: random.Random) -> Box:

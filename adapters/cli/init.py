@@ -76,11 +76,11 @@ def demo(
 
     from .demo import run_demo
 
-    if folder is not None and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: give a new or empty folder{'' if voc else ', or none'}")
     if voc:
         _make_voc(folder)
         return
+    if folder is not None and _has_files(folder):
+        raise UsageError(f"{folder} is not empty: give a new or empty folder, or none")
     place = folder or Path(tempfile.mkdtemp(prefix="framelode-demo-"))
     keep = keep or folder is not None
     try:
@@ -101,13 +101,32 @@ def demo(
 
 
 def _make_voc(folder: Path | None) -> None:
-    from .demo_voc import PICTURES, make_voc
+    from .demo_voc import PICTURES, voc_files
 
     if folder is None:
         raise UsageError("--voc requires FOLDER, such as `framelode demo --voc street`")
-    boxes = make_voc(folder)
-    say(f"Wrote {PICTURES} pictures with {boxes} boxes to {folder}. To import them: framelode init, and then")
+    files, boxes = voc_files()
+    wrote = "Wrote"
+    if _has_files(folder):
+        wrote = "Found"
+        if not all(_holds(folder / name, data) for name, data in files.items()):
+            raise UsageError(f"{folder} is not empty: give a new or empty folder")
+    else:
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+    say(
+        f"{wrote} {PICTURES} pictures with {boxes} boxes in {folder}. To import them: framelode init, and then"
+    )
     say(f"framelode import voc {folder} --dataset {folder.absolute().name}")
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == data
 
 
 @imports.command("voc", epilog="Example: framelode import voc photos --dataset food")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ...engine.errors import UsageError
+from ...engine.validation import did_you_mean
 from .options import AddressText, AsOf, Json, Limit, engine_of
 from .output import limited, note, print_json, progress_bar
 
@@ -73,7 +74,10 @@ def frames(
             else:
                 found = version.find_frames(source=source, label=label, callback=advance)
                 listed = views.list_frames(found, limit)
+        labels = version.get_stats().labels if label is not None and not listed.frames else []
     views.print_frames(listed, json=json)
+    if labels and label is not None and all(each["name"] != label for each in labels):
+        note(f"no frame has the label {label!r}{did_you_mean(label, (each['name'] for each in labels))}")
 
 
 @listing.command(epilog="Example: framelode stats food@v2 --against food@v1")

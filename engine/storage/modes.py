@@ -51,14 +51,17 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
     The modes of existing folders are not changed.
     """
     missing = [os.fspath(folder)]
+    failed: set[str] = set()
     while missing:
         try:
             _make_one(missing[-1])
             missing.pop()
         except FileNotFoundError:
             parent = os.path.dirname(missing[-1].rstrip("/"))  # noqa: PTH120
-            if parent in {"", missing[-1]}:
+            # Some file systems, such as /proc, say the same of a folder whose parent exists.
+            if parent in {"", missing[-1]} or missing[-1] in failed:
                 raise
+            failed.add(missing[-1])
             missing.append(parent)
 
 

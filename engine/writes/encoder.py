@@ -240,7 +240,7 @@ class FrameEncoder:
     def _encode_one(self, frame: Any) -> bytes:
         if not isinstance(frame, SingleFrame | FrameGroup):
             raise InvalidValueError(
-                f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects"
+                f"{type(frame).__name__} is no frame: pass SingleFrame or FrameGroup objects; add_dicts takes dicts"
             )
         frame.validated()
         payload = encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)

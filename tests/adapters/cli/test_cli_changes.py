@@ -230,6 +230,15 @@ def test_checkout_lists_what_it_cannot_write(engine, tmp_path, command):
     assert run_json(command, "drinks", "out", status=1)["checkout"]["present"] == 1
 
 
+def test_checkout_prints_the_first_of_many_problems(engine, tmp_path):
+    version = DatasetVersion.get_current(dataset_name="drinks")
+    version.add_frames(SingleFrame(id=f"{number}", source=tmp_path / f"{number}.jpg") for number in range(30))
+    *first, last = run("checkout", "drinks", "out", status=1).stderr.splitlines()
+    assert len(first) == 20
+    assert last == "and 10 more problems: --json lists them all"
+    assert len(run_json("checkout", "drinks", "out", status=1)["checkout"]["failures"]) == 30
+
+
 @pytest.mark.usefixtures("home")
 class TestConfig:
     def test_settings_are_shown_and_changed(self, home, tmp_path):

@@ -88,6 +88,11 @@ class TestFrames:
         assert run("frames", "food", "-n", 4).stderr == ""
         assert run("frames", "empty").stderr == ""
 
+    def test_a_label_that_no_frame_has(self):
+        done = run("frames", "food", "--label", "dogs")
+        assert done.stderr == "no frame has the label 'dogs': did you mean 'dog'?\n"
+        assert run("frames", "food", "--label", "dog", "--source", "s3://b/apple*").stderr == ""
+
     def test_progress_counts_the_frames_that_are_read(self, version):
         told = []
         assert len(list(version.find_frames(label="dog", callback=lambda *each: told.append(each)))) == 1

@@ -55,8 +55,9 @@ class TestVocFolder:
             engine.close()
 
     def test_it_is_the_same_every_time(self, tmp_path):
-        run("demo", "--voc", "one")
+        assert run("demo", "--voc", "one").stdout.startswith("Wrote 12 pictures")
         run("demo", "--voc", "two")
+        assert run("demo", "--voc", "one").stdout.startswith("Found 12 pictures")
         one, two = (
             {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
             for folder in (tmp_path / "one", tmp_path / "two")

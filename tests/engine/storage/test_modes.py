@@ -45,6 +45,12 @@ def test_new_folders_and_files_have_the_mode_of_their_folder(folder):
     assert [mode(top / name) for name in ("a/b/file", "a/export")] == [file_mode] * 2
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a file system that has no new folders")  # noqa: PTH112
+def test_a_folder_that_no_one_can_make():
+    with pytest.raises(FileNotFoundError):
+        make_folder("/proc/one/two")
+
+
 def test_a_strict_umask_does_not_keep_the_group_out_of_a_shared_folder(tmp_path):
     make_folder(tmp_path / "top")
     share([tmp_path / "top"])
