@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 import warnings
@@ -29,6 +30,7 @@ from framelode.projections import runner as runner_module
 from framelode.projections.projection import FoldedProjection
 from framelode.projections.runner import Runner
 from framelode.projections.stretches import fold_stretch, fold_stretches
+from framelode.projections.tables.stores import Stores
 
 with framelode.connect("sqlite://") as _engine:
     PROJECTIONS = [type(projection) for projection in _engine.session.runner.projections]
@@ -218,6 +220,25 @@ def test_any_partition_merged_in_any_nesting(history, data):
                 for part in parts:
                     projection.write(connection, part)
             assert dump(store, projection) == folded(engine.log, kind)
+
+
+def test_parts_of_a_store_that_is_deleted_and_made_again():
+    with closing(framelode.connect("sqlite://")) as engine, engine, scratch() as store:
+        for value in (1, 2):
+            settings = framelode.ExecutionStore.create("settings")
+            settings.set(f"key {value}", value)
+            if value == 1:
+                settings.service.delete_store("settings")
+        head = engine.log.head().position
+        projection = Stores(engine.log)
+        parts = [
+            fold_stretch(lambda: closing_not(engine.log), [Stores], start, start + 1).folded[0]
+            for start in range(head)
+        ]
+        with store.write() as connection:
+            projection.metadata.create_all(connection)
+            projection.write(connection, functools.reduce(projection.merge, parts))
+        assert dump(store, projection) == folded(engine.log, Stores)
 
 
 @each_folded

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framelode.engine.errors import IntegrityError
+from framelode.engine.events.domain import BlobsCondemned
 from framelode.engine.keys import Operation, frame_keys
+from framelode.engine.log import event_batch
 from framelode.engine.log.batch import (
     BLOCK_BYTES,
     BLOCK_EVENTS,
@@ -239,6 +241,17 @@ class TestChain:
     def test_genesis_commits_to_the_log(self):
         assert genesis_digest("a") != genesis_digest("b")
         assert genesis_digest("a") == blake3(b"framelode log 1 a").digest()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "counts"), [("BATCH_EVENTS", 3, [3, 3, 1]), ("BATCH_BYTES", 1, [1] * 7)]
+)
+def test_events_are_packed_into_as_many_batches_as_either_limit_asks_for(monkeypatch, limit, value, counts):
+    monkeypatch.setattr(event_batch, limit, value)
+    told = [BlobsCondemned(originator_id="blobs", originator_version=0, digests=["0" * 64])] * 7
+    batches = list(event_batch.batches_of("blobs", 5, told))
+    assert [batch.count for batch in batches] == counts
+    assert [batch.first_version for batch in batches] == [5 + sum(counts[:n]) for n in range(len(counts))]
 
 
 class TestFrameEvents:
