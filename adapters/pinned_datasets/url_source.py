@@ -211,13 +211,30 @@ class _Store:
         return self._filesystem.info(path)
 
     def listed(self, path: str) -> dict[str, dict[str, Any]]:
-        """Return the metadata of all files below a path, with as few requests as possible."""
+        """Return the metadata of all files below a path."""
+        if self._scheme not in _OBJECTS:
+            return self._walked(path)
+        # Such a store lists all levels with as few requests as possible.
         listed = self._filesystem.find(path, detail=True)
         for name in [name for name, found in listed.items() if found["type"] == "directory"]:
             del listed[name]
-        if not listed and self._scheme in _OBJECTS:
-            # Such a store has no empty folders, even if a cache has one.
+        if not listed:
+            # It has no empty folders, even if a cache has one.
             raise FileNotFoundError(path)
+        return listed
+
+    def _walked(self, path: str) -> dict[str, dict[str, Any]]:
+        """Return what a walk finds. That of fsspec leaves out folders that cannot be listed."""
+        listed: dict[str, dict[str, Any]] = {}
+        seen, left = {path.rstrip("/")}, [path]
+        while left:
+            for found in self._filesystem.ls(left.pop(), detail=True):
+                name = found["name"].rstrip("/")
+                if found["type"] != "directory":
+                    listed[found["name"]] = found
+                elif name not in seen:
+                    seen.add(name)
+                    left.append(name)
         return listed
 
     def files(self, path: str, listed: dict[str, dict[str, Any]]) -> Iterator[FileInfo]:

@@ -29,7 +29,7 @@ class Page(BaseHTTPRequestHandler):
         status = 200 if self.path in self.pages else 500 if "broken" in self.path else 404
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "text/plain")
+        self.send_header("Content-Type", "text/html" if data.startswith(b"<") else "text/plain")
         if etag:
             self.send_header("ETag", etag)
         self.end_headers()

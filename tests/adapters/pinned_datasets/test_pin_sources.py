@@ -344,6 +344,23 @@ class TestWeb:
             datasets.add("u", f"http://{host}/x", "url")
         assert not (project / "dvc.yaml").exists()
 
+    def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(self, datasets):
+        index = {"f/": (b'<a href="a">a</a> <a href="sub/">sub</a>', None), "f/a": (b"a", '"1"')}
+        with web(**index, **{"f/sub": (b'<a href="b">b</a>', None), "f/sub/b": (b"b", '"2"')}) as (
+            url,
+            pages,
+        ):
+            with pytest.raises(NotFoundError, match="there is nothing at"):
+                datasets.add("u", f"{url}/none/", "url")
+            made = datasets.add("u", f"{url}/f/", "url")
+            assert [file.relpath for file in made.lock.files] == ["a", "sub/b"]
+            del pages["/f/sub"]
+            assert datasets.status() == {"u": "missing"}
+            with pytest.raises(NotFoundError, match="there is nothing at"):
+                datasets.update("u")
+        with pytest.raises(StorageError, match="cannot be read"):
+            datasets.add("v", "http://127.0.0.1:9/f/", "url")
+
     def test_a_response_that_never_ends(self, datasets, monkeypatch):
         with web(a=(b"a", None)) as (url, _):
             # The client that is reused keeps its usual limit.
