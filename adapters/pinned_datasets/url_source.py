@@ -32,6 +32,7 @@ _GOOGLE = {"gs", "gcs"}
 _AZURE = {"az", "azure", "abfs", "abfss"}
 _OBJECTS = _VERSIONED | _GOOGLE | _AZURE
 _WEB = {"http", "https"}
+_PAGE = 64 << 20
 _WHOLE = 10
 """How many timeouts a response of unknown length may take, because it may never end."""
 
@@ -171,11 +172,25 @@ def _filesystem(url: str, scheme: str, reach: ResolveContext) -> tuple[Any, str]
 
 
 def _client_options(scheme: str, limit: float) -> dict[str, Any]:
-    """Return the options of a web client, whose own limit for a response is five minutes, with those that are configured."""
-    from aiohttp import ClientTimeout
+    """Return the options of a web client: limits for a response, whose own is five minutes, and what is configured."""
+    from aiohttp import ClientResponse, ClientTimeout
     from fsspec.config import conf
 
-    return {"timeout": ClientTimeout(total=limit)} | conf.get(scheme, {}).get("client_kwargs", {})
+    class LimitedResponse(ClientResponse):
+        """A response with a limited text, because the page that lists a folder is kept in memory."""
+
+        async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+            page = bytearray()
+            async for data in self.content.iter_any():
+                page += data
+                if len(page) > _PAGE:
+                    raise StorageError(
+                        f"{shorten(str(self.url))} lists a folder on a page of more than {_PAGE:,} bytes, which is the limit"
+                    )
+            return page.decode(encoding or self.charset or "utf-8", errors)
+
+    options = {"timeout": ClientTimeout(total=limit), "response_class": LimitedResponse}
+    return options | conf.get(scheme, {}).get("client_kwargs", {})
 
 
 def _folder(files: Iterable[FileInfo]) -> tuple[Meta, list[FileInfo]]:
