@@ -7,7 +7,7 @@ import itertools
 import shutil
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 
 import histories
@@ -146,18 +146,6 @@ class TestCuts:
         batches = sum(1 for _ in log.headers())
         assert folded(log, kind, 1, stops=range(batches)) == whole[kind]
 
-    def test_followed_while_it_grows(self, kind, stores):
-        with framelode.connect("sqlite://") as engine, stores() as store:
-            projection = kind(engine.log)
-            runner = Runner(engine.log, store, [projection])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for _ in rich_log.steps(engine):
-                    runner.catch_up(projection)
-                    assert dump(store, projection) == folded(engine.log, kind)
-                    assert runner.position(projection) == engine.log.head().position
-        engine.close()
-
     def test_rebuilt(self, log, whole, kind, stores):
         with stores() as store:
             projection = kind(log)
@@ -195,6 +183,21 @@ class TestCuts:
             found = folded(engine.log, kind)
         for table, rows in found.items():
             assert [row for row in rows if "another application" not in row] == whole[kind][table]
+
+
+def test_followed_while_it_grows(stores):
+    with closing(framelode.connect("sqlite://")) as engine, engine, ExitStack() as stack:
+        followed = []
+        for kind in PROJECTIONS:
+            store, projection = stack.enter_context(stores()), kind(engine.log)
+            followed.append((store, projection, Runner(engine.log, store, [projection])))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for _ in rich_log.steps(engine):
+            for store, projection, runner in followed:
+                runner.catch_up(projection)
+                assert dump(store, projection) == folded(engine.log, type(projection))
+                assert runner.position(projection) == engine.log.head().position
 
 
 @examples(8, 20)
@@ -375,25 +378,33 @@ class TestExactlyOnce:
             assert dump(store, projections[0]) == whole[kind]
 
 
-@each
 class TestLogs:
+    @pytest.fixture
+    def stores(self, tmp_path):
+        """A database for each projection."""
+        with ExitStack() as stack:
+            yield {
+                kind: stack.enter_context(scratch(tmp_path / f"{number}.db"))
+                for number, kind in enumerate(PROJECTIONS)
+            }
+
     @pytest.mark.parametrize("grows", [0, 1, 8], ids=["shorter", "a little", "longer"])
-    def test_a_restored_older_log(self, folder, kind, grows, tmp_path):
+    def test_a_restored_older_log(self, folder, grows, tmp_path, stores):
         shutil.copy(folder / "log.db", tmp_path / "older.db")
-        with scratch(tmp_path / "p.db") as store:
-            self.grow(folder, 4, "lost")
+        self.grow(folder, 4, "lost")
+        for kind, store in stores.items():
             self.follow(folder, store, kind)
-            shutil.move(tmp_path / "older.db", folder / "log.db")
-            self.grow(folder, grows, "instead")
+        shutil.move(tmp_path / "older.db", folder / "log.db")
+        self.grow(folder, grows, "instead")
+        for kind, store in stores.items():
             assert self.follow(folder, store, kind) == self.fresh(folder, kind)
 
-    def test_another_log_is_refused(self, folder, kind, tmp_path):
-        with scratch(tmp_path / "p.db") as store:
+    def test_another_log_is_refused(self, folder, tmp_path, stores):
+        with closing(framelode.connect(tmp_path / "other")) as engine, engine:
+            rich_log.play(engine)
+            rich_log.append_foreign_events(engine)
+        for kind, store in stores.items():
             before = self.follow(folder, store, kind)
-            with framelode.connect(tmp_path / "other") as engine:
-                rich_log.play(engine)
-                rich_log.append_foreign_events(engine)
-            engine.close()
             with pytest.raises(UsageError, match="holds the projections of the log"):
                 self.follow(tmp_path / "other", store, kind)
             assert self.follow(folder, store, kind) == before

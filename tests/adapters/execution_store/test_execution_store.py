@@ -10,7 +10,6 @@ import json
 import math
 import pickle
 import queue
-import subprocess
 import sys
 import threading
 import types
@@ -26,6 +25,7 @@ import msgspec
 import numpy as np
 import pytest
 import store_worker
+from forked import Program
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
@@ -1102,12 +1102,12 @@ class TestOthers:
 @contextmanager
 def worker(command, folder):
     """A process that does something to the stores of a folder."""
-    program = [sys.executable, store_worker.__file__, command, str(folder)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    process = Program("store_worker", command, folder)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 class TestProcesses:
