@@ -13,7 +13,7 @@ from ...projections.columns import from_row, text_key
 from ...projections.tables.lakes import Lakes
 from ...projections.tables.metadata_values import path_key
 from .exceptions import InvalidQueryError
-from .query import Instant, compile_query, equals
+from .query import Instant, Keyed, compile_query, equals
 from .recording import Lake, parts
 
 _FEW_ROWS = 10_000
@@ -62,11 +62,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
 
 
-def fields(tables: Lakes) -> dict[str, sa.ColumnElement[Any] | sa.Select[Any]]:
+def fields(tables: Lakes) -> dict[str, Any]:
     """Return the fields that queries can use, by name."""
     data, value = tables.data.c, tables.value.c
     named: dict[str, Any] = {name: data[name] for name in _ORDERS}
     named["created_at"] = sa.type_coerce(data.created_at, Instant())
+    named["filename"] = Keyed(data.filename, data.filename_key)
+    named["object_name"] = Keyed(data.object_name, data.object_key)
     named["reason"] = data.reason
     named["tags.name"] = (
         sa.select(tables.tag.c.name)

@@ -91,7 +91,7 @@ def fill(lake, engine, start, stop):
         lake.lake.record(lambda stream: stream.trigger(TagsCreated, lake=lake.name, tags=made))
     for at in range(start, stop, ITEMS_OF_AN_EVENT):
         part = at // ITEMS_OF_AN_EVENT
-        tags = ["all", f"part {part % 10}", *(["rare"] if part % 100 == 50 else [])]
+        tags = ["all", f"part {part % 10}", *(["rare"] if part % 20 == 10 else [])]
         data = [data_record(number) for number in range(at, min(at + ITEMS_OF_AN_EVENT, stop))]
         values = {"lake": lake.name, "data": data, "tags": [known[tag] for tag in tags]}
         lake.lake.record(lambda stream, values=values: stream.trigger(DataUploaded, **values))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ....engine.validation import did_you_mean, shorten
+from ....projections.columns import text_key
 from ....projections.tables.metadata_values import Kind, microseconds, path_key
 from ..exceptions import InvalidQueryError
 from .contains import Contains
@@ -20,7 +21,16 @@ from .parser import invalid, parse
 from .tree import And, Compare, Constant, Not, Or, Query, Value
 
 Condition = sa.ColumnElement[bool]
-Field = sa.ColumnElement[Any] | sa.Select[Any]
+
+
+class Keyed(NamedTuple):
+    """A column of text, and one that has its `text_key` and an index."""
+
+    column: sa.ColumnElement[Any]
+    key: sa.ColumnElement[Any]
+
+
+Field = sa.ColumnElement[Any] | sa.Select[Any] | Keyed
 Given = Sequence[Constant]
 
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
@@ -29,6 +39,7 @@ _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_EQUALITIES = ("=", "in")
 _TYPES: dict[type, sa.types.TypeEngine[Any]] = {
     str: sa.Text(),
     int: sa.BigInteger(),
@@ -51,7 +62,7 @@ def compile_query(text: str, columns: Mapping[str, Field]) -> Condition:
     ----------
     text : str
         The query. A blank one matches everything.
-    columns : mapping of str to ColumnElement or Select
+    columns : mapping of str to ColumnElement, Keyed or Select
         The fields by name. The type of a column says what it compares with: text, number, boolean or `Instant`. A Select
         of one column is a field with any number of values; its FROM clause does not have the outer table, which is
         correlated. A Select of ``path``, ``kind``, ``text`` and ``number``, as of `MetadataValue`, is metadata: the paths
@@ -120,6 +131,8 @@ def _comparison(query: Compare, columns: Mapping[str, Field]) -> Condition:
     found, below = columns.get(query.field), columns.get(name)
     if isinstance(found, sa.ColumnElement):
         return _either(query, found.is_(None), lambda given: _on_column(query, found, given))
+    if isinstance(found, Keyed):
+        return _either(query, found.column.is_(None), lambda given: _on_keyed(query, found, given))
     if isinstance(found, sa.Select) and not _is_metadata(found):
         return _either(query, ~found.exists(), lambda given: _on_many(query, found, given))
     if isinstance(below, sa.Select) and path and _is_metadata(below):
@@ -150,6 +163,14 @@ def _on_column(query: Compare, column: sa.ColumnElement[Any], given: Given) -> C
     return _compared(query.operator, column, [convert(query.field, constant) for constant in given])
 
 
+def _on_keyed(query: Compare, field: Keyed, given: Given) -> Condition:
+    condition = _on_column(query, field.column, given)
+    if query.operator not in _EQUALITIES:
+        return condition
+    keys = [text_key(str(constant.value)) for constant in given]
+    return field.key.in_(keys) & condition
+
+
 def _on_many(query: Compare, values: sa.Select[Any], given: Given) -> Condition:
     (column,) = values.selected_columns
     return values.where(_on_column(query, column, given)).exists()
@@ -174,7 +195,7 @@ def _on_metadata(query: Compare, values: sa.Select[Any], given: Given) -> Condit
 
 
 def _compared(operator: str, column: sa.ColumnElement[Any], values: Sequence[Any]) -> Condition:
-    if operator in {"=", "in"}:
+    if operator in _EQUALITIES:
         return sa.or_(
             *(_equal(column, values, kind) for kind in _TYPES if any(type(v) is kind for v in values))
         )

@@ -55,6 +55,8 @@ def names(lake, q, **filters):
         ("width = 11", "b1"),
         ("width in (11, 12) or height > 20", "b1 A2"),
         ("filename ~ 'A'", "a0 A2"),
+        ("filename = 'b1.png' or filename in ('a0.png', 'é4.png', None)", "a0 b1 é4"),
+        ("filename != 'b1.png' and not filename in ('a0.png', 'b1')", "A2 b%_3 é4"),
         ("filename startswith 'b%_'", "b%_3"),
         ("filename ~ 'É'", "é4"),
         ("filename endswith '.png' and not filename ~ 'b'", "a0 é4"),
