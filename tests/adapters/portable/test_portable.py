@@ -497,6 +497,15 @@ class TestOneDataset:
             if dataset == "d":
                 made.session.writes.datasets.create_dataset("other", raise_if_exists=True)
 
+    def test_a_batch_that_comes_twice(self, source, tmp_path):
+        file = tmp_path / "d.jsonl"
+        source.export_log(file, dataset="other")
+        header, *rows = file.read_bytes().splitlines(keepends=True)
+        twice = next(number for number, row in enumerate(rows) if len(json.loads(row)["events"]) == 1)
+        file.write_bytes(b"".join([header, *rows[: twice + 1], *rows[twice:]]))
+        with empty() as made, pytest.raises(IntegrityError, match="it does not follow position"):
+            made.import_log(file)
+
     def test_a_name_that_several_projects_have(self, source, tmp_path):
         twin = DatasetVersion.create_new_dataset("d", dataset_project="lab")
         with pytest.raises(ConflictError):
