@@ -267,6 +267,22 @@ def test_a_forged_log_is_found_and_located(folder, name, stretch):
         assert problems(folder, executor=pool) == found, "workers find something else"
 
 
+def test_a_body_with_fewer_events_than_its_header_says_is_not_read(folder):
+    streams = []
+
+    def drop_the_last(batches, appends, bodies):
+        batch = frames_batch(batches)
+        bodies[batch["first_position"]].pop()
+        streams.append(batch["stream_id"])
+
+    forge(folder, drop_the_last)
+    with (
+        closing(framelode.connect(folder)) as engine,
+        pytest.raises(IntegrityError, match="another number of events"),
+    ):
+        engine.session.writes.application.recorder.select_events(streams[0])
+
+
 def test_a_value_that_replaces_itself_is_refused_by_the_history(tmp_path):
     with closing(framelode.connect(tmp_path)) as engine, engine:
         store = framelode.ExecutionStore.create("settings")
