@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from ...engine.events.lakes import (
     TagsCreated,
 )
 from ...engine.validation import at_least, refuse_secret, shorten
-from .bucket import import_objects
+from .bucket import import_named, import_objects
 from .data import Data, MultiData
 from .data_projection import DataProjection
 from .datasource import DataSource
@@ -44,11 +44,14 @@ from .metadata import check_custom, check_metadata
 from .processing import Processing
 from .reading import Wanted, find_rows
 from .recording import Lake, check_label, hex_id, record, things
+from .schemas import CloudObject
 from .tag import Tag, tag_names
 from .upload import Given, Paths, Progress, check_request, upload
 
 Tags = str | Tag | Sequence[str | Tag] | None
 Source = str | DataSource | None
+
+_MOST_OBJECTS = 500
 
 
 class Datalake:
@@ -448,6 +451,31 @@ class Datalake:
         return import_objects(
             self.lake, self.connector_id, listed, tag_names(self.lake, tags), _source_name(source)
         )
+
+    def import_cloud_objects(self, cloud_objects: Mapping[str, CloudObject | Mapping[str, Any]]) -> Job:
+        """Register objects of the bucket by name, each with its own tags, source and metadata.
+
+        Parameters
+        ----------
+        cloud_objects : mapping of str to CloudObject or dict
+            From 1 to 500 objects.
+        """
+        if not 1 <= len(cloud_objects) <= _MOST_OBJECTS:
+            raise InvalidValueError(f"give 1 to {_MOST_OBJECTS} objects, not {len(cloud_objects):,}")
+        described = {
+            name: each if isinstance(each, CloudObject) else CloudObject(**each)
+            for name, each in cloud_objects.items()
+        }
+        checked = {
+            name: CloudObject(
+                tag_names(self.lake, list(each.tags)),
+                _source_name(each.source),
+                check_metadata(each.metadata),
+                check_custom(each.custom_metadata),
+            )
+            for name, each in described.items()
+        }
+        return import_named(self.lake, self.connector_id, checked)
 
     def launch_processing(
         self,

@@ -13,6 +13,7 @@ import msgspec
 
 from ...engine.blobs.uris import blob_uri
 from ...engine.errors import FramelodeError
+from ...engine.frames.source import path_or_uri
 from ...engine.storage.atomic_files import from_home, temporary_name
 from ...engine.storage.urls import fsspec_url
 from ..session.session import Session
@@ -41,7 +42,7 @@ def open_content(session: Session, content: Content) -> BinaryIO:
         return session.blobs.open(content.digest)
     import fsspec
 
-    opened: Any = fsspec.open(fsspec_url(content.uri), "rb")
+    opened: Any = fsspec.open(fsspec_url(path_or_uri(content.uri) or ""), "rb")
     return opened.open()
 
 

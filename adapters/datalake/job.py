@@ -128,7 +128,13 @@ class Job:
 
     def update(self, **values: Any) -> None:
         """Record values of the job."""
-        self.lake.record(lambda stream: self.trigger(stream, **values))
+
+        def decide(stream: Aggregate) -> None:
+            # Others may have changed it since it was read.
+            self._take(self._row())
+            self.trigger(stream, **values)
+
+        self.lake.record(decide)
         self._take(self._row())
 
     def wait_for_done(self, blocking_time_increment: float = 1.0, attempts: int = 20) -> JobRunStatus:
@@ -248,19 +254,19 @@ class JobProgress:
         self._job = job
         self._told = time.monotonic()
         self._lines: list[str] = []
+        self._far = {"done": 0, "total": 0}
 
     def advance(self, done: int, total: int, lines: list[str] | None = None) -> None:
         """Take over how far the job is, and new lines of its log."""
-        self._job.done, self._job.total = done, total
+        self._far = {"done": done, "total": total}
         self._lines += lines or []
         if time.monotonic() - self._told >= _TELL_SECONDS:
-            self._job.update(log=self._lines)
+            self._job.update(log=self._lines, **self._far)
             self._lines, self._told = [], time.monotonic()
 
     def end(self, status: JobRunStatus, error: str, result: dict[str, Any]) -> None:
         """Record the end of the job."""
-        done = {"done": self._job.done, "total": self._job.total}
-        self._job.update(status=status, error=error, result=result, log=self._lines, **done)
+        self._job.update(status=status, error=error, result=result, log=self._lines, **self._far)
 
 
 Work = Callable[[JobProgress], tuple[str, dict[str, Any]]]

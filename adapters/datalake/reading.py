@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ...engine.validation import did_you_mean
-from ...projections.columns import from_row, text_key
+from ...projections.columns import text_key
 from ...projections.tables.lakes import Lakes
 from ...projections.tables.metadata_values import path_key
 from .exceptions import InvalidQueryError
@@ -98,7 +98,7 @@ def find_rows(lake: Lake, wanted: Wanted) -> list[DataRow]:
         elif wanted.offset:
             query = query.limit(2**62)
         rows = connection.execute(query.offset(wanted.offset) if wanted.offset else query)
-        return [from_row(row._asdict(), DataRow) for row in rows]
+        return [DataRow(*row) for row in rows]
 
 
 def _creation(tables: Lakes, wanted: Wanted) -> tuple[sa.ColumnElement[Any], ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -46,6 +47,7 @@ from .recording import Lake, parts, source_named
 PART = 2048
 """Number of files that are recorded together."""
 
+_FILES_OF_A_TASK = 16
 _STORE_TRIES = 10
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -176,11 +178,30 @@ def upload(
 
 
 class _Pending(msgspec.Struct):
-    """A file whose content is stored, but not recorded."""
+    """A file that is not recorded yet.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the request.
+    path : str
+        Its path.
+    seen : tuple or None
+        What changes when the file does, before it is read; None if there is no file.
+    media : Future
+        What is read of this file and those decoded together with it.
+    at : int
+        Its place among these.
+    stored : StoredFile or None
+        Its content in the blob store.
+    """
 
     index: int
-    stored: StoredFile
-    media: Future[Media | UploadError]
+    path: str
+    seen: tuple[int, ...] | None
+    media: Future[list[Media | str]]
+    at: int
+    stored: StoredFile | None = None
 
 
 class _Upload:
@@ -198,7 +219,7 @@ class _Upload:
         self._store = lake.session.writes.blobs.store
         self._is_long = len(request.paths) > PART
         self._pool = ThreadPoolExecutor(request.workers, "framelode-lake")
-        self._media: dict[int, Future[Media | UploadError]] = {}
+        self._reading: deque[_Pending] = deque()
         self._pending: list[_Pending] = []
         self._lock: FileLock | None = None
         self._is_started = False
@@ -244,64 +265,65 @@ class _Upload:
         if self._is_started:
             known = {row.id for row in find_rows(self._lake, Wanted(ids=list(map(self.id_of, left))))}
             left = [index for index in left if self.id_of(index) not in known]
-        indices = iter(left)
         total = len(self._request.paths)
         with notebook_bar("uploading", progress) as advance:
 
             def settle(outcome: StoredFile | FileFailure) -> None:
-                index = next(indices)
-                media = self._media.pop(index)
+                pending = self._reading.popleft()
                 if isinstance(outcome, FileFailure):
-                    self._fail(index, outcome.error)
+                    self._fail(pending.index, outcome.error)
                 else:
-                    self._pending.append(_Pending(index, outcome, media))
+                    pending.stored = outcome
+                    self._pending.append(pending)
                 if len(self._pending) >= PART:
                     self._flush()
                 if advance:
-                    advance(index + 1, total)
+                    advance(pending.index + 1, total)
 
             self._store.put_files(self._read_ahead(left), on_done=settle)
             self._flush(is_last=True)
 
     def _read_ahead(self, indices: Sequence[int]) -> Iterator[str]:
-        """Yield the paths, and begin to decode each."""
-        for index in indices:
-            path = os.fspath(self._request.paths[index])
-            self._media[index] = self._pool.submit(self._read, os.path.expanduser(path))  # noqa: PTH111
-            yield path
+        """Yield the paths, and begin to decode the files, a few in each task."""
+        for part in parts(indices, _FILES_OF_A_TASK):
+            paths = [os.path.expanduser(self._request.paths[index]) for index in part]  # noqa: PTH111
+            seen = list(map(_stamp, paths))
+            media = self._pool.submit(self._read, paths, seen)
+            for at, path in enumerate(paths):
+                self._reading.append(_Pending(part[at], path, seen[at], media, at))
+                yield path
 
-    def _read(self, path: str) -> Media | UploadError:
-        try:
-            if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - to open a pipe would wait for its writer
-                return UploadError(f"{path} is no regular file", path)
-            with Path(path).open("rb") as file:
-                before = os.fstat(file.fileno())
-                media = read_media(file, path, exif=self._request.fill_metadata)
-                after = Path(path).stat()
-        except (OSError, ValueError) as error:
-            return UploadError(f"{path} cannot be read: {error}", path, error)
-        if (before.st_mtime_ns, before.st_size, before.st_ino) != (
-            after.st_mtime_ns,
-            after.st_size,
-            after.st_ino,
-        ):
-            return UploadError(f"{path} changed while it was read: upload it again", path)
-        return media
+    def _read(self, paths: Sequence[str], seen: Sequence[object]) -> list[Media | str]:
+        """Return what the files are, or why one cannot be read. Those that were not seen are not opened."""
+        found: list[Media | str] = []
+        for path, stamp in zip(paths, seen, strict=True):
+            try:
+                if stamp is None:  # to open a pipe would wait for its writer
+                    found.append(f"{path} is no regular file")
+                else:
+                    with open(path, "rb") as file:  # noqa: PTH123 - a Path for each file costs more
+                        found.append(read_media(file, path, exif=self._request.fill_metadata))
+            except (OSError, ValueError) as error:
+                found.append(f"{path} cannot be read: {error}")
+        return found
 
-    def _fail(self, index: int, message: str, parent: Exception | None = None) -> None:
-        self.failures[index] = UploadError(message, self._request.paths[index], parent)
+    def _fail(self, index: int, message: str) -> None:
+        self.failures[index] = UploadError(message, self._request.paths[index])
 
     def _flush(self, *, is_last: bool = False) -> None:
         """Record the files that are stored."""
         pending, self._pending = self._pending, []
         records: list[DataRecord] = []
+        paths: dict[str, str] = {}
         for each in pending:
-            media = each.media.result()
-            if isinstance(media, UploadError):
-                self._fail(each.index, media.message, media.parent)
+            media = each.media.result()[each.at]
+            if isinstance(media, str):
+                self._fail(each.index, media)
+            elif each.stored is None or _stamp(each.path) != each.seen:
+                self._fail(each.index, f"{each.path} changed while it was read: upload it again")
             else:
                 records.append(self._record_of(each.index, each.stored, media))
-        paths = {each.stored.digest: each.stored.source for each in pending}
+                paths[each.stored.digest] = each.path
         if records or (is_last and self._is_started):
             self._record(records, paths, is_last=is_last)
 
@@ -389,3 +411,14 @@ class _Upload:
             for part in parts({text_key(record.filename) for record in records}):
                 found += connection.execute(query.where(data.filename_key.in_(part))).scalars()
         return [UUID(data_id).hex for data_id in found][:ITEMS_OF_AN_EVENT]
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """Return what changes when a file does, or None if there is no regular file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path for each file costs more
+    except (OSError, ValueError):
+        return None
+    if not S_ISREG(found.st_mode):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

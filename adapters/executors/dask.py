@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -37,6 +37,8 @@ class DaskExecutor(Executor):
         A connected client. It is not closed.
     patience : float
         Seconds to wait if there is no worker.
+    resources : mapping of str to float, optional
+        Resources that each task needs, such as ``{"GPU": 1}``. Workers declare theirs.
 
     Attributes
     ----------
@@ -44,12 +46,22 @@ class DaskExecutor(Executor):
         Number of tasks that run at the same time: the threads of all workers.
     """
 
-    def __init__(self, client: Client, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        patience: float = PATIENCE_SECONDS,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
         # Its methods are typed for callers within an event loop, too.
         self._client: Any = client
         self._patience = patience
+        self._resources = dict(resources) if resources else None
         self._alone_since: float | None = None
         self.slots = max(1, self._threads())
+
+    def with_resources(self, resources: Mapping[str, float]) -> DaskExecutor:
+        """Return an executor of the same client whose tasks need resources."""
+        return DaskExecutor(self._client, self._patience, resources)
 
     def _threads(self) -> int:
         try:
@@ -64,7 +76,9 @@ class DaskExecutor(Executor):
         part: _Part[Result] = _Part(self)
         try:
             # Equal calls may have different results, because the log may have grown or been damaged in between.
-            task = self._client.submit(_on_worker, _release(), fn, args, kwargs, pure=False)
+            task = self._client.submit(
+                _on_worker, _release(), fn, args, kwargs, pure=False, resources=self._resources
+            )
         except Exception as error:
             raise self._lost(error) from error
         part.task = task
