@@ -63,7 +63,7 @@ def new_ticks():
 
 
 ON_POSTGRES = {
-    "test_hyperdatasets": ("TestDatasets", "TestVersions", "TestSelection", "TestStatistics"),
+    "test_hyperdatasets": ("TestDatasets", "TestStatistics"),
     "test_bulk_context": (),
     "test_datalake": ("TestFinding", "TestLog"),
     "test_forks": (),

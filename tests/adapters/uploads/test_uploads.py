@@ -18,7 +18,7 @@ from forked import FORKED
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from patience import join
-from sizes import examples
+from sizes import examples, sized
 
 import framelode
 from framelode import (
@@ -971,6 +971,7 @@ class TestDeleteSources:
         assert draft.publish_version()
 
 
+@pytest.mark.sized
 def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, root):
     options = {"auto_upload_destination": "blobs:", "local_dataset_root_path": root}
     path = file(root, "a.jpg", b"long ago")
@@ -987,7 +988,7 @@ def test_gc_beside_an_upload_of_content_unreferenced_for_long(engine, draft, roo
     collector = threading.Thread(target=collect)
     collector.start()
     try:
-        for n in range(20):
+        for n in range(sized(8, 20)):
             frame = SingleFrame(id=f"{n}", source=path)
             assert draft.add_frames([frame], **options) == []
             engine.verify(blobs=True)
