@@ -413,6 +413,9 @@ class Datalake:
 
         def decide(stream: Aggregate) -> None:
             data.sync()
+            # Other writers are kept out, so that the blob is not deleted between the look and the event.
+            if session.writes.blob_commands.blob_ledger.banned([outcome.digest])[1]:
+                raise DownloadError(f"garbage collection deleted the content of {path} meanwhile: call again")
             stream.trigger(
                 ProjectionCreated,
                 lake=self.name,
