@@ -52,6 +52,8 @@ def test_a_draft_becomes_what_it_was(engine, draft):
     assert [change.kind for change in draft.history("a")] == ["added", "deleted", "added"]
     draft.revert(after)
     assert draft.fingerprint == later
+    left = draft.commit_version()
+    assert (left["added"], left["updated"], left["deleted"]) == (0, 0, 0), "a revert is committed"
     engine.verify()
 
 
