@@ -199,27 +199,18 @@ class SqlAggregateRecorder(AggregateRecorder):
         """Return the events of one stream, frame changes included."""
         low = _LOWEST if gt is None else gt + 1
         stream_id = self._originators.stream_id(originator_id)
+        shown_id = self._originators.originator_id(stream_id)
         found: list[StoredEvent] = []
         for batch in self.log.opened(low, lte, stream_id=stream_id, desc=desc, limit=limit):
-            events = self._stored_events(batch)
-            end = batch.first_version + batch.count
-            if batch.first_version < low or (lte is not None and end > lte + 1):
-                events = [
-                    each
-                    for each in events
-                    if low <= each.originator_version and (lte is None or each.originator_version <= lte)
-                ]
+            events = [
+                StoredEvent(shown_id, version, topic, state)
+                for version, (topic, state) in enumerate(self._states(batch), batch.first_version)
+                if low <= version and (lte is None or version <= lte)
+            ]
             found += reversed(events) if desc else events
             if limit is not None and len(found) >= limit:
                 break
         return found if limit is None else found[:limit]
-
-    def _stored_events(self, batch: OpenedBatch) -> list[StoredEvent]:
-        originator_id = self._originators.originator_id(batch.stream_id)
-        return [
-            StoredEvent(originator_id, version, topic, state)
-            for version, (topic, state) in enumerate(self._states(batch), batch.first_version)
-        ]
 
     def _states(self, batch: OpenedBatch) -> list[tuple[str, bytes]]:
         """Return the topics and states of a batch."""
