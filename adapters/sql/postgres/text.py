@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from psycopg import Connection
-from psycopg.types.string import StrDumper, StrDumperUnknown, TextBinaryLoader, TextLoader
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from psycopg.types.string import StrDumper, StrDumperUnknown
 
 _ESCAPES = (("\1", "\1\2"), ("\0", "\1\1"))
 
@@ -23,14 +26,15 @@ class _UnknownDumper(StrDumperUnknown):
         return super().dump(_escaped(obj))
 
 
-class _Loader(TextLoader):
-    def load(self, data: Any) -> Any:
-        return _plain(super().load(data))
+class _Loader(Loader):
+    def load(self, data: Buffer) -> str:
+        # This is a hot path. Connections use UTF-8 whatever the environment says.
+        text = str(data, "utf-8")
+        return _plain(text) if "\1" in text else text
 
 
-class _BinaryLoader(TextBinaryLoader):
-    def load(self, data: Any) -> Any:
-        return _plain(super().load(data))
+class _BinaryLoader(_Loader):
+    format = Format.BINARY
 
 
 def take_any_text(connection: Connection[Any]) -> None:
@@ -50,8 +54,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _plain(text: Any) -> Any:
-    if "\1" in text:
-        for plain, escaped in reversed(_ESCAPES):
-            text = text.replace(escaped, plain)
+def _plain(text: str) -> str:
+    for plain, escaped in reversed(_ESCAPES):
+        text = text.replace(escaped, plain)
     return text
