@@ -54,7 +54,7 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int | None = None
     oldest_first: bool = False
     bookkeeping: bool = False
-    """Whether to show events that only keep the books of others, too."""
+    """Whether to include bookkeeping events."""
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -7,8 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..session import location
-from . import transfer as copying
-from . import transfer as portable
+from . import transfer
 from .changes import changing
 from .checkpoint import checkpoints
 from .completion import completing
@@ -40,11 +39,11 @@ app = typer.Typer(
 app.add_typer(starting)
 app.add_typer(imports, name="import", help="Import a Pascal VOC folder or an exported log.")
 carrying = typer.Typer()
-carrying.command("copy", epilog="Example: framelode copy food backup/food")(copying.copy)
-carrying.command("export", epilog="Example: framelode export food.jsonl.zst")(portable.export)
+carrying.command("copy", epilog="Example: framelode copy food backup/food")(transfer.copy)
+carrying.command("export", epilog="Example: framelode export food.jsonl.zst")(transfer.export)
 for commands in (listing, overview, drafting, changing, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
-imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(portable.import_log)
+imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(transfer.import_log)
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
 app.add_typer(lakes, name="lake", help="Upload, find, tag and download pictures and videos of datalakes.")
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")

@@ -15,15 +15,15 @@ from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import DEFAULT_SOURCE
 from ....engine.validation import identifier, items, refusal, shorten
 from ....engine.validation import name as check_name
-from .annotations import find_annotations, take_annotation, take_annotations
-from .classes import ENTRY_CLASS, OpenObject, class_named, metadata_of, without_constructor
+from .annotations import Annotated
+from .classes import ENTRY_CLASS, class_named, metadata_of, without_constructor
 from .sub_entries import DataSubEntry, DataSubEntryImage
 
 SHADOWED = "_data_entry_metadata"
 """Metadata key of a frame that holds the values whose keys are names of sources, which a frame group cannot have."""
 
 
-class DataEntry(OpenObject):
+class DataEntry(Annotated):
     """A record of a `HyperDataset`: named sources at one point in time, with metadata. It is recorded as a frame.
 
     The class of the entry and of its sub-entries is recorded by name. An entry is read back as that class if this process
@@ -113,30 +113,8 @@ class DataEntry(OpenObject):
         )
         return len(self._annotations) - 1
 
-    def remove_annotation(self, index: int | None = None, **kwargs: Any) -> dict[str, Any] | None:
-        """Remove one annotation of the whole entry; see `DataSubEntryImage.remove_annotation`."""
-        return take_annotation(self._annotations, index, kwargs)
-
-    def remove_annotations(
-        self,
-        id: str | float | None = None,  # noqa: A002
-        label: str | None = None,
-        labels: Sequence[str] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Remove annotations of the whole entry; see `DataSubEntryImage.remove_annotations`."""
-        return take_annotations(self._annotations, id, label, labels)
-
-    def get_all_annotations(self) -> list[dict[str, Any]]:
-        """Return the wire forms of the annotations of the whole entry."""
-        return find_annotations(self._annotations)
-
-    def get_annotations(
-        self,
-        id: str | float | None = None,  # noqa: A002
-        index: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return annotations of the whole entry; see `DataSubEntryImage.get_annotations`."""
-        return find_annotations(self._annotations, id, index)
+    def _own_annotations(self) -> list[Any]:
+        return self._annotations
 
     def to_frame(self) -> SingleFrame | FrameGroup:
         """Return the frame that is recorded. It shares its sources with this entry (extension).

@@ -16,7 +16,7 @@ from ....engine.frames.source_fields import SourceLike
 from ....engine.sources.hashes import HASH_PREFIX
 from ....engine.validation import name as check_name
 from ....engine.validation import refusal
-from .annotations import find_annotations, take_annotation, take_annotations
+from .annotations import Annotated
 from .classes import SUB_ENTRY_CLASS, OpenObject, class_named, metadata_of, without_constructor
 
 _SOURCE_FIELDS = {"source": "source", "preview_source": "preview_uri"}
@@ -199,7 +199,7 @@ class DataSubEntry(OpenObject):
         )
 
 
-class DataSubEntryImage(DataSubEntry):
+class DataSubEntryImage(DataSubEntry, Annotated):
     """An image of a `DataEntryImage`: a source with a size, masks and annotations.
 
     Parameters
@@ -361,49 +361,8 @@ class DataSubEntryImage(DataSubEntry):
             metadata=metadata,
         )
 
-    def remove_annotation(self, index: int | None = None, **kwargs: Any) -> dict[str, Any] | None:
-        """Remove one annotation and return its wire form, or None if there is none.
-
-        Parameters
-        ----------
-        index : int, optional
-            Index of the annotation.
-        **kwargs
-            `id`, instead of the index.
-
-        Raises
-        ------
-        UsageError
-            Not exactly one of index and id is given.
-        """
-        return take_annotation(self._frame.annotations, index, kwargs)
-
-    def remove_annotations(
-        self,
-        id: str | float | None = None,  # noqa: A002
-        label: str | None = None,
-        labels: Sequence[str] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Remove the annotations with an id, with any of the labels, or both; without arguments, all of them.
-
-        Returns
-        -------
-        list of dict
-            The wire forms of the annotations removed.
-        """
-        return take_annotations(self._frame.annotations, id, label, labels)
-
-    def get_all_annotations(self) -> list[dict[str, Any]]:
-        """Return the wire forms of all annotations."""
-        return find_annotations(self._frame.annotations)
-
-    def get_annotations(
-        self,
-        id: str | float | None = None,  # noqa: A002
-        index: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return the wire forms of the annotations with an id or at an index; an empty list if there are none."""
-        return find_annotations(self._frame.annotations, id, index)
+    def _own_annotations(self) -> list[Any]:
+        return self._frame.annotations
 
     @classmethod
     def from_api_object(  # pyright: ignore[reportIncompatibleMethodOverride] - the signatures of the API
