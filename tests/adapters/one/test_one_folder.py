@@ -488,6 +488,19 @@ class TestTables:
         newer = One(one.cache_dir, tables_dir=tmp_path)
         assert newer.load_object(FIRST, "wheel").keys() == {"position", "velocity"}
 
+    def test_large_tables_are_read_alike(self, one, tmp_path, monkeypatch):
+        table, raw = load_table(Path(one.cache_dir, "datasets.pqt"))
+        for name, rows in {
+            "sorted": table,
+            "shuffled": table.iloc[::-1],
+            "twice": pd.concat([table, table]),
+        }.items():
+            save_table(tmp_path / name, rows.assign(hash=None), raw)
+            small = load_table(tmp_path / name)[0]
+            monkeypatch.setattr("framelode.adapters.one.alf.cache._LARGE", 0)
+            pd.testing.assert_frame_equal(load_table(tmp_path / name)[0], small)
+            monkeypatch.undo()
+
     def test_saving_replaces_whole_files(self, one, tmp_path):
         one._save_cache(save_dir=tmp_path)
         assert not list(tmp_path.glob("*.pqt"))
