@@ -23,6 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import framelode
 from framelode import BoundingBox2D, Dataset, DatasetVersion, ExecutionStore, SingleFrame
 from framelode.adapters.datalake import Client, Datalake
@@ -101,6 +103,7 @@ SIZES = {
     "pins": 10,
     "files": 100,
     "lakes": 100,
+    "one": 100,
 }
 """The smallest n of each world."""
 
@@ -767,6 +770,43 @@ listed(
         "framelode lake rm": lambda w: w.cli("lake", "rm", "--tag", "all", "--yes"),
     },
     times=1,
+)
+
+# A folder of n sessions with two datasets each.
+
+
+def sessions(world: World) -> Path:
+    folder = world.path("sessions")
+    for number in range(world.n):
+        place = (
+            folder / "lab" / "Subjects" / f"s{number % 10}" / "2026-01-01" / f"{1 + number // 10:03d}" / "alf"
+        )
+        place.mkdir(parents=True)
+        for name in ("wheel.position.npy", "wheel.timestamps.npy"):
+            np.save(place / name, np.arange(number))
+    return folder
+
+
+@operation("one", "framelode one setup", times=1)
+def _(world: World) -> None:
+    world.held["folder"] = sessions(world)
+    world.cli("one", "setup", world.held["folder"])
+
+
+def one_command(*arguments: str) -> Callable[[World], None]:
+    return lambda world: world.cli("one", *arguments, "--folder", world.held["folder"])
+
+
+listed(
+    "one",
+    {
+        "framelode one setup again": lambda w: w.cli("one", "setup", w.held["folder"]),
+        "framelode one search": one_command("search", "--subject", "s1"),
+        "framelode one ls": one_command("ls", "2026-01-01_001_s1"),
+        "framelode one load": one_command("load", "2026-01-01_001_s1", "wheel.position"),
+        "framelode one history": one_command("history"),
+        "framelode one status": one_command("status"),
+    },
 )
 
 VALUES = ["as_of", "read_only", "settings", "blobs", "log", "name", "of", "session", "url"]
