@@ -55,7 +55,10 @@ def notebook_bar(
     if given is not None or not in_notebook():
         yield given
         return
-    with bar(what) as advance:
+    from rich.console import Console
+
+    # The global console of rich may be older than the notebook.
+    with bar(what, Console()) as advance:
         yield advance
 
 

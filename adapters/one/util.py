@@ -47,7 +47,7 @@ def ensure_list(value: Any) -> Any:
     return value if is_several else [value]
 
 
-def refresh(method: Method) -> Method:
+def refresh(method: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a method to check the tables for a newer state first, and to read the past with `as_of`."""
 
     @wraps(method)

@@ -417,6 +417,7 @@ PLACES = {"URL", "FOLDER", "FROM", "TO", "FILE", "ENGINE", "KEY"}
 """What arguments and options of commands are called that take a path or URL."""
 NOT_PLACES = {
     "ACTOR", "ADDRESS", "COMMENT", "DATASET", "FORMAT", "FRAME", "GLOB", "ID", "KIND", "LABEL", "N", "NAME", "NEW", "OLD", "PATH", "POLICY", "POSITION|TIME", "PROJECT",
+    "DATE", "FIELD", "JOB", "JSON", "PATTERN", "POSITION|TIME|TAG", "PREFIX", "QC", "QUERY", "REVISION", "SESSION",
     "REV", "SECONDS", "SHELL", "STORE", "TAG", "TEXT", "TIME", "TYPE", "VALUE",
 }  # fmt: skip
 
