@@ -204,7 +204,9 @@ class TestServers:
                 each.result()
         for version_id, found in events_of(engine).items():
             assert found == [(key, Operation.ADD) for key in range(acknowledged[version_id])]
-        assert engine.session.version_totals() == acknowledged
+        # A writer that never had its turn leaves a version without frames, which has no total.
+        holding = {version_id: number for version_id, number in acknowledged.items() if number}
+        assert engine.session.version_totals() == holding
 
     def test_down_for_a_while(self, engine, server):
         draft = make_draft("d")
