@@ -49,7 +49,7 @@ WITHOUT_ENGINE = {"init", "demo", "completion", "copy", "import voc"}
 
 
 OF_FOLDERS = {f"one {name}" for name in ("setup", "search", "ls", "load", "history", "status")}
-"""Commands about a folder of sessions, which is not an engine; their own tests run them where nothing is there."""
+"""Commands about a folder of sessions, not an engine; `test_cli_one.py` runs them where nothing is there or can be written."""
 
 
 def commands(command, path=()):

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from command_line import run
+from read_only import read_only
 
 REF = "2021-02-05_001_mouse"
 
@@ -74,6 +75,35 @@ def test_mistakes(data, tmp_path):
     ):
         done = run("one", *arguments, status=status)
         assert problem in done.stderr
+
+
+def test_commands_where_nothing_is_recorded(data, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, status, problem in (
+        (("search",), 0, "framelode one setup"),
+        (("ls", REF), 4, "framelode one setup"),
+        (("load", REF, "wheel", "--object"), 4, "framelode one setup"),
+        (("history",), 0, ""),
+        (("status",), 4, "framelode one setup"),
+    ):
+        done = run("one", *arguments, "--folder", "empty", status=status)
+        assert problem in done.stderr, arguments
+    assert list(empty.iterdir()) == []
+
+
+def test_commands_on_a_folder_that_cannot_be_written(data):
+    run("one", "setup", "data")
+    np.save(data / "lab/Subjects/mouse/2021-02-05/001/alf/_ibl_wheel.timestamps.npy", np.arange(6.0))
+    with read_only(data):
+        assert told("search", "--folder", "data", "--subject", "mouse")["sessions"]
+        assert len(told("ls", REF, "--folder", "data")["datasets"]) == 2
+        assert told("load", REF, "_ibl_wheel.position.npy", "--folder", "data")["content"]
+        assert run("one", "history", "--folder", "data").stdout
+        assert told("status", "--folder", "data")["datasets"] == 2
+        done = run("one", "setup", "data", status=2)
+        assert "is open read-only" in done.stderr
+    assert told("status", "--folder", "data")["datasets"] == 2
 
 
 def test_an_engine_that_is_given_records(data, tmp_path):
