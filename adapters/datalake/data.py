@@ -207,7 +207,7 @@ class Data:
             return [Tag(self.lake, NamedRow(*row)) for row in connection.execute(query)]
 
     def get_datasource(self) -> DataSource | None:
-        """Return the source, or None if there is none or it was deleted."""
+        """Return the source, or None if the data has no source or it was deleted."""
         if self._row.source is None:
             return None
         found = things(self.lake.session, "source", number=self._row.source)
@@ -380,7 +380,7 @@ class MultiData:
         self.items.insert(index, _data(data))
 
     def remove(self, data: Data) -> None:
-        """Remove the first equal data. Raises `ValueError` if there is none, `NoDataError` if it is the only one."""
+        """Remove the first equal data. Raises `ValueError` if no data is equal, `NoDataError` if only this one is left."""
         del self[self.items.index(_data(data))]
 
     def pop(self, i: int | None = None) -> Data:
@@ -394,7 +394,7 @@ class MultiData:
         self._require([])
 
     def index(self, x: Data, start: int | None = None, end: int | None = None) -> int:
-        """Return the index of the first equal data. Raises `ValueError` if there is none."""
+        """Return the index of the first equal data. Raises `ValueError` if no data is equal."""
         return self.items.index(x, start or 0, len(self.items) if end is None else end)
 
     def count(self, x: Data) -> int:

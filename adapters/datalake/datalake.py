@@ -226,7 +226,7 @@ class Datalake:
         Raises
         ------
         ResourceNotFoundError
-            There is none.
+            No data matches.
         InvalidQueryError
             There are several. The message has their ids.
         UsageError

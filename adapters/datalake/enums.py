@@ -19,7 +19,7 @@ class Choice(StrEnum):
 
     @classmethod
     def validate(cls, token: object) -> Self:
-        """Return the member with a name or value, whatever the case. Raises `InvalidTypeError` if there is none."""
+        """Return the member with a name or value in any case. Raises `InvalidTypeError` if no member matches."""
         if isinstance(token, str) and token.upper() in cls.__members__:
             return cls[token.upper()]
         raise InvalidTypeError(f"{shorten(token)} is no {cls.__name__}: it must be one of {', '.join(cls)}")

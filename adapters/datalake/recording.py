@@ -177,7 +177,7 @@ def source_named(session: Session, name: str, *, create: bool = False) -> NamedR
     Raises
     ------
     ResourceNotFoundError
-        There is none, and it is not to be created.
+        The source does not exist, and `create` is false.
     """
     name = check_label(name, "a source")
     while not (found := things(session, "source", name=name)):

@@ -280,7 +280,7 @@ class One(ConversionMixin):
         Raises
         ------
         ValueError
-            The mode is none of these.
+            The mode is unknown.
         """
         loaded = self._cache["_meta"]["loaded_time"]
         if mode not in {"auto", "refresh", "local", "remote"}:
@@ -1682,7 +1682,7 @@ class OneAlyx(One):
         Raises
         ------
         ALFObjectNotFound
-            There is none, or its file cannot be downloaded.
+            No dataset matches, or its file cannot be downloaded.
         """
         if self.wildcards and isinstance(dataset, str) and dataset.count(".") == 1:
             dataset += ".*"

@@ -98,7 +98,7 @@ class ConversionMixin:
         Raises
         ------
         ValueError
-            It is none of these.
+            The value is not one of these.
         """
         del cache_dir
         if id is None:
@@ -188,7 +188,7 @@ class ConversionMixin:
         return None if found.empty else found.index[0]
 
     def path2record(self, path: str | PurePath) -> pd.Series | None:
-        """Return the row of the tables for the path or URL of a dataset or session; None if there is none."""
+        """Return the row of the tables for the path or URL of a dataset or session, or None if it is not recorded."""
         text = path if isinstance(path, str) else path.as_posix()
         session = files.get_session_path(files.get_alf_path(text) or text)
         eid = None if session is None else unwrap(ConversionMixin.path2eid)(self, session)
@@ -283,7 +283,7 @@ class ConversionMixin:
 
     @recurse
     def ref2eid(self, ref: Any) -> Any:
-        """Return the id of the session with a reference, as dict or text; None if there is none."""
+        """Return the id of the session with a reference (a dict or text), or None if no session has it."""
         path = self._ref2rel_path(ref)
         return None if path is None else unwrap(type(self).path2eid)(self, path)
 
@@ -295,7 +295,7 @@ class ConversionMixin:
 
     @recurse
     def ref2path(self, ref: Any) -> Any:
-        """Return the folder of the session with a reference, as dict or text; None if there is none."""
+        """Return the folder of the session with a reference (a dict or text), or None if no session has it."""
         eid = self.ref2eid(ref)
         return None if eid is None else self.eid2path(eid)
 

@@ -250,7 +250,7 @@ def get_params_dir() -> Path:
 
 
 def get_default_client(include_schema: bool = True) -> str | None:
-    """Return the default server; None if there is none.
+    """Return the default server, or None if no default is set.
 
     Parameters
     ----------

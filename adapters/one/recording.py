@@ -186,7 +186,7 @@ class FolderRecords:
         Raises
         ------
         UsageError
-            It is none of these.
+            The value is not one of these.
         """
         if not isinstance(given, str):
             return given

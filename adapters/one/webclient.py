@@ -94,7 +94,7 @@ def _expiry(client: Any, expires: Any) -> datetime:
 
 
 def _read_response(file: Path) -> tuple[Any, datetime] | None:
-    """Return a cached response and when it expires; None if there is none, or the file is damaged."""
+    """Return a cached response and when it expires; None if nothing is cached or the file is damaged."""
     try:
         response, expiry = json.loads(file.read_text("utf-8"))
         return response, datetime.fromisoformat(expiry)

@@ -19,7 +19,7 @@ class Annotated(OpenObject):
         """Return the annotations. Changes of the list are changes of the object."""
 
     def remove_annotation(self, index: int | None = None, **kwargs: Any) -> dict[str, Any] | None:
-        """Remove one annotation and return its wire form, or None if there is none.
+        """Remove one annotation and return its wire form, or None if nothing matches.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ def metadata_of(value: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def class_named(name: object, base: type[AnyEntry]) -> type[AnyEntry] | None:
-    """Return the class of that name among `base` and its subclasses in this process; None if there is none."""
+    """Return the class of that name among `base` and its subclasses in this process, or None if no class has it."""
     waiting = [base]
     while waiting:
         cls = waiting.pop(0)

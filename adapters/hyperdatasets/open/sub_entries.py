@@ -302,7 +302,7 @@ class DataSubEntryImage(DataSubEntry, Annotated):
         return {mask.id: path_or_uri(mask.uri) or "" for mask in masks}
 
     def get_mask_source(self, mask_id: str | None = None) -> str | None:
-        """Return the path or URI of a mask, by default of the first; None if there is none."""
+        """Return the path or URI of a mask, by default of the first, or None if it has no mask."""
         masks = self.get_masks_source_dict()
         return masks.get(min(masks, default="") if mask_id is None else mask_id)
 
