@@ -475,6 +475,13 @@ class One(ConversionMixin):
 
         Parameters
         ----------
+        details : bool
+            Also return the records of the sessions.
+        query_type : str, optional
+            The mode of this call.
+
+        Other Parameters
+        ----------------
         dataset : str or list of str
             Sessions with datasets whose path contains this; with all of a list.
         dataset_qc_lte : str, int or QC
@@ -485,10 +492,6 @@ class One(ConversionMixin):
             Sessions with a field that contains this, or one of a list.
         number : int, str or list
             The number of the session on its day.
-        details : bool
-            Also return the records of the sessions.
-        query_type : str, optional
-            The mode of this call.
         as_of : int, datetime, str or list, optional
             The point in time, see `One`.
 
@@ -764,6 +767,9 @@ class One(ConversionMixin):
             Return the rows of the table.
         query_type : str, optional
             The mode of this call.
+
+        Other Parameters
+        ----------------
         as_of : int, datetime, str or list, optional
             The point in time, see `One`.
         """
@@ -853,10 +859,13 @@ class One(ConversionMixin):
             The mode of this call.
         download_only : bool
             Return the files rather than their content.
-        as_of : int, datetime, str or list, optional
-            The point in time, see `One`.
         **kwargs
             More patterns of parts of the file name, such as `attribute`, `namespace` or `timescale`.
+
+        Other Parameters
+        ----------------
+        as_of : int, datetime, str or list, optional
+            The point in time, see `One`.
 
         Returns
         -------
@@ -933,6 +942,9 @@ class One(ConversionMixin):
             The mode of this call.
         download_only : bool
             Return the file rather than its content.
+
+        Other Parameters
+        ----------------
         as_of : int, datetime, str or list, optional
             The point in time, see `One`.
 
@@ -1014,6 +1026,9 @@ class One(ConversionMixin):
             Raise if a dataset is missing; otherwise it is None.
         download_only : bool
             Return the files rather than their content.
+
+        Other Parameters
+        ----------------
         as_of : int, datetime, str or list, optional
             The point in time, see `One`.
 
@@ -1082,6 +1097,9 @@ class One(ConversionMixin):
             Return the file rather than its content.
         details : bool
             Also return the row of the table.
+
+        Other Parameters
+        ----------------
         as_of : int, datetime, str or list, optional
             The point in time, see `One`.
 
@@ -1133,10 +1151,13 @@ class One(ConversionMixin):
             The mode of this call.
         download_only : bool
             Return the files rather than their content.
-        as_of : int, datetime, str or list, optional
-            The point in time, see `One`.
         **kwargs
             More patterns of parts of the file name.
+
+        Other Parameters
+        ----------------
+        as_of : int, datetime, str or list, optional
+            The point in time, see `One`.
 
         Returns
         -------
@@ -1879,10 +1900,11 @@ def ONE(*, mode: str = "auto", wildcards: bool = True, **kwargs: Any) -> One:  #
 
     Parameters
     ----------
-    mode, wildcards, cache_dir, tables_dir
-        As for `One`. A folder that is that of a database gives a `OneAlyx`.
-    base_url, username, password, cache_rest
-        As for `OneAlyx`. Any of the first three gives a `OneAlyx`, as does the lack of `cache_dir`.
+    mode, wildcards
+        As for `One`.
+    **kwargs
+        `cache_dir` and `tables_dir` as for `One`; a folder that is that of a database gives a `OneAlyx`. `base_url`, `username`, `password` and
+        `cache_rest` as for `OneAlyx`; any of the first three gives a `OneAlyx`, as does the lack of `cache_dir`.
     """
     if kwargs.pop("offline", False):
         warnings.warn(

@@ -310,6 +310,9 @@ class ConversionMixin:
             The path.
         as_dict : bool
             Return a dict rather than a text ``date_sequence_subject``.
+
+        Other Parameters
+        ----------------
         parse : bool
             Return the date and the number of a dict rather than texts.
         """
@@ -341,6 +344,9 @@ class ConversionMixin:
         ----------
         ref : str, mapping or iterable of them
             The reference.
+
+        Other Parameters
+        ----------------
         parse : bool
             Return the date and the number rather than texts.
         """

@@ -419,6 +419,9 @@ class AlyxClient:
         ----------
         rest_query : str
             The path on the server, or a URL.
+
+        Other Parameters
+        ----------------
         expires : bool, timedelta or datetime, optional
             How long the response is used; True for not at all.
         clobber : bool
