@@ -30,6 +30,7 @@ def bar(what: str, console: Console | None = None, *, shown: bool = True) -> Gen
     shown : bool
         Whether to show it at all.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -38,7 +39,8 @@ def bar(what: str, console: Console | None = None, *, shown: bool = True) -> Gen
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    # Rich's own default is a console of the process, which may be older than the notebook.
+    with Progress(*columns, console=console or Console(), transient=True, disable=not shown) as progress:
         task = progress.add_task(printable(what), total=None)
 
         def advance(done: int, of: int | None) -> None:
@@ -55,10 +57,7 @@ def notebook_bar(
     if given is not None or not in_notebook():
         yield given
         return
-    from rich.console import Console
-
-    # The global console of rich may be older than the notebook.
-    with bar(what, Console()) as advance:
+    with bar(what) as advance:
         yield advance
 
 

@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import pytest
+import rich
 from making import make
 
 import framelode
@@ -21,6 +22,7 @@ class ZMQInteractiveShell:
 @pytest.fixture
 def shown(monkeypatch):
     """What a notebook displays, as text."""
+    rich.get_console()  # older than the notebook, as when other code printed with rich before
     texts = []
 
     class Output:
