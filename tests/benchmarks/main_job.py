@@ -18,66 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from fsspec.callbacks import Callback
-
-LABELS = ("car", "person", "bicycle", "dog")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def records(count: int) -> Iterator[dict[str, Any]]:
-    """Yield the content of each frame: a random 128-bit id, two boxes of random doubles, four metadata keys."""
-    source = random.Random(20241120)
-    for number in range(count):
-        boxes = [
-            [source.random() * 1920, source.random() * 1080, source.random() * 300, source.random() * 300]
-            for _ in range(2)
-        ]
-        yield {
-            "id": f"{source.getrandbits(128):032x}",
-            "uri": f"s3://bucket/images/{number:08d}.jpg",
-            "width": 1920,
-            "height": 1080,
-            "boxes": [{"label": source.choice(LABELS), "box": box} for box in boxes],
-            "meta": {
-                "camera": f"cam{number % 8}",
-                "split": "train" if number % 10 else "val",
-                "iso": 100 * (1 + number % 7),
-                "exposure": source.random(),
-            },
-        }
-
-
-class PeakMemory:
-    """Samples the process's resident memory while the block runs."""
-
-    def __enter__(self) -> Self:
-        self.start = self.peak = resident()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.005):
-            self.peak = max(self.peak, resident())
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    @property
-    def megabytes(self) -> float:
-        return (max(self.peak, resident()) - self.start) / 1e6
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE
+from workload import PeakMemory, records, size_of
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -106,10 +53,6 @@ class Marks(Callback):
         ):
             rates.append((after - before) / (stop - start))
         return rates[1] / rates[0]
-
-
-def size_of(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def run_framelode(folder: Path, count: int) -> dict[str, float]:
