@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -33,6 +33,7 @@ CHECKSUM_BYTES = 16
 _COMPRESSION_LEVEL = 1
 _SHORT_BLOCK, _SHORT_LEVEL = 512, -1
 """Negative levels code no single bytes: for a short block this saves little, and to read it takes ten times as long."""
+_FEW_EVENTS = 6
 _SMALL_BODY = 16 * 1024
 """Copying less than this costs less than a second call of the hash function."""
 # One event of 16 MB with its id fits. A larger size is damage, and no memory must be allocated for it.
@@ -313,16 +314,28 @@ def _read_block(block: bytes, count: int, size: int) -> list[bytes]:
 class Body:
     """A stored body. It finds blocks and events without decompressing other blocks.
 
+    Parameters
+    ----------
+    first_position : int
+        Position of the first event.
+    codec : str
+        Codec of the blocks.
+    data : bytes
+        The stored body.
+    keeps_blocks : bool
+        Keep the blocks that were opened.
+
     Raises
     ------
     IntegrityError
         A block cannot be decompressed or does not match the directory.
     """
 
-    __slots__ = ("_codec", "_data", "_ends", "_offsets", "_raw", "first_position", "raw_bytes")
+    __slots__ = ("_codec", "_data", "_ends", "_offsets", "_opened", "_raw", "first_position", "raw_bytes")
 
-    def __init__(self, first_position: int, codec: str, data: bytes) -> None:
+    def __init__(self, first_position: int, codec: str, data: bytes, *, keeps_blocks: bool = False) -> None:
         self.first_position = first_position
+        self._opened: dict[int, Block] | None = {} if keeps_blocks else None
         self._codec = codec
         self._data = memoryview(data)
         directory = self._read_directory(data)
@@ -354,6 +367,11 @@ class Body:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @property
+    def most_bytes(self) -> int:
+        """Bytes that the body takes when all its blocks are open."""
+        return len(self._data) + self.raw_bytes
+
+    @property
     def blocks(self) -> int:
         """Number of blocks."""
         return len(self._ends)
@@ -368,15 +386,20 @@ class Body:
         block = int(np.searchsorted(self._ends, index, side="right"))
         return block, int(self._ends[block - 1]) if block else 0
 
-    def blocks_of(self, indices: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return the block that contains each event index."""
-        return np.searchsorted(self._ends, indices, side="right")
-
     def bounds(self, block: int) -> tuple[int, int]:
         """Return the range of event indexes in a block."""
         return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
 
     def open_block(self, block: int) -> Block:
+        """Return one block, decompressed."""
+        if self._opened is None:
+            return self._open_block(block)
+        opened = self._opened.get(block)
+        if opened is None:
+            opened = self._opened[block] = self._open_block(block)
+        return opened
+
+    def _open_block(self, block: int) -> Block:
         """Decompress one block. The total size of the body is checked first."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
@@ -399,6 +422,20 @@ class Body:
         if opened.end != size:
             raise self._damaged(f"the lengths of the events of block {block} do not add up to its size")
         return opened
+
+    def event(self, index: int) -> bytes:
+        """Return one encoded event."""
+        number, first = self.block_of(index)
+        return self.open_block(number).event(index - first)
+
+    def events_at(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """Return some encoded events, at ascending indices. Each of their blocks is opened once."""
+        numbers = np.searchsorted(self._ends, indices, side="right")
+        within = (indices - np.where(numbers > 0, self._ends[numbers - 1], 0)).tolist()
+        starts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(within)]
+        blocks = map(self.open_block, numbers[starts[:-1]].tolist())
+        found = [block.events_at(within[a:b]) for block, (a, b) in zip(blocks, pairwise(starts), strict=True)]
+        return list(chain.from_iterable(found))
 
     def events(self) -> Iterator[bytes]:
         """Yield every encoded event in order."""
@@ -438,6 +475,8 @@ class Block:
 
     def events_at(self, indices: Sequence[int]) -> list[bytes]:
         """Return some encoded events of the block."""
+        if len(indices) < _FEW_EVENTS:
+            return list(map(self.event, indices))
         offsets = self._offsets.tolist()
         return [self.raw[offsets[index] : offsets[index + 1]] for index in indices]
 

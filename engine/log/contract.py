@@ -251,3 +251,7 @@ class Log(ABC):
     @abstractmethod
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the bodies of batches in the requested order, with their checksums checked."""
+
+    def recent_bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
+        """Like `bodies`, for readers of single events. A log may cache the bodies with the blocks that were opened."""
+        return self.bodies(first_positions)

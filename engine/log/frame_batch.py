@@ -22,6 +22,9 @@ from .contract import Log
 NIL = b"\xc0"
 """The record of a delete."""
 
+SPARSE = 4
+"""Events are read alone if fewer than one in so many is wanted."""
+
 _ARRAY_OF_ONE = b"\x91"
 _encoder = msgspec.msgpack.Encoder()
 
@@ -166,12 +169,6 @@ def not_before(position: int, previous: int) -> UnreadableError:
     return UnreadableError(message, position=position)
 
 
-def event_in(body: Body, index: int) -> bytes:
-    """Return one encoded event of a body. Only its block is decompressed."""
-    number, start = body.block_of(index)
-    return body.open_block(number).event(index - start)
-
-
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield ``(position, encoded event)`` for distinct positions, ascending. Only the necessary blocks are decompressed."""
     batches = log.first_positions(sorted(set(positions)))
@@ -184,9 +181,20 @@ def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Itera
     starts = first_positions.astype(np.int64)
     of_batch = np.searchsorted(starts, wanted, side="right") - 1
     groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
-    bodies = log.bodies(starts[np.unique(of_batch)].tolist())
+    bodies = bodies_for(log, starts[np.unique(of_batch)].tolist(), groups)
     for body, group in zip(bodies, groups, strict=len(wanted) > 0):
         yield from _events_in(body, group)
+
+
+def bodies_for(log: Log, first_positions: Sequence[int], wanted: Sequence[NDArray[Any]]) -> Iterator[Body]:
+    """Return the bodies that hold some ascending positions or indices, by batch; cached ones if few events are wanted."""
+    return log.recent_bodies(first_positions) if is_sparse(wanted) else log.bodies(first_positions)
+
+
+def is_sparse(wanted: Sequence[NDArray[Any]]) -> bool:
+    """Whether few events are wanted of those between the first and the last of each batch."""
+    spans = sum(int(some[-1]) - int(some[0]) + 1 for some in wanted if len(some))
+    return len(wanted) == 1 or SPARSE * sum(map(len, wanted)) < spans
 
 
 def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
@@ -197,12 +205,7 @@ def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, 
             f"the body of the batch at position {body.first_position} has no event at position {position}"
         )
         raise UnreadableError(message, position=position)
-    numbers = body.blocks_of(indices)
-    for some in np.split(np.arange(len(indices)), np.flatnonzero(np.diff(numbers)) + 1):
-        number = int(numbers[some[0]])
-        wanted = indices[some] - body.bounds(number)[0]
-        events = body.open_block(number).events_at(wanted.tolist())
-        yield from zip(positions[some].tolist(), events, strict=True)
+    yield from zip(positions.tolist(), body.events_at(indices), strict=True)
 
 
 def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:

@@ -191,7 +191,14 @@ class LogPrefix(Log):
 
     def bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
         """Yield the bodies of batches in the requested order, with their checksums checked."""
-        for body in self.whole.bodies(first_positions):
+        return self._cut_bodies(self.whole.bodies(first_positions))
+
+    def recent_bodies(self, first_positions: Sequence[int]) -> Iterator[Body]:
+        """Like `bodies`, from the cache of the whole log."""
+        return self._cut_bodies(self.whole.recent_bodies(first_positions))
+
+    def _cut_bodies(self, bodies: Iterator[Body]) -> Iterator[Body]:
+        for body in bodies:
             yield self._first_events(body) if body.first_position == self._cut_at else body
 
     def _limit(self, lte: int | None) -> int:

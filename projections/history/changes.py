@@ -19,7 +19,7 @@ from ...engine.log.batch import BatchHeader, Body
 from ...engine.log.context import decode_context
 from ...engine.log.contract import Log
 from ...engine.log.event_batch import unpack_states
-from ...engine.log.frame_batch import FrameChange, changes_at, decode_change, event_in, not_before
+from ...engine.log.frame_batch import FrameChange, changes_at, decode_change, not_before
 from ...engine.stores.values import decode_value, json_form
 from ...engine.times import utc
 from ...engine.validation import printable
@@ -362,7 +362,7 @@ def frame_steps(log: Log, position: int) -> Iterator[FrameStep]:
     while position:
         header = log.batch_at(position)
         (body,) = log.bodies([header.first_position])
-        event = event_in(body, position - header.first_position)
+        event = body.event(position - header.first_position)
         step = FrameStep(position, header, decode_change(event, position))
         yield step
         position = step.stored.previous

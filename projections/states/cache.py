@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ...engine import forks
 from ...engine.errors import NotFoundError, StorageError, UsageError
 from ...engine.keys import KEY_SIZE, U64, KeyRow, Rows, read_rows
 from ...engine.log.contract import Head, Log, StreamRows
+from ...engine.log.recent import RecentlyRead
 from ..pages import gathered
 from .fingerprint import Fingerprint, fingerprint
 from .fold import NO_BATCHES, BatchIndex, State
@@ -36,13 +38,7 @@ class KeyRows:
     """Reads key rows by position, with a small cache of batches."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
-        forks.renewed(self._renew)
-
-    def _renew(self) -> None:
-        self._cache: OrderedDict[int, Rows] = OrderedDict()
-        self._cached_bytes = 0
-        self._lock = threading.Lock()
+        self._batches = RecentlyRead(partial(_read_keys, log), _bytes_of, _CACHED_ROWS_BYTES)
 
     def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
         """Return the rows of the events at `positions`, in that order."""
@@ -50,14 +46,14 @@ class KeyRows:
             return np.empty(0, KeyRow)
         first, index = batches.locate(positions)
         if (first == first[0]).all():
-            return self._read([int(first[0])])[0][1].view(_RAW_ROW)[index].view(KeyRow)
+            return self._batches.get(int(first[0])).view(_RAW_ROW)[index].view(KeyRow)
         found = np.empty(len(positions), _RAW_ROW)
         order = np.argsort(first, kind="stable")
         starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1]))
         wanted = first[order[starts]].tolist()
         bounds = np.append(starts, len(order))
         for at in range(0, len(wanted), _BATCHES_AT_ONCE):
-            some = [rows.view(_RAW_ROW) for _, rows in self._read(wanted[at : at + _BATCHES_AT_ONCE])]
+            some = [rows.view(_RAW_ROW) for rows in self._batches.all(wanted[at : at + _BATCHES_AT_ONCE])]
             ends = bounds[at : at + len(some) + 1]
             asked = order[ends[0] : ends[-1]]
             # Rows of several batches are taken at once, because there may be many small batches.
@@ -67,29 +63,15 @@ class KeyRows:
 
     def key_at(self, first_position: int, place: int) -> bytes:
         """Return the key of one event of a batch."""
-        rows = self._cache.get(first_position)
-        if rows is None:
-            ((_, rows),) = self._read([first_position])
-        return rows[place : place + 1].tobytes()[:KEY_SIZE]
+        return self._batches.get(first_position)[place : place + 1].tobytes()[:KEY_SIZE]
 
-    def _read(self, first_positions: list[int]) -> list[tuple[int, Rows]]:
-        with self._lock:
-            known = {first: self._cache[first] for first in first_positions if first in self._cache}
-        missing = [first for first in first_positions if first not in known]
-        if missing:
-            read = {first: read_rows(keys) for first, keys in self._log.rows_at(missing).items()}
-            self._remember(read)
-            known |= read
-        return [(first, known[first]) for first in first_positions]
 
-    def _remember(self, read: dict[int, Rows]) -> None:
-        with self._lock:
-            for first, rows in read.items():
-                if first not in self._cache:
-                    self._cache[first] = rows
-                    self._cached_bytes += rows.nbytes
-            while self._cached_bytes > _CACHED_ROWS_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+def _read_keys(log: Log, first_positions: Sequence[int]) -> dict[int, Rows]:
+    return {first: read_rows(keys) for first, keys in log.rows_at(first_positions).items()}
+
+
+def _bytes_of(rows: Rows) -> int:
+    return rows.nbytes
 
 
 class StateCache:

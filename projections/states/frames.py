@@ -17,21 +17,20 @@ from ...engine.decoding import UNDECODABLE, Position, guarded
 from ...engine.errors import IntegrityError, UnreadableError
 from ...engine.frames.record import Record, partial_record, put_id
 from ...engine.frames.single_frame import SingleFrame, decode_record
-from ...engine.keys import KEY_SIZE, U64, key_bytes, read_rows
+from ...engine.keys import KEY_SIZE, U64, Rows, key_bytes, read_rows
 from ...engine.log.batch import Block, Body
 from ...engine.log.contract import Log
 from ...engine.log.decoding import gc_paused
-from ...engine.log.frame_batch import decode_change, event_in
+from ...engine.log.frame_batch import SPARSE, decode_change, is_sparse
 from .fold import State
 
 _BATCHES_AT_ONCE = 8
 _POSITIONS_AT_ONCE = 1 << 16
+_SPARSE_AT_ONCE = 256
 _EVENTS_AT_ONCE = 48
 """A small number, so that decoding does not trigger the garbage collector: objects are freed soon after."""
 
-_TOGETHER = 4
-"""Events are decoded together if at least one in this many is needed."""
-
+_ARRAY = b"\xdd"
 
 Kept = TypeVar("Kept", bound=Record)
 
@@ -108,8 +107,8 @@ def read_record(log: Log, first_position: int, place: int, key: bytes) -> Single
     key : bytes
         Key of the frame.
     """
-    (body,) = log.bodies([first_position])
-    stored = _decode_event(event_in(body, place), first_position + place)
+    (body,) = log.recent_bodies([first_position])
+    stored = _decode_event(body.event(place), first_position + place)
     put_id(stored.frame, stored.id or key.hex())
     return stored.frame  # type: ignore[return-value]  # a state does not refer to deletes
 
@@ -156,14 +155,45 @@ def _read_batches(
     decoders: _Decoders,
 ) -> Iterator[_Part]:
     for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
-        chunk = first_positions[at : at + _BATCHES_AT_ONCE]
-        # A single batch is likely to be read again by other point reads, so it is cached; a stream is not.
-        rows = log.rows_at(chunk) if len(chunk) > 1 else {}
-        for body, indices in zip(log.bodies(chunk), groups[at : at + _BATCHES_AT_ONCE], strict=True):
-            first = body.first_position
-            wanted = read_rows(rows[first])[indices] if rows else state.rows(_positions(first, indices))
-            keys = key_bytes(wanted).hex(" ", KEY_SIZE).split(" ")
-            yield from _read_body(body, indices, keys, decoders)
+        chunk, wanted = first_positions[at : at + _BATCHES_AT_ONCE], groups[at : at + _BATCHES_AT_ONCE]
+        if is_sparse(wanted):
+            # Other reads are likely to need the same batches, so they are cached; a stream is not.
+            for body, indices in zip(log.recent_bodies(chunk), wanted, strict=True):
+                rows = state.rows(_positions(body.first_position, indices))
+                yield from _read_sparse(body, indices, _hex_keys(rows), decoders)
+        else:
+            stored = log.rows_at(chunk)
+            for body, indices in zip(log.bodies(chunk), wanted, strict=True):
+                rows = read_rows(stored[body.first_position])[indices]
+                yield from _read_body(body, indices, _hex_keys(rows), decoders)
+
+
+def _hex_keys(rows: Rows) -> list[str]:
+    return key_bytes(rows).hex(" ", KEY_SIZE).split(" ")
+
+
+def _read_sparse(
+    body: Body, indices: NDArray[np.intp], keys: list[str], decoders: _Decoders
+) -> Iterator[_Part]:
+    for at in range(0, len(indices), _SPARSE_AT_ONCE):
+        within = indices[at : at + _SPARSE_AT_ONCE]
+        positions = within + body.first_position
+        events = body.events_at(within)
+        yield _Part(positions, _decode_some(events, positions, decoders), keys[at : at + len(within)])
+
+
+def _decode_some(
+    events: list[bytes], positions: NDArray[np.int64], decoders: _Decoders
+) -> list[StoredFrame[Any]]:
+    """Decode some events together, or one by one where that fails."""
+    try:
+        with gc_paused():
+            return decoders.block(_ARRAY + len(events).to_bytes(4, "big") + b"".join(events))
+    except UNDECODABLE:
+        return [
+            _decode_event(event, position, decoders)
+            for event, position in zip(events, positions.tolist(), strict=True)
+        ]
 
 
 def _positions(first: int, indices: NDArray[np.intp]) -> U64:
@@ -194,7 +224,7 @@ def _decode_events(
     """Decode some events of a block, in ascending order: together with those between them, or one by one."""
     wanted = indices.tolist()
     start, stop = wanted[0], wanted[-1] + 1
-    if len(wanted) * _TOGETHER < stop - start:
+    if len(wanted) * SPARSE < stop - start:
         events = zip(wanted, block.events_at(wanted), strict=True)
         return [_decode_event(event, position + index, decoders) for index, event in events]
     try:
