@@ -22,8 +22,6 @@ KeyRow = np.dtype(
 )
 """An event of a frame batch: key, operation, payload digest; 33 bytes."""
 
-KEY_AND_DIGEST = np.dtype([("hi", ">u8"), ("lo", ">u8"), ("digest_hi", ">u8"), ("digest_lo", ">u8")])
-"""The part of each frame that a fingerprint covers; 32 bytes."""
 
 U64 = NDArray[np.uint64]
 Rows = NDArray[np.void]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine import forks
-from ..engine.errors import IntegrityError, UsageError
+from ..engine.errors import FramelodeError, IntegrityError, UsageError
 from ..engine.log.batch import EVENTS_SCHEMA
 from ..engine.log.contract import Head, Log
 from ..engine.log.worker_log import require_read, worker_log
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldedProjection", "Page", "Progress", "Projection", "Runner"]
 
+logger = logging.getLogger("framelode.projections")
+
 _PAGE_EVENTS = 50_000
 _STRETCH_EVENTS = 100_000
+_PENDING_EVENTS = 1000
+"""A writer leaves fewer events than this to the next reader, so that small commits do not wait for all projections."""
 _POLL_SECONDS = 0.1
 
 Progress = Callable[[int, int], None]
@@ -72,6 +77,7 @@ class Runner:
 
     def _renew(self) -> None:
         self._tracks: dict[str, Track] = {}
+        self._has_pending = False
         self._lock = threading.RLock()
 
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
@@ -91,6 +97,26 @@ class Runner:
         """
         with self._lock:
             self._catch_up(self.projections, self._log.head(), progress, executor)
+
+    def catch_up_after_writing(self) -> None:
+        """Bring all projections up to date if many events are pending. A few are left to the next reader, or to `finish`."""
+        with self._lock:
+            head = self._log.head()
+            self._has_pending = head.position - min(self._reached(), default=0) < _PENDING_EVENTS
+            if not self._has_pending:
+                self._catch_up(self.projections, head)
+
+    def finish(self) -> None:
+        """Replay what `catch_up_after_writing` left. Nothing is lost if that fails: the next reader replays it."""
+        if self._has_pending:
+            try:
+                self.catch_up_all()
+            except FramelodeError as error:
+                logger.info("the projections were not brought up to date: %s", error)
+
+    def _reached(self) -> Iterator[int]:
+        tracks = (self._tracks.get(each.full_name) for each in self.projections)
+        return (track.position if track else 0 for track in tracks)
 
     def fold_alone(self, projection: Projection) -> None:
         """Replay a projection from the start to the head of a log that does not grow. Batches of other topics are not read."""

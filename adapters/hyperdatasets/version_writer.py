@@ -293,7 +293,7 @@ class VersionWriter:
         return published
 
     def _save_state(self) -> None:
-        self._session.runner.catch_up_all()
+        self._session.runner.catch_up_after_writing()
         self._session.states.save_snapshot(self._version_id)
 
     def _holds_commit_of(self, position: int) -> bool:

@@ -393,6 +393,7 @@ class LiveSession(Session):
     def close(self) -> None:
         """Close the databases; the session cannot be used any more."""
         current.deactivate(self)
+        self.runner.finish()
         if self._cache is not None:
             self._cache.close()
         if "_writes" in vars(self):

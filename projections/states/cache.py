@@ -27,7 +27,7 @@ _CACHED_STATES = 32
 _MARKED_STATES = 64
 _CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
-_BATCHES_AT_ONCE = 64
+_ROWS_AT_ONCE = 1 << 20
 _RAW_ROW = np.dtype((np.void, KeyRow.itemsize))
 """numpy copies plain bytes ten times as fast as fields."""
 
@@ -44,21 +44,18 @@ class KeyRows:
         """Return the rows of the events at `positions`, in that order."""
         if not len(positions):
             return np.empty(0, KeyRow)
-        first, index = batches.locate(positions)
-        if (first == first[0]).all():
-            return self._batches.get(int(first[0])).view(_RAW_ROW)[index].view(KeyRow)
+        batch, index = batches.locate(positions)
+        firsts, counts = batches.first_positions, batches.counts
         found = np.empty(len(positions), _RAW_ROW)
-        order = np.argsort(first, kind="stable")
-        starts = np.flatnonzero(np.append(True, first[order][1:] != first[order][:-1]))
-        wanted = first[order[starts]].tolist()
-        bounds = np.append(starts, len(order))
-        for at in range(0, len(wanted), _BATCHES_AT_ONCE):
-            some = [rows.view(_RAW_ROW) for rows in self._batches.all(wanted[at : at + _BATCHES_AT_ONCE])]
-            ends = bounds[at : at + len(some) + 1]
-            asked = order[ends[0] : ends[-1]]
-            # Rows of several batches are taken at once, because there may be many small batches.
-            offsets = np.cumsum([0, *map(len, some[:-1])])
-            found[asked] = np.concatenate(some)[index[asked] + np.repeat(offsets, np.diff(ends))]
+        wanted = np.flatnonzero(np.bincount(batch))
+        # Rows of many batches are taken at once, because there may be many small batches.
+        ends = np.cumsum(counts[wanted]) // np.uint64(_ROWS_AT_ONCE)
+        for some in np.split(wanted, np.flatnonzero(np.diff(ends)) + 1):
+            rows = [part.view(_RAW_ROW) for part in self._batches.all(firsts[some].tolist())]
+            offsets = np.zeros(int(some[-1] - some[0]) + 1, np.intp)
+            offsets[some - some[0]] = np.cumsum([0, *map(len, rows[:-1])])
+            asked = slice(None) if len(some) == len(wanted) else (batch >= some[0]) & (batch <= some[-1])
+            found[asked] = np.concatenate(rows)[offsets[batch[asked] - some[0]] + index[asked]]
         return found.view(KeyRow)
 
     def key_at(self, first_position: int, place: int) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from ...engine.keys import KEY_AND_DIGEST, U64
+from ...engine.keys import DIGEST_SIZE, KEY_SIZE, U64, KeyRow
 from .fold import POSITION, TOMBSTONE, State
 
 BUCKET_FRAMES = 256
@@ -95,12 +95,10 @@ def _digest_buckets(
         buckets[bucket] = np.frombuffer(digest, np.uint8)
 
 
-def _entries(state: State, positions: U64) -> NDArray[np.void]:
-    rows = state.rows(positions)
-    entries = np.empty(len(rows), KEY_AND_DIGEST)
-    for name in KEY_AND_DIGEST.names or ():
-        entries[name] = rows[name]
-    return entries
+def _entries(state: State, positions: U64) -> NDArray[np.uint8]:
+    """Return the key and the digest of each frame; shape (n, 32)."""
+    rows = state.rows(positions).view(np.uint8).reshape(-1, KeyRow.itemsize)
+    return np.concatenate((rows[:, :KEY_SIZE], rows[:, -DIGEST_SIZE:]), axis=1)
 
 
 def _root(buckets: NDArray[np.uint8], total: int, bits: int) -> str:

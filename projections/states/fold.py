@@ -293,8 +293,8 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         first = int(self.first_positions[at])
         return first, position - first
 
-    def locate(self, positions: U64) -> tuple[U64, NDArray[np.intp]]:
-        """Return the first position of the batch of each position, and the index of the event in it.
+    def locate(self, positions: U64) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the index of the batch of each position, and the index of the event in the batch.
 
         Raises
         ------
@@ -306,13 +306,12 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
             raise IntegrityError(
                 f"no batch contains position {positions.min()}", position=int(positions.min())
             )
-        first = self.first_positions[at]
-        index = (positions - first).astype(np.intp)
+        index = (positions - self.first_positions[at]).astype(np.intp)
         outside = index >= self.counts[at]
         if outside.any():
             position = int(positions[outside][0])
             raise IntegrityError(f"no batch contains position {position}", position=position)
-        return first, index
+        return at, index
 
 
 NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))

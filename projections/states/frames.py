@@ -141,10 +141,11 @@ def read_ids(log: Log, state: State, positions: U64) -> Iterator[str]:
 
 def _read_blocks(log: Log, state: State, positions: U64, decoders: _Decoders = _WHOLE) -> Iterator[_Part]:
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
-        first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
-        starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+        batch, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
+        starts = np.flatnonzero(np.append(True, batch[1:] != batch[:-1]))
         groups = np.split(index, starts[1:])
-        yield from _read_batches(log, state, first[starts].tolist(), groups, decoders)
+        first_positions = state.batches.first_positions[batch[starts]].tolist()
+        yield from _read_batches(log, state, first_positions, groups, decoders)
 
 
 def _read_batches(

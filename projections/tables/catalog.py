@@ -14,6 +14,7 @@ from ...engine.log.prefix import LogPrefix
 from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, ProjectionStore
+from ..statements import DirectQuery
 from ..tracking import Track, Tracking
 
 
@@ -134,6 +135,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
 
     def define_tables(self) -> None:
         """Define the tables."""
+        self._queries: dict[Any, DirectQuery] = {}
         self.dataset = self.table(
             "dataset",
             sa.Column("dataset_id", sa.Text, primary_key=True),
@@ -268,16 +270,11 @@ class Catalog(FoldedProjection[CatalogChanges]):
         removed: bool = False,
     ) -> list[DatasetRow]:
         """Return datasets, oldest first. Removed ones only if requested."""
+        keys = {"dataset_id": dataset_id, "name_key": None if name is None else text_key(name), "name": name}
         column = self.dataset.c
-        query = sa.select(*(column[each] for each in DatasetRow.__struct_fields__))
-        query = query.order_by(column.created_position)
-        if dataset_id is not None:
-            query = query.where(column.dataset_id == dataset_id)
-        if name is not None:
-            query = query.where(column.name_key == text_key(name), column.name == name)
-        if not removed:
-            query = query.where(column.removed_position.is_(None))
-        return [_dataset_row(row) for row in connection.execute(query)]
+        hidden = None if removed else column.removed_position.is_(None)
+        rows = self._rows(connection, DatasetRow, self.dataset, keys, hidden, column.created_position)
+        return list(map(_dataset_row, rows))
 
     def versions(
         self,
@@ -292,15 +289,33 @@ class Catalog(FoldedProjection[CatalogChanges]):
     ) -> list[VersionRow]:
         """Return versions, newest first. Removed ones only if requested."""
         column = self.version.c
-        query = self._versions.order_by(column.created_position.desc())
         wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
         keys = {"name_key": None if name is None else text_key(name), "name": name, "state": state}
-        for key, value in (wanted | keys).items():
-            if value is not None:
-                query = query.where(column[key] == value)
-        if not removed:
-            query = query.where(column.state != REMOVED)
-        return [_version_row(row) for row in connection.execute(query)]
+        hidden = None if removed else column.state != REMOVED
+        newest = column.created_position.desc()
+        rows = self._rows(connection, VersionRow, self.version, wanted | keys, hidden, newest)
+        return list(map(_version_row, rows))
+
+    def _rows(
+        self,
+        connection: sa.Connection,
+        kind: type[DatasetRow | VersionRow],
+        table: sa.Table,
+        keys: dict[str, Any],
+        condition: sa.ColumnElement[bool] | None,
+        order: sa.ColumnElement[Any],
+    ) -> list[Any]:
+        """Return the rows with some values of columns, by a query that is compiled once for the columns that are given."""
+        given = {name: value for name, value in keys.items() if value is not None}
+        which = (kind, tuple(given), condition is None)
+        query = self._queries.get(which)
+        if query is None:
+            column = table.c
+            select = sa.select(*(column[each] for each in kind.__struct_fields__)).order_by(order)
+            select = select.where(*(column[each] == sa.bindparam(each) for each in given))
+            query = DirectQuery(select if condition is None else select.where(condition), tuple(given))
+            self._queries[which] = query
+        return query.rows(connection, tuple(given.values()))
 
     def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:
         """Return the draft farthest from the root, the newest of several; without drafts, the version published last."""
@@ -341,13 +356,13 @@ def _json(value: Any) -> str:
 
 
 def _dataset_row(row: Any) -> DatasetRow:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values = row._asdict()
     values["tags"] = from_json(values["tags"], list[str])
     return from_row(values, DatasetRow)
 
 
 def _version_row(row: Any) -> VersionRow:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values = row._asdict()
     values["tags"] = from_json(values["tags"], list[str])
     values["metadata"] = from_json(values["metadata"], dict[str, Any])
     return from_row(values, VersionRow)

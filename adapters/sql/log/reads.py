@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -49,11 +49,12 @@ ROWS_COLUMNS = [
 ]
 
 _LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
-_batch_at = (
+_batch_at = DirectQuery(
     sa.select(*_HEADER_COLUMNS)
     .where(t.record_batch.c.first_position <= sa.bindparam("position"))
     .order_by(t.record_batch.c.first_position.desc())
-    .limit(1)
+    .limit(1),
+    ("position",),
 )
 _STREAM_HEAD = (
     sa.select((t.record_batch.c.first_version + t.record_batch.c.count).label("next_version"))
@@ -176,11 +177,61 @@ def stream_head(connection: sa.Connection, stream_id: str) -> int | None:
     return None if row is None else row.next_version - 1
 
 
-def _first_of_batch_at(position: int) -> sa.ColumnElement[int]:
+def _first_of_batch_at(position: sa.BindParameter[int]) -> sa.ColumnElement[int]:
     """Return the first position of the batch that contains a position, or the position itself."""
     first = t.record_batch.c.first_position
     before = sa.select(sa.func.max(first)).where(first <= position).scalar_subquery()
     return sa.func.coalesce(before, position)
+
+
+_of_positions = DirectQuery(
+    sa.select(t.record_batch.c.first_position, t.record_batch.c.count)
+    .where(
+        t.record_batch.c.first_position >= _first_of_batch_at(sa.bindparam("low", type_=sa.BigInteger)),
+        t.record_batch.c.first_position <= sa.bindparam("high"),
+    )
+    .order_by(t.record_batch.c.first_position),
+    ("low", "high"),
+)
+
+
+@cache
+def _page_of_headers(given: tuple[str, ...], topics: int, *, is_first: bool) -> DirectQuery:
+    """Return the query for a page of headers. Its parameters are those `given`, the topics, and `first`."""
+    batch = t.record_batch.c
+    first = sa.bindparam("first", type_=sa.BigInteger)
+    # The batch that contains the first position may begin before it.
+    query = sa.select(*_HEADER_COLUMNS).where(
+        batch.first_position >= (_first_of_batch_at(first) if is_first else first)
+    )
+    conditions = {
+        "lte": batch.first_position <= sa.bindparam("lte"),
+        "stream_id": batch.stream_id == sa.bindparam("stream_id"),
+        "after": batch.first_version > sa.bindparam("after"),
+        "schema": batch.schema == sa.bindparam("schema"),
+    }
+    names = [f"topic{number}" for number in range(topics)]
+    if topics:
+        # Several topics are stored with commas. Few batches have several, so the caller filters them.
+        alone = [batch.topics == sa.bindparam(name) for name in names]
+        query = query.where(sa.or_(*alone, batch.topics.contains(",")))
+    query = query.where(*(conditions[name] for name in given))
+    return DirectQuery(query.order_by(batch.first_position).limit(PAGE_ROWS), (*given, *names, "first"))
+
+
+@cache
+def _page_of_rows(*, has_lte: bool) -> DirectQuery:
+    """Return the query for the key rows of a stream. Its parameters are the stream, a version, the number of rows, and `lte`."""
+    batch = t.record_batch.c
+    names = ("stream_id", "after", "limit", *(("lte",) if has_lte else ()))
+    query = sa.select(*ROWS_COLUMNS).where(
+        batch.stream_id == sa.bindparam("stream_id"),
+        batch.schema == FRAMES_SCHEMA,
+        batch.first_version > sa.bindparam("after"),
+    )
+    if has_lte:
+        query = query.where(batch.first_position <= sa.bindparam("lte"))
+    return DirectQuery(query.order_by(batch.first_version).limit(sa.bindparam("limit")), names)
 
 
 class Tail(NamedTuple):
@@ -235,12 +286,8 @@ class SqlLogReads(Log):
         if len(positions) <= _FEW:
             headers = {header.first_position: header.count for header in map(self.batch_at, positions)}
             return sorted(headers.items())
-        batch = t.record_batch.c
-        low, high = _first_of_batch_at(min(positions)), max(positions)
-        query = sa.select(batch.first_position, batch.count).where(batch.first_position.between(low, high))
         with self.database.read() as connection:
-            rows = connection.execute(query.order_by(batch.first_position)).all()
-        return [(row[0], row[1]) for row in rows]
+            return list(_of_positions.execute(connection, (min(positions), max(positions))))
 
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append of a batch."""
@@ -300,31 +347,20 @@ class SqlLogReads(Log):
         damaged: list[IntegrityError] | None = None,
     ) -> Iterator[BatchHeader]:
         """Yield batch headers in order. They are read in pages."""
-        batch = t.record_batch.c
-        query = sa.select(*_HEADER_COLUMNS).order_by(batch.first_position).limit(PAGE_ROWS)
-        if lte is not None:
-            query = query.where(batch.first_position <= lte)
-        if stream_id is not None:
-            query = query.where(batch.stream_id == stream_id)
-            if after:
-                query = query.where(batch.first_version > after)
-        if schema is not None:
-            query = query.where(batch.schema == schema)
-        if topics is not None:
-            # Several topics are stored with commas. Few batches have several, so the caller filters them.
-            alone = [encode_topics((topic,)) for topic in sorted(topics)]
-            query = query.where(sa.or_(batch.topics.in_(alone), batch.topics.contains(",")))
-        # The batch that contains the next position may begin before it.
-        first: Any = _first_of_batch_at(gt + 1)
+        values = {"lte": lte, "stream_id": stream_id, "after": after or None, "schema": schema}
+        given = {name: value for name, value in values.items() if value is not None}
+        alone = [encode_topics((topic,)) for topic in sorted(topics or ())]
+        first, is_first = gt + 1, True
         while True:
+            query = _page_of_headers(tuple(given), len(alone), is_first=is_first)
             with self.database.read() as connection:
-                rows = connection.execute(query.where(batch.first_position >= first)).all()
+                rows = query.rows(connection, (*given.values(), *alone, first))
             for header in _readable(self.header_of, rows, damaged):
                 if header.first_position + header.count > gt + 1:
                     yield header
             if len(rows) < PAGE_ROWS:
                 return
-            first = rows[-1].first_position + 1
+            first, is_first = rows[-1].first_position + 1, False
 
     def opened(
         self,
@@ -413,7 +449,7 @@ class SqlLogReads(Log):
     def batch_at(self, position: int) -> BatchHeader:
         """Return the header of the batch that contains a position."""
         with self.database.read() as connection:
-            row = connection.execute(_batch_at, {"position": position}).one_or_none()
+            row = _batch_at.row(connection, (position,))
         header = self.header_of(row) if row else None
         if header is None or position > header.last_position:
             raise NotFoundError(f"{self.name} has no position {position}")
@@ -421,19 +457,12 @@ class SqlLogReads(Log):
 
     def stream_rows(self, stream_id: str, *, after: int = 0, lte: int | None = None) -> Iterator[StreamRows]:
         """Yield the frame batches of a stream in order, with their digests checked, in pages of a few megabytes."""
-        batch = t.record_batch.c
-        query = (
-            sa.select(*ROWS_COLUMNS)
-            .where(batch.stream_id == stream_id, batch.schema == FRAMES_SCHEMA)
-            .order_by(batch.first_version)
-        )
-        if lte is not None:
-            query = query.where(batch.first_position <= lte)
+        query = _page_of_rows(has_lte=lte is not None)
         limit = _FIRST_PAGE_ROWS
         while True:
-            page = query.where(batch.first_version > after).limit(limit)
+            values = (stream_id, after, limit, *(() if lte is None else (lte,)))
             with self.database.read() as connection:
-                rows: Sequence[Any] = connection.execute(page).all()
+                rows = query.rows(connection, values)
             for row in rows:
                 self._check_keys(row)
                 yield StreamRows(*row[:4])

@@ -685,6 +685,7 @@ class TestReading:
 
     def test_a_batch_is_looked_up_once_for_its_frames(self, draft, engine, monkeypatch):
         draft.add_frames([make(number) for number in range(100)])
+        engine.session.runner.catch_up_all()
         looked_up, batch_at = [], engine.log.batch_at
         monkeypatch.setattr(engine.log, "batch_at", lambda at: (looked_up.append(at), batch_at(at))[1])
         rows = list(draft.get_iterator(["updated", "saved_in_version"]))
