@@ -396,6 +396,12 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(PEERS), help="contestants, separated by commas")
     parser.add_argument("--rows", default="", help="steps such as one,child; all by default")
     parser.add_argument(
+        "--patience",
+        type=float,
+        default=8.0,
+        help="seconds; a peer that needs longer for a step does it in one round only",
+    )
+    parser.add_argument(
         "--cache",
         type=Path,
         default=Path.home() / ".cache" / "framelode-peers",
