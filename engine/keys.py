@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -71,6 +71,17 @@ def frame_keys(frame_ids: Sequence[str]) -> tuple[bytes, bool]:
             if keys.hex() == joined:
                 return keys, True
     return b"".join(map(frame_key, frame_ids)), all(map(is_plain_id, frame_ids))
+
+
+def payload_digests(payloads: Iterable[bytes]) -> list[bytes]:
+    """Return the digest of each payload."""
+    hasher = blake3()  # used again: to make a new one takes as long as to hash a payload
+    digests: list[bytes] = []
+    for payload in payloads:
+        hasher.update(payload)
+        digests.append(hasher.digest(DIGEST_SIZE))
+        hasher.reset()
+    return digests
 
 
 def last_places(frame_ids: Sequence[str]) -> Sequence[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -50,6 +51,9 @@ class IdSlot(KnownAttributes):
 
 put_id: Callable[[Any, str | None], None] = IdSlot.__dict__["_id"].__set__
 """Sets the id of a record that was read, without the checks of the property."""
+
+get_id: Callable[[Any], str | None] = attrgetter("_id")
+"""Returns the id of a record. Raises `AttributeError` if none was ever set."""
 
 put_origin: Callable[[Any, Origin], None] = IdSlot.__dict__["_origin"].__set__
 """Sets the origin of a record that was read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
@@ -105,6 +105,11 @@ def source_uri(value: object, path: str) -> str:
     if local is None:
         return _without_secret(text(given, path), path)
     return _file_uri(os.fsdecode(unquote_to_bytes(text(given[local.end() :], path))), path)
+
+
+def are_plain_uris(values: Sequence[str]) -> bool:
+    """Whether `source_uri` returns all of some strings as they are."""
+    return "".join(values).isascii() and all(map(_PLAIN_URI.fullmatch, values))
 
 
 def context_name(value: object, path: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from ..canonical import digest_of
@@ -19,7 +18,7 @@ from ..frames.frame_group import FrameGroup
 from ..frames.record import READ_ONLY_FIELDS, encode_record
 from ..frames.single_frame import SingleFrame
 from ..frames.source import DEFAULT_SOURCE
-from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Operation, frame_keys, last_places
+from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Operation, frame_keys, last_places, payload_digests
 from ..log.contract import Log
 from ..log.frame_batch import FrameChanges, changes_at
 from ..validation import is_series, shorten
@@ -228,7 +227,7 @@ def decide_merges(
         plain=encoded.plain,
         keys=np.frombuffer(encoded.keys, np.uint8).reshape(-1, KEY_SIZE)[kept].tobytes(),
         payloads=merged,
-        digests=b"".join([blake3(payload).digest(DIGEST_SIZE) for payload in merged]),
+        digests=b"".join(payload_digests(merged)),
         frames=[frames[-1] for frames in taken],
         limit=encoded.limit,
         duplicates=sum(map(len, taken)) - len(taken),

@@ -7,22 +7,23 @@ its numbers on the encoded bytes. Where the screen finds anything, the frames ar
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import repeat
 from typing import Any, Protocol
 
 import msgspec
-from blake3 import blake3
 
 from ..canonical import encode_canonical, suspicious_floats
 from ..errors import FramelodeError, InvalidValueError
 from ..frames.frame_group import FrameGroup, frame_from_dict, wrap
-from ..frames.record import encode_record
+from ..frames.record import encode_record, get_id
 from ..frames.single_frame import SingleFrame, restore, screen, screen_one
 from ..frames.source import path_or_uri, source_uri
-from ..frames.wire_batch import PlainFrame, read_plain
+from ..frames.wire_batch import PlainFrame, put_plain_id, read_plain
 from ..frames.yielded import AnyFrame, GivenIds, Yielded
-from ..keys import DIGEST_SIZE, KEY_SIZE, frame_keys, last_places
+from ..keys import KEY_SIZE, frame_keys, last_places, payload_digests
 from ..log.decoding import gc_paused
 from ..validation import shorten
 
@@ -125,9 +126,9 @@ class FrameEncoder:
         refusals: list[Refusal] = []
         for sent, some, encoded in self._encode_all(frames, refusals):
             accepted += sent
-            ids += [frame.id or self.give_id(frame) for frame in some]
+            ids += self._ids_of(some)
             payloads += encoded
-            digests += [blake3(payload).digest(DIGEST_SIZE) for payload in encoded]
+            digests += payload_digests(encoded)
         return self._finish(accepted, ids, payloads, digests), refusals
 
     def check(self, frames: Sequence[Any]) -> list[Refusal]:
@@ -181,7 +182,7 @@ class FrameEncoder:
         for item in ready:
             if item.frame is item.sent:
                 self._given.hand_back(item.sent, item.frame_id)
-        digests = [blake3(payload).digest(DIGEST_SIZE) for payload in payloads]
+        digests = payload_digests(payloads)
         sent, ids = [item.sent for item in ready], [item.frame_id for item in ready]
         return self._finish(sent, ids, payloads, digests), refusals
 
@@ -206,7 +207,7 @@ class FrameEncoder:
         if not set(map(type, frames)) <= {SingleFrame} or not screen(frames):
             return None
         try:
-            payloads = list(map(encode_record, frames))
+            payloads = list(map(encode_canonical, frames))
             for index in suspicious_floats(payloads):
                 payloads[index] = self._encode_one(frames[index])
         except _NOT_ENCODED:
@@ -264,6 +265,14 @@ class FrameEncoder:
         keys, plain = frame_keys(ids)
         joined = b"".join(digests)
         return EncodedFrames(ids, plain, keys, payloads, joined, frames, self._limit, duplicates, earlier)
+
+    def _ids_of(self, frames: Sequence[Any]) -> list[str]:
+        """Return the ids of frames; those without one get one."""
+        with suppress(AttributeError):  # groups, frames in wire form, and frames that never had an id
+            ids = list(map(get_id, frames))
+            if all(ids):
+                return ids
+        return [frame.id or self.give_id(frame) for frame in frames]
 
     def give_id(self, frame: AnyFrame) -> str:
         """Give a frame without an id the one that its sources give, or a new one."""
@@ -342,11 +351,9 @@ class WireEncoder(FrameEncoder):
 def _encode_plain(frames: Sequence[PlainFrame]) -> list[bytes]:
     """Return the canonical payloads: an id is not part of them."""
     ids = [frame.id for frame in frames]
-    for frame in frames:
-        frame.id = None
+    deque(map(put_plain_id, frames, repeat(None)), maxlen=0)
     payloads = list(map(encode_canonical, frames))
-    for frame, frame_id in zip(frames, ids, strict=True):
-        frame.id = frame_id
+    deque(map(put_plain_id, frames, ids), maxlen=0)
     return payloads
 
 
