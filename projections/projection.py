@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -12,11 +13,13 @@ import sqlalchemy as sa
 from blake3 import blake3
 
 from ..engine.errors import UsageError
+from ..engine.log.batch import BatchHeader
 from ..engine.log.contract import Log
 from .pages import Page
 from .statements import SchemaStatements
 
 _BESIDE = "_rebuild"
+_PREPARED_BATCHES = 4096
 
 _LONGEST_NAME = 63 - len(_BESIDE)
 """Some databases silently truncate longer names."""
@@ -120,6 +123,27 @@ def _definitions(kind: type[Projection], suffix: str) -> dict[str, Any]:
     ]
     blank.shape = blake3(repr(columns).encode()).hexdigest(length=16)
     return vars(blank)
+
+
+class Prepared(Generic[Folded]):
+    """What batches come to that this process has just recorded, computed while their frames were at hand.
+
+    Only the projection that follows the log takes it, once for each batch. A rebuild reads the log.
+    """
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[int, tuple[bytes, Folded]] = OrderedDict()
+
+    def put(self, first_position: int, body_digest: bytes, folded: Folded) -> None:
+        """Keep the result for a batch. Only the last few thousand are kept."""
+        self._of[first_position] = body_digest, folded
+        if len(self._of) > _PREPARED_BATCHES:
+            self._of.popitem(last=False)
+
+    def take(self, batch: BatchHeader) -> Folded | None:
+        """Return the result for a batch, and forget it; None if there is none for its contents."""
+        body_digest, folded = self._of.pop(batch.first_position, (b"", None))
+        return folded if body_digest == batch.body_digest else None
 
 
 class FoldedProjection(Projection, Generic[Folded]):

@@ -962,6 +962,7 @@ class DatasetVersion(KnownAttributes):
                 upload=upload,
                 command_id=command_id,
                 on_part=progress,
+                is_counted=refresh_version_stats,
             )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         return warn_of_failures(report)
@@ -1008,6 +1009,7 @@ class DatasetVersion(KnownAttributes):
                 root=local_dataset_root_path,
                 command_id=command_id,
                 on_part=progress,
+                is_counted=refresh_version_stats,
             )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         return warn_of_failures(report)

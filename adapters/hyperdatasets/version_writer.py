@@ -146,9 +146,10 @@ class VersionWriter:
         upload: Upload | None = None,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
+        is_counted: bool = False,
     ) -> WriteReport:
-        """Add frames and return the report."""
-        encoder = self._encoder(root, upload)
+        """Add frames and return the report. They are counted for the statistics at once if a commit follows."""
+        encoder = self._encoder(root, upload, is_counted=is_counted)
         report = self._session.writes.frames.add(
             self._version_id,
             _as_iterable(frames),
@@ -172,12 +173,14 @@ class VersionWriter:
         root: str | os.PathLike[str] | None = None,
         command_id: str | None = None,
         on_part: Callable[[WriteReport], None] | None = None,
+        is_counted: bool = False,
     ) -> WriteReport:
-        """Add frames in wire form and return the report."""
+        """Add frames in wire form and return the report. `is_counted` is as in `add`."""
+        limit = self._session.max_frame_bytes
         report = self._session.writes.frames.add(
             self._version_id,
             _as_iterable(wires),
-            WireEncoder(self._session.new_id, self._root_of(root), self._session.max_frame_bytes),
+            WireEncoder(self._session.new_id, self._root_of(root), limit, keeps_records=is_counted),
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
@@ -301,11 +304,12 @@ class VersionWriter:
         return self._session.log.batch_at(position).last_version <= version.committed_version
 
     def _encoder(
-        self, root: str | os.PathLike[str] | None, upload: Upload | None
+        self, root: str | os.PathLike[str] | None, upload: Upload | None, *, is_counted: bool = False
     ) -> FrameEncoder | UploadingEncoder:
         root = self._root_of(root)
         if upload is None:
-            return FrameEncoder(self._session.new_id, root, self._session.max_frame_bytes)
+            limit = self._session.max_frame_bytes
+            return FrameEncoder(self._session.new_id, root, limit, keeps_records=is_counted)
         from ..uploads.encoder import UploadingEncoder
 
         uploads = self._session.writes.uploads

@@ -8,8 +8,12 @@ from ...engine.datasets.dataset_commands import DatasetCommands
 from ...engine.datasets.version_commands import VersionCommands
 from ...engine.sources.deletions import SourceCommands
 from ...engine.sources.uploads import UploadCommands
+from ...engine.writes.part import AddedBatch
 from ...engine.writes.writer import FrameWriter
+from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import PUBLISHED
+from ...projections.tables.frame_counts import count_records
+from ...projections.tables.stats import Stats
 from ...projections.tables.uploads import Uploads
 from ..sql.recorder import SqlFactory
 from ..uploads.index import UploadIndex
@@ -57,10 +61,18 @@ class Writes:
         self.upload_commands = UploadCommands(application)
         self.source_commands = SourceCommands(application)
         sources = self.source_commands.source_ledger
-        self.frames = FrameWriter(log, states, aggregates, new_id, self.blob_commands.blob_ledger, sources)
+        blobs = self.blob_commands.blob_ledger
+        self.frames = FrameWriter(log, states, aggregates, new_id, blobs, sources, self._prepare)
         self.blobs = BlobAccess(session, self.blob_commands)
         index = UploadIndex(self.upload_commands, sources, session.runner, session.projection(Uploads))
         self.uploads = UploadService(index, lambda: self.blobs.store)
+
+    def _prepare(self, added: AddedBatch) -> None:
+        """Prepare the replay of a batch that was just recorded, while its frames are at hand."""
+        counts = count_records(added.records)
+        if counts is not None:
+            self._session.projection(Stats).prepared.put(added.first_position, added.body_digest, counts)
+            self._session.projection(BlobNames).prepared.put(added.first_position, added.body_digest, {})
 
     def _versions_named(self, dataset_id: str, name: str) -> list[tuple[str, bool]]:
         with self._session.read_catalog() as connection:

@@ -52,7 +52,7 @@ class IdSlot(KnownAttributes):
 put_id: Callable[[Any, str | None], None] = IdSlot.__dict__["_id"].__set__
 """Sets the id of a record that was read, without the checks of the property."""
 
-get_id: Callable[[Any], str | None] = attrgetter("_id")
+get_id: Callable[[Any], Any] = attrgetter("_id")
 """Returns the id of a record. Raises `AttributeError` if none was ever set."""
 
 put_origin: Callable[[Any, Origin], None] = IdSlot.__dict__["_origin"].__set__

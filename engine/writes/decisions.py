@@ -149,6 +149,8 @@ class Decided(msgspec.Struct):
         The frames sent before that one which the change holds, too, by frame id.
     condemned : list of str
         URIs of files that go with deleted frames.
+    records : list
+        What all changes were encoded from, if all of them add frames that the version never held.
     """
 
     changes: FrameChanges
@@ -159,12 +161,14 @@ class Decided(msgspec.Struct):
     duplicates: int = 0
     refusals: list[Refusal] = []
     condemned: list[str] = []
+    records: list[Any] = []
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Keep the changes that a mask keeps."""
         if not mask.all():
             self.changes = _keep_changes(self.changes, mask)
             self.frames = list(compress(self.frames, mask.tolist()))
+            self.records = []
 
 
 def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: U64) -> Decided:
@@ -185,6 +189,7 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
     )
     decided = Decided(changes, encoded.frames, duplicates=encoded.duplicates)
     if not live.any():
+        decided.records = [] if previous.any() else encoded.records
         return decided
     same = np.zeros(len(encoded), bool)
     same[live] = _has_digest(

@@ -61,6 +61,8 @@ class EncodedFrames(msgspec.Struct):
         Those frames and their payloads in the order sent, by the index of the last one.
     links : LinkedFiles or None
         What they were made to name that others may delete.
+    records : list
+        What the payloads were encoded from, one for each, if the encoder keeps it.
     """
 
     ids: list[str]
@@ -73,6 +75,7 @@ class EncodedFrames(msgspec.Struct):
     duplicates: int = 0
     earlier: dict[int, list[tuple[bytes, Any]]] = {}
     links: LinkedFiles | None = None
+    records: list[Any] = []
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -102,6 +105,8 @@ class FrameEncoder:
         Folder that derived ids take local sources relative to.
     max_frame_bytes : int
         Limit of one encoded frame.
+    keeps_records : bool
+        Keep what the payloads are encoded from, to count it.
     """
 
     def __init__(
@@ -109,7 +114,10 @@ class FrameEncoder:
         new_id: Callable[[], str],
         root: str | os.PathLike[str] | None = None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        *,
+        keeps_records: bool = False,
     ) -> None:
+        self._keeps_records = keeps_records
         self._new_id = new_id
         self._root = check_root(root)
         self._limit = max_frame_bytes
@@ -123,13 +131,19 @@ class FrameEncoder:
         ids: list[str] = []
         payloads: list[bytes] = []
         digests: list[bytes] = []
+        records: list[Any] = []
         refusals: list[Refusal] = []
         for sent, some, encoded in self._encode_all(frames, refusals):
             accepted += sent
             ids += self._ids_of(some)
             payloads += encoded
             digests += payload_digests(encoded)
-        return self._finish(accepted, ids, payloads, digests), refusals
+            if self._keeps_records:
+                records += some
+        finished = self._finish(accepted, ids, payloads, digests)
+        if not finished.duplicates:
+            finished.records = records
+        return finished, refusals
 
     def check(self, frames: Sequence[Any]) -> list[Refusal]:
         """Return the frames that cannot be recorded; all others get ids."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -54,6 +54,24 @@ class FrameCommand(Command, kw_only=True):
         return msgspec.structs.replace(self, id=command_id, is_repeatable=False, recorded=None, part=0)
 
 
+class AddedBatch(msgspec.Struct, frozen=True, gc=False):
+    """A record batch that adds frames which name no blobs.
+
+    Attributes
+    ----------
+    first_position : int
+        Its first position.
+    body_digest : bytes
+        Its digest.
+    records : list
+        The `SingleFrame`, `FrameGroup` or `PlainFrame` of each event.
+    """
+
+    first_position: int
+    body_digest: bytes
+    records: list[Any]
+
+
 Prepare = Callable[[], tuple[Request, list[Refusal]]]
 
 
@@ -82,6 +100,7 @@ class Part:
         self._found: U64 | None = None
         self._condemned: list[str] = []
         self._guards: Mapping[str, int] = NO_GUARDS
+        self._records: list[Any] = []
         command = self.command
         if command.is_repeatable:
             ending = b"last" if command.is_last else b"more"
@@ -139,6 +158,14 @@ class Part:
         cut = decided.changes.cut(self.command.batch_size)
         self.batches = [pack_frame_batch(self.command.version_id, 0, changes) for changes in cut]
         self._condemned = decided.condemned
+        self._records = decided.records
+
+    def added(self) -> Iterator[AddedBatch]:
+        """Yield the batches that only add frames, if these are known and name no blobs; call it after `append`."""
+        start, position = 0, self._first_position
+        for batch, _ in self.batches if self._records and not self._guards else ():
+            yield AddedBatch(position, batch.body_digest, self._records[start : start + batch.count])
+            start, position = start + batch.count, position + batch.count
 
     def append(self, log: Log, version: int, sources: SourceLedger) -> AppendHeader:
         """Append the batches.
@@ -160,4 +187,6 @@ class Part:
             numbered.append(condemnation(self._condemned, sources.version()))
         links = self.request.links
         guards = self._guards if links is None else {**self._guards, **links.guards}
-        return log.append(self.command.append_of(numbered, self.report.encode(), guards))
+        header = log.append(self.command.append_of(numbered, self.report.encode(), guards))
+        self._first_position = header.first_position
+        return header

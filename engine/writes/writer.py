@@ -23,7 +23,7 @@ from ..validation import at_least, how_many, shorten
 from .blob_guard import BlobGuard
 from .decisions import Delete, Merge, Request, Write
 from .encoder import Encoder, Refusal
-from .part import FrameCommand, Part
+from .part import AddedBatch, FrameCommand, Part
 from .report import OnPart, WriteReport, decode_report
 
 APPEND_BATCHES = 8
@@ -47,6 +47,8 @@ class FrameWriter:
         Says which blobs frames must not name.
     sources : SourceLedger
         Says which files are to be deleted with their frames.
+    on_added : callable, optional
+        Called with recorded batches whose frames an encoder kept.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class FrameWriter:
         new_id: Callable[[], str],
         ledger: BlobLedger,
         sources: SourceLedger,
+        on_added: Callable[[AddedBatch], object] | None = None,
     ) -> None:
+        self._on_added = on_added
         self._log = log
         self._states = states
         self._aggregates = aggregates
@@ -229,6 +233,9 @@ class FrameWriter:
             position, version = position + batch.count, version + batch.count
         self._aggregates.advance(command.version_id, (), before, version)
         command.draft_at = max(command.draft_at, version)
+        if self._on_added is not None:
+            for added in part.added():
+                self._on_added(added)
         return part.report
 
     def _draft_at(self, version_id: str) -> int:

@@ -20,7 +20,7 @@ from ...engine.log.frame_batch import events_at
 from ...engine.log.worker_log import worker_log
 from ...engine.parallel import ordered_map
 from ..pages import Page
-from ..projection import FoldedProjection
+from ..projection import FoldedProjection, Prepared
 from ..states.cache import StateCache
 from ..states.fold import live_positions
 from ..stretches import OpenLog
@@ -35,6 +35,10 @@ class BlobNames(FoldedProjection[dict[str, int]]):
 
     name: ClassVar[str] = "blob_names"
     code_version: ClassVar[int] = 1
+
+    def __init__(self, log: Log, suffix: str = "") -> None:
+        super().__init__(log, suffix)
+        self.prepared: Prepared[dict[str, int]] = Prepared()
 
     def define_tables(self) -> None:
         """Define the table."""
@@ -51,6 +55,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         for _, position, event in page.lifecycle(*blob_events()):
             named |= dict.fromkeys(filter(is_digest, event.blobs()), position)
         for header in page.frame_batches():
+            if self.prepared.take(header) is not None:
+                continue
             # A batch that cannot be read is skipped. `referenced` raises an error while a version has its frames.
             with suppress(UnreadableError):
                 for first, block in page.blocks(header):

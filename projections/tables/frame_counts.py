@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 
 from ...engine.decoding import UNDECODABLE, Position, guarded
 from ...engine.errors import UnreadableError
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.frames.wire_batch import PlainFrame
 from ...engine.log.batch import Block
 from ...engine.log.contract import Log
 from ...engine.log.decoding import gc_paused
@@ -121,17 +124,31 @@ class FrameCounts(msgspec.Struct):
                 changes.append(_Change(None))
         return changes
 
+    def include(self, other: FrameCounts) -> None:
+        """Add other counts."""
+        self.frames += other.frames
+        self.annotated += other.annotated
+        for mine, more in zip(self._counters(), other._counters(), strict=True):
+            mine.update(more)
+
+    def _counters(self) -> tuple[Counter[str], ...]:
+        return self.labels, self.content_types, self.sources, self.source_bytes, self.unreadable
+
     def _count(self, frames: Sequence[_Frame]) -> None:
-        rois = list(map(_rois, frames))
-        sources = list(chain.from_iterable(map(_sources, frames)))
-        self.frames += len(frames)
+        self.count(list(map(_rois, frames)), _labels, list(chain.from_iterable(map(_sources, frames))))
+
+    def count(
+        self, rois: Sequence[Sequence[Any]], labels: Callable[[Any], list[str]], sources: Sequence[Any]
+    ) -> None:
+        """Count frames by their annotations, the labels of each of these, and their sources."""
+        self.frames += len(rois)
         self.annotated += sum(map(bool, rois))
-        self.labels.update(chain.from_iterable(map(_labels, chain.from_iterable(rois))))
+        self.labels.update(chain.from_iterable(map(labels, chain.from_iterable(rois))))
         self.content_types.update(map(_content_type, sources))
         self.sources.update(map(_source_id, sources))
         if any(map(_size, sources)):
             for source in sources:
-                self.source_bytes[source.id] += source.size
+                self.source_bytes[source.id] += source.size or 0
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return every count by kind and name."""
@@ -147,6 +164,28 @@ class FrameCounts(msgspec.Struct):
             for name, count in counter.items():
                 counts[kind, name] = count
         return counts
+
+
+_FIELDS: dict[type, tuple[Callable[[Any], Any], ...]] = {
+    SingleFrame: (attrgetter("_annotations"), attrgetter("_labels"), attrgetter("_sources")),
+    PlainFrame: (_rois, _labels, _sources),
+}
+
+
+def count_records(records: Sequence[Any]) -> FrameCounts | None:
+    """Count frames that were just recorded, as they are counted when they are read; None for frames of several types, and groups."""
+    (kind, *others) = set(map(type, records)) or {None}
+    if others or kind not in _FIELDS:
+        return None
+    rois, labels, sources = _FIELDS[kind]
+    counts = FrameCounts()
+    counts.count(
+        list(map(rois, records)), labels, list(chain.from_iterable(filter(None, map(sources, records))))
+    )
+    untyped = counts.content_types.pop(cast("str", None), 0)
+    if untyped:
+        counts.content_types[_UNKNOWN_TYPE] += untyped
+    return counts
 
 
 def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from ...engine.errors import UnreadableError
 from ...engine.events.domain import VersionCreated
+from ...engine.log.contract import Log
 from ..columns import BadValueError, text_key
 from ..pages import Page
-from ..projection import FoldedProjection
+from ..projection import FoldedProjection, Prepared
 from .frame_counts import (
     ANNOTATED,
     CONTENT_TYPE,
@@ -73,6 +74,10 @@ class Stats(FoldedProjection[StatsChanges]):
     name: ClassVar[str] = "stats"
     code_version: ClassVar[int] = 3
 
+    def __init__(self, log: Log, suffix: str = "") -> None:
+        super().__init__(log, suffix)
+        self.prepared: Prepared[FrameCounts] = Prepared()
+
     def define_tables(self) -> None:
         """Define the table."""
         self.counts = self.table(
@@ -93,6 +98,10 @@ class Stats(FoldedProjection[StatsChanges]):
         for header in page.frame_batches():
             tally = tallies.setdefault(header.stream_id, FrameCounts())
             previous = replaced.setdefault(header.stream_id, [])
+            prepared = self.prepared.take(header)
+            if prepared is not None:
+                tally.include(prepared)
+                continue
             try:
                 for position, block in page.blocks(header):
                     previous += tally.add_block(block, position)
