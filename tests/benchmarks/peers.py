@@ -42,35 +42,36 @@ PEERS = {
     "framelode": Peer(
         "framelode",
         "framelode_here.Framelode",
-        use="An engine in a folder, made before the clock starts. SQLite syncs every commit to the disk.",
+        use="An engine in a folder, made before the clock starts. The fastest way leaves statistics to publishing.",
     ),
     "lance": Peer(
         "Lance",
         "lance_there.Lance",
         ("pylance==14.0.2", "pyarrow==26.0.1"),
-        "`write_dataset`, then a BTREE index of the ids, which its reads use. A child is one `merge_insert` of what is changed and new, "
-        "one `delete`, and a tag. The documented way from dicts is `Table.from_pylist`; the fastest is `pa.array` with a type.",
+        "`write_dataset`, then a BTREE index of the ids, which its reads use. The documented way from dicts is `Table.from_pylist`, the fastest "
+        "`pa.array` with a type. A child is `merge_insert`, `delete`, `insert` and a tag; the fastest way changes and inserts in one merge.",
     ),
     "ducklake": Peer(
         "DuckLake",
         "ducklake_there.DuckLake",
         ("duckdb==1.5.5", "duckdb-extension-ducklake==1.5.5", "pyarrow==26.0.1"),
-        "The catalog in a DuckDB file; DuckDB of the newest version for which PyPI has the extension. Data are Parquet with zstd; the documented way has the default, "
-        "snappy. A child is one transaction: by the documented way MERGE, DELETE and INSERT; by the fastest DELETE and INSERT.",
+        "DuckDB of the newest version for which PyPI has the extension; the catalog in a file. Dicts are made Arrow tables as for Lance. Parquet is "
+        "compressed with zstd; the documented way leaves it at snappy. A child is a transaction of MERGE, DELETE and INSERT; the fastest way deletes "
+        "what is changed, and inserts it.",
     ),
     "delta": Peer(
         "Delta",
         "delta_there.Delta",
         ("deltalake==1.6.6", "pyarrow==26.0.1"),
-        "`write_deltalake` with zstd and the change data feed; the documented way has the defaults. A child is a commit, or three by the documented "
-        "way: merge, delete, append.",
+        "delta-rs. Dicts are made Arrow tables as for Lance. The documented way has the defaults, the fastest zstd and the change data feed, which "
+        "differences and histories need. A child is a merge, a delete and an append; the fastest way does all in one merge.",
     ),
     "datachain": Peer(
         "DataChain",
         "datachain_there.DataChainHere",
         ("datachain==0.62.0",),
         "On its local SQLite database. The documented way from dicts is `read_values` of objects of a data model, the fastest `read_records` of flat "
-        "dicts with a schema. A child is the rows that are not touched, united with others, saved as the next version, which stores all rows again.",
+        "dicts with a schema. A child is the rows that are not touched, united with others, saved as the next version.",
     ),
 }
 
@@ -81,46 +82,141 @@ class Row(NamedTuple):
     title: str
     ours: str
     unit: str
-    cause: str = ""
     theirs: str = ""
+    cause: str = ""
 
 
 UNITS = {"us a frame": 1e6, "us": 1e6, "ms": 1e3, "s": 1.0, "bytes a frame": 1.0, "MB": 1e-6}
 
+CAUSES = """Two causes are behind many of these rows:
+
+- **Events.** framelode checks every value, and makes one canonical payload and one digest for each frame, so that each is an event that can
+  be verified. The peers copy values into columns and check their types.
+- **Commands.** Create, update, delete, add and publish are transactions of their own, about 100 SQL statements in all, and each waits until
+  the disk has it. Lance and Delta never wait for the disk.
+"""
+
 ROWS = (
-    Row("plain dicts to durable, by objects; peers: the fastest way", "objects", "us a frame", "", "dicts"),
-    Row("plain dicts to durable, the documented way", "dicts_documented", "us a frame"),
-    Row("plain dicts to durable, the fastest way", "dicts", "us a frame"),
-    Row("ready objects, by default; peers: a ready Arrow table", "ready", "us a frame", "", "table"),
+    Row(
+        "plain dicts to disk, by objects; peers: the fastest way",
+        "objects",
+        "us a frame",
+        theirs="dicts",
+        cause="Events; and about half of the time goes into a Python object for each frame and each box, made and checked by a constructor call "
+        "each. Arrow converts the list of dicts in one call.",
+    ),
+    Row(
+        "plain dicts to disk, the documented way",
+        "dicts_documented",
+        "us a frame",
+        cause="Events. Labels are counted, too.",
+    ),
+    Row(
+        "plain dicts to disk, the fastest way",
+        "dicts",
+        "us a frame",
+        cause="Events. Most of the processor time is the conversion of the dicts, which looks at ids, URIs and labels in Python.",
+    ),
+    Row(
+        "ready objects, by default; peers: a ready Arrow table",
+        "ready",
+        "us a frame",
+        theirs="table",
+        cause="Events; the columns of the peers are ready.",
+    ),
     Row(
         "ready objects, statistics not refreshed; peers: a ready Arrow table",
         "ready_unrefreshed",
         "us a frame",
-        "",
-        "table",
+        theirs="table",
+        cause="Events; the columns of the peers are ready.",
     ),
-    Row("a ready Arrow table", "table", "us a frame"),
+    Row(
+        "a ready Arrow table",
+        "table",
+        "us a frame",
+        cause="Events: the table is turned into rows. The peers compress its columns as they are.",
+    ),
     Row("peak memory of the fastest way from dicts, beside the dicts", "memory", "MB"),
-    Row("made ready to be read: published; peers: index and tag", "prepare.ready", "ms"),
-    Row("bytes on disk, without an index of ids where it is separate", "prepare.bytes", "bytes a frame"),
-    Row("bytes on disk in all", "prepare.bytes_all", "bytes a frame"),
+    Row(
+        "made ready to be read: published; peers: index and tag",
+        "prepare.ready",
+        "ms",
+        cause="Publishing reads all frames once to count labels, and hashes the state of the version. An index sorts one column.",
+    ),
+    Row(
+        "bytes on disk, without an index of ids where it is separate",
+        "prepare.bytes",
+        "bytes a frame",
+        cause="A digest of 16 random bytes belongs to each frame, and the index of ids is part of the log. Rows in blocks of 128 frames, which "
+        "can be read alone, compress less well than columns.",
+    ),
+    Row(
+        "bytes on disk in all",
+        "prepare.bytes_all",
+        "bytes a frame",
+        cause="A digest of 16 random bytes belongs to each frame. Rows in blocks of 128 frames, which can be read alone, compress less well "
+        "than columns.",
+    ),
     Row("one frame by id", "one", "ms"),
-    Row("1,000 random ids in one call", "many_ids", "ms"),
+    Row(
+        "1,000 random ids in one call",
+        "many_ids",
+        "ms",
+        cause="Of 200,000 frames, 1,000 random ones lie in about half of all blocks of 128 frames, which are decompressed as a whole. Then a "
+        "Python object is made of each frame and box; the peers make dicts.",
+    ),
     Row("iterate as Python objects", "iterate", "us a frame"),
     Row("the same, after `gc.freeze()`", "iterate_frozen", "us a frame"),
-    Row("iterate as Arrow batches", "iterate_arrow", "us a frame"),
+    Row(
+        "iterate as Arrow batches",
+        "iterate_arrow",
+        "us a frame",
+        cause="The log stores rows, which are decoded and turned into columns. The peers hand out the columns that they store.",
+    ),
     Row("count of each label", "statistics", "ms"),
-    Row("a new process opens and reads one frame", "cold", "ms"),
-    Row("child of 1% updated, 1% deleted, 1% new, published; the fastest way", "child", "ms"),
-    Row("the same, the documented way", "child_documented", "ms"),
-    Row("20 children of 0.1%, one after the other: the first", "children.first", "ms"),
-    Row("20 children of 0.1%: the last", "children.last", "ms"),
-    Row("20 children of 0.1%: each", "children.each", "ms"),
+    Row(
+        "a new process opens and reads one frame",
+        "cold",
+        "ms",
+        cause="Nearly all of it is the import of Python modules; SQLAlchemy alone takes more than half.",
+    ),
+    Row(
+        "child of 1% updated, 1% deleted, 1% new, published; the fastest way",
+        "child",
+        "ms",
+        cause="Commands.",
+    ),
+    Row(
+        "the same, the documented way",
+        "child_documented",
+        "ms",
+        cause="Commands. Statistics are refreshed after each of three writes, and objects are made of the new frames.",
+    ),
+    Row("20 children of 0.1%, one after the other: the first", "children.first", "ms", cause="Commands."),
+    Row("20 children of 0.1%: the last", "children.last", "ms", cause="Commands."),
+    Row("20 children of 0.1%: each", "children.each", "ms", cause="Commands."),
     Row("20 children of 0.1%: size of each", "children.bytes", "MB"),
-    Row("one frame by id, of the version before the child", "past", "ms"),
-    Row("difference of the child of 1%, with fields", "difference", "ms"),
+    Row(
+        "one frame by id, of the version before the child",
+        "past",
+        "ms",
+        cause="More than half is the search for the version by its name, with SQL statements that are built anew each time.",
+    ),
+    Row(
+        "difference of the child of 1%, with fields",
+        "difference",
+        "ms",
+        cause="framelode reads the frames of both versions and compares them field by field. The peers return whole rows and name no fields; "
+        "Lance and DataChain return no rows as they were before.",
+    ),
     Row("history of one frame", "history", "ms"),
-    Row("rebuild all that is derived: projections; peers: indexes", "rebuild", "ms"),
+    Row(
+        "rebuild all that is derived: projections; peers: indexes",
+        "rebuild",
+        "ms",
+        cause="Every projection is made again from the whole log; the peer sorts one column.",
+    ),
 )
 """All lines. A peer shows a dash where it has no such operation."""
 
@@ -250,14 +346,14 @@ class Results:
         found = self.ratios(name, row, kind) or self.ratios(name, row, "amount")
         if not found:
             return "-"
-        middle = number(statistics.median(found))
+        middle = number(statistics.median(found), 2)
         if statistics.median(found) < 1:
             middle = f"**{middle}**"
-        return f"{middle} ({number(min(found))} to {number(max(found))})"
+        return f"{middle} ({number(min(found), 2)} to {number(max(found), 2)})"
 
 
-def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
+def number(value: float, digits: int = 3) -> str:
+    return f"{value:,.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def run(arguments: argparse.Namespace, names: list[str]) -> Results:
@@ -307,7 +403,7 @@ def lost(results: Results, rows: list[Row], peers: list[str]) -> list[str]:
             for kind, of in (("clock", ""), ("processor", " of processor time"), ("amount", "")):
                 found = results.ratios(name, row, kind)
                 if found and statistics.median(found) < 1:
-                    ahead.append(f"{PEERS[name].title} {number(statistics.median(found))}{of}")
+                    ahead.append(f"{PEERS[name].title} {number(statistics.median(found), 2)}{of}")
         if ahead:
             lines.append(f"- **{row.title}** ({', '.join(ahead)}). {row.cause or 'The cause is not known.'}")
     return lines
@@ -367,7 +463,8 @@ def report(results: Results, arguments: argparse.Namespace, names: list[str], lo
             "",
             "## Where framelode takes more",
             "",
-            *(lost(results, rows, peers) or ["Nowhere in this run."]),
+            CAUSES,
+            *(lost(results, rows, peers) or ["None in this run."]),
             "",
             "## The workload",
             "",

@@ -15,6 +15,9 @@ from framelode import BoundingBox2D, DatasetVersion, SingleFrame
 
 from .contestant import Contestant, Figure, measure, of_children
 
+COLUMNS = {"uri": "source", "boxes": "rois", "boxes.box": "rois.poly"}
+"""Where `add_table` finds the fields of frames in the table."""
+
 
 def frame(row: dict[str, Any]) -> SingleFrame:
     return SingleFrame(
@@ -81,6 +84,17 @@ assert version.get_single_frame(sys.argv[2]).id == sys.argv[2]
     def ready_unrefreshed(self) -> Figure:
         objects, self.objects_ready = self.objects_ready or [frame(row) for row in self.rows], []
         return self.ingest(lambda draft: draft.add_frames(objects, refresh_version_stats=False))
+
+    if hasattr(DatasetVersion, "add_table"):
+
+        def table(self) -> Figure:
+            from .arrow import table
+
+            ready = table(self.rows)
+            return self.ingest(lambda draft: draft.add_table(ready, COLUMNS, refresh_version_stats=False))
+
+        def iterate_arrow(self) -> Figure:
+            return measure(lambda: sum(batch.num_rows for batch in self.base.to_arrow_reader()), times=3)
 
     def prepare(self) -> Figure:
         self.engine = framelode.connect(self.store)
