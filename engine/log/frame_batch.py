@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, starmap
 from typing import Any
 
 import msgspec
@@ -171,19 +172,30 @@ def not_before(position: int, previous: int) -> UnreadableError:
 
 def events_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield ``(position, encoded event)`` for distinct positions, ascending. Only the necessary blocks are decompressed."""
+    return chain.from_iterable(starmap(zip, event_lists_at(log, positions)))
+
+
+def event_lists_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield positions and encoded events like `events_at`, in one pair of lists for each batch."""
     batches = log.first_positions(sorted(set(positions)))
-    return events_of(log, positions, np.array([first for first, _ in batches], np.uint64))
+    return _event_lists_of(log, positions, np.array([first for first, _ in batches], np.uint64))
 
 
 def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Iterator[tuple[int, bytes]]:
     """Like `events_at`, if the first positions of the batches (and maybe of others) are known."""
+    return chain.from_iterable(starmap(zip, _event_lists_of(log, positions, first_positions)))
+
+
+def _event_lists_of(
+    log: Log, positions: Sequence[int], first_positions: U64
+) -> Iterator[tuple[list[int], list[bytes]]]:
     wanted = np.unique(np.array(positions, np.int64))
     starts = first_positions.astype(np.int64)
     of_batch = np.searchsorted(starts, wanted, side="right") - 1
     groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
     bodies = bodies_for(log, starts[np.unique(of_batch)].tolist(), groups)
     for body, group in zip(bodies, groups, strict=len(wanted) > 0):
-        yield from _events_in(body, group)
+        yield group.tolist(), _events_in(body, group)
 
 
 def bodies_for(log: Log, first_positions: Sequence[int], wanted: Sequence[NDArray[Any]]) -> Iterator[Body]:
@@ -197,7 +209,7 @@ def is_sparse(wanted: Sequence[NDArray[Any]]) -> bool:
     return len(wanted) == 1 or SPARSE * sum(map(len, wanted)) < spans
 
 
-def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+def _events_in(body: Body, positions: NDArray[np.int64]) -> list[bytes]:
     indices = positions - body.first_position
     if indices[-1] >= len(body):
         position = int(positions[-1])
@@ -205,7 +217,7 @@ def _events_in(body: Body, positions: NDArray[np.int64]) -> Iterator[tuple[int, 
             f"the body of the batch at position {body.first_position} has no event at position {position}"
         )
         raise UnreadableError(message, position=position)
-    yield from zip(positions.tolist(), body.events_at(indices), strict=True)
+    return body.events_at(indices)
 
 
 def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:

@@ -18,7 +18,7 @@ from ...engine.frames.wire_batch import PlainFrame
 from ...engine.log.batch import Block
 from ...engine.log.contract import Log
 from ...engine.log.decoding import gc_paused
-from ...engine.log.frame_batch import events_at
+from ...engine.log.frame_batch import event_lists_at, events_at
 
 TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
     "total",
@@ -191,6 +191,11 @@ def count_records(records: Sequence[Any]) -> FrameCounts | None:
 def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:
     """Count the frames at some positions for several owners, in one pass over the log."""
     owners = list(positions)
+    if len(owners) == 1 and len(set(positions[owners[0]])) == len(positions[owners[0]]):
+        tally = FrameCounts()
+        for found, events in event_lists_at(log, positions[owners[0]]):
+            tally.add_events(events, found)
+        return {owners[0]: tally}
     wanted = np.concatenate([np.array(positions[owner], np.int64) for owner in owners])
     of_owner = np.repeat(np.arange(len(owners)), [len(positions[owner]) for owner in owners])
     order = np.argsort(wanted, kind="stable")
