@@ -101,13 +101,13 @@ def read_plain(wires: Sequence[Any]) -> list[PlainFrame] | None:
             return None
     except (msgspec.ValidationError, UnicodeError, InvalidValueError, RecursionError):
         return None
-    rois = list(chain.from_iterable(frame.rois for frame in frames))
+    rois = list(chain.from_iterable(map(_get_rois, frames)))
     if not _are_whole(rois):
         return None
-    if not _TEXT.issuperset(map(type, chain.from_iterable(roi.label for roi in rois))):
+    if not _TEXT.issuperset(map(type, chain.from_iterable(map(_get_label, rois)))):
         return None
-    sources = chain.from_iterable(frame.sources or () for frame in frames)
-    objects = [each.meta for each in chain(frames, sources, rois) if each.meta]
+    sources = chain.from_iterable(filter(None, map(_get_sources, frames)))
+    objects = list(filter(None, map(_get_meta, chain(frames, sources, rois))))
     return frames if is_plain_json(objects) else None
 
 
@@ -174,6 +174,7 @@ _get_sources, _get_context, _get_timestamp = (
     attrgetter("timestamp"),
 )
 _get_content_type = attrgetter("content_type")
+_get_meta, _get_rois, _get_label = attrgetter("meta"), attrgetter("rois"), attrgetter("label")
 _put_source_id = _Source.__dict__["id"].__set__
 _put_context = PlainFrame.__dict__["context_id"].__set__
 _put_timestamp = PlainFrame.__dict__["timestamp"].__set__
