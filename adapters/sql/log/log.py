@@ -57,6 +57,7 @@ class SqlLog(SqlStoredBatches):
     def __init__(
         self, database: Database, clock: Clock, new_id: Callable[[], str], *, must_exist: bool = False
     ) -> None:
+        super().__init__()
         self.database = database
         self.on_identity: Callable[[str], object] = lambda _: None
         self.name = database.name

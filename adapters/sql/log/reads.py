@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -246,6 +246,9 @@ class SqlLogReads(Log):
     """The methods of the log that read."""
 
     database: Database
+
+    def __init__(self) -> None:
+        self._recent: RecentlyRead[Body] = RecentlyRead(self._read_bodies, _most_bytes, _RECENT_BYTES)
 
     def tail(self, connection: sa.Connection, command_id: str, part: int, streams: Collection[str]) -> Tail:
         """Read what an append follows. Other writers must be excluded."""
@@ -504,10 +507,6 @@ class SqlLogReads(Log):
         """Like `bodies`, from a cache of the bodies that were read most recently and their open blocks."""
         for start in range(0, len(first_positions), _BATCHES_AT_ONCE):
             yield from self._recent.all(first_positions[start : start + _BATCHES_AT_ONCE])
-
-    @cached_property
-    def _recent(self) -> RecentlyRead[Body]:
-        return RecentlyRead(self._read_bodies, _most_bytes, _RECENT_BYTES)
 
     def _read_bodies(self, first_positions: Sequence[int]) -> dict[int, Body]:
         found: dict[int, Body] = {}
