@@ -39,7 +39,7 @@ ROOMS = (
     "adapters/executors",
     "adapters/sql adapters/uploads",
     "adapters/session",
-    "adapters/files adapters/maintenance adapters/portable",
+    "adapters/arrow adapters/files adapters/maintenance adapters/portable",
     "adapters/display",
     "adapters/datalake adapters/execution_store adapters/hyperdatasets adapters/one",
     "adapters/engine adapters/voc",
@@ -52,6 +52,7 @@ ROOMS = (
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms.split()}
 LIGHT = (
     "pandas",
+    "polars",
     "pyarrow",
     "PIL",
     "dask",

@@ -37,7 +37,7 @@ from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
 from .html import datasets_card, version_card, version_text, versions_card
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
-from .reading import FrameIds, FrameReader, check_frame_id
+from .reading import FrameIds, FrameReader, check_frame_id, log_order
 from .revert import Reverted, revert_version
 from .selectors import (
     NO_SELECTOR,
@@ -63,6 +63,9 @@ from .version_writer import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
     from fsspec.callbacks import Callback
 
     from .source_deletion import SourceDeletion
@@ -764,6 +767,84 @@ class DatasetVersion(KnownAttributes):
         session = self._session.at(as_of)
         return FrameReader(session, self._row_in(session)).iterate(projection, order_by)
 
+    def to_arrow(self, columns: Sequence[str] | None = None, *, as_of: Moment | None = None) -> pa.Table:
+        """Return all frames as a table, in log order (extension). It needs the extra `arrow`.
+
+        The columns are the fields of the wire form, and ``group``, whether the frame is a `FrameGroup`. Metadata is text of
+        JSON. `add_table` makes equal frames of the table, to the digest.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Names of the columns: ``id, context_id, timestamp, num_frames, group, sources, rois, meta``, or ``sources.0.NAME``
+            for a field of the first source.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        InvalidValueError
+            A column is unknown.
+        UsageError
+            The library pyarrow is not installed.
+        """
+        return self.to_arrow_reader(columns, as_of=as_of).read_all()
+
+    def to_arrow_reader(
+        self, columns: Sequence[str] | None = None, *, as_of: Moment | None = None
+    ) -> pa.RecordBatchReader:
+        """Return all frames as a stream of batches of columns, in log order (extension). It needs the extra `arrow`.
+
+        A few batches of the log are in memory at a time. The parameters and errors are those of `to_arrow`.
+        """
+        from ..arrow.reader import table_reader
+        from ..arrow.schema import check_columns
+
+        session, chosen = self._session.at(as_of), check_columns(columns)
+        state = session.states.read(self._row_in(session).version_id)
+        return table_reader(session.log, state, log_order(state), chosen)
+
+    def to_pandas(self, columns: Sequence[str] | None = None, *, as_of: Moment | None = None) -> pd.DataFrame:
+        """Return all frames as a data frame of pandas, in log order (extension). It needs the extra `arrow` and pandas.
+
+        The parameters and errors are those of `to_arrow`.
+        """
+        return self.to_arrow(columns, as_of=as_of).to_pandas()
+
+    def to_polars(self, columns: Sequence[str] | None = None, *, as_of: Moment | None = None) -> pl.DataFrame:
+        """Return all frames as a data frame of polars, in log order (extension). It needs the extra `arrow` and polars.
+
+        The parameters and errors are those of `to_arrow`.
+        """
+        from ..arrow.files import polars_frame
+
+        return polars_frame(self.to_arrow(columns, as_of=as_of))
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        columns: Sequence[str] | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> int:
+        """Write all frames into a Parquet file, in log order, and return their number (extension). It needs the extra `arrow`.
+
+        The file appears once it is complete, and replaces another one. The other parameters and errors are those of
+        `to_arrow`.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        """
+        from ..arrow.files import write_parquet
+
+        return write_parquet(self.to_arrow_reader(columns, as_of=as_of), path)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return all frames as a stream of Arrow, which any library of tables reads: ``pyarrow.table(version)`` (extension)."""
+        return self.to_arrow_reader().__arrow_c_stream__(requested_schema)
+
     def find_frames(
         self,
         *,
@@ -1010,6 +1091,73 @@ class DatasetVersion(KnownAttributes):
                 command_id=command_id,
                 on_part=progress,
                 is_counted=refresh_version_stats,
+            )
+        self._writer.commit_report(report, wanted=refresh_version_stats)
+        return warn_of_failures(report)
+
+    def add_table(
+        self,
+        table: Any,
+        columns: Mapping[str, str | None] | None = None,
+        batch_size: int = 1000,
+        refresh_version_stats: bool = True,
+        *,
+        local_dataset_root_path: str | Path | None = None,
+        progress_report: int | None = 1,
+        callback: Callback | None = None,
+        command_id: str | None = None,
+    ) -> list[Failure]:
+        """Add the rows of a table as frames (extension). It needs the extra `arrow`.
+
+        A row is recorded like the frame that `add_dicts` makes of it: same payload, same digest. Whole columns are encoded
+        at once, and the table is read as a stream.
+
+        Parameters
+        ----------
+        table : pyarrow.Table, RecordBatch, RecordBatchReader, pandas.DataFrame, polars.DataFrame or path
+            The table: one of these, any object with ``__arrow_c_stream__``, or the path of a Parquet or CSV file.
+        columns : dict of str to str or None, optional
+            Field of a frame by column, such as ``{"path": "source", "camera": "meta.camera", "boxes": "rois"}``; None leaves
+            a column out. The fields are ``id, context_id, timestamp, num_frames, group, meta, rois, sources``,
+            ``meta.NAME``, ``sources.0.NAME``, and of a single source ``source, width, height, size, hash, content_type``. A
+            column that is not listed is the field of its own name. ``{"boxes.box": "rois.poly"}`` renames what the structs
+            of annotations hold.
+        local_dataset_root_path : path, optional
+            Ids derived from local sources use paths relative to it. The other parameters are described at `add_frames`.
+
+        Returns
+        -------
+        list of dict
+            One ``{"frame", "error", "error_type"}`` for each row that is not a valid frame; ``frame`` is the row as a dict,
+            and ``error`` names the row and the column. All others were added. A `NotRecordedWarning` gives their number and
+            the first error.
+
+        Raises
+        ------
+        InvalidValueError
+            It is no table, a column is no field or has a type that the field cannot have. If the table cannot be read
+            further, the rows before are recorded.
+        UsageError
+            The file does not exist, or the library pyarrow is not installed.
+        PublishedError
+            The version is published.
+        ConflictError
+            `command_id` was used before with other rows.
+        """
+        from ..arrow.tables import TableReader
+
+        check_flags(refresh_version_stats=refresh_version_stats)
+        with (
+            TableReader(table) as reader,
+            Progress(callback, progress_report, frames=reader) as progress,  # type: ignore[arg-type]
+        ):
+            report = self._writer.add_table(
+                reader,
+                columns,
+                batch_size=batch_size,
+                root=local_dataset_root_path,
+                command_id=command_id,
+                on_part=progress,
             )
         self._writer.commit_report(report, wanted=refresh_version_stats)
         return warn_of_failures(report)

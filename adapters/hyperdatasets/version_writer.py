@@ -29,6 +29,7 @@ from .selectors import version_by_id
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
+    from ..arrow.tables import TableReader
     from ..uploads.encoder import UploadingEncoder
     from .source_deletion import SourceDeletion
 
@@ -184,6 +185,39 @@ class VersionWriter:
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
+        )
+        self._remember(report)
+        return report
+
+    def add_table(
+        self,
+        table: TableReader,
+        columns: Mapping[str, str | None] | None,
+        *,
+        batch_size: int = 1000,
+        root: str | os.PathLike[str] | None = None,
+        command_id: str | None = None,
+        on_part: Callable[[WriteReport], None] | None = None,
+    ) -> WriteReport:
+        """Add the rows of a table and return the report. What was refused is the row, as a dict."""
+        from ..arrow.encoder import TableEncoder, with_values
+        from ..arrow.fields import plan_of
+        from ..arrow.tables import parts_of
+
+        def after_part(report: WriteReport) -> None:
+            # The rows of a part are in memory only until the next one.
+            report.refusals = list(map(with_values, report.refusals))
+            if on_part:
+                on_part(report)
+
+        plan, root = plan_of(table.schema, columns), self._root_of(root)
+        report = self._session.writes.frames.add_parts(
+            self._version_id,
+            lambda size: parts_of(table.reader, size),
+            TableEncoder(plan, self._session.new_id, root, self._session.max_frame_bytes),
+            batch_size=batch_size,
+            command_id=command_id,
+            on_part=after_part,
         )
         self._remember(report)
         return report

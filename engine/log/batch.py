@@ -468,6 +468,11 @@ class Block:
         """Offset of the end of the last event."""
         return int(self._offsets[-1])
 
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each event begins in `raw`, and where the last one ends."""
+        return self._offsets
+
     def event(self, index: int) -> bytes:
         """Return one encoded event of the block."""
         offsets = self._offsets

@@ -154,7 +154,7 @@ class Decided(msgspec.Struct):
     """
 
     changes: FrameChanges
-    frames: list[Any] = []
+    frames: Sequence[Any] = []
     merged: dict[str, list[Any]] = {}
     unchanged: int = 0
     unknown: int = 0

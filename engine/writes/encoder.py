@@ -70,7 +70,7 @@ class EncodedFrames(msgspec.Struct):
     keys: bytes
     payloads: list[bytes]
     digests: bytes
-    frames: list[Any]
+    frames: Sequence[Any]
     limit: int
     duplicates: int = 0
     earlier: dict[int, list[tuple[bytes, Any]]] = {}
@@ -267,7 +267,7 @@ class FrameEncoder:
         return payload
 
     def _finish(
-        self, frames: list[Any], ids: list[str], payloads: list[bytes], digests: list[bytes]
+        self, frames: Sequence[Any], ids: list[str], payloads: list[bytes], digests: list[bytes]
     ) -> EncodedFrames:
         last = last_places(ids)
         earlier: dict[int, list[tuple[bytes, Any]]] = {}

@@ -30,6 +30,10 @@ APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
 
 
+Parts = Iterator[tuple[Sequence[Any], bool, BaseException | None]]
+"""The parts of a command: each with whether it is the last, and what error came after it."""
+
+
 class FrameWriter:
     """Writes frames into draft versions.
 
@@ -108,6 +112,31 @@ class FrameWriter:
         items = _as_yielded(frames, encoder)
         return self._run(version_id, items, prepare, batch_size, command_id, on_part, append_batches)
 
+    def add_parts(
+        self,
+        version_id: str,
+        cut: Callable[[int], Parts],
+        encoder: Encoder,
+        *,
+        batch_size: int = 1000,
+        command_id: str | None = None,
+        on_part: OnPart | None = None,
+    ) -> WriteReport:
+        """Add frames like `add`, from what cuts itself into parts, such as a table.
+
+        Parameters
+        ----------
+        cut : callable
+            Returns the parts of so many frames.
+        """
+
+        def prepare(part: Any) -> tuple[Request, list[Refusal]]:
+            encoded, refusals = encoder.encode(part)
+            return Write(encoded, self._log), refusals
+
+        parts = cut(APPEND_BATCHES * _check_batch_size(batch_size))
+        return self._run_parts(version_id, parts, prepare, batch_size, command_id, on_part)
+
     def merge(
         self,
         version_id: str,
@@ -161,6 +190,18 @@ class FrameWriter:
         on_part: OnPart | None,
         append_batches: int = APPEND_BATCHES,
     ) -> WriteReport:
+        parts = _parts(items, append_batches * _check_batch_size(batch_size))
+        return self._run_parts(version_id, parts, prepare, batch_size, command_id, on_part)
+
+    def _run_parts(
+        self,
+        version_id: str,
+        parts: Parts,
+        prepare: Callable[[Any], tuple[Request, list[Refusal]]],
+        batch_size: int,
+        command_id: str | None,
+        on_part: OnPart | None,
+    ) -> WriteReport:
         size = _check_batch_size(batch_size)
         command = FrameCommand.begin(command_id, self._new_id, version_id=version_id, batch_size=size)
         command.recorded = self._log.find_append(command.id) if command.is_repeatable else None
@@ -169,7 +210,7 @@ class FrameWriter:
             command.draft_at = self._draft_at(version_id)
         cut: BaseException | None = None
         try:
-            for number, (some, is_last, cut) in enumerate(_parts(items, append_batches * size)):
+            for number, (some, is_last, cut) in enumerate(parts):
                 if cut is not None and command.holds(number):
                     continue
                 command.part, command.is_last = number, is_last
@@ -263,7 +304,7 @@ def _as_yielded(frames: Iterable[Any], encoder: Encoder) -> Iterable[Any]:
     return frames if isinstance(frames, list | tuple) else map(encoder.take, frames)
 
 
-def _parts(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any], bool, BaseException | None]]:
+def _parts(items: Iterable[Any], size: int) -> Parts:
     """Cut items into parts; says of each whether it is the last, having asked for one item more, and what error came then.
 
     What an iterator yielded before it raised comes as a part, too.

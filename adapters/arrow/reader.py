@@ -1,0 +1,27 @@
+"""The frames of a version as a stream of batches of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ...engine.keys import U64
+from ...engine.log.contract import Log
+from ...projections.states.fold import State
+from ...projections.states.raw import raw_events
+from .decoder import columns_of
+from .schema import Columns
+from .shred import PADDING
+
+
+def read_batches(log: Log, state: State, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
+    """Yield the frames at ascending positions as batches of columns; a few batches of the log are in memory at a time."""
+    for events in raw_events(log, state, positions, PADDING):
+        yield columns_of(events, columns)
+
+
+def table_reader(log: Log, state: State, positions: U64, columns: Columns) -> Any:
+    """Return the frames at ascending positions as a `pyarrow.RecordBatchReader`."""
+    return pa.RecordBatchReader.from_batches(columns.schema, read_batches(log, state, positions, columns))
