@@ -65,6 +65,8 @@ class TableReader:
     def _open(self, table: Any) -> pa.RecordBatchReader:
         if isinstance(table, str | os.PathLike):
             return self._open_file(Path(table))
+        if hasattr(table, "to_arrow_reader"):  # a version: its errors stay what they are
+            self.rows, table = len(table), table.to_arrow_reader()
         if isinstance(table, pa.RecordBatchReader):
             return table
         if isinstance(table, pa.RecordBatch):
@@ -178,5 +180,5 @@ def _whole(batches: list[pa.RecordBatch]) -> pa.RecordBatch | None:
 def _translated(error: BaseException) -> BaseException:
     """Return the error of a table that cannot be read further."""
     if isinstance(error, pa.ArrowException):
-        return InvalidValueError(f"the table cannot be read further: {error}")
+        return InvalidValueError(f"the table cannot be read further: {str(error).partition(chr(10))[0]}")
     return error

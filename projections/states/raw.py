@@ -61,10 +61,10 @@ def raw_events(log: Log, state: State, positions: U64, padding: int = 16) -> Ite
         Zeros after the events.
     """
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
-        first, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
-        begin = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+        batch, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
+        begin = np.flatnonzero(np.append(True, batch[1:] != batch[:-1]))
         groups = np.split(index, begin[1:])
-        batches = first[begin].tolist()
+        batches = state.batches.first_positions[batch[begin]].tolist()
         for at in range(0, len(batches), _BATCHES_AT_ONCE):
             some = slice(at, at + _BATCHES_AT_ONCE)
             yield _read(log, batches[some], groups[some], padding)

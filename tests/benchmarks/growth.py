@@ -420,6 +420,17 @@ def add_and_delete(world: World, *, one_by_one: bool) -> None:
         draft_of(world).delete_frames(some)
 
 
+def in_tables(world: World) -> None:
+    draft = draft_of(world)
+    with tempfile.TemporaryDirectory() as folder:
+        draft.to_parquet(Path(folder) / "frames.parquet")
+        draft.add_table(Path(folder) / "frames.parquet")
+    draft.add_table(draft.to_arrow_reader())
+    draft.add_table(draft.to_arrow())
+    draft.to_pandas()
+    draft.to_polars()
+
+
 def revert_some(world: World) -> None:
     before = world.engine.log.head().position
     draft_of(world).update_frames(changed(world, number) for number in range(world.n))
@@ -433,6 +444,7 @@ listed(
             {"id": f"dict {number}", "sources": [{"id": "default", "uri": f"s3://bucket/{number}"}]}
             for number in range(w.n)
         ),
+        "DatasetVersion.to_arrow, to_arrow_reader, to_pandas, to_polars, to_parquet, add_table": in_tables,
         "DatasetVersion.get_single_frame each": each(a_frame),
         "DatasetVersion.get_frames_by_ids": lambda w: draft_of(w).get_frames_by_ids(w.held["ids"]),
         "DatasetVersion.get_frames_by_ids, one by one": each(
