@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,6 +41,14 @@ def from_row(values: Mapping[str, Any], kind: type[Value]) -> Value:
     fields: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
     try:
         return msgspec.convert({name: values[name] for name in fields}, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise BadValueError(f"a row is not a valid {kind.__name__}: {error}") from error
+
+
+def from_rows(rows: Sequence[Any], kind: type[Value]) -> list[Value]:
+    """Return rows as named tuples, all of them together. Raises `BadValueError` if a value has the wrong type."""
+    try:
+        return msgspec.convert(rows, list[kind], builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise BadValueError(f"a row is not a valid {kind.__name__}: {error}") from error
 

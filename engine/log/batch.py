@@ -47,6 +47,7 @@ _ONE_BLOCK = struct.Struct("<IIII")
 _FIRST_BLOCK = _ONE_BLOCK.size
 _LENGTHS = tuple(struct.Struct(f"<{count + 1}I") for count in range(BLOCK_EVENTS + 1))
 """What a block of so many events begins with: their number, and their lengths."""
+_NO_KEYS = blake3(b"").digest()
 _header_encoder = msgspec.msgpack.Encoder()
 _decode_any: Callable[[bytes], Any] = guarded(msgspec.msgpack.decode)
 _local = threading.local()
@@ -205,7 +206,7 @@ def pack_batch(
         schema=schema,
         topics=tuple(topics),
         keys=keys,
-        keys_digest=blake3(keys).digest(),
+        keys_digest=blake3(keys).digest() if keys else _NO_KEYS,
         codec=CODEC,
         body=body,
         body_digest=body_digest,

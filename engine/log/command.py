@@ -56,7 +56,11 @@ class Command(msgspec.Struct, kw_only=True):
         return cls(id=check_name(command_id, "command_id"), is_repeatable=True, **values)
 
     def append_of(
-        self, batches: Sequence[Batch], result: bytes, guards: Mapping[str, int] = _NO_GUARDS
+        self,
+        batches: Sequence[Batch],
+        result: bytes,
+        guards: Mapping[str, int] = _NO_GUARDS,
+        decided_at: int | None = None,
     ) -> Append:
         """Return the append that records the current part."""
         context = current_context()
@@ -70,6 +74,7 @@ class Command(msgspec.Struct, kw_only=True):
             context=context.encoded,
             result=result,
             guards=guards,
+            decided_at=decided_at,
         )
 
     def find_recorded(self, log: Log) -> AppendHeader | None:

@@ -31,6 +31,8 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `first_version` of each batch is the stream version that it expects to follow. `guards` are the expected versions of
     other streams that the decision depends on, 0 for an empty one.
+
+    `decided_at` is the end of the log at which all these versions were read. While it is the end, they are not read again.
     """
 
     batches: Sequence[Batch]
@@ -42,6 +44,7 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     is_last: bool = True
     result: bytes = b""
     guards: Mapping[str, int] = {}
+    decided_at: int | None = None
 
 
 class Restored(msgspec.Struct, frozen=True, gc=False):

@@ -181,11 +181,18 @@ _TAKE_OVER = {
 }
 
 
+class Level(msgspec.Struct, frozen=True):
+    """Up to where the log is known: its end, and the versions of some streams there."""
+
+    position: int
+    versions: dict[str, int]
+
+
 class StoreStates(Protocol):
     """The documents as they are: what commands are decided on."""
 
-    def level(self, streams: Sequence[str]) -> dict[str, int]:
-        """Take over what was recorded; return the version up to which each stream is known then."""
+    def level(self, streams: Sequence[str]) -> Level:
+        """Take over what was recorded; return up to where."""
         ...
 
     def forget(self, stream: str) -> None:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from ..canonical import MAX_DEPTH, encode_canonical, is_plain_json
+from ..canonical import MAX_DEPTH, encode_canonical, is_flat_json, is_plain_json
 from ..decoding import UNDECODABLE, guarded
 from ..errors import InvalidTypeError, InvalidValueError, UnreadableError, UsageError
 from ..validation import shorten
@@ -93,7 +93,7 @@ def decode_value(encoded: bytes, position: int | None = None) -> Any:
     try:
         value = _decode(encoded)
         # `is_plain_json` does not know the other types, and most values are plain.
-        if type(value) not in _LEAVES and not is_plain_json([{"": value}]):
+        if type(value) not in _LEAVES and not _is_plain(value):
             _plain(value, None, _Walk())
     except (*UNDECODABLE, ValueError, UsageError) as error:
         where = "" if position is None else f" at position {position}"
@@ -101,6 +101,11 @@ def decode_value(encoded: bytes, position: int | None = None) -> Any:
             f"the stored value{where} cannot be read: {error}", position=position
         ) from error
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a decoded value has the types of JSON only. Most are small dicts."""
+    return (type(value) is dict and is_flat_json(value)) or is_plain_json([{"": value}])
 
 
 class _Walk(msgspec.Struct, frozen=True, gc=False):

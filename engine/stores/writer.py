@@ -338,18 +338,18 @@ class StoreWriter:
         )
 
     def _try(self, stores: Sequence[StoreId], command: Command, decide: Callable[[], Recorded]) -> _Done:
-        versions = self._states.level([store.stream for store in stores])
+        level = self._states.level([store.stream for store in stores])
         recorded, answer = decide()
         batches = [
             batch
             for store, events in recorded
             if events
-            for batch in batches_of(store.stream, versions[store.stream] + 1, events)
+            for batch in batches_of(store.stream, level.versions[store.stream] + 1, events)
         ]
         if not batches:
             return _Done(answer, 0, None)
         result = msgspec.msgpack.encode(answer) if command.is_repeatable else _NOTHING
-        header = self._log.append(command.append_of(batches, result))
+        header = self._log.append(command.append_of(batches, result, decided_at=level.position))
         recorded_at = self._states.recorded([event for _, events in recorded for event in events], header)
         return _Done(answer, recorded_at, header)
 

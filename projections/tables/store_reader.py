@@ -19,7 +19,7 @@ from ...engine.events.stores import STORE_KEY
 from ...engine.log.batch import AppendHeader
 from ...engine.log.contract import Log
 from ...engine.stores.names import StoreId, key_id
-from ...engine.stores.state import Change, Document, Key, Patch, StoreChange, StoreChanges, is_cached
+from ...engine.stores.state import Change, Document, Key, Level, Patch, StoreChange, StoreChanges, is_cached
 from ..columns import from_row
 from ..pages import read_pages
 from ..projection import ProjectionStore
@@ -96,21 +96,26 @@ class StoreReader:
     def _catch_up(self) -> None:
         self._runner.catch_up(self.tables)
         position = self._runner.position(self.tables)
-        if position != self._position or self._events:
+        if position != self._position:
             self._position = position
             self._start()
+        elif self._events:
+            versions = self._versions
+            self._start()
+            # Those of this process's own writes need not be read again.
+            self._versions = versions if len(versions) <= _MOST_EVENTS else {}
 
-    def level(self, streams: Sequence[str]) -> dict[str, int]:
-        """Apply the recorded events. Returns the version up to which each stream is known."""
+    def level(self, streams: Sequence[str]) -> Level:
+        """Apply the recorded events. Returns up to where: the versions are those of the streams at that position."""
         with self._lock:
-            while True:
-                # Versions are read first: later events make an append conflict, so they cannot be missed.
-                unknown = [stream for stream in streams if stream not in self._versions]
-                read = self._log.stream_versions(unknown) if unknown else {}
+            self._sync()
+            while unknown := [stream for stream in streams if stream not in self._versions]:
+                tail, read = self._tail, self._log.stream_versions(unknown)
+                # What was recorded since is replayed on top; if the tables took it over, the versions are read again.
                 self._sync()
-                self._versions = read | self._versions
-                if all(stream in self._versions for stream in streams):
-                    return {stream: self._versions[stream] for stream in streams}
+                if self._tail is tail:
+                    self._versions = read | self._versions
+            return Level(self._position, {stream: self._versions[stream] for stream in streams})
 
     def forget(self, stream: str) -> None:
         """Drop the cached version of a stream, because it was wrong."""

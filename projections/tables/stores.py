@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
 from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChanges
-from ..columns import BadValueError, Bytes, from_row
+from ..columns import BadValueError, Bytes, from_row, from_rows
 from ..pages import Page, readable_event
 from ..projection import FoldedProjection
 from ..statements import DirectInsert, DirectQuery
@@ -25,6 +25,15 @@ from ..statements import DirectInsert, DirectQuery
 _ROWS_AT_ONCE = 500
 
 Item = TypeVar("Item")
+
+
+class _KeyRow(NamedTuple):
+    store: bytes
+    id: bytes
+    long_key: str | None
+    expires_at: int | None
+    policy: str
+    position: int
 
 
 class Stores(FoldedProjection[StoreChanges]):
@@ -71,6 +80,7 @@ class Stores(FoldedProjection[StoreChanges]):
             sa.delete(table).where(_which(table)) for table in (self.document, self.expiring)
         )
         self._described = self._select_described()
+        self._keys = {cached: self._select_keys(cached=cached) for cached in (False, True)}
         self._patch = (
             sa.update(self.document)
             .where(_which(self.document))
@@ -97,6 +107,18 @@ class Stores(FoldedProjection[StoreChanges]):
             .where(store.collection == sa.bindparam("in_collection"))
         )
         return DirectQuery(query, ("now", "in_collection"))
+
+    def _select_keys(self, *, cached: bool) -> dict[bool, DirectQuery]:
+        """Return the queries of `keys`: of many stores, and of one."""
+        column = self.document.c
+        # In the same order on every database, because events record it.
+        query = sa.select(*(column[name] for name in _KeyRow._fields)).order_by(column.store, column.id)
+        if cached:
+            query = query.where(self._cached())
+        names = [f"store{number}" for number in range(_ROWS_AT_ONCE)]
+        these = column.store.in_([sa.bindparam(name) for name in names])
+        one = column.store == sa.bindparam("store0")
+        return {True: DirectQuery(query.where(these), names), False: DirectQuery(query.where(one), names[:1])}
 
     def fold(self, page: Page) -> StoreChanges:
         """Collect the changes of store events. Other batches are skipped."""
@@ -194,18 +216,15 @@ class Stores(FoldedProjection[StoreChanges]):
         cached : bool
             Only keys that may be evicted.
         """
-        column = self.document.c
-        query = sa.select(
-            column.store, column.id, column.long_key, column.expires_at, column.policy, column.position
-        ).order_by(column.store, column.id)
-        if cached:
-            query = query.where(self._cached())
         found: dict[bytes, list[Key]] = {}
         for part in _parts(stores):
-            rows = connection.execute(query.where(column.store.in_([store.digest for store in part])))
-            for row in rows:
-                key = from_row({**row._mapping, "key": _key(row.id, row.long_key)}, Key)  # noqa: SLF001
-                found.setdefault(bytes(row.store), []).append(key)
+            digests = [store.digest for store in part]
+            is_many = len(part) > 1
+            padding = [digests[-1]] * (_ROWS_AT_ONCE - len(part)) if is_many else []
+            rows = self._keys[cached][is_many].execute(connection, [*digests, *padding]).fetchall()
+            for row in from_rows(rows, _KeyRow):
+                key = Key(_key(row.id, row.long_key), row.expires_at, row.policy, row.position)
+                found.setdefault(row.store, []).append(key)
         return found
 
     def listed(self, connection: sa.Connection, store: StoreId, now: int) -> list[str]:

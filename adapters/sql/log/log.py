@@ -17,7 +17,15 @@ from ..database import Database
 from . import tables as t
 from .reads import last_row
 from .stored_batches import SqlStoredBatches
-from .writes import check_follows, check_guards, insert_append, insert_appends, insert_batch, insert_batches
+from .writes import (
+    check_follows,
+    check_guards,
+    insert_append,
+    insert_appends,
+    insert_batches,
+    insert_rows,
+    sealed_rows,
+)
 
 _COMMANDS_AT_ONCE = 500
 _stream_of = attrgetter("stream_id")
@@ -234,10 +242,15 @@ class SqlLog(SqlStoredBatches):
 
     def _record(self, connection: sa.Connection, append: Append) -> AppendHeader:
         streams = {*append.guards, *map(_stream_of, append.batches)}
-        last, part, heads = self.tail(connection, append.command_id, append.part, streams)
+        asked = streams if append.decided_at is None else ()
+        last, part, heads = self.tail(connection, append.command_id, append.part, asked)
         if part:
             raise AppendExistsError(f"part {append.part} of command {append.command_id} is already recorded")
-        check_guards(append, heads)
+        if not asked and append.decided_at != (last.last_position if last else 0):
+            heads = self.tail(connection, append.command_id, append.part, streams).heads
+        if heads:
+            check_guards(append, heads)
+            check_follows(append.batches, heads)
         position = last.last_position + 1 if last else 1
         header = AppendHeader(
             append_id=last.append_id + 1 if last else 1,
@@ -249,29 +262,12 @@ class SqlLog(SqlStoredBatches):
             last_position=position + sum(map(_count_of, append.batches)) - 1,
             result=append.result,
         )
-        check_follows(append.batches, heads)
         previous = last.digest if last else genesis_digest(self._identity(connection))
         recorded_at = max(_checked_time(self._clock()), last.recorded_at if last else 0)
+        rows = sealed_rows(append, header, recorded_at, previous)
         with self.database.together(connection):
             insert_append(connection, header)
-            for batch in append.batches:
-                unsealed = BatchHeader(
-                    first_position=position,
-                    count=batch.count,
-                    append_id=header.append_id,
-                    stream_id=batch.stream_id,
-                    first_version=batch.first_version,
-                    topics=batch.topics,
-                    schema=batch.schema,
-                    recorded_at=recorded_at,
-                    actor=append.actor,
-                    context=append.context,
-                    previous_digest=previous,
-                    keys_digest=batch.keys_digest,
-                    body_digest=batch.body_digest,
-                )
-                previous = insert_batch(connection, batch, unsealed, header)
-                position += batch.count
+            insert_rows(connection, rows)
         return header
 
     def restore(self, uuid: str, after: Head, appends: Sequence[Restored]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,11 @@ from .reads import encode_topics
 _insert_append = DirectInsert(t.append)
 _insert_header = DirectInsert(t.record_batch)
 _insert_body = DirectInsert(t.record_body)
+_FEW_ROWS = 8
+
+_Rows = tuple[list[Any], tuple[Any, ...]]
+"""The row of a batch, and that of its body."""
+
 _HEADER_COLUMNS = [str(column.name) for column in t.record_batch.c]
 
 
@@ -25,14 +31,41 @@ def insert_append(connection: sa.Connection, header: AppendHeader) -> None:
     _insert_append.execute(connection, msgspec.structs.astuple(header))
 
 
-def insert_batch(
-    connection: sa.Connection, batch: Batch, unsealed: BatchHeader, header: AppendHeader
-) -> bytes:
-    """Insert a batch and return its digest."""
-    digest = chain_digest(unsealed, header)
-    _insert_header.execute(connection, _header_values(unsealed, batch.keys, digest))
-    _insert_body.execute(connection, _body_values(unsealed, batch))
-    return digest
+def sealed_rows(append: Append, header: AppendHeader, recorded_at: int, previous: bytes) -> list[_Rows]:
+    """Return the rows of the batches of an append, which follow the batch of a digest."""
+    rows: list[_Rows] = []
+    position = header.first_position
+    for batch in append.batches:
+        unsealed = BatchHeader(
+            first_position=position,
+            count=batch.count,
+            append_id=header.append_id,
+            stream_id=batch.stream_id,
+            first_version=batch.first_version,
+            topics=batch.topics,
+            schema=batch.schema,
+            recorded_at=recorded_at,
+            actor=append.actor,
+            context=append.context,
+            previous_digest=previous,
+            keys_digest=batch.keys_digest,
+            body_digest=batch.body_digest,
+        )
+        previous = chain_digest(unsealed, header)
+        rows.append((_header_values(unsealed, batch.keys, previous), _body_values(unsealed, batch)))
+        position += batch.count
+    return rows
+
+
+def insert_rows(connection: sa.Connection, rows: Sequence[_Rows]) -> None:
+    """Insert the rows of batches: each alone if they are few, because servers get all in one round trip then."""
+    if len(rows) > _FEW_ROWS:
+        _insert_header.execute_many(connection, map(itemgetter(0), rows))
+        _insert_body.execute_many(connection, map(itemgetter(1), rows))
+        return
+    for batch, body in rows:
+        _insert_header.execute(connection, batch)
+        _insert_body.execute(connection, body)
 
 
 def insert_appends(connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:

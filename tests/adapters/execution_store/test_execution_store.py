@@ -40,6 +40,7 @@ from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.errors import ConflictError, InvalidTypeError, InvalidValueError, UsageError
 from framelode.engine.log.event_batch import unpack_states
 from framelode.engine.stores.values import decode_value, encode_value, from_json_form
+from framelode.projections.statements import CompiledStatement
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -636,6 +637,25 @@ class TestPolicies:
         service.clear_cache()
         assert len(list(engine.log.appends())) == appends + 1
 
+    def test_the_work_for_one_store_more_is_its_rows(self, service, monkeypatch):
+        def statements(name, stores):
+            for number in range(stores):
+                service.set_cache_key(f"{name} {number}", "a", number)
+            service.list_keys(f"{name} 0")
+            with monkeypatch.context() as patch:
+                for method in ("execute", "execute_many"):
+                    patch.setattr(CompiledStatement, method, counted(getattr(CompiledStatement, method)))
+                calls.clear()
+                service.clear_cache()
+            assert service.count_stores() == 0
+            return len(calls)
+
+        def counted(method):
+            return lambda *given: calls.append(method.__name__) or method(*given)
+
+        calls = []
+        assert statements("a", 20) == statements("b", 200) < 20
+
     @pytest.mark.parametrize("policy", ["", "EVICT", "forever", 1, None])
     def test_bad_policies(self, engine, service, store, policy):
         calls = [
@@ -1025,6 +1045,28 @@ class TestOthers:
         assert store.get("k2999") == 2999
         store.set("k1", "mine")
         assert theirs.get("k1") == "mine"
+        other.close()
+
+    def test_another_writes_between_decision_and_append(self, engine, clock, monkeypatch):
+        other = framelode.connect(engine.url, clock=clock)
+        ours, theirs = (ExecutionStoreService(EngineStoreRepo(each)) for each in (engine, other))
+        append = engine.log.append
+
+        def late(given):
+            monkeypatch.setattr(engine.log, "append", append)
+            theirs.set_key("s", "b", 2, policy="evict")
+            return append(given)
+
+        for name in ("s", "t"):
+            ours.set_cache_key(name, "a", 1)
+        monkeypatch.setattr(engine.log, "append", late)
+        ours.clear_cache()
+        assert ours.count_stores() == theirs.count_stores() == 0
+        assert [each.kind for each in ExecutionStore("s", ours).history("b")] == ["set", "evicted"]
+        # What others write elsewhere is nobody's conflict.
+        monkeypatch.setattr(engine.log, "append", late)
+        ours.set_key("t", "a", 3)
+        assert (ours.get_key("t", "a").value, ours.get_key("s", "b").value) == (3, 2)
         other.close()
 
     def test_threads_lose_nothing(self, engine, store):
