@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import sys
 
 import postgres_server
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import HealthCheck, settings
 import framelode
 from framelode.adapters.session import current
 from framelode.adapters.sql.urls import postgres_schema
+
+# To compile all modules again, in this process and in each that a test starts, is a third of the time of a run.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _ALWAYS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _ALWAYS, max_examples=30, derandomize=True, database=None)
@@ -95,8 +100,22 @@ def pytest_xdist_make_scheduler(config, log):
     return LoadFileScheduling(config, log)
 
 
+class _Backwards(pytest.Dir):
+    """A folder of tests, the last file first."""
+
+    def collect(self):
+        return reversed(list(super().collect()))
+
+
+def pytest_collect_directory(path, parent):
+    """Let every other process read the tests backwards: each compiles a half, and takes over that of the other."""
+    worker = getattr(parent.config, "workerinput", {"workerid": "gw0"})["workerid"]
+    return _Backwards.from_parent(parent, path=path) if int(worker.removeprefix("gw")) % 2 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path)
     everything = config.option.markexpr == "long"
     for item in items:
         if _is_of_long_form(item) or (everything and _does_more(item)):
