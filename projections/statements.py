@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateTable, DropTable
+from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.schema import DropTable
 
 
 class CompiledStatement:
@@ -139,24 +140,42 @@ class SchemaStatements:
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._metadata = metadata
-        self._compiled: dict[str, tuple[list[str], list[str]]] = {}
+        self._compiled: dict[str, tuple[dict[str, list[str]], list[str]]] = {}
 
     def create(self, connection: sa.Connection) -> None:
         """Create the tables, which must not exist."""
-        _run(connection, self._texts(connection.dialect)[0])
+        for texts in self._texts(connection.dialect)[0].values():
+            _run(connection, texts)
+
+    def create_missing(self, connection: sa.Connection) -> None:
+        """Create the tables that do not exist."""
+        for name, texts in self._texts(connection.dialect)[0].items():
+            if not connection.dialect.has_table(connection, name):
+                _run(connection, texts)
 
     def drop(self, connection: sa.Connection) -> None:
         """Drop the tables that exist."""
         _run(connection, self._texts(connection.dialect)[1])
 
-    def _texts(self, dialect: sa.Dialect) -> tuple[list[str], list[str]]:
+    def _texts(self, dialect: sa.Dialect) -> tuple[dict[str, list[str]], list[str]]:
         if dialect.name not in self._compiled:
             tables = self._metadata.sorted_tables
             self._compiled[dialect.name] = (
-                [str(CreateTable(table).compile(dialect=dialect)) for table in tables],
+                {table.name: _creating(table, dialect) for table in tables},
                 [str(DropTable(table, if_exists=True).compile(dialect=dialect)) for table in tables],
             )
         return self._compiled[dialect.name]
+
+
+def _creating(table: sa.Table, dialect: sa.Dialect) -> list[str]:
+    """Return the statements that create a table, those of its events included."""
+    texts: list[str] = []
+
+    def note(statement: sa.Executable, *_: object, **__: object) -> None:
+        texts.append(str(statement.compile(dialect=dialect)))  # type: ignore[attr-defined]
+
+    table.create(MockConnection(dialect, note), checkfirst=False)
+    return texts
 
 
 def _run(connection: sa.Connection, texts: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..engine.errors import IntegrityError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from .projection import Projection
-from .statements import DirectInsert, DirectQuery
+from .statements import CompiledStatement, DirectInsert, DirectQuery, SchemaStatements
 
 logger = logging.getLogger("framelode.projections")
 
@@ -45,6 +45,10 @@ _owner = sa.Table(
     sa.Column("log_uuid", sa.Text, primary_key=True),
     sa.Column("place", sa.Text, nullable=False),
 )
+_schema = SchemaStatements(_metadata)
+_delete_row = CompiledStatement(
+    sa.delete(_tracking).where(_column.projection == sa.bindparam("name")), ("name",)
+)
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -75,7 +79,7 @@ class Tracking:
 
     def create(self, connection: sa.Connection) -> None:
         """Create the tables if they are missing. Raises an error if they belong to another engine."""
-        _metadata.create_all(connection)
+        _schema.create_missing(connection)
         self._check_owner(connection)
 
     def _check_owner(self, connection: sa.Connection) -> None:
@@ -161,7 +165,7 @@ class Tracking:
         """Drop the tables of a projection and create empty ones."""
         projection.schema.drop(connection)
         projection.schema.create(connection)
-        connection.execute(sa.delete(_tracking).where(_column.projection == projection.full_name))
+        _delete_row.execute(connection, (projection.full_name,))
 
     def swap(self, connection: sa.Connection, live: Projection, fresh: Projection) -> None:
         """Replace the live tables and their tracking row by those of `fresh`."""

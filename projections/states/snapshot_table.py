@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ...engine.log.contract import Log
 from ..projection import ProjectionStore
+from ..statements import SchemaStatements
 from .snapshots import Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
@@ -33,6 +34,7 @@ _snapshot = sa.Table(
     sa.Column("batches", sa.LargeBinary, nullable=False),
 )
 _column = _snapshot.c
+_schema = SchemaStatements(_tables)
 
 
 class SnapshotTable(SnapshotStore):
@@ -50,7 +52,7 @@ class SnapshotTable(SnapshotStore):
         self._store = store
         self._log = log
         with store.write() as connection:
-            _tables.create_all(connection)
+            _schema.create_missing(connection)
 
     def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - always fresh
         """Return the snapshots of some versions, by default of all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 from typing import Any
 
@@ -18,6 +18,7 @@ from ...engine.log.worker_log import require_read, worker_log
 from ...engine.parallel import ordered_map
 from ..projection import FoldedProjection, Projection, ProjectionStore
 from ..runner import Progress, Runner
+from ..statements import CompiledStatement
 from ..states.cache import StateCache
 from ..states.snapshots import Snapshots
 from ..stretches import MOST_STRETCHES
@@ -217,7 +218,12 @@ def _differences(
 
 def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
     """Yield the rows of a table in order of its key, which is in the first columns."""
-    key = list(table.primary_key.columns)
-    others = [column for column in table.columns if column not in key]
-    for row in connection.execute(sa.select(*key, *others).order_by(*key)):
+    for row in _select(table).execute(connection, ()):
         yield tuple(row)
+
+
+@cache
+def _select(table: sa.Table) -> CompiledStatement:
+    key = list(table.primary_key.columns)
+    others = [column for column in table.columns if not column.primary_key]
+    return CompiledStatement(sa.select(*key, *others).order_by(*key), ())

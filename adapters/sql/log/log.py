@@ -124,7 +124,7 @@ class SqlLog(SqlStoredBatches):
     def _create(self, new_id: Callable[[], str]) -> None:
         with self.database.write() as connection:
             self.database.prepare(connection)
-            t.metadata.create_all(connection)
+            t.schema.create_missing(connection)
             self.database.guards.install(connection)
             if connection.execute(sa.select(t.log_info)).first() is None:
                 connection.execute(t.log_info.insert(), {"uuid": new_id(), "format": t.FORMAT_VERSION})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ....projections.statements import SchemaStatements
+
 FORMAT_VERSION = 1
 
 metadata = sa.MetaData()
@@ -86,5 +88,7 @@ tracking = sa.Table(
     sa.Column("application_name", sa.Text, primary_key=True),
     sa.Column("notification_id", sa.BigInteger, nullable=False),
 )
+
+schema = SchemaStatements(metadata)
 
 LOG_TABLES = ("log_info", "append", "record_batch", "record_body")

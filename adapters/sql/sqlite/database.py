@@ -150,8 +150,8 @@ class SqliteDatabase(Database):
             raise
         if held:
             self._held[id(connection)] = held
-        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-        connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
+        _run(connection, f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        _run(connection, f"PRAGMA cache_size={-_CACHE_KIB}")
         self._file = self._file or _file_at(self.path)
         self._connected += 1
         return connection
@@ -190,12 +190,15 @@ class SqliteDatabase(Database):
         super()._renew()
 
     def _begin(self, connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _run(connection, "BEGIN IMMEDIATE")
         if self._durable and self.path:
             self.require_in_place()
 
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:  # noqa: ARG002 - it sees all of them
-        connection.exec_driver_sql("BEGIN")
+        _run(connection, "BEGIN")
+
+    def _commit(self, connection: sa.Connection) -> None:
+        _run(connection, "COMMIT")
 
     def require_in_place(self) -> None:
         """Raise `IntegrityError` if the path no longer leads to the open file, because further writes would be lost."""
@@ -247,10 +250,8 @@ class SqliteDatabase(Database):
 
     def data_version(self, connection: sa.Connection) -> tuple[int, int]:
         """Return a number that changes when another connection commits."""
-        # This runs before every other read: execution by SQLAlchemy would take ten times as long.
-        raw: Any = connection.connection.driver_connection
         # The numbers of different connections cannot be compared.
-        return self._connected, raw.execute("PRAGMA data_version").fetchone()[0]
+        return self._connected, _run(connection, "PRAGMA data_version").fetchone()[0]
 
     def integrity_report(self, *, quick: bool = False) -> list[str]:
         """Run the integrity check of SQLite and return the problems. A `quick` check skips the indexes."""
@@ -314,6 +315,12 @@ class SqliteDatabase(Database):
             if "readonly" in str(error) or "unable to open" in str(error):
                 return UsageError(f"{self.name}: {error}: give a folder that can be written")
         return self._error(error, known=known)
+
+
+def _run(connection: sa.Connection, statement: str) -> Any:
+    """Execute a frequent statement: execution by SQLAlchemy would take ten times as long."""
+    raw: Any = connection.connection.driver_connection
+    return raw.execute(statement)
 
 
 @cache

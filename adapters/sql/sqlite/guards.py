@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,8 +39,9 @@ class SqliteGuards(Guards):
 
     def install(self, connection: sa.Connection) -> None:
         """Create the triggers."""
+        raw: Any = connection.connection.driver_connection
         for statement in _statements():
-            connection.exec_driver_sql(statement)
+            raw.execute(statement)
 
     def missing(self, connection: sa.Connection) -> list[str]:
         """Return the names of triggers that are missing or changed."""

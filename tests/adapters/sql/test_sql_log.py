@@ -37,6 +37,7 @@ from framelode.engine.errors import (
 )
 from framelode.engine.log.batch import EVENTS_SCHEMA, FRAMES_SCHEMA, genesis_digest, pack_batch
 from framelode.engine.log.contract import Append, AppendExistsError, StreamConflictError
+from framelode.projections.statements import CompiledStatement
 
 commands = itertools.count()
 
@@ -350,8 +351,8 @@ class TestInterrupts:
             engine.verify()
         engine.close()
 
-    @pytest.mark.parametrize("when", ["do_execute", "after_cursor_execute"])
-    def test_the_engine_works_on(self, engine, when):
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_the_engine_works_on(self, engine, when, monkeypatch):
         DatasetVersion.create_new_dataset("d")
         version = DatasetVersion.get_current(dataset_name="d")
         left = []
@@ -360,8 +361,26 @@ class TestInterrupts:
             if left and left.pop() == 0:
                 raise KeyboardInterrupt
 
+        def interrupting(function):
+            def run(*given):
+                if when == "before":
+                    interrupt()
+                done = function(*given)
+                if when == "after":
+                    interrupt()
+                return done
+
+            return run
+
+        alone = {"before": "do_execute", "after": "after_cursor_execute"}[when]
         for database in (engine.log.database, engine.session.runner.store):
-            event.listen(database._engine, when, interrupt)
+            event.listen(database._engine, alone, interrupt)
+        for owner, name in (
+            (CompiledStatement, "execute"),
+            (CompiledStatement, "execute_many"),
+            (database_module, "_run"),
+        ):
+            monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
         for statements in range(100):
             count = len(version)
             left[:] = range(statements + 1)
