@@ -85,6 +85,9 @@ class Row(NamedTuple):
     theirs: str = ""
     cause: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.title}, {self.unit}"
+
 
 UNITS = {"us a frame": 1e6, "us": 1e6, "ms": 1e3, "s": 1.0, "bytes a frame": 1.0, "MB": 1e-6}
 
@@ -389,9 +392,7 @@ def run(arguments: argparse.Namespace, names: list[str]) -> Results:
 def table(results: Results, rows: list[Row], names: list[str], head: str, cell: Any) -> list[str]:
     titles = [PEERS[name].title for name in names]
     lines = [f"| {head} | {' | '.join(titles)} |", f"| --- |{' --- |' * len(names)}"]
-    return lines + [
-        f"| {row.title}, {row.unit} | {' | '.join(cell(name, row) for name in names)} |" for row in rows
-    ]
+    return lines + [f"| {row} | {' | '.join(cell(name, row) for name in names)} |" for row in rows]
 
 
 def lost(results: Results, rows: list[Row], peers: list[str]) -> list[str]:
@@ -505,11 +506,17 @@ def main() -> None:
         help="folder of the environments",
     )
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
+    parser.add_argument(
+        "--list", action="store_true", help="list the lines of the tables, and do nothing else"
+    )
     parser.add_argument("--serve", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.folder, arguments.frames)
+        return
+    if arguments.list:
+        print("\n".join(map(str, ROWS)))
         return
     names = arguments.peers.split(",")
     if unknown := [name for name in names if name not in PEERS]:
