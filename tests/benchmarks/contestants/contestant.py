@@ -29,7 +29,7 @@ def processor_time() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def measure(work: Callable[[], Any], *, times: int = 1, seconds: float = 1.0) -> Figure:
+def measure(work: Callable[[], Any], *, times: int = 1, seconds: float = 0.6) -> Figure:
     """Return the medians of several calls, fewer if they take long."""
     gc.collect()
     taken, end = [], time.perf_counter() + seconds

@@ -13,6 +13,7 @@ from workload import Changes, size_of
 import framelode
 from framelode import BoundingBox2D, DatasetVersion, SingleFrame
 
+from .arrow import table
 from .contestant import Contestant, Figure, measure, of_children
 
 COLUMNS = {"uri": "source", "boxes": "rois", "boxes.box": "rois.poly"}
@@ -85,16 +86,12 @@ assert version.get_single_frame(sys.argv[2]).id == sys.argv[2]
         objects, self.objects_ready = self.objects_ready or [frame(row) for row in self.rows], []
         return self.ingest(lambda draft: draft.add_frames(objects, refresh_version_stats=False))
 
-    if hasattr(DatasetVersion, "add_table"):
+    def table(self) -> Figure:
+        ready = table(self.rows)
+        return self.ingest(lambda draft: draft.add_table(ready, COLUMNS, refresh_version_stats=False))
 
-        def table(self) -> Figure:
-            from .arrow import table
-
-            ready = table(self.rows)
-            return self.ingest(lambda draft: draft.add_table(ready, COLUMNS, refresh_version_stats=False))
-
-        def iterate_arrow(self) -> Figure:
-            return measure(lambda: sum(batch.num_rows for batch in self.base.to_arrow_reader()), times=3)
+    def iterate_arrow(self) -> Figure:
+        return measure(lambda: sum(batch.num_rows for batch in self.base.to_arrow_reader()), times=3)
 
     def prepare(self) -> Figure:
         self.engine = framelode.connect(self.store)
