@@ -43,7 +43,7 @@ from .media import read_media
 from .metadata import check_custom, check_metadata
 from .processing import Processing
 from .reading import Wanted, find_rows
-from .recording import Lake, check_label, hex_id, record, things
+from .recording import Lake, check_label, hex_id, record, suffix_of, things
 from .schemas import CloudObject
 from .tag import Tag, tag_names
 from .upload import Given, Paths, Progress, check_request, upload
@@ -402,7 +402,7 @@ class Datalake:
         content = StoredContent(
             id=projection_id.hex,
             filename=filename,
-            object_name=str(PurePosixPath("projections", f"{projection_id}{PurePosixPath(filename).suffix}")),
+            object_name=str(PurePosixPath("projections", f"{projection_id}{suffix_of(filename)}")),
             digest=outcome.digest,
             size=outcome.size,
             content_type=media.content_type,
@@ -543,10 +543,10 @@ def _source_name(source: Source) -> str | None:
 
 
 def _folder(upload_dir: str | None) -> str:
-    """Return the folder of object names. Raises `InvalidValueError` if it leads outside."""
+    """Return the beginning of object names. Raises `InvalidValueError` if it leads outside."""
     if upload_dir is None:
-        return "data"
+        return "data/"
     folder = PurePosixPath(check_label(upload_dir, "upload_dir"))
     if folder.is_absolute() or ".." in folder.parts:
         raise InvalidValueError(f"upload_dir must be a relative folder without .., not {shorten(upload_dir)}")
-    return str(folder)
+    return f"{folder}/" if folder.parts else ""

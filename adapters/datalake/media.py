@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import nullcontext
 from datetime import datetime
+from functools import lru_cache
 from mimetypes import guess_type
 from typing import Any, BinaryIO
 
 import msgspec
 
 from .enums import DataType, DataUploadStatus
+from .jpeg import START, read_header
 
 _LARGE_PIXELS = 1 << 24
 """Pictures with more pixels are decoded one at a time."""
 
 _MOST_PIXELS = 90_000_000
 """Pictures with more pixels are refused: a small file may claim any size."""
+
+_HEADERS = 64
+_SHORT_HEADER = 4096
+"""Number of headers of JPEG that are kept, and the most bytes of each."""
 
 _UPRIGHT_SWAPPED = range(5, 9)
 """EXIF orientations that swap width and height."""
@@ -80,6 +87,9 @@ def read_media(file: BinaryIO, name: str, *, exif: bool = False) -> Media:
         Read the EXIF of a picture.
     """
     head = _head(file)
+    plain = _plain_jpeg(file.getvalue(), exif=exif) if isinstance(file, io.BytesIO) else None
+    if plain is not None:
+        return plain
     found = _picture(file, exif=exif) if head else "the file is empty"
     if isinstance(found, str) and head and not _is_heif(head):
         video = _video(file)
@@ -99,6 +109,27 @@ def _head(file: BinaryIO) -> bytes:
 
 def _is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _plain_jpeg(data: bytes, *, exif: bool) -> Media | None:
+    """Return a sound JPEG of the common form, whose pixels need not be decoded."""
+    header = read_header(data) if data.startswith(START) else None
+    if header is None or header.width * header.height > _MOST_PIXELS:
+        return None
+    found = (_read_small if len(header.content) <= _SHORT_HEADER else _picture_of)(header.content, exif=exif)
+    if not isinstance(found, Media) or found.reason:
+        return None
+    sides = (header.width, header.height)
+    width, height = sides if found.width > found.height else sides[::-1]
+    return msgspec.structs.replace(found, width=width, height=height)
+
+
+def _picture_of(content: bytes, *, exif: bool) -> Media | str:
+    return _picture(io.BytesIO(content), exif=exif)
+
+
+_read_small = lru_cache(_HEADERS)(_picture_of)
+"""Pictures of one program often have the same header."""
 
 
 def _picture(file: BinaryIO, *, exif: bool) -> Media | str:

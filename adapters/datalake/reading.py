@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -99,6 +99,29 @@ def find_rows(lake: Lake, wanted: Wanted) -> list[DataRow]:
             query = query.limit(2**62)
         rows = connection.execute(query.offset(wanted.offset) if wanted.offset else query)
         return [DataRow(*row) for row in rows]
+
+
+def rows_by_id(lake: Lake, ids: Iterable[str]) -> dict[str, DataRow]:
+    """Return the data of some ids that a lake has, by id."""
+    with lake.read() as (tables, connection):
+        columns = [tables.data.c[name] for name in DataRow.__struct_fields__]
+        rows = _of_ids(lake, tables, connection, sa.select(*columns), ids)
+        return {row.id: DataRow(*row) for row in rows}
+
+
+def known_ids(lake: Lake, ids: Iterable[str]) -> set[str]:
+    """Return those ids of data that a lake has."""
+    with lake.read() as (tables, connection):
+        return {row.id for row in _of_ids(lake, tables, connection, sa.select(tables.data.c.id), ids)}
+
+
+def _of_ids(
+    lake: Lake, tables: Lakes, connection: sa.Connection, query: sa.Select[Any], ids: Iterable[str]
+) -> Iterator[Any]:
+    data = tables.data.c
+    query = query.where(data.lake == lake.row.number)
+    for part in parts(ids):
+        yield from connection.execute(query.where(data.id.in_(part)))
 
 
 def _creation(tables: Lakes, wanted: Wanted) -> tuple[sa.ColumnElement[Any], ...]:

@@ -209,6 +209,17 @@ def hex_id(given: object, what: str = "id") -> str:
         raise InvalidValueError(f"{what} must be a UUID, not {shorten(given)}") from error
 
 
+def uuid_text(digits: str) -> str:
+    """Return an id of 32 hex digits in the form of a UUID, as users see it."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def suffix_of(filename: str) -> str:
+    """Return the extension of a file name with its dot, empty if there is none."""
+    dot = filename.rfind(".")
+    return filename[dot:] if 0 < dot < len(filename) - 1 else ""
+
+
 def parts(items: Iterable[Item], size: int = ROWS_AT_ONCE) -> Iterator[list[Item]]:
     """Yield items in lists of at most `size`."""
     iterator = iter(items)

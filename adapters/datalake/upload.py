@@ -9,19 +9,17 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from stat import S_ISREG
-from typing import Any, Self
-from uuid import UUID
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import sqlalchemy as sa
 from blake3 import blake3
 from filelock import FileLock
 
-from ...engine.blobs.reports import FileFailure, StoredFile
+from ...engine.blobs.content import FileContent, FileSource, SourceError
+from ...engine.blobs.reports import FileFailure
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import InvalidTypeError
 from ...engine.events.lakes import (
@@ -41,13 +39,12 @@ from .exceptions import BadRequestError, NothingDoneError, UnprocessableData, Up
 from .job import lock_of, release
 from .media import Media, read_media
 from .metadata import check_custom, check_metadata
-from .reading import Wanted, find_rows
-from .recording import Lake, parts, source_named
+from .reading import known_ids, rows_by_id
+from .recording import Lake, parts, source_named, suffix_of, uuid_text
 
 PART = 2048
 """Number of files that are recorded together."""
 
-_FILES_OF_A_TASK = 16
 _STORE_TRIES = 10
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -70,8 +67,10 @@ class UploadRequest(msgspec.Struct, frozen=True, kw_only=True):
         In the order of the paths; empty if none is given.
     sizes : list of tuple
         Widths and heights that replace those of the files; empty if none is given.
+    folder : str
+        Beginning of the object names.
     workers : int
-        Number of threads that decode.
+        Number of threads.
     """
 
     paths: list[Any]
@@ -153,14 +152,12 @@ def upload(
         raise NothingDoneError("there are no files to upload")
     with _Upload(lake, request) as running:
         running.run(progress)
-    found = {
-        row.id: row
-        for row in find_rows(lake, Wanted(ids=list(map(running.id_of, range(len(request.paths))))))
-    }
+    ids = list(map(running.id_of, range(len(request.paths))))
+    found = rows_by_id(lake, ids)
     done: list[Data] = []
     failures = running.failures
     for index, path in enumerate(request.paths):
-        row = found.get(running.id_of(index))
+        row = found.get(ids[index])
         if row is not None and row.upload_status == DataUploadStatus.ERROR:
             failures[index] = UnprocessableData(Data(lake, row), path)
         elif row is not None:
@@ -177,31 +174,73 @@ def upload(
     return done
 
 
-class _Pending(msgspec.Struct):
-    """A file that is not recorded yet.
+class _Source(FileSource):
+    """A file, and the picture or video that was read when its content was.
 
     Attributes
     ----------
-    index : int
-        Its place in the request.
-    path : str
-        Its path.
-    seen : tuple or None
-        What changes when the file does, before it is read; None if there is no file.
-    media : Future
-        What is read of this file and those decoded together with it.
-    at : int
-        Its place among these.
-    stored : StoredFile or None
-        Its content in the blob store.
+    name : str
+        Path of the file.
+    exif : bool
+        Read the EXIF of a picture.
+    media : Media or None
+        What the content is; None before it was read.
     """
+
+    exif: bool = False
+    media: Media | None = None
+
+    def open(self) -> Any:
+        """Open the file. Raises an error if it is not a regular file."""
+        return _Content(FileSource.open(self), self)
+
+
+class _Content:
+    """An open file. The picture or video is read from the bytes that are hashed, those of a large file from the file."""
+
+    def __init__(self, content: FileContent, source: _Source) -> None:
+        self._content = content
+        self._source = source
+        self._read = b""
+        self._is_whole = True
+        self.mode = content.mode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._content.__exit__(*raised)
+
+    def read(self) -> bytes:
+        """Return the next chunk, empty at the end."""
+        data = self._content.read()
+        self._read = self._read + data if self._read else data
+        return data
+
+    def read_on(self) -> memoryview:
+        """Return the next chunk of a large file, empty at the end."""
+        self._is_whole, self._read = False, b""
+        return self._content.read_on()
+
+    def check(self) -> None:
+        """Read the picture or video. Raises `SourceError` if the file may have changed meanwhile."""
+        source = self._source
+        try:
+            with BytesIO(self._read) if self._is_whole else open(source.name, "rb") as file:  # noqa: PTH123
+                source.media = read_media(file, source.name, exif=source.exif)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{source.name} cannot be read: {error}") from error
+        self._content.check()
+
+
+class _Stored(NamedTuple):
+    """A file that is stored, but not recorded: its place in the request, its path and content, and what it is."""
 
     index: int
     path: str
-    seen: tuple[int, ...] | None
-    media: Future[list[Media | str]]
-    at: int
-    stored: StoredFile | None = None
+    digest: str
+    size: int
+    media: Media
 
 
 class _Upload:
@@ -218,9 +257,6 @@ class _Upload:
         self._request = request
         self._store = lake.session.writes.blobs.store
         self._is_long = len(request.paths) > PART
-        self._pool = ThreadPoolExecutor(request.workers, "framelode-lake")
-        self._reading: deque[_Pending] = deque()
-        self._pending: list[_Pending] = []
         self._lock: FileLock | None = None
         self._is_started = False
         self._begun_at = lake.session.log.head().position
@@ -233,7 +269,6 @@ class _Upload:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
         if self._lock is not None:
             release(self._lock)
 
@@ -257,88 +292,56 @@ class _Upload:
 
     def id_of(self, index: int) -> str:
         """Return the id of the data of a path."""
-        return str(UUID(blake3(f"{self.id} {index}".encode()).hexdigest(length=16)))
+        return uuid_text(blake3(f"{self.id} {index}".encode()).hexdigest(length=16))
 
     def run(self, progress: Progress | None) -> None:
         """Upload all files that are not recorded yet."""
-        left = list(range(len(self._request.paths)))
-        if self._is_started:
-            known = {row.id for row in find_rows(self._lake, Wanted(ids=list(map(self.id_of, left))))}
-            left = [index for index in left if self.id_of(index) not in known]
         total = len(self._request.paths)
+        left: Sequence[int] = range(total)
+        if self._is_started:
+            known = known_ids(self._lake, map(self.id_of, left))
+            left = [index for index in left if self.id_of(index) not in known]
+        stored: list[_Stored] = []
+        reading: deque[tuple[int, _Source]] = deque()
         with notebook_bar("uploading", progress) as advance:
-
-            def settle(outcome: StoredFile | FileFailure) -> None:
-                pending = self._reading.popleft()
+            for outcome in self._store.put_sources(
+                self._sources(left, reading), threads=self._request.workers
+            ):
+                index, source = reading.popleft()
                 if isinstance(outcome, FileFailure):
-                    self._fail(pending.index, outcome.error)
-                else:
-                    pending.stored = outcome
-                    self._pending.append(pending)
-                if len(self._pending) >= PART:
-                    self._flush()
+                    self._fail(index, outcome.error)
+                elif source.media is not None:
+                    stored.append(_Stored(index, source.name, outcome.digest, outcome.size, source.media))
+                if len(stored) >= PART:
+                    self._record(stored)
+                    stored = []
                 if advance:
-                    advance(pending.index + 1, total)
+                    advance(index + 1, total)
+            if stored or self._is_started:
+                self._record(stored, is_last=True)
 
-            self._store.put_files(self._read_ahead(left), on_done=settle)
-            self._flush(is_last=True)
-
-    def _read_ahead(self, indices: Sequence[int]) -> Iterator[str]:
-        """Yield the paths, and begin to decode the files, a few in each task."""
-        for part in parts(indices, _FILES_OF_A_TASK):
-            paths = [os.path.expanduser(self._request.paths[index]) for index in part]  # noqa: PTH111
-            seen = list(map(_stamp, paths))
-            media = self._pool.submit(self._read, paths, seen)
-            for at, path in enumerate(paths):
-                self._reading.append(_Pending(part[at], path, seen[at], media, at))
-                yield path
-
-    def _read(self, paths: Sequence[str], seen: Sequence[object]) -> list[Media | str]:
-        """Return what the files are, or why one cannot be read. Those that were not seen are not opened."""
-        found: list[Media | str] = []
-        for path, stamp in zip(paths, seen, strict=True):
-            try:
-                if stamp is None:  # to open a pipe would wait for its writer
-                    found.append(f"{path} is no regular file")
-                else:
-                    with open(path, "rb") as file:  # noqa: PTH123 - a Path for each file costs more
-                        found.append(read_media(file, path, exif=self._request.fill_metadata))
-            except (OSError, ValueError) as error:
-                found.append(f"{path} cannot be read: {error}")
-        return found
+    def _sources(self, indices: Iterable[int], reading: deque[tuple[int, _Source]]) -> Iterator[_Source]:
+        for index in indices:
+            path = os.path.expanduser(self._request.paths[index])  # noqa: PTH111 - a Path costs more
+            source = _Source(path, self._request.fill_metadata)
+            reading.append((index, source))
+            yield source
 
     def _fail(self, index: int, message: str) -> None:
         self.failures[index] = UploadError(message, self._request.paths[index])
 
-    def _flush(self, *, is_last: bool = False) -> None:
-        """Record the files that are stored."""
-        pending, self._pending = self._pending, []
-        records: list[DataRecord] = []
-        paths: dict[str, str] = {}
-        for each in pending:
-            media = each.media.result()[each.at]
-            if isinstance(media, str):
-                self._fail(each.index, media)
-            elif each.stored is None or _stamp(each.path) != each.seen:
-                self._fail(each.index, f"{each.path} changed while it was read: upload it again")
-            else:
-                records.append(self._record_of(each.index, each.stored, media))
-                paths[each.stored.digest] = each.path
-        if records or (is_last and self._is_started):
-            self._record(records, paths, is_last=is_last)
-
-    def _record_of(self, index: int, stored: StoredFile, media: Media) -> DataRecord:
-        request = self._request
-        name = os.fsencode(Path(request.paths[index]).name).decode("utf-8", "backslashreplace")
+    def _record_of(self, stored: _Stored) -> DataRecord:
+        request, media, index = self._request, stored.media, stored.index
+        name = os.fsencode(os.path.basename(request.paths[index])).decode("utf-8", "backslashreplace")  # noqa: PTH119
         data_id = self.id_of(index)
         given = request.metadata[index] if request.metadata else {}
         # What the caller gives wins, and None means that there is to be none.
         metadata = {**(check_metadata(media.exif) if media.exif else {}), **given}
         width, height = request.sizes[index] if request.sizes else (media.width, media.height)
         return DataRecord(
-            id=UUID(data_id).hex,
+            id=data_id.replace("-", ""),
             filename=name,
-            object_name=str(PurePosixPath(request.folder, f"{data_id}{PurePosixPath(name).suffix}")),
+            object_name=f"{request.folder}{data_id}{suffix_of(name)}",
             digest=stored.digest,
             size=stored.size,
             content_type=media.content_type,
@@ -351,7 +354,10 @@ class _Upload:
             custom_metadata=request.custom_metadata[index] if request.custom_metadata else {},
         )
 
-    def _record(self, records: list[DataRecord], paths: Mapping[str, str], *, is_last: bool) -> None:
+    def _record(self, stored: Sequence[_Stored], *, is_last: bool = False) -> None:
+        """Record files that are stored."""
+        records = list(map(self._record_of, stored))
+        paths = {each.digest: each.path for each in stored}
         lake, request = self._lake, self._request
         source = None if request.source is None else source_named(lake.session, request.source, create=True)
         ledger = lake.session.writes.blob_commands.blob_ledger
@@ -393,9 +399,8 @@ class _Upload:
         """Return records without those that the same upload of another process has recorded."""
         if not self._is_started:
             return records
-        ids = [str(UUID(record.id)) for record in records]
-        known = {row.id for row in find_rows(self._lake, Wanted(ids=ids))}
-        return [record for record, data_id in zip(records, ids, strict=True) if data_id not in known]
+        known = known_ids(self._lake, (uuid_text(record.id) for record in records))
+        return [record for record in records if uuid_text(record.id) not in known]
 
     def _superseded(self, records: Sequence[DataRecord]) -> list[str]:
         """Return the ids of earlier data of the same names that cannot be read."""
@@ -410,15 +415,4 @@ class _Upload:
             found: list[str] = []
             for part in parts({text_key(record.filename) for record in records}):
                 found += connection.execute(query.where(data.filename_key.in_(part))).scalars()
-        return [UUID(data_id).hex for data_id in found][:ITEMS_OF_AN_EVENT]
-
-
-def _stamp(path: str) -> tuple[int, ...] | None:
-    """Return what changes when a file does, or None if there is no regular file."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a Path for each file costs more
-    except (OSError, ValueError):
-        return None
-    if not S_ISREG(found.st_mode):
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return [data_id.replace("-", "") for data_id in found][:ITEMS_OF_AN_EVENT]

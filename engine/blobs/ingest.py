@@ -79,6 +79,8 @@ class Ingest:
         Returns whether all must be written.
     confirm : callable
         Called with the digests that are durable. Returns those that were deleted meanwhile.
+    threads : int, optional
+        Number of threads, by default that of the backend.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Ingest:
         knows: Callable[[Collection[str]], Collection[str]],
         knows_nothing: Callable[[], bool],
         confirm: Callable[[Sequence[str], Present], list[str]],
+        threads: int | None = None,
     ) -> None:
         self._place = place
         self._knows = knows
@@ -98,7 +101,7 @@ class Ingest:
         self._gone: set[str] = set()
         self._begun: set[SyncPoint] = set()
         self._portion = ByteBudget(BATCH_BYTES)
-        self._workers = ThreadWorkers(place.threads, "framelode-blobs")
+        self._workers = ThreadWorkers(threads or place.threads, "framelode-blobs")
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import UsageError
@@ -26,6 +26,10 @@ class ReadOnlyBlobStore(BlobStore):
         self._refusal = refusal
 
     def put_files(self, *_: Any, **__: Any) -> PutReport:
+        """Raise `UsageError`: the store is read-only."""
+        raise self._refusal()
+
+    def put_sources(self, *_: Any, **__: Any) -> Iterator[Any]:
         """Raise `UsageError`: the store is read-only."""
         raise self._refusal()
 

@@ -160,6 +160,25 @@ class BlobStore:
                 on_done(outcome)
         return report
 
+    def put_sources(
+        self, sources: Iterable[Readable], *, threads: int | None = None
+    ) -> Iterator[StoredFile | FileFailure]:
+        """Store contents in parallel, as `put_files` does.
+
+        Parameters
+        ----------
+        sources : iterable of Readable
+            The contents, which are consumed in batches.
+        threads : int, optional
+            Number of threads, by default as many as the store needs.
+
+        Yields
+        ------
+        StoredFile or FileFailure
+            The result for each source, in order: it is durable, or could not be stored.
+        """
+        yield from self._put_all(sources, None, self._waits, threads)
+
     def copy_from(
         self, other: BlobStore, digests: Iterable[str], *, known: Known | None = None
     ) -> Iterator[StoredFile | FileFailure]:
@@ -189,7 +208,11 @@ class BlobStore:
         return stored
 
     def _put_all(
-        self, sources: Iterable[Readable], known: Known | None, waits: Sequence[float]
+        self,
+        sources: Iterable[Readable],
+        known: Known | None,
+        waits: Sequence[float],
+        threads: int | None = None,
     ) -> Iterator[StoredFile | FileFailure]:
         """Store sources, and yield the result of each, batch by batch."""
         try:
@@ -199,7 +222,7 @@ class BlobStore:
                 yield FileFailure(source.name, str(error), "storage")
             return
         self.place.clean(LEFTOVER_SECONDS)
-        with self._intake(known) as intake:
+        with self._intake(known, threads) as intake:
             for taken, outcomes in intake.take(sources):
                 yield from self._finish(intake, taken, outcomes, waits)
 
@@ -233,7 +256,7 @@ class BlobStore:
             raise StorageError(outcome.error)
         return outcome
 
-    def _intake(self, known: Known | None) -> Ingest:
+    def _intake(self, known: Known | None, threads: int | None = None) -> Ingest:
         damage = Damage(self.place)
         if known is None:
             knows, knows_nothing = self.presence.known, self.presence.is_empty_index
@@ -246,7 +269,9 @@ class BlobStore:
             damage.forget_stored(set(digests).difference(gone))
             return gone
 
-        return Ingest(self.place, lambda digests: damage.without(knows(digests)), knows_nothing, confirm)
+        return Ingest(
+            self.place, lambda digests: damage.without(knows(digests)), knows_nothing, confirm, threads
+        )
 
     def _finish(
         self,

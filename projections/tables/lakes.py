@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
-from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
@@ -438,11 +438,11 @@ def _content_columns() -> list[sa.Column[Any]]:
 
 
 _CONTENT = tuple(column.name for column in _content_columns())
+_content_values = attrgetter(*_CONTENT[1:])
 
 
 def _content(content: Any) -> dict[str, Any]:
-    values = {name: getattr(content, name) for name in _CONTENT}
-    return {**values, "id": _uuid(content.id)}
+    return dict(zip(_CONTENT, (_uuid(content.id), *_content_values(content)), strict=True))
 
 
 def _named(change: LakeChange, event: LakesEvent) -> dict[str, Any]:
@@ -455,7 +455,8 @@ def _data_row(
     return (
         number,
         lake,
-        *_content(record).values(),
+        _uuid(record.id),
+        *_content_values(record),
         text_key(record.filename),
         text_key(record.object_name),
         record.type,
@@ -487,6 +488,8 @@ def _merged(held: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
+    if not value:
+        return "[]" if isinstance(value, list) else "{}"
     try:
         return _encode(value).decode()
     except (TypeError, ValueError, RecursionError):  # of an event that framelode did not write
@@ -495,10 +498,9 @@ def _json(value: Any) -> str:
 
 def _uuid(digits: str) -> str:
     """Return an id in the form of a UUID, as users see it."""
-    try:
-        return str(UUID(digits))
-    except ValueError:
+    if len(digits) != 32:  # of an event that framelode did not write
         return digits
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -23,7 +23,6 @@ def upload(engine, folder):
 def upload_half(engine, folder):
     """Upload a folder, and wait to be killed when a part is recorded."""
     uploading.PART = 20
-    uploading._FILES_OF_A_TASK = 1
     from framelode.engine.blobs import ingest
 
     ingest.BATCH_FILES = 20
