@@ -7,17 +7,18 @@ from .data import Data, MultiData
 from .data_projection import DataProjection
 from .datalake import Datalake
 from .datasource import DataSource
-from .enums import DataType, DataUploadStatus, JobRunStatus, JobStatus, TagTarget
+from .enums import DataType, DataUploadStatus, JobRunStatus, JobStatus, ProcessingInputType, TagTarget
 from .error_manager import ErrorManager
 from .exceptions import PicselliaError
 from .job import Job
 from .processing import Processing
-from .schemas import CloudObject
+from .schemas import CloudObject, CloudProjectionObject
 from .tag import Tag
 
 __all__ = [
     "Client",
     "CloudObject",
+    "CloudProjectionObject",
     "Data",
     "DataProjection",
     "DataSource",
@@ -31,6 +32,7 @@ __all__ = [
     "MultiData",
     "PicselliaError",
     "Processing",
+    "ProcessingInputType",
     "Tag",
     "TagTarget",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -15,14 +15,15 @@ from blake3 import blake3
 
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import StorageError
-from ...engine.events.lakes import DataRecord
+from ...engine.events.lakes import DataRecord, ProjectionCreated, StoredContent
 from ...engine.parallel import ordered_map
 from ...engine.storage.urls import fsspec_url
+from .exceptions import ResourceNotFoundError
 from .job import Job, JobProgress, start_job
 from .media import read_media
-from .reading import Wanted, find_rows
-from .recording import Lake, parts, source_named
-from .schemas import CloudObject
+from .reading import DataRow, Wanted, find_rows, rows_by_id
+from .recording import Lake, parts, source_named, things
+from .schemas import CloudObject, CloudProjectionObject
 
 _THREADS = 8
 _WHOLE_BYTES = 64 * 1024 * 1024
@@ -78,7 +79,12 @@ class Bucket:
         return f"{self._url}/{name}" if "://" in self._url else "file://" + quote(f"{self._url}/{name}")
 
     def read(self, name: str) -> DataRecord | str:
-        """Return the record of an object, without an id, or the reason why it is left out."""
+        """Return the record of a picture or video, without an id, or the reason why it is left out."""
+        found = self.read_any(name)
+        return found if isinstance(found, str) else found.reason or found
+
+    def read_any(self, name: str) -> DataRecord | str:
+        """Return the record of an object, without an id, or the reason why it cannot be read."""
         try:
             with self._files.open(f"{self._root}/{name}", "rb") as file:
                 hasher, size = blake3(), 0
@@ -91,8 +97,6 @@ class Bucket:
                 media = read_media(opened, name)
         except (OSError, ValueError) as error:
             return f"it cannot be read: {error}"
-        if media.reason:
-            return media.reason
         return DataRecord(
             id="",
             filename=name.rpartition("/")[2],
@@ -104,6 +108,8 @@ class Bucket:
             width=media.width,
             height=media.height,
             type=media.type,
+            status=media.status,
+            reason=media.reason,
         )
 
 
@@ -111,7 +117,7 @@ def import_objects(
     lake: Lake, url: str, prefixes: Sequence[str], tags: Sequence[str], source: str | None
 ) -> Job:
     """Start a job that registers the objects whose names begin with a prefix."""
-    described = CloudObject(tags=tags, source=source)
+    described = CloudObject(tags=tags, data_source=source)
 
     def work(progress: JobProgress) -> tuple[str, dict[str, Any]]:
         bucket = _opened(url)
@@ -129,6 +135,67 @@ def import_named(lake: Lake, url: str, objects: Mapping[str, CloudObject]) -> Jo
         return _register(lake, _opened(url), objects, progress)
 
     return start_job(lake, "import", {"bucket": url, "objects": list(objects)}, work)
+
+
+def import_derived(lake: Lake, url: str, derived: Mapping[str, Sequence[CloudProjectionObject]]) -> Job:
+    """Start a job that registers objects that were derived from the data of some object names."""
+
+    def work(progress: JobProgress) -> tuple[str, dict[str, Any]]:
+        bucket = _opened(url)
+        told = _Found(found=sum(map(len, derived.values())))
+        numbers = _data_of(lake, derived)
+        with ThreadPoolExecutor(_THREADS, "framelode-lake") as pool:
+            for done, (name, objects) in enumerate(derived.items(), 1):
+                if name not in numbers:
+                    told.leave_out(name, f"there is no data with the object name {name}")
+                    continue
+                read = ordered_map(pool, bucket.read_any, ((each.object_name,) for each in objects))
+                records: list[tuple[str, DataRecord]] = []
+                for each, record in zip(objects, read, strict=True):
+                    if isinstance(record, str):
+                        told.leave_out(each.object_name, record)
+                    else:
+                        records.append((each.name, record))
+                new = _record_derived(lake, numbers[name], records)
+                told.registered += new
+                told.known += len(records) - new
+                progress.advance(done, len(derived))
+        return "", msgspec.to_builtins(told)
+
+    request = {"bucket": url, "data": list(derived), "projections": sum(map(len, derived.values()))}
+    return start_job(lake, "import", request, work)
+
+
+def _data_of(lake: Lake, names: Iterable[str]) -> dict[str, DataRow]:
+    """Return the first data of each object name."""
+    found: dict[str, DataRow] = {}
+    for row in find_rows(lake, Wanted(object_names=list(names))):
+        found.setdefault(row.object_name, row)
+    return found
+
+
+def _record_derived(lake: Lake, data: DataRow, records: Sequence[tuple[str, DataRecord]]) -> int:
+    """Record the objects derived from a data that it does not have yet, and return their number."""
+    new_id = lake.session.present.new_id
+    fields = StoredContent.__struct_fields__
+    count = 0
+
+    def decide(stream: Aggregate) -> None:
+        nonlocal count
+        known = {(row.name, row.uri) for row in things(lake.session, "derived", data=data.number)}
+        new = [(name, record) for name, record in records if (name, record.uri) not in known]
+        count = len(new)
+        if new and not rows_by_id(lake, [data.id]):
+            raise ResourceNotFoundError(f"there is no data {data.id} any more")
+        for name, record in new:
+            values = {field: getattr(record, field) for field in fields}
+            content = StoredContent(**{**values, "id": UUID(new_id()).hex})
+            stream.trigger(
+                ProjectionCreated, lake=lake.name, data=UUID(data.id).hex, name=name, content=content
+            )
+
+    lake.record(decide)
+    return count
 
 
 def _opened(url: str) -> Bucket:
@@ -172,9 +239,12 @@ def _record(
     new_id = lake.session.present.new_id
     for name, record in records.items():
         described = objects[name]
-        given = {"metadata": dict(described.metadata), "custom_metadata": dict(described.custom_metadata)}
+        given = {
+            "metadata": dict(described.metadata or {}),
+            "custom_metadata": dict(described.custom_metadata or {}),
+        }
         whole = msgspec.structs.replace(record, id=UUID(new_id()).hex, **given)
-        alike.setdefault((tuple(described.tags), described.source), []).append(whole)
+        alike.setdefault((tuple(described.tags), described.data_source), []).append(whole)
     sources = {
         name: source_named(lake.session, name, create=True).id for _, name in alike if name is not None
     }

@@ -27,7 +27,13 @@ from .data_projection import DataProjection
 from .datasource import DataSource
 from .download import Content, download, open_content, url_of
 from .enums import DataType, DataUploadStatus, TagTarget
-from .exceptions import NoDataError, ResourceNotFoundError, UnprocessableData, WaitingAttemptsTimeout
+from .exceptions import (
+    NoDataError,
+    ResourceNotFoundError,
+    UnprocessableData,
+    WaitingAttemptsTimeout,
+    not_available,
+)
 from .metadata import check_custom, check_metadata, read_metadata
 from .reading import DataRow, Wanted, find_rows
 from .recording import Lake, NamedRow, hex_id, parts, things
@@ -70,6 +76,16 @@ class Data:
     def datalake_id(self) -> UUID:
         """Id of the lake."""
         return UUID(self.lake.row.id)
+
+    @property
+    def connection(self) -> Lake:
+        """What `MultiData` is given."""
+        return self.lake
+
+    connexion = connection
+
+    def __getattr__(self, name: str) -> Any:
+        raise not_available("Data", name)
 
     @property
     def filename(self) -> str:
@@ -313,6 +329,11 @@ class MultiData:
     def _require(items: Sequence[Data]) -> None:
         if not items:
             raise NoDataError("there would be no data left: a MultiData is never empty")
+
+    @property
+    def connection(self) -> Lake:
+        """What a `MultiData` is given."""
+        return self.lake
 
     @property
     def ids(self) -> list[UUID]:

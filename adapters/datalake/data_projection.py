@@ -45,7 +45,7 @@ class DataProjection:
         self.filename = str(row.filename)
         self.object_name = str(row.object_name)
         self.infos: dict[str, Any] = read_metadata(from_json(row.infos, dict[str, Any]))
-        self._digest = str(row.digest)
+        self._digest, self._uri = str(row.digest), str(row.uri)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DataProjection) and self.id == other.id
@@ -72,7 +72,7 @@ class DataProjection:
 
     @property
     def _content(self) -> Content:
-        return Content(self.filename, self.id_with_extension, self._digest, "")
+        return Content(self.filename, self.id_with_extension, self._digest, self._uri)
 
     def download(
         self,

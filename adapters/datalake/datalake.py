@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from warnings import warn
+
+import msgspec
 
 from ...engine.blobs.reports import FileFailure, StoredFile
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from ...engine.events.lakes import (
+    ITEMS_OF_AN_EVENT,
     LAKES,
+    DataUpdated,
     LakeConnected,
     ProjectionCreated,
     StoredContent,
     TagRecord,
+    TagsAttached,
     TagsCreated,
 )
 from ...engine.validation import at_least, refuse_secret, shorten
-from .bucket import import_named, import_objects
+from .bucket import import_derived, import_named, import_objects
 from .data import Data, MultiData
 from .data_projection import DataProjection
 from .datasource import DataSource
@@ -36,15 +41,26 @@ from .exceptions import (
     ResourceConflictError,
     ResourceNotFoundError,
     UnprocessableData,
+    not_available,
 )
 from .job import Job
 from .launching import launch
 from .media import read_media
 from .metadata import check_custom, check_metadata
 from .processing import Processing
-from .reading import Wanted, find_rows
-from .recording import Lake, check_label, hex_id, record, suffix_of, things
-from .schemas import CloudObject
+from .reading import Wanted, find_rows, known_ids
+from .recording import (
+    Lake,
+    check_label,
+    hex_id,
+    parts,
+    record,
+    source_named,
+    suffix_of,
+    things,
+    uuid_text,
+)
+from .schemas import CloudObject, CloudProjectionObject
 from .tag import Tag, tag_names
 from .upload import Given, Paths, Progress, check_request, upload
 
@@ -52,6 +68,9 @@ Tags = str | Tag | Sequence[str | Tag] | None
 Source = str | DataSource | None
 
 _MOST_OBJECTS = 500
+_MOST_UPDATES = 100
+
+Described = TypeVar("Described", CloudObject, CloudProjectionObject)
 
 
 class Datalake:
@@ -83,6 +102,14 @@ class Datalake:
     def name(self) -> str:
         """Name of the lake."""
         return self.lake.name
+
+    @property
+    def connection(self) -> Lake:
+        """What `MultiData` is given."""
+        return self.lake
+
+    def __getattr__(self, name: str) -> Any:
+        raise not_available("Datalake", name)
 
     @property
     def connector_id(self) -> str:
@@ -463,22 +490,86 @@ class Datalake:
         cloud_objects : mapping of str to CloudObject or dict
             From 1 to 500 objects.
         """
-        if not 1 <= len(cloud_objects) <= _MOST_OBJECTS:
-            raise InvalidValueError(f"give 1 to {_MOST_OBJECTS} objects, not {len(cloud_objects):,}")
-        described = {
-            name: each if isinstance(each, CloudObject) else CloudObject(**each)
-            for name, each in cloud_objects.items()
-        }
+        _check_number(cloud_objects, "cloud_objects", _MOST_OBJECTS)
         checked = {
-            name: CloudObject(
-                tag_names(self.lake, list(each.tags)),
-                _source_name(each.source),
-                check_metadata(each.metadata),
-                check_custom(each.custom_metadata),
-            )
-            for name, each in described.items()
+            name: self._described(each, f"the object {name!r}") for name, each in cloud_objects.items()
         }
         return import_named(self.lake, self.connector_id, checked)
+
+    def import_cloud_projections(
+        self, cloud_projections: Mapping[str, Sequence[CloudProjectionObject | Mapping[str, Any]]]
+    ) -> Job:
+        """Register objects of the bucket that were derived from data. Nothing is copied.
+
+        Parameters
+        ----------
+        cloud_projections : mapping of str to list of CloudProjectionObject or dict
+            The objects by the object name of their data, of 1 to 500 data.
+
+        Returns
+        -------
+        Job
+            Its `result` tells how many objects were found, registered, known before and left out, and why.
+        """
+        _check_number(cloud_projections, "cloud_projections", _MOST_OBJECTS)
+        checked: dict[str, list[CloudProjectionObject]] = {}
+        for name, objects in cloud_projections.items():
+            checked[name] = [
+                _converted(each, CloudProjectionObject, f"an object of {name!r}") for each in objects
+            ]
+            for each in checked[name]:
+                check_label(each.name, "a projection")
+        return import_derived(self.lake, self.connector_id, checked)
+
+    def update_multiple_data(self, objects: Mapping[UUID, CloudObject | Mapping[str, Any]]) -> None:
+        """Set keys of the metadata of data, attach tags, and set the source, all together or nothing.
+
+        Parameters
+        ----------
+        objects : mapping of UUID to CloudObject or dict
+            What changes, by the id of the data, of 1 to 100 data. What is None or empty stays as it is.
+
+        Raises
+        ------
+        ResourceNotFoundError
+            There is no data with an id.
+        """
+        _check_number(objects, "objects", _MOST_UPDATES)
+        changes = {
+            hex_id(data_id): self._described(each, f"the data {data_id}") for data_id, each in objects.items()
+        }
+        names = {each.data_source for each in changes.values() if each.data_source is not None}
+        sources = {name: source_named(self.lake.session, name, create=True).id for name in sorted(names)}
+
+        def decide(stream: Aggregate) -> None:
+            known = known_ids(self.lake, map(uuid_text, changes))
+            tags = self.lake.make_tags(stream, [tag for each in changes.values() for tag in each.tags])
+            by_name = dict(
+                zip(dict.fromkeys(tag for each in changes.values() for tag in each.tags), tags, strict=True)
+            )
+            for data_id, each in changes.items():
+                if uuid_text(data_id) not in known:
+                    raise ResourceNotFoundError(
+                        f"there is no data {uuid_text(data_id)} in the lake {self.name!r}"
+                    )
+                new = {"metadata": each.metadata or None, "custom_metadata": each.custom_metadata or None}
+                source = None if each.data_source is None else sources[each.data_source]
+                if source or any(new.values()):
+                    stream.trigger(DataUpdated, lake=self.name, data=[data_id], source=source, **new)
+                for some in parts([by_name[tag] for tag in each.tags], ITEMS_OF_AN_EVENT):
+                    stream.trigger(TagsAttached, lake=self.name, tags=some, data=[data_id])
+
+        self.lake.record(decide)
+
+    def _described(self, given: Any, what: str) -> CloudObject:
+        """Return what a data gets, checked."""
+        each = _converted(given, CloudObject, what)
+        return CloudObject(
+            metadata=check_metadata(each.metadata or {}),
+            custom_metadata=check_custom(each.custom_metadata or {}),
+            tags=tag_names(self.lake, list(each.tags)),
+            data_source=_source_name(each.data_source),
+        )
 
     def launch_processing(
         self,
@@ -502,11 +593,34 @@ class Datalake:
         cpu, gpu : int, optional
             Resources that each task needs on a Dask cluster.
         inputs : dict, optional
-            More parameters.
+            Inputs of the processing, which are parameters as well.
+
+        Raises
+        ------
+        BadRequestError
+            An input is missing, unknown or of another type than the processing declares.
         """
-        return launch(
-            self.lake, processing, data, {**(parameters or {}), **(inputs or {})}, cpu, gpu, self._executor
-        )
+        if not isinstance(processing, Processing):
+            raise InvalidTypeError(f"processing must be a Processing, not {shorten(processing)}")
+        values = {**(parameters or {}), **processing.check_inputs(inputs or {})}
+        return launch(self.lake, processing, data, values, cpu, gpu, self._executor)
+
+
+def _check_number(given: Mapping[Any, Any], what: str, most: int) -> None:
+    if not 1 <= len(given) <= most:
+        raise InvalidValueError(f"{what} must have 1 to {most} items, not {len(given):,}")
+
+
+def _converted(given: Any, kind: type[Described], what: str) -> Described:
+    """Return a description given as an object or a dict. Raises `InvalidTypeError` if it is neither, or has wrong keys."""
+    if isinstance(given, kind):
+        return given
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidTypeError(
+            f"{what} must be a {kind.__name__} or a dict of its fields: {error}"
+        ) from error
 
 
 def page(items: list[Any], limit: int | None, offset: int | None, order_by: list[str] | None) -> list[Any]:

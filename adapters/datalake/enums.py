@@ -87,6 +87,18 @@ class ProcessingTargetType(Choice):
     DATALAKE = "DATALAKE"
 
 
+class ProcessingInputType(Choice):
+    """Type of an input of a processing."""
+
+    TEXT = "TEXT"
+    NUMBER = "NUMBER"
+    DATASET_VERSION = "DATASET_VERSION"
+    MODEL_VERSION = "MODEL_VERSION"
+    MODEL = "MODEL"
+    DATALAKE = "DATALAKE"
+    DATASET = "DATASET"
+
+
 class DataProjectionType(Choice):
     """Type of a derived file. It is always `CUSTOM`."""
 

@@ -144,6 +144,94 @@ class IllegalJobTransitionError(PicselliaError, _ConflictError):
     exit_status = _ConflictError.exit_status
 
 
+class NotAvailableError(PicselliaError, UsageError, AttributeError):
+    """A part of the SDK that needs the service behind it."""
+
+    code = UsageError.code
+    exit_status = UsageError.exit_status
+
+
+_SIMILARITY = (
+    "it needs embeddings, which are computed by the service of the SDK: use list_data(q=) or find_data"
+)
+_CHARTS = "charts are drawn by the service of the SDK: count what list_data(q=) returns"
+
+_NOT_AVAILABLE = {
+    **dict.fromkeys(
+        (
+            *("similar_search", "visual_search", "text_search", "embeddings_computation_status"),
+            *("count_embeddings", "list_embeddings", "embeddings"),
+        ),
+        _SIMILARITY,
+    ),
+    **dict.fromkeys(("create_chart", "list_charts"), _CHARTS),
+    "get_resource_url_on_platform": "there is no platform: Data.url is the URL of a content",
+}
+
+
+def not_available(owner: str, name: str) -> AttributeError:
+    """Return the error about an attribute that does not exist, with the reason if the SDK has it."""
+    if name in _NOT_AVAILABLE:
+        return NotAvailableError(f"{owner}.{name} does not exist: {_NOT_AVAILABLE[name]}")
+    return AttributeError(f"{owner!r} object has no attribute {name!r}")
+
+
+class ServiceError(PicselliaError):
+    """Base class of the SDK's errors about its service, which is not called: they are never raised."""
+
+
+class NetworkError(ServiceError):
+    """The service cannot be reached."""
+
+
+class DistantStorageError(ServiceError):
+    """The storage of the service failed."""
+
+
+class UnauthorizedError(ServiceError):
+    """The service answered 401."""
+
+
+class InsufficientResourcesError(ServiceError):
+    """The service answered 402."""
+
+
+class ForbiddenError(ServiceError):
+    """The service answered 403."""
+
+
+class RequestTooLargeError(ServiceError):
+    """The service answered 413."""
+
+
+class ResourceLockedError(ServiceError):
+    """The service answered 423."""
+
+
+class TooManyRequestError(ServiceError):
+    """The service answered 429."""
+
+
+class InternalServerError(ServiceError):
+    """The service answered 500."""
+
+
+class BadGatewayError(ServiceError):
+    """The service answered 502."""
+
+
+class UndefinedObjectError(ServiceError):
+    """The service sent an object that is not known."""
+
+
+class WrongJobVersionError(ServiceError):
+    """A job is of another version of the service."""
+
+
+class NotSupportedJobVersionError(ServiceError):
+    """A job is of a version of the service that is not supported."""
+
+
 NotFoundError = ResourceNotFoundError
 """Another name of `ResourceNotFoundError`."""
 

@@ -127,15 +127,28 @@ class Job:
         stream.trigger(JobUpdated, lake=self.lake.name, id=self.id.hex, name=self.name, **values)
 
     def update(self, **values: Any) -> None:
-        """Record values of the job."""
+        """Record values of the job. Raises `IllegalJobTransitionError` for a status if it has ended."""
 
         def decide(stream: Aggregate) -> None:
             # Others may have changed it since it was read.
             self._take(self._row())
+            if self.status.is_final and "status" in values:
+                raise IllegalJobTransitionError(f"a job cannot go from {self.status} to {values['status']}")
             self.trigger(stream, **values)
 
         self.lake.record(decide)
         self._take(self._row())
+
+    def kill(self) -> None:
+        """End the job, from any process. It starts nothing new; what it is doing at the moment is completed.
+
+        Raises
+        ------
+        IllegalJobTransitionError
+            The job has ended.
+        """
+        self.sync()
+        self.update(status=JobRunStatus.KILLED)
 
     def wait_for_done(self, blocking_time_increment: float = 1.0, attempts: int = 20) -> JobRunStatus:
         """Wait until the job has ended, and return its status, which may be ``FAILED``.
@@ -261,12 +274,20 @@ class JobProgress:
         self._far = {"done": done, "total": total}
         self._lines += lines or []
         if time.monotonic() - self._told >= _TELL_SECONDS:
-            self._job.update(log=self._lines, **self._far)
-            self._lines, self._told = [], time.monotonic()
+            self.tell()
+
+    def tell(self) -> None:
+        """Record how far the job is. Raises `IllegalJobTransitionError` if it was ended, to stop the work."""
+        self._job.update(status=JobRunStatus.RUNNING, log=self._lines, **self._far)
+        self._lines, self._told = [], time.monotonic()
 
     def end(self, status: JobRunStatus, error: str, result: dict[str, Any]) -> None:
-        """Record the end of the job."""
-        self._job.update(status=status, error=error, result=result, log=self._lines, **self._far)
+        """Record the end of the job. One that was ended before keeps its status."""
+        far = {"log": self._lines, **self._far}
+        try:
+            self._job.update(status=status, error=error, result=result, **far)
+        except IllegalJobTransitionError:
+            self._job.update(**far)
 
 
 Work = Callable[[JobProgress], tuple[str, dict[str, Any]]]

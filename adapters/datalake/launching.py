@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from ...engine.errors import InvalidTypeError
 from ...engine.log.context import acting, current_context, decode_context
 from ...engine.parallel import ordered_map
-from ...engine.validation import shorten
 from ..executors.processes import Processes
 from ..executors.resolve import wrap_executor
 from ..session.session import Session
@@ -30,6 +29,9 @@ from .tag import data_list
 _DATA_OF_A_TASK = 50
 _LINES = 20
 """Number of lines of the output of a command that are kept."""
+
+_launching: WeakSet[Session] = WeakSet()
+"""Sessions of this process that launch processings."""
 
 Run = Callable[..., Any] | list[str]
 Outcome = tuple[list[str], list[str]]
@@ -46,8 +48,6 @@ def launch(
     executor: Executor | None,
 ) -> Job:
     """Start the job of `Datalake.launch_processing`."""
-    if not isinstance(processing, Processing):
-        raise InvalidTypeError(f"processing must be a Processing, not {shorten(processing)}")
     run = function_of(processing)
     ids = list(dict.fromkeys(str(each.id) for each in data_list(data)))
     defaults = processing.definition.get("default_parameters") or {}
@@ -89,10 +89,8 @@ def _run_all(
     progress: JobProgress,
 ) -> tuple[str, dict[str, Any]]:
     context = current_context()
-    is_shared = lake.session.location.is_in_memory
-    work = partial(
-        _run_some, lake.session, lake.row, run, parameters, context.actor, context.encoded, is_shared
-    )
+    _launching.add(lake.session)
+    work = partial(_run_some, lake.session, lake.row, run, parameters, context.actor, context.encoded)
     failures: list[str] = []
     with opened as executor:
         slots = getattr(executor, "slots", 1)
@@ -116,10 +114,9 @@ def _run_some(
     parameters: dict[str, Any],
     actor: str,
     context: str,
-    is_shared: bool,
     ids: Iterable[str],
 ) -> Outcome:
-    """Run a processing on some data, in a worker. A session of its own is closed."""
+    """Run a processing on some data, in a worker. A session of its own is closed, not that of a thread's process."""
     lines: list[str] = []
     failures: list[str] = []
     opened = Lake(session, lake)
@@ -132,7 +129,7 @@ def _run_some(
                 except Exception as error:  # noqa: BLE001 - told by the job
                     failures.append(f"{data.filename}: {type(error).__name__}: {error}")
     finally:
-        if not is_shared:
+        if session not in _launching:
             session.close()
     return lines, failures
 

@@ -11,13 +11,13 @@ from uuid import UUID
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import InvalidTypeError, InvalidValueError, UsageError
 from ...engine.events.lakes import LAKES, ProcessingDeleted, ProcessingUpdated
-from ...engine.validation import shorten
+from ...engine.validation import did_you_mean, shorten
 from ...projections.columns import from_json
 from ..session.session import Session
-from .enums import ProcessingTargetType
-from .exceptions import ResourceNotFoundError
+from .enums import ProcessingInputType, ProcessingTargetType
+from .exceptions import BadRequestError, ResourceConflictError, ResourceNotFoundError
 from .metadata import check_custom
-from .recording import record, things
+from .recording import check_label, record, things
 
 
 class Processing:
@@ -87,14 +87,124 @@ class Processing:
         changed = check_custom(
             {key: value for key, value in given.items() if value is not None}, "processing"
         )
+        self._change(lambda: changed)
+
+    def _change(self, decided: Callable[[], dict[str, Any]]) -> None:
+        """Record values of the definition. The function that returns them sees the definition up to date."""
 
         def decide(stream: Aggregate) -> None:
             self.sync()
-            definition = {**self.definition, **changed}
+            definition = {**self.definition, **decided()}
             stream.trigger(ProcessingUpdated, id=self.id.hex, name=self.name, definition=definition)
 
         record(self._session, LAKES.id, decide)
         self.sync()
+
+    def list_processing_inputs(self) -> list[dict[str, Any]]:
+        """Return the inputs that a launch is given, in the order in which they were added."""
+        self.sync()
+        return self._inputs()
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        return list(self.definition.get("inputs") or [])
+
+    def _other_inputs(self, name: str) -> list[dict[str, Any]]:
+        """Return the inputs without one. Raises `ResourceNotFoundError` if it does not exist."""
+        others = [each for each in self._inputs() if each["name"] != name]
+        if len(others) == len(self._inputs()):
+            raise ResourceNotFoundError(f"{self!r} has no input {name!r}")
+        return others
+
+    def add_processing_input(
+        self,
+        name: str,
+        input_type: str | ProcessingInputType,
+        required: bool,
+        inference_type_constraint: str | None = None,
+        framework_constraint: str | None = None,
+    ) -> dict[str, Any]:
+        """Add an input, which a launch checks and hands to the function as a parameter.
+
+        Parameters
+        ----------
+        name : str
+            Name of the input.
+        input_type : str or ProcessingInputType
+            ``TEXT`` and ``NUMBER`` are checked; the others are ids or names, as text.
+        required : bool
+            A launch without it is refused.
+        inference_type_constraint, framework_constraint : str, optional
+            Kept with the input.
+
+        Raises
+        ------
+        ResourceConflictError
+            There is an input with this name.
+        """
+        made = check_custom(
+            {
+                "name": check_label(name, "an input"),
+                "input_type": ProcessingInputType.validate(input_type).value,
+                "required": bool(required),
+                "inference_type_constraint": inference_type_constraint,
+                "framework_constraint": framework_constraint,
+            },
+            "the input",
+        )
+
+        def decided() -> dict[str, Any]:
+            if any(each["name"] == name for each in self._inputs()):
+                raise ResourceConflictError(f"{self!r} has an input {name!r} already")
+            return {"inputs": [*self._inputs(), made]}
+
+        self._change(decided)
+        return made
+
+    def update_processing_input(
+        self,
+        name: str,
+        required: bool,
+        inference_type_constraint: str | None = None,
+        framework_constraint: str | None = None,
+    ) -> dict[str, Any]:
+        """Change an input, and return it. Raises `ResourceNotFoundError` if it does not exist."""
+        new = check_custom(
+            {
+                "required": bool(required),
+                "inference_type_constraint": inference_type_constraint,
+                "framework_constraint": framework_constraint,
+            },
+            "the input",
+        )
+
+        def decided() -> dict[str, Any]:
+            self._other_inputs(name)
+            changed = [{**each, **new} if each["name"] == name else each for each in self._inputs()]
+            return {"inputs": changed}
+
+        self._change(decided)
+        return next(each for each in self._inputs() if each["name"] == name)
+
+    def delete_processing_input(self, name: str) -> None:
+        """Delete an input. Raises `ResourceNotFoundError` if it does not exist."""
+        self._change(lambda: {"inputs": self._other_inputs(name)})
+
+    def check_inputs(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a launch. Raises `BadRequestError` if they are not those of the processing."""
+        self.sync()
+        declared = {each["name"]: each for each in self._inputs()}
+        for name, each in declared.items():
+            if each["required"] and given.get(name) is None:
+                raise BadRequestError(f"{self!r} needs the input {name!r}: give it in inputs")
+        for name, value in given.items() if declared else ():
+            if name not in declared:
+                raise BadRequestError(f"{self!r} has no input {name!r}{did_you_mean(name, list(declared))}")
+            kind = declared[name]["input_type"]
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (is_number if kind == "NUMBER" else isinstance(value, str)):
+                expected = "a number" if kind == "NUMBER" else "a string"
+                raise BadRequestError(f"the input {name!r} must be {expected}, not {shorten(value)}")
+        return given
 
     def delete(self) -> None:
         """Delete the processing."""

@@ -9,11 +9,10 @@ import msgspec
 import sqlalchemy as sa
 
 from ...engine.validation import did_you_mean
-from ...projections.columns import text_key
-from ...projections.tables.lakes import Lakes
+from ...projections.tables.lakes import Lakes, name_key, name_keys
 from ...projections.tables.metadata_values import path_key
 from .exceptions import InvalidQueryError
-from .query import Instant, Keyed, compile_query, equals
+from .query import Instant, Keyed, beginnings, compile_query, equals
 from .recording import Lake, parts
 
 _FEW_ROWS = 10_000
@@ -62,9 +61,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
 
 
-def fields(tables: Lakes) -> dict[str, Any]:
-    """Return the fields that queries can use, by name."""
-    data, value = tables.data.c, tables.value.c
+def fields(tables: Lakes, number: sa.ColumnElement[int]) -> dict[str, Any]:
+    """Return the fields that queries can use, by name.
+
+    Parameters
+    ----------
+    number : ColumnElement
+        The number of the data, in the table that the database reads first.
+    """
+    data, value, link = tables.data.c, tables.value.c, tables.data_tag.alias()
     named: dict[str, Any] = {name: data[name] for name in _ORDERS}
     named["created_at"] = sa.type_coerce(data.created_at, Instant())
     named["filename"] = Keyed(data.filename, data.filename_key)
@@ -72,14 +77,12 @@ def fields(tables: Lakes) -> dict[str, Any]:
     named["reason"] = data.reason
     named["tags.name"] = (
         sa.select(tables.tag.c.name)
-        .join(tables.data_tag, tables.data_tag.c.tag == tables.tag.c.number)
-        .where(tables.data_tag.c.number == data.number)
+        .join(link, link.c.tag == tables.tag.c.number)
+        .where(link.c.number == number)
     )
     named["source.name"] = sa.select(tables.source.c.name).where(tables.source.c.number == data.source)
     for name in ("metadata", "custom_metadata"):
-        named[name] = sa.select(value.path, value.kind, value.text, value.number).where(
-            value.data == data.number
-        )
+        named[name] = sa.select(value.path, value.kind, value.text, value.number).where(value.data == number)
     return named
 
 
@@ -89,7 +92,7 @@ def find_rows(lake: Lake, wanted: Wanted) -> list[DataRow]:
         columns = [tables.data.c[name] for name in DataRow.__struct_fields__]
         query = sa.select(*columns).where(*_conditions(lake, wanted, tables, connection))
         query = query.order_by(
-            *_order(tables, wanted.order_by, connection.dialect.name), *_creation(tables, wanted)
+            *_order(tables, wanted.order_by, connection.dialect.name), _number(tables, wanted)
         )
         if len(wanted.tags) == 1:
             query = query.join(tables.data_tag, tables.data_tag.c.number == tables.data.c.number)
@@ -124,8 +127,9 @@ def _of_ids(
         yield from connection.execute(query.where(data.id.in_(part)))
 
 
-def _creation(tables: Lakes, wanted: Wanted) -> tuple[sa.ColumnElement[Any], ...]:
-    return ((tables.data_tag if len(wanted.tags) == 1 else tables.data).c.number,)
+def _number(tables: Lakes, wanted: Wanted) -> sa.ColumnElement[int]:
+    """Return the number of the data in the table that the database reads first."""
+    return (tables.data_tag if len(wanted.tags) == 1 else tables.data).c.number
 
 
 def _conditions(
@@ -142,19 +146,19 @@ def _conditions(
         )
         if numbers is not None
     ]
-    if named:
-        numbers = sorted(set.intersection(*named))
-        # Written into the statement: a database limits the number of parameters.
-        conditions.append(data.number.in_(sa.bindparam(None, numbers, expanding=True, literal_execute=True)))
-    conditions += _tagged(wanted, tables, connection)
+    known = fields(tables, _number(tables, wanted))
     if wanted.q is not None:
-        conditions.append(compile_query(wanted.q, fields(tables)))
+        conditions.append(compile_query(wanted.q, known))
+        named += _begun(wanted.q, known, tables, connection)
+    if named:
+        conditions.append(_one_of(data.number, set.intersection(*named)))
+    conditions += _tagged(wanted, tables, connection)
     for key, value in (wanted.custom_metadata or {}).items():
         if value is not None and not isinstance(value, str | int | float):
             raise InvalidQueryError(
                 f"custom_metadata.{key} can be compared with a string, a number or a boolean"
             )
-        conditions.append(equals(f"custom_metadata.{key}", value, fields(tables)))
+        conditions.append(equals(f"custom_metadata.{key}", value, known))
     return conditions
 
 
@@ -171,10 +175,27 @@ def _numbers(
         return None
     found: set[int] = set()
     for part in parts(dict.fromkeys(asked)):
-        values = list(map(text_key, part)) if keys else part
+        values = list(map(name_key, part)) if keys else part
         query = sa.select(tables.data.c.number).where(column.in_(values))
         found.update(connection.execute(query).scalars())
     return found
+
+
+def _begun(q: str, known: Mapping[str, Any], tables: Lakes, connection: sa.Connection) -> Iterator[set[int]]:
+    """Yield the numbers of all data with names that begin as a query asks for, unless they are many."""
+    for name, beginning in beginnings(q).items():
+        field = known.get(name)
+        if isinstance(field, Keyed):
+            least, most = name_keys(beginning)
+            query = sa.select(tables.data.c.number).where(field.key >= least, field.key < most)
+            numbers = set(connection.execute(query.limit(_FEW_ROWS + 1)).scalars())
+            if len(numbers) <= _FEW_ROWS:
+                yield numbers
+
+
+def _one_of(number: sa.ColumnElement[int], numbers: Iterable[int]) -> sa.ColumnElement[bool]:
+    # Written into the statement: a database limits the number of parameters.
+    return number.in_(sa.bindparam(None, sorted(numbers), expanding=True, literal_execute=True))
 
 
 def _tagged(wanted: Wanted, tables: Lakes, connection: sa.Connection) -> list[sa.ColumnElement[bool]]:
@@ -189,8 +210,7 @@ def _tagged(wanted: Wanted, tables: Lakes, connection: sa.Connection) -> list[sa
     few = sa.select(link.number).where(link.tag.in_(tags)).limit(_FEW_ROWS + 1)
     numbers = list(connection.execute(few).scalars())
     if len(numbers) <= _FEW_ROWS:
-        numbers = sorted(set(numbers))
-        return [number.in_(sa.bindparam(None, numbers, expanding=True, literal_execute=True))]
+        return [_one_of(number, set(numbers))]
     return [sa.exists().where(link.number == number, link.tag.in_(tags))]
 
 

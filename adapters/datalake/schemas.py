@@ -1,4 +1,4 @@
-"""Descriptions of objects of a bucket, for imports."""
+"""Descriptions of data and of objects of a bucket."""
 
 from __future__ import annotations
 
@@ -8,20 +8,35 @@ from typing import Any
 import msgspec
 
 
-class CloudObject(msgspec.Struct, frozen=True):
-    """What the data of a bucket object gets.
+class CloudObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a data gets.
 
     Attributes
     ----------
+    metadata, custom_metadata : mapping or None
+        Values by key.
     tags : sequence of str
         Names of tags, created if they do not exist.
-    source : str or None
+    data_source : str or None
         Name of the source, created if it does not exist.
-    metadata, custom_metadata : mapping
-        Values by key.
     """
 
+    metadata: Mapping[str, Any] | None = None
+    custom_metadata: Mapping[str, Any] | None = None
     tags: Sequence[str] = ()
-    source: str | None = None
-    metadata: Mapping[str, Any] = {}
-    custom_metadata: Mapping[str, Any] = {}
+    data_source: str | None = None
+
+
+class CloudProjectionObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object of a bucket that was derived from a data.
+
+    Attributes
+    ----------
+    name : str
+        Name of the derived file.
+    object_name : str
+        Name of the object.
+    """
+
+    name: str
+    object_name: str

@@ -30,7 +30,7 @@ from ...engine.events.lakes import (
     UploadStarted,
 )
 from ...engine.validation import shorten
-from ...projections.columns import text_key
+from ...projections.tables.lakes import name_key
 from ..display.progress import notebook_bar
 from .data import Data
 from .enums import DataUploadStatus
@@ -413,6 +413,6 @@ class _Upload:
                 data.number < (self._begun_at + 1) * ITEMS_OF_AN_EVENT,
             )
             found: list[str] = []
-            for part in parts({text_key(record.filename) for record in records}):
+            for part in parts({name_key(record.filename) for record in records}):
                 found += connection.execute(query.where(data.filename_key.in_(part))).scalars()
         return [data_id.replace("-", "") for data_id in found][:ITEMS_OF_AN_EVENT]

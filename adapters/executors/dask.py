@@ -60,7 +60,19 @@ class DaskExecutor(Executor):
         self.slots = max(1, self._threads())
 
     def with_resources(self, resources: Mapping[str, float]) -> DaskExecutor:
-        """Return an executor of the same client whose tasks need resources."""
+        """Return an executor of the same client whose tasks need resources.
+
+        Raises
+        ------
+        UsageError
+            No worker declares as much. The tasks would wait forever.
+        """
+        held = [worker["resources"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
+        if not any(all(each.get(name, 0) >= amount for name, amount in resources.items()) for each in held):
+            wanted = " ".join(f"{name}={amount:g}" for name, amount in resources.items())
+            raise UsageError(
+                f"no worker of the Dask cluster declares {wanted}: start one with dask worker --resources '{wanted}'"
+            )
         return DaskExecutor(self._client, self._patience, resources)
 
     def _threads(self) -> int:

@@ -154,7 +154,7 @@ class DataUploaded(LakeEvent, frozen=True, kw_only=True):
 
 
 class DataUpdated(LakeEvent, frozen=True, kw_only=True):
-    """Metadata of data was changed.
+    """Metadata or the source of data was changed.
 
     Attributes
     ----------
@@ -164,12 +164,15 @@ class DataUpdated(LakeEvent, frozen=True, kw_only=True):
         New values by key, None to remove a key. None if there are none.
     cleared : list of str
         ``metadata`` or ``custom_metadata``, whose old values are all removed first.
+    source : str or None
+        Id of the new source; None if it stays.
     """
 
     data: list[str]
     metadata: dict[str, Any] | None = None
     custom_metadata: dict[str, Any] | None = None
     cleared: list[str] = []
+    source: str | None = None
 
 
 class DataDeleted(LakeEvent, frozen=True, kw_only=True):
@@ -240,8 +243,8 @@ class ProjectionCreated(LakeEvent, frozen=True, kw_only=True):
     infos: dict[str, Any] = {}
 
     def blobs(self) -> Iterable[str]:
-        """Return the content in the blob store."""
-        return (self.content.digest,)
+        """Return the content, if it is in the blob store."""
+        return () if self.content.uri else (self.content.digest,)
 
 
 class ProjectionDeleted(LakeEvent, frozen=True, kw_only=True):

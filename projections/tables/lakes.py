@@ -47,10 +47,22 @@ from ..statements import DirectInsert, Upsert
 from .metadata_values import metadata_values
 
 _ROWS_AT_ONCE = 500
+_BEGINNING = 16
 _FIELDS = {"metadata": 0, "custom_metadata": 1}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 Item = TypeVar("Item")
+
+
+def name_key(name: str) -> bytes:
+    """Return the key of a name in an index: the first bytes, by which names that begin alike are found, and a digest."""
+    return name.encode()[:_BEGINNING] + text_key(name)
+
+
+def name_keys(beginning: str) -> tuple[bytes, bytes]:
+    """Return the least key of names that begin with a text, and a greater one than any of theirs. Others may be between."""
+    least = beginning.encode()[:_BEGINNING]
+    return least, least[:-1] + bytes([least[-1] + 1])  # no text has the byte 255
 
 
 class LakeChange(msgspec.Struct, frozen=True):
@@ -69,7 +81,7 @@ class Lakes(FoldedProjection[list[LakeChange]]):
     """Tables of the current state of all datalakes.
 
     Lakes, data, tags and sources have numbers, which grow in the order of their creation. Names may be longer than the
-    index entries of a database, so `filename_key` and `object_key` are digests of them.
+    index entries of a database, so `filename_key` and `object_key` have their `name_key`.
 
     Attributes
     ----------
@@ -88,7 +100,7 @@ class Lakes(FoldedProjection[list[LakeChange]]):
     """
 
     name: ClassVar[str] = "lakes"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
     topics: ClassVar[frozenset[str] | None] = LAKES.topics | LAKE.topics
 
     def define_tables(self) -> None:
@@ -170,7 +182,8 @@ class Lakes(FoldedProjection[list[LakeChange]]):
             sa.UniqueConstraint("request", "number"),
         )
         self.insert_data = DirectInsert(self.data, replace=True)
-        self.insert_tags = DirectInsert(self.data_tag, replace=True)
+        self.insert_tag = DirectInsert(self.tag, replace=True)
+        self.insert_links = DirectInsert(self.data_tag, replace=True)
         self.insert_values = DirectInsert(self.value, replace=True)
 
     def _named(self, name: str, *columns: sa.Column[Any]) -> sa.Table:
@@ -203,8 +216,8 @@ class Lakes(FoldedProjection[list[LakeChange]]):
 
     def blobs(self, connection: sa.Connection) -> Iterable[str]:
         """Return the digests of contents in the blob store."""
-        of_data = sa.select(self.data.c.digest).where(self.data.c.uri == "")
-        return connection.execute(sa.union(of_data, sa.select(self.derived.c.digest))).scalars()
+        stored = [sa.select(t.c.digest).where(t.c.uri == "") for t in (self.data, self.derived)]
+        return connection.execute(sa.union(*stored)).scalars()
 
 
 class _Writer:
@@ -303,7 +316,7 @@ class _Writer:
     def _tag(self, change: LakeChange, tags: Iterable[int], numbers: Sequence[int]) -> None:
         for tag in tags:
             rows = [(tag, number, change.position) for number in numbers]
-            self._tables.insert_tags.execute_many(self._connection, rows)
+            self._tables.insert_links.execute_many(self._connection, rows)
 
     def data_updated(self, _: Any, event: DataUpdated, lake: int) -> None:
         numbers = list(self._numbers(self._tables.data, event.data, lake).values())
@@ -311,6 +324,12 @@ class _Writer:
             given: dict[str, Any] | None = getattr(event, column)
             if given is not None or column in event.cleared:
                 self._merge(column, numbers, given or {}, cleared=column in event.cleared)
+        table = self._tables.data
+        for source in self._numbers(self._tables.source, [event.source] if event.source else []).values():
+            for part in _parts(numbers):
+                self._connection.execute(
+                    sa.update(table).where(table.c.number.in_(part)).values(source=source)
+                )
 
     def _merge(self, column: str, numbers: Iterable[int], given: dict[str, Any], *, cleared: bool) -> None:
         table, values = self._tables.data, self._tables.value
@@ -333,9 +352,11 @@ class _Writer:
         self._delete(self._tables.data, "number", numbers)
 
     def tags_created(self, change: LakeChange, event: TagsCreated, lake: int) -> None:
-        for index, tag in enumerate(event.tags[:ITEMS_OF_AN_EVENT]):
-            row = {"number": change.number(index), "id": tag.id, "name": tag.name, "lake": lake}
-            self._insert(self._tables.tag, row)
+        rows = [
+            (change.number(index), tag.id, tag.name, lake)
+            for index, tag in enumerate(event.tags[:ITEMS_OF_AN_EVENT])
+        ]
+        self._tables.insert_tag.execute_many(self._connection, rows)
 
     def tag_updated(self, _: Any, event: TagUpdated, __: Any) -> None:
         self._update(self._tables.tag, event.id, name=event.name)
@@ -457,8 +478,8 @@ def _data_row(
         lake,
         _uuid(record.id),
         *_content_values(record),
-        text_key(record.filename),
-        text_key(record.object_name),
+        name_key(record.filename),
+        name_key(record.object_name),
         record.type,
         record.status,
         record.reason,

@@ -13,6 +13,8 @@ from patience import PATIENCE
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(
     [
+        "PIL.PngImagePlugin",
+        "framelode.adapters.datalake",
         "framelode.adapters.hyperdatasets.version_writer",
         "framelode.adapters.pinned_datasets.datasets",
         "framelode.adapters.session.writes",

@@ -10,7 +10,10 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import lake_files
 
 import framelode
 from framelode.adapters.datalake import Client, bucket, launching, upload
@@ -36,22 +39,17 @@ def import_all(lake, folder):
     """Import a folder as a bucket, and wait for the job."""
     lake.connect_bucket(folder)
     job = lake.import_bucket_objects([""], tags=["blood"])
-    return job.wait_for_done(0.05, 10_000)
+    return job.wait_for_done(0.02, 10_000)
 
 
 def process_all(lake, folder):
-    """Tag all data by a processing in worker processes, and wait for the job."""
-    client = Client()
-    known = {each.name: each for each in client.list_processings()}
-    processing = known.get("see") or client.register_processing(add_seen, "see")
-    job = lake.launch_processing(processing, lake.list_data())
-    return job.wait_for_done(0.05, 10_000)
-
-
-def add_seen(data):
-    """Tag a data; a processing."""
-    if "seen" not in {tag.name for tag in data.get_tags()}:
-        data.add_tags("seen")
+    """Tag all data by a processing in two threads, and wait for the job."""
+    with ThreadPoolExecutor(2) as pool:
+        client = Client(executor=pool)
+        known = {each.name: each for each in client.list_processings()}
+        processing = known.get("see") or client.register_processing(lake_files.tag_it, "see")
+        job = client.get_datalake().launch_processing(processing, lake.list_data(), {"name": "seen"})
+        return job.wait_for_done(0.02, 10_000)
 
 
 def kill_at(log, step):
@@ -60,7 +58,7 @@ def kill_at(log, step):
     counted, append = itertools.count(1), log.append
 
     def deadly(*asked):
-        is_due = next(counted) == int(number)
+        is_due = next(counted) >= int(number)  # an append that conflicts is repeated
         if is_due and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         done = append(*asked)

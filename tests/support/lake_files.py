@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from framelode.projections.tables.lakes import Lakes
+
 VOC = "FRAMELODE_TEST_VOC"
 
 
@@ -50,6 +52,23 @@ def video(path, frames=10, size=(64, 48)):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def require_whole(engine):
+    """Verify an engine with its blobs, rebuild the tables of its lakes, and require the same rows."""
+    assert engine.verify(blobs=True).problems == []
+    runner = engine.session.runner
+    lakes = next(each for each in runner.projections if isinstance(each, Lakes))
+    before = rows_of(engine)
+    runner.rebuild(lakes)
+    assert rows_of(engine) == before
+
+
+def rows_of(engine):
+    """Return all rows of the tables of lakes, by table."""
+    with engine.session.read(Lakes) as (lakes, connection):
+        tables = lakes.metadata.sorted_tables
+        return {table.name: sorted(map(repr, connection.execute(table.select()))) for table in tables}
 
 
 def tag_it(data, name="processed"):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .compiler import Instant, Keyed, compile_query, equals
+from .compiler import Instant, Keyed, beginnings, compile_query, equals
 
-__all__ = ["Instant", "Keyed", "compile_query", "equals"]
+__all__ = ["Instant", "Keyed", "beginnings", "compile_query", "equals"]

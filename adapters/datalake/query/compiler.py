@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ....engine.validation import did_you_mean, shorten
-from ....projections.columns import text_key
+from ....projections.tables.lakes import name_key
 from ....projections.tables.metadata_values import Kind, microseconds, path_key
 from ..exceptions import InvalidQueryError
 from .contains import Contains
@@ -24,7 +24,7 @@ Condition = sa.ColumnElement[bool]
 
 
 class Keyed(NamedTuple):
-    """A column of text, and one that has its `text_key` and an index."""
+    """A column of text, and one that has its `name_key` and an index."""
 
     column: sa.ColumnElement[Any]
     key: sa.ColumnElement[Any]
@@ -80,6 +80,17 @@ def compile_query(text: str, columns: Mapping[str, Field]) -> Condition:
     """
     query = parse(text)
     return sa.true() if query is None else _condition(query, columns)
+
+
+def beginnings(text: str) -> dict[str, str]:
+    """Return texts with which fields of all that a query matches begin, by the names of the fields."""
+    query = parse(text)
+    required = query.queries if isinstance(query, And) else [query]
+    return {
+        each.field: str(each.constants[0].value)
+        for each in required
+        if isinstance(each, Compare) and each.operator == "startswith" and each.constants[0].value
+    }
 
 
 def equals(path: str, value: Value, columns: Mapping[str, Field]) -> Condition:
@@ -167,7 +178,7 @@ def _on_keyed(query: Compare, field: Keyed, given: Given) -> Condition:
     condition = _on_column(query, field.column, given)
     if query.operator not in _EQUALITIES:
         return condition
-    keys = [text_key(str(constant.value)) for constant in given]
+    keys = [name_key(str(constant.value)) for constant in given]
     return field.key.in_(keys) & condition
 
 

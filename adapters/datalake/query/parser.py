@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 import lark
@@ -100,6 +100,11 @@ def parse(text: str) -> Query | None:
     _check_text(text)
     if not text.strip():
         return None
+    return _parsed(text)
+
+
+@lru_cache(16)
+def _parsed(text: str) -> Query:
     try:
         return _parser().parse(text)  # type: ignore[return-value]
     except lark.UnexpectedInput as error:

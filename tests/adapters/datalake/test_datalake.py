@@ -33,27 +33,6 @@ LEAVES = (
 )
 
 
-@pytest.fixture(params=["file", "postgres"])
-def engine(request, tmp_path, ticks):
-    place = tmp_path / "engine" if request.param == "file" else request.getfixturevalue("postgres_url")
-    with framelode.connect(place, clock=ticks.clock, new_id=ticks.new_id, blobs=tmp_path / "blobs") as opened:
-        yield opened
-        assert opened.verify(blobs=True).problems == []
-        before = tables_of(opened)
-        opened.rebuild()
-        assert tables_of(opened) == before
-        opened.close()
-
-
-def tables_of(engine):
-    from framelode.projections.tables.lakes import Lakes
-
-    with engine.session.read(Lakes) as (lakes, connection):
-        return {
-            t.name: sorted(map(repr, connection.execute(t.select()))) for t in lakes.metadata.sorted_tables
-        }
-
-
 @pytest.fixture
 def lake(engine):
     return Client().get_datalake()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import lake_files
 import pytest
+from forked import Program
 from patience import PATIENCE
 
 import framelode
 from framelode.adapters.datalake import Client, CloudObject, JobRunStatus
 from framelode.adapters.datalake import exceptions as errors
 
-WORKER = Path(lake_files.__file__).with_name("lake_worker.py")
 LONG = {"blocking_time_increment": 0.05, "attempts": 400}
 
 
@@ -24,7 +25,7 @@ LONG = {"blocking_time_increment": 0.05, "attempts": 400}
 def engine(tmp_path):
     with framelode.connect(tmp_path / "engine") as opened:
         yield opened
-        assert opened.verify(blobs=True).problems == []
+        lake_files.require_whole(opened)
         opened.close()
 
 
@@ -34,20 +35,28 @@ def lake(engine):
 
 
 @contextmanager
-def worker(command, *arguments):
+def worker(command, *arguments, program=Program):
     """Run a command of `lake_worker` in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, WORKER, command, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=WORKER.parent,
-    )
+    process = program("lake_worker", command, *arguments)
     try:
         yield process
     finally:
         process.kill()
         process.communicate(timeout=PATIENCE)
+
+
+def subprogram(module, *arguments):
+    """Start a module of the folder of the tests as a program that may have children."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    folder = Path(lake_files.__file__).parent
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
+
+
+def ended(process):
+    """Kill a process, and wait until it has ended."""
+    process.send_signal(signal.SIGKILL)
+    while process.poll() is None:
+        time.sleep(0.01)
 
 
 class TestImport:
@@ -174,7 +183,7 @@ class TestProcessing:
             job = lake.launch_processing(client.register_processing(lake_files.tag_it, "t"), data)
             assert job.wait_for_done(**LONG) == "SUCCEEDED"
             assert len(lake.list_data(tags="processed")) == 2
-            engine.verify()
+            lake_files.require_whole(engine)
             engine.close()
 
     def test_registered_things(self, lake, data):
@@ -217,8 +226,7 @@ class TestKilled:
         paths = lake_files.pictures(tmp_path / "in", 90)
         with worker("upload_half", tmp_path / "engine", tmp_path / "in") as process:
             assert process.stdout.readline() == "half\n"
-            process.send_signal(signal.SIGKILL)
-            process.wait(PATIENCE)
+            ended(process)
         assert len(lake.list_data()) == 40
         assert engine.verify(blobs=True).problems == []
         monkeypatch.setattr("framelode.adapters.datalake.upload.PART", 20)
@@ -245,11 +253,10 @@ class TestKilled:
 
     def test_a_job_is_failed_with_the_reason(self, engine, lake, tmp_path):
         lake.upload_data(lake_files.pictures(tmp_path / "in", 3))
-        with worker("process", tmp_path / "engine", tmp_path) as process:
+        with worker("process", tmp_path / "engine", tmp_path, program=subprogram) as process:
             job = Client().get_job_by_id(process.stdout.readline().strip())
             assert job.sync()["status"] == "RUNNING"
-            process.send_signal(signal.SIGKILL)
-            process.wait(PATIENCE)
+            ended(process)
         assert job.wait_for_done(**LONG) == "FAILED"
         assert job.error == "the process that ran the job has ended"
         (tmp_path / "end").touch()

@@ -92,6 +92,25 @@ def test_a_query_is_put_in_parentheses_beside_the_other_filters(lake):
     assert names(lake, "width > 10", filenames=["a0.png", "b1.png"]) == ["b1.png"]
 
 
+@pytest.mark.parametrize("limit", [1, 10_000])
+def test_names_that_begin_alike_are_found_by_their_index(lake, tmp_path, limit, monkeypatch):
+    monkeypatch.setattr("framelode.adapters.datalake.reading._FEW_ROWS", limit)
+    odd = ["\U0010ffff.png", "\x7f.png", "x" * 16 + ".png", "x" * 16 + "y.png", "x" * 15 + "é.png", "x.png"]
+    for name in odd:
+        Image.new("L", (50, 50)).save(tmp_path / name, "png")
+    lake.upload_data([tmp_path / name for name in odd])
+    held = [*odd, "a0.png", "b1.png", "A2.PNG", "b%_3.png", "é4.png"]
+    for beginning in {name[:length] for name in held for length in (1, 2, 15, 16, 17)}:
+        found = names(lake, f'filename startswith "{beginning}" and height > 0')
+        assert sorted(found) == sorted(name for name in held if name.startswith(beginning))
+    assert names(lake, "filename startswith 'x' and filename startswith 'xx'", tags="both") == []
+    assert names(lake, "filename startswith 'b' and metadata.a = None", tags=["both"]) == [
+        "b1.png",
+        "b%_3.png",
+    ]
+    assert names(lake, "metadata.acquired_by startswith 'A' and filename startswith ''") == ["é4.png"]
+
+
 def test_a_query_follows_what_changes(lake):
     (data,) = lake.list_data(q="width = 10")
     data.update_metadata({"altitude": 1})
