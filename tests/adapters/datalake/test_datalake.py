@@ -8,6 +8,7 @@ import pickle
 import warnings
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -152,20 +153,17 @@ class TestUpload:
         assert (both[0].metadata, both[1].metadata) == ({"altitude": 1.0}, {})
         assert both[0].custom_metadata == {"at": NEW_YEAR}
 
-    @pytest.mark.parametrize(
-        "metadata",
-        [
+    def test_metadata_is_checked(self, lake, ten):
+        for metadata in (
             {"latitude": 1},
             {"altitude": "high"},
             {"weather": 3},
             {"acquired_at": "soon"},
             {"a": object()},
             {"a": {"$x": 1}},
-        ],
-    )
-    def test_metadata_is_checked(self, lake, ten, metadata):
-        with pytest.raises(errors.BadRequestError):
-            ten[0].update_metadata(metadata)
+        ):
+            with pytest.raises(errors.BadRequestError):
+                ten[0].update_metadata(metadata)
         assert lake.find_data(id=ten[0].id).metadata == {}
 
     def test_exif_is_read_and_what_is_given_wins(self, lake, tmp_path):
@@ -244,10 +242,14 @@ class TestUpload:
             assert lake.find_data(filename=name).filename == name
             assert len(lake.list_data(filenames=[name])) == 1
 
-    @pytest.mark.parametrize("folder", ["/etc", "../up", "a/../../b", ""])
-    def test_object_names_stay_inside(self, lake, tmp_path, folder):
-        with pytest.raises(ValueError):
-            lake.upload_data(lake_files.picture(tmp_path / "a.png"), upload_dir=folder)
+    def test_object_names_stay_inside(self, lake, tmp_path):
+        path = lake_files.picture(tmp_path / "a.b.png")
+        for folder in ("/etc", "../up", "a/../../b", ""):
+            with pytest.raises(ValueError):
+                lake.upload_data(path, upload_dir=folder)
+        for folder, beginning in ((".", ""), ("a//b/", "a/b/"), ("x", "x/")):
+            data = lake.upload_data(path, upload_dir=folder)
+            assert data.object_name == f"{beginning}{data.id}.png"
 
     def test_an_upload_of_many_is_recorded_in_parts(self, engine, lake, tmp_path, monkeypatch):
         monkeypatch.setattr("framelode.adapters.datalake.upload.PART", 4)
@@ -346,12 +348,12 @@ class TestFinding:
         with pytest.raises(errors.ResourceNotFoundError, match="there is no tag 'c'"):
             lake.list_data(tags=["a", "c"])
 
-    @pytest.mark.parametrize("limit", [1, 10_000])
-    def test_any_of_many_data(self, lake, ten, limit, monkeypatch):
-        monkeypatch.setattr("framelode.adapters.datalake.reading._FEW_ROWS", limit)
+    def test_any_of_many_data(self, lake, ten, monkeypatch):
         ten[:2].add_tags("a")
         ten[1:4].add_tags("b")
-        assert len(lake.list_data(tags=["a", "b"])) == 4
+        for limit in (1, 10_000):
+            monkeypatch.setattr("framelode.adapters.datalake.reading._FEW_ROWS", limit)
+            assert len(lake.list_data(tags=["a", "b"])) == 4
 
     def test_queries_know_every_field(self, lake, tmp_path):
         data = lake.upload_data(
@@ -367,11 +369,11 @@ class TestFinding:
         ):
             assert lake.list_data(q=q) == [data], q
 
-    @pytest.mark.parametrize("q", ["filename = ", "foo = 1", "(width > 1", 'width > "a"'])
-    def test_wrong_queries_say_where(self, lake, q):
-        with pytest.raises(errors.InvalidQueryError, match="expected") as caught:
-            lake.list_data(q=q)
-        assert (caught.value.line, caught.value.column > 0) == (1, True)
+    def test_wrong_queries_say_where(self, lake):
+        for q, column in (("filename = ", 12), ("foo = 1", 1), ("(width > 1", 11), ('width > "a"', 9)):
+            with pytest.raises(errors.InvalidQueryError, match="expected") as caught:
+                lake.list_data(q=q)
+            assert (caught.value.line, caught.value.column) == (1, column)
 
 
 class TestMultiData:
@@ -453,8 +455,9 @@ class TestTags:
         assert len(lake.list_data(tags="new")) == 9
         tag.delete()
         assert ten[1].get_tags() == []
-        told = [(change.actor, change.subject, change.kind) for change in engine.history(since=4)]
-        assert told == [
+        changes = list(engine.history(since=4))
+        assert all(change.at.tzinfo and change.at < later.at for change, later in pairwise(changes))
+        assert [(change.actor, change.subject, change.kind) for change in changes] == [
             ("ada", "tags", "attached"),
             ("ada", "tag", "updated"),
             ("bob", "tags", "detached"),

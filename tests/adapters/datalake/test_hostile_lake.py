@@ -72,13 +72,14 @@ class TestNames:
         data.filename.encode()
         assert data.download(tmp_path / "out").read_bytes() == path.read_bytes()
 
-    @pytest.mark.parametrize("path", ["a\0b.png", "\ud800.png", "x" * 5000, "", "/dev/null/x.png"])
-    def test_an_impossible_path_is_one_error_beside_the_others(self, engine, tmp_path, path):
+    def test_an_impossible_path_is_one_error_beside_the_others(self, engine, tmp_path):
         errors = ErrorManager()
         lake = Client(engine=engine).get_datalake()
-        uploaded = lake.upload_data([picture(tmp_path / "good.png"), path], error_manager=errors)
-        assert [data.filename for data in uploaded] == ["good.png"]
-        assert [error.path for error in errors.errors] == [path]
+        paths = ["a\0b.png", "\ud800.png", "x" * 5000, "", "/dev/null/x.png"]
+        for path in paths:
+            uploaded = lake.upload_data([picture(tmp_path / "good.png"), path], error_manager=errors)
+            assert [data.filename for data in uploaded] == ["good.png"]
+        assert [error.path for error in errors.errors] == paths
 
     def test_pipes_and_devices_are_not_read(self, engine, tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
@@ -90,15 +91,16 @@ class TestNames:
 
 
 class TestTags:
-    @pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800", "x" * 1_000_000, 5, None, b"a", ["a"]])
-    def test_an_impossible_tag_is_refused_and_nothing_is_uploaded(self, engine, tmp_path, name):
+    def test_an_impossible_tag_is_refused_and_nothing_is_uploaded(self, engine, tmp_path):
         lake = Client(engine=engine).get_datalake()
         before = engine.log.head().position
-        with pytest.raises((ValueError, TypeError)):
-            lake.create_data_tag(name)
-        if name is not None:
+        for name in ("", " ", "a\0b", "\ud800", "x" * 1_000_000, 5, b"a", ["a"]):
+            with pytest.raises((ValueError, TypeError)):
+                lake.create_data_tag(name)
             with pytest.raises((ValueError, TypeError)):
                 lake.upload_data(picture(tmp_path / "a.png"), tags=["good", name])
+        with pytest.raises(TypeError):
+            lake.create_data_tag(None)
         assert engine.log.head().position == before
 
     def test_tags_of_odd_names_are_told_apart(self, engine, tmp_path):
@@ -163,16 +165,14 @@ class TestTags:
         assert lake.list_data(q="custom_metadata.deep.k = True and custom_metadata.deep.k > 1e299") == [data]
         assert lake.list_data(q="custom_metadata.a.b = 'x'") == [data]
 
-    @pytest.mark.parametrize("value", [float("nan"), 2**64, "\ud800", object(), {1: 2}, b"x"])
-    def test_metadata_that_is_no_json_is_refused(self, engine, tmp_path, value):
+    def test_metadata_that_is_no_json_is_refused(self, engine, tmp_path):
         lake = Client(engine=engine).get_datalake()
-        with pytest.raises((ValueError, TypeError)):
-            lake.upload_data(picture(tmp_path / "a.png"), custom_metadata={"a": value})
         nested = []
         for _ in range(10_000):
             nested = [nested]
-        with pytest.raises(ValueError):
-            lake.upload_data(picture(tmp_path / "a.png"), custom_metadata={"a": nested})
+        for value in (float("nan"), 2**64, "\ud800", object(), {1: 2}, b"x", nested):
+            with pytest.raises((ValueError, TypeError)):
+                lake.upload_data(picture(tmp_path / "a.png"), custom_metadata={"a": value})
 
 
 @pytest.fixture
