@@ -25,6 +25,24 @@ def local_cluster(workers=2):
         yield cluster
 
 
+@contextmanager
+def unlike_workers(resources):
+    """Give a cluster of two worker processes, of which only the first, ``0``, has resources."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        resources=resources,
+    ) as cluster:
+        first = cluster.worker_spec[0]
+        cluster.worker_spec["plain"] = {**first, "options": {**first["options"], "resources": {}}}
+        cluster.sync(cluster._correct_state)
+        yield cluster
+
+
 def threads_cluster():
     """Return a cluster with one worker in this process, which is much faster to start."""
     return LocalCluster(

@@ -12,11 +12,11 @@ from framelode.projections.tables.lakes import Lakes
 VOC = "FRAMELODE_TEST_VOC"
 
 
-def picture(path, number=0, size=(16, 12), **options):
-    """Write a picture whose content its number decides."""
+def picture(path, number=0, size=(16, 12), color=None, **options):
+    """Write a picture whose content its number decides, unless it has a color."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size, (number % 256, number // 256 % 256, number // 65536))
+    image = Image.new("RGB", size, color or (number % 256, number // 256 % 256, number // 65536))
     image.save(path, **options)
     return path
 
@@ -81,6 +81,13 @@ def fail_at(data, filename="00001.png"):
     """A processing that fails for one file."""
     if data.filename == filename:
         raise ValueError("this one cannot be processed")
+
+
+def name_of_worker(data):
+    """A processing that tells which worker of a Dask cluster it runs on."""
+    from distributed import get_worker
+
+    return get_worker().name
 
 
 def wait_for(data, path):

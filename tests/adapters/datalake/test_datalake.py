@@ -18,7 +18,16 @@ import pytest
 import framelode
 from framelode import DatasetVersion, acting
 from framelode.adapters import datalake
-from framelode.adapters.datalake import Client, Data, DataType, DataUploadStatus, ErrorManager, MultiData
+from framelode.adapters.datalake import (
+    Client,
+    CloudObject,
+    Data,
+    DataType,
+    DataUploadStatus,
+    ErrorManager,
+    MultiData,
+    upload,
+)
 from framelode.adapters.datalake import exceptions as errors
 
 NEW_YEAR = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -80,6 +89,34 @@ class TestSignatures:
             assert issubclass(kind, errors.PicselliaError)
         assert issubclass(errors.ResourceConflictError, framelode.ConflictError)
         assert issubclass(errors.MissingArgumentError, AssertionError)
+
+    def test_errors_of_the_service_can_be_named(self):
+        for name in (
+            *("NetworkError", "DistantStorageError", "UnauthorizedError", "InsufficientResourcesError"),
+            *("ForbiddenError", "RequestTooLargeError", "ResourceLockedError", "TooManyRequestError"),
+            *("InternalServerError", "BadGatewayError", "UndefinedObjectError", "WrongJobVersionError"),
+            *("NotSupportedJobVersionError",),
+        ):
+            assert issubclass(getattr(errors, name), errors.PicselliaError)
+
+    def test_what_needs_the_service_says_so(self, lake, ten):
+        for name in (
+            *("similar_search", "visual_search", "text_search", "embeddings_computation_status"),
+            *("count_embeddings", "list_embeddings"),
+        ):
+            assert not hasattr(lake, name)
+            with pytest.raises(errors.NotAvailableError, match=rf"Datalake.{name} .*embeddings.*list_data"):
+                getattr(lake, name)
+        with pytest.raises(errors.PicselliaError, match="charts are drawn by the service"):
+            lake.create_chart("sizes")
+        with pytest.raises(framelode.UsageError, match=r"there is no platform: Data\.url"):
+            lake.get_resource_url_on_platform()
+        with pytest.raises(errors.NotAvailableError, match=r"Data\.embeddings"):
+            _ = ten[0].embeddings
+        with pytest.raises(AttributeError, match="'Datalake' object has no attribute 'x'"):
+            _ = lake.x
+        assert ten[0].connection is ten[0].connexion is lake.connection
+        assert MultiData(ten.connection, lake.id, [ten[3]])[0] == ten[3]
 
     def test_what_goes_to_a_server_is_ignored_with_one_warning(self, engine):
         with pytest.warns(UserWarning, match="are ignored") as caught:
@@ -193,6 +230,32 @@ class TestUpload:
         assert (clip.type, clip.content_type, clip.width, clip.height) == ("VIDEO", "video/mp4", 64, 48)
         png = lake_files.picture(tmp_path / "a.png").rename(tmp_path / "named.mp4")
         assert lake.upload_data(png).content_type == "image/png"
+
+    def test_a_large_file_is_read_as_a_small_one(self, lake, tmp_path):
+        large = lake_files.picture(tmp_path / "large.bmp", size=(1200, 500), color="red")
+        assert large.stat().st_size > 1_200_000
+        data = lake.upload_data(large)
+        assert (data.width, data.height, data.content_type) == (1200, 500, "image/bmp")
+        assert data.open().read() == large.read_bytes()
+        with large.open("r+b") as file:
+            file.truncate(1_200_000)
+        with pytest.raises(errors.UnprocessableData):
+            lake.upload_data(large)
+
+    def test_a_file_that_changes_while_it_is_read_is_an_error(self, lake, tmp_path, monkeypatch):
+        paths = lake_files.pictures(tmp_path, 3)
+        read = upload.read_media
+
+        def change(file, name, **options):
+            if name == str(paths[1]):
+                paths[1].write_bytes(b"other")
+            return read(file, name, **options)
+
+        monkeypatch.setattr(upload, "read_media", change)
+        manager = ErrorManager()
+        assert names(lake.upload_data(paths, error_manager=manager)) == ["00000.png", "00002.png"]
+        assert [(error.path, type(error)) for error in manager.errors] == [(paths[1], errors.UploadError)]
+        assert "changed while it was read" in str(manager)
 
     def test_a_file_that_cannot_be_read_is_an_error(self, lake, tmp_path):
         whole = lake_files.picture(tmp_path / "whole.jpg", size=(200, 200)).read_bytes()
@@ -418,6 +481,40 @@ class TestMultiData:
         ]
         ten[2].update_metadata(None)
         assert lake.find_data(id=ten[2].id).metadata == {}
+
+    def test_many_are_changed_at_once(self, engine, lake, ten):
+        ten[0].update_metadata({"brand": "x", "altitude": 2})
+        lake.update_multiple_data(
+            {
+                ten[0].id: {"metadata": {"brand": None}, "tags": ["b", "a"], "data_source": "camera"},
+                ten[1].id: CloudObject(tags=["a"], custom_metadata={"n": 1}),
+                ten[2].id: {},
+            }
+        )
+        one, two, three = lake.list_data(limit=3)
+        assert (one.metadata, two.custom_metadata) == ({"altitude": 2.0}, {"n": 1})
+        assert [[tag.name for tag in data.get_tags()] for data in (one, two, three)] == [
+            ["b", "a"],
+            ["a"],
+            [],
+        ]
+        assert one.get_datasource() == Client().get_datasource("camera")
+        assert two.get_datasource() is None
+        assert [data.id for data in lake.list_data(q="source.name = 'camera'")] == [one.id]
+        before = engine.log.head().position
+        for wrong in (
+            {},
+            {UUID(int=number): {} for number in range(101)},
+            {ten[0].id: {"tags": ["c"]}, UUID(int=9): {"tags": ["d"]}},
+            {ten[0].id: {"metadata": {"altitude": "high"}}},
+            {"no id": {}},
+        ):
+            with pytest.raises(ValueError):
+                lake.update_multiple_data(wrong)
+        for wrong in ({"source": "x"}, {"tags": "a"}, 3):
+            with pytest.raises(TypeError, match="must be a CloudObject or a dict of its fields"):
+                lake.update_multiple_data({ten[0].id: wrong})
+        assert engine.log.head().position == before
 
     def test_downloads_keep_equal_names_apart(self, lake, ten, tmp_path):
         again = lake.upload_data([tmp_path / "in" / "00000.png", tmp_path / "in" / "00001.png"])

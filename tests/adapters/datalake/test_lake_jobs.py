@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from forked import Program
 from patience import PATIENCE
 
 import framelode
-from framelode.adapters.datalake import Client, CloudObject, JobRunStatus
+from framelode.adapters.datalake import Client, CloudObject, CloudProjectionObject, JobRunStatus
 from framelode.adapters.datalake import exceptions as errors
 
 LONG = {"blocking_time_increment": 0.05, "attempts": 400}
@@ -109,6 +110,34 @@ class TestImport:
         with pytest.raises(ValueError):
             lake.import_cloud_objects({})
 
+    def test_derived_objects(self, engine, lake, bucket, tmp_path):
+        lake.import_bucket_objects(["a/0000"]).wait_for_done(**LONG)
+        objects = {
+            "a/00001.png": [CloudProjectionObject(name="mask", object_name="x.txt")],
+            "a/00002.png": [
+                {"name": "depth", "object_name": "a/00030.png"},
+                {"name": "view", "object_name": "none.png"},
+            ],
+            "a/none.png": [{"name": "mask", "object_name": "y.txt"}],
+        }
+        job = lake.import_cloud_projections(objects)
+        assert job.wait_for_done(**LONG) == "SUCCEEDED"
+        assert (job.result["found"], job.result["registered"], job.result["known"]) == (4, 2, 0)
+        assert set(job.result["reasons"]) == {"none.png", "a/none.png"}
+        (mask,) = lake.find_data(object_name="a/00001.png").list_projections()
+        assert (mask.name, mask.url) == ("mask", f"file://{bucket}/x.txt")
+        assert mask.download(tmp_path / "out").read_text() == "no picture"
+        assert not list(engine.blobs.entries())
+        assert engine.referenced_blobs() == set()
+        again = lake.import_cloud_projections(objects)
+        again.wait_for_done(**LONG)
+        assert (again.result["registered"], again.result["known"]) == (0, 2)
+        mask.delete()
+        assert lake.find_data(object_name="a/00001.png").list_projections() == []
+        for wrong, error in (({}, ValueError), ({"a": [{"name": "x"}]}, TypeError), ({"a": [3]}, TypeError)):
+            with pytest.raises(error):
+                lake.import_cloud_projections(wrong)
+
     def test_a_lake_without_a_bucket(self, lake):
         with pytest.raises(errors.NoConnectorFound, match="connect_bucket"):
             lake.import_bucket_objects([""])
@@ -165,15 +194,81 @@ class TestProcessing:
 
     def test_on_a_dask_cluster_with_resources(self, lake, data):
         pytest.importorskip("distributed")
-        from dask_cluster import threads_cluster
+        from dask_cluster import unlike_workers
         from distributed import Client as Dask
 
-        with threads_cluster() as cluster, Dask(cluster, set_as_default=False) as dask:
+        with (
+            unlike_workers({"CPU": 2, "GPU": 1}) as cluster,
+            Dask(cluster, set_as_default=False) as dask,
+        ):
+            dask.wait_for_workers(2)
             client = Client(executor=dask.get_executor())
+            on_dask = client.get_datalake()
+            job = on_dask.launch_processing(client.register_processing(lake_files.tag_it, "tagging"), data)
+            assert job.wait_for_done(**LONG) == JobRunStatus.SUCCEEDED, job.error
+            where = client.register_processing(lake_files.name_of_worker, "where")
+            job = on_dask.launch_processing(where, data, cpu=1, gpu=1)
+            assert job.wait_for_done(**LONG) == JobRunStatus.SUCCEEDED, job.error
+            assert job.log == [f"{each.filename}: 0" for each in data]
+            job = on_dask.launch_processing(where, data, gpu=2)
+            assert job.wait_for_done(**LONG) == JobRunStatus.FAILED
+            assert "no worker of the Dask cluster declares GPU=2" in job.error
+        assert len(lake.list_data(tags="processed")) == 4
+
+    def test_in_threads_the_engine_stays_open(self, lake, data):
+        with ThreadPoolExecutor(2) as pool:
+            client = Client(executor=pool)
             processing = client.register_processing(lake_files.tag_it, "tagging")
             job = client.get_datalake().launch_processing(processing, data)
-            assert job.wait_for_done(**LONG) == JobRunStatus.SUCCEEDED, job.error
+            assert job.wait_for_done(**LONG) == JobRunStatus.SUCCEEDED
         assert len(lake.list_data(tags="processed")) == 4
+
+    def test_inputs_are_checked(self, lake, data):
+        processing = Client().register_processing(lake_files.tag_it, "tagging")
+        made = processing.add_processing_input("name", "TEXT", True, None, None)
+        processing.add_processing_input("size", "number", False, None, None)
+        assert [each["name"] for each in processing.list_processing_inputs()] == ["name", "size"]
+        assert (made["input_type"], made["required"]) == ("TEXT", True)
+        for inputs in ({}, {"name": 3}, {"name": "x", "size": "big"}, {"name": "x", "nam": "y"}):
+            with pytest.raises(errors.BadRequestError, match="input"):
+                lake.launch_processing(processing, data, inputs=inputs)
+        with pytest.raises(errors.ResourceConflictError):
+            processing.add_processing_input("name", "TEXT", True, None, None)
+        with pytest.raises(TypeError):
+            processing.add_processing_input("kind", "PICTURE", True, None, None)
+        assert not processing.update_processing_input("name", False, None, None)["required"]
+        processing.delete_processing_input("size")
+        for missing in (
+            lambda: processing.delete_processing_input("size"),
+            lambda: processing.update_processing_input("size", True, None, None),
+        ):
+            with pytest.raises(errors.ResourceNotFoundError):
+                missing()
+        with ThreadPoolExecutor(1) as pool:
+            job = (
+                Client(executor=pool).get_datalake().launch_processing(processing, data, inputs={"name": "x"})
+            )
+            assert job.wait_for_done(**LONG) == "SUCCEEDED"
+        assert len(lake.list_data(tags="x")) == 4
+
+    def test_a_killed_job_begins_nothing_new(self, engine, lake, data, tmp_path, monkeypatch):
+        monkeypatch.setattr("framelode.adapters.datalake.job._TELL_SECONDS", 0)
+        with ThreadPoolExecutor(1) as pool:
+            client = Client(executor=pool)
+            processing = client.register_processing(lake_files.wait_for, "wait")
+            path = tmp_path / "end"
+            job = client.get_datalake().launch_processing(processing, data, {"path": str(path)})
+            while not path.with_name("end.begun").exists():
+                time.sleep(0.01)
+            Client().get_job_by_id(job.id).kill()
+            assert job.wait_for_done(**LONG) == JobRunStatus.KILLED
+            path.touch()
+        while engine.session.log.head().position != (end := engine.log.head().position):
+            time.sleep(0.01)
+        assert (job.sync()["status"], job.done < len(data)) == ("KILLED", True)
+        with pytest.raises(errors.IllegalJobTransitionError, match="from KILLED"):
+            job.kill()
+        assert engine.log.head().position == end
 
     def test_an_engine_in_memory_runs_it_in_a_thread(self, tmp_path):
         with framelode.connect("sqlite://", blobs=tmp_path / "blobs") as engine:
