@@ -278,14 +278,22 @@ def jobs(
         str | None,
         typer.Argument(metavar="JOB", help="Id of a job, to show its log. Default: list all jobs."),
     ] = None,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="End the job. What it is doing at the moment is completed.")
+    ] = False,
+    actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """List the jobs of all lakes, or show one with its log."""
+    """List the jobs of all lakes, show one with its log, or end it."""
     from ..datalake.client import Client
 
-    with engine_of(context) as engine:
+    if kill and job_id is None:
+        raise UsageError("say which job to end: give its id before --kill")
+    with engine_of(context) as engine, acting(actor):
         client = Client(engine=engine)
         found: list[Job] = client.list_jobs() if job_id is None else [client.get_job_by_id(job_id)]
+        if kill:
+            found[0].kill()
         views = [job.sync() for job in found]
         if json:
             print_json({"jobs": views} if job_id is None else {"job": views[0]})

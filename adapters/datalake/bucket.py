@@ -188,8 +188,9 @@ def _record_derived(lake: Lake, data: DataRow, records: Sequence[tuple[str, Data
         if new and not rows_by_id(lake, [data.id]):
             raise ResourceNotFoundError(f"there is no data {data.id} any more")
         for name, record in new:
-            values = {field: getattr(record, field) for field in fields}
-            content = StoredContent(**{**values, "id": UUID(new_id()).hex})
+            values: dict[str, Any] = {field: getattr(record, field) for field in fields}
+            values["id"] = UUID(new_id()).hex
+            content = StoredContent(**values)
             stream.trigger(
                 ProjectionCreated, lake=lake.name, data=UUID(data.id).hex, name=name, content=content
             )

@@ -236,7 +236,7 @@ class _Content:
 class _Stored(NamedTuple):
     """A file that is stored, but not recorded: its place in the request, its path and content, and what it is."""
 
-    index: int
+    place: int
     path: str
     digest: str
     size: int
@@ -331,7 +331,7 @@ class _Upload:
         self.failures[index] = UploadError(message, self._request.paths[index])
 
     def _record_of(self, stored: _Stored) -> DataRecord:
-        request, media, index = self._request, stored.media, stored.index
+        request, media, index = self._request, stored.media, stored.place
         name = os.fsencode(os.path.basename(request.paths[index])).decode("utf-8", "backslashreplace")  # noqa: PTH119
         data_id = self.id_of(index)
         given = request.metadata[index] if request.metadata else {}

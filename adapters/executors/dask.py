@@ -67,7 +67,9 @@ class DaskExecutor(Executor):
         UsageError
             No worker declares as much. The tasks would wait forever.
         """
-        held = [worker["resources"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
+        held = [
+            worker["resources"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()
+        ]
         if not any(all(each.get(name, 0) >= amount for name, amount in resources.items()) for each in held):
             wanted = " ".join(f"{name}={amount:g}" for name, amount in resources.items())
             raise UsageError(
