@@ -18,7 +18,7 @@ from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import decode_change
 from ...projections.states.raw import RawEvents
 from .fields import GROUP, META, SOURCE
-from .json_text import json_texts
+from .json_text import ObjectReader, json_texts
 from .pieces import binary, pc
 from .schema import ONE_SOURCE, ROI, ROI_TYPES, SOURCE_TYPES, Columns
 from .shred import Field, Irregular, Places, Shredder, Spans, field
@@ -95,7 +95,7 @@ def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBat
     every = np.arange(len(rows))
     heads = shredder.data[starts]
     shredder.require((heads > 0x90) & (heads <= 0x95), every)
-    found, at = shredder.fields(starts + 1, every, _record(shredder))
+    found, at = shredder.fields(starts + 1, every, _record(shredder, columns))
     shredder.require(at <= ends, every)
     build = _Builder(shredder, found, len(rows))
     arrays = {
@@ -105,14 +105,16 @@ def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=columns.schema)
 
 
-def _record(shredder: Shredder) -> list[Field]:
+def _record(shredder: Shredder, columns: Columns) -> list[Field]:
     """Return how to read the fields of a record, in canonical order."""
+    objects = partial(ObjectReader, shredder)
+    of_source, of_roi = not {"sources", SOURCE + META}.isdisjoint(columns.names), "rois" in columns.names
     source = [
         field("content_type", shredder.text),
         field("hash", shredder.text),
         field("height", shredder.whole),
         field("id", shredder.text),
-        field("meta", shredder.anything),
+        field("meta", objects(is_wanted=of_source)),
         field("size", shredder.whole),
         field("timestamp", shredder.whole),
         field("uri", shredder.text),
@@ -123,12 +125,12 @@ def _record(shredder: Shredder) -> list[Field]:
         field("confidence", shredder.number),
         field("id", shredder.text),
         field("label", shredder.texts),
-        field("meta", shredder.anything),
+        field("meta", objects(is_wanted=of_roi)),
         field("poly", shredder.numbers),
     ]
     return [
         field("context_id", shredder.text),
-        field("meta", shredder.anything),
+        field("meta", objects(is_wanted=META in columns.names)),
         field("num_frames", shredder.whole),
         field("rois", partial(shredder.items, known=roi)),
         field("sources", partial(shredder.items, known=source)),
@@ -200,7 +202,8 @@ class _Builder:
         return pa.array(named | (self._sources.counts > 1))
 
     def _meta_column(self) -> pa.Array:
-        return json_texts(self._shredder, self._spans("meta"))
+        found = self._found.get("meta")
+        return json_texts(self._shredder, [] if found is None else [found], self._rows)
 
     def _text(self, name: str) -> pa.Array:
         return self._shredder.strings(self._spans(name))
@@ -287,7 +290,7 @@ class _Items:
         if kind in (pa.int64(), pa.float64()):
             column = _spread_numbers(found, self.total)
         elif name == META:
-            return json_texts(self._shredder, _spread_spans(found, self.total))
+            return json_texts(self._shredder, found, self.total)
         else:
             column = self._shredder.strings(_spread_spans(found, self.total))
         return pc.fill_null(column, _DEFAULTS[name]) if name in _DEFAULTS and self._has_defaults() else column

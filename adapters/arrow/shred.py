@@ -81,7 +81,7 @@ class Shredder:
     def __init__(self, data: bytes) -> None:
         self.data = np.frombuffer(data, np.uint8)
         self.buffer = pa.py_buffer(data)
-        self._end = len(data) - PADDING
+        self.end = len(data) - PADDING
 
     def window(self, kind: str, places: Places) -> NDArray[Any]:
         """Return the numbers of a type at places, which need no alignment."""
@@ -146,7 +146,7 @@ class Shredder:
                     lengths[some] = self.window(kind, at[some] + 1)
                     starts[some] += size
                     short[some] = True
-            self.require(short & (starts + lengths <= self._end), rows)
+            self.require(short & (starts + lengths <= self.end), rows)
         return Spans(starts, lengths), starts + lengths
 
     def whole(self, at: Places, rows: Places) -> tuple[NDArray[np.int64], Places]:
@@ -192,7 +192,7 @@ class Shredder:
         """Read where lists of floats are."""
         counts, first = self._counts(at, rows)
         after = first + 9 * counts
-        self.require(after <= self._end, rows)
+        self.require(after <= self.end, rows)
         return Spans(first, counts), after
 
     def floats(self, spans: Spans) -> tuple[Places, NDArray[np.float64]] | None:
@@ -251,7 +251,7 @@ class Shredder:
             if (sizes == 0).any():
                 sizes, inside = self._longer(here, heads, sizes, inside, rows[some])
             here = here + sizes
-            self.require(here <= self._end, rows[some])
+            self.require(here <= self.end, rows[some])
             left = todo[some] + inside - 1
             todo[some] = left
             at[some] = here
