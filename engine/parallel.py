@@ -69,6 +69,16 @@ def ordered_map(
             part.future.cancel()
 
 
+def one_ahead(items: Iterable[Result]) -> Iterator[Result]:
+    """Yield items, each while a thread makes the next one. An error comes in the place of the item that raised it."""
+    waiting, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[Any] = thread.submit(next, waiting, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, waiting, end)
+            yield item
+
+
 def _result_of_first(
     executor: Executor, work: Callable[..., Result], running: deque[_Part[Result]]
 ) -> Result:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from ...engine.annotations.base import types_by_tag
@@ -19,7 +18,10 @@ from ...engine.errors import FramelodeError, InvalidValueError
 from ...engine.frames.content_types import content_type_of
 from ...engine.frames.frame_group import FrameGroup, frame_from_dict
 from ...engine.frames.source import DEFAULT_SOURCE, derive_id, source_uri
-from ...engine.keys import DIGEST_SIZE
+from ...engine.keys import payload_digests
+from ...engine.log.frame_batch import ARRAY_OF_ONE, joined_payloads
+from ...engine.log.joined import lengths_of
+from ...engine.parallel import one_ahead
 from ...engine.validation import shorten
 from ...engine.writes.encoder import EncodedFrames, FrameEncoder, Refusal
 from .fields import CONTEXT, FRAMES, GROUP, ID, KEY, META, ROIS, SOURCE, SOURCES, TIMESTAMP, Plan
@@ -49,6 +51,13 @@ _NOT_PLAIN = ("file:", "data:")
 
 _BOX = "box2d"
 _IMAGE = str(ImageAnnotation.__struct_config__.tag)
+
+
+TablePart = tuple[pa.RecordBatch, bool, BaseException | None]
+"""Rows of a table, whether they are the last, and what error came after them."""
+
+EncodedPart = tuple[Any, bool, BaseException | None]
+"""The same, encoded."""
 
 
 class Row(msgspec.Struct):
@@ -109,19 +118,30 @@ class TableEncoder(FrameEncoder):
         self._done = 0
 
     def encode(self, frames: Any) -> tuple[EncodedFrames, list[Refusal]]:
-        """Encode a batch of rows; rows that cannot be recorded come back as refusals."""
-        table: pa.RecordBatch = frames
+        """Return a batch of rows that was encoded ahead; rows that cannot be recorded come back as refusals."""
+        return frames
+
+    def encode_parts(self, parts: Iterable[TablePart]) -> Iterator[EncodedPart]:
+        """Encode parts, each while the one before it is recorded."""
+        return one_ahead((self.encode_rows(rows), is_last, error) for rows, is_last, error in parts)
+
+    def encode_rows(self, table: pa.RecordBatch) -> tuple[EncodedFrames, list[Refusal]]:
+        """Encode a batch of rows."""
         columns = _Columns(self._plan, table)
-        payloads = join(columns.record(), len(table)).to_pylist()
+        events = join([ARRAY_OF_ONE, *columns.record()], len(table))
+        offsets = offsets_of(events).astype(np.int64)
+        data: Any = events.buffers()[2]
+        payloads: Sequence[bytes] = joined_payloads(data.to_pybytes(), offsets)
         ids = columns.ids()
-        odd = columns.odd.rows
-        if max(map(len, payloads), default=0) > self._limit:
-            odd |= np.fromiter(map(len, payloads), np.int64, len(payloads)) > self._limit
+        odd = columns.odd.rows | (lengths_of(payloads) > self._limit)
         refusals: list[Refusal] = []
         refused: set[int] = set()
-        for index in np.flatnonzero(odd).tolist():
+        careful = np.flatnonzero(odd).tolist()
+        if careful:
+            payloads = list(payloads)
+        for index in careful:
             try:
-                ids[index], payloads[index] = self._carefully(table, index)
+                ids[index], payloads[index] = self._carefully(table, index)  # type: ignore[index]  # a list
             except FramelodeError as error:
                 refused.add(index)
                 refusals.append(Refusal(Row(table, index), self._message(table, index, error)))
@@ -130,9 +150,8 @@ class TableEncoder(FrameEncoder):
             kept = [index for index in kept if index not in refused]
             ids, payloads = [ids[index] for index in kept], [payloads[index] for index in kept]
         self._give_ids(ids, columns, kept)
-        digests = [blake3(payload).digest(DIGEST_SIZE) for payload in payloads]
         self._done += len(table)
-        return self._finish(Rows(table, kept), ids, payloads, digests), refusals
+        return self._finish(Rows(table, kept), ids, payloads, payload_digests(payloads)), refusals
 
     def _give_ids(self, ids: list[Any], columns: _Columns, kept: Sequence[int]) -> None:
         if None not in ids:

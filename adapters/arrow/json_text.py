@@ -64,7 +64,11 @@ class ObjectReader:
             spans, _ = shredder.text(at[:1], rows[:1])
             length = int(spans.starts[0] + spans.lengths[0] - at[0])
             at = self._after_key(at, rows, length)
-            name = shredder.data[int(spans.starts[0]) : int(spans.starts[0] + spans.lengths[0])].tobytes().decode()
+            name = (
+                shredder.data[int(spans.starts[0]) : int(spans.starts[0] + spans.lengths[0])]
+                .tobytes()
+                .decode()
+            )
             parts += [(b"," if number else b"{") + msgspec.json.encode(name) + b":"]
             more, at = self._value(at, rows)
             parts += more

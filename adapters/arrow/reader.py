@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ...engine.keys import U64
 from ...engine.log.contract import Log
+from ...engine.parallel import one_ahead
 from ...projections.states.fold import State
 from ...projections.states.raw import raw_events
 from .decoder import columns_of
@@ -18,7 +19,7 @@ from .shred import PADDING
 
 def read_batches(log: Log, state: State, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Yield the frames at ascending positions as batches of columns; a few batches of the log are in memory at a time."""
-    for events in raw_events(log, state, positions, PADDING):
+    for events in one_ahead(raw_events(log, state, positions, PADDING)):
         yield columns_of(events, columns)
 
 

@@ -210,11 +210,12 @@ class VersionWriter:
             if on_part:
                 on_part(report)
 
-        plan, root = plan_of(table.schema, columns), self._root_of(root)
+        plan = plan_of(table.schema, columns)
+        encoder = TableEncoder(plan, self._session.new_id, self._root_of(root), self._session.max_frame_bytes)
         report = self._session.writes.frames.add_parts(
             self._version_id,
-            lambda size: parts_of(table.reader, size),
-            TableEncoder(plan, self._session.new_id, root, self._session.max_frame_bytes),
+            lambda size: encoder.encode_parts(parts_of(table.reader, size)),
+            encoder,
             batch_size=batch_size,
             command_id=command_id,
             on_part=after_part,

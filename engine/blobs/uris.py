@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from ..errors import InvalidValueError
+from ..log.joined import Joined
 from ..validation import shorten
 
 SCHEME = "blobs:"
@@ -96,6 +97,8 @@ def is_blob_uri(uri: object) -> bool:
 def digests_named(payloads: Sequence[bytes]) -> set[str]:
     """Return the digests of all ``blobs:`` URIs in encoded frames."""
     found: set[str] = set()
+    if isinstance(payloads, Joined):
+        payloads = [payloads.buffer()]
     for at in range(0, len(payloads), _SEARCHED_AT_ONCE):
         # No URI contains the separator, so none arises where two payloads meet.
         joined = b"\0".join(payloads[at : at + _SEARCHED_AT_ONCE])

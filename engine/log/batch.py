@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..decoding import UNDECODABLE, Decoded, guarded
 from ..errors import IntegrityError, InvalidValueError, UnreadableError
+from .joined import Joined, lengths_of
 
 CODEC = "zstd"
 FRAMES_SCHEMA = "frames.1"
@@ -234,14 +235,15 @@ def _pack_body(events: Sequence[bytes], blocks: Sequence[int] | None) -> tuple[b
         raw = _LENGTHS[1].pack(1, len(events[0])) + events[0]
         block = _compressed(raw, len(raw))
         return _ONE_BLOCK.pack(1, 1, len(block), len(raw)) + block, blake3(raw).digest()
-    lengths = np.fromiter(map(len, events), "<u4", len(events))
+    lengths = lengths_of(events).astype("<u4")
     hasher = blake3()
     stored: list[bytes] = []
     entries: list[tuple[int, int, int]] = []
     total = 0
     ends = None if blocks is None else np.cumsum([0, *blocks]).tolist()
     for start, stop in _block_bounds(lengths) if ends is None else pairwise(ends):
-        raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *events[start:stop]))
+        some = (events.buffer(start, stop),) if isinstance(events, Joined) else events[start:stop]
+        raw = b"".join((_U32.pack(stop - start), lengths[start:stop].tobytes(), *some))
         total += len(raw)
         hasher.update(raw)
         block = _compressed(raw, total)

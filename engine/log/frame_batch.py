@@ -19,6 +19,7 @@ from ..events.registry import FRAME_TOPICS
 from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
 from .batch import BATCH_BYTES, FRAMES_SCHEMA, Batch, Body, pack_batch
 from .contract import Log
+from .joined import Joined, lengths_of
 
 NIL = b"\xc0"
 """The record of a delete."""
@@ -26,7 +27,9 @@ NIL = b"\xc0"
 SPARSE = 4
 """Events are read alone if fewer than one in so many is wanted."""
 
-_ARRAY_OF_ONE = b"\x91"
+ARRAY_OF_ONE = b"\x91"
+"""What an event begins with that has a payload only."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -62,7 +65,7 @@ class FrameChanges(msgspec.Struct):
         Concatenated keys and payload digests, 16 bytes per frame each.
     operations : ndarray of uint8, shape (n,)
         `Operation` of each change.
-    payloads : list of bytes
+    payloads : sequence of bytes
         Canonical payloads; empty for deletes.
     previous, saved : ndarray of uint64, shape (n,)
         Positions, 0 for none.
@@ -75,7 +78,7 @@ class FrameChanges(msgspec.Struct):
     keys: bytes
     digests: bytes
     operations: NDArray[np.uint8]
-    payloads: list[bytes]
+    payloads: Sequence[bytes]
     previous: U64
     saved: U64
     changed: dict[int, list[str]] = {}
@@ -87,7 +90,7 @@ class FrameChanges(msgspec.Struct):
     def cut(self, size: int) -> Iterator[FrameChanges]:
         """Split the changes into the parts of record batches: after `size` events or 8 MB."""
         total, start = len(self), 0
-        ends = np.cumsum(np.fromiter(map(len, self.payloads), np.int64, total))
+        ends = np.cumsum(lengths_of(self.payloads))
         while start < total:
             before = int(ends[start - 1]) if start else 0
             by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
@@ -118,10 +121,17 @@ def pack_frame_batch(stream_id: str, first_version: int, changes: FrameChanges) 
     ), rows
 
 
-def encode_changes(changes: FrameChanges) -> list[bytes]:
+def joined_payloads(events: bytes, offsets: NDArray[np.int64]) -> Joined:
+    """Return the payloads of events that are nothing but their payload, each after `ARRAY_OF_ONE`."""
+    return Joined(events, offsets, len(ARRAY_OF_ONE))
+
+
+def encode_changes(changes: FrameChanges) -> Sequence[bytes]:
     """Encode each change as an event of a body."""
     if changes.plain and not changes.previous.any():
-        return [_ARRAY_OF_ONE + payload for payload in changes.payloads]
+        if isinstance(changes.payloads, Joined):
+            return changes.payloads.with_skipped()
+        return [ARRAY_OF_ONE + payload for payload in changes.payloads]
     previous, saved = changes.previous.tolist(), changes.saved.tolist()
     return [
         _encode_change(

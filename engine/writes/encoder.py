@@ -68,7 +68,7 @@ class EncodedFrames(msgspec.Struct):
     ids: list[str]
     plain: bool
     keys: bytes
-    payloads: list[bytes]
+    payloads: Sequence[bytes]
     digests: bytes
     frames: Sequence[Any]
     limit: int
@@ -267,7 +267,7 @@ class FrameEncoder:
         return payload
 
     def _finish(
-        self, frames: Sequence[Any], ids: list[str], payloads: list[bytes], digests: list[bytes]
+        self, frames: Sequence[Any], ids: list[str], payloads: Sequence[bytes], digests: list[bytes]
     ) -> EncodedFrames:
         last = last_places(ids)
         earlier: dict[int, list[tuple[bytes, Any]]] = {}

@@ -64,7 +64,7 @@ def encoded(table, columns=None):
     """Return what the columns of a table are encoded to: payloads by id, and errors."""
     (batch,) = table.combine_chunks().to_batches()
     encoder = TableEncoder(plan_of(table.schema, columns), lambda: "new", None, 2**24)
-    found, refusals = encoder.encode(batch)
+    found, refusals = encoder.encode_rows(batch)
     return dict(zip(found.ids, found.payloads, strict=True)), [refusal.error for refusal in refusals]
 
 
