@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .process import COMPLETION_VARIABLE
+from .main import COMPLETION_VARIABLE
 
 completing = typer.Typer()
 

@@ -57,7 +57,7 @@ class World:
         """Run a command in this process."""
         from typer.testing import CliRunner
 
-        from framelode.adapters.cli.main import app
+        from framelode.adapters.cli.app import app
 
         command = [str(each) for each in ("--engine", self.folder / "engine", *arguments)]
         done = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -17,7 +17,7 @@ from sizes import sized
 
 import framelode
 from framelode import BulkContext, Dataset, DatasetVersion, Engine, ExecutionStore, SingleFrame
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.adapters.pinned_datasets.yaml.tree import parse_yaml
 from framelode.engine.errors import InvalidValueError

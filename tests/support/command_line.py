@@ -8,7 +8,7 @@ from functools import cache
 import typer.testing
 from typer.testing import CliRunner
 
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 
 # To build the commands takes longer than to run one.
 typer.testing._get_command = cache(typer.testing._get_command)

@@ -20,7 +20,7 @@ from patience import PATIENCE
 import framelode
 from framelode.adapters.cli import output
 from framelode.adapters.cli.address import Address
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 from framelode.engine.errors import UsageError
 
 ROOT = Path(framelode.__file__).parent
@@ -602,7 +602,7 @@ def test_loading_the_command_line_loads_no_more_than_it_needs():
         "dask",
     )
     code = (
-        f"import framelode.adapters.cli.main, sys; print([name for name in {heavy!r} if name in sys.modules])"
+        f"import framelode.adapters.cli.app, sys; print([name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 
 WRITES = {
     "config",

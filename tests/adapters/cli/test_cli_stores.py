@@ -9,7 +9,7 @@ from command_line import run, run_json
 from typer.testing import CliRunner
 
 import framelode
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 from framelode.adapters.execution_store.store import ExecutionStore
 
 

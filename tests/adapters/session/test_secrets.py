@@ -28,7 +28,7 @@ from framelode import (
     LocalCache,
     SingleFrame,
 )
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import FramelodeError, InvalidValueError, UsageError

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import framelode
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 from framelode.adapters.voc.importing import Target, record_voc
 from framelode.adapters.voc.reader import VocFolder
 

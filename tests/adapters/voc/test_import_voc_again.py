@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import framelode
 from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
-from framelode.adapters.cli.main import app
+from framelode.adapters.cli.app import app
 
 BOTH = pytest.mark.parametrize("take", ["call", "command"], indirect=True)
 
