@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 from blake3 import blake3
@@ -58,8 +58,16 @@ class Projection(ABC):
     """Digest of the table definitions without the suffix. If it changes, the tables are rebuilt."""
 
     def __init__(self, log: Log, suffix: str = "") -> None:
-        vars(self).update(_definitions(type(self), suffix))
+        self.suffix, self.full_name = suffix, _full_name(type(self), suffix)
         self.log = log
+
+    if not TYPE_CHECKING:  # the attributes are declared above, and by `define_tables`
+
+        def __getattr__(self, name: str) -> Any:
+            """Define the tables when they are first used: to define them all takes longer than to read one of them."""
+            if "log" in vars(self) and not name.startswith("__"):
+                vars(self).update(_definitions(type(self), self.suffix))
+            return object.__getattribute__(self, name)
 
     def table(self, name: str, *columns: Any, clustered: bool = False) -> sa.Table:
         """Define a table of the projection.
@@ -104,6 +112,10 @@ class Projection(ABC):
         return type(self)(self.log, _BESIDE)
 
 
+def _full_name(kind: type[Projection], suffix: str) -> str:
+    return f"{kind.name}_v{kind.code_version}{suffix}"
+
+
 @cache
 def _definitions(kind: type[Projection], suffix: str) -> dict[str, Any]:
     """Return the attributes of a projection that depend on its tables alone.
@@ -112,7 +124,7 @@ def _definitions(kind: type[Projection], suffix: str) -> dict[str, Any]:
     """
     blank = kind.__new__(kind)
     blank.suffix = suffix
-    blank.full_name = f"{kind.name}_v{kind.code_version}{suffix}"
+    blank.full_name = _full_name(kind, suffix)
     blank.metadata = sa.MetaData()
     blank.schema = SchemaStatements(blank.metadata)
     blank.define_tables()
