@@ -10,19 +10,21 @@ import pyarrow as pa
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.parallel import one_ahead
-from ...projections.states.fold import State
+from ...projections.states.fold import BatchIndex, State
 from ...projections.states.raw import raw_events
 from .decoder import columns_of
 from .schema import Columns
 from .shred import PADDING
 
 
-def read_batches(log: Log, state: State, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
+def read_batches(log: Log, index: BatchIndex, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Yield the frames at ascending positions as batches of columns; a few batches of the log are in memory at a time."""
-    for events in one_ahead(raw_events(log, state, positions, PADDING)):
+    for events in one_ahead(raw_events(log, index, positions, PADDING)):
         yield columns_of(events, columns)
 
 
 def table_reader(log: Log, state: State, positions: U64, columns: Columns) -> Any:
     """Return the frames at ascending positions as a `pyarrow.RecordBatchReader`."""
-    return pa.RecordBatchReader.from_batches(columns.schema, read_batches(log, state, positions, columns))
+    return pa.RecordBatchReader.from_batches(
+        columns.schema, read_batches(log, state.batches, positions, columns)
+    )

@@ -63,6 +63,7 @@ from .version_writer import (
 )
 
 if TYPE_CHECKING:
+    import dask.dataframe as dd
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -840,6 +841,36 @@ class DatasetVersion(KnownAttributes):
         from ..arrow.files import write_parquet
 
         return write_parquet(self.to_arrow_reader(columns, as_of=as_of), path)
+
+    def to_dask(
+        self,
+        columns: Sequence[str] | None = None,
+        partition_rows: int = 100_000,
+        *,
+        as_of: Moment | None = None,
+    ) -> dd.DataFrame:
+        """Return all frames as a Dask data frame, in log order (extension). It needs the extras `arrow` and `dask`, and pandas.
+
+        Workers open the log at its location and read their partitions from it, so they need access to it; see the how-to on
+        Dask. The frames are those of the time of the call. The columns have the types of Arrow. The other parameters and
+        errors are those of `to_arrow`.
+
+        Parameters
+        ----------
+        partition_rows : int
+            Number of frames in a partition.
+
+        Raises
+        ------
+        UsageError
+            A library is not installed, or the log is in memory, where other processes cannot read it.
+        """
+        from ..arrow.partitions import dask_frame
+        from ..arrow.schema import check_columns
+
+        session, chosen = self._session.at(as_of), check_columns(columns)
+        state = session.states.read(self._row_in(session).version_id)
+        return dask_frame(session.log, state, log_order(state), chosen, partition_rows)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return all frames as a stream of Arrow, which any library of tables reads: ``pyarrow.table(version)`` (extension)."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...engine.keys import U64, key_bytes, read_rows
 from ...engine.log.contract import Log
-from .fold import State
+from .fold import BatchIndex
 
 _BATCHES_AT_ONCE = 8
 _POSITIONS_AT_ONCE = 1 << 16
@@ -46,25 +46,25 @@ class RawEvents(msgspec.Struct, gc=False):
         return self.data[int(self.starts[index]) : int(self.ends[index])]
 
 
-def raw_events(log: Log, state: State, positions: U64, padding: int = 16) -> Iterator[RawEvents]:
+def raw_events(log: Log, index_of: BatchIndex, positions: U64, padding: int = 16) -> Iterator[RawEvents]:
     """Yield the events at ascending positions, some batches at a time.
 
     Parameters
     ----------
     log : Log
         The log.
-    state : State
-        The state that has the frames.
+    index_of : BatchIndex
+        The record batches that have the events.
     positions : ndarray of uint64
         Positions of events.
     padding : int
         Zeros after the events.
     """
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
-        batch, index = state.batches.locate(positions[start : start + _POSITIONS_AT_ONCE])
+        batch, index = index_of.locate(positions[start : start + _POSITIONS_AT_ONCE])
         begin = np.flatnonzero(np.append(True, batch[1:] != batch[:-1]))
         groups = np.split(index, begin[1:])
-        batches = state.batches.first_positions[batch[begin]].tolist()
+        batches = index_of.first_positions[batch[begin]].tolist()
         for at in range(0, len(batches), _BATCHES_AT_ONCE):
             some = slice(at, at + _BATCHES_AT_ONCE)
             yield _read(log, batches[some], groups[some], padding)

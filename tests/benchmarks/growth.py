@@ -429,6 +429,7 @@ def in_tables(world: World) -> None:
     draft.add_table(draft.to_arrow())
     draft.to_pandas()
     draft.to_polars()
+    draft.to_dask()
 
 
 def revert_some(world: World) -> None:
@@ -444,7 +445,7 @@ listed(
             {"id": f"dict {number}", "sources": [{"id": "default", "uri": f"s3://bucket/{number}"}]}
             for number in range(w.n)
         ),
-        "DatasetVersion.to_arrow, to_arrow_reader, to_pandas, to_polars, to_parquet, add_table": in_tables,
+        "DatasetVersion.to_arrow, to_arrow_reader, to_pandas, to_polars, to_dask, to_parquet, add_table": in_tables,
         "DatasetVersion.get_single_frame each": each(a_frame),
         "DatasetVersion.get_frames_by_ids": lambda w: draft_of(w).get_frames_by_ids(w.held["ids"]),
         "DatasetVersion.get_frames_by_ids, one by one": each(

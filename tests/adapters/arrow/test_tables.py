@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from any_frames import frames, names, text
+from dask_cluster import local_cluster
+from distributed import Client
 from fsspec.callbacks import Callback
 from hypothesis import given
 from hypothesis import strategies as st
@@ -698,6 +701,30 @@ class TestReading:
         frame = draft.to_pandas(["id", "sources.0.width"])
         assert isinstance(frame, pd.DataFrame)
         assert frame.to_dict("records") == [{"id": "a", "sources.0.width": 640}]
+
+    def test_dask(self, engine, draft):
+        draft.add_frames([make(number, id=f"{number:032x}") for number in range(2500)])
+        position = engine.log.head().position
+        frame = draft.to_dask(["id", "sources.0.width", "rois"], partition_rows=900)
+        assert frame.npartitions == 3
+        draft.delete_frames([f"{7:032x}"])
+        with local_cluster(1) as cluster, Client(cluster) as client:
+            read = client.compute(frame).result()
+            (pid,) = client.run(os.getpid).values()
+        assert pid != os.getpid()
+        assert read["id"].tolist() == [f"{number:032x}" for number in range(2500)]
+        assert read["sources.0.width"].sum() == 2500 * 640
+        assert draft.to_dask(["id"], as_of=position).compute(scheduler="sync").shape == (2500, 1)
+        assert draft.to_dask(["id"]).compute(scheduler="sync").shape == (2499, 1)
+
+    def test_dask_of_nothing(self, draft):
+        assert draft.to_dask().compute(scheduler="sync").shape == (0, len(schema.DEFAULT))
+        with pytest.raises(InvalidValueError, match="partition_rows must be an integer of at least 1, not 0"):
+            draft.to_dask(partition_rows=0)
+
+    def test_dask_of_a_log_in_memory(self):
+        with framelode.connect("sqlite://") as engine, pytest.raises(UsageError, match="memory"):
+            child_of(engine, "food").to_dask()
 
     def test_a_damaged_log_is_reported_as_by_other_readers(self, draft, monkeypatch):
         draft.add_frames([make(1, id="a")])
