@@ -84,9 +84,17 @@ def payload_digests(payloads: Iterable[bytes]) -> list[bytes]:
     return digests
 
 
-def last_places(frame_ids: Sequence[str]) -> Sequence[int]:
-    """Return the last index of each key among ids, ascending. Different ids may have the same key."""
-    keys, plain = frame_keys(frame_ids)
+def last_places(frame_ids: Sequence[str], found: tuple[bytes, bool] | None = None) -> Sequence[int]:
+    """Return the last index of each key among ids, ascending. Different ids may have the same key.
+
+    Parameters
+    ----------
+    frame_ids : sequence of str
+        The ids.
+    found : tuple of (bytes, bool), optional
+        The result of `frame_keys`, if it is known.
+    """
+    keys, plain = found or frame_keys(frame_ids)
     # Plain ids are their own keys in hex.
     names = frame_ids if plain else [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
     if len(set(names)) == len(names):

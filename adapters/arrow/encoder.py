@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ _PLAIN_URI = r"\A[A-Za-z][A-Za-z0-9+.-]+://[^?#@]+\z"
 """A URI that has no part that could be a secret; if it is not local, it is stored as it is."""
 
 _NOT_PLAIN = ("file:", "data:")
+
+_SCHEME = re.compile(r"(?!file:|data:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 _BOX = "box2d"
 _IMAGE = str(ImageAnnotation.__struct_config__.tag)
@@ -351,6 +354,8 @@ class _Columns:
 
     def _checked_uris(self, uris: pa.Array) -> pa.Array:
         """Return URIs in the form in which they are stored; paths become URIs of files."""
+        if _are_plain(uris):
+            return uris
         fits = pc.and_(pc.string_is_ascii(uris), pc.match_substring_regex(uris, _PLAIN_URI))
         for scheme in _NOT_PLAIN:
             fits = pc.and_not(fits, pc.starts_with(uris, scheme, ignore_case=True))
@@ -411,9 +416,10 @@ class _Columns:
         counts = np.diff(offsets)
         if not len(items):
             return None
-        row_of = np.repeat(np.arange(self._rows), counts)
-        annotations = _Annotations(children(items, what), self._plan.renamed, what, OfItems(self.odd, row_of))
-        self.odd.add(np.bincount(row_of[np.asarray(items.is_null())], minlength=self._rows) > 0)
+        odd = OfItems(self.odd, counts)
+        annotations = _Annotations(children(items, what), self._plan.renamed, what, odd)
+        if items.null_count:
+            odd.add(items.is_null())
         encoded = join(annotations.encoded(len(items)), len(items))
         filled = counts > 0
         return Encoded(lists(encoded, offsets), None if filled.all() else filled)
@@ -448,10 +454,10 @@ class _Annotations:
             if "poly" in fields
             else (np.zeros(count + 1, np.int64), pa.nulls(0))
         )
-        row_of = np.repeat(np.arange(count), np.diff(offsets))
-        values = numbers(items, f"{self._what}.poly", OfItems(self._odd, row_of))
+        odd = OfItems(self._odd, np.diff(offsets))
+        values = numbers(items, f"{self._what}.poly", odd)
         if items.null_count:
-            OfItems(self._odd, row_of).add(items.is_null())
+            odd.add(items.is_null())
         tags = self._tags(np.diff(offsets), count)
         self._check(tags, offsets, values)
         for name in ("mask", "sources"):
@@ -537,7 +543,7 @@ class _Annotations:
             return None
         labels = words(items, what)
         if labels.null_count:
-            OfItems(self._odd, np.repeat(np.arange(len(array)), np.diff(offsets))).add(labels.is_null())
+            OfItems(self._odd, np.diff(offsets)).add(labels.is_null())
         return Encoded(lists(join(strings(labels), len(labels)), offsets), None if filled.all() else filled)
 
 
@@ -566,6 +572,22 @@ def _bad_geometry(
     for place in np.flatnonzero(are_sizes).tolist():
         bad = bad | (values[np.minimum(first + place, len(values) - 1)] < 0)
     return bad
+
+
+def _are_plain(uris: pa.Array) -> bool:
+    """Say whether all URIs are plain, and begin with the scheme of the first one, which is the usual."""
+    offsets = offsets_of(uris)
+    first = uris[0].as_py() if len(uris) and not uris.null_count else None
+    if first is None or not first.isascii() or not _SCHEME.match(first):
+        return False
+    scheme = first[: first.index("://") + 3]
+    used = np.frombuffer(uris.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]  # type: ignore[arg-type]
+    return (
+        int(np.diff(offsets).min()) > len(scheme)
+        and int(used.max()) < 0x80
+        and not any((used == byte).any() for byte in b"?#@")
+        and bool(pc.all(pc.starts_with(uris, scheme)).as_py())
+    )
 
 
 def _type_pieces(tags: Any) -> pa.Array:

@@ -135,8 +135,7 @@ def _plain_values(array: pa.Array, what: str, odd: Any) -> list[Part] | None:
 
 def _list(array: pa.Array, what: str, odd: Any) -> list[Part]:
     offsets, items = listed(array, what)
-    row_of = np.repeat(np.arange(len(array)), np.diff(offsets))
-    found = _values(items, what, OfItems(odd, row_of)) if len(items) else None
+    found = _values(items, what, OfItems(odd, np.diff(offsets))) if len(items) else None
     if found is None:
         encoded = pa.repeat(pa.scalar(_NULL, pa.binary()), len(items))  # type: ignore[arg-type]
     else:

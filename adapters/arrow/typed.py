@@ -29,24 +29,27 @@ class Odd:
 
 
 class OfItems:
-    """Marks the rows of items of lists."""
+    """Marks the rows of items of lists.
 
-    def __init__(self, outer: Any, row_of: NDArray[np.intp]) -> None:
+    Parameters
+    ----------
+    outer : Odd or OfItems
+        Marks the rows.
+    counts : ndarray of int64
+        Number of items of each row.
+    """
+
+    def __init__(self, outer: Any, counts: NDArray[np.int64]) -> None:
         self._outer = outer
-        self._row_of = row_of
+        self._counts = counts
 
     def add(self, mask: Any) -> None:
         """Mark the rows of items."""
         items = np.flatnonzero(np.asarray(mask, bool))
         if len(items):
-            rows = np.zeros_like(self._outer.rows)
-            rows[self._row_of[items]] = True
+            rows = np.zeros(len(self._counts), bool)
+            rows[np.searchsorted(np.cumsum(self._counts), items, side="right")] = True
             self._outer.add(rows)
-
-    @property
-    def rows(self) -> Mask:
-        """Which items are in marked rows; only its length counts."""
-        return np.zeros(len(self._row_of), bool)
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -82,7 +85,7 @@ def wholes(array: pa.Array, what: str, odd: Any) -> NDArray[np.int64]:
         values = _filled(array)
         if kind == pa.uint64():
             odd.add(values > np.uint64(2**63 - 1))
-        return values.astype(np.int64)
+        return values.astype(np.int64, copy=False)
     if pa.types.is_floating(kind):
         values = _filled(array).astype(np.float64)
         fits = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63)
@@ -101,8 +104,10 @@ def numbers(array: pa.Array, what: str, odd: Any) -> NDArray[np.float64]:
         array = array.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise wrong_type(array, what, "numbers")
-    values = _filled(array).astype(np.float64) + 0.0
-    odd.add(~np.isfinite(values))
+    values = _filled(array).astype(np.float64, copy=False) + 0.0
+    finite = np.isfinite(values)
+    if not finite.all():
+        odd.add(~finite)
     return values
 
 

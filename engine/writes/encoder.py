@@ -269,14 +269,15 @@ class FrameEncoder:
     def _finish(
         self, frames: Sequence[Any], ids: list[str], payloads: Sequence[bytes], digests: list[bytes]
     ) -> EncodedFrames:
-        last = last_places(ids)
+        keys, plain = frame_keys(ids)
+        last = last_places(ids, (keys, plain))
         earlier: dict[int, list[tuple[bytes, Any]]] = {}
         duplicates = len(ids) - len(last)
         if duplicates:
             earlier = _earlier(ids, last, list(zip(payloads, frames, strict=True)))
             ids, frames = [ids[index] for index in last], [frames[index] for index in last]
             payloads, digests = [payloads[index] for index in last], [digests[index] for index in last]
-        keys, plain = frame_keys(ids)
+            keys, plain = frame_keys(ids)
         joined = b"".join(digests)
         return EncodedFrames(ids, plain, keys, payloads, joined, frames, self._limit, duplicates, earlier)
 
