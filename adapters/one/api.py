@@ -46,6 +46,7 @@ from .alf.exceptions import (
     ALFMultipleObjectsFound,
     ALFObjectNotFound,
     OfflineError,
+    PatternError,
     PreconditionError,
 )
 from .alf.spec import QC, is_uuid_string
@@ -550,7 +551,7 @@ class One(ConversionMixin):
         try:
             return [re.compile(each).search for each in wanted]
         except re.error as error:
-            raise InvalidValueError(
+            raise PatternError(
                 f"{query!r} is not a regular expression: {error}; see the property wildcards"
             ) from error
 
@@ -980,7 +981,7 @@ class One(ConversionMixin):
         if isinstance(dataset, str):
             exact = datasets[datasets["rel_path"] == dataset] if is_path else datasets.iloc[:0]
             if len(exact):
-                return exact
+                return util.with_revisions(exact)
             if is_path and "*" in dataset:
                 warnings.warn(
                     f"{dataset!r}: give wildcards in names and collections, not in relative paths",
@@ -989,11 +990,17 @@ class One(ConversionMixin):
             if self.wildcards and dataset.count(".") == 1:
                 dataset += ".*"
         found = filter_datasets(
-            datasets, dataset, collection, revision, assert_unique=False, wildcards=self.wildcards
+            datasets,
+            dataset,
+            collection,
+            revision_last_before=False,
+            assert_unique=False,
+            wildcards=self.wildcards,
         )
         if not is_path:
             util.require_one(found)
-        elif len(found) > 1:
+        found = util.filter_revision_last_before(found, revision, assert_unique=False)
+        if len(found) > 1:
             raise ALFMultipleObjectsFound(*found["rel_path"])
         return found
 

@@ -19,7 +19,7 @@ from iblutil.util import Bunch
 
 from ...engine.errors import InvalidTypeError, InvalidValueError
 from .alf import files
-from .alf.exceptions import OfflineError
+from .alf.exceptions import ALFObjectNotFound, OfflineError, SessionNotFoundError
 from .alf.spec import is_session_path, is_uuid_string
 from .util import ensure_list, parse_id
 
@@ -133,7 +133,8 @@ class ConversionMixin:
                 return last
         if not {"subject", "number"} <= record.keys() or not {"date", "start_time"} & record.keys():
             raise InvalidValueError(f"{dict(record)!r} has no id, url, or subject, date and number")
-        return self.ref2eid(self.dict2ref(record))
+        day = record.get("date") or record["start_time"]
+        return unwrap(type(self).path2eid)(self, session_record2path({**record, "date": day}))
 
     def eid2path(self, eid: Any) -> Any:
         """Return the folder of a session.
@@ -272,32 +273,40 @@ class ConversionMixin:
             Return a dict rather than a text ``date_sequence_subject``.
         parse : bool
             Return the date and the number rather than texts; the number in a text is then not padded.
+
+        Raises
+        ------
+        ALFObjectNotFound
+            There is no such session.
         """
         if isinstance(eid, list | tuple):
             return [self.eid2ref(each, as_dict=as_dict, parse=parse) for each in eid]
         path = self.eid2path(eid)
         if path is None:
-            return None
+            raise ALFObjectNotFound(f"there is no session with the id {eid}")
         ref = self.path2ref(path, as_dict=True, parse=parse)
         return ref if as_dict else self.dict2ref(ref)
 
     @recurse
     def ref2eid(self, ref: Any) -> Any:
-        """Return the id of the session with a reference (a dict or text), or None if no session has it."""
-        path = self._ref2rel_path(ref)
-        return None if path is None else unwrap(type(self).path2eid)(self, path)
+        """Return the id of the session with a reference (a dict or text).
 
-    def _ref2rel_path(self, ref: Any) -> str | None:
+        Raises
+        ------
+        ALFObjectNotFound
+            No session has it; the error is also an AssertionError.
+        """
         parts = self.ref2dict(ref, parse=False) if isinstance(ref, str) else ref
-        if not parts:
-            return None
-        return f"{parts['subject']}/{parts['date']}/{int(parts['sequence']):03}"
+        path = f"{parts['subject']}/{parts['date']}/{int(parts['sequence']):03}" if parts else ""
+        eid = unwrap(type(self).path2eid)(self, path)
+        if eid is None:
+            raise SessionNotFoundError(f"no session has the reference {ref!r}: see search()")
+        return eid
 
     @recurse
     def ref2path(self, ref: Any) -> Any:
-        """Return the folder of the session with a reference (a dict or text), or None if no session has it."""
-        eid = self.ref2eid(ref)
-        return None if eid is None else self.eid2path(eid)
+        """Return the folder of the session with a reference (a dict or text); see `ref2eid`."""
+        return self.eid2path(self.ref2eid(ref))
 
     @staticmethod
     @parse_values

@@ -25,6 +25,7 @@ from .alf.exceptions import (
     ALFMultipleCollectionsFound,
     ALFMultipleObjectsFound,
     ALFMultipleRevisionsFound,
+    PatternError,
     PreconditionError,
 )
 from .alf.spec import QC
@@ -214,7 +215,12 @@ def filter_revision_last_before(
         candidates = defaults or group
         last = index_last_before([revision_of(paths[place]) for place in candidates], revision)
         kept += [] if last is None else [candidates[last]]
-    return datasets.iloc[sorted(kept)]
+    return with_revisions(datasets.iloc[sorted(kept)])
+
+
+def with_revisions(datasets: pd.DataFrame) -> pd.DataFrame:
+    """Return datasets with a column of their revisions."""
+    return datasets.assign(revision=[revision_of(path) for path in datasets["rel_path"]])
 
 
 def _require_default(name: str, revisions: Sequence[str], marked: Any, defaults: int) -> None:
@@ -290,7 +296,7 @@ def path_filter(
         return spec.regex(folders + name, **given)
     except re.error as error:
         asked = f"{filename!r}, collection {collection!r} or revision {revision!r}"
-        raise InvalidValueError(f"{asked} is not a regular expression: {error}; wildcards are off") from error
+        raise PatternError(f"{asked} is not a regular expression: {error}; wildcards are off") from error
 
 
 def _first(value: Any) -> str | None:
@@ -379,34 +385,27 @@ def filter_datasets(
         if ignore_qc_not_set:
             mask &= values.ne(QC.NOT_SET.name).to_numpy()
     datasets = all_datasets if mask.all() else all_datasets[mask]
-    if revision_last_before:
-        if assert_unique and len(datasets) > 1:
-            _require_one(datasets, revision=None)
+    if assert_unique:
+        require_one(datasets, has_name=bool(filename), any_revision=revision_last_before)
+    if revision_last_before and len(datasets):
         return filter_revision_last_before(datasets, revision, assert_unique=assert_unique)
-    if assert_unique and len(datasets) > 1:
-        _require_one(datasets, revision=revision)
-        raise ALFMultipleObjectsFound(*datasets["rel_path"])
     return datasets
 
 
-def _require_one(datasets: pd.DataFrame, *, revision: str | None) -> None:
-    """Raise if datasets are in several collections, have several names, or match several revisions."""
+def require_one(datasets: pd.DataFrame, *, has_name: bool = True, any_revision: bool = True) -> None:
+    """Raise if datasets are in several collections, have several names where one is asked for, or several revisions."""
+    if len(datasets) < 2:
+        return
     paths = list(datasets["rel_path"])
     collections = sorted({collection_of(path) for path in paths})
     if len(collections) > 1:
         raise ALFMultipleCollectionsFound(*collections)
-    names = sorted({without_revision(path) for path in paths})
-    if len(names) > 1:
+    names = sorted({without_revision(path) for path in paths} if any_revision else paths)
+    if has_name and len(names) > 1:
         raise ALFMultipleObjectsFound(*names)
-    revisions = sorted({revision_of(path) for path in paths})
-    if revision is not None and len(revisions) > 1:
+    revisions = sorted(set(map(revision_of, paths)))
+    if len(revisions) > 1 and not any_revision:
         raise ALFMultipleRevisionsFound(*revisions)
-
-
-def require_one(datasets: pd.DataFrame) -> None:
-    """Raise if a query for one dataset matches several collections or names."""
-    if len(datasets) > 1:
-        _require_one(datasets, revision=None)
 
 
 class LazyId(Mapping):  # type: ignore[type-arg]

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ....engine.errors import ConflictError, FramelodeError, IntegrityError, NotFoundError, UsageError
+import re
+
+from ....engine.errors import (
+    ConflictError,
+    FramelodeError,
+    IntegrityError,
+    InvalidValueError,
+    NotFoundError,
+    UsageError,
+)
 
 
 class ALFError(FramelodeError):
@@ -62,6 +71,14 @@ class AlyxSubjectNotFound(ALFError, NotFoundError):  # noqa: N818 - the name of 
 
 class PreconditionError(UsageError, AssertionError):
     """The call needs something that does not hold. ONE-api has a bare AssertionError here."""
+
+
+class SessionNotFoundError(ALFObjectNotFound, AssertionError):
+    """No session has the reference."""
+
+
+class PatternError(InvalidValueError, re.error):
+    """A pattern is not a regular expression."""
 
 
 class AttributeConflictError(ALFMultipleObjectsFound, AssertionError):

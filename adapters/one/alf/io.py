@@ -392,7 +392,7 @@ def exists(
     **kwargs
         More filters, as for `filter_by`.
     """
-    _, parts = filter_by(alfpath, object=object, **kwargs)
+    _, parts = filter_by(alfpath, object=object, **kwargs) if Path(alfpath).is_dir() else ((), ())
     held = {part[2] for part in parts}
     wanted = {attributes} if isinstance(attributes, str) else set(attributes or ())
     return bool(parts) and wanted <= held
@@ -641,7 +641,7 @@ def next_num_folder(session_date_folder: str | Path) -> str:
     """
     folder = Path(session_date_folder)
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    number = max((int(name) for name in names if re.fullmatch(r"\d{3}", name)), default=0) + 1
+    number = max((int(name) for name in names if re.fullmatch(r"\d{1,3}", name)), default=0) + 1
     if number > 999:
         raise PreconditionError(f"{folder} has session 999: there is no number left")
     return f"{number:03}"

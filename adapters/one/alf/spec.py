@@ -220,11 +220,12 @@ def to_alf(
             raise ValueError(f"{name} {value!r} must consist of letters and digits")
     if namespace and not namespace.isalnum():
         raise ValueError(f"namespace {namespace!r} must consist of letters and digits")
-    words = [timescale] if isinstance(timescale, str) else list(timescale or ())
-    clock = "_".join(map(_dromedary, filter(None, words)))
+    clocks = [timescale] if isinstance(timescale, str) else list(timescale or ())
+    clock = "_".join(map(_dromedary, filter(None, clocks)))
     more = [extra] if isinstance(extra, str) else list(extra or ())
     parts = [_attribute(attribute) + (f"_{clock}" if clock else ""), *filter(None, more), extension]
-    name = ".".join([f"_{namespace}_{object}" if namespace else object, *parts])
+    words = _dromedary(object)
+    name = ".".join([f"_{namespace}_{words}" if namespace else words, *parts])
     if not is_valid(name):
         raise ValueError(f"{name!r} is not a valid name: parts must not contain dots, slashes or spaces")
     return name
@@ -237,10 +238,12 @@ def _attribute(name: str) -> str:
 
 
 def _dromedary(string: str) -> str:
-    """Return words separated by spaces or underscores in camel case. Words in capitals stay as they are."""
-    first, *more = re.split(r"[\s_]+", string)
-    first = first if first.isupper() and len(first) > 1 else first[:1].lower() + first[1:]
-    return first + "".join(word[:1].upper() + word[1:] for word in more)
+    """Return words separated by spaces or underscores in camel case. Words in capitals stay as they are beside others."""
+    first, *more = re.split(r"[\s_]", string)
+    if not more:
+        return first[:1].lower() + first[1:]
+    first = first if first.isupper() else first.lower()
+    return first + "".join(word if word.isupper() else word.capitalize() for word in more)
 
 
 def readableALF(name: str, capitalize: bool = False) -> str:  # noqa: N802 - the name of the public API

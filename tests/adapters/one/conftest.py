@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from framelode.adapters.one.alf.cache import load_table
 
 SESSIONS = ("lab/Subjects/mouse/2021-02-05/001", "lab/Subjects/mouse/2021-02-06/002", "other/2020-01-01/001")
 
@@ -36,4 +41,20 @@ def tree(tmp_path):
     np.save(second / "alf" / "_ibl_trials.choice.npy", np.arange(3.0))
     (third / "x.settings.json").write_text(json.dumps({"a": 1}))
     (first / "notes.txt").write_text("no dataset")
+    return root
+
+
+@pytest.fixture(scope="session")
+def ibl(tmp_path_factory):
+    """The folder that two old tables of the International Brain Laboratory describe, with empty files."""
+    if "FRAMELODE_TEST_ONE" not in os.environ:
+        pytest.skip("FRAMELODE_TEST_ONE names no folder of tables")
+    root = tmp_path_factory.mktemp("ibl")
+    for name in ("sessions", "datasets"):
+        shutil.copyfile(Path(os.environ["FRAMELODE_TEST_ONE"], f"{name}.pqt"), root / f"{name}.pqt")
+    table = load_table(root / "datasets.pqt")[0]
+    for session, path in zip(table["session_path"], table["rel_path"], strict=True):
+        file = root / session / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     return root

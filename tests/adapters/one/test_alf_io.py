@@ -184,6 +184,8 @@ class TestFolders:
         found = [path.as_posix() for path in alfio.iter_datasets(tmp_path / sessions[1])]
         assert found == ["alf/x.y.npy", "notes.txt.d/x.y.npy"]
         assert alfio.next_num_folder(tmp_path / "lab/Subjects/a/2021-01-02") == "002"
+        (tmp_path / "day" / "7").mkdir(parents=True)
+        assert alfio.next_num_folder(tmp_path / "day") == "008"
         assert json.dumps(alfio.next_num_folder(tmp_path / "none")) == '"001"'
 
     def test_variants(self, tmp_path):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -14,34 +12,16 @@ from framelode.adapters.one.api import DatasetMismatchWarning, One
 from framelode.adapters.one.recording import FolderRecords, indexed
 from framelode.adapters.one.util import patch_cache
 
-pytestmark = pytest.mark.skipif(
-    "FRAMELODE_TEST_ONE" not in os.environ, reason="FRAMELODE_TEST_ONE names no folder of tables"
-)
-
 EID = "d3372b15-f696-4279-9be5-98f15783b5bb"
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """The folder that the tables describe, with empty files."""
-    root = tmp_path_factory.mktemp("ibl")
-    for name in ("sessions", "datasets"):
-        shutil.copyfile(Path(os.environ["FRAMELODE_TEST_ONE"], f"{name}.pqt"), root / f"{name}.pqt")
-    table = load_table(root / "datasets.pqt")[0]
-    for session, path in zip(table["session_path"], table["rel_path"], strict=True):
-        file = root / session / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    return root
+def one(ibl):
+    return One(ibl, mode="local")
 
 
-@pytest.fixture(scope="module")
-def one(tree):
-    return One(tree, mode="local")
-
-
-def test_tables(tree, one):
-    table = load_table(tree / "datasets.pqt")[0]
+def test_tables(ibl, one):
+    table = load_table(ibl / "datasets.pqt")[0]
     assert patch_cache(table, None, "datasets").index[0][1] == "da32e4c9-e2f6-4380-b02a-17f9d2ef2ff4"
     assert (len(one._cache.sessions), len(one._cache.datasets)) == (26, 693)
     assert "projects" in one._cache.sessions
@@ -88,9 +68,9 @@ def test_lists(one):
             assert len(one.load_object(EID, name, collection="alf", download_only=True)) == number
 
 
-def test_a_registered_folder_keeps_its_ids(tree, tmp_path):
+def test_a_registered_folder_keeps_its_ids(ibl, tmp_path):
     root = tmp_path / "twin"
-    shutil.copytree(tree, root)
+    shutil.copytree(ibl, root)
     before = indexed(patch_cache(load_table(root / "datasets.pqt")[0], None, "datasets"))
     with FolderRecords(root) as records:
         assert (records.register().sessions, records.register().recorded) == (26, {})

@@ -90,7 +90,8 @@ class TestFilter:
         with pytest.raises(ALFMultipleCollectionsFound, match='"", "a", "a/sub"'):
             util.filter_datasets(table(*self.paths))
         with pytest.raises(ALFMultipleObjectsFound, match=r"a/_ibl_b\.c\.npy"):
-            util.filter_datasets(table(*self.paths), None, "a")
+            util.filter_datasets(table(*self.paths), "*b.c*", "a", wildcards=True)
+        assert set(listed(table(*self.paths), None, "a", assert_unique=True)) <= set(self.paths)
 
 
 class TestRevisions:
