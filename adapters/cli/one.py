@@ -215,6 +215,40 @@ def history(
         say(f"{change.position:>10}  {change.at:%Y-%m-%d %H:%M:%S}  {change.actor}  {kind}  {what}")
 
 
+@folders.command("tag", epilog="Example: framelode one tag paper")
+def tag(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the tag. Default: list all.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="POSITION|TIME|TAG", help="What to name. Default: the current position."),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the tag.")] = False,
+    folder: Folder = Path(),
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Name a position for `--as-of`, or list the names."""
+    if name is None and (at is not None or delete):
+        raise UsageError("--at and --delete need the name of a tag: give it first")
+    if at is not None and delete:
+        raise UsageError("--at and --delete exclude each other: give one of them")
+    with _records(context, folder) as records, acting(actor):
+        if not records.exists():
+            raise NotFoundError(f"nothing is recorded of {folder}: run `framelode one setup {folder}`")
+        if name is not None and delete:
+            records.untag(name)
+        elif name is not None:
+            records.tag(name, at)
+        tags = records.tags()
+    if json:
+        print_json({"tags": tags})
+    else:
+        print_table(("tag", "position"), list(tags.items()))
+
+
 @folders.command("status", epilog="Example: framelode one status")
 def status(context: typer.Context, folder: Folder = Path(), json: Json = False) -> None:
     """Show what is recorded of a folder, its tags, and whether its tables are up to date."""

@@ -12,7 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from inspect import unwrap
@@ -185,7 +184,7 @@ class One(ConversionMixin):
         """Return the positions of all tags, by name."""
         return self.records.tags()
 
-    def search_terms(self, query_type: str | None = None) -> tuple[str, ...]:  # noqa: ARG002 - the signature of the public API
+    def search_terms(self, query_type: str | None = None) -> tuple[str, ...]:
         """Return the terms that `search` takes."""
         return self._search_terms
 
@@ -471,7 +470,9 @@ class One(ConversionMixin):
         return ids, file
 
     @util.refresh
-    def search(self, details: bool = False, query_type: str | None = None, **kwargs: Any) -> Any:  # noqa: ARG002
+    def search(
+        self, details: bool = False, query_type: str | None = None, *, as_of: Any = None, **kwargs: Any
+    ) -> Any:
         """Return the ids of sessions that match all terms, newest first.
 
         Parameters
@@ -679,13 +680,13 @@ class One(ConversionMixin):
         held = self._cache.get("_loaded_datasets")
         self._cache["_loaded_datasets"] = np.unique([*(() if held is None else held), *ids])
 
-    def _download_datasets(self, dsets: Any, **kwargs: Any) -> list[Path | None] | None:  # noqa: ARG002
+    def _download_datasets(self, dsets: Any, **kwargs: Any) -> list[Path | None] | None:
         """Return None: there is nothing to download from."""
         return None
 
     @util.refresh
     @util.parse_id
-    def get_details(self, eid: Any, full: bool = False) -> Any:
+    def get_details(self, eid: Any, full: bool = False, *, as_of: Any = None) -> Any:
         """Return the record of a session.
 
         Parameters
@@ -718,7 +719,7 @@ class One(ConversionMixin):
         return rows.join(found, on="eid") if len(rows) else rows.join(found, how="left")
 
     @util.refresh
-    def list_subjects(self) -> list[str]:
+    def list_subjects(self, *, as_of: Any = None) -> list[str]:
         """Return the names of all subjects in order."""
         return sorted(self._cache["sessions"]["subject"].unique().tolist())
 
@@ -748,7 +749,9 @@ class One(ConversionMixin):
         qc: Any = QC.FAIL,
         ignore_qc_not_set: bool = False,
         details: bool = False,
-        query_type: str | None = None,  # noqa: ARG002 - the decorator uses it
+        query_type: str | None = None,
+        *,
+        as_of: Any = None,
     ) -> Any:
         """Return the relative paths of datasets of a session, or the different ones of all sessions.
 
@@ -803,6 +806,8 @@ class One(ConversionMixin):
         revision: Any = None,
         details: bool = False,
         query_type: str | None = None,
+        *,
+        as_of: Any = None,
     ) -> Any:
         """Return the collections of a session, or of all sessions.
 
@@ -822,6 +827,8 @@ class One(ConversionMixin):
         revision: Any = None,
         details: bool = False,
         query_type: str | None = None,
+        *,
+        as_of: Any = None,
     ) -> Any:
         """Return the revisions of a session, or of all sessions; an empty text for datasets without one.
 
@@ -842,6 +849,8 @@ class One(ConversionMixin):
         revision: str | None = None,
         query_type: str | None = None,
         download_only: bool = False,
+        *,
+        as_of: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Load all attributes of an object.
@@ -924,6 +933,8 @@ class One(ConversionMixin):
         revision: str | None = None,
         query_type: str | None = None,
         download_only: bool = False,
+        *,
+        as_of: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Load one dataset.
@@ -1015,6 +1026,8 @@ class One(ConversionMixin):
         query_type: str | None = None,
         assert_present: bool = True,
         download_only: bool = False,
+        *,
+        as_of: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Load several datasets.
@@ -1093,7 +1106,9 @@ class One(ConversionMixin):
         logger.warning(problem)
 
     @util.refresh
-    def load_dataset_from_id(self, dset_id: Any, download_only: bool = False, details: bool = False) -> Any:
+    def load_dataset_from_id(
+        self, dset_id: Any, download_only: bool = False, details: bool = False, *, as_of: Any = None
+    ) -> Any:
         """Load the dataset with an id.
 
         Parameters
@@ -1140,6 +1155,8 @@ class One(ConversionMixin):
         revision: str | None = None,
         query_type: str | None = None,
         download_only: bool = False,
+        *,
+        as_of: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Load all objects of a collection.
@@ -1400,7 +1417,9 @@ class OneAlyx(One):
         return tuple(dict.fromkeys((*self._search_terms, *(name for name in names if name != "lab"))))
 
     @util.refresh
-    def search(self, details: bool = False, query_type: str | None = None, **kwargs: Any) -> Any:
+    def search(
+        self, details: bool = False, query_type: str | None = None, *, as_of: Any = None, **kwargs: Any
+    ) -> Any:
         """Return the ids of sessions that match all terms; see `One.search`.
 
         In mode ``remote``, the terms are those of the database, see ``search_terms(query_type="remote")``, texts are not
@@ -1459,6 +1478,8 @@ class OneAlyx(One):
         ignore_qc_not_set: bool = False,
         details: bool = False,
         query_type: str | None = None,
+        *,
+        as_of: Any = None,
     ) -> Any:
         """Return the relative paths of datasets; see `One.list_datasets`. In mode ``remote``, they are those of the database."""
         filters = {
@@ -1484,7 +1505,7 @@ class OneAlyx(One):
     @util.refresh
     @util.parse_id
     def get_details(  # pyright: ignore[reportIncompatibleMethodOverride] - as in the public API
-        self, eid: Any, full: bool = False, query_type: str | None = None
+        self, eid: Any, full: bool = False, query_type: str | None = None, *, as_of: Any = None
     ) -> Any:
         """Return the record of a session; see `One.get_details`. Unless the mode is ``local``, it is that of the database."""
         if (query_type or self.mode) == "local":
@@ -1634,8 +1655,7 @@ class OneAlyx(One):
             return self.alyx.rest("dataset-types", "list")
         out = None
         if isinstance(dataset_type, str) and not is_uuid_string(dataset_type):
-            with suppress(requests.exceptions.HTTPError):
-                out = self.alyx.rest("dataset-types", "read", id=dataset_type)
+            out = self._read_if_known("dataset-types", dataset_type)
         if out is None:
             out = self.alyx.rest("dataset-types", "read", id=self.dataset2type(dataset_type))
         print(out["description"])
@@ -1644,15 +1664,21 @@ class OneAlyx(One):
     def describe_revision(self, revision: str, full: bool = False) -> Any:
         """Print the description of a revision; with `full` also return its record."""
         self._require_connection()
-        try:
-            record = self.alyx.rest("revisions", "read", id=revision)
-        except requests.exceptions.HTTPError as error:
-            if error.response is None or error.response.status_code != 404:
-                raise
+        record = self._read_if_known("revisions", revision)
+        if record is None:
             print(f'revision "{revision}" not found')
             return None
         print(record["description"])
         return record if full else None
+
+    def _read_if_known(self, endpoint: str, name: str) -> Any:
+        """Return a record of the database; None if it has none of this name."""
+        try:
+            return self.alyx.rest(endpoint, "read", id=name)
+        except requests.exceptions.HTTPError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise
+            return None
 
     def list_aggregates(
         self,
@@ -1745,7 +1771,7 @@ class OneAlyx(One):
 
         repository = self.alyx.rest("data-repository", "read", id="aws_cortexlab")["json"]
         bucket = fsspec.filesystem(
-            "s3", key=repository["Access key ID"], secret=repository["Secret access key"]
+            "s3", key=repository.get("Access key ID"), secret=repository.get("Secret access key")
         )
         ids = [_dataset_id(row.name) for row in dsets]
         records: dict[str, Any] = {}

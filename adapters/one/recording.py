@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import pandas as pd
@@ -43,6 +43,7 @@ from .util import patch_cache, revision_of, without_revision
 
 _IDENTITY = "alf"
 _LOCK = "alf.lock"
+_EXPORTED = "alf.exported"
 _ID = re.compile(r"[0-9a-f]{32}")
 _BATCHES_OF_AN_APPEND = 8
 _ASPECTS = (
@@ -52,6 +53,7 @@ _ASPECTS = (
     (("is_default",), events.AlfRevisionsChanged),
 )
 
+Row = TypeVar("Row", AlfSession, AlfDataset)
 Datasets = dict[str, dict[str, AlfDataset]]
 """Datasets by the id of their session, and by their path."""
 
@@ -80,6 +82,13 @@ class Registration(msgspec.Struct, frozen=True):
     datasets: int
     recorded: dict[str, int]
     position: int
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What was exported last: the position of the log, and the MD5 of each table."""
+
+    position: int
+    tables: dict[str, str]
 
 
 class AlfChange(msgspec.Struct, frozen=True):
@@ -323,14 +332,37 @@ class FolderRecords:
                         yield change
 
     def export(self, folder: Path | None = None) -> tuple[Path, Path]:
-        """Write the tables into a folder, by default this one. Files that are as they should be stay untouched."""
+        """Write the tables into a folder, by default this one. Files that are as they should be stay untouched.
+
+        If other programs changed the tables of this folder since the last export, their changes are recorded first.
+        """
         target = self.root if folder is None else folder
         paths = target / "sessions.pqt", target / "datasets.pqt"
-        with FileLock(location.hidden_folder(self.root) / _LOCK):
+        hidden = location.hidden_folder(self.root)
+        with FileLock(hidden / _LOCK):
+            if target == self.root:
+                self._record_edits()
+            position = self.session.log.head().position
             for path, table in zip(paths, self.tables().values(), strict=True):
                 if not (path.exists() and load_table(path)[0].equals(table)):
                     save_table(path, table, _metadata(self.root.resolve()))
+            if target == self.root:
+                made = msgspec.json.encode(Exported(position, {path.name: md5_of(path) for path in paths}))
+                (hidden / f".{_EXPORTED}").write_bytes(made)
+                (hidden / f".{_EXPORTED}").replace(hidden / _EXPORTED)
         return paths
+
+    def _record_edits(self) -> None:
+        """Record what other programs changed in the tables since the last export."""
+        file = self.root / location.HIDDEN_FOLDER / _EXPORTED
+        if not file.exists():
+            return
+        exported = msgspec.json.decode(file.read_bytes(), type=Exported)
+        tables = {self.root / name: md5 for name, md5 in exported.tables.items()}
+        if any(path.exists() and md5_of(path) != md5 for path, md5 in tables.items()):
+            base = self.state(exported.position)
+            edited = adopted(self._old_tables(), base)
+            self._record(lambda state: self._between(state, _with_edits(state, base, edited)))
 
     def _event(self, kind: type[AlfEvent], eid: str = "", **values: Any) -> AlfEvent:
         # The version is that of the batch.
@@ -522,6 +554,31 @@ def dataset_changes(
                 made[kind or found].append(step)
                 last = step
     return list(made.items())
+
+
+def _with_edits(state: FolderState, base: FolderState, edited: FolderState) -> FolderState:
+    """Return a state with the values that differ between two others. What is in one of them only is added, or stays."""
+    sessions, datasets = dict(state.sessions), dict(state.datasets)
+    for eid, session in edited.sessions.items():
+        old = base.sessions.get(eid)
+        # The tables do not have the paths of sessions without datasets.
+        given = session if old is None else msgspec.structs.replace(session, path=old.path)
+        sessions[eid] = _with_values(sessions.get(eid), old, given)
+    for eid, rows in edited.datasets.items():
+        held = {row.id: row for row in datasets.get(eid, {}).values()}
+        before = {row.id: row for row in base.datasets.get(eid, {}).values()}
+        held |= {row.id: _with_values(held.get(row.id), before.get(row.id), row) for row in rows.values()}
+        datasets[eid] = {row.path: row for row in held.values()}
+    return FolderState(sessions, datasets)
+
+
+def _with_values(state: Row | None, base: Row | None, edited: Row) -> Row:
+    """Return a row with the values that were edited."""
+    if state is None or base is None:
+        return edited if state is None else state
+    names = edited.__struct_fields__
+    changed = {name: getattr(edited, name) for name in names if getattr(edited, name) != getattr(base, name)}
+    return msgspec.structs.replace(state, **changed)
 
 
 def adopted(tables: Mapping[str, pd.DataFrame], state: FolderState | None = None) -> FolderState:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from fnmatch import translate
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import numpy as np
@@ -48,8 +48,8 @@ def ensure_list(value: Any) -> Any:
     return value if is_several else [value]
 
 
-def refresh(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a method to check the tables for a newer state first, and to read the past with `as_of`."""
+def refresh(method: Method) -> Method:
+    """Decorate a method to check the tables for a newer state first, and to read the past with `as_of`, which it never gets."""
 
     @wraps(method)
     def wrapper(self: Any, *args: Any, as_of: Any = None, **kwargs: Any) -> Any:
@@ -58,7 +58,7 @@ def refresh(method: Callable[..., Any]) -> Callable[..., Any]:
         self.refresh_cache(kwargs.get("query_type") or self.mode)
         return method(self, *args, **kwargs)
 
-    return wrapper
+    return cast("Method", wrapper)
 
 
 def parse_id(method: Method) -> Method:

@@ -98,7 +98,7 @@ def _read_response(file: Path) -> tuple[Any, datetime] | None:
     try:
         response, expiry = json.loads(file.read_text("utf-8"))
         return response, datetime.fromisoformat(expiry)
-    except (OSError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return None
 
 

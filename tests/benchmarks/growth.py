@@ -819,6 +819,7 @@ listed(
         "framelode one load": one_command("load", "2026-01-01_001_s1", "wheel.position"),
         "framelode one history": one_command("history"),
         "framelode one status": one_command("status"),
+        "framelode one tag": one_command("tag", "paper"),
     },
 )
 

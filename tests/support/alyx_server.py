@@ -34,6 +34,7 @@ class Alyx:
         self.archive = b""
         self.created = "2031-01-01 00:00"
         self.url = ""
+        self.bucket = None
 
     def datasets(self):
         return [
@@ -57,11 +58,19 @@ class Alyx:
                         "relative_path": f"mouse/2021-02-05/001/{path}",
                         "data_url": self.data_url(path, n),
                         "exists": True,
-                    }
+                    },
+                    *self.bucket_records(path),
                 ],
             }
             for n, (path, data) in enumerate(self.contents.items())
         ]
+
+    def bucket_records(self, path):
+        """Return the file records of a dataset that is in the bucket, which is given by its name and a folder in it."""
+        if self.bucket is None:
+            return []
+        place = {"data_repository": "aws_cortexlab", "data_repository_path": f"/{self.bucket[1]}/"}
+        return [{**place, "relative_path": f"{SUBJECT}/{path}", "data_url": None, "exists": True}]
 
     def data_url(self, path, n):
         front, name, extension = path.rsplit(".", 2)
@@ -171,8 +180,19 @@ class Handler(BaseHTTPRequestHandler):
                 if which
                 else [{"id": DID.format(8), "session": EIDS[0], "name": "probe00"}]
             ),
+            "data-repository": lambda: {
+                "json": {
+                    "bucket_name": alyx.bucket[0],
+                    "Access key ID": "test",
+                    "Secret access key": "test",
+                }
+            },
             "revisions": lambda: {"name": which, "description": "a revision"} if which == "r1" else None,
-            "dataset-types": lambda: {"name": which, "description": "the position"} if which else [],
+            "dataset-types": lambda: (
+                ({"name": which, "description": "the position"} if which == "wheel.position" else None)
+                if which
+                else []
+            ),
             "cache": lambda: {
                 "location": f"{alyx.url}/cache.zip",
                 "date_created": alyx.created,

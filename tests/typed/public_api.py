@@ -25,6 +25,7 @@ from framelode import (
     SingleFrame,
     Statistics,
 )
+from framelode.adapters.one import One
 
 engine = framelode.connect("./food")
 assert_type(engine, Engine)
@@ -72,3 +73,10 @@ assert_type(diff.added.ids, list[str])
 for entry in diff.changed:
     assert_type(entry, FrameDiff)
     assert_type(entry.labels_gained, dict[str, int])
+
+one = One("data", mode="local")
+assert_type(one.list_subjects(as_of="paper"), list[str])
+one.search(subject="mouse", details=True, as_of=["paper", 12])
+one.load_object("2021-02-05_001_mouse", "wheel", collection="alf", as_of=12)
+one.list_datasets("2021-02-05_001_mouse", colection="alf")  # type: ignore[call-arg]
+one.load_datasets("2021-02-05_001_mouse")  # type: ignore[call-arg]

@@ -48,7 +48,7 @@ WITHOUT_ENGINE = {"init", "demo", "completion", "copy", "import voc"}
 """Commands that need no engine, or look at another folder first."""
 
 
-OF_FOLDERS = {f"one {name}" for name in ("setup", "search", "ls", "load", "history", "status")}
+OF_FOLDERS = {f"one {name}" for name in ("setup", "search", "ls", "load", "history", "status", "tag")}
 """Commands about a folder of sessions, not an engine; `test_cli_one.py` runs them where nothing is there or can be written."""
 
 

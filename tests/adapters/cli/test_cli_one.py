@@ -66,6 +66,29 @@ def test_tables_are_printed(data):
     assert "tables up to date: True" in run("one", "status", "--folder", "data").stdout
 
 
+def test_tags(data):
+    run("one", "setup", "data")
+    first = told("tag", "before", "--folder", "data")["tags"]["before"]
+    (data / "lab/Subjects/mouse/2021-02-05/001/alf/_ibl_wheel.velocity.npy").rename(data / "gone.npy")
+    np.save(data / "lab/Subjects/mouse/2021-02-05/001/alf/_ibl_wheel.new.npy", np.zeros(1))
+    run("one", "setup", "data")
+    assert len(told("ls", REF, "--folder", "data")["datasets"]) == 3
+    assert len(told("ls", REF, "--folder", "data", "--as-of", "before")["datasets"]) == 2
+    assert told("tag", "paper", "--at", "before", "--folder", "data")["tags"] == {
+        "before": first,
+        "paper": first,
+    }
+    assert "paper" in run("one", "tag", "--folder", "data").stdout
+    assert told("tag", "before", "--delete", "--folder", "data")["tags"] == {"paper": first}
+    for arguments, status, problem in (
+        (("before", "--delete"), 4, "there is no tag 'before'"),
+        (("--delete",), 2, "need the name of a tag"),
+        (("x", "--delete", "--at", "1"), 2, "exclude each other"),
+        (("12",), 2, "not a name for a tag"),
+    ):
+        assert problem in run("one", "tag", *arguments, "--folder", "data", status=status).stderr
+
+
 def test_mistakes(data, tmp_path):
     for arguments, status, problem in (
         (("setup", "none"), 2, "there is no folder none"),

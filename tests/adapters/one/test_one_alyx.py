@@ -9,6 +9,7 @@ import alyx_server
 import pytest
 import requests
 from alyx_server import DID, EIDS, PASSWORD, SUBJECT, USER
+from s3_server import s3_environment, s3_filesystem, s3_prefix
 
 from framelode.adapters.one import ONE, One, OneAlyx, params, util
 from framelode.adapters.one import webclient as wc
@@ -221,6 +222,69 @@ class TestDownloads:
         assert wc.http_download_file("") == ""
 
 
+class TestBucket:
+    @pytest.fixture
+    def one(self, alyx, client, tmp_path, monkeypatch):
+        """Datasets that are in a bucket on an S3 server on loopback."""
+        for name, value in s3_environment().items():
+            monkeypatch.setenv(name, value)
+        alyx.bucket = s3_prefix().removeprefix("s3://").split("/")
+        for n, (path, data) in enumerate(alyx.contents.items()):
+            s3_filesystem().pipe_file(self.place(alyx, path, n), data)
+        session, datasets = util.ses2records(alyx.session(EIDS[0], full=True))
+        tables = {
+            "sessions": session.to_frame().T.rename_axis("id").astype({"number": int}),
+            "datasets": datasets,
+        }
+        tables["datasets"]["exists_aws"] = True
+        for name, table in tables.items():
+            save_table(tmp_path / name, table, {"date_created": "2031-01-01 00:00", "origin": "alyx"})
+        alyx.tables(**{name: (tmp_path / name).read_bytes() for name in tables})
+        return OneAlyx(base_url=alyx.url, silent=True)
+
+    @staticmethod
+    def place(alyx, path, n):
+        front, _, extension = path.rpartition(".")
+        return f"{'/'.join(alyx.bucket)}/{SUBJECT}/{front}.{DID.format(n)}.{extension}"
+
+    @staticmethod
+    def requests_of_files(alyx):
+        return [path for _, path in alyx.requests if path.startswith("/public")]
+
+    def test_downloads(self, alyx, one):
+        files = one.load_object(EIDS[0], "wheel", download_only=True)
+        assert {file.name: file.read_bytes() for file in files} == {
+            path.rsplit("/", 1)[1]: data for path, data in alyx.contents.items()
+        }
+        assert self.requests_of_files(alyx) == []
+        assert not list(one.cache_dir.rglob("*.part"))
+        files[0].unlink()
+        one.uuid_filenames = True
+        assert DID.format(0) in one.load_dataset(EIDS[0], "_ibl_wheel.position.npy", download_only=True).name
+
+    def test_another_content_is_told(self, alyx, one):
+        s3_filesystem().pipe_file(
+            self.place(alyx, "alf/_ibl_wheel.position.npy", 0), b"Position of the wheel"
+        )
+        with pytest.warns(DatasetMismatchWarning, match=r"its MD5 is \w{32}, \w{32} is recorded"):
+            one.load_dataset(EIDS[0], "_ibl_wheel.position.npy", download_only=True)
+        assert alyx.patched == [(f"/files/{DID.format(7)}", {"json": {"mismatch_hash": True}})]
+
+    def test_the_data_server_has_what_the_bucket_lacks(self, alyx, one, caplog):
+        s3_filesystem().rm_file(self.place(alyx, "alf/_ibl_wheel.position.npy", 0))
+        file = one.load_dataset(EIDS[0], "_ibl_wheel.position.npy", download_only=True)
+        assert file.read_bytes() == alyx.contents["alf/_ibl_wheel.position.npy"]
+        assert "not downloaded from AWS, but from the data server" in caplog.text
+        assert len(self.requests_of_files(alyx)) == 1
+
+    def test_a_record_that_is_gone(self, alyx, one, monkeypatch):
+        monkeypatch.setattr(alyx, "bucket_records", lambda path: [])
+        with pytest.raises(ALFObjectNotFound, match="not found on disk"):
+            one.load_dataset(EIDS[0], "_ibl_wheel.position.npy")
+        assert one.load_dataset(EIDS[0], "_ibl_wheel.position.npy", download_only=True).exists()
+        assert len(self.requests_of_files(alyx)) == 1
+
+
 class TestModes:
     def test_tables_are_downloaded(self, alyx, one):
         assert one.search() == [EIDS[0]]
@@ -282,7 +346,7 @@ class TestModes:
         with pytest.raises(NotImplementedError, match="another mode"):
             one.pid2eid(DID.format(8), query_type="local")
 
-    def test_descriptions(self, one, capsys):
+    def test_descriptions(self, alyx, one, capsys):
         assert list(one.type2datasets(EIDS[0], "wheel.position")) == [
             "alf/_ibl_wheel.position.npy",
             "alf/_ibl_wheel.velocity.npy",
@@ -296,6 +360,11 @@ class TestModes:
             "a revision",
             'revision "r2" not found',
         ]
+        assert one.describe_dataset("_ibl_wheel.position.npy")["name"] == "wheel.position"
+        alyx.failures = {"/dataset-types": 500, "/revisions": 500}
+        for describe in (one.describe_dataset, one.describe_revision):
+            with pytest.raises(requests.HTTPError, match="status 500"):
+                describe("_ibl_wheel.velocity.npy")
         one.mode = "local"
         with pytest.raises(AssertionError, match="the mode is local"):
             one.describe_dataset()

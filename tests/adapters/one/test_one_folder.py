@@ -407,6 +407,33 @@ class TestRecords:
         with pytest.raises(ALFObjectNotFound):
             one.set_qc("none", "PASS")
 
+    def test_what_other_programs_changed_in_the_tables_is_kept(self, one):
+        file = Path(one.cache_dir, "datasets.pqt")
+        table, raw = load_table(file)
+        eid, did = next(
+            index for index in table.index if table.loc[index, "rel_path"].endswith("velocity.npy")
+        )
+        table.loc[(eid, did), "qc"] = "FAIL"
+        new = table.loc[[(eid, did)]].rename(index={did: "1f4c4f2c-9e0c-4c37-a1b8-6f2f4d8f9c11"}, level="id")
+        new = new.assign(rel_path="alf/_ibl_wheel.remote.npy", exists=False)
+        save_table(file, pd.concat([table, new]).astype(table.dtypes).sort_index(), raw)
+        velocity = Path(one.cache_dir, SESSIONS[0], "alf/_ibl_wheel.velocity.npy")
+        np.save(velocity, np.arange(9.0))
+        one.records.register()
+        one.records.export()
+        rows = load_table(file)[0].loc[eid]
+        assert rows.loc[did, ["qc", "file_size"]].tolist() == ["FAIL", velocity.stat().st_size]
+        assert rows.loc["1f4c4f2c-9e0c-4c37-a1b8-6f2f4d8f9c11", "rel_path"] == "alf/_ibl_wheel.remote.npy"
+        assert [change.kind for change in one.records.history(did)] == [
+            "datasets_registered",
+            "files_changed",
+            "qc_changed",
+        ]
+        position = one.records.session.log.head().position
+        one.records.export()
+        assert one.records.register().recorded == {}
+        assert one.records.session.log.head().position == position
+
     def test_loads_are_recorded_when_asked(self, one):
         one.record_loaded = True
         one.load_object(FIRST, "wheel")
@@ -424,6 +451,42 @@ class TestRecords:
             records.export()
             assert One(tree, engine=engine).records.exists()
         assert not (tree / ".framelode" / "log.db").exists()
+        engine.close()
+
+
+def test_in_postgresql(tree, tmp_path, postgres_url):
+    with framelode.connect(postgres_url, blobs=tmp_path / "blobs") as engine:
+        one = One.setup(tree, silent=True)
+        assert one.records.session is engine.session
+        assert not (tree / ".framelode" / "log.db").exists()
+        assert one.search(subject="mouse", dataset="trials.choice") == [
+            one.to_eid(SESSIONS[n]) for n in (1, 0)
+        ]
+        assert one.load_object(FIRST, "wheel").keys() == {"position", "velocity"}
+        one.set_qc(one.list_datasets(FIRST, "*wheel*", details=True).index, "WARNING")
+        position = one.tag("before")
+        for revision in ("#2020-01-08#", "#2021-07-06#"):
+            folder = Path(tree, SESSIONS[0], "alf", revision)
+            folder.mkdir()
+            np.save(folder / "_ibl_wheel.position.npy", np.full(2, int(revision[1:5])))
+        assert one.records.register().recorded == {"datasets_registered": 2, "revisions_changed": 1}
+        one.records.export()
+        one.load_cache()
+        for revision, first in ((None, 2021), ("2020-02-01", 2020), ("2019-01-01", 0)):
+            assert one.load_dataset(FIRST, "_ibl_wheel.position.npy", revision=revision)[0] == first
+        for moment in (position, "before", ["before", position]):
+            assert len(one.list_datasets(FIRST, as_of=moment)) == 8
+            assert one.load_dataset(FIRST, "_ibl_wheel.position.npy", as_of=moment).size == 6
+        one.record_loaded = True
+        one.load_object(FIRST, "wheel")
+        assert {load.id for load in one.records.loads()} == set() != set(one.save_loaded_ids()[0])
+        assert len(one.records.loads()) == 2
+        before = one.records.tables()
+        engine.rebuild()
+        assert engine.verify().events
+        for name, table in one.records.tables().items():
+            pd.testing.assert_frame_equal(table, before[name])
+            pd.testing.assert_frame_equal(load_table(tree / f"{name}.pqt")[0], table)
         engine.close()
 
 
