@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 import warnings
 from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -311,7 +311,9 @@ def _opened(context: typer.Context, folder: Path, as_of: list[str] | None) -> Ge
 
 
 def _known(one: One, session: str) -> str:
-    eid = one.to_eid(session)
+    eid = None
+    with suppress(NotFoundError):
+        eid = one.to_eid(session)
     if eid is None or eid not in one.search():
         raise NotFoundError(f"there is no session {session!r}: see `framelode one search`")
     return eid
