@@ -35,6 +35,7 @@ from .exceptions import (
     not_available,
 )
 from .metadata import check_custom, check_metadata, read_metadata
+from .metadata_schema import schema_of
 from .reading import DataRow, Wanted, find_rows
 from .recording import Lake, NamedRow, hex_id, parts, things
 from .tag import Tag, change_tags
@@ -516,6 +517,9 @@ def _update(data: Sequence[Data], column: str, given: dict[str, Any] | None) -> 
     check = check_metadata if column == "metadata" else check_custom
     values = None if given is None else check(given, column)
     lake = data[0].lake
+    if column == "custom_metadata":
+        rules = schema_of(lake)
+        rules.check_whole({}, column) if values is None else rules.check(values, column)
 
     def decide(stream: Aggregate) -> None:
         _require_there(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from ...engine.events.lakes import (
     DataUpdated,
     LakeConnected,
     ProjectionCreated,
+    SchemaUpdated,
     StoredContent,
     TagRecord,
     TagsAttached,
@@ -32,6 +33,8 @@ from .data_projection import DataProjection
 from .datasource import DataSource
 from .error_manager import ErrorManager
 from .exceptions import (
+    BadRequestError,
+    CustomMetadataSchemaUpdateError,
     DownloadError,
     InvalidQueryError,
     MissingArgumentError,
@@ -47,6 +50,7 @@ from .job import Job
 from .launching import launch
 from .media import read_media
 from .metadata import check_custom, check_metadata
+from .metadata_schema import MetadataSchema, check_rules, read_rules, recorded_rules, schema_of
 from .processing import Processing
 from .reading import Wanted, find_rows, known_ids
 from .recording import (
@@ -60,7 +64,7 @@ from .recording import (
     things,
     uuid_text,
 )
-from .schemas import CloudObject, CloudProjectionObject
+from .schemas import CloudObject, CloudProjectionObject, CustomMetadataKey
 from .tag import Tag, tag_names
 from .upload import Given, Paths, Progress, check_request, upload
 
@@ -232,6 +236,9 @@ class Datalake:
             folder=_folder(upload_dir),
             fill_metadata=bool(fill_metadata),
         )
+        rules = schema_of(self.lake)
+        for index, values in enumerate(request.custom_metadata or [{}] * bool(request.paths)):
+            rules.check_whole(values, f"custom_metadata[{index}]")
         errors = ErrorManager() if error_manager is None and len(request.paths) == 1 else error_manager
         try:
             done = upload(self.lake, request, errors, progress)
@@ -492,7 +499,8 @@ class Datalake:
         """
         _check_number(cloud_objects, "cloud_objects", _MOST_OBJECTS)
         checked = {
-            name: self._described(each, f"the object {name!r}") for name, each in cloud_objects.items()
+            name: self._described(each, f"the object {name!r}", is_new=True)
+            for name, each in cloud_objects.items()
         }
         return import_named(self.lake, self.connector_id, checked)
 
@@ -561,15 +569,146 @@ class Datalake:
 
         self.lake.record(decide)
 
-    def _described(self, given: Any, what: str) -> CloudObject:
+    def _described(self, given: Any, what: str, *, is_new: bool = False) -> CloudObject:
         """Return what a data gets, checked."""
         each = _converted(given, CloudObject, what)
+        custom_metadata = check_custom(each.custom_metadata or {})
+        rules = schema_of(self.lake)
+        (rules.check_whole if is_new else rules.check)(custom_metadata, "custom_metadata")
         return CloudObject(
             metadata=check_metadata(each.metadata or {}),
-            custom_metadata=check_custom(each.custom_metadata or {}),
+            custom_metadata=custom_metadata,
             tags=tag_names(self.lake, list(each.tags)),
             data_source=_source_name(each.data_source),
         )
+
+    def get_custom_metadata_schema(self) -> dict[str, Any]:
+        """Return the rules of `custom_metadata`.
+
+        Returns
+        -------
+        dict
+            ``custom_metadata_schema``, the rules by key, or None if there are none; ``allow_extra_custom_metadata``, whether
+            other keys are allowed; and ``keys``, which is empty.
+        """
+        rules = schema_of(self.lake)
+        keys = {key: recorded_rules(each) for key, each in rules.keys.items()}
+        return {
+            "custom_metadata_schema": keys or None,
+            "allow_extra_custom_metadata": rules.allow_extra,
+            "keys": {},
+        }
+
+    def upsert_custom_metadata_schema_key(
+        self, key: str, schema: CustomMetadataKey | Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Create or replace the rules of a key of `custom_metadata`, and return them.
+
+        They hold for what is set from then on, by uploads, updates and imports of named objects.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        schema : CustomMetadataKey or dict
+            Its rules: ``required``, ``input_type`` (``STRING``, ``INTEGER``, ``FLOAT``, ``DATETIME`` or ``BOOLEAN``),
+            ``display_name``, ``archived``, and ``choices`` with ``allow_multiple``, or ``min`` and ``max``.
+
+        Raises
+        ------
+        BadRequestError
+            The rules contradict themselves.
+        """
+        rules = read_rules(schema)
+        check_rules(key, rules)
+        self._change_schema(lambda keys: {**keys, key: rules})
+        return recorded_rules(rules)
+
+    def delete_custom_metadata_schema_key(self, key: str) -> None:
+        """Delete the rules of a key. Raises `ResourceNotFoundError` if it has none."""
+
+        def without(keys: dict[str, CustomMetadataKey]) -> dict[str, CustomMetadataKey]:
+            if key not in keys:
+                raise ResourceNotFoundError(f"the schema of the lake {self.name!r} has no key {shorten(key)}")
+            return {each: rules for each, rules in keys.items() if each != key}
+
+        self._change_schema(without)
+
+    def set_allow_extra_custom_metadata(self, allow_extra_custom_metadata: bool) -> None:
+        """Set whether `custom_metadata` may have keys without rules. By default it may."""
+        if not isinstance(allow_extra_custom_metadata, bool):
+            raise InvalidTypeError(
+                f"allow_extra_custom_metadata must be True or False, not {shorten(allow_extra_custom_metadata)}"
+            )
+        self._change_schema(dict, allow_extra=allow_extra_custom_metadata)
+
+    def update_custom_metadata_schema(
+        self,
+        custom_metadata_schema: Mapping[str, CustomMetadataKey | Mapping[str, Any]],
+        delete_missing_keys: bool = False,
+        raise_on_error: bool = True,
+    ) -> dict[str, Any]:
+        """Create, replace and delete the rules of many keys together.
+
+        Parameters
+        ----------
+        custom_metadata_schema : mapping of str to CustomMetadataKey or dict
+            The rules by key, as for `upsert_custom_metadata_schema_key`.
+        delete_missing_keys : bool
+            Delete the rules of all other keys.
+        raise_on_error : bool
+            Raise an error if rules of some keys contradict themselves. The other keys are changed all the same.
+
+        Returns
+        -------
+        dict
+            The keys that were ``created``, ``updated``, ``deleted`` and ``unchanged``, and the ``errors`` by key.
+
+        Raises
+        ------
+        CustomMetadataSchemaUpdateError
+            See `raise_on_error`.
+        """
+        given = {key: read_rules(each) for key, each in custom_metadata_schema.items()}
+        failed: dict[str, Exception] = {}
+        for key, rules in given.items():
+            try:
+                check_rules(key, rules)
+            except BadRequestError as error:
+                failed[key] = error
+        good = {key: rules for key, rules in given.items() if key not in failed}
+        report: dict[str, Any] = {}
+
+        def changed(keys: dict[str, CustomMetadataKey]) -> dict[str, CustomMetadataKey]:
+            deleted = [key for key in keys if delete_missing_keys and key not in given]
+            report.update(
+                created=[key for key in good if key not in keys],
+                updated=[key for key in good if key in keys and keys[key] != good[key]],
+                deleted=deleted,
+                unchanged=[key for key in good if keys.get(key) == good[key]],
+                errors=failed,
+            )
+            return {key: rules for key, rules in {**keys, **good}.items() if key not in deleted}
+
+        self._change_schema(changed)
+        if failed and raise_on_error:
+            raise CustomMetadataSchemaUpdateError(failed)
+        return report
+
+    def _change_schema(
+        self,
+        change: Callable[[dict[str, CustomMetadataKey]], dict[str, CustomMetadataKey]],
+        *,
+        allow_extra: bool | None = None,
+    ) -> None:
+        def decide(stream: Aggregate) -> None:
+            now = schema_of(self.lake)
+            new = MetadataSchema(change(now.keys), now.allow_extra if allow_extra is None else allow_extra)
+            if new != now:
+                keys = {key: recorded_rules(rules) for key, rules in new.keys.items()}
+                stream.trigger(SchemaUpdated, lake=self.name, keys=keys, allow_extra=new.allow_extra)
+
+        self.lake.record(decide)
 
     def launch_processing(
         self,

@@ -114,6 +114,24 @@ class UnprocessableData(UploadError):  # noqa: N818 - the SDK's name
         return type(self), (self.data, self.path)
 
 
+class CustomMetadataSchemaUpdateError(PicselliaError):
+    """Keys of a schema could not be changed.
+
+    Attributes
+    ----------
+    errors : dict
+        The error of each key.
+    """
+
+    def __init__(self, errors: dict[str, Exception]) -> None:
+        told = "; ".join(f"{key}: {error}" for key, error in errors.items())
+        super().__init__(f"{len(errors):,} keys of the schema could not be changed: {told}")
+        self.errors = errors
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
+
+
 class DownloadError(PicselliaError, StorageError):
     """A content could not be downloaded."""
 

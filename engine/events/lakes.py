@@ -175,6 +175,21 @@ class DataUpdated(LakeEvent, frozen=True, kw_only=True):
     source: str | None = None
 
 
+class SchemaUpdated(LakeEvent, frozen=True, kw_only=True):
+    """The rules of the custom metadata of a datalake were changed.
+
+    Attributes
+    ----------
+    keys : dict
+        The new rules of all keys, each a map; see `CustomMetadataKey`.
+    allow_extra : bool
+        Whether other keys are allowed.
+    """
+
+    keys: dict[str, Any]
+    allow_extra: bool = True
+
+
 class DataDeleted(LakeEvent, frozen=True, kw_only=True):
     """Data were deleted with their derived files."""
 
@@ -349,6 +364,7 @@ LAKE = Streams(
         DataUploaded,
         DataUpdated,
         DataDeleted,
+        SchemaUpdated,
         TagsCreated,
         TagUpdated,
         TagDeleted,

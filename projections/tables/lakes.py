@@ -29,6 +29,7 @@ from ...engine.events.lakes import (
     ProcessingUpdated,
     ProjectionCreated,
     ProjectionDeleted,
+    SchemaUpdated,
     SourceCreated,
     SourceDeleted,
     SourceUpdated,
@@ -100,14 +101,19 @@ class Lakes(FoldedProjection[list[LakeChange]]):
     """
 
     name: ClassVar[str] = "lakes"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
     topics: ClassVar[frozenset[str] | None] = LAKES.topics | LAKE.topics
 
     def define_tables(self) -> None:
         """Define the tables."""
         # Constraints, not named indexes, which would keep their names when a rebuilt table replaces the live one. Each
         # includes a number, so that none can be violated.
-        self.lake = self._named("lake", sa.Column("bucket", sa.Text, nullable=False))
+        self.lake = self._named(
+            "lake",
+            sa.Column("bucket", sa.Text, nullable=False),
+            sa.Column("rules", sa.Text, nullable=False),
+            sa.Column("allow_extra", sa.Boolean, nullable=False),
+        )
         self.data = self.table(
             "data",
             _number("number"),
@@ -266,7 +272,8 @@ class _Writer:
             self._connection.execute(sa.delete(table).where(table.c[column].in_(part)))
 
     def lake_created(self, change: LakeChange, event: LakeCreated, _: Any) -> None:
-        self._insert(self._tables.lake, {**_named(change, event), "bucket": ""})
+        rules = {"rules": "{}", "allow_extra": True}
+        self._insert(self._tables.lake, {**_named(change, event), "bucket": "", **rules})
         self._lakes.pop(event.id, None)
 
     def lake_connected(self, _: Any, event: LakeConnected, __: Any) -> None:
@@ -351,6 +358,11 @@ class _Writer:
         self._delete(self._tables.value, "data", numbers)
         self._delete(self._tables.data, "number", numbers)
 
+    def schema_updated(self, _: Any, event: SchemaUpdated, lake: int) -> None:
+        table = self._tables.lake
+        values = {"rules": _json(event.keys), "allow_extra": event.allow_extra}
+        self._connection.execute(sa.update(table).where(table.c.number == lake).values(values))
+
     def tags_created(self, change: LakeChange, event: TagsCreated, lake: int) -> None:
         rows = [
             (change.number(index), tag.id, tag.name, lake)
@@ -426,6 +438,7 @@ _WRITES: dict[type, Callable[..., None]] = {
     DataUploaded: _Writer.data_uploaded,
     DataUpdated: _Writer.data_updated,
     DataDeleted: _Writer.data_deleted,
+    SchemaUpdated: _Writer.schema_updated,
     TagsCreated: _Writer.tags_created,
     TagUpdated: _Writer.tag_updated,
     TagDeleted: _Writer.tag_deleted,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import lake_files
 import pytest
 from command_line import run, run_json
 
 import framelode
+from framelode.adapters.datalake import Client
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     lake_files.pictures(tmp_path / "in", 5)
     yield tmp_path / "in"
     with framelode.connect(tmp_path / "engine") as engine:
-        assert engine.verify(blobs=True).problems == []
+        lake_files.require_whole(engine)
     engine.close()
 
 
@@ -77,3 +82,26 @@ def test_import_download_and_jobs(folder, tmp_path):
     paths = run_json("lake", "download", tmp_path / "out", "--tag", "b", "--lake", "other")["paths"]
     assert paths == [str(tmp_path / "out" / f"{number:05}.png") for number in range(5)]
     assert "not connected to a bucket" in run("lake", "import", "", status=4).stderr
+
+
+def test_a_job_is_killed(tmp_path, uploaded):
+    end = tmp_path / "end"
+    with ThreadPoolExecutor(1) as pool, framelode.connect(tmp_path / "engine") as engine:
+        client = Client(engine=engine, executor=pool)
+        lake = client.get_datalake()
+        processing = client.register_processing(lake_files.wait_for, "wait")
+        job = lake.launch_processing(processing, lake.list_data(), {"path": str(end)})
+        job.wait_for_status("RUNNING", 0.01, 10_000)
+        assert "KILLED" in run("lake", "jobs", str(job.id), "--kill").stdout
+        assert "cannot go from KILLED" in run("lake", "jobs", str(job.id), "--kill", status=5).stderr
+        assert "say which job" in run("lake", "jobs", "--kill", status=2).stderr
+        assert job.wait_for_done(0.01, 10_000) == "KILLED"
+        assert next(iter(engine.history(limit=1, newest_first=True))).actor == "cook"
+        end.touch()
+        while is_working(job):
+            time.sleep(0.01)
+    engine.close()
+
+
+def is_working(job):
+    return any(thread.name.endswith(job.id.hex[:8]) for thread in threading.enumerate())

@@ -29,6 +29,7 @@ from framelode.adapters.datalake import (
     upload,
 )
 from framelode.adapters.datalake import exceptions as errors
+from framelode.adapters.datalake.schemas import StringCustomMetadataKey
 
 NEW_YEAR = datetime(2024, 1, 1, 12, tzinfo=UTC)
 TABLE = Path(__file__).with_name("datalake_signatures.txt")
@@ -525,6 +526,113 @@ class TestMultiData:
         assert ten[0].download(tmp_path / "out").read_text() == "mine"
         assert ten[0].download(tmp_path / "out", force_replace=True).read_bytes()[:4] == b"\x89PNG"
         assert ten[0].download(tmp_path / "out", use_id=True).name == f"{ten[0].id}.png"
+
+
+class TestSchemas:
+    def test_rules_hold_for_what_is_set(self, engine, lake, ten, tmp_path):
+        path = tmp_path / "in" / "00000.png"
+        assert lake.get_custom_metadata_schema() == {
+            "custom_metadata_schema": None,
+            "allow_extra_custom_metadata": True,
+            "keys": {},
+        }
+        camera = StringCustomMetadataKey(required=True, choices=["front", "rear"], allow_multiple=True)
+        made = lake.upsert_custom_metadata_schema_key("camera", camera)
+        assert made == {
+            "required": True,
+            "input_type": "STRING",
+            "choices": ["front", "rear"],
+            "allow_multiple": True,
+        }
+        lake.upsert_custom_metadata_schema_key(
+            "n", {"required": False, "input_type": "INTEGER", "min": 1, "max": 5}
+        )
+        score = {"required": False, "input_type": "FLOAT", "choices": [0.5, 1]}
+        lake.upsert_custom_metadata_schema_key("score", score)
+        since = {"required": False, "input_type": "DATETIME", "min": "2024-01-01T00:00:00Z"}
+        lake.upsert_custom_metadata_schema_key("at", since)
+        lake.upsert_custom_metadata_schema_key("sharp", {"required": False, "input_type": "BOOLEAN"})
+        lake.set_allow_extra_custom_metadata(False)
+        good = {"camera": "front", "n": 5, "score": 1, "at": NEW_YEAR, "sharp": True}
+        data = lake.upload_data(path, custom_metadata=good)
+        data.update_custom_metadata({"camera": ["front", "rear"], "n": None, "at": "2024-02-01"})
+        before = engine.log.head().position
+        for wrong in (
+            {"camera": "left"},
+            {"camera": ["front", "left"]},
+            {"camera": None},
+            {"n": 6},
+            {"n": 0},
+            {"n": 1.5},
+            {"n": True},
+            {"n": [1]},
+            {"score": 0.7},
+            {"score": "1"},
+            {"at": "2023-12-31"},
+            {"at": "soon"},
+            {"at": 3},
+            {"sharp": 1},
+            {"camra": "front"},
+            None,
+        ):
+            with pytest.raises(errors.BadRequestError, match="custom_metadata"):
+                data.update_custom_metadata(wrong)
+        for wrong in (None, {"n": 1}):
+            with pytest.raises(errors.BadRequestError, match=r"camera is required"):
+                lake.upload_data(path, custom_metadata=wrong)
+        with pytest.raises(errors.BadRequestError):
+            lake.update_multiple_data({ten[0].id: {"custom_metadata": {"n": 6}}})
+        lake.connect_bucket(str(tmp_path))
+        with pytest.raises(errors.BadRequestError):
+            lake.import_cloud_objects({"a.png": {}})
+        assert engine.log.head().position == before + 1
+        past = Client(engine=engine.at(before - 2)).get_datalake()
+        assert past.get_custom_metadata_schema()["allow_extra_custom_metadata"] is False
+        lake.delete_custom_metadata_schema_key("camera")
+        with pytest.raises(errors.ResourceNotFoundError):
+            lake.delete_custom_metadata_schema_key("camera")
+        assert len(lake.upload_data([path, path])) == 2
+
+    def test_many_rules_are_changed_together(self, engine, lake):
+        plain = {"required": False, "input_type": "STRING"}
+        report = lake.update_custom_metadata_schema({"a": plain, "b": plain})
+        assert (report["created"], report["unchanged"]) == (["a", "b"], [])
+        before = engine.log.head().position
+        lake.update_custom_metadata_schema({"b": plain})
+        assert engine.log.head().position == before
+        changed = {"b": {**plain, "archived": True}, "c": plain, "d": {**plain, "choices": ["one"]}}
+        with pytest.raises(errors.CustomMetadataSchemaUpdateError, match="choices must be 2 to 64") as caught:
+            lake.update_custom_metadata_schema(changed, delete_missing_keys=True)
+        assert list(caught.value.errors) == ["d"]
+        report = lake.update_custom_metadata_schema(changed, raise_on_error=False)
+        assert (report["unchanged"], list(report["errors"])) == (["b", "c"], ["d"])
+        keys = lake.get_custom_metadata_schema()["custom_metadata_schema"]
+        assert keys == {"b": {**plain, "archived": True}, "c": plain}
+        assert engine.log.head().position == before + 1
+
+    def test_rules_that_contradict_themselves(self, engine, lake):
+        before = engine.log.head().position
+        number = {"required": False, "input_type": "INTEGER"}
+        for wrong in (
+            {**number, "required": True, "archived": True},
+            {**number, "display_name": ""},
+            {**number, "choices": []},
+            {**number, "choices": [1], "min": 0},
+            {**number, "allow_multiple": True},
+            {**number, "min": 2, "max": 2},
+            {"required": False, "input_type": "DATETIME", "min": "2024-01-01T00:00:00"},
+        ):
+            with pytest.raises(errors.BadRequestError, match="the schema of 'k'"):
+                lake.upsert_custom_metadata_schema_key("k", wrong)
+        for wrong in ({}, 3, {"input_type": "STRING"}, {**number, "choices": ["a"]}, {**number, "size": 1}):
+            with pytest.raises(TypeError, match="the schema of a key must be a CustomMetadataKey or a dict"):
+                lake.upsert_custom_metadata_schema_key("k", wrong)
+        for key in ("", "x" * 256, 3):
+            with pytest.raises(errors.BadRequestError):
+                lake.upsert_custom_metadata_schema_key(key, number)
+        with pytest.raises(TypeError):
+            lake.set_allow_extra_custom_metadata("no")
+        assert engine.log.head().position == before
 
 
 class TestTags:
