@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ...engine.errors import UsageError
-from ...engine.storage.atomic_files import new_file
+from ...engine.storage.atomic_files import new_file, path_of
 
 _ROWS_OF_GROUP = 64 * 1024
 
@@ -19,7 +18,10 @@ def write_parquet(reader: pa.RecordBatchReader, path: str | os.PathLike[str]) ->
     from pyarrow import parquet as pq
 
     rows = 0
-    with new_file(Path(path)) as file, pq.ParquetWriter(file, reader.schema, compression="zstd") as writer:
+    with (
+        new_file(path_of(path, "path")) as file,
+        pq.ParquetWriter(file, reader.schema, compression="zstd") as writer,
+    ):
         held: list[pa.RecordBatch] = []
         count = 0
         for batch in reader:

@@ -150,10 +150,14 @@ CASES = {
     "DatasetVersion.add_dicts.local_dataset_root_path": lambda w, u: w.draft.add_dicts(
         [{"sources": [{"uri": w.file}]}], local_dataset_root_path=u
     ),
+    "DatasetVersion.add_table.local_dataset_root_path": lambda w, u: w.draft.add_table(
+        {"source": [w.file]}, local_dataset_root_path=u
+    ),
     "DatasetVersion.add_frames.frames": lambda w, u: w.told(each["error"] for each in w.draft.add_frames([u])),
     "DatasetVersion.update_frames.frames": lambda w, u: w.draft.update_frames([u]),
     "DatasetVersion.delete_frames.frames": lambda w, u: w.draft.delete_frames([u]),
     "DatasetVersion.add_frames.auto_upload_destination": lambda w, u: add(w, **upload(w, u)),
+    "DatasetVersion.to_parquet.path": lambda w, u: w.draft.to_parquet(u),
     "DatasetVersion.add_frames.local_dataset_root_path": lambda w, u: add(w, **rooted(w, u)),
     "DatasetVersion.add_frames.src_to_dst_mapping": lambda w, u: (
         w.noted(lambda: add(w, src_to_dst_mapping={w.file: u})),
@@ -240,6 +244,7 @@ CASES = {
 OF_DATABASES = ("connect", "Engine.copy_to", "Engine.scrub", "Engine.share_blobs")
 EXEMPT = {
     "BlobStore.repair.sources": "blobs of other stores, which are open",
+    "BlobStore.put_sources.sources": "objects that are read",
     "DatasetVersion.of.target": "checked by the call that made it",
     "DatasetVersion.of.root": "checked by the call that made it",
     "DatasetVersion.set_masks_labels.mask_value_label_mapping": "labels",
