@@ -11,6 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ...engine.errors import InvalidValueError, UsageError
+from ...engine.storage.atomic_files import path_of
 from ...engine.validation import shorten
 
 _SUFFIXES = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV"}
@@ -64,7 +65,7 @@ class TableReader:
 
     def _open(self, table: Any) -> pa.RecordBatchReader:
         if isinstance(table, str | os.PathLike):
-            return self._open_file(Path(table))
+            return self._open_file(_local_path(table))
         if hasattr(table, "to_arrow_reader"):  # a version: its errors stay what they are
             self.rows, table = len(table), table.to_arrow_reader()
         if isinstance(table, pa.RecordBatchReader):
@@ -182,3 +183,11 @@ def _translated(error: BaseException) -> BaseException:
     if isinstance(error, pa.ArrowException):
         return InvalidValueError(f"the table cannot be read further: {str(error).partition(chr(10))[0]}")
     return error
+
+
+def _local_path(path: str | os.PathLike[str]) -> Path:
+    if "://" in os.fspath(path):
+        raise UsageError(
+            f"{shorten(os.fspath(path))} is a URL: open it by pyarrow and pass the reader, or download the file"
+        )
+    return path_of(path, "a table")

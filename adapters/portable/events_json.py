@@ -158,7 +158,7 @@ def rebuild(topics: Sequence[str], lines: Events) -> tuple[bytes, list[bytes]]:
     return b"", [_to_msgpack((numbers[line.topic], _state_of(line))) for line in lines]  # type: ignore[arg-type]
 
 
-def _rebuild_frames(lines: Sequence[FrameLine]) -> tuple[bytes, list[bytes]]:
+def _rebuild_frames(lines: Sequence[FrameLine]) -> tuple[bytes, Sequence[bytes]]:
     keys, plain = frame_keys([line.id for line in lines])
     payloads = [_payload_of(line) for line in lines]
     nothing = bytes(DIGEST_SIZE)

@@ -823,3 +823,11 @@ def test_msgpack_of_all_sizes():
         meta = {key: row[key] for key in columns if row[key] is not None}
         assert msgspec.msgpack.decode(found[row["id"]]) == ({"meta": meta} if meta else {})
         assert found[row["id"]] == encode_record(SingleFrame(metadata=meta))
+
+
+def test_a_url_is_no_path_of_a_table(engine):
+    DatasetVersion.create_new_dataset("urls")
+    draft = DatasetVersion.get_current(dataset_name="urls")
+    with pytest.raises(UsageError, match=r"https://me:\*\*\*@host/x.parquet'? is a URL") as raised:
+        draft.add_table("https://me:hidden@host/x.parquet")
+    assert "hidden" not in str(raised.value)
