@@ -42,7 +42,8 @@ PEERS = {
     "framelode": Peer(
         "framelode",
         "framelode_here.Framelode",
-        use="An engine in a folder, made before the clock starts. The fastest way leaves statistics to publishing.",
+        use="An engine in a folder, made before the clock starts. The fastest way leaves statistics to publishing. "
+        "Counts of labels are kept up to date, while the peers count when they are asked.",
     ),
     "lance": Peer(
         "Lance",
@@ -525,6 +526,8 @@ def main() -> None:
     chosen = arguments.rows.split(",") if arguments.rows else STEPS
     if unknown := [step for step in chosen if step not in STEPS]:
         parser.error(f"unknown rows: {', '.join(unknown)}; known are {', '.join(STEPS)}")
+    if arguments.write and arguments.rows:
+        parser.error("--write needs all rows")
     arguments.rows = [row for row in ROWS if row.ours.split(".")[0] in chosen]
     load = os.getloadavg()[0]
     results = run(arguments, names)
