@@ -149,3 +149,15 @@ def test_a_command(prepared, tmp_path, command):
     assert status == 0, printed
     shows_progress = "\x1b[?25l" in printed  # a bar hides the cursor
     assert taken < SECONDS or shows_progress, f"{command}: {taken:.2f} s of processor time without progress"
+
+
+@pytest.mark.parametrize("command", ["history", "history street", "history street --json"])
+def test_a_long_listing_is_printed_as_it_is_read(prepared, command):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "framelode", *command.split()]
+    with subprocess.Popen(command, cwd=prepared, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.returncode != 0  # it was not at its end
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import sqlite3
+import tracemalloc
 import types
 import warnings
 from pathlib import Path
@@ -682,6 +683,23 @@ class TestReading:
         assert [each.encode_name for each in msgspec.structs.fields(partial_record(frozenset({"meta"})))] == [
             "meta"
         ]
+
+    def test_ids_alone_are_less_work_than_frames(self, draft):
+        """Counted in bytes that are taken to read a block: those of what is decoded of it."""
+        draft.add_frames(
+            [make(number, metadata={f"k{n}": [n, []] for n in range(100)}) for number in range(60)]
+        )
+
+        def taken(projection):
+            assert sum(1 for _ in draft.get_iterator(projection)) == 60  # what is loaded once is loaded
+            tracemalloc.start()
+            try:
+                assert sum(1 for _ in draft.get_iterator(projection)) == 60
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+        assert taken(["id"]) < taken(None) / 3
 
     def test_a_batch_is_looked_up_once_for_its_frames(self, draft, engine, monkeypatch):
         draft.add_frames([make(number) for number in range(100)])
