@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import sys
+from collections import Counter
 
 import postgres_server
 import pytest
@@ -80,6 +81,17 @@ All others have one on files by default, and each of the three in the long form:
 their own for each database.
 """
 
+LONG_FILES = {
+    "test_executors",
+    "test_frames",
+    "test_hostile_lake",
+    "test_killed_rebuild",
+    "test_pin_interchange",
+    "test_typing",
+    "test_workers",
+}
+"""Files of few but long tests. They come first, so that at the end no process waits for another."""
+
 
 def pytest_collection_finish():
     """Spare the garbage collector what was collected: millions of objects that all stay."""
@@ -94,7 +106,8 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep the tests of a file in one process: what they share is made once."""
+    """Keep the tests of a file in one process: what they share is made once. Files come in the order of the tests."""
+    config.option.loadscopereorder = False
     from xdist.scheduler import LoadFileScheduling
 
     return LoadFileScheduling(config, log)
@@ -115,7 +128,8 @@ def pytest_collect_directory(path, parent):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: item.path)
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem not in LONG_FILES, -sizes[item.path], item.path))
     everything = config.option.markexpr == "long"
     for item in items:
         if _is_of_long_form(item) or (everything and _does_more(item)):

@@ -345,8 +345,9 @@ def test_a_file_that_is_too_large_is_listed_unread(voc, tmp_path):
     assert only_problem(folder).reason == f"has {2**40:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
-def test_a_file_of_a_million_nested_elements_is_survived(voc):
-    folder = voc({"a.xml": annotation(more="<a>" * 1_000_000 + "</a>" * 1_000_000)})
+def test_a_file_of_very_many_nested_elements_is_survived(voc):
+    # More than any stack has room for.
+    folder = voc({"a.xml": annotation(more="<a>" * 250_000 + "</a>" * 250_000)})
     assert list(folder.read()) == []
     assert only_problem(folder).reason == "nests elements more than 8 levels deep"
 

@@ -8,7 +8,7 @@ import tracemalloc
 import framelode
 from framelode import DatasetVersion, SingleFrame
 
-COUNT = 60_000
+COUNT = 24_000
 BYTES_A_FRAME = 64
 FIXED_BYTES = 3_000_000
 """A few batches that are open, whatever the version holds."""
