@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import threading
 import warnings
 from collections import Counter
@@ -419,6 +420,32 @@ class TestSizes:
             assert len(error.value.failures) == 1
             assert list(version.get_single_frame("a").metadata) == ["a"]
             assert version.get_single_frame("b").width == 2
+        engine.close()
+
+    @pytest.mark.parametrize("is_merged", [False, True])
+    def test_a_frame_may_have_as_many_bytes_as_the_limit(self, tmp_path, is_merged):
+        with framelode.connect(tmp_path, max_frame_bytes=1000) as engine:
+            DatasetVersion.create_new_dataset("d")
+            version = DatasetVersion.get_current(dataset_name="d")
+            version.add_frames([SingleFrame(id="a", metadata={"a": "x" * 300})])
+
+            def write(length):
+                """Return the number of bytes of a frame that is refused."""
+                frame = SingleFrame(id="a", metadata={"b": "x" * length})
+                try:
+                    failures = (
+                        version.update_frames([frame], without_fields=[])
+                        if is_merged
+                        else version.add_frames([frame])
+                    )
+                except framelode.engine.errors.FramesRejected as error:
+                    failures = error.failures
+                return int(re.search(r"(\d+) bytes", failures[0]["error"])[1]) if failures else 0
+
+            too_many = 700 if is_merged else 1000
+            most = too_many - (write(too_many) - 1000)
+            assert (write(most + 1), write(most)) == (1001, 0)
+            assert len(version.get_single_frame("a").metadata["b"]) == most
         engine.close()
 
     def test_batches_are_cut_at_eight_megabytes(self, engine, draft, add):
