@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import venv
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
@@ -371,23 +372,24 @@ def run(arguments: argparse.Namespace, names: list[str]) -> Results:
             wanted.add(needed)
     began = time.perf_counter()
     for turn in range(arguments.rounds):
-        workers = [Worker(name, pythons[name], arguments.frames) for name in names]
-        results.versions = {worker.name: worker.answer() for worker in workers}
-        for step in (step for step in STEPS if step in wanted):
-            taken = []
-            for worker in (worker for worker in workers if (worker.name, step) not in slow):
-                start = time.perf_counter()
-                figures, processor = worker.ask(step)
-                results.note(worker.name, step, figures)
-                taken.append(f"{worker.name} {time.perf_counter() - start:.1f}")
-                if processor > arguments.patience and worker.name != "framelode" and step not in NEEDED:
-                    slow.add((worker.name, step))
-            print(
-                f"{time.perf_counter() - began:5.0f} s  round {turn + 1}  {step:18} {'  '.join(taken)}",
-                flush=True,
-            )
-        for worker in workers:
-            worker.close()
+        with ExitStack() as stack:
+            workers = [
+                stack.enter_context(closing(Worker(name, pythons[name], arguments.frames))) for name in names
+            ]
+            results.versions = {worker.name: worker.answer() for worker in workers}
+            for step in (step for step in STEPS if step in wanted):
+                taken = []
+                for worker in (worker for worker in workers if (worker.name, step) not in slow):
+                    start = time.perf_counter()
+                    figures, processor = worker.ask(step)
+                    results.note(worker.name, step, figures)
+                    taken.append(f"{worker.name} {time.perf_counter() - start:.1f}")
+                    if processor > arguments.patience and worker.name != "framelode" and step not in NEEDED:
+                        slow.add((worker.name, step))
+                print(
+                    f"{time.perf_counter() - began:5.0f} s  round {turn + 1}  {step:18} {'  '.join(taken)}",
+                    flush=True,
+                )
     return results
 
 
