@@ -189,7 +189,11 @@ class One(ConversionMixin):
         return self._search_terms
 
     def _reset_cache(self) -> None:
-        self._cache = Bunch(
+        self._cache = self._empty_cache()
+
+    @staticmethod
+    def _empty_cache() -> Bunch:
+        return Bunch(
             {
                 "_meta": {
                     "expired": False,
@@ -220,8 +224,9 @@ class One(ConversionMixin):
         KeyError
             A table has no ids.
         """
-        self._reset_cache()
-        meta = self._cache["_meta"]
+        # Threads that save the tables see the old ones or the new ones.
+        cache = self._empty_cache()
+        meta = cache["_meta"]
         self._tables_dir = Path(tables_dir or self._tables_dir)
         for file in sorted(self._tables_dir.glob("*.pqt")):
             if file.name.startswith("."):
@@ -232,11 +237,11 @@ class One(ConversionMixin):
                 continue
             meta["raw"][file.stem] = raw
             meta["loaded_time"] = _now()
-            self._cache[file.stem] = self._patched(table, raw.get("min_api_version"), file.stem)
-        if len(self._cache) == 1:
+            cache[file.stem] = self._patched(table, raw.get("min_api_version"), file.stem)
+        if len(cache) == 1:
             meta["expired"] = True
-            self._cache["datasets"] = pd.DataFrame(columns=DATASETS_COLUMNS).set_index(["eid", "id"])
-            self._cache["sessions"] = pd.DataFrame(columns=SESSIONS_COLUMNS).set_index("id")
+            cache["datasets"] = pd.DataFrame(columns=DATASETS_COLUMNS).set_index(["eid", "id"])
+            cache["sessions"] = pd.DataFrame(columns=SESSIONS_COLUMNS).set_index("id")
             if self.offline:
                 warnings.warn(
                     f"no tables were found in {self._tables_dir}: run `framelode one setup {self._tables_dir}`",
@@ -246,7 +251,8 @@ class One(ConversionMixin):
         if created:
             meta["created_time"] = min(created)
             meta["expired"] = _now() - meta["created_time"] > self.cache_expiry
-        self._add_session_paths()
+        _add_session_paths(cache)
+        self._cache = cache
         return meta["loaded_time"]
 
     @staticmethod
@@ -255,14 +261,6 @@ class One(ConversionMixin):
             table = util.patch_cache(table, version, name)
             table = indexed(table)
         return indexed(util.patch_cache(table, version, name))
-
-    def _add_session_paths(self) -> None:
-        """Add the paths of sessions to the datasets; newer tables do not have them."""
-        datasets, sessions = self._cache.get("datasets"), self._cache.get("sessions")
-        if datasets is not None and sessions is not None and "session_path" not in datasets:
-            paths = {eid: session_record2path(row).as_posix() for eid, row in sessions.iterrows()}
-            eids = datasets.index.get_level_values(0)
-            self._cache["datasets"] = datasets.assign(session_path=[paths.get(eid) for eid in eids])
 
     def refresh_cache(self, mode: str = "auto") -> datetime | None:
         """Read the tables again if the mode asks for it.
@@ -338,22 +336,21 @@ class One(ConversionMixin):
                 return
 
     def _write_tables(self, folder: Path, modified: datetime) -> None:
+        cache, ids = self._cache, set(self._changed)
         if self.records.exists() and folder == self.cache_dir:
-            datasets = self._cache["datasets"]
-            changed = datasets[datasets.index.get_level_values(-1).isin(self._changed)]
+            datasets = cache["datasets"]
+            changed = datasets[datasets.index.get_level_values(-1).isin(ids)]
             if len(changed):
-                sessions = self._cache["sessions"]
+                sessions = cache["sessions"]
                 sessions = sessions[sessions.index.isin(changed.index.get_level_values(0))]
                 self.records.record_tables(sessions, changed)
-                self._changed.clear()
+                self._changed -= ids
             self.records.export()
             return
-        for name, table in self._cache.items():
+        for name, table in cache.items():
             if name.startswith("_"):
                 continue
-            raw = self._cache["_meta"]["raw"].setdefault(
-                name, {"date_created": _now().isoformat(" ", "minutes")}
-            )
+            raw = cache["_meta"]["raw"].setdefault(name, {"date_created": _now().isoformat(" ", "minutes")})
             if modified != _NEVER:
                 raw["date_modified"] = modified.isoformat(sep=" ", timespec="minutes")
             save_table(folder / f"{name}.pqt", table, raw)
@@ -890,30 +887,38 @@ class One(ConversionMixin):
             The pattern matches several objects, or the object is in several collections.
         """
         datasets = self.list_datasets(eid, details=True, query_type=query_type or self.mode)
-        datasets = filter_datasets(
-            datasets,
-            {"object": obj, **kwargs},
-            collection,
-            revision,
-            assert_unique=False,
-            wildcards=self.wildcards,
-        )
-        if datasets.empty:
-            raise ALFObjectNotFound(obj)
+        datasets = self._of_objects(datasets, {"object": obj, **kwargs}, collection, revision)
         parts = [alfiles.rel_path_parts(path) for path in datasets["rel_path"]]
         objects, collections = sorted({part[3] for part in parts}), sorted({part[0] or "" for part in parts})
         if len(objects) > 1:
             raise ALFMultipleObjectsFound(*objects)
         if len(collections) > 1:
             raise ALFMultipleCollectionsFound(*collections)
-        files = [file for file in self._local(datasets, query_type) if file]
-        if not files:
-            raise ALFObjectNotFound(f'the object "{obj}" was not found on disk: {self._where(datasets)}')
+        files = [file for file, _ in self._with_objects(datasets, query_type, f'object "{obj}"')]
         return files if download_only else alfio.load_object(files, allow_pickle=self.allow_pickle)
 
-    def _local(self, datasets: pd.DataFrame, query_type: str | None) -> list[Path | None]:
+    def _of_objects(
+        self, datasets: pd.DataFrame, parts: dict[str, Any], collection: Any, revision: str | None
+    ) -> pd.DataFrame:
+        """Return the datasets whose names have some parts, one revision of each."""
+        found = filter_datasets(
+            datasets, parts, collection, revision, assert_unique=False, wildcards=self.wildcards
+        )
+        if found.empty:
+            raise ALFObjectNotFound(parts["object"] or "")
+        return found
+
+    def _with_objects(
+        self, datasets: pd.DataFrame, query_type: str | None, what: str
+    ) -> list[tuple[Path, str]]:
+        """Return the local files of datasets that are there, each with the name of its object."""
         offline = None if (query_type or self.mode) == "auto" else self.mode == "local"
-        return self._check_filesystem(datasets, offline=offline)
+        files = self._check_filesystem(datasets, offline=offline)
+        names = [alfiles.rel_path_parts(path)[3] for path in datasets["rel_path"]]
+        found = [(file, name) for file, name in zip(files, names, strict=True) if file]
+        if not found:
+            raise ALFObjectNotFound(f"the {what} was not found on disk: {self._where(datasets)}")
+        return found
 
     def _where(self, datasets: pd.DataFrame) -> str:
         """Describe where datasets should be."""
@@ -1200,24 +1205,8 @@ class One(ConversionMixin):
         )
         if datasets.empty:
             raise ALFError(f"collection {collection!r} was not found in session {eid}")
-        datasets = filter_datasets(
-            datasets,
-            {"object": object, **kwargs},
-            None,
-            revision,
-            assert_unique=False,
-            wildcards=self.wildcards,
-        )
-        if datasets.empty:
-            raise ALFObjectNotFound(object or "")
-        names = [alfiles.rel_path_parts(path)[3] for path in datasets["rel_path"]]
-        found = [
-            (file, name) for file, name in zip(self._local(datasets, query_type), names, strict=True) if file
-        ]
-        if not found:
-            raise ALFObjectNotFound(
-                f"the collection {collection!r} was not found on disk: {self._where(datasets)}"
-            )
+        datasets = self._of_objects(datasets, {"object": object, **kwargs}, None, revision)
+        found = self._with_objects(datasets, query_type, f"collection {collection!r}")
         if download_only:
             return [file for file, _ in found]
         return Bunch(
@@ -1963,6 +1952,15 @@ def _setup(**kwargs: Any) -> Any:
 
 ONE.setup = _setup
 ONE.version = __version__
+
+
+def _add_session_paths(cache: Bunch) -> None:
+    """Add the paths of sessions to the datasets; newer tables do not have them."""
+    datasets, sessions = cache.get("datasets"), cache.get("sessions")
+    if datasets is not None and sessions is not None and "session_path" not in datasets:
+        paths = {eid: session_record2path(row).as_posix() for eid, row in sessions.iterrows()}
+        eids = datasets.index.get_level_values(0)
+        cache["datasets"] = datasets.assign(session_path=[paths.get(eid) for eid in eids])
 
 
 def _tags_of(cache: Mapping[str, Any]) -> set[str]:

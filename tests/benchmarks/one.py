@@ -1,14 +1,17 @@
-"""The ONE API: ``python tests/benchmarks/one.py tables [DATASETS]`` and ``python tests/benchmarks/one.py setup [FILES]``.
+"""The ONE API: ``python tests/benchmarks/one.py tables [DATASETS]``, ``... setup [FILES]`` and ``... processes [SECONDS]``.
 
 `tables` makes tables of DATASETS (a million) in sessions of 20, and measures how long they take to open, search and list. `setup` makes a folder
-of FILES (100,000) small files, and registers it twice. Each figure is that of the best call, on the clock and of the processor.
+of FILES (100,000) small files, and registers it twice. `processes` lets eight processes search, load, record QC and save tables in one folder for
+SECONDS (60), and counts what they did. Each figure is that of the best call, on the clock and of the processor.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import tempfile
 import time
+import warnings
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from framelode.adapters.one import One
-from framelode.adapters.one.alf.cache import QC_TYPE, save_table
+from framelode.adapters.one.alf.cache import QC_TYPE, load_table, save_table
 from framelode.adapters.one.recording import FolderRecords
 
 OF_A_SESSION = 20
@@ -135,6 +138,40 @@ def measure_setup(base, files):
             )
 
 
+def work(folder, number, seconds):
+    """Search, load and save in a folder for some seconds; warnings are errors. Returns how many turns were done."""
+    warnings.simplefilter("error")
+    one, turns = One(folder, mode="local"), 0
+    eids, until = one.search(), time.time() + seconds
+    while time.time() < until:
+        eid = eids[(turns * 8 + number) % len(eids)]
+        assert one.search(dataset="wheel.position") == eids
+        assert one.load_object(eid, "wheel", collection="alf").position.tolist() == [0, 1, 2]
+        one.set_qc(one.list_datasets(eid, details=True).index[number], ("PASS", "WARNING")[turns % 2])
+        one.save_cache(force=True)
+        one.load_cache()
+        assert len(one.list_datasets(eid)) == OF_A_SESSION
+        turns += 1
+    one.records.close()
+    return turns
+
+
+def measure_processes(base, seconds):
+    write_files(base, 400)
+    for file in base.rglob("*wheel*.npy"):
+        np.save(file, np.arange(3))
+    One.setup(base, silent=True).records.close()
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        turns = pool.starmap(work, [(base, number, seconds) for number in range(8)], chunksize=1)
+    with FolderRecords(base) as records:
+        tables = records.tables()
+        saved = {name: load_table(base / f"{name}.pqt")[0].equals(table) for name, table in tables.items()}
+        changes = sum(change.kind == "qc_changed" for change in records.history())
+    print(
+        f"8 processes, {seconds} s: {sum(turns):,} turns {turns}, {changes:,} changes, tables as in the log: {saved}"
+    )
+
+
 def tell(what, clock, processor):
     print(f"{clock * 1e3:>9.2f} ms ({processor * 1e3:>9.2f} of processor): {what}", flush=True)
 
@@ -145,6 +182,8 @@ def main(command="", size=""):
             measure_tables(Path(base), int(size or 1_000_000))
         elif command == "setup":
             measure_setup(Path(base), int(size or 100_000))
+        elif command == "processes":
+            measure_processes(Path(base), int(size or 60))
         else:
             sys.exit(__doc__)
 

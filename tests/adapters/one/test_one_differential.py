@@ -17,6 +17,7 @@ import one_calls
 import pandas as pd
 import pytest
 
+from framelode.adapters.one.alf.cache import load_table
 from framelode.adapters.one.api import One
 from framelode.adapters.one.recording import FolderRecords
 
@@ -562,3 +563,51 @@ def test_registered_folder(tmp_path):
 
 def test_old_tables(ibl, tmp_path):
     compare(ibl, tmp_path, seed=2)
+
+
+THEIR_TABLES = """
+import sys
+from pathlib import Path
+from one.alf.cache import make_parquet_db
+from one.api import One
+from one.alf.spec import QC
+root, made = Path(sys.argv[1]), Path(sys.argv[2])
+make_parquet_db(root, out_dir=made)
+one = One(cache_dir=root, mode="local")
+one._cache["datasets"] = table = one._cache["datasets"].copy()
+table["qc"] = table["qc"].where(~table["rel_path"].str.contains("wheel"), "CRITICAL")
+one._cache["_meta"]["modified_time"] = one._cache["_meta"]["loaded_time"].replace(year=2099)
+one._save_cache(save_dir=root, force=True)
+"""
+
+
+def test_each_reads_and_keeps_the_tables_of_the_other(tmp_path):
+    root, made = make_folder(tmp_path / "data"), tmp_path / "made"
+    made.mkdir()
+    # ONE-api makes no tables of a folder with a session that has no datasets.
+    shutil.rmtree(root / "empty")
+    command = [os.environ["FRAMELODE_TEST_ONE_API"], "-c", THEIR_TABLES, root, made]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("sessions", "datasets"):
+        (ours, our_keys), (theirs, their_keys) = (
+            load_table(folder / f"{name}.pqt") for folder in (root, made)
+        )
+        assert set(their_keys) <= set(our_keys)
+        same = ours.columns.intersection(theirs.columns)
+        assert list(same) == list(theirs.columns)
+        assert ours.index.names == theirs.index.names
+        # Their hashes are missing, which makes no type.
+        assert ours[same.drop("hash", errors="ignore")].dtypes.equals(
+            theirs[same.drop("hash", errors="ignore")].dtypes
+        )
+    their_own = One(root, mode="local", tables_dir=made)
+    assert len(their_own.list_datasets(details=True)) == len(
+        One(root).list_datasets(details=True, qc="CRITICAL")
+    )
+    with FolderRecords(root) as records:
+        assert records.register().recorded == {}
+        records.export()
+        table = load_table(root / "datasets.pqt")[0]
+        assert set(table.loc[table["rel_path"].str.contains("wheel"), "qc"]) == {"CRITICAL"}
+        pd.testing.assert_frame_equal(table, records.tables()["datasets"])

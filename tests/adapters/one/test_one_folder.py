@@ -564,6 +564,16 @@ class TestTables:
             pd.testing.assert_frame_equal(load_table(tmp_path / name)[0], small)
             monkeypatch.undo()
 
+    def test_tables_stay_while_they_are_read_again(self, one, monkeypatch):
+        def load(file):
+            assert {"sessions", "datasets"} <= one._cache.keys()
+            one._save_cache(force=True)
+            return load_table(file)
+
+        monkeypatch.setattr("framelode.adapters.one.api.load_table", load)
+        one.load_cache()
+        assert len(one.list_datasets()) == 9
+
     def test_saving_replaces_whole_files(self, one, tmp_path):
         one._save_cache(save_dir=tmp_path)
         assert not list(tmp_path.glob("*.pqt"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from framelode.adapters.one.api import DatasetMismatchWarning, One
 from framelode.adapters.one.recording import FolderRecords, indexed
 from framelode.adapters.one.util import patch_cache
 
+FIXTURES = Path(os.environ.get("FRAMELODE_TEST_ONE", ""))
 EID = "d3372b15-f696-4279-9be5-98f15783b5bb"
 
 
@@ -84,3 +89,25 @@ def test_a_registered_folder_keeps_its_ids(ibl, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len({one.load_dataset_from_id(did, download_only=True) for did in ids}) == 693
+
+
+def test_contents(ibl, tmp_path):
+    done = subprocess.run(
+        [sys.executable, FIXTURES / "make_tree.py", FIXTURES, tmp_path, "--content"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with FolderRecords(tmp_path) as records:
+        records.register(hash_files=True)
+        records.export()
+    one = One(tmp_path, mode="local")
+    for name, collection, number in (
+        ("trials", "alf", 15),
+        ("wheel", "alf", 2),
+        ("spikes", "alf/probe00", 6),
+        ("clusters", "alf/probe00", 8),
+    ):
+        assert len(one.load_object(EID, name, collection=collection)) == number
+    ids = one._cache.datasets.index.get_level_values("id")
+    assert sum(one.load_dataset_from_id(did) is not None for did in ids) == 693
