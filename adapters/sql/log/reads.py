@@ -34,7 +34,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ROWS = 2000
 _FIRST_PAGE_ROWS = 32
 _BATCHES_AT_ONCE = 8
-_RECENT_BYTES = 64 * 1024 * 1024
+_RECENT_BYTES = 128 * 1024 * 1024
 _FLAGS = {0: False, 1: True}
 _STORED_TYPES = (bytes,)
 """A string in a column of bytes is damage, but msgspec would decode it as base64."""
