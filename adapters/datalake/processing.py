@@ -120,8 +120,8 @@ class Processing:
         name: str,
         input_type: str | ProcessingInputType,
         required: bool,
-        inference_type_constraint: str | None = None,
-        framework_constraint: str | None = None,
+        inference_type_constraint: str | None,
+        framework_constraint: str | None,
     ) -> dict[str, Any]:
         """Add an input, which a launch checks and hands to the function as a parameter.
 
@@ -133,7 +133,7 @@ class Processing:
             ``TEXT`` and ``NUMBER`` are checked; the others are ids or names, as text.
         required : bool
             A launch without it is refused.
-        inference_type_constraint, framework_constraint : str, optional
+        inference_type_constraint, framework_constraint : str or None
             Kept with the input.
 
         Raises
@@ -164,8 +164,8 @@ class Processing:
         self,
         name: str,
         required: bool,
-        inference_type_constraint: str | None = None,
-        framework_constraint: str | None = None,
+        inference_type_constraint: str | None,
+        framework_constraint: str | None,
     ) -> dict[str, Any]:
         """Change an input, and return it. Raises `ResourceNotFoundError` if it does not exist."""
         new = check_custom(
