@@ -258,7 +258,7 @@ class TestProcesses:
             assert "process" in job.error
             left = list_of(lake)
             again = lake.import_bucket_objects([""], tags=["blood"])
-            assert again.wait_for_done(0.05, 10_000) == "SUCCEEDED"
+            assert again.wait_for_done(0.02, 10_000) == "SUCCEEDED"
             assert again.result["known"] == len(left)
             assert again.result["registered"] == FILES - len(left)
             found = {each.filename for each in lake.list_data(tags="blood")}

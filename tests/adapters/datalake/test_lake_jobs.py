@@ -19,7 +19,7 @@ import framelode
 from framelode.adapters.datalake import Client, CloudObject, CloudProjectionObject, JobRunStatus
 from framelode.adapters.datalake import exceptions as errors
 
-LONG = {"blocking_time_increment": 0.05, "attempts": 400}
+LONG = {"blocking_time_increment": 0.05, "attempts": 20 * PATIENCE}
 
 
 @pytest.fixture
