@@ -28,6 +28,9 @@ _TRIES = 4
 
 _NIL = 0xC0
 
+_DAMAGED = (pa.ArrowException, msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What is raised for text that is no UTF-8, and the like."""
+
 _DEFAULTS: dict[str, Any] = {"id": "default", "timestamp": 0}
 """What the wire form of a source always has."""
 
@@ -36,6 +39,7 @@ def columns_of(events: RawEvents, columns: Columns) -> pa.RecordBatch:
     """Return the frames of some events as columns, in order."""
     rows = np.arange(len(events))
     alone: list[Places] = []
+    found: pa.RecordBatch | None = None
     for _ in range(_TRIES):
         try:
             found = _together(events, rows, columns)
@@ -43,13 +47,15 @@ def columns_of(events: RawEvents, columns: Columns) -> pa.RecordBatch:
         except Irregular as irregular:
             alone.append(rows[irregular.rows])
             rows = np.delete(rows, irregular.rows)
-    else:
+        except _DAMAGED:
+            # Some record is no canonical one; which, and why, is found one by one.
+            break
+    if found is None:
         alone.append(rows)
-        found = None
     if not alone:
         return found  # type: ignore[return-value]
     others = np.sort(np.concatenate(alone))
-    return _in_order(found, rows, _one_by_one(events, others.tolist(), columns), others)
+    return _in_order(found, rows, one_by_one(events, others.tolist(), columns), others)
 
 
 def _in_order(
@@ -62,7 +68,8 @@ def _in_order(
     return whole
 
 
-def _one_by_one(events: RawEvents, rows: Sequence[int], columns: Columns) -> pa.RecordBatch:
+def one_by_one(events: RawEvents, rows: Sequence[int], columns: Columns) -> pa.RecordBatch:
+    """Return the frames of some events as columns, each by way of an object."""
     wires: list[dict[str, Any]] = []
     with gc_paused():
         for row in rows:
@@ -230,6 +237,8 @@ class _Builder:
 
     def _rois_column(self) -> pa.Array:
         items = _Items(self._shredder, *self._spread("rois"))
+        if sum(np.arange(len(rows))[some].size for rows, some in items.having("type")) < items.total:
+            raise Irregular(np.arange(self._rows))  # every annotation has a type
         return items.lists([items.column(name) for name in ROI_TYPES], ROI)
 
 

@@ -24,6 +24,7 @@ from making import make
 from patience import PATIENCE
 from pyarrow import csv
 from pyarrow import parquet as pq
+from raw_logs import unguarded
 from sizes import examples, sized
 
 import framelode
@@ -31,6 +32,7 @@ from framelode import (
     ConflictError,
     DatasetVersion,
     FrameGroup,
+    IntegrityError,
     InvalidValueError,
     Mask,
     NotRecordedWarning,
@@ -42,8 +44,10 @@ from framelode import (
 from framelode.adapters.arrow import decoder, schema
 from framelode.adapters.arrow.encoder import TableEncoder, wire_of
 from framelode.adapters.arrow.fields import plan_of
+from framelode.adapters.arrow.shred import PADDING
 from framelode.engine.errors import FramelodeError
 from framelode.engine.frames.record import encode_record
+from framelode.projections.states.raw import RawEvents
 
 few = examples(25, 400)
 
@@ -96,6 +100,39 @@ def test_every_frame_comes_back_equal_to_the_digest(some):
     found, errors = encoded(table)
     assert errors == []
     assert found == {frame.id: payload_of(frame) for frame in some}
+
+
+@examples(60, 2000)
+@given(st.lists(frames, min_size=1, max_size=4), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
+def test_damaged_records_are_read_or_refused_as_by_objects(some, place, byte, is_shorter):
+    """A byte of the last record is another one, or it ends early."""
+    payloads = [payload_of(frame) for frame in some]
+    last = bytearray(payloads[-1])
+    last[place % len(last)] = byte
+    payloads[-1] = bytes(last[: place % len(last)] if is_shorter else last)
+    parts = [b"\x91" + payload for payload in payloads]
+    ends = np.cumsum([len(part) for part in parts])
+    events = RawEvents(
+        b"".join(parts) + bytes(PADDING),
+        ends - [len(part) for part in parts],
+        ends,
+        np.arange(1, len(parts) + 1),
+        bytes(16 * len(parts)),
+    )
+    outcomes = []
+    for read in (
+        decoder.columns_of,
+        lambda events, columns: decoder.one_by_one(events, range(len(events)), columns),
+    ):
+        try:
+            table = pa.Table.from_batches([read(events, schema.Columns())])
+            rows = table.drop_columns("meta").to_pylist()
+            outcomes.append(
+                [repr(rows), [repr(json.loads(each or "{}")) for each in table["meta"].to_pylist()]]
+            )
+        except Exception as error:  # objects may also refuse them by a KeyError
+            outcomes.append(repr(error))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_any_history_of_frames(tmp_path_factory):
@@ -726,7 +763,28 @@ class TestReading:
         with framelode.connect("sqlite://") as engine, pytest.raises(UsageError, match="memory"):
             child_of(engine, "food").to_dask()
 
-    def test_a_damaged_log_is_reported_as_by_other_readers(self, draft, monkeypatch):
+    def test_a_damaged_log_is_reported_as_by_other_readers(self, tmp_path):
+        with framelode.connect(tmp_path / "food") as engine:
+            draft = child_of(engine, "food")
+            draft.add_frames([make(number) for number in range(1500)])
+            position = engine.log.batch_at(1200).first_position
+        with unguarded(tmp_path / "food") as connection:
+            damage = "UPDATE record_body SET body = zeroblob(100) WHERE first_position = ?"
+            assert connection.execute(damage, (position,)).rowcount == 1
+        with framelode.connect(tmp_path / "food") as engine:
+            draft = engine.version(draft.version_id)
+            for call in (
+                draft.to_arrow,
+                lambda: list(draft.to_arrow_reader()),
+                lambda: draft.to_parquet(tmp_path / "a"),
+            ):
+                with pytest.raises(
+                    IntegrityError, match=r"a body does not match its checksum \(position 1\d\d\d\)"
+                ):
+                    call()
+        assert not (tmp_path / "a").exists()
+
+    def test_frames_that_are_not_alike_are_read_alone(self, draft, monkeypatch):
         draft.add_frames([make(1, id="a")])
         monkeypatch.setattr(decoder, "_record", lambda *_: [])  # nothing is read side by side
         assert_rows_are(draft.to_arrow(), draft)
