@@ -28,8 +28,8 @@ _TRIES = 4
 
 _NIL = 0xC0
 
-_DAMAGED = (pa.ArrowException, msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What is raised for text that is no UTF-8, and the like."""
+_DAMAGED = (pa.ArrowException, msgspec.MsgspecError, UnicodeError, IndexError, RecursionError)
+"""What is raised for text that is no UTF-8, records that are cut off, and the like."""
 
 _DEFAULTS: dict[str, Any] = {"id": "default", "timestamp": 0}
 """What the wire form of a source always has."""
