@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from . import forks
-from .errors import StorageError
+from .errors import StorageError, UsageError
 
 _AHEAD = 16
 
@@ -69,14 +69,29 @@ def ordered_map(
             part.future.cancel()
 
 
-def one_ahead(items: Iterable[Result]) -> Iterator[Result]:
-    """Yield items, each while a thread makes the next one. An error comes in the place of the item that raised it."""
-    waiting, end = iter(items), object()
+def one_ahead(work: Callable[[Any], Result], items: Iterable[Any]) -> Iterator[Result]:
+    """Yield the result of each item in order, while a thread works on the next one. The items are taken by the caller's thread.
+
+    Raises
+    ------
+    UsageError
+        The iteration goes on in a forked process, which has no such thread.
+    """
+    process, waiting = os.getpid(), iter(items)
+    coming: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1) as thread:
-        coming: Future[Any] = thread.submit(next, waiting, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, waiting, end)
-            yield item
+        for item in islice(waiting, 1):
+            coming.append(thread.submit(work, item))
+        while coming:
+            try:
+                for item in islice(waiting, 1):
+                    coming.append(thread.submit(work, item))
+            except BaseException:
+                yield coming.popleft().result()  # it came before the error
+                raise
+            yield coming.popleft().result()
+            if os.getpid() != process:
+                raise UsageError("a stream of tables cannot go on in a forked process: read it again there")
 
 
 def _result_of_first(

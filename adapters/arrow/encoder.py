@@ -126,7 +126,7 @@ class TableEncoder(FrameEncoder):
 
     def encode_parts(self, parts: Iterable[TablePart]) -> Iterator[EncodedPart]:
         """Encode parts, each while the one before it is recorded."""
-        return one_ahead((self.encode_rows(rows), is_last, error) for rows, is_last, error in parts)
+        return one_ahead(lambda part: (self.encode_rows(part[0]), *part[1:]), parts)
 
     def encode_rows(self, table: pa.RecordBatch) -> tuple[EncodedFrames, list[Refusal]]:
         """Encode a batch of rows."""

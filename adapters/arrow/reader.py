@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,10 @@ from .shred import PADDING
 
 def read_batches(log: Log, index: BatchIndex, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Yield the frames at ascending positions as batches of columns; a few batches of the log are in memory at a time."""
-    for events in one_ahead(raw_events(log, index, positions, PADDING)):
+    raw = raw_events(log, index, positions, PADDING)
+    for events in one_ahead(lambda source: next(source, None), repeat(raw)):
+        if events is None:
+            return
         yield columns_of(events, columns)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import msgspec
 import numpy as np
@@ -889,3 +890,39 @@ def test_a_url_is_no_path_of_a_table(engine):
     with pytest.raises(UsageError, match=r"https://me:\*\*\*@host/x.parquet'? is a URL") as raised:
         draft.add_table("https://me:hidden@host/x.parquet")
     assert "hidden" not in str(raised.value)
+
+
+def test_rows_are_taken_by_the_thread_that_calls(engine):
+    DatasetVersion.create_new_dataset("threads")
+    draft = DatasetVersion.get_current(dataset_name="threads")
+    caller, taken_by = threading.get_ident(), set()
+    schema = pa.schema([("id", pa.string())])
+
+    def batches():
+        for number in range(4):
+            taken_by.add(threading.get_ident())
+            yield pa.record_batch([[f"{number}-{row}" for row in range(9000)]], schema=schema)
+
+    assert draft.add_table(pa.RecordBatchReader.from_batches(schema, batches())) == []
+    assert (len(draft), taken_by) == (36_000, {caller})
+
+
+def test_a_stream_does_not_go_on_in_a_forked_process(engine):
+    DatasetVersion.create_new_dataset("forks")
+    draft = DatasetVersion.get_current(dataset_name="forks")
+    draft.add_dicts([{"id": f"{number:032x}"} for number in range(40_000)])
+    reader = draft.to_arrow_reader(["id"])
+    assert len(reader.read_next_batch())
+
+    child = os.fork()
+    if not child:
+        told = 1
+        try:
+            while reader.read_next_batch():
+                pass
+        except UsageError as error:
+            told = "cannot go on in a forked process" not in str(error)
+        finally:
+            os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert 0 < sum(map(len, reader)) < 40_000
