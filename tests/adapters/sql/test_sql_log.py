@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import random
 import sqlite3
 import threading
 import time
@@ -20,6 +21,7 @@ from sqlalchemy import event
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.sql.log import reads as log_reads
+from framelode.adapters.sql.log import stored_batches
 from framelode.adapters.sql.log.log import SqlLog
 from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.recorder import SqlFactory
@@ -339,6 +341,30 @@ class TestTwoLogsOnOneDatabase:
                 assert log.head().position == 0
                 rival.execute("ROLLBACK")
             assert log.append(append(batch("a"))).last_position == 1
+
+
+class TestStoredBatches:
+    def test_they_are_read_in_pages_of_bounded_size(self, log, monkeypatch):
+        monkeypatch.setattr(stored_batches, "PAGE_BYTES", 1000)
+        content, pages, read = random.Random(0), [], log._stored
+        sizes = [1500, 100, 300, 300, 300, 1200, 2000, 10, 10]
+        given = [
+            pack_batch("s", version, EVENTS_SCHEMA, ["T"], [content.randbytes(size)])
+            for version, size in enumerate(sizes, 1)
+        ]
+        log.append(append(*given))
+
+        def noted(headers):
+            page = list(read(headers))
+            pages.append([len(batch.body) for _, batch in page])
+            yield from page
+
+        monkeypatch.setattr(log, "_stored", noted)
+        assert [batch.body for _, batch in log.stored_batches(gt=0, lte=len(sizes))] == [
+            batch.body for batch in given
+        ]
+        assert all(len(page) == 1 or sum(page) <= 1000 for page in pages)
+        assert all(sum(page) + after[0] > 1000 for page, after in itertools.pairwise(pages))
 
 
 class TestInterrupts:
