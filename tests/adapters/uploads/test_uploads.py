@@ -30,7 +30,9 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
+from framelode.adapters.uploads import destination as destinations
 from framelode.adapters.uploads import open as opening
+from framelode.adapters.uploads.local import LocalDestination
 from framelode.adapters.uploads.objects import ObjectDestination
 from framelode.adapters.uploads.target import routes_of
 from framelode.engine.frames.source import path_or_uri
@@ -457,23 +459,41 @@ class TestBatches:
         return {"auto_upload_destination": destination.url, "local_dataset_root_path": root}
 
     @pytest.mark.parametrize("held", [1, 10, 1000])
+    @pytest.mark.parametrize("others", [0, 1])  # a destination with other files is asked for each content
     def test_a_content_that_comes_in_many_batches_is_sent_once(
-        self, engine, draft, destination, root, monkeypatch, held
+        self, engine, draft, destination, root, monkeypatch, held, others
     ):
         monkeypatch.setattr("framelode.engine.blobs.ingest.HELD_BYTES", held)
         monkeypatch.setattr("framelode.adapters.uploads.local.HELD_BYTES", held)
+        monkeypatch.setattr("framelode.adapters.uploads.uploader.WINDOW_FILES", 3)
         data = {f"{n:02d}.jpg": b"content %d" % (n % 7 if n < 14 else n % 2) for n in range(20)}
         frames = [SingleFrame(source=file(root, name, content)) for name, content in data.items()]
+        staged = []
+
+        def noted(stage):
+            def run(itself, parcels, window):
+                staged.extend(parcel.digest for parcel in parcels)
+                stage(itself, parcels, window)
+
+            return run
+
+        if others:
+            draft.add_frames(
+                [SingleFrame(source=file(root, "other.jpg", b"other"))], **self.options(destination, root)
+            )
+        for kind in (destinations.Destination, LocalDestination):
+            monkeypatch.setattr(kind, "stage", noted(kind.stage))
         assert draft.add_frames(frames, **self.options(destination, root)) == []
+        assert len(staged) == len(set(staged)) == (0 if destination.kind == "blobs" else 7)
         assert [destination.read(engine, frame.source) for frame in frames] == list(data.values())
-        assert destination.objects(engine) == sorted(set(data.values()))
+        assert destination.objects(engine) == sorted({*data.values(), *[b"other"] * others})
         recorded = [
             file
             for header in upload_events(engine)
             for event in read_events(engine.log, header)
             for file in event.files
         ]
-        assert len(recorded) == (0 if destination.kind == "blobs" else 7)
+        assert len(recorded) == (0 if destination.kind == "blobs" else 7 + others)
 
     def test_a_content_whose_first_file_is_refused_is_sent_with_the_next_batch(
         self, draft, refusing, root, folder
