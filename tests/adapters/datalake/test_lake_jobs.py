@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -263,8 +264,9 @@ class TestProcessing:
             Client().get_job_by_id(job.id).kill()
             assert job.wait_for_done(**LONG) == JobRunStatus.KILLED
             path.touch()
-        while engine.session.log.head().position != (end := engine.log.head().position):
+        while any(thread.name.endswith(job.id.hex[:8]) for thread in threading.enumerate()):
             time.sleep(0.01)
+        end = engine.log.head().position
         assert (job.sync()["status"], job.done < len(data)) == ("KILLED", True)
         with pytest.raises(errors.IllegalJobTransitionError, match="from KILLED"):
             job.kill()
