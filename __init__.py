@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         FramelodeError,
         FramesRejected,
         IntegrityError,
+        InvalidQueryError,
         InvalidTypeError,
         InvalidValueError,
         NotFoundError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from .engine.frames.single_frame import SingleFrame
     from .engine.log.checkpoint import Checkpoint
     from .engine.log.context import acting
+    from .engine.query.expressions import F, Roi
     from .projections.history.changes import Change
 
 __version__ = "0.1.0"
@@ -79,6 +81,7 @@ __all__ = [
     "Ellipse2D",
     "Engine",
     "ExecutionStore",
+    "F",
     "FrameDiff",
     "FrameGroup",
     "FramelodeError",
@@ -87,6 +90,7 @@ __all__ = [
     "HyperDatasetManagement",
     "ImageAnnotation",
     "IntegrityError",
+    "InvalidQueryError",
     "InvalidTypeError",
     "InvalidValueError",
     "KeyPoints2D",
@@ -99,6 +103,7 @@ __all__ = [
     "Polygon2D",
     "Polygon3D",
     "PublishedError",
+    "Roi",
     "SingleFrame",
     "Statistics",
     "StorageError",
@@ -146,12 +151,14 @@ _HOMES = {
     ),
     "engine.log.checkpoint": ("Checkpoint",),
     "engine.log.context": ("acting",),
+    "engine.query.expressions": ("F", "Roi"),
     "engine.errors": (
         "ConcurrencyError",
         "ConflictError",
         "FramelodeError",
         "FramesRejected",
         "IntegrityError",
+        "InvalidQueryError",
         "InvalidTypeError",
         "InvalidValueError",
         "NotFoundError",

@@ -48,6 +48,20 @@ class InvalidValueError(UsageError, ValueError):
     code = "invalid-value"
 
 
+class InvalidQueryError(InvalidValueError):
+    """A query is wrong. The message gives the place, what was found there and what is allowed.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Where in the text of the query, from 1; None if the query is no text, or the text is not at fault.
+    """
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line, self.column = line, column
+
+
 class InvalidTypeError(UsageError, TypeError):
     """A value has the wrong type. The message gives the field, the value and what is allowed."""
 

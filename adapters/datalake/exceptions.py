@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ConflictError as _ConflictError
 from ...engine.errors import FramelodeError, InvalidValueError, StorageError, UsageError
+from ...engine.errors import InvalidQueryError as _InvalidQueryError
 from ...engine.errors import NotFoundError as _NotFoundError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class PicselliaError(FramelodeError):
         return str(self)
 
 
-class InvalidQueryError(PicselliaError, InvalidValueError):
+class InvalidQueryError(PicselliaError, _InvalidQueryError):
     """A query is wrong, or matches several data where one is wanted.
 
     Attributes
@@ -30,12 +31,8 @@ class InvalidQueryError(PicselliaError, InvalidValueError):
         Where in the text of the query, from 1; None if the text is not at fault.
     """
 
-    code = InvalidValueError.code
-    exit_status = InvalidValueError.exit_status
-
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message)
-        self.line, self.column = line, column
+    code = _InvalidQueryError.code
+    exit_status = _InvalidQueryError.exit_status
 
 
 class BadRequestError(PicselliaError, InvalidValueError):

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, KeysView, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -154,10 +154,7 @@ class FrameReader:
     ) -> Generator[Any, None, None]:
         """Yield all frames in log order or by context. With a projection, yield dicts of the selected fields."""
         paths = None if projection is None else FieldPaths(projection)
-        if order_by is not None and order_by != BY_CONTEXT:
-            raise InvalidValueError(
-                f"order_by must be {BY_CONTEXT!r} or None for log order, not {shorten(order_by)}"
-            )
+        _check_order(order_by)
         state = self._state()
         positions = log_order(state)
         return (
@@ -165,6 +162,22 @@ class FrameReader:
             if order_by is None
             else self._by_context(state, positions, paths)
         )
+
+    def select(
+        self,
+        found: Iterator[U64],
+        limit: int | None,
+        projection: Sequence[str] | None,
+        order_by: str | None,
+    ) -> Generator[Any, None, None]:
+        """Yield the frames at positions that are found in ascending arrays, as `iterate` does, at most `limit`."""
+        paths = None if projection is None else FieldPaths(projection)
+        _check_order(order_by)
+        state = self._state()
+        if order_by is None:
+            return (frame for some in _up_to(found, limit) for frame in self._read(state, some, paths))
+        positions = np.concatenate([np.empty(0, np.uint64), *found])
+        return (frame for frame in islice(self._by_context(state, positions, paths), limit))
 
     def _by_context(
         self, state: State, positions: U64, paths: FieldPaths | None
@@ -283,6 +296,21 @@ def _local_uri(pattern: str) -> str:
     head, star, tail = pattern.partition("*")
     folder = unquote(source_uri(head or ".", "source_uri"))
     return folder + ("/" if head.endswith("/") and not folder.endswith("/") else "") + star + tail
+
+
+def _check_order(order_by: str | None) -> None:
+    if order_by is not None and order_by != BY_CONTEXT:
+        raise InvalidValueError(
+            f"order_by must be {BY_CONTEXT!r} or None for log order, not {shorten(order_by)}"
+        )
+
+
+def _up_to(found: Iterator[U64], limit: int | None) -> Iterator[U64]:
+    """Yield the first positions of those found, and look for no more."""
+    left = limit
+    while left != 0 and (positions := next(found, None)) is not None:
+        yield positions[:left]
+        left = None if left is None else max(left - len(positions), 0)
 
 
 def log_order(state: State) -> U64:

@@ -18,6 +18,7 @@ from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
+from ...engine.query.tree import Query
 from ...engine.times import utc
 from ...engine.validation import KnownAttributes, at_least, check_flags, shorten, text
 from ...engine.writes.encoder import check_root
@@ -37,6 +38,7 @@ from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
 from .html import datasets_card, version_card, version_text, versions_card
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
+from .querying import count_frames, query_frames
 from .reading import FrameIds, FrameReader, check_frame_id, log_order
 from .revert import Reverted, revert_version
 from .selectors import (
@@ -904,6 +906,78 @@ class DatasetVersion(KnownAttributes):
         """
         session = self._session.at(as_of)
         return find_frames(session, self._row_in(session), source, label, callback)
+
+    @overload
+    def query(
+        self,
+        q: Query | str,
+        limit: int | None = None,
+        order_by: str | None = None,
+        projection: None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> Generator[SingleFrame | Any, None, None]: ...
+    @overload
+    def query(
+        self,
+        q: Query | str,
+        limit: int | None = None,
+        order_by: str | None = None,
+        *,
+        projection: Sequence[str],
+        as_of: Moment | None = None,
+    ) -> Generator[dict[str, Any], None, None]: ...
+    def query(
+        self,
+        q: Query | str,
+        limit: int | None = None,
+        order_by: str | None = None,
+        projection: Sequence[str] | None = None,
+        *,
+        as_of: Moment | None = None,
+    ) -> Generator[Any, None, None]:
+        """Yield the frames that match a query, in log order (extension).
+
+        Parameters
+        ----------
+        q : Query or str
+            An expression such as ``F.meta.camera == "cam1"``, or Lucene text such as ``meta.camera:cam1``.
+        limit : int, optional
+            The most frames to yield.
+        order_by : str, optional
+            As for `get_iterator`.
+        projection : sequence of str, optional
+            As for `get_iterator`.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        InvalidQueryError
+            The query is wrong. The message gives the place, what was found and what is allowed.
+        ValueError
+            `limit` is not an integer, no frame can have one of the paths, or `order_by` is unknown.
+        """
+        session = self._session.at(as_of)
+        return query_frames(session, self._row_in(session), q, limit, order_by, projection)
+
+    def count(self, q: Query | str, *, as_of: Moment | None = None) -> int:
+        """Return the number of frames that match a query (extension).
+
+        Parameters
+        ----------
+        q : Query or str
+            As for `query`.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        InvalidQueryError
+            The query is wrong.
+        """
+        session = self._session.at(as_of)
+        return count_frames(session, self._row_in(session), q)
 
     def find_frame_id(self, prefix: str, *, deleted: bool = False, as_of: Moment | None = None) -> str:
         """Return the complete id of the only frame whose id begins with some characters (extension).

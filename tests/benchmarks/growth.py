@@ -463,6 +463,8 @@ listed(
         "DatasetVersion.delete_frames one by one": lambda w: add_and_delete(w, one_by_one=True),
         "BulkContext.add_frame each, DatasetVersion.get_bulk_context, BulkContext.update_frame, delete_frame, flush": in_bulk,
         "DatasetVersion.find_frames": lambda w: sum(1 for _ in draft_of(w).find_frames(label="car")),
+        "DatasetVersion.query": lambda w: sum(1 for _ in draft_of(w).query("rois.label:car")),
+        "DatasetVersion.count": lambda w: draft_of(w).count("rois.label:car"),
         "DatasetVersion.find_frame_id each": each(lambda w, i: draft_of(w).find_frame_id(w.held["ids"][i])),
         "DatasetVersion.revert": revert_some,
         "DatasetVersion.add_tags each, remove_tags": each(

@@ -1,0 +1,1 @@
+"""Queries over frames: one typed tree, made from Lucene text or Python expressions."""
