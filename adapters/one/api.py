@@ -730,7 +730,11 @@ class One(ConversionMixin):
             level = index.levels[0]
             code = level.get_indexer_for([eid])[0]
             codes = index.codes[0]
-            start, stop = (0, 0) if code < 0 else np.searchsorted(codes, [code, code + 1])
+            # A value of another type would be compared with a converted copy of all codes.
+            code = codes.dtype.type(code)
+            start, stop = (
+                np.searchsorted(codes, code, side) if code >= 0 else 0 for side in ("left", "right")
+            )
             rows = datasets.iloc[start:stop]
         else:
             rows = datasets[index.get_level_values(0) == eid]
