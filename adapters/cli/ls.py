@@ -10,7 +10,7 @@ import typer
 from ...engine.errors import UsageError
 from ...engine.validation import did_you_mean
 from .options import AddressText, AsOf, Json, Limit, engine_of
-from .output import limited, note, print_json, progress_bar
+from .output import limited, note, print_json, progress_bar, say
 
 listing = typer.Typer()
 
@@ -78,6 +78,36 @@ def frames(
     views.print_frames(listed, json=json)
     if labels and label is not None and all(each["name"] != label for each in labels):
         note(f"no frame has the label {label!r}{did_you_mean(label, (each['name'] for each in labels))}")
+
+
+@listing.command(epilog="Example: framelode query food@v1 'meta.camera:cam1 AND NOT rois.label:cat'")
+def query(
+    context: typer.Context,
+    address: AddressText,
+    text: Annotated[
+        str,
+        typer.Argument(metavar="QUERY", help="Lucene text, such as 'rois.label:car AND meta.speed:>=40'."),
+    ],
+    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)] = 100,
+    count: Annotated[bool, typer.Option("--count", help="Print only the number of frames.")] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Find the frames of a version that match a query."""
+    from . import frame_views as views
+    from .address import Address, version_at
+
+    meant = Address.parse(address)
+    with engine_of(context, as_of) as engine:
+        version = engine.version(version_at(engine, meant).version_id)
+        total, most = version.count(text), 0 if count else limit
+        found = views.list_frames(version.query(text, most), most, max(total - most, 0))
+    if not count:
+        views.print_frames(found, json=json)
+    elif json:
+        print_json({"count": total})
+    else:
+        say(f"{total:,}")
 
 
 @listing.command(epilog="Example: framelode stats food@v2 --against food@v1")

@@ -102,6 +102,27 @@ class TestFrames:
         assert "source_uri must be" in run("frames", "food", "--source", "", status=2).stderr
 
 
+@pytest.mark.usefixtures("home")
+class TestQuery:
+    def test_frames_that_match(self):
+        assert [each["id"] for each in lines("query", "food", "rois.label:(cat OR dog)")] == [
+            "apple",
+            "apricot",
+        ]
+        assert "apricot" in run("query", "food", "rois.label:dog").stdout
+        assert [each["id"] for each in lines("query", "food", "id:gone", "--as-of", 8)] == ["gone"]
+
+    def test_counts_and_the_rest(self):
+        assert run("query", "food", "*", "--count").stdout == "4\n"
+        assert json.loads(run("query", "food", "NOT rois:*", "--count", "--json").stdout) == {"count": 2}
+        assert "and 3 more frames" in run("query", "food", "*", "-n", 1).stderr
+
+    def test_a_wrong_query_says_where(self):
+        refused = run("query", "food", "roi.label:cat", status=2).stderr
+        assert "line 1, column 1" in refused
+        assert "did you mean 'rois.label'?" in refused
+
+
 class TestShortIds:
     def test_a_unique_beginning_is_enough(self, version):
         assert version.find_frame_id("app") == "apple"
