@@ -197,7 +197,7 @@ _of_positions = DirectQuery(
 
 @cache
 def _page_of_headers(given: tuple[str, ...], topics: int, *, is_first: bool) -> DirectQuery:
-    """Return the query for a page of headers. Its parameters are those `given`, the topics, and `first`."""
+    """Return the query for a page of headers. Its parameters are those `given`, the topics, `first`, and the number of rows."""
     batch = t.record_batch.c
     first = sa.bindparam("first", type_=sa.BigInteger)
     # The batch that contains the first position may begin before it.
@@ -216,7 +216,8 @@ def _page_of_headers(given: tuple[str, ...], topics: int, *, is_first: bool) -> 
         alone = [batch.topics == sa.bindparam(name) for name in names]
         query = query.where(sa.or_(*alone, batch.topics.contains(",")))
     query = query.where(*(conditions[name] for name in given))
-    return DirectQuery(query.order_by(batch.first_position).limit(PAGE_ROWS), (*given, *names, "first"))
+    query = query.order_by(batch.first_position).limit(sa.bindparam("limit"))
+    return DirectQuery(query, (*given, *names, "first", "limit"))
 
 
 @cache
@@ -357,7 +358,7 @@ class SqlLogReads(Log):
         while True:
             query = _page_of_headers(tuple(given), len(alone), is_first=is_first)
             with self.database.read() as connection:
-                rows = query.rows(connection, (*given.values(), *alone, first))
+                rows = query.rows(connection, (*given.values(), *alone, first, PAGE_ROWS))
             for header in _readable(self.header_of, rows, damaged):
                 if header.first_position + header.count > gt + 1:
                     yield header
