@@ -153,7 +153,7 @@ class Prepared(Generic[Folded]):
             self._of.popitem(last=False)
 
     def take(self, batch: BatchHeader) -> Folded | None:
-        """Return the result for a batch, and forget it; None if there is none for its contents."""
+        """Return the result for a batch, and forget it; None for a batch that was not prepared, or has other contents."""
         body_digest, folded = self._of.pop(batch.first_position, (b"", None))
         return folded if body_digest == batch.body_digest else None
 

@@ -61,5 +61,5 @@ def read_header(data: bytes) -> Header | None:
 
 
 def _marker(data: bytes, at: int) -> int:
-    """Return a marker, 0 if there is none."""
+    """Return the marker at a place; 0 if the bytes there are no marker, or end too soon."""
     return data[at + 1] if data[at : at + 1] == b"\xff" and at + 10 < len(data) else 0

@@ -215,7 +215,7 @@ def uuid_text(digits: str) -> str:
 
 
 def suffix_of(filename: str) -> str:
-    """Return the extension of a file name with its dot, empty if there is none."""
+    """Return the extension of a file name with its dot; empty for a name without one."""
     dot = filename.rfind(".")
     return filename[dot:] if 0 < dot < len(filename) - 1 else ""
 
