@@ -1,6 +1,7 @@
 """Datalakes: ``python tests/benchmarks/lake.py upload`` and ``python tests/benchmarks/lake.py list [DATA]``.
 
-`upload` stores 10,000 pictures of about 20 KB, a tenth of them twice, from a folder, several times. `list` measures pages of
+`upload` stores 10,000 pictures of about 20 KB, a tenth of them twice, from a folder, several times. Beside it the pictures are
+copied by one thread, hashed and synced together: what the file system alone takes. `list` measures pages of
 `list_data` in lakes of a quarter, a half and all of DATA (a million), whose events are recorded without files, and prints the best of
 several calls on the clock and of the processor.
 """
@@ -8,6 +9,7 @@ several calls on the clock and of the processor.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +18,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+from blake3 import blake3
 from PIL import Image
 
 import framelode
@@ -64,21 +67,38 @@ def make_pictures(folder):
         shutil.copyfile(folder / f"{number:05}.jpg", folder / f"copy-{number:05}.jpg")
 
 
+def copy_hashed(paths, folder):
+    """Copy files to names made of their hashes, each by way of a temporary name, and sync them."""
+    for number in range(256):
+        (folder / f"{number:02x}").mkdir(parents=True)
+    temporary = folder / "temporary"
+    for path in paths:
+        data = path.read_bytes()
+        digest = blake3(data).hexdigest()
+        temporary.write_bytes(data)
+        temporary.rename(folder / digest[:2] / digest)
+    os.sync()
+
+
 def measure_uploads(base):
     make_pictures(base / "pictures")
     paths = sorted((base / "pictures").iterdir())
     size = sum(path.stat().st_size for path in paths) / len(paths)
     print(f"{len(paths):,} pictures of {size / 1000:.1f} KB")
     for number in range(ROUNDS):
+        show_rate("copied", paths, lambda number=number: copy_hashed(paths, base / f"copy-{number}"))
         with framelode.connect(base / f"engine-{number}") as engine:
             lake = Client(engine=engine).get_datalake()
             for what in ("new", "known"):
-                seconds, processor = seconds_of(lambda lake=lake: lake.upload_data(paths, tags=["noise"]))
-                print(
-                    f"{what:<8}{len(paths) / seconds:>8,.0f} files/s, {processor / len(paths) * 1e6:>5,.0f} us of processor each",
-                    flush=True,
-                )
+                show_rate(what, paths, lambda lake=lake: lake.upload_data(paths, tags=["noise"]))
             engine.close()
+
+
+def show_rate(what, paths, call):
+    """Print how many files a second a call takes."""
+    seconds, processor = seconds_of(call)
+    each = processor / len(paths) * 1e6
+    print(f"{what:<8}{len(paths) / seconds:>8,.0f} files/s, {each:>5,.0f} us of processor each", flush=True)
 
 
 def fill(lake, engine, start, stop):
