@@ -13,7 +13,7 @@ import msgspec
 from ..annotations.base import Annotation
 from ..annotations.registry import own_annotations
 from ..canonical import canonical_object
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, UnreadableError
 from ..validation import About, KnownAttributes, name, refusal, shorten
 from .annotated import Coordinates, Labels
 from .hooks import html_of
@@ -255,15 +255,18 @@ class FrameGroup(KnownAttributes, MutableMapping[str, SingleFrame]):
 
     @classmethod
     def from_record(cls, record: SingleFrame) -> FrameGroup:
-        """Return the group of a stored record, reusing its parts."""
+        """Return the group of a stored record, reusing its parts. Raises `UnreadableError` if it contradicts itself."""
         group = cls()
         group._frames = {source.id: _member(source) for source in record.sources}
         group._shared = record.with_parts((), [])
         for annotation in record.annotations:
-            if len(annotation.sources) == 1:
-                group[annotation.sources[0]].annotations.append(annotation.with_sources(()))
-            else:
+            if len(annotation.sources) != 1:
                 group.global_annotations.append(annotation)
+                continue
+            member = group.get(annotation.sources[0])
+            if member is None:
+                raise _unknown_source(annotation.sources[0], group)
+            member.annotations.append(annotation.with_sources(()))
         return group
 
     def derive_id(self, root: SourceLike | None = None) -> str | None:
@@ -380,6 +383,12 @@ def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:
 
 def _restore_group(payload: bytes, frame_id: str | None) -> FrameGroup:
     return FrameGroup.from_record(restore(payload, frame_id))
+
+
+def _unknown_source(name: str, group: FrameGroup) -> UnreadableError:
+    return UnreadableError(
+        f"a stored frame group is damaged: an annotation names the source {name!r}, which must be one of {shorten(list(group))}"
+    )
 
 
 def _refuse_contradictions(group: FrameGroup) -> None:

@@ -131,7 +131,7 @@ def test_damaged_records_are_read_or_refused_as_by_objects(some, place, byte, is
             outcomes.append(
                 [repr(rows), [repr(json.loads(each or "{}")) for each in table["meta"].to_pylist()]]
             )
-        except Exception as error:  # objects may also refuse them by a KeyError
+        except framelode.FramelodeError as error:
             outcomes.append(repr(error))
     assert outcomes[0] == outcomes[1]
 

@@ -25,7 +25,13 @@ from framelode.engine.annotations.types import (
     Polygon2D,
     Polygon3D,
 )
-from framelode.engine.errors import IntegrityError, InvalidValueError, NotFoundError, UsageError
+from framelode.engine.errors import (
+    IntegrityError,
+    InvalidValueError,
+    NotFoundError,
+    UnreadableError,
+    UsageError,
+)
 from framelode.engine.frames.frame_group import FrameGroup, frame_from_dict, wrap, wrap_all
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
@@ -1123,6 +1129,16 @@ class TestFrameGroup:
             assert encode_record(twin.record()) == payload
         single = SingleFrame(source="s3://b/a")
         assert wrap(decode_record(encode_record(single))) == single
+
+    def test_a_damaged_record_that_names_an_unknown_source_is_unreadable(self):
+        group = FrameGroup(frames={"left": SingleFrame(), "right": SingleFrame()})
+        group["left"].add_annotation(frame_class="night")
+        payload = encode_record(group.record())
+        assert payload.count(b"left") == 2
+        head, _, tail = payload.rpartition(b"left")
+        damaged = decode_record(head + b"lost" + tail)
+        with pytest.raises(UnreadableError, match=r"names the source 'left', .* one of \['lost', 'right'\]"):
+            wrap(damaged)
 
     def test_several_frames_with_the_default_name(self):
         group = FrameGroup(frames={"default": SingleFrame(), "other": SingleFrame()})
