@@ -35,7 +35,7 @@ def rename(
     json: Json = False,
 ) -> None:
     """Rename a dataset or a draft."""
-    from .address import Address, subject_at
+    from ..hyperdatasets.address import Address, subject_at
     from .dataset_views import view_subject
 
     meant = Address.parse(address)
@@ -55,8 +55,8 @@ def move(
     json: Json = False,
 ) -> None:
     """Move a dataset to another project."""
+    from ..hyperdatasets.address import Address, dataset_at
     from ..hyperdatasets.dataset import Dataset
-    from .address import Address, dataset_at
     from .dataset_views import view_dataset
 
     meant = Address.parse_dataset(dataset)
@@ -81,7 +81,7 @@ def tag(
     json: Json = False,
 ) -> None:
     """Add tags to a dataset or a version, remove tags, or show them."""
-    from .address import Address, subject_at
+    from ..hyperdatasets.address import Address, subject_at
 
     meant = Address.parse(address)
     with engine_of(context) as engine, acting(actor):
@@ -106,7 +106,7 @@ def describe(
     json: Json = False,
 ) -> None:
     """Replace the description of a dataset or a version."""
-    from .address import Address, subject_at
+    from ..hyperdatasets.address import Address, subject_at
     from .dataset_views import view_subject
 
     meant = Address.parse(address)
@@ -134,8 +134,8 @@ def remove_all(
     json: Json = False,
 ) -> None:
     """Remove frames of a draft, a version, or a dataset; the history is kept."""
+    from ..hyperdatasets.address import Address, subject_at, version_at
     from ..hyperdatasets.dataset import Dataset
-    from .address import Address, subject_at, version_at
 
     meant = Address.parse(address)
     with engine_of(context) as engine, acting(actor):

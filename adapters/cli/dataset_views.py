@@ -12,11 +12,11 @@ import msgspec
 from ...engine.times import iso_time
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..engine import Engine
+from ..hyperdatasets.address import Address
 from ..hyperdatasets.dataset import Dataset
 from ..hyperdatasets.selectors import current_of, find_dataset
 from ..hyperdatasets.statistics import Statistics
 from ..hyperdatasets.version import DatasetVersion
-from .address import Address
 from .output import Cell, Difference, counted, print_table, say
 
 _SHORT_ID = 12

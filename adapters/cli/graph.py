@@ -11,7 +11,7 @@ from ...engine.errors import NotFoundError
 from ...engine.validation import printable
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..engine import Engine
-from .address import Address
+from ..hyperdatasets.address import Address
 from .dataset_views import VersionView, by_dataset, version_view
 from .history_views import Scope
 from .output import counted, print_renderable

@@ -110,7 +110,7 @@ def history(
     json: Json = False,
 ) -> None:
     """List every change of a frame, a version or the whole engine, oldest first."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
     from .history_views import print_change
 
     if images and not json:
@@ -146,7 +146,7 @@ def blame(
     json: Json = False,
 ) -> None:
     """Show who last changed each label, annotation and field of a frame, and when."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
 
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
@@ -188,7 +188,7 @@ def diff(
     json: Json = False,
 ) -> None:
     """Show changes between two versions, or between two points in time."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
 
     if new is None and since is None:
         raise UsageError("give two versions, or one version and --since")

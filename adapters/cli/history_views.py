@@ -23,8 +23,8 @@ from ...projections.history.changes import Change
 from ...projections.history.table import BatchRow
 from ...projections.pages import Page
 from ..engine import Engine
+from ..hyperdatasets.address import Address, dataset_at, version_at
 from ..hyperdatasets.history import HistoryArguments, wanted_history
-from .address import Address, dataset_at, version_at
 from .output import counted, limited, say
 
 _PAGE = 256

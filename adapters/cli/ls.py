@@ -29,8 +29,8 @@ def list_all(
     json: Json = False,
 ) -> None:
     """List the datasets, or the versions of one dataset."""
+    from ..hyperdatasets.address import Address, dataset_at
     from . import dataset_views as views
-    from .address import Address, dataset_at
 
     address = None if dataset is None else Address.parse_dataset(dataset)
     with engine_of(context, as_of) as engine:
@@ -62,8 +62,8 @@ def frames(
     json: Json = False,
 ) -> None:
     """List the frames of a version with their sources and labels."""
+    from ..hyperdatasets.address import Address, version_at
     from . import frame_views as views
-    from .address import Address, version_at
 
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
@@ -94,8 +94,8 @@ def query(
     json: Json = False,
 ) -> None:
     """Find the frames of a version that match a query."""
+    from ..hyperdatasets.address import Address, version_at
     from . import frame_views as views
-    from .address import Address, version_at
 
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
@@ -122,8 +122,8 @@ def stats(
     json: Json = False,
 ) -> None:
     """Show statistics of a version: frames, labels, content types, sources and bytes."""
+    from ..hyperdatasets.address import Address, version_at
     from . import dataset_views as views
-    from .address import Address, version_at
 
     addresses = [Address.parse(text) for text in (address, against) if text is not None]
     with engine_of(context, as_of) as engine:
@@ -150,8 +150,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a version and its metadata, or one of its frames."""
+    from ..hyperdatasets.address import Address, version_at
     from . import dataset_views as views
-    from .address import Address, version_at
     from .pictures import draw_frame
 
     meant = Address.parse(address)

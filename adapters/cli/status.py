@@ -87,7 +87,7 @@ def _truth(value: str) -> bool:
 
 
 def _print(found: EngineStatus) -> None:
-    from .address import Address
+    from ..hyperdatasets.address import Address
 
     last = f", last written {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if found.recorded_at else ""
     behind = {each.name: found.position - each.position for each in found.projections}

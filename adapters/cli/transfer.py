@@ -32,8 +32,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Export the log, or one dataset, to a portable file."""
+    from ..hyperdatasets.address import Address, dataset_at
     from ..hyperdatasets.dataset import Dataset
-    from .address import Address, dataset_at
 
     address = None if dataset is None else Address.parse_dataset(dataset)
     with engine_of(context) as engine, progress_bar(f"exporting {file}") as advance:

@@ -16,7 +16,7 @@ from .process import SOME_REFUSED
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from .address import Address
+    from ..hyperdatasets.address import Address
 
 _SHOWN = 20
 
@@ -44,8 +44,8 @@ def draft(
     json: Json = False,
 ) -> None:
     """Create a draft as a child of the current version, with all its frames."""
+    from ..hyperdatasets.address import Address, dataset_at
     from ..hyperdatasets.version import DatasetVersion
-    from .address import Address, dataset_at
     from .dataset_views import print_change, view_version
 
     if empty and parent is not None:
@@ -67,7 +67,7 @@ def draft(
 def _parent_at(engine: Engine, start: Address) -> str:
     """Return the id of the version to start from; raises `UsageError` if the current version is a draft."""
     from ...projections.tables.catalog import DRAFT
-    from .address import version_at
+    from ..hyperdatasets.address import version_at
 
     row = version_at(engine, start)
     if start.version is None and start.version_id is None and row.state == DRAFT:
@@ -81,7 +81,7 @@ def _parent_at(engine: Engine, start: Address) -> str:
 @drafting.command(epilog="Example: framelode publish food@v2")
 def publish(context: typer.Context, address: AddressText, actor: Actor = None, json: Json = False) -> None:
     """Publish a draft, which makes it immutable and records its fingerprint."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
     from .dataset_views import print_change, view_version
 
     meant = Address.parse(address)
@@ -115,7 +115,7 @@ def snapshot(
     json: Json = False,
 ) -> None:
     """Publish a draft and create a new draft as its child."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
     from .dataset_views import print_change, view_version
 
     meant = Address.parse(address)
@@ -147,7 +147,7 @@ def revert(
 ) -> None:
     """Revert the frames and metadata of a draft to an earlier state, as new changes; nothing is lost."""
     from ...engine.log.moments import parse_moment
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
     from .dataset_views import view_version
 
     meant = Address.parse(address)
@@ -181,7 +181,7 @@ def checkout(
     json: Json = False,
 ) -> None:
     """Write the files of a version into a folder."""
-    from .address import Address, version_at
+    from ..hyperdatasets.address import Address, version_at
     from .dataset_views import view_version
 
     meant = Address.parse(address)

@@ -19,8 +19,8 @@ from patience import PATIENCE
 
 import framelode
 from framelode.adapters.cli import output
-from framelode.adapters.cli.address import Address
 from framelode.adapters.cli.app import app
+from framelode.adapters.hyperdatasets.address import Address
 from framelode.engine.errors import UsageError
 
 ROOT = Path(framelode.__file__).parent

@@ -165,7 +165,7 @@ def test_an_interrupt_promises_to_resume_only_what_resumes(prepared, monkeypatch
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("framelode.adapters.cli.address.version_at", interrupt)
+    monkeypatch.setattr("framelode.adapters.hyperdatasets.address.version_at", interrupt)
     monkeypatch.setattr("framelode.adapters.cli.dataset_views.list_versions", interrupt)
     monkeypatch.setattr(framelode.Engine, "verify", interrupt)
     monkeypatch.setattr(framelode.Engine, "rebuild", interrupt)

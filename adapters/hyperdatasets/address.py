@@ -1,4 +1,4 @@
-"""Addresses: how the command line names a version or a dataset.
+"""Addresses: texts that name a version or a dataset.
 
 An address is ``[project/]dataset[@version]``, or ``id:`` followed by a version id or its first digits. A ``/`` or ``@``
 in a name is percent-encoded (``%2F``, ``%40``), and so is a ``%`` followed by two hex digits (``%25``).
@@ -14,10 +14,11 @@ import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...projections.tables.catalog import DatasetRow, VersionRow
-from ..engine import Engine
-from ..hyperdatasets.dataset import Dataset
-from ..hyperdatasets.selectors import VersionSelector, find_dataset, find_version, version_by_id
-from ..hyperdatasets.version import DatasetVersion
+from ..session.current import HasSession, session_of
+from ..session.session import Session
+from .dataset import Dataset
+from .selectors import VersionSelector, find_dataset, find_version, version_by_id
+from .version import DatasetVersion
 
 _BY_ID = "id:"
 _ID_DIGITS = 32
@@ -88,12 +89,12 @@ class Address(msgspec.Struct, frozen=True):
         return place if self.version is None else f"{place}@{_encoded(self.version)}"
 
 
-def dataset_at(engine: Engine, address: Address) -> DatasetRow:
+def dataset_at(engine: HasSession | Session, address: Address) -> DatasetRow:
     """Return the dataset that an address names."""
-    return find_dataset(engine.session, dataset_name=address.dataset, dataset_project=address.project)
+    return find_dataset(session_of(engine), dataset_name=address.dataset, dataset_project=address.project)
 
 
-def version_at(engine: Engine, address: Address) -> VersionRow:
+def version_at(engine: HasSession | Session, address: Address) -> VersionRow:
     """Return the version that an address names.
 
     Raises
@@ -104,26 +105,24 @@ def version_at(engine: Engine, address: Address) -> VersionRow:
         Several datasets or versions match; the message lists them.
     """
     if address.version_id is not None:
-        return _version_with_id(engine, address.version_id)
+        return _version_with_id(session_of(engine), address.version_id)
     dataset = dataset_at(engine, address).dataset_id
     selector = VersionSelector(dataset, version_name=address.version)
-    return find_version(engine.session, selector, raise_on_multiple=True)
+    return find_version(session_of(engine), selector, raise_on_multiple=True)
 
 
-def subject_at(engine: Engine, address: Address) -> Dataset | DatasetVersion:
+def subject_at(engine: HasSession | Session, address: Address) -> Dataset | DatasetVersion:
     """Return what an address names: a version if it gives one, else the dataset."""
     if address.version is None and address.version_id is None:
-        return Dataset(engine.session, dataset_at(engine, address).dataset_id)
-    return engine.version(version_at(engine, address).version_id)
+        return Dataset(session_of(engine), dataset_at(engine, address).dataset_id)
+    return DatasetVersion.of(session_of(engine), version_at(engine, address).version_id)
 
 
-def _version_with_id(engine: Engine, digits: str) -> VersionRow:
+def _version_with_id(session: Session, digits: str) -> VersionRow:
     if len(digits) == _ID_DIGITS:
-        return version_by_id(engine.session, digits)
-    with engine.session.read_catalog() as connection:
-        found = [
-            row for row in engine.session.catalog.versions(connection) if row.version_id.startswith(digits)
-        ]
+        return version_by_id(session, digits)
+    with session.read_catalog() as connection:
+        found = [row for row in session.catalog.versions(connection) if row.version_id.startswith(digits)]
     if not found:
         raise NotFoundError(f"no version has an id that begins with {digits}")
     if len(found) > 1:
