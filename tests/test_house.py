@@ -42,7 +42,7 @@ ROOMS = (
     "adapters/arrow adapters/files adapters/maintenance adapters/portable",
     "adapters/display",
     "adapters/datalake adapters/execution_store adapters/hyperdatasets adapters/one",
-    "adapters/engine adapters/voc",
+    "adapters/engine adapters/integrations adapters/voc",
     "adapters/pinned_datasets",
     "adapters/connect",
     "adapters/cli",

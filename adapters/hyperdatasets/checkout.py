@@ -79,7 +79,7 @@ def check_out(
     root = path_of(folder, "folder").absolute()
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file: give a folder")
-    found = _sources(session, version)
+    found = sources_of(session, version)
     names = relative_names(found)
     written = present = size = 0
     failures: list[CheckoutFailure] = []
@@ -111,7 +111,7 @@ def check_out(
     return Checkout(str(root), len(names), written, present, size, failures)
 
 
-def _sources(session: Session, version: VersionRow) -> dict[str, Expectation]:
+def sources_of(session: Session, version: VersionRow) -> dict[str, Expectation]:
     """Return the URIs of all sources and masks of a version, with what is known of their contents."""
     found: dict[str, Expectation] = {}
     state = session.states.read(version.version_id)

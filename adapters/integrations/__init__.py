@@ -1,0 +1,1 @@
+"""Versions in other tools: a filesystem, and records of what they were used for."""
