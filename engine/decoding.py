@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -17,6 +17,11 @@ Position = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
 """A position in the log, 0 for none; also other integers that go into database columns."""
 
 Decoded = TypeVar("Decoded")
+
+
+def array_of(values: Sequence[bytes]) -> bytes:
+    """Return encoded values as one msgpack array, which can be decoded in a single call."""
+    return b"\xdd" + len(values).to_bytes(4, "big") + b"".join(values)
 
 
 def guarded(decode: Callable[[Any], Decoded]) -> Callable[[Any], Decoded]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, overload
 
 import msgspec
@@ -13,10 +14,10 @@ import numpy as np
 from ...engine.errors import UsageError
 from ...engine.keys import KEY_SIZE, U64
 from ...engine.log.contract import Log
-from ...engine.log.frame_batch import FrameChange, decode_change, events_of
+from ...engine.log.frame_batch import FrameChange, changes_of
 from ...engine.validation import how_many, printable, shorten
 from ...engine.writes.decisions import changed_fields
-from ...projections.history.changes import Wire, payload_wire
+from ...projections.history.changes import Wire, payload_wires
 from ...projections.states.diff import Difference, Outcome, compare
 from ...projections.states.fingerprint import Fingerprint, fingerprint
 from ...projections.states.fold import TOMBSTONE, State
@@ -25,10 +26,14 @@ from .html import version_text
 from .selectors import find_dataset, version_by_id
 from .statistics import Statistics
 
+_EVENTS_AT_ONCE = 4096
+"""So many frames are read together: events that are far apart share blocks."""
+
 _FRAMES_AT_ONCE = 512
+"""So many frames are decoded together."""
+
 _SHOWN_LABELS = 20
 _BAR = 40
-_HEX = 2 * KEY_SIZE
 _NO_FIELDS = b"\x80"
 """A record without fields, as msgpack."""
 
@@ -113,19 +118,20 @@ class FrameDiffs(Sequence[FrameDiff]):
         return found
 
     def __iter__(self) -> Iterator[FrameDiff]:
-        for start in range(0, len(self), _FRAMES_AT_ONCE):
-            yield from self._read(self._difference.take(slice(start, start + _FRAMES_AT_ONCE)))
+        for start in range(0, len(self), _EVENTS_AT_ONCE):
+            yield from self._read(self._difference.take(slice(start, start + _EVENTS_AT_ONCE)))
 
     def __repr__(self) -> str:
         return f"<{how_many(len(self), 'frame')}>"
 
     def _read(self, part: Difference) -> Iterator[FrameDiff]:
-        ids = self._ids(part)
-        sides = [self._records(state, part) for state in (self._old, self._new)]
-        for frame_id, (old, before), (new, after) in zip(ids, *sides, strict=True):
-            wires = payload_wire(frame_id, before, old), payload_wire(frame_id, after, new)
-            fields = changed_fields(before or _NO_FIELDS, after or _NO_FIELDS)
-            yield FrameDiff(frame_id, tuple(fields), *wires)
+        sides = [self._positions(state, part) for state in (self._old, self._new)]
+        held = filter(None, chain(*sides))
+        changes = changes_of(self._log, [*part.positions.tolist(), *held], self._starts)
+        ids = _ids_of(part, changes)
+        for start in range(0, len(part), _FRAMES_AT_ONCE):
+            some = slice(start, start + _FRAMES_AT_ONCE)
+            yield from _frame_diffs(ids[some], [positions[some] for positions in sides], changes)
 
     def of(self, outcome: Outcome) -> FrameDiffs:
         """Return the frames that were added, removed or changed."""
@@ -136,23 +142,29 @@ class FrameDiffs(Sequence[FrameDiff]):
         """First positions of the batches that have events of either version."""
         return np.union1d(self._old.batches.first_positions, self._new.batches.first_positions)
 
-    def _events(self, positions: Sequence[int]) -> Iterator[tuple[int, FrameChange]]:
-        for position, event in events_of(self._log, positions, self._starts):
-            yield position, decode_change(event, position)
-
     def _ids(self, part: Difference) -> list[str]:
-        keys = part.keys().hex()
-        named = self._events(part.positions.tolist())
-        return [
-            stored.id or keys[_HEX * place : _HEX * place + _HEX] for place, (_, stored) in enumerate(named)
-        ]
+        return _ids_of(part, changes_of(self._log, part.positions.tolist(), self._starts))
 
-    def _records(self, state: State, part: Difference) -> list[tuple[int, bytes]]:
-        """Return the position and the encoded record of each frame in a version; 0 and empty if it has none."""
+    def _positions(self, state: State, part: Difference) -> list[int]:
+        """Return the position of each frame in a version; 0 if it has none."""
         positions = state.find(part.hi, part.lo)
         positions[positions >= TOMBSTONE] = 0
-        held = dict(self._events(positions[positions > 0].tolist()))
-        return [(at, held[at].payload if at else b"") for at in positions.tolist()]
+        return positions.tolist()
+
+
+def _ids_of(part: Difference, changes: dict[int, FrameChange]) -> list[str]:
+    keys = part.keys().hex(" ", KEY_SIZE).split(" ")
+    return [changes[at].id or key for at, key in zip(part.positions.tolist(), keys, strict=False)]
+
+
+def _frame_diffs(
+    ids: list[str], sides: list[list[int]], changes: dict[int, FrameChange]
+) -> Iterator[FrameDiff]:
+    """Yield the differences of some frames that are at given positions in both versions."""
+    payloads = [[changes[at].payload if at else b"" for at in positions] for positions in sides]
+    wires = [payload_wires(ids, some, at) for some, at in zip(payloads, sides, strict=True)]
+    fields = changed_fields(*([payload or _NO_FIELDS for payload in some] for some in payloads))
+    yield from map(FrameDiff, ids, map(tuple, fields), *wires)
 
 
 class DiffStats(msgspec.Struct, frozen=True):

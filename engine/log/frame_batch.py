@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding import UNDECODABLE, Position, guarded
+from ..decoding import UNDECODABLE, Position, array_of, guarded
 from ..errors import UnreadableError
 from ..events.registry import FRAME_TOPICS
 from ..keys import DIGEST_SIZE, KEY_SIZE, U64, Rows, is_plain_id, make_rows
@@ -50,6 +50,7 @@ class FrameChange(msgspec.Struct, array_like=True, omit_defaults=True, gc=False)
 
 
 _decode_change = guarded(msgspec.msgpack.Decoder(FrameChange).decode)
+_decode_changes = guarded(msgspec.msgpack.Decoder(list[FrameChange]).decode)
 
 
 class FrameChanges(msgspec.Struct):
@@ -172,6 +173,18 @@ def decode_change(event: bytes, position: int) -> FrameChange:
     return change
 
 
+def decode_changes(events: Sequence[bytes], positions: Sequence[int]) -> list[FrameChange]:
+    """Decode events like `decode_change`, together where that is possible."""
+    try:
+        changes = _decode_changes(array_of(events))
+    except UNDECODABLE:
+        return list(map(decode_change, events, positions))
+    for change, position in zip(changes, positions, strict=True):
+        if change.previous >= position:
+            raise not_before(position, change.previous)
+    return changes
+
+
 def not_before(position: int, previous: int) -> UnreadableError:
     """Return the error for an event that does not come after the event that it replaces."""
     message = (
@@ -189,11 +202,6 @@ def event_lists_at(log: Log, positions: Sequence[int]) -> Iterator[tuple[list[in
     """Yield positions and encoded events like `events_at`, in one pair of lists for each batch."""
     batches = log.first_positions(sorted(set(positions)))
     return _event_lists_of(log, positions, np.array([first for first, _ in batches], np.uint64))
-
-
-def events_of(log: Log, positions: Sequence[int], first_positions: U64) -> Iterator[tuple[int, bytes]]:
-    """Like `events_at`, if the first positions of the batches (and maybe of others) are known."""
-    return chain.from_iterable(starmap(zip, _event_lists_of(log, positions, first_positions)))
 
 
 def _event_lists_of(
@@ -232,7 +240,19 @@ def _events_in(body: Body, positions: NDArray[np.int64]) -> list[bytes]:
 
 def changes_at(log: Log, positions: Sequence[int]) -> dict[int, FrameChange]:
     """Return the changes at some positions, without decoding their records."""
-    return {position: decode_change(event, position) for position, event in events_at(log, positions)}
+    return _decoded(event_lists_at(log, positions))
+
+
+def changes_of(log: Log, positions: Sequence[int], first_positions: U64) -> dict[int, FrameChange]:
+    """Like `changes_at`, if the first positions of the batches (and maybe of others) are known. Positions may be repeated."""
+    return _decoded(_event_lists_of(log, positions, first_positions))
+
+
+def _decoded(lists: Iterator[tuple[list[int], list[bytes]]]) -> dict[int, FrameChange]:
+    found: dict[int, FrameChange] = {}
+    for positions, events in lists:
+        found.update(zip(positions, decode_changes(events, positions), strict=True))
+    return found
 
 
 def row_id(change: FrameChange, rows: Rows, index: int) -> str:

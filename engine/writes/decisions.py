@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..canonical import digest_of
 from ..datasets.state import VersionState
-from ..decoding import UNDECODABLE, guarded
+from ..decoding import UNDECODABLE, array_of, guarded
 from ..errors import FramelodeError, InvalidValueError, UnreadableError
 from ..frames.frame_group import FrameGroup
 from ..frames.record import READ_ONLY_FIELDS, encode_record
@@ -133,7 +133,9 @@ WIRE_FIELDS = ("context_id", "meta", "num_frames", "rois", "sources", "timestamp
 _NOTHING = b"\x80"
 """The payload of a frame with nothing set."""
 
-_decode_fields = guarded(msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode)
+_Fields = dict[str, msgspec.Raw]
+
+_decode_fields = guarded(msgspec.msgpack.Decoder(list[_Fields]).decode)
 
 _decode_record = guarded(msgspec.msgpack.Decoder(dict[str, Any]).decode)
 
@@ -196,10 +198,14 @@ def decide_writes(encoded: EncodedFrames, log: Log, state: VersionState, found: 
         state, previous[live], np.frombuffer(encoded.digests, ">u8").reshape(-1, 2)[live]
     )
     before = changes_at(log, previous[live & ~same].tolist())
-    for index in np.flatnonzero(live & ~same).tolist():
-        change = before[int(previous[index])]
-        saved[index] = change.saved or previous[index]
-        changes.changed[index] = changed_fields(change.payload, encoded.payloads[index])
+    updated = np.flatnonzero(live & ~same)
+    replaced = previous[updated].tolist()
+    saved[updated] = [before[position].saved or position for position in replaced]
+    names = changed_fields(
+        [before[position].payload for position in replaced],
+        [encoded.payloads[index] for index in updated.tolist()],
+    )
+    changes.changed = dict(zip(updated.tolist(), names, strict=True))
     decided.keep(~same)
     decided.unchanged = int(same.sum())
     return decided
@@ -274,16 +280,19 @@ def _first_added(log: Log, state: VersionState, positions: U64) -> U64:
     return saved
 
 
-def changed_fields(before: bytes, after: bytes) -> list[str]:
-    """Return the names of the top-level fields in which two payloads differ, in order."""
+def changed_fields(before: Sequence[bytes], after: Sequence[bytes]) -> list[list[str]]:
+    """Return for each pair of payloads the names of the top-level fields in which they differ, in order."""
     try:
-        old, new = _decode_fields(before), _decode_fields(after)
+        old, new = _decode_fields(array_of(before)), _decode_fields(array_of(after))
     except UNDECODABLE as error:
         raise UnreadableError(f"a stored frame cannot be read: {error}") from error
-    names = sorted(old.keys() | new.keys())
-    return [
-        name for name in names if name not in old or name not in new or bytes(old[name]) != bytes(new[name])
-    ]
+    return list(map(_differing, old, new))
+
+
+def _differing(old: _Fields, new: _Fields) -> list[str]:
+    if not old or not new:
+        return sorted(old or new)
+    return [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
 
 
 def check_without_fields(without_fields: Any) -> frozenset[str]:

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.decoding import guarded
+from ...engine.decoding import UNDECODABLE, guarded
 from ...engine.errors import UnreadableError
 from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
 from ...engine.frames.single_frame import decode_record
+from ...engine.frames.wire_records import Wire, wires_of
 from ...engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ...engine.log.batch import BatchHeader, Body
 from ...engine.log.context import decode_context
@@ -32,8 +33,6 @@ _REPLACING = {"renamed", "described", "tagged", "metadata_set"}
 """Kinds of changes that replace a value."""
 
 _ORIGINATOR = ("originator_id", "originator_version")
-
-Wire = dict[str, Any]
 
 
 class Images(Protocol):
@@ -227,6 +226,21 @@ def payload_wire(frame_id: str | None, payload: bytes, position: int) -> Wire | 
     except (TypeError, msgspec.MsgspecError) as error:
         message = f"the frame event at position {position} holds values that JSON does not have: {error}"
         raise UnreadableError(message, position=position) from error
+
+
+def payload_wires(
+    ids: Sequence[str], payloads: Sequence[bytes], positions: Sequence[int]
+) -> list[Wire | None]:
+    """Return what `payload_wire` returns for many payloads."""
+    filled = [place for place, payload in enumerate(payloads) if payload]
+    try:
+        wires = wires_of([ids[place] for place in filled], [payloads[place] for place in filled])
+    except (*UNDECODABLE, TypeError, RecursionError):
+        return list(map(payload_wire, ids, payloads, positions))
+    found: list[Wire | None] = [None] * len(payloads)
+    for place, wire in zip(filled, wires, strict=True):
+        found[place] = wire
+    return found
 
 
 def _said(header: BatchHeader, topic: str, position: int, state: bytes) -> Wire:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.decoding import UNDECODABLE, Position, guarded
+from ...engine.decoding import UNDECODABLE, Position, array_of, guarded
 from ...engine.errors import IntegrityError, UnreadableError
 from ...engine.frames.record import Record, partial_record, put_id
 from ...engine.frames.single_frame import SingleFrame, decode_record
@@ -29,8 +29,6 @@ _POSITIONS_AT_ONCE = 1 << 16
 _SPARSE_AT_ONCE = 256
 _EVENTS_AT_ONCE = 48
 """A small number, so that decoding does not trigger the garbage collector: objects are freed soon after."""
-
-_ARRAY = b"\xdd"
 
 Kept = TypeVar("Kept", bound=Record)
 
@@ -209,7 +207,7 @@ def _decode_some(
     """Decode some events together, or one by one where that fails."""
     try:
         with gc_paused():
-            return decoders.block(_ARRAY + len(events).to_bytes(4, "big") + b"".join(events))
+            return decoders.block(array_of(events))
     except UNDECODABLE:
         return [
             _decode_event(event, position, decoders)

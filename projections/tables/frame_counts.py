@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from ...engine.decoding import UNDECODABLE, Position, guarded
+from ...engine.decoding import UNDECODABLE, Position, array_of, guarded
 from ...engine.errors import UnreadableError
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.frames.wire_batch import PlainFrame
@@ -30,7 +30,6 @@ TOTAL, ANNOTATED, LABEL, CONTENT_TYPE, SOURCE, SOURCE_BYTES, UNREADABLE = (
     "unreadable",
 )
 _UNKNOWN_TYPE = "unknown"
-_ARRAY, _ARRAY_OF_ONE = b"\xdd", b"\x91"
 _DECODED_AT_ONCE = 128
 _DECODED_BYTES = 1024 * 1024
 
@@ -103,7 +102,7 @@ class FrameCounts(msgspec.Struct):
     def add_events(self, events: Sequence[bytes], positions: Sequence[int]) -> None:
         """Count the frames of some encoded events."""
         try:
-            self._add(_ARRAY + len(events).to_bytes(4, "big") + b"".join(events))
+            self._add(array_of(events))
         except UNDECODABLE:
             self._add_each(events, positions)
 
@@ -118,7 +117,7 @@ class FrameCounts(msgspec.Struct):
         changes: list[_Change] = []
         for position, event in zip(positions, events, strict=True):
             try:
-                changes += self._add(_ARRAY_OF_ONE + event)
+                changes += self._add(array_of([event]))
             except UNDECODABLE:
                 self.unreadable[str(position)] += 1
                 changes.append(_Change(None))

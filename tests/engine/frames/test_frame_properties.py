@@ -18,6 +18,7 @@ from framelode.engine.errors import IntegrityError, InvalidValueError
 from framelode.engine.frames.frame_group import FrameGroup, wrap
 from framelode.engine.frames.record import encode_record
 from framelode.engine.frames.single_frame import SingleFrame, decode_record, screen
+from framelode.engine.frames.wire_records import wires_of
 
 few = examples(25, 80)
 
@@ -37,6 +38,16 @@ def test_stored_form_is_lossless_and_canonical(frame):
     read.id = frame.id
     assert read == frame
     assert encode_record(record_of(read)) == payload
+
+
+@few
+@given(st.lists(frames, max_size=4))
+def test_many_wire_forms_are_those_of_each(some):
+    payloads = [encode_record(record_of(frame)) for frame in some]
+    ids = [f"frame {place}" for place in range(len(some))]
+    each = [decode_record(payload).to_wire(frame_id) for payload, frame_id in zip(payloads, ids, strict=True)]
+    # As text, because the order of the fields counts, too.
+    assert json.dumps(wires_of(ids, payloads)) == json.dumps(each)
 
 
 @few
