@@ -43,11 +43,6 @@ class RecentlyRead(Generic[Read]):
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, first_position: int) -> Read:
-        """Return the entry of one batch."""
-        found = self._entries.get(first_position)
-        return self.all([first_position])[0] if found is None else found
-
     def all(self, first_positions: Sequence[int]) -> list[Read]:
         """Return the entries of some batches in the requested order."""
         with self._lock:

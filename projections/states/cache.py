@@ -5,70 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 
 from ...engine import forks
 from ...engine.errors import NotFoundError, StorageError, UsageError
-from ...engine.keys import KEY_SIZE, U64, KeyRow, Rows, read_rows
+from ...engine.keys import Rows, read_rows
 from ...engine.log.contract import Head, Log, StreamRows
-from ...engine.log.recent import RecentlyRead
 from ..pages import gathered
 from .fingerprint import Fingerprint, fingerprint
-from .fold import NO_BATCHES, BatchIndex, State
+from .fold import NO_BATCHES, State
+from .key_rows import KeyRows
 from .snapshots import Snapshots
 
 logger = logging.getLogger("framelode.states")
 
 _CACHED_STATES = 32
 _MARKED_STATES = 64
-_CACHED_ROWS_BYTES = 64 * 1024 * 1024
 _FOLD_EVENTS = 1 << 20
-_ROWS_AT_ONCE = 1 << 20
-_RAW_ROW = np.dtype((np.void, KeyRow.itemsize))
-"""numpy copies plain bytes ten times as fast as fields."""
 
 ParentOf = Callable[[str], "str | None"]
-
-
-class KeyRows:
-    """Reads key rows by position, with a small cache of batches."""
-
-    def __init__(self, log: Log) -> None:
-        self._batches = RecentlyRead(partial(_read_keys, log), _bytes_of, _CACHED_ROWS_BYTES)
-
-    def __call__(self, batches: BatchIndex, positions: U64) -> Rows:
-        """Return the rows of the events at `positions`, in that order."""
-        if not len(positions):
-            return np.empty(0, KeyRow)
-        batch, index = batches.locate(positions)
-        firsts, counts = batches.first_positions, batches.counts
-        found = np.empty(len(positions), _RAW_ROW)
-        wanted = np.flatnonzero(np.bincount(batch))
-        # Rows of many batches are taken at once, because there may be many small batches.
-        ends = np.cumsum(counts[wanted]) // np.uint64(_ROWS_AT_ONCE)
-        for some in np.split(wanted, np.flatnonzero(np.diff(ends)) + 1):
-            rows = [part.view(_RAW_ROW) for part in self._batches.all(firsts[some].tolist())]
-            offsets = np.zeros(int(some[-1] - some[0]) + 1, np.intp)
-            offsets[some - some[0]] = np.cumsum([0, *map(len, rows[:-1])])
-            asked = slice(None) if len(some) == len(wanted) else (batch >= some[0]) & (batch <= some[-1])
-            found[asked] = np.concatenate(rows)[offsets[batch[asked] - some[0]] + index[asked]]
-        return found.view(KeyRow)
-
-    def key_at(self, first_position: int, place: int) -> bytes:
-        """Return the key of one event of a batch."""
-        return self._batches.get(first_position)[place : place + 1].tobytes()[:KEY_SIZE]
-
-
-def _read_keys(log: Log, first_positions: Sequence[int]) -> dict[int, Rows]:
-    return {first: read_rows(keys) for first, keys in log.rows_at(first_positions).items()}
-
-
-def _bytes_of(rows: Rows) -> int:
-    return rows.nbytes
 
 
 class StateCache:

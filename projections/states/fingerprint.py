@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -19,6 +20,11 @@ from .fold import POSITION, TOMBSTONE, State
 BUCKET_FRAMES = 256
 FAN_OUT = 256
 _DIGEST_BYTES = 32
+_ENTRY_BYTES = KEY_SIZE + DIGEST_SIZE
+
+_BUCKETS_AT_ONCE = 128
+"""So many buckets are digested at a time: their entries take 1 MB."""
+
 _ROOT = struct.Struct("<QB")
 
 
@@ -85,14 +91,17 @@ def _digest_buckets(
     touched: NDArray[Any],
     buckets: NDArray[np.uint8],
 ) -> None:
-    starts, stops = bounds[touched], bounds[touched + 1]
-    sizes = stops - starts
-    ends = np.cumsum(sizes)
-    at = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-    entries = _entries(state, positions[at])
-    for bucket, start, stop in zip(touched.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
-        digest = blake3(entries[start:stop].tobytes()).digest()
-        buckets[bucket] = np.frombuffer(digest, np.uint8)
+    for some in np.split(touched, range(_BUCKETS_AT_ONCE, len(touched), _BUCKETS_AT_ONCE)):
+        starts, stops = bounds[some], bounds[some + 1]
+        sizes = stops - starts
+        ends = np.cumsum(sizes)
+        at = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+        entries = _entries(state, positions[at]).reshape(-1).data
+        digests = [
+            blake3(entries[start:stop]).digest()
+            for start, stop in pairwise([0, *(ends * _ENTRY_BYTES).tolist()])
+        ]
+        buckets[some] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST_BYTES)
 
 
 def _entries(state: State, positions: U64) -> NDArray[np.uint8]:

@@ -25,6 +25,9 @@ POSITION = np.uint64((1 << 63) - 1)
 
 _FEW_EQUAL = 4
 
+_SEARCHED = 16
+"""Positions are searched one by one if they are fewer than one in so many."""
+
 
 class Run(msgspec.Struct, frozen=True, gc=False):
     """The replay of some events: sorted mixed keys, each with the marked position of its last event.
@@ -293,7 +296,7 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         first = int(self.first_positions[at])
         return first, position - first
 
-    def locate(self, positions: U64) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def locate(self, positions: U64) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Return the index of the batch of each position, and the index of the event in the batch.
 
         Raises
@@ -301,7 +304,7 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         IntegrityError
             A position is in none of the batches.
         """
-        at = np.searchsorted(self.first_positions, positions, side="right") - 1
+        at = self._batch_of(positions)
         if len(positions) and (at.min(initial=0) < 0 or not len(self.first_positions)):
             raise IntegrityError(
                 f"no batch contains position {positions.min()}", position=int(positions.min())
@@ -312,6 +315,18 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
             position = int(positions[outside][0])
             raise IntegrityError(f"no batch contains position {position}", position=position)
         return at, index
+
+    def _batch_of(self, positions: U64) -> NDArray[Any]:
+        """Return the index of the last batch that begins at or before each position; -1 for none."""
+        firsts = self.first_positions
+        span = int(firsts[-1] - firsts[0]) + 1 if len(firsts) else 0
+        if not 0 < span < _SEARCHED * len(positions) or positions.min() < firsts[0]:
+            return np.searchsorted(firsts, positions, side="right") - 1
+        # A look into a table of all positions takes a tenth of a search.
+        table = np.repeat(
+            np.arange(len(firsts), dtype=np.int32), np.append(np.diff(firsts), 1).astype(np.intp)
+        )
+        return table[np.minimum(positions - firsts[0], span - 1).astype(np.intp)]
 
 
 NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))

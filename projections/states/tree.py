@@ -8,9 +8,10 @@ import msgspec
 
 from ...engine.events.domain import VersionCreated
 from ...engine.log.contract import Log
-from .cache import KeyRows, advance
+from .cache import advance
 from .fingerprint import Fingerprint
 from .fold import NO_BATCHES, State
+from .key_rows import KeyRows
 
 
 class FreshState(msgspec.Struct):

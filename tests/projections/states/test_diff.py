@@ -82,7 +82,7 @@ class TestCost:
         changed = [SingleFrame(id=f"{n:032x}", metadata={"x": n}) for n in range(0, 2000, 100)]
         child.update_frames(changed, refresh_version_stats=False)
         child.delete_frames([f"{n:032x}" for n in range(1, 2000, 100)], refresh_version_stats=False)
-        engine.session.states.rows._batches._renew()
+        engine.session.states.rows.forget()
         rows_read.clear()
         diff = child.diff(draft)
         assert (len(diff.added), len(diff.removed), len(diff.changed)) == (0, 20, 20)
@@ -96,7 +96,7 @@ class TestCost:
         other.add_frames(frames, batch_size=10, refresh_version_stats=False)
         for version in (draft, other):
             engine.session.states.fingerprint(version.version_id)
-        engine.session.states.rows._batches._renew()
+        engine.session.states.rows.forget()
         rows_read.clear()
         diff = other.diff(draft)
         assert (len(diff.added), len(diff.removed), len(diff.changed)) == (0, 0, 3)

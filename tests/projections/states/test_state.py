@@ -15,7 +15,7 @@ from patience import join
 
 from framelode.engine.errors import IntegrityError
 from framelode.engine.keys import KeyRow, Operation, key_columns, mix
-from framelode.projections.states.cache import KeyRows
+from framelode.projections.states import key_rows
 from framelode.projections.states.fingerprint import bucket_bits, fingerprint
 from framelode.projections.states.fold import (
     EMPTY,
@@ -32,6 +32,7 @@ from framelode.projections.states.fold import (
     settle,
     stable_order,
 )
+from framelode.projections.states.key_rows import KeyRows
 
 MASK = (1 << 64) - 1
 KEYS = [
@@ -273,6 +274,42 @@ class TestFolds:
             with pytest.raises(IntegrityError, match=f"position {position}") as error:
                 log.index().locate(np.array([position], np.uint64))
             assert error.value.position == position
+
+
+class TestKeyRows:
+    @given(batches, st.data())
+    def test_rows_are_those_of_the_log_however_few_are_kept(self, log, data):
+        positions = [position for position, *_ in log.events]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(key_rows, "_MOST_ROWS", data.draw(st.integers(1, 40)))
+            patched.setattr(key_rows, "_ROWS_AT_ONCE", data.draw(st.integers(1, 20)))
+            for _ in range(3):
+                asked = data.draw(st.lists(st.sampled_from(positions))) if positions else []
+                found = log.rows(np.array(asked, np.uint64))
+                rows = {p: key + bytes([op]) + digest for p, key, op, digest in log.events}
+                assert found.tobytes() == b"".join(rows[position] for position in asked)
+                for first in log.held:
+                    assert log.key_rows.key_at(first, 0) == rows[first][:16]
+
+    def test_threads_read_while_rows_are_dropped(self, monkeypatch):
+        events = [(number.to_bytes(16, "big"), Operation.ADD, b"\1" * 16) for number in range(300)]
+        log = Batches(events, range(0, 300, 7), [])
+        monkeypatch.setattr(key_rows, "_MOST_ROWS", 50)
+        wrong = []
+
+        def read(step):
+            for place in range(0, 300 * step, step):
+                position, key, *_ = log.events[place % 300]
+                first = max(first for first in log.held if first <= position)
+                if log.key_rows.key_at(first, position - first) != key:
+                    wrong.append(position)
+
+        threads = [threading.Thread(target=read, args=[step]) for step in (1, 7, 11, 13)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            join(thread)
+        assert not wrong
 
 
 class TestFingerprint:
