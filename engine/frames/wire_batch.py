@@ -119,7 +119,6 @@ def _are_settled(frames: Sequence[PlainFrame]) -> bool:
     if (
         not "".join(ids).isascii()
         or not are_plain_uris(uris)
-        or not all(map(_get_content_type, sources))
         or not {DEFAULT_SOURCE}.issuperset(map(_get_id, sources))
     ):
         return False
@@ -134,6 +133,8 @@ def _are_settled(frames: Sequence[PlainFrame]) -> bool:
     for put, _, _ in given:
         deque(map(put, frames, repeat(None)), maxlen=0)
     deque(map(_put_source_id, sources, repeat(DEFAULT_SOURCE)), maxlen=0)
+    untyped = [source for source in sources if source.content_type is None]
+    deque(map(_put_content_type, untyped, map(content_type_of, map(_get_uri, untyped))), maxlen=0)
     return True
 
 
@@ -173,8 +174,8 @@ _get_sources, _get_context, _get_timestamp = (
     attrgetter("context_id"),
     attrgetter("timestamp"),
 )
-_get_content_type = attrgetter("content_type")
 _get_meta, _get_rois, _get_label = attrgetter("meta"), attrgetter("rois"), attrgetter("label")
+_put_content_type = _Source.__dict__["content_type"].__set__
 _put_source_id = _Source.__dict__["id"].__set__
 _put_context = PlainFrame.__dict__["context_id"].__set__
 _put_timestamp = PlainFrame.__dict__["timestamp"].__set__
