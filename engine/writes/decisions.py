@@ -292,6 +292,8 @@ def changed_fields(before: Sequence[bytes], after: Sequence[bytes]) -> list[list
 def _differing(old: _Fields, new: _Fields) -> list[str]:
     if not old or not new:
         return sorted(old or new)
+    if old.keys() == new.keys():
+        return sorted([name for name, value in new.items() if old[name] != value])
     return [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
 
 

@@ -25,6 +25,9 @@ POSITION = np.uint64((1 << 63) - 1)
 
 _FEW_EQUAL = 4
 
+_SMALL = 8
+"""A run is inserted into another one if that is so many times as long."""
+
 _SEARCHED = 16
 """Positions are searched one by one if they are fewer than one in so many."""
 
@@ -104,11 +107,19 @@ def merge(runs: Sequence[Run]) -> Run:
     runs = [run for run in runs if len(run)]
     if len(runs) < 2:
         return runs[0] if runs else EMPTY
+    if _SMALL * sum(map(len, runs[1:])) < len(runs[0]):
+        return _inserted(runs[0], merge(runs[1:]))
     mixed = np.concatenate([run.mixed for run in runs])
     positions = np.concatenate([run.positions for run in runs])
     # Runs are in order of position, so a stable sort keeps older entries before newer ones.
     order = np.argsort(mixed, kind="stable")
     return Run(mixed[order], positions[order])
+
+
+def _inserted(run: Run, later: Run) -> Run:
+    """Merge a long run with a short one, which is faster than to sort both."""
+    at = np.searchsorted(run.mixed, later.mixed, side="right")
+    return Run(np.insert(run.mixed, at, later.mixed), np.insert(run.positions, at, later.positions))
 
 
 def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:

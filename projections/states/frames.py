@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -173,18 +173,18 @@ def _read_batches(
     groups: list[NDArray[np.intp]],
     decoders: _Decoders,
 ) -> Iterator[_Part]:
+    if is_sparse(groups):
+        yield from _read_sparse(log, state, first_positions, groups, decoders)
+        return
     for at in range(0, len(first_positions), _BATCHES_AT_ONCE):
         chunk, wanted = first_positions[at : at + _BATCHES_AT_ONCE], groups[at : at + _BATCHES_AT_ONCE]
         if is_sparse(wanted):
-            # Other reads are likely to need the same batches, so they are cached; a stream is not.
-            for body, indices in zip(log.recent_bodies(chunk), wanted, strict=True):
-                rows = state.rows(_positions(body.first_position, indices))
-                yield from _read_sparse(body, indices, _hex_keys(rows), decoders)
-        else:
-            stored = log.rows_at(chunk)
-            for body, indices in zip(log.bodies(chunk), wanted, strict=True):
-                rows = read_rows(stored[body.first_position])[indices]
-                yield from _read_body(body, indices, _hex_keys(rows), decoders)
+            yield from _read_sparse(log, state, chunk, wanted, decoders)
+            continue
+        stored = log.rows_at(chunk)
+        for body, indices in zip(log.bodies(chunk), wanted, strict=True):
+            rows = read_rows(stored[body.first_position])[indices]
+            yield from _read_body(body, indices, _hex_keys(rows), decoders)
 
 
 def _hex_keys(rows: Rows) -> list[str]:
@@ -192,13 +192,22 @@ def _hex_keys(rows: Rows) -> list[str]:
 
 
 def _read_sparse(
-    body: Body, indices: NDArray[np.intp], keys: list[str], decoders: _Decoders
+    log: Log,
+    state: State,
+    first_positions: list[int],
+    groups: list[NDArray[np.intp]],
+    decoders: _Decoders,
 ) -> Iterator[_Part]:
-    for at in range(0, len(indices), _SPARSE_AT_ONCE):
-        within = indices[at : at + _SPARSE_AT_ONCE]
-        positions = within + body.first_position
-        events = body.events_at(within)
-        yield _Part(positions, _decode_some(events, positions, decoders), keys[at : at + len(within)])
+    """Read single events. Other reads are likely to need the same batches, so they are cached; a stream is not."""
+    firsts = np.repeat(np.array(first_positions, np.int64), list(map(len, groups)))
+    positions = firsts + np.concatenate(groups)
+    keys = _hex_keys(state.rows(positions.astype(np.uint64)))
+    bodies = zip(log.recent_bodies(first_positions), groups, strict=True)
+    events = chain.from_iterable(body.events_at(indices) for body, indices in bodies)
+    for start in range(0, len(positions), _SPARSE_AT_ONCE):
+        some = slice(start, start + _SPARSE_AT_ONCE)
+        decoded = _decode_some(list(islice(events, _SPARSE_AT_ONCE)), positions[some], decoders)
+        yield _Part(positions[some], decoded, keys[some])
 
 
 def _decode_some(
@@ -213,10 +222,6 @@ def _decode_some(
             _decode_event(event, position, decoders)
             for event, position in zip(events, positions.tolist(), strict=True)
         ]
-
-
-def _positions(first: int, indices: NDArray[np.intp]) -> U64:
-    return indices.astype(np.uint64) + np.uint64(first)
 
 
 def _read_body(

@@ -191,9 +191,10 @@ def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts
     """Count the frames at some positions for several owners, in one pass over the log."""
     owners = list(positions)
     if len(owners) == 1 and len(set(positions[owners[0]])) == len(positions[owners[0]]):
-        tally = FrameCounts()
+        tally, together = FrameCounts(), _Waiting()
         for found, events in event_lists_at(log, positions[owners[0]]):
-            tally.add_events(events, found)
+            together.take(found, events, tally)
+        together.hand_over(tally)
         return {owners[0]: tally}
     wanted = np.concatenate([np.array(positions[owner], np.int64) for owner in owners])
     of_owner = np.repeat(np.arange(len(owners)), [len(positions[owner]) for owner in owners])
@@ -202,7 +203,7 @@ def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts
     tallies = {owner: FrameCounts() for owner in owners}
     waiting = {owner: _Waiting() for owner in owners}
     for number, (position, event) in _each(events_at(log, wanted.tolist()), asked):
-        waiting[owners[number]].take(position, event, tallies[owners[number]])
+        waiting[owners[number]].take([position], [event], tallies[owners[number]])
     for owner, events in waiting.items():
         events.hand_over(tallies[owner])
     return tallies
@@ -227,10 +228,10 @@ class _Waiting(msgspec.Struct):
     positions: list[int] = []
     size: int = 0
 
-    def take(self, position: int, event: bytes, tally: FrameCounts) -> None:
-        self.positions.append(position)
-        self.events.append(event)
-        self.size += len(event)
+    def take(self, positions: Sequence[int], events: Sequence[bytes], tally: FrameCounts) -> None:
+        self.positions += positions
+        self.events += events
+        self.size += sum(map(len, events))
         if len(self.events) >= _DECODED_AT_ONCE or self.size >= _DECODED_BYTES:
             self.hand_over(tally)
 
