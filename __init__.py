@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.hyperdatasets.version_writer import NotRecordedWarning
-    from .adapters.voc.importing import import_voc
     from .engine.annotations.base import Annotation, register_annotation
     from .engine.annotations.types import (
         BoundingBox2D,
@@ -114,7 +113,6 @@ __all__ = [
     "current_engine",
     "draw",
     "frame_from_dict",
-    "import_voc",
     "register_annotation",
 ]
 
@@ -134,7 +132,6 @@ _HOMES = {
     "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
     "adapters.files.cache": ("LocalCache",),
     "adapters.display.pictures": ("draw",),
-    "adapters.voc.importing": ("import_voc",),
     "engine.annotations.base": ("Annotation", "register_annotation"),
     "engine.annotations.types": (
         "BoundingBox2D",

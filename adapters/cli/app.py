@@ -11,8 +11,9 @@ from . import transfer
 from .changes import changing
 from .checkpoint import checkpoints
 from .completion import completing
+from .exchange import exports, imports
 from .history import looking_back
-from .init import imports, starting
+from .init import starting
 from .lakes import lakes
 from .ls import listing
 from .main import VERSION
@@ -38,13 +39,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(starting)
-app.add_typer(imports, name="import", help="Import a Pascal VOC folder or an exported log.")
+app.add_typer(imports, name="import", help="Import a data set in a format of others, or an exported log.")
+app.add_typer(exports, name="export", help="Export a version in a format of others, or the log.")
 carrying = typer.Typer()
 carrying.command("copy", epilog="Example: framelode copy food backup/food")(transfer.copy)
-carrying.command("export", epilog="Example: framelode export food.jsonl.zst")(transfer.export)
 for commands in (listing, overview, drafting, changing, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
 imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(transfer.import_log)
+exports.command("log", epilog="Example: framelode export log food.jsonl.zst")(transfer.export_log)
 app.add_typer(stores, name="store", help="Read and write the keys and values of execution stores.")
 app.add_typer(lakes, name="lake", help="Upload, find, tag and download pictures and videos of datalakes.")
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")

@@ -1,4 +1,4 @@
-"""Commands that create an engine and import frames into it."""
+"""Commands that create an engine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Annotated
 import typer
 
 from ...engine.errors import IntegrityError, UsageError
-from ...engine.log.context import acting
 from ..session import location
-from .options import Actor, Json, Project, engine_of
-from .output import note, print_json, progress_bar, say
-from .process import SOME_REFUSED
+from .options import Json
+from .output import note, print_json, say
 
 starting = typer.Typer()
-imports = typer.Typer(no_args_is_help=True)
 
 
 @starting.command(epilog="Example: framelode init")
@@ -127,65 +124,3 @@ def _has_files(folder: Path) -> bool:
 
 def _holds(file: Path, data: bytes) -> bool:
     return file.is_file() and file.read_bytes() == data
-
-
-@imports.command("voc", epilog="Example: framelode import voc photos --dataset food")
-def import_voc(
-    context: typer.Context,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder with the subfolders Annotations and JPEGImages.")
-    ],
-    dataset: Annotated[
-        str, typer.Option(metavar="NAME", help="Dataset to import into; created if it does not exist.")
-    ],
-    project: Project = None,
-    version: Annotated[
-        str | None,
-        typer.Option(
-            "--version",
-            metavar="NAME",
-            help="Draft to import into. Default: the current draft, created if there is none.",
-        ),
-    ] = None,
-    copy: Annotated[
-        bool, typer.Option("--copy", help="Store the images in the engine's blob store.")
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Also overwrite frames that were changed in the draft since the last import."
-        ),
-    ] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Delete frames whose images no longer exist in the folder.")
-    ] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder that paths are relative to when the ids of new frames are computed.",
-        ),
-    ] = None,
-    actor: Actor = None,
-    json: Json = False,
-) -> None:
-    """Import the frames of a Pascal VOC folder into a draft, and list invalid boxes, files and images."""
-    from ...engine.writes.encoder import check_root
-    from ..voc.importing import VocOptions, context_of, find_target, record_voc
-    from ..voc.reader import VocFolder
-    from .dataset_views import view_version
-    from .voc import json_of, line_of, note_problems
-
-    source = VocFolder(folder)
-    options = VocOptions(copy=copy, overwrite=overwrite, prune=prune, root=check_root(root))
-    with engine_of(context) as engine, acting(actor, context_of(source, options)):
-        target = find_target(engine.session, dataset, project, version)
-        if target.made:
-            note(target.made)
-        with progress_bar(f"importing {dataset}") as advance:
-            done = record_voc(engine.session, source, target, advance, options)
-        shown, view = json_of(engine, done), view_version(engine, done.version_id)
-    note_problems(done)
-    print_json(shown) if json else say(line_of(view, done))
-    if done.problems:
-        raise typer.Exit(SOME_REFUSED)

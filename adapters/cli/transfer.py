@@ -1,4 +1,4 @@
-"""`framelode export`, `framelode import log` and `framelode copy`."""
+"""`framelode export log`, `framelode import log` and `framelode copy`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .output import counted, note, print_json, progress_bar, say
 from .process import SOME_REFUSED
 
 
-def export(
+def export_log(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="New file to write.")],
     dataset: Annotated[
@@ -48,7 +48,7 @@ def export(
 
 def import_log(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by framelode export.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by framelode export log.")],
     actor: Actor = None,
     json: Json = False,
 ) -> None:

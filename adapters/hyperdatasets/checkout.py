@@ -88,7 +88,7 @@ def check_out(
         # A thread does not know the session of the caller.
         with entered(session):
             try:
-                return _place(found[uri], root / names[uri], root, force=force, link=link)
+                return place_file(found[uri], root / names[uri], root, force=force, link=link)
             except FramelodeError as error:
                 return CheckoutFailure(uri, str(error))
             except OSError as error:
@@ -162,7 +162,7 @@ def _parts(uri: str) -> tuple[str, ...]:
     return parts or (blake3(uri.encode()).hexdigest()[:16],)
 
 
-def _place(expected: Expectation, target: Path, root: Path, *, force: bool, link: bool) -> int | None:
+def place_file(expected: Expectation, target: Path, root: Path, *, force: bool, link: bool) -> int | None:
     """Write one file; returns its size, or None if it is there already."""
     if not target.parent.resolve().is_relative_to(root.resolve()):
         raise UsageError(

@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, KeysView, Mapping, Sequence
 from datetime import datetime
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from fsspec.callbacks import Callback
 
+    from .exchange.exporting import Exported
+    from .exchange.importing import Imported
     from .source_deletion import SourceDeletion
 
 Default = TypeVar("Default")
@@ -843,6 +846,145 @@ class DatasetVersion(KnownAttributes):
         from ..arrow.files import write_parquet
 
         return write_parquet(self.to_arrow_reader(columns, as_of=as_of), path)
+
+    def export(
+        self,
+        format: str,  # noqa: A002 - the word of the command
+        path: str | os.PathLike[str],
+        *,
+        query: Query | str | None = None,
+        images: bool = True,
+        strict: bool = False,
+        as_of: Moment | None = None,
+        callback: Callback | None = None,
+    ) -> Exported:
+        """Write the frames in a format of others, and return what was written and what that format cannot hold (extension).
+
+        `to_coco`, `to_voc` and `to_yolo` are this method with the name of a format.
+
+        Parameters
+        ----------
+        format : str
+            Name of the format, such as ``coco``.
+        path : str or path
+            A new or empty folder; a new file for a format of single files. It appears once it is complete.
+        query : Query or str, optional
+            Write only the frames that match; see `query`.
+        images : bool
+            Write the image files, too: local files are copied, others fetched.
+        strict : bool
+            Raise an error and write nothing if anything would be lost.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+        callback : fsspec.callbacks.Callback, optional
+            Receives the number of frames that were read.
+
+        Raises
+        ------
+        UsageError
+            There is no such format, or it is only read.
+        ConflictError
+            Something is at `path` already.
+        InvalidValueError
+            `strict` is set and something would be lost, or the query is wrong.
+        """
+        from .exchange.exporting import export_version
+
+        check_flags(images=images, strict=strict)
+        version = self.at(as_of)
+        return export_version(
+            version._session,  # noqa: SLF001 - this class
+            version,
+            format,
+            path,
+            query=query,
+            images=images,
+            strict=strict,
+            callback=callback,
+        )
+
+    to_coco = partialmethod(export, "coco")
+    to_voc = partialmethod(export, "voc")
+    to_yolo = partialmethod(export, "yolo")
+
+    @classmethod
+    def import_from(
+        cls,
+        format: str,  # noqa: A002 - the word of the command
+        path: str | os.PathLike[str],
+        dataset_name: str,
+        *,
+        dataset_project: str | None = None,
+        version_name: str | None = None,
+        copy: bool = False,
+        overwrite: bool = False,
+        only_new: bool = False,
+        prune: bool = False,
+        root: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        strict: bool = False,
+        callback: Callback | None = None,
+    ) -> Imported:
+        """Import a data set in a format of others into a draft, and return what was imported and what was not (extension).
+
+        `from_coco`, `from_voc` and `from_yolo` are this method with the name of a format. A repeated import records only what
+        has changed in the data set. Changes made in the draft since the last import are kept: fields, annotations, metadata
+        keys and deletions. Values that the data set does not provide are kept too: stored images stay stored, and annotations
+        stay if their file is missing or invalid.
+
+        Parameters
+        ----------
+        format : str
+            Name of the format, such as ``coco``; ``auto`` for the one that the data set seems to have.
+        path : str or path
+            Folder or file of the data set.
+        dataset_name : str
+            Name of the dataset, created if missing.
+        dataset_project : str, optional
+            Project of the dataset. By default all projects are searched.
+        version_name : str, optional
+            Name of the draft. By default the current draft, created if there is none.
+        copy : bool
+            Store the images in the blob store of the engine.
+        overwrite : bool
+            Replace changes made in the draft since the last import.
+        only_new : bool
+            Leave the frames that the draft has already as they are.
+        prune : bool
+            Delete frames whose files no longer exist. Frames changed since the last import are deleted only with `overwrite`.
+        root : str or path, optional
+            A folder that contains `path`. Ids of new frames use paths relative to it, by default relative to the folder of
+            the data set. If a data set of another folder has the same paths, the absolute paths are used, unless `root` is
+            given. If a folder was moved, it is recognized by the names and sizes of its images.
+        dry_run : bool
+            Record nothing, and return what would be recorded.
+        strict : bool
+            Raise an error and record nothing if anything is flawed or cannot be held by frames.
+        callback : fsspec.callbacks.Callback, optional
+            Receives the number of images that were read.
+
+        Raises
+        ------
+        UsageError
+            The path has not this format, is not inside `root`, or `prune` is set and there are no images.
+        NotFoundError
+            The named version does not exist.
+        PublishedError
+            The version is published.
+        InvalidValueError
+            `strict` is set and something is flawed or would be lost.
+        """
+        from .exchange.importing import Into, Options, import_path
+
+        check_flags(
+            copy=copy, overwrite=overwrite, only_new=only_new, prune=prune, dry_run=dry_run, strict=strict
+        )
+        options = Options(copy, overwrite, only_new, prune, check_root(root), dry_run, strict)
+        return import_path(format, path, Into(dataset_name, dataset_project, version_name), options, callback)
+
+    from_coco = partialmethod(import_from, "coco")
+    from_voc = partialmethod(import_from, "voc")
+    from_yolo = partialmethod(import_from, "yolo")
 
     def to_dask(
         self,

@@ -19,7 +19,7 @@ from ...engine.validation import at_least, how_many, identifier, is_series, shor
 from ...engine.writes.decisions import check_without_fields
 from ...engine.writes.encoder import FrameEncoder, Refusal, WireEncoder
 from ...engine.writes.report import WriteReport
-from ...engine.writes.writer import APPEND_BATCHES
+from ...engine.writes.writer import APPEND_BATCHES, Parts
 from ..display.progress import Advance, bar, in_notebook
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_target, version_folder
@@ -185,6 +185,15 @@ class VersionWriter:
             batch_size=batch_size,
             command_id=command_id,
             on_part=on_part,
+        )
+        self._remember(report)
+        return report
+
+    def add_batches(self, batches: Iterable[Sequence[Any]], *, batch_size: int = 1000) -> WriteReport:
+        """Add frames in wire form that come some at a time, and return the report. Each is recorded when the next one comes."""
+        encoder = WireEncoder(self._session.new_id, self.root, self._session.max_frame_bytes)
+        report = self._session.writes.frames.add_parts(
+            self._version_id, lambda _: _with_last(batches), encoder, batch_size=batch_size
         )
         self._remember(report)
         return report
@@ -402,6 +411,17 @@ class VersionWriter:
             warn_caller(message, DuplicateFramesWarning)
 
 
+def _with_last(batches: Iterable[Sequence[Any]]) -> Parts:
+    """Yield batches that are not empty, each with whether it is the last, and no error."""
+    waiting: Sequence[Any] = ()
+    for batch in filter(None, batches):
+        if waiting:
+            yield waiting, False, None
+        waiting = batch
+    if waiting:
+        yield waiting, True, None
+
+
 def _append_batches(encoder: FrameEncoder | UploadingEncoder, batch_size: int) -> int:
     """Return the number of batches in one append. With uploads, the destination decides."""
     if isinstance(encoder, FrameEncoder):
@@ -480,8 +500,7 @@ class Progress:
         failed_too: bool = False,
         frames: Iterable[Any] = (),
     ) -> None:
-        if callback is not None and not _is_callback(callback):
-            raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")
+        check_callback(callback)
         self._callback = callback
         self._every = 0 if every is None else at_least(every, "progress_report", 0)
         self._failed_too = failed_too
@@ -524,8 +543,12 @@ def _length(frames: Any) -> int | None:
         return None
 
 
-def _is_callback(value: object) -> bool:
-    # fsspec is not imported here: a caller with such a callback has imported it.
+def check_callback(callback: object) -> None:
+    """Raise `InvalidValueError` if something is neither None nor a callback of fsspec."""
+    if callback is None:
+        return
+    # fsspec is not imported here otherwise: a caller with such a callback has imported it.
     from fsspec.callbacks import Callback
 
-    return isinstance(value, Callback)
+    if not isinstance(callback, Callback):
+        raise InvalidValueError(f"callback must be a fsspec.callbacks.Callback, not {shorten(callback)}")

@@ -180,7 +180,7 @@ def cold_states(world: World) -> None:
 
 def export_import(world: World) -> None:
     file, target = world.path("log.jsonl.zst"), world.path("imported")
-    world.cli("export", file)
+    world.cli("export", "log", file)
     world.cli("init", target)
     world.cli("--engine", target, "import", "log", file)
 

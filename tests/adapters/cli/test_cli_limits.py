@@ -42,7 +42,7 @@ class TestVocFolder:
         run("init")
         found = run_json(*command.split()[1:])
         assert (found["frames"], found["added"], found["problems"]) == (12, 12, [])
-        assert f"with {found['boxes']} boxes" in done.stdout
+        assert f"with {found['annotations']} boxes" in done.stdout
         assert {each["name"] for each in run_json("stats", "street")["version"]["stats"]["labels"]} == {
             "bicycle",
             "car",

@@ -1012,7 +1012,7 @@ class TestCommandLine:
         return tmp_path
 
     def test_there_and_back(self, home):
-        said = run("export", "all.jsonl").stdout
+        said = run("export", "log", "all.jsonl").stdout
         assert said.startswith(f"wrote the log to all.jsonl: {EVENTS} events, ")
         assert (
             f"{EVENTS} events imported, now at position {EVENTS}"
@@ -1022,13 +1022,13 @@ class TestCommandLine:
         run("--engine", "two", "verify")
 
     def test_as_json(self, home):
-        done = run_json("export", "all", "--format", "parquet")
+        done = run_json("export", "log", "all", "--format", "parquet")
         assert (done["format"], done["events"], done["dataset"]) == ("parquet", EVENTS, None)
         done = run_json("--engine", "two", "import", "log", "all")
         assert (done["events"], done["present"], done["missing_blobs"]) == (EVENTS, 0, [])
 
     def test_one_dataset(self, home):
-        run("export", "part.jsonl.zst", "--dataset", "kitchen/meals")
+        run("export", "log", "part.jsonl.zst", "--dataset", "kitchen/meals")
         assert (
             "13 events imported"
             in run("--engine", "two", "import", "log", "part.jsonl.zst", "--actor", "me").stdout
@@ -1036,12 +1036,12 @@ class TestCommandLine:
         assert [row["name"] for row in run_json("--engine", "two", "ls")["datasets"]] == ["meals"]
 
     def test_exit_statuses(self, home):
-        run("export", "all.jsonl")
-        run("export", "all.jsonl", status=5)
-        run("export", "b", "--format", "csv", status=2)
-        run("export", "b", "--dataset", "none", status=4)
+        run("export", "log", "all.jsonl")
+        run("export", "log", "all.jsonl", status=5)
+        run("export", "log", "b", "--format", "csv", status=2)
+        run("export", "log", "b", "--dataset", "none", status=4)
         run("import", "log", "none", status=4)
-        run("export", "part.jsonl", "--dataset", "kitchen/meals")
+        run("export", "log", "part.jsonl", "--dataset", "kitchen/meals")
         run("import", "log", "part.jsonl", status=5)
         whole = (home / "all.jsonl").read_bytes()
         (home / "cut.jsonl").write_bytes(whole[:-9])

@@ -29,6 +29,7 @@ from framelode import (
     SingleFrame,
 )
 from framelode.adapters.cli.app import app
+from framelode.adapters.formats.names import BUILT_IN
 from framelode.adapters.pinned_datasets.datasets import Datasets
 from framelode.engine.blobs.store import BlobStore
 from framelode.engine.errors import FramelodeError, InvalidValueError, UsageError
@@ -232,8 +233,16 @@ CASES = {
     "LocalCache.folder": lambda w, u: LocalCache(u),
     "LocalCache.known.uri": lambda w, u: w.cache().known(u),
     "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.files.cache.Known("0" * 64, "1")),
-    "import_voc.folder": lambda w, u: framelode.import_voc(u, "voc"),
-    "import_voc.root": lambda w, u: framelode.import_voc(w.folder, "voc", root=u),
+    "DatasetVersion.import_from.path": lambda w, u: DatasetVersion.import_from("auto", u, "d"),
+    "DatasetVersion.import_from.root": lambda w, u: DatasetVersion.from_voc(w.voc(), "voc", root=u),
+    "DatasetVersion.export.path": lambda w, u: w.draft.export("coco", u),
+    **{
+        f"DatasetVersion.{way}_{name}.{argument}": lambda w, u, name=name, way=way, argument=argument: getattr(
+            DatasetVersion if way == "from" else w.draft, f"{way}_{name}"
+        )(*((u,) if way == "to" else (u, "d") if argument == "path" else (w.voc(), "d")), **({"root": u} if argument == "root" else {}))
+        for name in BUILT_IN
+        for way, argument in (("to", "path"), ("from", "path"), ("from", "root"))
+    },
     "Datasets.repo": lambda w, u: Datasets(u),
     "Datasets.add.url": lambda w, u: [w.noted(lambda kind=kind: w.pins.add("p", u, kind)) for kind in ("url", "dvc", "dc")],
     "Datasets.add.manifest_path": lambda w, u: w.pins.add("p", w.file, "url", manifest_path=u),
@@ -325,6 +334,10 @@ class World:
         self.draft = DatasetVersion.get_current(dataset_name="d")
         (folder / "project").mkdir()
         self.pins = Datasets(folder / "project", engine=self.engine)
+
+    def voc(self):
+        (self.folder / "Annotations").mkdir(exist_ok=True)
+        return self.folder
 
     def new(self):
         return self.top / f"new-{time.monotonic_ns()}"

@@ -1,20 +1,18 @@
-"""Parses annotation files as XML, with limits, without DTDs, and with clear errors for invalid values."""
+"""Parses annotation files in XML, with limits, without DTDs, and with clear errors for invalid values."""
 
 from __future__ import annotations
 
 import codecs
 import math
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from ...engine.validation import shorten
+from .report import FlawError
 
-MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 8
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
@@ -26,46 +24,12 @@ _ENCODINGS = re.compile(
 )
 
 
-class FlawError(Exception):
-    """A part of the folder is invalid and is not imported. The message gives the reason to the user."""
+_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NOT_TEXT = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def file_size(path: Path) -> int:
-    """Return the size of a regular file in bytes.
-
-    Raises
-    ------
-    FlawError
-        The file is missing, not accessible, or not a regular file.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise FlawError(f"cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise FlawError("is not a regular file")
-    return status.st_size
-
-
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Return the content of a file that has at most `limit` bytes.
-
-    Raises
-    ------
-    FlawError
-        The file is too large or cannot be read.
-    """
-    size = file_size(path)
-    if size > limit:
-        raise FlawError(f"has {size:,} bytes, more than the limit of {limit:,}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FlawError(f"cannot be read: {error.strerror}") from error
-
-
-def parse(content: bytes) -> Element:
-    """Return the root of a VOC annotation file.
+def parse(content: bytes, tag: str) -> Element:
+    """Return the root of an annotation file.
 
     The text is decoded first, so the parser sees exactly what was searched for a DOCTYPE. Without one there are no entities
     to expand and no external files to load, in any version of expat.
@@ -73,7 +37,7 @@ def parse(content: bytes) -> Element:
     Raises
     ------
     FlawError
-        The file is not well-formed, declares a DOCTYPE, or its root is not `annotation`.
+        The file is not well-formed, declares a DOCTYPE, or its root is not `tag`, in any case.
     """
     text = _decode(content)
     if "<!DOCTYPE" in text:
@@ -82,8 +46,8 @@ def parse(content: bytes) -> Element:
         root = fromstring(text)  # noqa: S314 - safe without a DOCTYPE, and that is refused above
     except ParseError as error:
         raise FlawError(f"is not well-formed XML: {error}") from error
-    if root.tag != "annotation":
-        raise FlawError(f"its root element must be 'annotation', not {shorten(root.tag)}")
+    if root.tag.lower() != tag:
+        raise FlawError(f"its root element must be {tag!r}, not {shorten(root.tag)}")
     return root
 
 
@@ -187,3 +151,38 @@ def members(element: Element, skip: Collection[str] = (), depth: int = 1) -> dic
 
 def _stripped(element: Element) -> str:
     return (element.text or "").strip()
+
+
+def element_of(tag: str, value: Any) -> list[Element] | None:
+    """Return the elements that `members` reads as a value; None if there are none.
+
+    Parameters
+    ----------
+    tag : str
+        The tag of the elements.
+    value : object
+        A text, a dict of values by tag, or a list of several of these.
+    """
+    values = value if isinstance(value, list) else [value]
+    if not _TAG.fullmatch(tag) or (isinstance(value, list) and len(value) < 2):
+        return None
+    made: list[Element] = []
+    for each in values:
+        element = Element(tag)
+        if isinstance(each, dict) and each:
+            for name, inner in each.items():
+                children = element_of(name, inner)
+                if children is None:
+                    return None
+                element.extend(children)
+        elif isinstance(each, str) and each and each == each.strip() and is_xml_text(each):
+            element.text = each
+        else:
+            return None
+        made.append(element)
+    return made
+
+
+def is_xml_text(text: str) -> bool:
+    """Whether XML can hold a text as it is: no control characters, and no carriage return, which becomes a line feed."""
+    return _NOT_TEXT.search(text) is None

@@ -7,10 +7,11 @@ import os
 import shutil
 
 import pytest
+from fsspec.callbacks import Callback
 from typer.testing import CliRunner
 
 import framelode
-from framelode import DatasetVersion, NotFoundError, SingleFrame, UsageError
+from framelode import DatasetVersion, InvalidValueError, NotFoundError, SingleFrame, UsageError
 from framelode.adapters.cli.app import app
 
 BOTH = pytest.mark.parametrize("take", ["call", "command"], indirect=True)
@@ -52,7 +53,7 @@ def take(request, engine, tmp_path):
     """Imports a folder into the dataset ``pets``, by the library and by the command line."""
 
     def call(folder, status=0, **options):
-        done = framelode.import_voc(folder, "pets", **options)
+        done = DatasetVersion.from_voc(folder, "pets", **options)
         assert bool(done.problems) == bool(status), done.problems
         return {name: getattr(done, name) for name in done.__struct_fields__}
 
@@ -264,7 +265,7 @@ def test_a_root_after_an_import_without_one_finds_the_same_frames(voc, take):
 
 def test_a_root_must_hold_the_folder(voc, engine, tmp_path):
     with pytest.raises(UsageError, match="is not inside the root"):
-        framelode.import_voc(voc, "pets", root=tmp_path / "engine")
+        DatasetVersion.from_voc(voc, "pets", root=tmp_path / "engine")
 
 
 @BOTH
@@ -289,11 +290,11 @@ def test_vanished_images_are_told_and_pruned_when_asked_for(voc, take):
 
 
 def test_nothing_is_pruned_for_a_folder_without_images(voc, engine):
-    framelode.import_voc(voc, "pets")
+    DatasetVersion.from_voc(voc, "pets")
     shutil.rmtree(voc / "JPEGImages")
     with pytest.raises(UsageError, match="all frames would be deleted"):
-        framelode.import_voc(voc, "pets", prune=True)
-    assert len(framelode.import_voc(voc, "pets").vanished) == len(draft()) == 3
+        DatasetVersion.from_voc(voc, "pets", prune=True)
+    assert len(DatasetVersion.from_voc(voc, "pets").vanished) == len(draft()) == 3
 
 
 def test_an_image_that_is_only_refused_has_not_vanished(voc, take):
@@ -304,13 +305,15 @@ def test_an_image_that_is_only_refused_has_not_vanished(voc, take):
 
 
 def test_the_call_says_what_it_did_and_calls_back(voc, engine):
-    told = []
-    done = framelode.import_voc(voc, "pets", project="zoo", callback=lambda *each: told.append(each))
-    assert (done.frames, done.boxes, done.added, done.dataset_created) == (3, 3, 3, True)
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    assert done.version_id == draft().version_id
+    callback = Callback()
+    done = DatasetVersion.from_voc(voc, "pets", dataset_project="zoo", callback=callback)
+    assert (done.frames, done.annotations, done.added, done.dataset_created) == (3, 3, 3, True)
+    assert (callback.value, callback.size) == (3, 3)
+    assert done.version == draft()
     with pytest.raises(NotFoundError):
-        framelode.import_voc(voc, "pets", version="none")
+        DatasetVersion.from_voc(voc, "pets", version_name="none")
+    with pytest.raises(InvalidValueError, match=r"callback must be a fsspec\.callbacks\.Callback"):
+        DatasetVersion.from_voc(voc, "pets", callback=print)
 
 
 class TestLinks:
@@ -336,13 +339,15 @@ class TestLinks:
         assert not any(frame.size == 23 for frame in draft())
 
     @pytest.mark.parametrize("folder", ["JPEGImages", "Annotations", "ImageSets/Main", "ImageSets"])
-    def test_folders_that_lead_out_are_refused(self, voc, engine, tmp_path, folder, monkeypatch):
+    def test_folders_that_lead_out_are_not_read(self, voc, engine, tmp_path, folder, monkeypatch):
         elsewhere = (voc / folder).rename(tmp_path / "elsewhere")
         (voc / folder).symlink_to(elsewhere)
-        with pytest.raises(UsageError, match=f"{voc / folder} is a symbolic link that leads out"):
-            framelode.import_voc(voc, "pets")
+        done = DatasetVersion.from_voc(voc, "pets")
+        assert done.problems[0].file == folder
+        assert f"{voc / folder} is a symbolic link that leads out" in done.problems[0].reason
+        DatasetVersion.remove_version(dataset_name="pets", version_name="Current")
         monkeypatch.setenv("FRAMELODE_LINK_TARGETS", os.fspath(elsewhere))
-        assert framelode.import_voc(voc, "pets", copy=True).added == 3
+        assert DatasetVersion.from_voc(voc, "pets", copy=True).added == 3
 
     def test_inside_the_folder_and_to_allowed_places_they_are_followed(self, voc, take, secrets, monkeypatch):
         monkeypatch.setenv("FRAMELODE_LINK_TARGETS", str(secrets))
@@ -353,4 +358,4 @@ class TestLinks:
 
 def test_a_folder_in_the_home_folder(voc, engine, monkeypatch):
     monkeypatch.setenv("HOME", str(voc.parent))
-    assert framelode.import_voc("~/voc", "pets", root="~").added == 3
+    assert DatasetVersion.from_voc("~/voc", "pets", root="~").added == 3

@@ -1,4 +1,4 @@
-"""Merges a frame of the folder into the frame of the draft. Changes made since the import are kept."""
+"""Merges a frame of a data set into the frame of the draft. Changes made since the import are kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...engine.validation import how_many
+from ....engine.validation import how_many
 
 Wire = dict[str, Any]
 

@@ -1,0 +1,370 @@
+"""Writes frames as a COCO data set: `annotations` with a JSON file for each kind and split, and `images`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from ....engine.annotations.base import Annotation
+from ....engine.annotations.types import (
+    BoundingBox2D,
+    ComplexPolygon2D,
+    Ellipse2D,
+    ImageAnnotation,
+    KeyPoints2D,
+    Polygon2D,
+)
+from ....engine.frames.single_frame import SingleFrame
+from ..format import SPLITS, Writing, only_label, splits_of
+from ..geometry import VISIBILITY, flat_rings, paired, visibility_of, without_holes
+from ..report import Report
+from .reader import COCO_ID
+from .rle import encode_rle, fill
+
+INSTANCES, CAPTIONS, LABELS = "instances", "captions", "labels"
+_FOLDER, _IMAGES = "annotations", "images"
+_NO_SPLIT = "default"
+_SPLIT = re.compile(r"\w[\w.-]*")
+_RESERVED = frozenset({"id", "file_name", "width", "height"})
+_ELLIPSE_POINTS = 72
+_AT_ONCE = 5000
+_MAX_ID = 2**53
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Out(Struct, omit_defaults=True, gc=False):
+    """An annotation as it is written."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: Sequence[float]
+    area: float
+    segmentation: Any
+    iscrowd: int
+    keypoints: list[float] | None = None
+    num_keypoints: int | None = None
+    score: float | None = None
+    attributes: dict[str, Any] | None = None
+
+
+class _File:
+    """A JSON file that is being written: images and annotations go into parts of their own, which are joined at the end."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path = path
+        self._parts: list[BinaryIO] = [
+            stack.enter_context(path.with_suffix(f".{kind}").open("w+b"))
+            for kind in ("images", "annotations")
+        ]
+        self._waiting: list[list[Any]] = [[], []]
+        self._begun = [False, False]
+
+    def image(self, image: dict[str, Any]) -> None:
+        self._put(0, image)
+
+    def annotation(self, annotation: Any) -> None:
+        self._put(1, annotation)
+
+    def _put(self, part: int, item: Any) -> None:
+        waiting = self._waiting[part]
+        waiting.append(item)
+        if len(waiting) >= _AT_ONCE:
+            self._flush(part)
+
+    def _flush(self, part: int) -> None:
+        if self._waiting[part]:
+            self._parts[part].write(
+                (b",\n" if self._begun[part] else b"") + _encode(self._waiting[part])[1:-1]
+            )
+            self._begun[part] = True
+            self._waiting[part].clear()
+
+    def finish(self, categories: list[dict[str, Any]]) -> None:
+        with self.path.open("wb") as out:
+            out.write(b'{"info":{"description":"exported by framelode"},"licenses":[],"categories":')
+            out.write(_encode(categories))
+            for part, name in enumerate((b"images", b"annotations")):
+                self._flush(part)
+                out.write(b',"' + name + b'":[\n')
+                self._parts[part].seek(0)
+                shutil.copyfileobj(self._parts[part], out, 1 << 20)
+                self._parts[part].close()
+                out.write(b"]")
+            out.write(b"}\n")
+        for kind in ("images", "annotations"):
+            self.path.with_suffix(f".{kind}").unlink()
+
+
+def write(out: Writing) -> None:
+    """Write the frames."""
+    with ExitStack() as stack:
+        _Writer(out, stack).run()
+
+
+class _Writer:
+    def __init__(self, out: Writing, stack: ExitStack) -> None:
+        self._out, self._stack, self._report = out, stack, out.report
+        self._files: dict[tuple[str, str], _File] = {}
+        self._image_ids: set[int] = set()
+        self._ids: set[int] = set()
+        self._next_image = self._next_id = 1
+        self._category_ids: list[int] = []
+        self._used_categories: set[int] = set()
+        for category in out.categories:
+            self._new_category(category)
+
+    def run(self) -> None:
+        (self._out.path / _FOLDER).mkdir(parents=True)
+        (self._out.path / _IMAGES).mkdir()
+        for frame in self._out.singles():
+            self._frame(frame)
+        if not self._files:
+            self._file(INSTANCES, _NO_SPLIT)
+        categories = [
+            {**category, "id": self._category_ids[place]}
+            for place, category in enumerate(self._out.categories)
+        ]
+        for file in self._files.values():
+            file.finish(categories)
+
+    def _file(self, kind: str, split: str) -> _File:
+        found = self._files.get((kind, split))
+        if found is None:
+            path = self._out.path / _FOLDER / f"{kind}_{split}.json"
+            found = self._files[kind, split] = _File(path, self._stack)
+        return found
+
+    def _frame(self, frame: SingleFrame) -> None:
+        image = self._image(frame)
+        splits = self._splits(frame)
+        by_kind: dict[str, list[Any]] = {INSTANCES: []}
+        for kind, annotation in self._annotations(frame, image["id"]):
+            by_kind.setdefault(kind, []).append(annotation)
+        for kind, made in by_kind.items():
+            for split in splits:
+                file = self._file(kind, split)
+                file.image(image)
+                for annotation in made:
+                    file.annotation(annotation)
+
+    def _splits(self, frame: SingleFrame) -> list[str]:
+        given = splits_of(frame)
+        named = [each for each in given if _SPLIT.fullmatch(each) and each != _NO_SPLIT]
+        if SPLITS in frame.metadata and (not named or frame.metadata[SPLITS] != sorted(set(named))):
+            self._report.loss("splits that are no sorted list of names of files: left out", str(frame.id))
+        return sorted(set(named)) or [_NO_SPLIT]
+
+    def _image(self, frame: SingleFrame) -> dict[str, Any]:
+        metadata = frame.metadata
+        name = self._out.place_image(frame, _IMAGES)
+        image: dict[str, Any] = {"id": self._image_id(frame), "file_name": name}
+        if frame.width and frame.height:
+            image["width"], image["height"] = frame.width, frame.height
+        elif frame.width is not None or frame.height is not None:
+            self._report.loss("size of an image without a width or a height: left out", str(frame.id))
+        uri = frame.first_uri() or ""
+        if "://" in uri and not uri.startswith("file:"):
+            image["coco_url"] = uri
+        for key, value in metadata.items():
+            if key in _RESERVED or value is None:
+                self._report.loss("metadata under a key of COCO, or null: left out", str(frame.id))
+            elif key not in {SPLITS, COCO_ID}:
+                image[key] = value
+        return image
+
+    def _image_id(self, frame: SingleFrame) -> int:
+        given = frame.metadata.get(COCO_ID)
+        if type(given) is int and 0 <= given < _MAX_ID and given not in self._image_ids:
+            self._image_ids.add(given)
+            return given
+        if COCO_ID in frame.metadata:
+            self._report.loss("coco_id that is no unique number: replaced", str(frame.id))
+        while self._next_image in self._image_ids:
+            self._next_image += 1
+        self._image_ids.add(self._next_image)
+        return self._next_image
+
+    def _annotations(self, frame: SingleFrame, image_id: int) -> Iterator[tuple[str, Any]]:
+        annotations = frame.get_annotations()
+        points: dict[str, KeyPoints2D] = {}
+        if any(type(each) is KeyPoints2D for each in annotations):
+            annotations, points = paired(annotations)
+        for annotation in annotations:
+            if type(annotation) is ImageAnnotation:
+                yield from self._of_image(annotation, frame, image_id)
+                continue
+            made = self._instance(annotation, frame, image_id)
+            if made is None:
+                continue
+            if points and annotation.id in points and type(annotation) is not KeyPoints2D:
+                _put_keypoints(made, points[annotation.id])
+            yield INSTANCES, made
+
+    def _instance(self, annotation: Annotation, frame: SingleFrame, image_id: int) -> _Out | None:
+        shape = _shape(annotation, frame, self._report)
+        if shape is None:
+            return None
+        category = self._category(annotation, frame)
+        if category is None:
+            return None
+        bbox, area, segmentation = shape
+        metadata = annotation.metadata
+        made = _Out(self._annotation_id(annotation, frame), image_id, category, bbox, area, segmentation, 0)
+        if annotation.confidence is not None:
+            made.score = annotation.confidence
+        is_points = type(annotation) is KeyPoints2D
+        if metadata:
+            if metadata.get("iscrowd") is True:
+                made.iscrowd = 1
+            used = {"iscrowd"} if made.iscrowd else set[str]()
+            if is_points and visibility_of(annotation) is not None:
+                used.add(VISIBILITY)
+            made.attributes = {key: value for key, value in metadata.items() if key not in used} or None
+        if is_points:
+            _put_keypoints(made, annotation)
+        return made
+
+    def _of_image(
+        self, annotation: ImageAnnotation, frame: SingleFrame, image_id: int
+    ) -> Iterator[tuple[str, Any]]:
+        place = str(frame.id)
+        metadata = annotation.metadata
+        caption = metadata.get("caption")
+        others = {key: value for key, value in metadata.items() if key != "caption"}
+        made: dict[str, Any] = {"image_id": image_id}
+        if others:
+            made["attributes"] = others
+        if annotation.confidence is not None:
+            made["score"] = annotation.confidence
+        if isinstance(caption, str) and not annotation.labels:
+            made["id"] = self._annotation_id(annotation, frame)
+            yield CAPTIONS, {**made, "caption": caption}
+            return
+        category = only_label(annotation, self._report, place)
+        if category is not None:
+            made["id"] = self._annotation_id(annotation, frame)
+            if "caption" in metadata:
+                made["attributes"] = dict(metadata)
+            yield LABELS, {**made, "category_id": self._category_id(category)}
+
+    def _category(self, annotation: Annotation, frame: SingleFrame) -> int | None:
+        labels = annotation.labels
+        if len(labels) == 1:
+            return self._category_id(labels[0]) if labels[0].strip() else self._no_label(frame)
+        label = only_label(annotation, self._report, str(frame.id))
+        return None if label is None else self._category_id(label)
+
+    def _no_label(self, frame: SingleFrame) -> None:
+        self._report.loss("annotation without a label: left out", str(frame.id))
+
+    def _category_id(self, label: str) -> int:
+        index = self._out.class_index(label)
+        while index >= len(self._category_ids):
+            self._new_category({})
+        return self._category_ids[index]
+
+    def _new_category(self, category: dict[str, Any]) -> None:
+        given = category.get("id")
+        chosen = given if type(given) is int and 0 <= given < _MAX_ID else len(self._category_ids) + 1
+        while chosen in self._used_categories:
+            chosen += 1
+        self._used_categories.add(chosen)
+        self._category_ids.append(chosen)
+
+    def _annotation_id(self, annotation: Annotation, frame: SingleFrame) -> int:
+        ids = self._ids
+        given = annotation.id
+        if given is not None:
+            if (
+                given.isdecimal()
+                and given.isascii()
+                and len(given) < 16
+                and (given[0] != "0" or given == "0")
+            ):
+                number = int(given)
+                if number not in ids:
+                    ids.add(number)
+                    return number
+            self._report.loss("id of an annotation that is no unique number: replaced", str(frame.id))
+        while self._next_id in ids:
+            self._next_id += 1
+        ids.add(self._next_id)
+        return self._next_id
+
+
+Shape = tuple[Sequence[float], float, Any]
+
+
+def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Shape | None:
+    """Return the bbox, area and segmentation of an annotation; None, which is noted, if COCO has none."""
+    kind, place = type(annotation), str(frame.id)
+    if kind is BoundingBox2D and len(annotation.poly) == 4:
+        return annotation.poly, annotation.poly[2] * annotation.poly[3], []
+    if kind is KeyPoints2D:
+        box = annotation.get_bounding_box()
+        return box, box[2] * box[3], []
+    if isinstance(annotation, ComplexPolygon2D):
+        return _complex(annotation, frame, report)
+    ring: list[float] = []
+    if isinstance(annotation, Polygon2D) and len(annotation.poly) >= 6:
+        ring = list(annotation.poly)
+    elif isinstance(annotation, BoundingBox2D):
+        report.loss("rotation of a box: written as a polygon", place)
+        ring = [number for point in annotation.vertices for number in point]
+    elif isinstance(annotation, Ellipse2D):
+        report.loss("ellipse: written as a polygon", place)
+        ring = [number for point in annotation.get_polygon(_ELLIPSE_POINTS) for number in point]
+    else:
+        report.loss(f"annotation of type {annotation.type}: left out", place)
+    return _polygon([ring]) if ring else None
+
+
+def _complex(annotation: ComplexPolygon2D, frame: SingleFrame, report: Report) -> Shape | None:
+    rings = flat_rings(annotation)
+    if any(len(ring) < 6 for ring in rings):
+        report.loss("polygon of less than 3 points: left out", str(frame.id))
+        return None
+    is_crowd = annotation.metadata.get("iscrowd") is True
+    if not is_crowd and len(without_holes(rings)) == len(rings):
+        return _polygon(rings)
+    if not (frame.width and frame.height):
+        report.loss("polygon with holes in an image of unknown size: holes are filled", str(frame.id))
+        return _polygon(rings)
+    if not all(n.is_integer() for ring in rings for n in ring):
+        report.loss("polygon with holes: written as pixels", str(frame.id))
+    pixels = fill(rings, frame.height, frame.width)
+    mask = {"size": [frame.height, frame.width], "counts": encode_rle(pixels)}
+    return annotation.get_bounding_box(), float(pixels.sum()), mask
+
+
+def _polygon(rings: list[list[float]]) -> Shape:
+    xs = [n for ring in rings for n in ring[0::2]]
+    ys = [n for ring in rings for n in ring[1::2]]
+    left, top = min(xs), min(ys)
+    return [left, top, max(xs) - left, max(ys) - top], sum(map(_area, rings)), rings
+
+
+def _area(ring: list[float]) -> float:
+    xs, ys = ring[0::2], ring[1::2]
+    return abs(sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))) / 2
+
+
+def _put_keypoints(made: _Out, points: Annotation) -> None:
+    poly = points.poly
+    count = len(poly) // 2
+    visibility = visibility_of(points) or [2] * count
+    made.keypoints = [
+        number
+        for place in range(count)
+        for number in (poly[2 * place], poly[2 * place + 1], visibility[place])
+    ]
+    made.num_keypoints = sum(1 for each in visibility if each)

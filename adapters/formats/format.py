@@ -1,0 +1,182 @@
+"""What a format is: how it is recognized, read as frames and written from frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...engine.annotations.base import Annotation
+from ...engine.frames.single_frame import SingleFrame
+from ...engine.frames.source import Source
+from .naming import ImageNames, is_image
+from .report import Report
+
+Wire = dict[str, Any]
+"""A frame in wire form; see `SingleFrame.to_dict`."""
+
+SPLITS = "splits"
+"""Key of the metadata of a frame: the sorted names of the splits that list it."""
+
+CATEGORIES = "categories"
+"""Key of the metadata of a version: the classes in order, as dicts of `name` and what a format knows of it."""
+
+
+class Item(msgspec.Struct, gc=False):
+    """An image of a data set.
+
+    Attributes
+    ----------
+    name : str
+        Path of the image relative to the folder, with slashes. The id of the frame is derived from it.
+    frame : dict or None
+        The frame in wire form, without an id. A source without a `uri` is the file `name`. None is an image that is there,
+        but cannot be imported.
+    is_whole : bool
+        Whether all annotations of the image could be read. If not, an import again keeps those of before.
+    """
+
+    name: str
+    frame: Wire | None
+    is_whole: bool = True
+
+
+@dataclass
+class Reading:
+    """A data set that is being read.
+
+    Attributes
+    ----------
+    folder : str
+        Absolute path of the folder, with symbolic links resolved.
+    items : iterator of Item
+        The images, read while they are asked for.
+    expected : int or None
+        The most images that there are, if it is known.
+    categories : list of dict
+        The classes in order, known when all items were read; see `CATEGORIES`.
+    """
+
+    folder: str
+    items: Iterator[Item]
+    expected: int | None = None
+    categories: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Writing:
+    """A data set that is being written.
+
+    Attributes
+    ----------
+    path : Path
+        An empty folder to write into; the file to write if the format is one of single files.
+    frames : iterable of SingleFrame or FrameGroup
+        The frames, which can be read several times. Iterate over `singles()` instead, which leaves out what no image format can hold.
+    report : Report
+        Where losses are noted.
+    categories : list of dict
+        The classes of the version in order; see `CATEGORIES`. A class that is met later is added by `class_index`.
+    images : dict of str to Source
+        The source of each image file, by its path relative to `path`. The caller writes these files.
+    """
+
+    path: Path
+    frames: Iterable[Any]
+    report: Report
+    categories: list[dict[str, Any]] = field(default_factory=list)
+    images: dict[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._names = ImageNames()
+        self._index = {each["name"]: place for place, each in enumerate(self.categories)}
+
+    def class_index(self, name: str) -> int:
+        """Return the index of a class in `categories`, to which a new class is added."""
+        found = self._index.get(name)
+        if found is None:
+            found = self._index[name] = len(self.categories)
+            self.categories.append({"name": name})
+        return found
+
+    def singles(self) -> Iterator[SingleFrame]:
+        """Yield the frames that are one image. Others are noted as losses."""
+        for frame in self.frames:
+            if not isinstance(frame, SingleFrame):
+                self.report.loss("group of several sources: left out", str(frame.id))
+            elif frame.source is None:
+                self.report.loss("frame without a source: left out", str(frame.id))
+            elif frame.timestamp or (frame.content_type or "").startswith("video/"):
+                self.report.loss("frame of a video: left out", str(frame.id))
+            elif not is_image(frame.first_uri() or "", frame.content_type):
+                self.report.loss("frame whose source is no image: left out", str(frame.id))
+            else:
+                self._note_fields(frame)
+                yield frame
+
+    def place_image(self, frame: SingleFrame, folder: str) -> str:
+        """Say where the image of a frame is written, and return its name in that folder, which no other image has."""
+        name = self._names.name_of(frame.first_uri() or "", frame.content_type)
+        self.images[f"{folder}/{name}"] = frame.sources[0]
+        return name
+
+    def _note_fields(self, frame: SingleFrame) -> None:
+        """Note the fields of a frame that no image format can hold."""
+        source = frame.sources[0]
+        place = str(frame.id)
+        if source.masks:
+            self.report.loss("mask file of a frame: left out", place)
+        if source.preview is not None:
+            self.report.loss("preview of a frame: left out", place)
+        if source.metadata:
+            self.report.loss("metadata of a source: left out", place)
+        if frame.context_id != source.uri:
+            self.report.loss("context of a frame: left out", place)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of data sets.
+
+    Attributes
+    ----------
+    name : str
+        Its name in commands: a lowercase word.
+    title : str
+        Its name in messages and help.
+    sniff : callable
+        Takes a path; whether it is a data set of this format. It looks at names and beginnings of files only.
+    read : callable or None
+        Takes a path and a `Report`, and returns a `Reading`. None if the format is only written.
+    write : callable or None
+        Takes a `Writing`, whose files it writes. None if the format is only read.
+    is_file : bool
+        Whether a data set is written as a single file instead of a folder.
+    """
+
+    name: str
+    title: str
+    sniff: Callable[[Path], bool]
+    read: Callable[[Path, Report], Reading] | None = None
+    write: Callable[[Writing], None] | None = None
+    is_file: bool = False
+
+
+def splits_of(frame: SingleFrame) -> list[str]:
+    """Return the names of the splits of a frame."""
+    given = frame.metadata.get(SPLITS)
+    return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+
+
+def only_label(annotation: Annotation, report: Report, place: str) -> str | None:
+    """Return the first label of an annotation; None, which is noted, if it has none."""
+    labels = annotation.labels
+    if not labels or not labels[0].strip():
+        report.loss("annotation without a label: left out", place)
+        return None
+    if len(labels) > 1:
+        report.loss("further labels of an annotation: left out", place)
+    return labels[0]

@@ -1,0 +1,133 @@
+"""Segmentation masks of Pascal VOC: image files whose colours are classes."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import Any
+
+from ..files import Folder, Images, has_pillow
+from ..format import Wire
+from ..report import FlawError, Report
+
+CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
+MASK_FOLDERS = frozenset({CLASSES, OBJECTS})
+LABEL_MAP = "labelmap.txt"
+
+_NAMES = [
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
+_LINE = re.compile(r"([^:#]+):(\d{1,3}),(\d{1,3}),(\d{1,3})(?::.*)?")
+_MOST_COLOURS = 256
+
+Colour = tuple[int, int, int]
+
+
+def voc_colour(index: int) -> Colour:
+    """Return the colour of a class in the palette of VOC: the bits of its index are spread over red, green and blue."""
+    red = green = blue = 0
+    for place in range(8):
+        shift = 7 - place
+        red |= (index & 1) << shift
+        green |= (index >> 1 & 1) << shift
+        blue |= (index >> 2 & 1) << shift
+        index >>= 3
+    return red, green, blue
+
+
+class Masks:
+    """The mask files of a folder, by the names of their images.
+
+    Attributes
+    ----------
+    categories : list of dict
+        The classes of the label map with their colours; empty if there is none.
+    """
+
+    def __init__(self, folder: Folder, report: Report) -> None:
+        self._folder, self._report = folder, report
+        self._files: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for name in Images(folder).names:
+            *folders, base = name.split("/")
+            kind = next((each for each in folders if each in MASK_FOLDERS), None)
+            if kind is not None:
+                self._files[base.rpartition(".")[0]][kind] = name
+        self.categories: list[dict[str, Any]] = []
+        self._labels = {voc_colour(index): name for index, name in enumerate(_NAMES)}
+        for name in folder.files:
+            if name.rpartition("/")[2] == LABEL_MAP:
+                self._read_label_map(name)
+
+    def _read_label_map(self, file: str) -> None:
+        try:
+            lines = self._folder.text(file).splitlines()
+        except FlawError as error:
+            self._report.flaw("file", file, error)
+            return
+        found = [match for line in lines if (match := _LINE.fullmatch(line.strip()))]
+        self._labels = {(int(each[2]), int(each[3]), int(each[4])): each[1].strip() for each in found}
+        self.categories[:] = [
+            {"name": label, "color": list(colour)} for colour, label in self._labels.items() if any(colour)
+        ]
+
+    def of_image(self, stem: str) -> tuple[list[Wire], list[Wire]]:
+        """Return the masks of an image as sources, and the annotations of their colours."""
+        masks: list[Wire] = []
+        rois: list[Wire] = []
+        for kind, name in sorted(self._files.get(stem, {}).items()):
+            try:
+                masks.append({"id": kind, "uri": self._folder.source(name)["uri"]})
+                if kind == CLASSES:
+                    rois = self._annotations(name)
+            except FlawError as error:
+                self._report.flaw("mask", name, error)
+        return masks, rois
+
+    def _annotations(self, name: str) -> list[Wire]:
+        return [
+            {"type": "mask", "label": [self._labels[colour]], "mask": {"id": CLASSES, "value": list(colour)}}
+            for colour in _colours(f"{self._folder.path}/{name}")
+            if any(colour) and colour in self._labels
+        ]
+
+
+def _colours(path: str) -> list[Colour]:
+    """Return the sorted colours of an image. Without Pillow there are none.
+
+    Raises
+    ------
+    FlawError
+        The file is no image, or has more colours than a mask.
+    """
+    if not has_pillow():
+        return []
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            found = image.convert("RGB").getcolors(_MOST_COLOURS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FlawError(f"is no image that can be read: {error}") from error
+    if found is None:
+        raise FlawError(f"is no mask: it has more than {_MOST_COLOURS} colours")
+    return sorted((int(red), int(green), int(blue)) for _, (red, green, blue) in found)  # type: ignore[misc]
