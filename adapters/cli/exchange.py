@@ -144,9 +144,9 @@ def export_version(
     json: Json = False,
 ) -> None:
     """Export the frames of a version, and list what the format cannot hold."""
+    from ..hyperdatasets.address import Address, version_at
     from ..hyperdatasets.exchange.exporting import write_version
     from ..hyperdatasets.version import DatasetVersion
-    from ..hyperdatasets.address import Address, version_at
 
     with engine_of(context, as_of) as engine:
         row = version_at(engine, Address.parse(version))
