@@ -15,6 +15,7 @@ from ..engine.errors import FramelodeError, IntegrityError, UsageError
 from ..engine.log.batch import EVENTS_SCHEMA
 from ..engine.log.contract import Head, Log
 from ..engine.log.worker_log import require_read, worker_log
+from ..engine.tracing import POSITION, span
 from .pages import Page, cut_pages, read_pages
 from .projection import FoldedProjection, Projection, ProjectionStore
 from .tracking import Track, Tracking
@@ -246,15 +247,20 @@ class Runner:
         executor: Executor | None = None,
     ) -> None:
         """Bring projections up to date page by page. Projections at the same position share a page."""
-        if executor is not None:
-            self._catch_up_on(executor, projections, head, progress)
         level = Track(head.position, head.digest)
         behind = [each for each in projections if self._tracks.get(each.full_name) != level]
-        while behind:
-            self._step(behind, head)
-            behind = [each for each in behind if self._tracks[each.full_name].position < head.position]
-            if progress:
-                progress(min(head.position, *self._positions(projections)), head.position)
+        if not behind and executor is None:
+            return
+        names = {"framelode.projections": [each.name for each in behind], POSITION: head.position}
+        with span("catch_up", self._log, names):
+            if executor is not None:
+                self._catch_up_on(executor, projections, head, progress)
+                behind = [each for each in projections if self._tracks.get(each.full_name) != level]
+            while behind:
+                self._step(behind, head)
+                behind = [each for each in behind if self._tracks[each.full_name].position < head.position]
+                if progress:
+                    progress(min(head.position, *self._positions(projections)), head.position)
 
     def _catch_up_on(
         self, executor: Executor, projections: Sequence[Projection], head: Head, progress: Progress | None

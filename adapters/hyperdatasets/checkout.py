@@ -19,6 +19,7 @@ from ...engine.blobs.uris import is_blob_uri, parse_blob_uri
 from ...engine.errors import ConflictError, FramelodeError, UsageError
 from ...engine.sources.hashes import HASH_PREFIX
 from ...engine.storage.atomic_files import path_of, temporary_name
+from ...engine.tracing import traced
 from ...projections.states.frames import read_records
 from ...projections.tables.catalog import VersionRow
 from ..files.expectation import Expectation
@@ -66,6 +67,7 @@ class Checkout(msgspec.Struct, frozen=True):
     failures: list[CheckoutFailure]
 
 
+@traced("checkout")
 def check_out(
     session: Session,
     version: VersionRow,

@@ -9,6 +9,7 @@ from ...engine.keys import U64
 from ...engine.query.fields import check_query
 from ...engine.query.lucene import parse_query
 from ...engine.query.tree import Query
+from ...engine.tracing import VERSION_ID, span, traced_rows
 from ...engine.validation import whole
 from ...projections.queries.evaluation import FrameQueries
 from ...projections.tables.catalog import VersionRow
@@ -27,12 +28,17 @@ def query_frames(
     """Yield the frames of a version that match a query; see `DatasetVersion.query`."""
     if limit is not None:
         limit = max(whole(limit, "limit"), 0)
-    return FrameReader(session, version).select(_found(session, version, query), limit, projection, order_by)
+    found = _found(session, version, query)
+    frames = FrameReader(session, version).select(found, limit, projection, order_by)
+    return traced_rows("query", session, {VERSION_ID: version.version_id}, frames)
 
 
 def count_frames(session: Session, version: VersionRow, query: Query | str) -> int:
     """Return the number of frames of a version that match a query."""
-    return sum(map(len, _found(session, version, query)))
+    with span("count", session, {VERSION_ID: version.version_id}) as told:
+        number = sum(map(len, _found(session, version, query)))
+        told.set({"framelode.frames.found": number})
+        return number
 
 
 def _found(session: Session, version: VersionRow, query: Query | str) -> Iterator[U64]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ...engine.errors import IntegrityError, UsageError
+from ...engine.tracing import traced
 from ..executors.resolve import wrap_executor
 from ..session.blob_sharing import members_of
 from ..sql.sqlite.database import SqliteDatabase
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..session.session import LiveSession, Session
 
 
+@traced("rebuild")
 def rebuild(session: LiveSession, progress: Progress | None, executor: Executor | None) -> None:
     """Replay the log into fresh projections; see `Engine.rebuild`."""
     session.runner.rebuild(progress=progress, executor=wrap_executor(executor))
@@ -31,6 +33,7 @@ def rebuild(session: LiveSession, progress: Progress | None, executor: Executor 
     session.states.forget()
 
 
+@traced("gc")
 def gc(session: LiveSession, grace: timedelta, young: timedelta, *, dry_run: bool) -> GcReport:
     """Mark unreferenced blobs and delete those past the grace period; see `Engine.gc`."""
     from ...engine.blobs.gc import GarbageCollection
@@ -50,6 +53,7 @@ def gc(session: LiveSession, grace: timedelta, young: timedelta, *, dry_run: boo
     return report
 
 
+@traced("scrub")
 def scrub(
     session: LiveSession,
     progress: Callable[[int, int], None] | None,
@@ -75,6 +79,7 @@ def checkpoint(session: LiveSession, key: PathLike | None) -> Checkpoint:
     return made if key is None else made.signed(SigningKey.load(key))
 
 
+@traced("verify")
 def verify(
     session: LiveSession,
     progress: Progress | None,

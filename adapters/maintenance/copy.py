@@ -18,6 +18,7 @@ from ...engine.log.contract import Head
 from ...engine.log.copy import copied_head, copy_appends
 from ...engine.log.prefix import LogPrefix
 from ...engine.storage.atomic_files import PathLike
+from ...engine.tracing import traced
 from ...projections.tables.blob_references import BlobNames
 from ..session import location
 from ..session.blob_sharing import joined, keep_listed, own_ref, share
@@ -61,6 +62,7 @@ class EngineCopy(msgspec.Struct):
     damaged_blobs: list[str] = []
 
 
+@traced("copy_engine")
 def copy_engine(
     source: Session, target: Session | PathLike, blobs: PathLike | bool, progress: Progress | None
 ) -> EngineCopy:

@@ -12,6 +12,7 @@ import msgspec
 from ...engine.errors import InvalidValueError, NotFoundError, UsageError
 from ...engine.storage.atomic_files import PathLike, path_of
 from ...engine.storage.held_files import open_file
+from ...engine.tracing import traced
 from ...engine.validation import shorten
 from .dataset_import import import_dataset
 from .importing import LogImport, PortableFile, Progress, import_whole
@@ -61,6 +62,7 @@ class LogExport(msgspec.Struct, frozen=True):
     dataset: str | None = None
 
 
+@traced("export_log")
 def export_log(
     session: Session,
     path: PathLike,
@@ -132,6 +134,7 @@ class _Counted:
                 self._progress(self.events, self._total)
 
 
+@traced("import_log")
 def import_log(session: Session, path: PathLike, progress: Progress | None) -> LogImport:
     """Import a portable file; see `Engine.import_log`."""
     file = path_of(path, "the file")

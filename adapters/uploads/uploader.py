@@ -15,9 +15,11 @@ from ...engine.blobs.ingest import BATCH_BYTES, BATCH_FILES, WINDOW_FILES
 from ...engine.errors import FramelodeError, InvalidValueError, StorageError
 from ...engine.events.domain import UploadedFile
 from ...engine.frames.source import path_or_uri
+from ...engine.secrets import redact_url
 from ...engine.storage.base import growing_waits
 from ...engine.storage.root_folder import RootFolder
 from ...engine.storage.urls import DELETABLE, canonical_uri, scheme_of
+from ...engine.tracing import span
 from .destination import Destination, UploadItem
 from .index import UploadIndex
 
@@ -139,15 +141,20 @@ class Uploader:
             del left[: len(batch.parcels)]
             return batch
 
-        try:
-            with ThreadPoolExecutor(1, "framelode-uploads") as pool:
-                preparing = pool.submit(prepare, ())
-                while (batch := preparing.result()).parcels:
-                    preparing = pool.submit(prepare, batch.coming)
-                    self._finish(batch)
-                    outcomes |= {parcel.path: _outcome(parcel) for parcel in batch.parcels}
-        finally:
-            self._destination.discard(list(parcels.values()))
+        with span(
+            "upload", None, {"framelode.upload.destination": redact_url(self._destination.root)}
+        ) as told:
+            try:
+                with ThreadPoolExecutor(1, "framelode-uploads") as pool:
+                    preparing = pool.submit(prepare, ())
+                    while (batch := preparing.result()).parcels:
+                        preparing = pool.submit(prepare, batch.coming)
+                        self._finish(batch)
+                        outcomes |= {parcel.path: _outcome(parcel) for parcel in batch.parcels}
+            finally:
+                self._destination.discard(list(parcels.values()))
+            sent = [parcel.size for parcel in parcels.values() if parcel.error is None]
+            told.set({"framelode.upload.files": len(sent), "framelode.upload.bytes": sum(sent)})
         return outcomes
 
     def _look_what_goes(self) -> None:

@@ -15,6 +15,7 @@ from ..log.batch import AppendHeader
 from ..log.command import Command, run_decided
 from ..log.contract import Clock, Log
 from ..log.mapper import EventMapper
+from ..tracing import span
 from .aggregate import Aggregate
 from .dataset import Dataset
 from .repository import AggregateRepository
@@ -123,6 +124,7 @@ class LogApplication(Application[str]):
                 self.aggregates.advance(stream_id, topics, before, version)
             return result
 
-        return run_decided(
-            self.record_log, command, request[0], decide_and_save, AppendHeader.decode_result, alone=alone
-        )
+        with span(request[0], self.record_log):
+            return run_decided(
+                self.record_log, command, request[0], decide_and_save, AppendHeader.decode_result, alone=alone
+            )

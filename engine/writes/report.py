@@ -9,7 +9,8 @@ import msgspec
 from ..keys import U64
 from .encoder import Refusal
 
-_COUNTS = ("added", "updated", "deleted", "unchanged", "unknown")
+COUNTS = ("added", "updated", "deleted", "unchanged", "unknown")
+"""The counts of a report that the log keeps."""
 
 
 class WriteReport(msgspec.Struct):
@@ -51,7 +52,7 @@ class WriteReport(msgspec.Struct):
 
     def include(self, other: WriteReport) -> None:
         """Add the counts of another report."""
-        for name in (*_COUNTS, "duplicates"):
+        for name in (*COUNTS, "duplicates"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.refusals += other.refusals
         self.spans += other.spans
@@ -60,7 +61,7 @@ class WriteReport(msgspec.Struct):
 
     def encode(self) -> bytes:
         """Return what the log keeps of it, for repetitions of the command."""
-        return msgspec.msgpack.encode([getattr(self, name) for name in _COUNTS])
+        return msgspec.msgpack.encode([getattr(self, name) for name in COUNTS])
 
 
 OnPart = Callable[[WriteReport], None]
@@ -70,4 +71,4 @@ OnPart = Callable[[WriteReport], None]
 def decode_report(result: bytes) -> WriteReport:
     """Return the report that the log kept."""
     counts = msgspec.msgpack.decode(result, type=tuple[int, int, int, int, int])
-    return WriteReport(**dict(zip(_COUNTS, counts, strict=True)))
+    return WriteReport(**dict(zip(COUNTS, counts, strict=True)))

@@ -19,12 +19,13 @@ from ..log.batch import BATCH_EVENTS, AppendHeader
 from ..log.command import run_decided
 from ..log.contract import Log
 from ..sources.ledger import SourceLedger
+from ..tracing import VERSION_ID, span
 from ..validation import at_least, how_many, shorten
 from .blob_guard import BlobGuard
 from .decisions import Delete, Merge, Request, Write
 from .encoder import Encoder, Refusal
 from .part import AddedBatch, FrameCommand, Part
-from .report import OnPart, WriteReport, decode_report
+from .report import COUNTS, OnPart, WriteReport, decode_report
 
 APPEND_BATCHES = 8
 """Record batches of one append: a commit waits for the disk, so that several share it."""
@@ -110,7 +111,9 @@ class FrameWriter:
             return Write(encoded, self._log), refusals
 
         items = _as_yielded(frames, encoder)
-        return self._run(version_id, items, prepare, batch_size, command_id, on_part, append_batches)
+        return self._run(
+            "add_frames", version_id, items, prepare, batch_size, command_id, on_part, append_batches
+        )
 
     def add_parts(
         self,
@@ -135,7 +138,7 @@ class FrameWriter:
             return Write(encoded, self._log), refusals
 
         parts = cut(APPEND_BATCHES * _check_batch_size(batch_size))
-        return self._run_parts(version_id, parts, prepare, batch_size, command_id, on_part)
+        return self._run_parts("add_frames", version_id, parts, prepare, batch_size, command_id, on_part)
 
     def merge(
         self,
@@ -155,7 +158,7 @@ class FrameWriter:
             return Merge(encoded, without_fields, self._log), refusals
 
         items = _as_yielded(frames, encoder)
-        return self._run(version_id, items, prepare, batch_size, command_id, on_part)
+        return self._run("merge_frames", version_id, items, prepare, batch_size, command_id, on_part)
 
     def delete(
         self,
@@ -178,10 +181,11 @@ class FrameWriter:
         def prepare(part: Sequence[str]) -> tuple[Request, list[Refusal]]:
             return Delete(part, self._log, sources or {}), []
 
-        return self._run(version_id, frame_ids, prepare, batch_size, command_id, on_part)
+        return self._run("delete_frames", version_id, frame_ids, prepare, batch_size, command_id, on_part)
 
     def _run(
         self,
+        operation: str,
         version_id: str,
         items: Iterable[Any],
         prepare: Callable[[Sequence[Any]], tuple[Request, list[Refusal]]],
@@ -191,10 +195,11 @@ class FrameWriter:
         append_batches: int = APPEND_BATCHES,
     ) -> WriteReport:
         parts = _parts(items, append_batches * _check_batch_size(batch_size))
-        return self._run_parts(version_id, parts, prepare, batch_size, command_id, on_part)
+        return self._run_parts(operation, version_id, parts, prepare, batch_size, command_id, on_part)
 
     def _run_parts(
         self,
+        operation: str,
         version_id: str,
         parts: Parts,
         prepare: Callable[[Any], tuple[Request, list[Refusal]]],
@@ -205,9 +210,22 @@ class FrameWriter:
         size = _check_batch_size(batch_size)
         command = FrameCommand.begin(command_id, self._new_id, version_id=version_id, batch_size=size)
         command.recorded = self._log.find_append(command.id) if command.is_repeatable else None
+        with span(operation, self._log, {VERSION_ID: version_id}) as told:
+            report = self._write_parts(command, parts, prepare, on_part)
+            told.set({f"framelode.frames.{name}": getattr(report, name) for name in COUNTS})
+            told.set({"framelode.frames.refused": len(report.refusals)})
+            return report
+
+    def _write_parts(
+        self,
+        command: FrameCommand,
+        parts: Parts,
+        prepare: Callable[[Any], tuple[Request, list[Refusal]]],
+        on_part: OnPart | None,
+    ) -> WriteReport:
         report = WriteReport()
         if command.recorded is None:
-            command.draft_at = self._draft_at(version_id)
+            command.draft_at = self._draft_at(command.version_id)
         cut: BaseException | None = None
         try:
             for number, (some, is_last, cut) in enumerate(parts):

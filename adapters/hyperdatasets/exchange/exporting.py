@@ -15,6 +15,7 @@ from ....engine.errors import ConflictError, FramelodeError, UsageError
 from ....engine.frames.source import Source
 from ....engine.query.tree import Query
 from ....engine.storage.atomic_files import path_of, temporary_name
+from ....engine.tracing import traced
 from ...files.expectation import Expectation
 from ...formats.format import CATEGORIES, Writing
 from ...formats.registry import find_format
@@ -79,6 +80,7 @@ def export_version(
         return write_version(session, version, name, path, advance, query=query, images=images, strict=strict)
 
 
+@traced("export")
 def write_version(
     session: Session,
     version: DatasetVersion,

@@ -20,6 +20,7 @@ from ....engine.log.context import acting
 from ....engine.log.decoding import gc_paused
 from ....engine.storage.atomic_files import from_home
 from ....engine.storage.root_folder import RootFolder
+from ....engine.tracing import traced
 from ....engine.writes.encoder import Refusal, WireEncoder, check_root
 from ....engine.writes.report import WriteReport
 from ....projections.tables.catalog import DRAFT, DatasetRow, VersionRow
@@ -191,6 +192,7 @@ def import_path(
         return import_data_set(current_session(), DataSet(name, path), into, options, advance)
 
 
+@traced("import")
 def import_data_set(
     session: Session,
     data_set: DataSet,
