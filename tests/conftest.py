@@ -74,6 +74,7 @@ ON_POSTGRES = {
     "test_datalake": ("TestFinding", "TestLog"),
     "test_forks": (),
     "test_pins_on_engines": (),
+    "test_stored_views": (),
 }
 """Modules, or classes of them, whose engine is one on files and in PostgreSQL in every run.
 

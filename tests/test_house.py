@@ -68,6 +68,7 @@ LIGHT = (
     "s3fs",
     "eventsourcing.cipher",
     "sqlalchemy.orm",
+    "torch",
 )
 
 

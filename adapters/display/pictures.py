@@ -120,6 +120,20 @@ def render(shown: Shown, sizes: Sizes, *, remote: bool) -> Image:
     return picture
 
 
+def decode_picture(data: bytes, frame: SingleFrame) -> Image:
+    """Return the picture in a file of a frame in RGB, upright.
+
+    Raises
+    ------
+    UsageError
+        Pillow is not installed.
+    InvalidValueError
+        It is no picture of a known format, is broken, or is too large.
+    """
+    _require_pillow()
+    return _decode(data, frame, None)[0]
+
+
 def _require_pillow() -> None:
     """Raise `UsageError` if Pillow is not installed."""
     try:

@@ -17,6 +17,7 @@ _ROI: dict[str, Any] = {
     "id": _LEAF,
     "type": _LEAF,
     "label": [_LEAF],
+    "label_num": _LEAF,
     "poly": [_LEAF],
     "confidence": _LEAF,
     "meta": _ANY,

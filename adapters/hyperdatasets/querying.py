@@ -28,7 +28,7 @@ def query_frames(
     """Yield the frames of a version that match a query; see `DatasetVersion.query`."""
     if limit is not None:
         limit = max(whole(limit, "limit"), 0)
-    found = _found(session, version, query)
+    found = find_positions(session, version, query)
     frames = FrameReader(session, version).select(found, limit, projection, order_by)
     return traced_rows("query", session, {VERSION_ID: version.version_id}, frames)
 
@@ -36,12 +36,13 @@ def query_frames(
 def count_frames(session: Session, version: VersionRow, query: Query | str) -> int:
     """Return the number of frames of a version that match a query."""
     with span("count", session, {VERSION_ID: version.version_id}) as told:
-        number = sum(map(len, _found(session, version, query)))
+        number = sum(map(len, find_positions(session, version, query)))
         told.set({"framelode.frames.found": number})
         return number
 
 
-def _found(session: Session, version: VersionRow, query: Query | str) -> Iterator[U64]:
+def find_positions(session: Session, version: VersionRow, query: Query | str) -> Iterator[U64]:
+    """Return the positions of the frames of a version that match a query, ascending, in arrays."""
     checked = check_query(parse_query(query) if isinstance(query, str) else query)
     # A past session shares the columns of the present, since events never change.
     columns = session.present.shared(_columns)

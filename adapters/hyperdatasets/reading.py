@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 Frame = SingleFrame | FrameGroup
 
+Change = Callable[[list[Any]], list[Any]]
+"""Changes records in place, and returns them."""
+
 BY_CONTEXT = "context"
 """Value of `order_by` that groups frames by context, ordered by time."""
 
@@ -179,16 +182,42 @@ class FrameReader:
         positions = np.concatenate([np.empty(0, np.uint64), *found])
         return (frame for frame in islice(self._by_context(state, positions, paths), limit))
 
+    def at_positions(
+        self, positions: U64, projection: Sequence[str] | None = None, change: Change | None = None
+    ) -> Generator[Any, None, None]:
+        """Yield the frames at ascending positions.
+
+        Parameters
+        ----------
+        positions : ndarray of uint64
+            Positions of frames that the version has.
+        projection : sequence of str, optional
+            Fields to yield, in dicts.
+        change : callable, optional
+            Changes the records that were just read, before they become frames or dicts.
+        """
+        return self._read(
+            self._state(), positions, None if projection is None else FieldPaths(projection), change
+        )
+
+    def state(self) -> State:
+        """Return the state of the version that is read."""
+        return self._state()
+
     def _by_context(
         self, state: State, positions: U64, paths: FieldPaths | None
     ) -> Generator[Any, None, None]:
-        for window in context_order(self._session.log, state, positions):
+        for window in context_order(self._session.log, [(state, positions)]):
             ascending = np.argsort(window)
             read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
             yield from (read[place] for place in range(len(window)))
 
-    def _read(self, state: State, positions: U64, paths: FieldPaths | None) -> Generator[Any, None, None]:
-        return self._frames(state, positions) if paths is None else self._dicts(state, positions, paths)
+    def _read(
+        self, state: State, positions: U64, paths: FieldPaths | None, change: Change | None = None
+    ) -> Generator[Any, None, None]:
+        if paths is None:
+            return self._frames(state, positions, change)
+        return self._dicts(state, positions, paths, change)
 
     def _find(self, ids: list[str]) -> tuple[State, U64]:
         """Return the state and the position of each id's frame, 0 if there is none."""
@@ -199,8 +228,11 @@ class FrameReader:
         positions[positions >= TOMBSTONE] = 0
         return state, positions
 
-    def _frames(self, state: State, positions: U64) -> Generator[Frame, None, None]:
-        yield from chain.from_iterable(map(wrap_all, self._blocks(state, positions[positions > 0])))
+    def _frames(
+        self, state: State, positions: U64, change: Change | None = None
+    ) -> Generator[Frame, None, None]:
+        blocks = self._blocks(state, positions[positions > 0])
+        yield from chain.from_iterable(map(wrap_all, blocks if change is None else map(change, blocks)))
 
     def _blocks(self, state: State, positions: U64) -> Iterator[list[SingleFrame]]:
         for block in record_blocks(self._session.log, state, positions):
@@ -208,10 +240,12 @@ class FrameReader:
             yield block
 
     def _dicts(
-        self, state: State, positions: U64, paths: FieldPaths
+        self, state: State, positions: U64, paths: FieldPaths, change: Change | None = None
     ) -> Generator[dict[str, Any], None, None]:
         record, adds = partial_record(paths.fields), not paths.fields.isdisjoint(READ_ONLY_FIELDS)
         for position, frame_id, event in read_stored(self._session.log, state, positions, record):
+            if change is not None and event.frame is not None:
+                change([event.frame])
             wire = {} if event.frame is None else event.frame.to_wire(frame_id, paths.fields)
             if adds:
                 self._add_read_only(wire, position, event.saved or position, paths.fields)

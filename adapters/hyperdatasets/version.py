@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 
     from .exchange.exporting import Exported
     from .exchange.importing import Imported
+    from .samples import Sample
     from .source_deletion import SourceDeletion
 
 Default = TypeVar("Default")
@@ -1015,6 +1016,28 @@ class DatasetVersion(KnownAttributes):
         session, chosen = self._session.at(as_of), check_columns(columns)
         state = session.states.read(self._row_in(session).version_id)
         return dask_frame(session.log, state, log_order(state), chosen, partition_rows)
+
+    def to_torch(
+        self,
+        transform: Callable[[Sample], Any] | None = None,
+        *,
+        iterable: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        as_of: Moment | None = None,
+    ) -> Any:
+        """Return all frames, in log order, as a dataset of torch (extension). It needs the extra `torch`.
+
+        The frames are those of the time of the call. The parameters and errors are those of `DataView.to_torch`, which
+        returns some of the frames, in other orders, and with numbers of labels.
+        """
+        from .data_view import DataView
+
+        view = DataView(engine=self._session.at(as_of))
+        view.set_versions([self])
+        if iterable:
+            return view.to_torch(transform, iterable=True, rank=rank, world_size=world_size)
+        return view.to_torch(transform)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return all frames as a stream of Arrow, which any library of tables reads: ``pyarrow.table(version)`` (extension)."""

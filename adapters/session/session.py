@@ -36,6 +36,7 @@ from ...projections.tables.pins import Pins
 from ...projections.tables.stats import Counts, Stats
 from ...projections.tables.stores import Stores
 from ...projections.tables.uploads import Uploads
+from ...projections.tables.views import Views
 from ..sql.database import read_only_error
 from ..sql.log.log import SqlLog
 from ..sql.open import open_database
@@ -59,6 +60,7 @@ PROJECTIONS: tuple[type[Projection], ...] = (
     Stores,
     Lakes,
     Alf,
+    Views,
 )
 """The projections of an engine. A public API that needs another one adds it here."""
 

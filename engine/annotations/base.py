@@ -40,9 +40,15 @@ class Common(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-class Annotation(
-    KnownAttributes, Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False
-):
+class NumberSlot(KnownAttributes):
+    """Keeps the number of a label, which a view gives, on the object, outside of what is stored."""
+
+    __slots__ = ("_label_num",)
+
+    _label_num: int
+
+
+class Annotation(NumberSlot, Struct, metaclass=InitStructMeta, kw_only=True, omit_defaults=True, gc=False):
     """Base class of all annotations.
 
     To define an annotation type, create a subclass with a `tag`, which is its name in stored data, and register it with
@@ -133,6 +139,16 @@ class Annotation(
         self._labels = label_list(value, "labels")
 
     @property
+    def label_num(self) -> int | None:
+        """Number of the label in the view that the frame was read from, -1 for labels without one.
+
+        None for any other frame. It is not stored with the frame.
+        """
+        return getattr(self, "_label_num", None)
+
+    label_enum = label_num
+
+    @property
     def confidence(self) -> float | None:
         """Confidence from 0 to 1."""
         return self._confidence
@@ -184,6 +200,8 @@ class Annotation(
                 wire[key] = list(wire[key])
         if "mask" in wire:
             wire["mask"] = {**wire["mask"], "value": list(wire["mask"].get("value", ()))}
+        if self.label_num is not None:
+            wire["label_num"] = self.label_num
         return wire
 
     @classmethod
@@ -241,7 +259,10 @@ class Annotation(
 
     def with_sources(self, names: tuple[str, ...]) -> Self:
         """Return a copy that refers to other sources. It shares labels and metadata with this annotation."""
-        return msgspec.structs.replace(self, _sources=names)
+        copied = msgspec.structs.replace(self, _sources=names)
+        if self.label_num is not None:
+            put_label_num(copied, self.label_num)
+        return copied
 
     @staticmethod
     def register(type_names: str | Sequence[str]) -> Callable[[type[Any]], type[Any]]:
@@ -282,8 +303,11 @@ class Annotation(
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.validate()
-        return (_restore, (type(self), encode_canonical(self)))
+        return (_restore, (type(self), encode_canonical(self), self.label_num))
 
+
+put_label_num: Callable[[Annotation, int], None] = NumberSlot.__dict__["_label_num"].__set__
+"""Sets the number of the label of an annotation that a view has read."""
 
 # They set fields in constructors without the check of `KnownAttributes`, which takes longer.
 put_poly: Callable[[Annotation, tuple[float, ...]], None] = Annotation.__dict__["_poly"].__set__
@@ -334,5 +358,8 @@ def register_annotation(cls: AnnotationType) -> AnnotationType:
     return cls
 
 
-def _restore(cls: type[Annotation], payload: bytes) -> Annotation:
-    return msgspec.msgpack.decode(payload, type=cls)
+def _restore(cls: type[Annotation], payload: bytes, label_num: int | None = None) -> Annotation:
+    restored = msgspec.msgpack.decode(payload, type=cls)
+    if label_num is not None:
+        put_label_num(restored, label_num)
+    return restored

@@ -54,7 +54,7 @@ class UnknownAnnotation(Annotation, kw_only=False):
 
 
 known_types.add(UnknownAnnotation)
-_wire_fields = frozenset({"type", "labels", *Annotation.__struct_encode_fields__})
+_wire_fields = frozenset({"type", "labels", "label_num", *Annotation.__struct_encode_fields__})
 
 _RING_SEPARATOR = -999999999
 """The number between the rings of a polygon in the wire form of ClearML."""
@@ -92,7 +92,8 @@ def annotation_from_dict(wire: object, path: str = "annotation") -> Annotation:
     Parameters
     ----------
     wire : dict
-        Any of `type, id, label, poly, confidence, meta, sources, mask`. An unknown type is kept. Without a type, it is
+        Any of `type, id, label, poly, confidence, meta, sources, mask`. An unknown type is kept, and `label_num`, which
+        views add, is ignored. Without a type, it is
         derived from the other fields: `mask` is a mask, 4 numbers in `poly` are a box, 6 or more a polygon, and none
         are labels of the whole frame. `labels` is accepted for `label`.
     path : str

@@ -45,8 +45,21 @@ from .domain import (
 from .lakes import LAKE, LAKES
 from .pins import PINS
 from .stores import STORES
+from .views import VIEWS
 
-STREAMS: tuple[Streams[Any], ...] = (NAMES, BLOBS, UPLOADS, SOURCES, IMPORTS, PINS, STORES, LAKES, LAKE, ALF)
+STREAMS: tuple[Streams[Any], ...] = (
+    NAMES,
+    BLOBS,
+    UPLOADS,
+    SOURCES,
+    IMPORTS,
+    PINS,
+    STORES,
+    LAKES,
+    LAKE,
+    ALF,
+    VIEWS,
+)
 """The streams that do not belong to a dataset. A public API with its own events adds them here."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

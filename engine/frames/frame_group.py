@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain, repeat
 from operator import attrgetter, is_
 from typing import Any, final
@@ -18,7 +18,7 @@ from ..validation import About, KnownAttributes, name, refusal, shorten
 from .annotated import Coordinates, Labels
 from .hooks import html_of
 from .record import encode_record
-from .single_frame import SingleFrame, blank_frame, record_from_dict, restore
+from .single_frame import SingleFrame, blank_frame, label_numbers, record_from_dict, restore
 from .source import DEFAULT_SOURCE, NO_SOURCE, Source, derive_id, group_sources, source_name
 from .source_fields import SourceLike
 
@@ -327,10 +327,10 @@ class FrameGroup(KnownAttributes, MutableMapping[str, SingleFrame]):
         return html_of(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore_group, (self._payload(), self.id))
+        return (_restore_group, (self._payload(), self.id, label_numbers(self._join())))
 
     def __copy__(self) -> FrameGroup:
-        return _restore_group(self._payload(), self.id)
+        return _restore_group(self._payload(), self.id, label_numbers(self._join()))
 
     def _check(self) -> None:
         with About("frame", self.id):
@@ -381,8 +381,8 @@ def frame_from_dict(wire: Mapping[str, Any]) -> SingleFrame | FrameGroup:
     return FrameGroup.from_dict(wire) if record.is_group() else record
 
 
-def _restore_group(payload: bytes, frame_id: str | None) -> FrameGroup:
-    return FrameGroup.from_record(restore(payload, frame_id))
+def _restore_group(payload: bytes, frame_id: str | None, numbers: Sequence[int | None] = ()) -> FrameGroup:
+    return FrameGroup.from_record(restore(payload, frame_id, numbers))
 
 
 def _unknown_source(name: str, group: FrameGroup) -> UnreadableError:

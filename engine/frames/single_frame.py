@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack, final
 import msgspec
 from msgspec import Struct, StructMeta
 
-from ..annotations.base import Annotation, known_types
+from ..annotations.base import Annotation, known_types, put_label_num
 from ..annotations.registry import check_type, own_annotations
 from ..canonical import canonical_object, is_flat_json, is_plain_json, settle_object
 from ..decoding import UNDECODABLE, guarded
@@ -357,11 +357,11 @@ class SingleFrame(AnnotatedRecord):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.validated()
-        return (restore, (encode_record(self), self.id))
+        return (restore, (encode_record(self), self.id, label_numbers(self)))
 
     def __copy__(self) -> SingleFrame:
         self.validated()
-        return restore(encode_record(self), self.id)
+        return restore(encode_record(self), self.id, label_numbers(self))
 
 
 def decode_record(payload: bytes | memoryview, position: int | None = None) -> SingleFrame:
@@ -407,11 +407,20 @@ def blank_frame() -> SingleFrame:
     return StructMeta.__call__(SingleFrame)
 
 
-def restore(payload: bytes, frame_id: str | None) -> SingleFrame:
-    """Return the record of a canonical payload with its id."""
+def restore(payload: bytes, frame_id: str | None, numbers: Sequence[int | None] = ()) -> SingleFrame:
+    """Return the record of a canonical payload with its id, and the numbers of the labels of its annotations."""
     frame = decode_record(payload)
     frame.id = frame_id
+    for annotation, number in zip(frame.annotations, numbers, strict=False):
+        if number is not None:
+            put_label_num(annotation, number)
     return frame
+
+
+def label_numbers(record: SingleFrame) -> list[int | None]:
+    """Return the numbers that a view gave to the labels of annotations; an empty list without any."""
+    numbers = [annotation.label_num for annotation in record.annotations]
+    return [] if numbers.count(None) == len(numbers) else numbers
 
 
 def screen(frames: Sequence[SingleFrame]) -> bool:

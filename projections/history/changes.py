@@ -246,7 +246,9 @@ def payload_wires(
 def _said(header: BatchHeader, topic: str, position: int, state: bytes) -> Wire:
     event = decode_event(topic, header.stream_id, header.version_at(position), state, position)
     return {
-        name: json_form(decode_value(value, position)) if isinstance(value, bytes) else value
+        name: json_form(decode_value(value, position))
+        if isinstance(value, bytes)
+        else msgspec.to_builtins(value)
         for name, value in msgspec.structs.asdict(event).items()
         if name not in _ORIGINATOR
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -33,19 +33,27 @@ class _Record(msgspec.Struct, gc=False):
 _decode = guarded(msgspec.msgpack.Decoder(_Record).decode)
 
 
-def context_order(log: Log, state: State, positions: U64) -> Iterator[U64]:
-    """Yield the positions of frames in windows, ordered by context id, then timestamp, then id.
+def context_order(log: Log, parts: Iterable[tuple[State, U64]]) -> Iterator[U64]:
+    """Yield the positions of frames in windows, ordered by context id, then timestamp, then id, then position.
 
     The context id of a frame is the URI of its first source unless it is set. Sorting uses a temporary database that spills
     to disk, so memory use is bounded for any number of contexts.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    parts : iterable of (State, ndarray)
+        States, each with the ascending positions of some of its frames.
     """
     scratch = sqlite3.connect("", check_same_thread=False)
     try:
         scratch.execute("CREATE TABLE frame (context TEXT, timestamp INTEGER, id TEXT, position INTEGER)")
-        for start in range(0, len(positions), _POSITIONS_AT_ONCE):
-            rows = _sort_keys(log, state, positions[start : start + _POSITIONS_AT_ONCE])
-            scratch.executemany("INSERT INTO frame VALUES (?, ?, ?, ?)", rows)
-        ordered = scratch.execute("SELECT position FROM frame ORDER BY context, timestamp, id")
+        for state, positions in parts:
+            for start in range(0, len(positions), _POSITIONS_AT_ONCE):
+                rows = _sort_keys(log, state, positions[start : start + _POSITIONS_AT_ONCE])
+                scratch.executemany("INSERT INTO frame VALUES (?, ?, ?, ?)", rows)
+        ordered = scratch.execute("SELECT position FROM frame ORDER BY context, timestamp, id, position")
         while window := ordered.fetchmany(_WINDOW):
             yield np.array(window, np.uint64).reshape(-1)
     finally:

@@ -30,6 +30,7 @@ from framelode.engine import keys
 from framelode.engine.errors import IntegrityError
 from framelode.engine.events.alf import ALF
 from framelode.engine.events.lakes import LAKE, LAKES
+from framelode.engine.events.views import VIEWS
 from framelode.engine.log import batch
 from framelode.projections.states import fingerprint
 from framelode.projections.tables.pins import PinQuery
@@ -159,7 +160,10 @@ def chained_rows(path):
         ]
 
 
-NEWER_EVENTS = {"DatasetRemoved", *(event.__name__ for event in (*LAKES.events, *LAKE.events, *ALF.events))}
+NEWER_EVENTS = {
+    "DatasetRemoved",
+    *(event.__name__ for family in (LAKES, LAKE, ALF, VIEWS) for event in family.events),
+}
 """Kinds of events that were added after the golden log was written."""
 
 

@@ -7,7 +7,7 @@ import warnings
 import toy_api
 from toy_api.api import ToyBox
 
-from framelode import DatasetVersion, SingleFrame
+from framelode import DatasetVersion, DataView, F, SingleFrame
 from framelode.adapters.execution_store.engine_repo import EngineStoreRepo
 from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
@@ -117,6 +117,19 @@ def steps(engine):
     yield
     branch.set_tags(["x"])
     engine.dataset("food").rename("meals")
+    yield
+    view = DataView("train", tags=["t"], iteration_order="random")
+    view.add_query(dataset_name="meals", version_name="v1", roi_query="cat")
+    view.store()
+    view.add_query(
+        version_id=branch.version_id,
+        frame_query=F.meta.a == 1,
+        label_rules=[{"label": "dog", "count_range": [1, -1]}],
+    )
+    view.add_mapping_rule("cat", "animal")
+    view.set_labels({"animal": 1})
+    view.store()
+    view.store("test")
     yield
     DatasetVersion.create_new_dataset("empty", description="nothing yet")
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")

@@ -12,7 +12,7 @@ from doc_examples import PAGES, python_of
 from patience import PATIENCE
 
 HERE = Path(__file__).parent
-UNTYPED = ("distributed", "pyarrow")
+UNTYPED = ("distributed", "pyarrow", "torch")
 """Libraries without types: what they return is unknown."""
 
 _UNKNOWN = (
@@ -29,6 +29,7 @@ NOT_FOLLOWED = (
     "numpy",
     "rich",
     "sqlalchemy",
+    "torch",
     "typer",
     "zstandard",
 )

@@ -1,5 +1,7 @@
-"""The open hyper-datasets API of ClearML: `HyperDataset` and data entries, over the same versions, frames and log."""
+"""The open hyper-datasets API of ClearML: `HyperDataset`, data entries and views, over the same versions, frames and log."""
 
+from ..view_queries import HyperDatasetQuery
+from .data_view import DataView
 from .datasets import HyperDataset, HyperDatasetManagement
 from .entries import DataEntry, DataEntryImage
 from .sub_entries import DataSubEntry, DataSubEntryImage
@@ -9,6 +11,8 @@ __all__ = [
     "DataEntryImage",
     "DataSubEntry",
     "DataSubEntryImage",
+    "DataView",
     "HyperDataset",
     "HyperDatasetManagement",
+    "HyperDatasetQuery",
 ]

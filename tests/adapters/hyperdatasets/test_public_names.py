@@ -295,7 +295,77 @@ OPEN = {
         "from_api_object": 'source_obj, frame_meta=None, context_id=None, name_fallback="image_0"',
     },
 }
-TABLES = (FRAMES, VERSIONS, OPEN)
+QUERY = (
+    'project_id="*", dataset_id="*", version_id="*", source_query=None, frame_query=None, weight=1.0, '
+    "filter_by_roi=None, label_rules=None"
+)
+ITERATION = (
+    'name=None, description=None, tags=None, iteration_order="sequential", iteration_infinite=False, '
+    "iteration_random_seed=None, iteration_limit=None"
+)
+PREFETCH = (
+    "num_workers=None, wait=True, query_cache_size=None, get_previews=False, get_masks=True, "
+    "force_download=False"
+)
+VIEWS = {
+    "HyperDatasetQuery": {
+        "()": QUERY,
+        **each("project_id dataset_id version_id source_query frame_query weight filter_by_roi label_rules"),
+    },
+    "DataView": {
+        "()": f"{ITERATION}, auto_connect_with_task=True, project_name=None",
+        **each("id name"),
+        "get": "dataview_id=None, dataview_name=None",
+        **each("get_queries get_iteration_parameters get_labels get_mapping_rules get_count", ""),
+        "set_queries": "queries",
+        "add_queries": "queries",
+        "add_query": f"*, {QUERY}",
+        "set_iteration_parameters": "*, infinite=None, limit=...",
+        "set_labels": "label_dict",
+        "add_mapping_rule": (
+            "from_labels, to_label, dataset_id=None, dataset_name=None, version_id=None, "
+            "version_name=None, project_name=None"
+        ),
+        "store": "project_name=None",
+        "get_iterator": (
+            "projection=None, query_cache_size=None, query_queue_depth=5, allow_repetition=False, "
+            "auto_synthetic_epoch_limit=None, node_id=None, worker_index=None, num_workers=None, "
+            "cache_in_memory=False"
+        ),
+        "to_list": "",
+        "prefetch_local_sources": PREFETCH,
+    },
+}
+OLDER_VIEWS = {
+    "DataView": {
+        "()": ITERATION,
+        "get": "dataview_id=None, dataview_name=None",
+        "add_query": (
+            "dataset_name=None, version_name=None, roi_query=None, frame_query=None, source_query=None, "
+            "weight=1.0"
+        ),
+        "add_multi_query": (
+            "dataset_name=None, version_name=None, roi_queries=None, frame_query=None, source_query=None, "
+            "weight=1.0"
+        ),
+        "add_mapping_rule": "*, dataset_name=None, version_name=None, from_labels, to_label",
+        "set_labels": "label_dict",
+        "set_iteration_parameters": (
+            "order=None, infinite=None, maximum_number_of_frames=..., random_seed=..."
+        ),
+        "to_list": "",
+        "to_dict": "projection=None",
+        "get_iterator": "projection=None, query_cache_size=None",
+        "get_count": "",
+        "split_to_lists": "ratio=...",
+        "prefetch_files": "",
+        "__iter__": "",
+        "__len__": "",
+    },
+    "IterationOrder": each("sequential random"),
+    "FilterByRoiEnum": each("label_rules no_rois disabled"),
+}
+TABLES = (FRAMES, VERSIONS, OPEN, VIEWS, OLDER_VIEWS)
 """One table for each part of the API."""
 
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -332,7 +402,10 @@ def differs(owner, member, parameters):
     ours = ours if bound else ours[1:]
     theirs = inspect.signature(eval(f"lambda {parameters}: None")).parameters.values()
     for index, wanted in enumerate(theirs):
-        found = next((p for p in ours if (p.name, p.kind) == (wanted.name, wanted.kind)), None)
+        kinds = {wanted.kind} | (
+            {wanted.POSITIONAL_OR_KEYWORD} if wanted.kind is wanted.KEYWORD_ONLY else set()
+        )
+        found = next((p for p in ours if p.name == wanted.name and p.kind in kinds), None)
         if wanted.kind in {wanted.VAR_POSITIONAL, wanted.VAR_KEYWORD}:
             if wanted.kind not in {p.kind for p in ours}:
                 return f"does not take {wanted}"
@@ -340,7 +413,7 @@ def differs(owner, member, parameters):
             return f"has no {wanted.name}"
         elif wanted.default not in {found.default, ..., wanted.empty}:
             return f"{wanted.name} has the default {found.default!r}"
-        elif ours[index] is not found:
+        elif wanted.kind is not wanted.KEYWORD_ONLY and ours[index] is not found:
             return f"{wanted.name} has another place"
     names = {parameter.name for parameter in theirs}
     needed = [p.name for p in ours if p.name not in names and p.default is p.empty and p.kind not in VARIABLE]

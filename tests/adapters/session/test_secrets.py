@@ -9,6 +9,7 @@ import time
 import traceback
 import warnings
 from contextlib import closing, suppress
+from enum import Enum
 
 import psycopg
 import pytest
@@ -254,6 +255,7 @@ OF_DATABASES = ("connect", "Engine.copy_to", "Engine.scrub", "Engine.share_blobs
 EXEMPT = {
     "BlobStore.repair.sources": "blobs of other stores, which are open",
     "BlobStore.put_sources.sources": "objects that are read",
+    "DataView.set_iteration_parameters.maximum_number_of_frames": "a number",
     "DatasetVersion.of.target": "checked by the call that made it",
     "DatasetVersion.of.root": "checked by the call that made it",
     "DatasetVersion.set_masks_labels.mask_value_label_mapping": "labels",
@@ -265,7 +267,7 @@ def url_arguments():
     public = [(name, getattr(framelode, name)) for name in framelode.__all__ if name != "__version__"]
     for name, thing in [*public, ("Datasets", Datasets), ("BlobStore", BlobStore)]:
         if inspect.isclass(thing) and issubclass(
-            thing, BaseException | framelode.Annotation | framelode.Statistics
+            thing, BaseException | Enum | framelode.Annotation | framelode.Statistics
         ):
             continue
         yield from _arguments(name, thing)

@@ -1,0 +1,23 @@
+"""`DataView` of the open API: it yields data entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..data_view import DataView as FrameView
+from .entries import DataEntry, entry_of
+
+
+class DataView(FrameView):
+    """A view that yields each frame as a data entry, also one that was not added as such; see `framelode.DataView`."""
+
+    def _shown(self, frame: Any) -> DataEntry:
+        return entry_of(frame)
+
+    def _shown_dict(self, frame: dict[str, Any]) -> Any:
+        return DataEntry.from_api_object(frame)
+
+    def _projected(self, projection: Sequence[str] | None) -> Sequence[str] | None:
+        paths = super()._projected(projection)
+        return None if paths is None else [*paths, "id", "sources.*.id"]
