@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...engine.annotations.base import Annotation
 from ...engine.annotations.types import BoundingBox2D, ComplexPolygon2D, KeyPoints2D, Polygon2D
@@ -11,6 +12,11 @@ from .report import Report
 
 VISIBILITY = "visibility"
 """Key of the metadata of key points: 0 for a point that is not given, 1 for one that is hidden, 2 for one that is visible."""
+
+SHAPE = "shape"
+"""Key of the metadata of key points that are something else: `POLYLINE`, or ``cuboid`` for the corners of one."""
+
+POLYLINE = "polyline"
 
 Ring = Sequence[float]
 
@@ -106,6 +112,13 @@ def without_holes(rings: Sequence[Ring]) -> list[Ring]:
         for ring in rings
         if sum(is_inside(ring[0], ring[1], other) for other in rings if other is not ring) % 2 == 0
     ]
+
+
+def complex_polygon(rings: Sequence[Ring]) -> dict[str, Any]:
+    """Return the type and the geometry of a polygon of several rings, in wire form."""
+    sizes = (len(ring) / 2 for ring in rings)
+    numbers = (number for ring in rings for number in ring)
+    return {"type": "complex_polygon2d", "poly": [float(len(rings)), *sizes, *numbers]}
 
 
 def flat_rings(annotation: ComplexPolygon2D) -> list[list[float]]:

@@ -861,7 +861,7 @@ class DatasetVersion(KnownAttributes):
     ) -> Exported:
         """Write the frames in a format of others, and return what was written and what that format cannot hold (extension).
 
-        `to_coco`, `to_voc` and `to_yolo` are this method with the name of a format.
+        `to_coco`, `to_voc` and the like are this method with the name of a format.
 
         Parameters
         ----------
@@ -905,6 +905,7 @@ class DatasetVersion(KnownAttributes):
         )
 
     to_coco = partialmethod(export, "coco")
+    to_cvat = partialmethod(export, "cvat")
     to_voc = partialmethod(export, "voc")
     to_yolo = partialmethod(export, "yolo")
 
@@ -928,7 +929,7 @@ class DatasetVersion(KnownAttributes):
     ) -> Imported:
         """Import a data set in a format of others into a draft, and return what was imported and what was not (extension).
 
-        `from_coco`, `from_voc` and `from_yolo` are this method with the name of a format. A repeated import records only what
+        `from_coco`, `from_voc` and the like are this method with the name of a format. A repeated import records only what
         has changed in the data set. Changes made in the draft since the last import are kept: fields, annotations, metadata
         keys and deletions. Values that the data set does not provide are kept too: stored images stay stored, and annotations
         stay if their file is missing or invalid.
@@ -984,6 +985,7 @@ class DatasetVersion(KnownAttributes):
         return import_path(format, path, Into(dataset_name, dataset_project, version_name), options, callback)
 
     from_coco = partialmethod(import_from, "coco")
+    from_cvat = partialmethod(import_from, "cvat")
     from_voc = partialmethod(import_from, "voc")
     from_yolo = partialmethod(import_from, "yolo")
 

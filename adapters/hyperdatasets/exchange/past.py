@@ -37,10 +37,10 @@ class Place(msgspec.Struct, frozen=True):
     root: str | None
     is_chosen: bool = False
 
-    def frame_id(self, image: str) -> str:
-        """Return the id of the frame of an image."""
+    def frame_id(self, image: str, timestamp: int = 0) -> str:
+        """Return the id of the frame of an image, or of a moment of a video in milliseconds."""
         uri = _FILE + quote(os.fsencode(f"{self.folder}/{image}"))
-        return derive_id((Source(uri=uri),), self.root) or ""
+        return derive_id((Source(timestamp=timestamp, uri=uri),), self.root) or ""
 
 
 class _Imported(msgspec.Struct):
@@ -118,17 +118,17 @@ class ImportedFrames:
     def _candidates(self, item: Item) -> dict[str, Place | None]:
         """Return the ids that the frame of an image may have, with the place that gives it."""
         source = _source_of(item)
-        uri = source.get("uri", _FILE)
+        uri, time = source.get("uri", _FILE), source.get("timestamp", 0)
         if not uri.startswith(_FILE):
-            return {derive_id((Source(uri=uri),), None) or "": None}
-        first = self._place.frame_id(item.name)
+            return {derive_id((Source(timestamp=time, uri=uri),), None) or "": None}
+        first = self._place.frame_id(item.name, time)
         if self._is_new:
             return {first: self._place}
         found: dict[str, Place | None] = {first: self._place}
         for place in self._here[1:]:
-            found.setdefault(place.frame_id(item.name), place)
+            found.setdefault(place.frame_id(item.name, time), place)
         for place in self._moved:
-            frame_id = place.frame_id(item.name)
+            frame_id = place.frame_id(item.name, time)
             if frame_id in self._known:
                 found.setdefault(frame_id, place)
         return found

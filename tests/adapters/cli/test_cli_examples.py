@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import framelode
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.cli.app import app
+from framelode.adapters.formats.names import BUILT_IN
 
 WRITES = {
     "config",
@@ -45,7 +46,7 @@ WRITES = {
 }
 """Commands that change the engine."""
 
-OF_OTHER_FILES = {"import coco", "import yolo"}
+OF_OTHER_FILES = {f"import {name}" for name in BUILT_IN if name != "voc"}
 """Commands that import what no other example has written; `tests/adapters/formats` runs them."""
 
 WITHOUT_ENGINE = {"init", "demo", "completion", "copy", "import auto", "import voc"} | OF_OTHER_FILES

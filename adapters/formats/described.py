@@ -1,0 +1,110 @@
+"""The images of a folder that annotation files describe: each once, with its size compared, and the images that none describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ...engine.validation import shorten
+from .files import Folder, Images, has_pillow, image_size
+from .format import Item, Wire
+from .report import FlawError, Report
+
+MAX_PIXELS = 2**31 - 1
+
+_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://.")
+
+
+def is_remote(given: str) -> bool:
+    """Whether the name of an image is a URI of another scheme than ``file``."""
+    return _REMOTE.match(given) is not None
+
+
+class DescribedImages:
+    """The images of a folder, of which annotation files describe some.
+
+    Parameters
+    ----------
+    folder : Folder
+        The folder.
+    report : Report
+        Where flaws are noted.
+    images : Images, optional
+        The images; by default all of the folder.
+    """
+
+    def __init__(self, folder: Folder, report: Report, images: Images | None = None) -> None:
+        self.images = Images(folder) if images is None else images
+        self._folder, self._report = folder, report
+        self._described: dict[str, str] = {}
+        self._reads_sizes = has_pillow()
+
+    def take(
+        self, given: str, file: str, near: Iterable[str] = (), size: tuple[Any, Any] | None = None
+    ) -> tuple[str, Wire]:
+        """Return the name and the source of an image that an annotation file describes.
+
+        Parameters
+        ----------
+        given : str
+            Its name there, or a URI.
+        file : str
+            The annotation file.
+        near : iterable of str
+            Folders that the name is probably relative to.
+        size : tuple of int, optional
+            Width and height that the file gives. A size that is not that of the image is noted; without one, it is read from
+            the image.
+
+        Raises
+        ------
+        FlawError
+            There is no such image, it cannot be read, or it was described before.
+        """
+        name = given if is_remote(given) else self.images.find(given, near)
+        if name in self._described:
+            raise FlawError(f"image {shorten(name)} is already described by {shorten(self._described[name])}")
+        self._described[name] = file
+        source = {"id": "default", "uri": given} if name is given and is_remote(given) else None
+        if source is None:
+            source = self._folder.source(name)
+        self._put_size(source, name, file, size)
+        return name, source
+
+    def has_taken(self, name: str) -> bool:
+        """Whether an image was described."""
+        return name in self._described
+
+    def rest(self) -> Iterator[Item]:
+        """Yield the images that were not described, as frames without annotations."""
+        for name in self.images.names:
+            if name not in self._described:
+                yield self.bare(name)
+
+    def bare(self, name: str, frame: Wire | None = None) -> Item:
+        """Return an image without annotations, with other fields of its frame."""
+        try:
+            source = self._folder.source(name)
+        except FlawError as error:
+            self._report.flaw("image", name, error)
+            return Item(name, None, is_whole=False)
+        self._put_size(source, name, name, None)
+        return Item(name, {"sources": [source], **(frame or {})}, is_whole=False)
+
+    def _put_size(self, source: Wire, name: str, file: str, size: tuple[Any, Any] | None) -> None:
+        if size is not None and not all(type(each) is int and 0 < each <= MAX_PIXELS for each in size):
+            self._report.flaw(
+                "size", file, f"image {shorten(name)}: the size {size[0]} x {size[1]} is left out"
+            )
+            size = None
+        is_file = "size" in source
+        found = image_size(f"{self._folder.path}/{name}") if is_file and self._reads_sizes else None
+        if size is not None and found is not None and found != size:
+            self._report.flaw(
+                "size",
+                file,
+                f"image {shorten(name)}: size is {size[0]} x {size[1]}, that of the image file {found[0]} x {found[1]}",
+            )
+        if used := size or found:
+            source["width"], source["height"] = used
