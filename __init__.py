@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .engine.log.decoding import importing
+
 if TYPE_CHECKING:
     from .adapters.connect import connect, current_engine
     from .adapters.display.pictures import draw
@@ -196,7 +198,8 @@ if not TYPE_CHECKING:  # a checker would take any name for known
     def __getattr__(name: str) -> object:
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        with importing():
+            value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
         globals()[name] = value
         return value
 

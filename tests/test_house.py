@@ -199,7 +199,9 @@ with framelode.connect(sys.argv[1]):
     assert framelode.DatasetVersion.get_version(dataset_name="food").get_single_frame("a").width is None"""
     loaded = modules_after(code, tmp_path / "food")
     assert "sqlalchemy" in loaded
-    assert not heavy(loaded, "eventsourcing", "fsspec", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql")
+    assert not heavy(
+        loaded, "eventsourcing", "fsspec", "lark", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"
+    )
 
 
 COMMAND = """import sys

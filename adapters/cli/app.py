@@ -21,7 +21,7 @@ from .maintenance import upkeep
 from .one import folders
 from .output import say
 from .pins import pins
-from .process import Commands
+from .process import Commands, read_later
 from .status import overview
 from .stores import stores
 from .versions import drafting
@@ -52,6 +52,7 @@ app.add_typer(lakes, name="lake", help="Upload, find, tag and download pictures 
 app.add_typer(pins, name="pin", help="Pin external datasets: git repositories, catalogs and URLs.")
 app.add_typer(folders, name="one", help="Record, search and load folders of neuroscience data.")
 app.add_typer(checkpoints, name="checkpoint", help="Export checkpoints to verify the log against later.")
+read_later(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,11 +1,14 @@
-"""The group of all commands: the conversion of errors to one line and an exit status."""
+"""The group of all commands: the conversion of errors to one line and an exit status. Options are read when they are needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
 from ...engine.errors import FramelodeError, StorageError
 from .output import note
@@ -55,3 +58,44 @@ class Commands(TyperGroup):
         option = getattr(error, "option_name", None)
         if any(option in parameter.opts for parameter in self.params):
             error.message = f"{option} must come before the command: framelode {option} ... COMMAND"
+
+
+class LateCommand(TyperCommand):
+    """A command that reads its parameters from its function when they are first needed: for all commands that takes long."""
+
+    def __init__(self, name: str | None, *, callback: Any = None, **settings: Any) -> None:
+        self._function = callback.function
+        super().__init__(name, callback=callback, **settings)
+
+    @property
+    def params(self) -> list[Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The parameters."""
+        if self._function is not None:
+            info = CommandInfo(name=self.name, callback=self._function)
+            full = get_command_from_info(
+                info, pretty_exceptions_short=False, rich_markup_mode=self.rich_markup_mode
+            )
+            self._function = None
+            self._params, self.callback = full.params, full.callback
+        return self._params
+
+    @params.setter
+    def params(self, value: list[Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._params = value
+
+
+def read_later(group: typer.Typer) -> None:
+    """Let all commands of a group, and of the groups in it, read their parameters when they are needed."""
+    for command in group.registered_commands:
+        command.cls, command.callback = LateCommand, _without_parameters(command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            read_later(inner.typer_instance)
+
+
+def _without_parameters(function: Any) -> Callable[[], None]:
+    def later() -> None: ...
+
+    later.__name__, later.__doc__ = function.__name__, function.__doc__
+    vars(later)["function"] = function
+    return later

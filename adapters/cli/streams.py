@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -10,10 +11,14 @@ from typing import NoReturn, TextIO
 
 BROKEN_PIPE = 141
 
+_OBJECTS = 100_000
+"""Objects between two garbage collections. Most commands end before there are so many."""
+
 
 def run(work: Callable[[], object]) -> NoReturn:
     """Do the work of the process, and exit with its status."""
     _prepare_streams()
+    gc.set_threshold(_OBJECTS)
     # No command multiplies matrices, and the threads that numpy would start for it busy-wait.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
@@ -22,6 +27,8 @@ def run(work: Callable[[], object]) -> NoReturn:
         status: int | str | None = 0
     except SystemExit as done:
         status = done.code
+    # The interpreter would look at all objects once more before the process ends.
+    gc.freeze()
     sys.exit(_finish_stdout() or status)
 
 

@@ -39,7 +39,6 @@ from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
 from .html import datasets_card, version_card, version_text, versions_card
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
-from .querying import count_frames, query_frames
 from .reading import FrameIds, FrameReader, check_frame_id, log_order
 from .revert import Reverted, revert_version
 from .selectors import (
@@ -1125,6 +1124,8 @@ class DatasetVersion(KnownAttributes):
         ValueError
             `limit` is not an integer, no frame can have one of the paths, or `order_by` is unknown.
         """
+        from .querying import query_frames
+
         session = self._session.at(as_of)
         return query_frames(session, self._row_in(session), q, limit, order_by, projection)
 
@@ -1143,6 +1144,8 @@ class DatasetVersion(KnownAttributes):
         InvalidQueryError
             The query is wrong.
         """
+        from .querying import count_frames
+
         session = self._session.at(as_of)
         return count_frames(session, self._row_in(session), q)
 

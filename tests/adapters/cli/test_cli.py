@@ -611,6 +611,23 @@ def test_loading_the_command_line_loads_no_more_than_it_needs():
     assert done.stdout == "[]\n"
 
 
+def test_parameters_are_read_of_the_command_that_runs(monkeypatch):
+    read, get_params = [], typer.main.get_params_from_function
+    monkeypatch.setattr(
+        typer.main, "get_params_from_function", lambda function: read.append(function) or get_params(function)
+    )
+    group = typer.main.get_command(app)
+    assert len(group.commands) > 30
+    assert not [function.__name__ for function in read if function.__module__.endswith(".ls")]
+    assert [parameter.name for parameter in group.commands["ls"].params] == [
+        "dataset",
+        "limit",
+        "as_of",
+        "json",
+    ]
+    assert {function.__name__ for function in read if function.__module__.endswith(".ls")} == {"list_all"}
+
+
 def test_colours_and_bars_are_for_terminals_only(home, monkeypatch, capsys):
     assert "\x1b" not in run("ls").stdout + run("verify").stderr
     monkeypatch.setenv("FORCE_COLOR", "1")
