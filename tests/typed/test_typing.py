@@ -12,7 +12,7 @@ from doc_examples import PAGES, python_of
 from patience import PATIENCE
 
 HERE = Path(__file__).parent
-UNTYPED = ("distributed", "pyarrow", "torch")
+UNTYPED = ("distributed", "fsspec", "mlflow", "pyarrow", "torch")
 """Libraries without types: what they return is unknown."""
 
 _UNKNOWN = (
@@ -26,7 +26,9 @@ NOT_FOLLOWED = (
     "blake3",
     "distributed",
     "fsspec",
+    "mlflow",
     "numpy",
+    "opentelemetry",
     "rich",
     "sqlalchemy",
     "torch",
