@@ -38,6 +38,7 @@ from .diff import Diff, VersionState, diff_versions
 from .finding import find_frame_id, find_frames
 from .history import HistoryArguments, version_history
 from .html import datasets_card, version_card, version_text, versions_card
+from .lineage import record_published
 from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
 from .reading import FrameIds, FrameReader, check_frame_id, log_order
 from .revert import Reverted, revert_version
@@ -410,6 +411,7 @@ class DatasetVersion(KnownAttributes):
         )
         if isinstance(self, DatasetVersion) and row.version_id == self.version_id:
             self.flush(refresh_version_stats=False)
+        began = session.clock()
         child_id = session.writes.versions.create_snapshot(
             row.version_id,
             publish_name=publish_name,
@@ -420,6 +422,7 @@ class DatasetVersion(KnownAttributes):
             child_metadata=child_metadata,
         )
         session.states.save_snapshot(row.version_id)
+        record_published(session, row.version_id, began)
         kind = self if isinstance(self, type) else type(self)
         return kind.of(session, child_id)
 

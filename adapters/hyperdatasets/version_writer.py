@@ -24,6 +24,7 @@ from ..display.progress import Advance, bar, in_notebook
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_target, version_folder
 from .api_helpers import warn_caller
+from .lineage import record_published
 from .selectors import version_by_id
 
 if TYPE_CHECKING:
@@ -335,8 +336,11 @@ class VersionWriter:
 
     def publish(self) -> bool:
         """Commit and publish the version. Return False if it is already published."""
+        began = self._session.clock()
         published = self._session.writes.versions.publish_version(self._version_id)
         self._save_state()
+        if published:
+            record_published(self._session, self._version_id, began)
         return published
 
     def _save_state(self) -> None:
