@@ -212,7 +212,7 @@ def _tree_of(sources: dict[str, Expectation]) -> _Tree:
 
 
 def _plain(path: str) -> str:
-    return cast("str", FramelodeFileSystem._strip_protocol(path))
+    return cast("str", FramelodeFileSystem._strip_protocol(path))  # noqa: SLF001 - this module
 
 
 def split_path(path: str) -> tuple[str | None, str]:

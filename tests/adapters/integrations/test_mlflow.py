@@ -140,6 +140,19 @@ def test_many_labels_are_cut_off(engine, client):
     assert profile["labels_in_all"] == 1200
 
 
+@pytest.mark.parametrize("first", ["mlflow", "framelode.adapters.integrations.mlflow"])
+def test_both_orders_of_import(first):
+    code = f"""import sys, warnings
+with warnings.catch_warnings(record=True) as raised:
+    warnings.simplefilter("always")
+    import {first}
+    import mlflow.data
+assert not [each for each in raised if "framelode" in str(each.message)]
+from framelode.adapters.integrations.mlflow import from_framelode
+assert mlflow.data.from_framelode is from_framelode"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+
+
 def test_mlflow_is_imported_only_where_it_is_used(tmp_path):
     code = "import sys, framelode.adapters.integrations.filesystem; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Versions as datasets of MLflow. MLflow finds them by the entry points of this package.
+"""A version as a dataset of MLflow, and its source.
 
 Annotations are not postponed here, because MLflow checks what `from_framelode` is said to return.
 """
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, Union
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 
-from ...engine.errors import ConflictError, InvalidValueError
-from ...engine.validation import shorten
+from ....engine.errors import ConflictError, InvalidValueError
+from ....engine.validation import shorten
 
 if TYPE_CHECKING:
-    from ..hyperdatasets.version import DatasetVersion
-    from ..session.current import HasSession
-    from ..session.session import Session
+    from ...hyperdatasets.version import DatasetVersion
+    from ...session.current import HasSession
+    from ...session.session import Session
 
 _SCHEME = "framelode://"
 _DIGEST_DIGITS = 16
@@ -56,7 +56,7 @@ class FramelodeDatasetSource(DatasetSource):
 
     @staticmethod
     def _can_resolve(raw_source: Any) -> bool:
-        from ..hyperdatasets.version import DatasetVersion
+        from ...hyperdatasets.version import DatasetVersion
 
         if not isinstance(raw_source, str):
             return isinstance(raw_source, DatasetVersion)
@@ -64,9 +64,9 @@ class FramelodeDatasetSource(DatasetSource):
 
     @classmethod
     def _resolve(cls, raw_source: Union[str, "DatasetVersion"]) -> Self:
-        from ..hyperdatasets.address import Address, version_at
-        from ..hyperdatasets.version import DatasetVersion
-        from ..session.current import current_session
+        from ...hyperdatasets.address import Address, version_at
+        from ...hyperdatasets.version import DatasetVersion
+        from ...session.current import current_session
 
         if isinstance(raw_source, DatasetVersion):
             return cls.of(raw_source)
@@ -77,8 +77,8 @@ class FramelodeDatasetSource(DatasetSource):
     @classmethod
     def of(cls, version: "DatasetVersion") -> Self:
         """Return the source of a version, as it is now, or at the position that it is read at."""
-        from ..hyperdatasets.address import Address
-        from ..hyperdatasets.selectors import find_dataset
+        from ...hyperdatasets.address import Address
+        from ...hyperdatasets.selectors import find_dataset
 
         session = version._session  # noqa: SLF001 - of this package
         position = session.log.head().position
@@ -126,7 +126,7 @@ class FramelodeDatasetSource(DatasetSource):
         UsageError
             The engine cannot be opened, or its log does not reach the position.
         """
-        from ..hyperdatasets.version import DatasetVersion
+        from ...hyperdatasets.version import DatasetVersion
 
         session = self._session(engine)
         if session.log.uuid != self.log:
@@ -143,9 +143,9 @@ class FramelodeDatasetSource(DatasetSource):
         return version
 
     def _session(self, engine: Union["HasSession", str, None]) -> "Session":
-        from ..session.current import activate, connected_session, session_of
-        from ..session.location import require
-        from ..session.session import open_session
+        from ...session.current import activate, connected_session, session_of
+        from ...session.location import require
+        from ...session.session import open_session
 
         if engine is not None and not isinstance(engine, str):
             return session_of(engine)
@@ -228,7 +228,7 @@ def from_framelode(
 
 def _address_of(uri: str) -> str | None:
     """Return the address of a version in a URI, or None if the URI names something else."""
-    from .filesystem import split_path
+    from ..filesystem import split_path
 
     address, path = split_path(uri.removeprefix(_SCHEME))
     return None if path else address
