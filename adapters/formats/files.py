@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
+
+import msgspec
 
 from ...engine.errors import StorageError, UsageError
 from ...engine.storage.atomic_files import from_home
@@ -166,6 +169,16 @@ class Folder:
         except UnicodeDecodeError as error:
             raise FlawError(f"is not text in UTF-8: {error.reason} at byte {error.start}") from error
 
+    def json(self, name: str, limit: int = MAX_BYTES) -> Any:
+        """Return the value in a JSON file.
+
+        Raises
+        ------
+        FlawError
+            The file is too large, cannot be read, or is not JSON.
+        """
+        return json_of(self.read(name, limit))
+
     def source(self, name: str) -> dict[str, Any]:
         """Return the source of a frame whose file is in the folder, in wire form.
 
@@ -181,6 +194,16 @@ class Folder:
         if size == 0:
             raise FlawError(f"image {shorten(name)} is empty")
         return {"id": "default", "uri": "file://" + quote(os.fsencode(f"{self.path}/{name}")), "size": size}
+
+
+def json_of(content: bytes) -> Any:
+    """Return the value of JSON text; raise `FlawError` if it is not JSON."""
+    try:
+        return msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FlawError(f"is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise FlawError("is not valid JSON: it nests values too deeply") from error
 
 
 class Images:
@@ -296,8 +319,8 @@ def _common_end(one: list[str], other: list[str]) -> int:
     return count
 
 
-def image_size(path: str) -> tuple[int, int] | None:
-    """Return width and height of an image in pixels as it is shown, from its header; None if it cannot be read.
+def image_size(path: str | IO[bytes]) -> tuple[int, int] | None:
+    """Return width and height of an image, a path or a file, in pixels as it is shown, from its header; None if it cannot be read.
 
     Raises
     ------

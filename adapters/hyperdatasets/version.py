@@ -908,6 +908,7 @@ class DatasetVersion(KnownAttributes):
 
     to_coco = partialmethod(export, "coco")
     to_cvat = partialmethod(export, "cvat")
+    to_labelme = partialmethod(export, "labelme")
     to_voc = partialmethod(export, "voc")
     to_yolo = partialmethod(export, "yolo")
 
@@ -988,6 +989,7 @@ class DatasetVersion(KnownAttributes):
 
     from_coco = partialmethod(import_from, "coco")
     from_cvat = partialmethod(import_from, "cvat")
+    from_labelme = partialmethod(import_from, "labelme")
     from_voc = partialmethod(import_from, "voc")
     from_yolo = partialmethod(import_from, "yolo")
 

@@ -12,6 +12,7 @@ from ....engine.validation import shorten
 from ..coco.rle import MAX_PIXELS, rings_of
 from ..format import Wire
 from ..geometry import POLYLINE, SHAPE, VISIBILITY, complex_polygon
+from ..pixels import moved
 from ..report import FlawError
 
 CORNERS = tuple(
@@ -181,7 +182,7 @@ def _rings(element: Element) -> list[list[float]]:
     rings = rings_of(pixels.reshape(height, width))
     if not rings:
         raise FlawError("mask is empty")
-    return [[number + (top if place % 2 else left) for place, number in enumerate(ring)] for ring in rings]
+    return moved(rings, left, top)
 
 
 def _skeleton(element: Element) -> Wire:

@@ -18,16 +18,15 @@ from ....engine.annotations.types import (
     Polygon2D,
 )
 from ....engine.frames.single_frame import SingleFrame
-from ..coco.rle import fill
 from ..format import SPLITS, Writing, only_label, splits_of
 from ..geometry import POLYLINE, SHAPE, VISIBILITY, flat_rings, visibility_of
+from ..pixels import pixels_of
 from ..report import Report
 from ..xml import element_of, is_xml_text
 from .shapes import ATTRIBUTES, CORNERS, CUBOID, GROUP, MANUAL, NAMES, OCCLUDED, ORDER, ORIGIN
 
 _IMAGES = "images"
 _METADATA = "metadata that CVAT cannot hold: left out"
-_MOST_PIXELS = 2**26
 
 
 def write(out: Writing) -> None:
@@ -159,10 +158,7 @@ def _geometry(annotation: Annotation, frame: SingleFrame, report: Report) -> Ele
         case KeyPoints2D():
             return _keypoints(annotation)
         case ComplexPolygon2D():
-            made = _mask(flat_rings(annotation), report, place)
-            if made is None:
-                report.loss("polygon of several rings without pixels: left out", place)
-            return made
+            return _mask(annotation, report, place)
         case _:
             report.loss(f"annotation of type {annotation.type}: left out", place)
             return None
@@ -192,34 +188,17 @@ def _keypoints(annotation: KeyPoints2D) -> Element:
     return made
 
 
-def _mask(rings: list[list[float]], report: Report, place: str) -> Element | None:
-    """Return the pixels inside of rings."""
-    flat = [number for ring in rings for number in ring]
-    if not flat:
+def _mask(annotation: ComplexPolygon2D, report: Report, place: str) -> Element | None:
+    found = pixels_of(flat_rings(annotation), report, place)
+    if found is None:
         return None
-    left, top = math.floor(min(flat[0::2])), math.floor(min(flat[1::2]))
-    width, height = math.ceil(max(flat[0::2])) - left, math.ceil(max(flat[1::2])) - top
-    if not 0 < width * height <= _MOST_PIXELS:
-        return None
-    moved = [[number - (top if at % 2 else left) for at, number in enumerate(ring)] for ring in rings]
-    bitmap = fill(moved, height, width)
-    if not bitmap.any():
-        return None
-    if not _is_along_pixels(rings):
-        report.loss("polygon of several rings: written as the pixels inside of it", place)
-    pixels = bitmap.ravel()
+    pixels = found.bitmap.ravel()
     edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     runs = np.diff(np.concatenate(([0], edges, [len(pixels)]))).tolist()
     text = ", ".join(map(str, [0, *runs] if pixels[0] else runs))
-    return Element("mask", rle=text, left=str(left), top=str(top), width=str(width), height=str(height))
-
-
-def _is_along_pixels(rings: list[list[float]]) -> bool:
-    """Whether rings go along the edges of pixels only."""
-    return all(
-        number.is_integer() and (ring[at] == ring[at - 2] or ring[at ^ 1] == ring[(at ^ 1) - 2])
-        for ring in rings
-        for at, number in enumerate(ring)
+    height, width = found.bitmap.shape
+    return Element(
+        "mask", rle=text, left=str(found.left), top=str(found.top), width=str(width), height=str(height)
     )
 
 
