@@ -33,8 +33,8 @@ class Item(msgspec.Struct, gc=False):
     name : str
         Path of the image relative to the folder, with slashes. The id of the frame is derived from it.
     frame : dict or None
-        The frame in wire form, without an id. A source without a `uri` is the file `name`. None is an image that is there,
-        but cannot be imported.
+        The frame in wire form. Without an id, as usual, it gets one that is derived from the name. A source without a `uri` is
+        the file `name`. None is an image that is there, but cannot be imported.
     is_whole : bool
         Whether all annotations of the image could be read. If not, an import again keeps those of before.
     """

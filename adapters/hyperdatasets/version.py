@@ -906,6 +906,7 @@ class DatasetVersion(KnownAttributes):
             callback=callback,
         )
 
+    to_clearml = partialmethod(export, "clearml")
     to_coco = partialmethod(export, "coco")
     to_cvat = partialmethod(export, "cvat")
     to_labelme = partialmethod(export, "labelme")
@@ -987,6 +988,7 @@ class DatasetVersion(KnownAttributes):
         options = Options(copy, overwrite, only_new, prune, check_root(root), dry_run, strict)
         return import_path(format, path, Into(dataset_name, dataset_project, version_name), options, callback)
 
+    from_clearml = partialmethod(import_from, "clearml")
     from_coco = partialmethod(import_from, "coco")
     from_cvat = partialmethod(import_from, "cvat")
     from_labelme = partialmethod(import_from, "labelme")

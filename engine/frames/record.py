@@ -23,9 +23,10 @@ from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
 """Fields that are set on reading and ignored on writing."""
 
-_FRAME_FIELDS = frozenset(
+FRAME_FIELDS = frozenset(
     {"id", "context_id", "timestamp", "sources", "rois", "meta", "num_frames", *READ_ONLY_FIELDS}
 )
+"""Fields of a frame in wire form."""
 
 
 class Origin(Protocol):
@@ -68,7 +69,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
     _annotations: list[BuiltinAnnotation] = field(name="rois", default_factory=list)
     _sources: tuple[Source, ...] = field(name="sources", default=())
 
-    def to_wire(self, frame_id: str | None, wanted: Collection[str] = _FRAME_FIELDS) -> dict[str, Any]:
+    def to_wire(self, frame_id: str | None, wanted: Collection[str] = FRAME_FIELDS) -> dict[str, Any]:
         """Return the wire form, or only the wanted fields of it. Unset fields are left out."""
         wire: dict[str, Any] = {} if frame_id is None or "id" not in wanted else {"id": frame_id}
         if "context_id" in wanted and (context_id := self._context_id or self.first_uri()) is not None:
@@ -87,7 +88,7 @@ class Record(IdSlot, Struct, metaclass=InitStructMeta, omit_defaults=True, gc=Fa
 
     def fill_from_wire(self, wire: object, as_group: bool = False) -> None:
         """Set all fields except the id from a wire form. Raises `InvalidValueError` for invalid fields."""
-        found = fields(wire, _FRAME_FIELDS, "")
+        found = fields(wire, FRAME_FIELDS, "")
         self._metadata = canonical_object(found.get("meta"), "meta")
         self._sources = sources_from_wire(found.get("sources", ()), found.get("timestamp"))
         if as_group:

@@ -116,7 +116,9 @@ class ImportedFrames:
         return [self._chosen(item, some, frames) for item, some in zip(items, candidates, strict=True)]
 
     def _candidates(self, item: Item) -> dict[str, Place | None]:
-        """Return the ids that the frame of an image may have, with the place that gives it."""
+        """Return the ids that the frame of an image may have, with the place that gives it. An id of its own is the only one."""
+        if given := (item.frame or {}).get("id"):
+            return {given: None}
         source = _source_of(item)
         uri, time = source.get("uri", _FILE), source.get("timestamp", 0)
         if not uri.startswith(_FILE):

@@ -86,7 +86,7 @@ def shapes(draw):
     return shape
 
 
-@examples(60, 1000)
+@examples(40, 1000)
 @given(frames(shapes() | whole, st.just({}) | st.just({"splits": ["train"]})))
 def test_what_is_written_is_read_again(listed):
     with tempfile.TemporaryDirectory() as folder:

@@ -76,7 +76,7 @@ listed = st.lists(
 )
 
 
-@examples(60, 1000)
+@examples(40, 1000)
 @given(listed)
 def test_what_is_written_is_read_again(listed):
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,140 @@
+"""Image folders: classes and splits by folder, metadata beside, and what is flawed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from data_sets import boxes, frames, image, labels, make, plain, read, whole, write
+from hypothesis import given
+from hypothesis import strategies as st
+from sizes import examples
+
+from framelode import DatasetVersion
+from framelode.adapters.formats.registry import sniff_format
+from framelode.engine.annotations.types import ImageAnnotation
+
+values = st.integers(-5, 5) | st.text(st.characters(codec="utf-8"), max_size=4) | st.booleans() | st.just({"a": [1]})
+metadata = st.dictionaries(st.sampled_from(["camera", "note"]), values)
+names = labels | st.sampled_from(["train", "..", " a. ", "images"])
+one_class = st.lists(names, max_size=1).map(lambda some: [ImageAnnotation(labels=each) for each in some])
+annotated = st.tuples(one_class, st.lists(boxes(turned=False), max_size=2)).map(lambda two: two[0] + two[1])
+
+
+@st.composite
+def listed(draw):
+    some = draw(st.lists(st.tuples(annotated, metadata), min_size=1, max_size=4))
+    if draw(st.booleans()):
+        for _, meta in some:
+            meta["splits"] = [draw(st.sampled_from(["train", "test"]))]
+    return some
+
+
+@examples(60, 1000)
+@given(listed())
+def test_what_is_written_is_read_again(listed):
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(Path(folder, "from"), listed)
+        report = write("imagefolder", made, Path(folder, "to"))
+        assert report.losses == []
+        found, again, _ = read("imagefolder", Path(folder, "to"))
+    assert (again.problems, again.losses) == ([], [])
+    by_name = {os.path.basename(name): plain(frame) for name, frame in found.items()}
+    assert by_name == {f"{frame.id}.png": plain(frame) for frame in made}
+
+
+@examples(20, 200)
+@given(frames(boxes() | whole, st.just({}) | st.just({"splits": ["train"]}) | st.just({"label": None})))
+def test_what_cannot_be_held_is_reported(listed):
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(Path(folder, "from"), listed)
+        report = write("imagefolder", made, Path(folder, "to"))
+        found, _, _ = read("imagefolder", Path(folder, "to"))
+    by_name = {os.path.basename(name): plain(frame) for name, frame in found.items()}
+    same = [by_name[f"{frame.id}.png"] == plain(frame) for frame in made]
+    first = all(isinstance(each, ImageAnnotation) for frame in made for each in frame.annotations[:1])
+    assert bool(report.losses) or not first or all(same)
+    if not report.losses:
+        by = [sorted(map(repr, by_name[f"{frame.id}.png"]["rois"])) for frame in made]
+        assert by == [sorted(map(repr, plain(frame)["rois"])) for frame in made]
+
+
+def test_versions_go_out_and_come_in(engine, tmp_path):
+    for number, name in enumerate(("train/cat/1.png", "train/dog/big/2.png", "test/cat/3.png", "test/4.png")):
+        image(tmp_path / "from" / name, number)
+    assert sniff_format(tmp_path / "from").name == "imagefolder"
+    done = DatasetVersion.from_imagefolder(tmp_path / "from", "d")
+    assert (done.added, done.annotations, done.problems, done.losses) == (4, 3, [], [])
+    assert done.version.get_metadata()["categories"] == [{"name": "cat"}, {"name": "dog"}]
+    found = {os.path.basename(frame.source): frame for frame in done.version.get_iterator()}
+    assert {name: [each.labels for each in frame.annotations] for name, frame in found.items()} == {
+        "1.png": [["cat"]], "2.png": [["dog"]], "3.png": [["cat"]], "4.png": []
+    }  # fmt: skip
+    assert found["1.png"].metadata == {"splits": ["train"]}
+    out = done.version.to_imagefolder(tmp_path / "to")
+    assert (out.images, out.losses) == (4, [])
+    files = sorted(str(path.relative_to(tmp_path / "to")) for path in (tmp_path / "to").rglob("*.*"))
+    assert files == ["test/4.png", "test/cat/3.png", "train/cat/1.png", "train/dog/2.png"]
+    assert DatasetVersion.from_imagefolder(tmp_path / "from", "d").unchanged == 4
+
+
+def test_folders_of_classes_named_as_splits_beside_others_are_classes(tmp_path):
+    for name in ("train/1.png", "bus/2.png"):
+        image(tmp_path / name)
+    found, _, _ = read("imagefolder", tmp_path)
+    assert [frame.annotations[0].labels for frame in found.values()] == [["bus"], ["train"]]
+
+
+def test_metadata_of_csv_is_read(tmp_path):
+    for name in ("1.png", "2.png"):
+        image(tmp_path / "train" / name)
+    (tmp_path / "train" / "metadata.csv").write_bytes("\ufefffile_name,label,text\r\n1.png,cat,\"a, b\"\r\n2.png,,Ä\r\n".encode())
+    found, report, _ = read("imagefolder", tmp_path)
+    assert report.problems == []
+    one, two = found.values()
+    assert (one.annotations[0].labels, one.metadata) == (["cat"], {"text": "a, b", "splits": ["train"]})
+    assert (two.annotations, two.metadata) == ([], {"text": "Ä", "splits": ["train"]})
+
+
+FLAWED = {
+    '{"file_name": "gone.png"}': "missing image",
+    '{"file_name": "../1.png"}': "leads out",
+    '{"file_name": "1.png"}': "already described",
+    '{"text": "x"}': "must have a file_name",
+    '{"file_name": "2.png", "objects": {"bbox": [[1, 2, 3]], "categories": [0]}}': "left, top, width and height",
+    '{"file_name": "2.png", "objects": {"bbox": [[1, 2, 3, -4]], "categories": [0]}}': "left, top, width and height",
+    '{"file_name": "2.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": []}}': "as many boxes as categories",
+    '{"file_name": "2.png", "objects": [1]}': "as many boxes as categories",
+    '{"file_name": "2.png", "a": NaN}': "not valid JSON",
+    "[1, 2]": "must have a file_name",
+    '{"file_name": "2.png", ': "not valid JSON",
+}
+
+
+@pytest.mark.parametrize("line", FLAWED)
+def test_a_flawed_row_is_listed_and_the_rest_is_imported(tmp_path, line):
+    for name in ("1.png", "2.png", "3.png"):
+        image(tmp_path / name)
+    rows = [
+        json.dumps({"file_name": "1.png", "objects": {"bbox": [[1, 2, 3, 4]], "category": ["cat"]}}),
+        line,
+        json.dumps({"file_name": "3.png", "label": 7}),
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows))
+    found, report, _ = read("imagefolder", tmp_path)
+    (problem,) = report.problems
+    assert FLAWED[line] in problem.reason
+    assert problem.file == "metadata.jsonl"
+    assert [[each.labels for each in frame.annotations] for frame in found.values()] == [[["cat"]], [], [["7"]]]
+
+
+def test_a_file_that_is_not_utf_8_and_an_empty_image_are_listed(tmp_path):
+    image(tmp_path / "cat" / "1.png")
+    (tmp_path / "cat" / "2.png").touch()
+    (tmp_path / "metadata.csv").write_bytes(b"file_name,text\n1.png,\xe4\n")
+    found, report, _ = read("imagefolder", tmp_path)
+    assert dict(report.flaws) == {"file": 1, "image": 1}
+    assert list(found) == ["cat/1.png"]
