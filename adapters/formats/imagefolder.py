@@ -87,7 +87,11 @@ def _items(
     for name, place in places.items():
         file, row = rows.get(name, ("", {}))
         frame: Wire = {"rois": []}
-        meta = {key: value for key, value in row.items() if key not in {_NAME, _LABEL, _OBJECTS} and value is not None}
+        meta = {
+            key: value
+            for key, value in row.items()
+            if key not in {_NAME, _LABEL, _OBJECTS} and value is not None
+        }
         if has_splits:
             meta[SPLITS] = [place[0]]
         if meta:
@@ -154,11 +158,14 @@ def _boxes(objects: Any) -> list[Wire]:
     if isinstance(objects, str):
         objects = json_of(objects.encode())
     boxes = objects.get(_BOXES) if isinstance(objects, dict) else None
-    labels = next((objects[key] for key in _CATEGORIES if key in objects), None) if boxes is not None else None
+    labels = (
+        next((objects[key] for key in _CATEGORIES if key in objects), None) if boxes is not None else None
+    )
     if not isinstance(boxes, list) or not isinstance(labels, list) or len(boxes) != len(labels):
         raise FlawError(f"objects must be as many boxes as categories, not {shorten(objects)}")
     return [
-        {"type": "box2d", "poly": _box(box), "label": [str(label)]} for box, label in zip(boxes, labels, strict=True)
+        {"type": "box2d", "poly": _box(box), "label": [str(label)]}
+        for box, label in zip(boxes, labels, strict=True)
     ]
 
 
@@ -176,7 +183,9 @@ def _box(given: Any) -> list[float]:
 
 def write(out: Writing) -> None:
     """Write the frames: once through them to see whether there are splits, and once to write them."""
-    splits = {split for frame in out.frames if isinstance(frame, SingleFrame) for split in splits_of(frame)[:1]}
+    splits = {
+        split for frame in out.frames if isinstance(frame, SingleFrame) for split in splits_of(frame)[:1]
+    }
     has_splits = bool(splits) and all(split.lower() in _SPLITS for split in splits)
     rows: dict[str, list[Wire]] = {}
     says_more = False
@@ -205,7 +214,9 @@ def _split_of(frame: SingleFrame, report: Report, place: str) -> str:
 
 
 def _folder_name(label: str) -> str:
-    name = "".join("_" if char in '<>:"|?*\\/\0' or not char.isprintable() else char for char in label).strip(". ")
+    name = "".join("_" if char in '<>:"|?*\\/\0' or not char.isprintable() else char for char in label).strip(
+        ". "
+    )
     return f"_{name}" if name.lower() in _NOT_CLASSES | _SPLITS else name
 
 
@@ -217,7 +228,11 @@ def _row(frame: SingleFrame, report: Report, place: str, *, has_splits: bool) ->
     for annotation in frame.get_annotations():
         is_box = isinstance(annotation, BoundingBox2D) and not annotation.angle
         if not is_box and not isinstance(annotation, ImageAnnotation):
-            kind = "rotated box" if isinstance(annotation, BoundingBox2D) else f"annotation of type {annotation.type}"
+            kind = (
+                "rotated box"
+                if isinstance(annotation, BoundingBox2D)
+                else f"annotation of type {annotation.type}"
+            )
             report.loss(f"{kind}: left out", place)
             continue
         label = only_label(annotation, report, place)
@@ -233,7 +248,9 @@ def _row(frame: SingleFrame, report: Report, place: str, *, has_splits: bool) ->
         else:
             labels.append(label)
     skipped = {_NAME, _LABEL, _OBJECTS} | ({SPLITS} if has_splits else set())
-    row: Wire = {key: value for key, value in frame.metadata.items() if key not in skipped and value is not None}
+    row: Wire = {
+        key: value for key, value in frame.metadata.items() if key not in skipped and value is not None
+    }
     if len(row) + (has_splits and SPLITS in frame.metadata) < len(frame.metadata):
         report.loss("metadata of a frame that is null or has a name of the format: left out", place)
     if labels:
