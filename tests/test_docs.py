@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 from command_line import run
 from doc_examples import DOCS, PAGES, ROOT, blocks_of
+from opentelemetry.util._once import Once
 from ruamel.yaml import YAML
 from s3_server import s3_environment, s3_prefix
 
@@ -36,6 +37,10 @@ def places(request, tmp_path, monkeypatch):
         def put(text):
             if SERVERS.search(text):
                 text = SERVERS.sub(request.getfixturevalue("postgres_url"), text)
+            if "opentelemetry" in text:
+                # A process can set its provider once, and its spans would go on in other tests.
+                monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
+                monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER_SET_ONCE", Once())
             if BUCKET.search(text):
                 text = BUCKET.sub(s3_prefix(), text)
                 for name, value in s3_environment().items():

@@ -172,6 +172,74 @@ def export_version(
         raise typer.Exit(SOME_REFUSED)
 
 
+def export_croissant(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="New or empty folder.")],
+    version: Annotated[
+        str,
+        typer.Option(
+            "--version",
+            metavar="ADDRESS",
+            help="project/dataset@version (project and version are optional), or id:<first digits of a version id>.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the dataset. Default: its name in the engine.")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Default: the description of the version or of the dataset."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="URL", help="License of the data, best a URL.")
+    ] = None,
+    citation: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="How to cite the dataset, best in BibTeX.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Web page of the dataset. Default: its framelode:// URL."),
+    ] = None,
+    creator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A creator; repeatable. Default: the actor who published the version."
+        ),
+    ] = None,
+    no_files: Annotated[bool, typer.Option("--no-files", help="Write no files, only their URLs.")] = False,
+    json: Json = False,
+) -> None:
+    """Describe a published version in Croissant 1.1, beside tables of its records and its files."""
+    from ..hyperdatasets.address import Address, version_at
+    from ..hyperdatasets.version import DatasetVersion
+
+    with engine_of(context) as engine:
+        row = version_at(engine, Address.parse(version))
+        done = DatasetVersion.of(engine, row.version_id).to_croissant(
+            path,
+            name=name,
+            description=description,
+            license=licence,
+            citation=citation,
+            url=url,
+            creators=creator or None,
+            files=not no_files,
+        )
+    for failure in done.failures:
+        note(f"{failure.uri}: {failure.error}")
+    if done.missing:
+        note(f"Croissant also requires: {', '.join(done.missing)}")
+    if json:
+        print_json(done)
+    else:
+        files = f" and {counted(done.files, 'file')}" if done.files else ""
+        say(
+            f"wrote {counted(done.frames, 'frame')}, {counted(done.annotations, 'annotation')}{files}: {done.path}"
+        )
+    if done.failures:
+        raise typer.Exit(SOME_REFUSED)
+
+
 def _note_all(problems: list[Problem], total: int, losses: list[Loss]) -> None:
     for problem in problems[:_SHOWN]:
         note(f"{problem.file}: {problem.reason}")
@@ -213,3 +281,7 @@ for _name in BUILT_IN:
     exports.command(
         _name, epilog=f"Example: framelode export {_name} food-{_name} --version food --no-images"
     )(export_version)
+exports.command(
+    "croissant",
+    epilog="Example: framelode export croissant food-croissant --version food@v1 --no-files",
+)(export_croissant)

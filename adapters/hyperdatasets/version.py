@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from fsspec.callbacks import Callback
 
+    from .exchange.croissant import CroissantExport
     from .exchange.exporting import Exported
     from .exchange.importing import Imported
     from .samples import Sample
@@ -913,6 +914,55 @@ class DatasetVersion(KnownAttributes):
     to_labelme = partialmethod(export, "labelme")
     to_voc = partialmethod(export, "voc")
     to_yolo = partialmethod(export, "yolo")
+
+    def to_croissant(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        license: str | None = None,  # noqa: A002 - the name of the property
+        citation: str | None = None,
+        url: str | None = None,
+        creators: str | Iterable[str] | None = None,
+        files: bool = True,
+    ) -> CroissantExport:
+        """Describe a published version in Croissant 1.1, beside tables of its records (extension). It needs the extra `arrow`.
+
+        The folder has the description ``croissant.json``, which is JSON-LD, Parquet tables of frames, sources and annotations
+        with their SHA-256, and the files of the version in ``files/``.
+
+        Parameters
+        ----------
+        path : str or path
+            A new or empty folder, which appears once it is complete.
+        name : str, optional
+            Name of the dataset, by default that in the engine.
+        description : str, optional
+            By default the description of the version, else that of the dataset.
+        license : str, optional
+            License of the data, best the URL of a known one.
+        citation : str, optional
+            How to cite the dataset, best in BibTeX.
+        url : str, optional
+            Web page of the dataset. By default its ``framelode://`` URL.
+        creators : str or iterable of str, optional
+            Names of the creators. By default the actor who published the version.
+        files : bool
+            Write the files, too. Otherwise the records only have their URLs, ``framelode://...``.
+
+        Raises
+        ------
+        UsageError
+            The version is a draft, or the library pyarrow is not installed.
+        ConflictError
+            The folder has something in it.
+        """
+        from .exchange.croissant import checked_about, write_croissant
+
+        check_flags(files=files)
+        about = checked_about(name, description, license, citation, url, creators)
+        return write_croissant(self._session, self._row(), path, about, files=files)
 
     @classmethod
     def import_from(

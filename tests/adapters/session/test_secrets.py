@@ -237,6 +237,8 @@ CASES = {
     "DatasetVersion.import_from.path": lambda w, u: DatasetVersion.import_from("auto", u, "d"),
     "DatasetVersion.import_from.root": lambda w, u: DatasetVersion.from_voc(w.voc(), "voc", root=u),
     "DatasetVersion.export.path": lambda w, u: w.draft.export("coco", u),
+    "DatasetVersion.to_croissant.path": lambda w, u: w.draft.to_croissant(u),
+    "DatasetVersion.to_croissant.url": lambda w, u: w.draft.to_croissant("croissant", url=u),
     **{
         f"DatasetVersion.{way}_{name}.{argument}": lambda w, u, name=name, way=way, argument=argument: getattr(
             DatasetVersion if way == "from" else w.draft, f"{way}_{name}"
