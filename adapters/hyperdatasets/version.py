@@ -839,8 +839,8 @@ class DatasetVersion(KnownAttributes):
     ) -> int:
         """Write all frames into a Parquet file, in log order, and return their number (extension). It needs the extra `arrow`.
 
-        The file appears once it is complete, and replaces another one. The other parameters and errors are those of
-        `to_arrow`.
+        The file appears once it is complete, and replaces another one. `export` with the format ``parquet`` writes a row for
+        each box and label instead. The other parameters and errors are those of `to_arrow`.
 
         Parameters
         ----------
@@ -909,6 +909,7 @@ class DatasetVersion(KnownAttributes):
 
     to_clearml = partialmethod(export, "clearml")
     to_coco = partialmethod(export, "coco")
+    to_csv = partialmethod(export, "csv")
     to_cvat = partialmethod(export, "cvat")
     to_imagefolder = partialmethod(export, "imagefolder")
     to_labelme = partialmethod(export, "labelme")
@@ -1041,9 +1042,11 @@ class DatasetVersion(KnownAttributes):
 
     from_clearml = partialmethod(import_from, "clearml")
     from_coco = partialmethod(import_from, "coco")
+    from_csv = partialmethod(import_from, "csv")
     from_cvat = partialmethod(import_from, "cvat")
     from_imagefolder = partialmethod(import_from, "imagefolder")
     from_labelme = partialmethod(import_from, "labelme")
+    from_parquet = partialmethod(import_from, "parquet")
     from_voc = partialmethod(import_from, "voc")
     from_yolo = partialmethod(import_from, "yolo")
 

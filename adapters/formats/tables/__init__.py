@@ -1,0 +1,1 @@
+"""Tables of annotations: a row for each box or label, in CSV and Parquet files."""

@@ -1,0 +1,270 @@
+"""Reads tables of annotations as frames. Rows of one image are one frame, wherever they are in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from ....engine.validation import shorten
+from ..described import DescribedImages, is_remote
+from ..files import Folder, json_of
+from ..format import SPLITS, Item, Wire
+from ..report import FlawError, Report
+from .columns import CORNERS, EXTENT, Columns
+
+Rows = Iterable[Sequence[Any]]
+
+_SAMPLE = 10_000
+_MOST = 1 + 1e-6
+_NEAR = ("images", "")
+
+
+def items_of(
+    folder: Folder,
+    files: Sequence[str],
+    open_table: Callable[[str], tuple[Columns, Callable[[], Rows]]],
+    report: Report,
+) -> Iterator[Item]:
+    """Yield the images of tables, and those that none lists.
+
+    Parameters
+    ----------
+    folder : Folder
+        The folder.
+    files : sequence of str
+        The tables.
+    open_table : callable
+        Takes a file, and returns its columns and a function that returns its rows.
+    report : Report
+        Where flaws are noted.
+    """
+    images = DescribedImages(folder, report)
+    frames: dict[str, _Frame] = {}
+    for file in files:
+        try:
+            columns, rows = open_table(file)
+            is_normalized = columns.is_normalized
+            table = _Table(
+                columns, _are_normalized(columns, rows()) if is_normalized is None else is_normalized
+            )
+            for number, row in enumerate(rows(), 1 + columns.has_header):
+                _take(table, row, f"row {number}", file, images, frames, report)
+        except FlawError as error:
+            report.flaw("file", file, error)
+    for name, frame in frames.items():
+        yield frame.item(name)
+    yield from images.rest()
+
+
+class _Frame:
+    """An image, and the annotations of its rows."""
+
+    def __init__(self, source: Wire | None) -> None:
+        self.source, self.flaws = source, 0
+        self.rois: list[Wire] = []
+        self.splits: set[str] = set()
+
+    def item(self, name: str) -> Item:
+        if self.source is None:
+            return Item(name, None, is_whole=False)
+        frame: Wire = {"sources": [self.source], "rois": self.rois}
+        if self.splits:
+            frame["meta"] = {SPLITS: sorted(self.splits)}
+        return Item(name, frame, is_whole=not self.flaws)
+
+
+class _Table:
+    def __init__(self, columns: Columns, is_normalized: bool) -> None:
+        self.columns, self.is_normalized = columns, is_normalized
+        used = set(columns.known.values())
+        self.others = [
+            (place, name) for place, name in enumerate(columns.names) if place not in used and name.strip()
+        ]
+        self.corners = all(key in columns.known for key in CORNERS)
+        self.extent = all(key in columns.known for key in EXTENT)
+
+    def value(self, row: Sequence[Any], key: str) -> Any:
+        place = self.columns.known.get(key)
+        return row[place] if place is not None and place < len(row) else None
+
+    def box(self, row: Sequence[Any]) -> list[float] | None:
+        """Return left, top, width and height of a row as they are given; None if it has no box."""
+        if "bbox" in self.columns.known:
+            given = self.value(row, "bbox")
+            values = _list_of(given) if not _is_empty(given) else []
+        elif self.corners or self.extent:
+            values = [self.value(row, key) for key in (CORNERS if self.corners else EXTENT)]
+        else:
+            return None
+        if all(map(_is_empty, values)):
+            return None
+        if len(values) != 4:
+            raise FlawError(f"a box has 4 numbers, not {shorten(values)}")
+        x, y, right, bottom = map(_number, values)
+        box = (
+            [x, y, right - x, bottom - y]
+            if self.corners and "bbox" not in self.columns.known
+            else [x, y, right, bottom]
+        )
+        if box[2] < 0 or box[3] < 0:
+            raise FlawError(f"box has a negative size: {shorten(values)}")
+        return box
+
+
+def _take(
+    table: _Table,
+    row: Sequence[Any],
+    where: str,
+    file: str,
+    images: DescribedImages,
+    frames: dict[str, _Frame],
+    report: Report,
+) -> None:
+    """Take a row into the frame of its image."""
+    if not any(not _is_empty(value) for value in row):
+        return
+    try:
+        name = _image_of(table, row, file, images, frames)
+    except FlawError as error:
+        report.flaw("image", file, f"{where}: {error}")
+        return
+    frame = frames[name]
+    split = table.value(row, "split")
+    if not _is_empty(split):
+        frame.splits.add(str(split))
+    try:
+        roi = _annotation(table, row, frame.source or {})
+    except FlawError as error:
+        frame.flaws += 1
+        report.flaw("annotation", file, f"{where}: {error}")
+        return
+    if roi is not None:
+        frame.rois.append(roi)
+
+
+def _image_of(
+    table: _Table, row: Sequence[Any], file: str, images: DescribedImages, frames: dict[str, _Frame]
+) -> str:
+    given = table.value(row, "image")
+    if _is_empty(given):
+        raise FlawError("names no image")
+    name = _found(str(given), (file.rpartition("/")[0], *_NEAR), images)
+    if name not in frames:
+        width, height = table.value(row, "width"), table.value(row, "height")
+        size = None if _is_empty(width) or _is_empty(height) else (_whole(width), _whole(height))
+        frames[name] = _Frame(None)
+        frames[name] = _Frame(images.take(name, file, (), size)[1])
+    elif frames[name].source is None:
+        raise FlawError(f"image {shorten(name)} is left out")
+    return name
+
+
+def _found(given: str, near: tuple[str, ...], images: DescribedImages) -> str:
+    """Return the name of an image; the file that is there of a URI, otherwise the URI."""
+    remote = is_remote(given)
+    try:
+        return images.images.find(given.partition("://")[2] if remote else given, near)
+    except FlawError as error:
+        if remote:
+            return given
+        if "missing" not in str(error):
+            raise
+    # Ids of images have no suffix.
+    return images.images.of_stem(given, given)
+
+
+def _annotation(table: _Table, row: Sequence[Any], source: Wire) -> Wire | None:
+    box, label = table.box(row), table.value(row, "label")
+    has_label = not _is_empty(label)
+    if box is None and not has_label:
+        return None
+    if box is not None and not has_label and "label" in table.columns.known:
+        raise FlawError("has a box, but no label")
+    wire: Wire = {"type": "image" if box is None else "box2d", "label": [str(label)] if has_label else []}
+    if box is not None:
+        if table.is_normalized:
+            width, height = source.get("width"), source.get("height")
+            if not width or not height:
+                raise FlawError("coordinates are relative to the size of the image, which is not known")
+            box = [round(value * (height if place % 2 else width), 6) for place, value in enumerate(box)]
+        wire["poly"] = box
+    confidence = table.value(row, "confidence")
+    if not _is_empty(confidence):
+        wire["confidence"] = _number(confidence)
+        if not 0 <= wire["confidence"] <= 1:
+            raise FlawError(f"confidence must be from 0 to 1, not {shorten(confidence)}")
+    if meta := _metadata(table, row):
+        wire["meta"] = meta
+    return wire
+
+
+def _metadata(table: _Table, row: Sequence[Any]) -> dict[str, Any]:
+    meta = {
+        name: row[place] for place, name in table.others if place < len(row) and not _is_empty(row[place])
+    }
+    given = table.value(row, "metadata")
+    if _is_empty(given):
+        return meta
+    if isinstance(given, str):
+        with suppress(FlawError):
+            given = json_of(given.encode())
+    return meta | (given if isinstance(given, dict) else {"metadata": given})
+
+
+def _are_normalized(columns: Columns, rows: Rows) -> bool:
+    """Whether all coordinates of the first rows are between 0 and 1, and some are fractions."""
+    table = _Table(columns, is_normalized=False)
+    has_fraction = False
+    for row in islice(rows, _SAMPLE):
+        try:
+            box = table.box(row)
+        except FlawError:
+            continue
+        if box is None:
+            continue
+        corners = (*box[:2], box[0] + box[2], box[1] + box[3])
+        if not all(0 <= value <= _MOST for value in corners):
+            return False
+        has_fraction |= any(not value.is_integer() for value in corners)
+    return has_fraction
+
+
+def _list_of(given: Any) -> list[Any]:
+    if isinstance(given, str):
+        try:
+            given = msgspec.json.decode(given.replace("(", "[").replace(")", "]"))
+        except msgspec.DecodeError:
+            given = given.strip("[]() ").replace(",", " ").split()
+    if isinstance(given, dict):
+        given = list(given.values())
+    if not isinstance(given, list | tuple):
+        raise FlawError(f"a box has 4 numbers, not {shorten(given)}")
+    return list(given)
+
+
+def _is_empty(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and value != value)
+    )
+
+
+def _number(given: Any) -> float:
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value) or (isinstance(given, str) and "_" in given):
+        raise FlawError(f"coordinates and confidences must be finite numbers, not {shorten(given)}")
+    return value
+
+
+def _whole(given: Any) -> int:
+    value = _number(given)
+    return int(value) if value.is_integer() else 0
