@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.blobs.scrub import ScrubFindings
     from ..engine.blobs.store import BlobStore
     from ..engine.log.checkpoint import Checkpoint
+    from ..engine.query.tree import Query
     from ..engine.storage.atomic_files import PathLike
     from ..projections.history.changes import Change
     from ..projections.runner import Progress
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from .portable.importing import LogImport
     from .portable.schema import DatasetLine
     from .portable.transfer import LogExport
+    from .queries.across import Hit
+    from .queries.sql import SqlResult
+
+    Versions = DatasetVersion | str | Iterable[DatasetVersion | str]
 
 
 class Engine(KnownAttributes):
@@ -190,6 +195,105 @@ class Engine(KnownAttributes):
 
         row = find_dataset(self.session, dataset_name=name, dataset_project=project)
         return Dataset(self.session, row.dataset_id)
+
+    def query(
+        self,
+        q: Query | str,
+        versions: Versions = "*",
+        *,
+        limit: int | None = None,
+        order_by: str | None = None,
+        projection: Sequence[str] | None = None,
+    ) -> Iterator[Hit]:
+        """Yield the frames of several versions that match a query, version by version.
+
+        A frame that several of the versions have comes once for each of them.
+
+        Parameters
+        ----------
+        q : Query or str
+            A Python expression, or Lucene text.
+        versions : str, DatasetVersion or iterable of them
+            Addresses ``[project/]dataset[@version]`` with the wildcards ``*`` and ``?``, ids of versions, or versions.
+            Without ``@version`` it is the current version of the dataset, so the default are the current versions of all
+            datasets; ``food@*`` are all versions of a dataset.
+        limit : int, optional
+            Maximum number of frames in all.
+        order_by : str, optional
+            The order in each version: ``"context"``, or None for log order.
+        projection : sequence of str, optional
+            Yield dicts of these fields instead of frames.
+
+        Yields
+        ------
+        Hit
+            A tuple of the version and the frame.
+
+        Raises
+        ------
+        InvalidQueryError
+            The query is wrong.
+        NotFoundError
+            An address or pattern names no version.
+        """
+        from .queries.across import query_versions
+
+        return query_versions(self.session, q, versions, limit, order_by, projection)
+
+    def count(self, q: Query | str, versions: Versions = "*") -> int:
+        """Return the number of frames of several versions that match a query. The parameters and errors are those of `query`."""
+        from .queries.across import count_versions
+
+        return count_versions(self.session, q, versions)
+
+    def sql(
+        self,
+        statement: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        as_of: Moment | None = None,
+        timeout: float | None = None,
+        memory_limit: str = "1GB",
+        threads: int | None = None,
+    ) -> SqlResult:
+        """Return the result of a SELECT over versions, in the SQL of DuckDB. It needs the extra `sql`.
+
+        The tables are ``frames(version)``, ``annotations(version)``, ``sources(version)``, ``changes(from, to)``, ``versions``
+        and ``log``. Nothing else can be read, and nothing can be written. Only the columns that the statement names are read
+        from the log, as a stream.
+
+        Parameters
+        ----------
+        statement : str
+            One SELECT of at most 100,000 bytes.
+        parameters : sequence or dict, optional
+            Values of ``?`` and ``$1``, or of ``$name``.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+        timeout : float, optional
+            Seconds after which a run of the statement ends with an error.
+        memory_limit : str
+            Memory of DuckDB, such as ``"500MB"``. Nothing is written to disk instead.
+        threads : int, optional
+            Threads of DuckDB. By default one for each core.
+
+        Returns
+        -------
+        SqlResult
+            The rows. They are read when they are asked for, each time from the same moment of the log.
+
+        Raises
+        ------
+        InvalidQueryError
+            The statement is wrong or not allowed. The message gives line and column.
+        NotFoundError
+            A version does not exist.
+        UsageError
+            The libraries duckdb and pyarrow are not installed, or a limit was exceeded.
+        """
+        from .queries.sql import Limits, run_sql
+
+        return run_sql(self.session, statement, parameters, as_of, Limits(timeout, memory_limit, threads))
 
     def history(
         self,

@@ -20,7 +20,7 @@ from ...projections.states.raw import RawEvents
 from .fields import GROUP, META, SOURCE
 from .json_text import ObjectReader, json_texts
 from .pieces import binary, pc
-from .schema import ONE_SOURCE, ROI, ROI_TYPES, SOURCE_TYPES, Columns
+from .schema import ROI_TYPES, SOURCE_TYPES, Columns
 from .shred import Field, Irregular, Places, Shredder, Spans, field
 
 _TRIES = 4
@@ -104,7 +104,7 @@ def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBat
     shredder.require((heads > 0x90) & (heads <= 0x95), every)
     found, at = shredder.fields(starts + 1, every, _record(shredder, columns))
     shredder.require(at <= ends, every)
-    build = _Builder(shredder, found, len(rows))
+    build = _Builder(shredder, found, len(rows), columns)
     arrays = {
         name: _ids(events, rows, shredder, heads, at) if name == "id" else build.column(name)
         for name in columns.names
@@ -115,7 +115,8 @@ def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBat
 def _record(shredder: Shredder, columns: Columns) -> list[Field]:
     """Return how to read the fields of a record, in canonical order."""
     objects = partial(ObjectReader, shredder)
-    of_source, of_roi = not {"sources", SOURCE + META}.isdisjoint(columns.names), "rois" in columns.names
+    of_source = SOURCE + META in columns.names or ("sources" in columns.names and META in columns.source)
+    of_roi = "rois" in columns.names and META in columns.roi
     source = [
         field("content_type", shredder.text),
         field("hash", shredder.text),
@@ -162,7 +163,10 @@ def _ids(
 class _Builder:
     """Builds columns from what was found where."""
 
-    def __init__(self, shredder: Shredder, found: dict[str, tuple[Any, Any]], rows: int) -> None:
+    def __init__(
+        self, shredder: Shredder, found: dict[str, tuple[Any, Any]], rows: int, columns: Columns
+    ) -> None:
+        self._columns = columns
         self._shredder = shredder
         self._found = found
         self._rows = rows
@@ -232,14 +236,14 @@ class _Builder:
         )
 
     def _sources_column(self) -> pa.Array:
-        names = list(SOURCE_TYPES)
-        return self._sources.lists([self._sources.column(name) for name in names], ONE_SOURCE)
+        fields = [self._sources.column(name) for name in self._columns.source]
+        return self._sources.lists(fields, self._columns.source_type)
 
     def _rois_column(self) -> pa.Array:
         items = _Items(self._shredder, *self._spread("rois"))
         if sum(np.arange(len(rows))[some].size for rows, some in items.having("type")) < items.total:
             raise Irregular(np.arange(self._rows))  # every annotation has a type
-        return items.lists([items.column(name) for name in ROI_TYPES], ROI)
+        return items.lists([items.column(name) for name in self._columns.roi], self._columns.roi_type)
 
 
 class _Items:

@@ -70,14 +70,37 @@ DEFAULT = tuple(name for name in TYPES if not name.startswith(SOURCE))
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """The columns that a reader asks for."""
+    """The columns that a reader asks for.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Some of `TYPES`.
+    source, roi : tuple of str
+        The fields of each source and annotation in the columns ``sources`` and ``rois``.
+    """
 
     names: tuple[str, ...] = DEFAULT
+    source: tuple[str, ...] = tuple(SOURCE_TYPES)
+    roi: tuple[str, ...] = tuple(ROI_TYPES)
 
     @property
     def schema(self) -> pa.Schema:
         """The columns and their types."""
-        return pa.schema([(name, TYPES[name]) for name in self.names])
+        items = {"sources": self.source_type, "rois": self.roi_type}
+        return pa.schema(
+            [(name, pa.list_(items[name]) if name in items else TYPES[name]) for name in self.names]
+        )
+
+    @property
+    def source_type(self) -> pa.StructType:
+        """The type of a source."""
+        return pa.struct([(name, SOURCE_TYPES[name]) for name in self.source])
+
+    @property
+    def roi_type(self) -> pa.StructType:
+        """The type of an annotation."""
+        return pa.struct([(name, ROI_TYPES[name]) for name in self.roi])
 
 
 def check_columns(columns: Iterable[str] | None) -> Columns:

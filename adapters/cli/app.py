@@ -22,6 +22,7 @@ from .one import folders
 from .output import say
 from .pins import pins
 from .process import Commands, read_later
+from .sql import asking
 from .status import overview
 from .stores import stores
 from .versions import drafting
@@ -43,7 +44,7 @@ app.add_typer(imports, name="import", help="Import a data set in a format of oth
 app.add_typer(exports, name="export", help="Export a version in a format of others, or the log.")
 carrying = typer.Typer()
 carrying.command("copy", epilog="Example: framelode copy food backup/food")(transfer.copy)
-for commands in (listing, overview, drafting, changing, looking_back, upkeep, carrying, completing):
+for commands in (listing, asking, overview, drafting, changing, looking_back, upkeep, carrying, completing):
     app.add_typer(commands)
 imports.command("log", epilog="Example: framelode import log food.jsonl.zst")(transfer.import_log)
 exports.command("log", epilog="Example: framelode export log food.jsonl.zst")(transfer.export_log)
