@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -701,7 +702,7 @@ class DataView(KnownAttributes):
             with entered(self._session):
                 queries = self._queries or [HyperDatasetQuery()]
             found.find(queries)
-            warn_of_unknown_names(found.parts, queries, versions)
+            warn_of_unknown_names(found.parts, queries)
             self._found = found
         return self._found
 
@@ -966,13 +967,15 @@ class DataView(KnownAttributes):
         threads = PREFETCH_THREADS if num_workers is None else at_least(num_workers, "num_workers", 1)
         self.require_end()
         wanted = wanted_files(get_previews=get_previews, get_masks=get_masks)
-        dicts = self.get_iterator(wanted, query_cache_size, as_of=as_of)
+        plan = self.at(as_of).plan()
+        window = WINDOW if query_cache_size is None else at_least(query_cache_size, "query_cache_size", 1)
+        read = (plan.selection.read(places, wanted, window) for places in plan.passes())
         if wait:
-            failed = fetch_files(self._session, dicts, threads, anew=force_download)
+            failed = fetch_files(self._session, chain.from_iterable(read), threads, anew=force_download)
             if failed:
                 warn_caller(f"{len(failed):,} files cannot be fetched; the first: {failed[0]}", UserWarning)
         else:
-            fetch_in_background(self._session, dicts, threads, anew=force_download)
+            fetch_in_background(self._session, chain.from_iterable(read), threads, anew=force_download)
 
     def prefetch_local_sources(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...engine.events.views import ViewVersion
 from ...engine.query.tree import And, Annotations, Exists, Not, OneOf, Or, Phrase, Query
 from ...engine.validation import did_you_mean, shorten
 from ...projections.tables.stats import LABEL
@@ -27,21 +26,13 @@ class UnknownNameWarning(UserWarning):
     """A query of a view has a field or a label that no frame of its versions has."""
 
 
-def warn_of_unknown_names(
-    parts: Sequence[Part], queries: Sequence[HyperDatasetQuery], versions: Sequence[ViewVersion]
-) -> None:
-    """Warn of the fields of metadata and the labels in queries that no frame of their versions has, once for each."""
-    told = set[tuple[str, str]]()
-    for query in queries:
-        read = [part for part, version in zip(parts, versions, strict=True) if query.selects(version)]
-        for field, label in _names(query.query):
-            if (field, label) in told or not read:
-                continue
-            wanted = OneOf(field, (label,)) if label else Exists(field)
-            if any(_has(part, wanted) for part in read):
-                continue
-            told.add((field, label))
-            warn_caller(_message(read, field, label), UnknownNameWarning)
+def warn_of_unknown_names(parts: Sequence[Part], queries: Sequence[HyperDatasetQuery]) -> None:
+    """Warn of the fields of metadata and the labels in queries that no frame of the view's versions has, once for each."""
+    named = dict.fromkeys(name for query in queries for name in _names(query.query))
+    for field, label in named:
+        wanted = OneOf(field, (label,)) if label else Exists(field)
+        if not any(_has(part, wanted) for part in parts):
+            warn_caller(_message(parts, field, label), UnknownNameWarning)
 
 
 def _names(query: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
