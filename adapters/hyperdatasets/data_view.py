@@ -787,7 +787,7 @@ class DataView(KnownAttributes):
         self._repeats = self._repeats or repeats
         iterator = ViewIterator(
             partial(view.plan, repeats=repeats),
-            self._shown if projection is None else self._shown_dict,
+            self._shown if projection is None else self._shown_dicts,
             self._projected(projection),
             WINDOW if query_cache_size is None else at_least(query_cache_size, "query_cache_size", 1),
             keeps=bool(cache_in_memory),
@@ -900,22 +900,23 @@ class DataView(KnownAttributes):
         shuffled = permutation(len(places), plan.order.seed if seed is None else whole(seed, "seed"), _SPLIT)
         ends = np.rint(np.cumsum(parts) / sum(parts) * len(places)).astype(int)
         chosen = (places[np.sort(some)] for some in np.split(shuffled, ends[:-1]))
-        return tuple([*map(self._shown, plan.selection.read(some))] for some in chosen)
+        return tuple([*self._shown(plan.selection.read(some))] for some in chosen)
 
     @property
     def session(self) -> Session:
         """The engine's session."""
         return self._session
 
-    def _shown(self, frame: Any) -> Any:
-        """Return a frame as the view yields it: one that was added as a data entry is an entry again."""
+    def _shown(self, frames: Iterable[Any]) -> Iterator[Any]:
+        """Yield frames as the view does: what was added as a data entry is an entry again."""
         from .open.classes import ENTRY_CLASS
         from .open.entries import entry_of
 
-        return entry_of(frame) if isinstance(frame.metadata.get(ENTRY_CLASS), str) else frame
+        for frame in frames:
+            yield entry_of(frame) if ENTRY_CLASS in frame.metadata else frame
 
-    def _shown_dict(self, frame: dict[str, Any]) -> Any:
-        return frame
+    def _shown_dicts(self, frames: Iterable[dict[str, Any]]) -> Iterator[Any]:
+        return iter(frames)
 
     def _projected(self, projection: Sequence[str] | None) -> Sequence[str] | None:
         """Return the fields to read. As in ClearML, no fields and ``*`` are all of them."""

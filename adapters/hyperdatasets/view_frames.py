@@ -15,6 +15,7 @@ from ...engine.annotations.base import put_label_num
 from ...engine.errors import NotFoundError
 from ...engine.events.views import ViewMapping, ViewVersion
 from ...engine.keys import U64
+from ...engine.log.decoding import gc_paused
 from ...engine.validation import shorten
 from ...projections.states.context_order import context_order
 from ...projections.tables.catalog import VersionRow
@@ -211,12 +212,13 @@ class Selection:
     def _together(self, places: Places, projection: Sequence[str] | None) -> list[Any]:
         frames: list[Any] = [None] * len(places)
         order = np.argsort(places, kind="stable")
-        while len(order):
-            once = np.append(True, places[order[1:]] != places[order[:-1]])
-            read = self._ascending(places[order[once]], projection)
-            for place, frame in zip(order[once].tolist(), read, strict=True):
-                frames[place] = frame
-            order = order[~once]
+        with gc_paused():
+            while len(order):
+                once = np.append(True, places[order[1:]] != places[order[:-1]])
+                read = self._ascending(places[order[once]], projection)
+                for place, frame in zip(order[once].tolist(), read, strict=True):
+                    frames[place] = frame
+                order = order[~once]
         return frames
 
     def _ascending(self, places: Places, projection: Sequence[str] | None) -> Iterator[Any]:

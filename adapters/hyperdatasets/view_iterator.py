@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 from ...engine.errors import UsageError
 from ...engine.validation import count
@@ -21,7 +21,7 @@ class ViewIterator(Iterator[Any]):
     plan : callable
         Returns the frames of the view and their order.
     shown : callable
-        Returns a frame, or a dict of fields, as the view yields it.
+        Returns frames, or dicts of fields, as the view yields them.
     projection : sequence of str or None
         Fields to read.
     window : int
@@ -33,7 +33,7 @@ class ViewIterator(Iterator[Any]):
     def __init__(
         self,
         plan: Callable[[], Plan],
-        shown: Callable[[Any], Any],
+        shown: Callable[[Iterator[Any]], Iterator[Any]],
         projection: Sequence[str] | None,
         window: int,
         *,
@@ -105,28 +105,25 @@ class ViewIterator(Iterator[Any]):
         own = len(range(self._worker.index, plan.one, self._worker.count))
         return own if share is None else min(own, share)
 
-    def __iter__(self) -> Self | Any:
+    def __iter__(self) -> Iterator[Any]:  # noqa: PYI034 - the generator itself is faster
         if self._is_complete:
             return iter(self._kept)
         if self._running is None:
             self._running = self._frames()
-        return self
+        return self._running
 
     def __next__(self) -> Any:
-        if self._running is None:
-            self._running = self._frames()
-        try:
-            return next(self._running)
-        except StopIteration:
-            self._running = None
-            raise
+        return next(iter(self))
 
     def _frames(self) -> Iterator[Any]:
         self._kept = []
         plan = self._plan()
         for places in plan.passes(self._worker):
-            for frame in map(self._shown, plan.selection.read(places, self._projection, self._window)):
-                if self._keeps:
-                    self._kept.append(frame)
-                yield frame
-        self._is_complete = self._keeps
+            frames = self._shown(plan.selection.read(places, self._projection, self._window))
+            yield from self._keep(frames) if self._keeps else frames
+        self._is_complete, self._running = self._keeps, None
+
+    def _keep(self, frames: Iterator[Any]) -> Iterator[Any]:
+        for frame in frames:
+            self._kept.append(frame)
+            yield frame
