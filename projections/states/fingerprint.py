@@ -15,7 +15,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from ...engine.keys import DIGEST_SIZE, KEY_SIZE, U64, KeyRow
-from .fold import POSITION, TOMBSTONE, State
+from .fold import TOMBSTONE, State
 
 BUCKET_FRAMES = 256
 FAN_OUT = 256
@@ -58,20 +58,16 @@ def bucket_bits(total: int) -> int:
 def fingerprint(state: State, known: Fingerprint | None = None) -> Fingerprint:
     """Compute the fingerprint of a state. With an earlier fingerprint, only changed buckets are computed."""
     run = state.settled()
-    live = run.positions < TOMBSTONE
-    mixed, positions = run.mixed[live], run.positions[live]
-    total = len(positions)
+    total = int(np.count_nonzero(run.positions < TOMBSTONE))
     bits = bucket_bits(total)
-    bounds = np.searchsorted(mixed, _bucket_starts(bits), side="left")
-    bounds = np.append(bounds, total)
+    bounds = np.append(np.searchsorted(run.mixed, _bucket_starts(bits), side="left"), len(run))
     if known is not None and known.bits == bits and known.position <= state.last_position:
         buckets = known.buckets.copy()
-        newer = (run.positions & POSITION) > np.uint64(known.position)
-        touched = np.unique(buckets_of(run.mixed[newer], bits))
+        touched = np.unique(buckets_of(run.mixed[_newer(run.positions, known.position)], bits))
     else:
         buckets = np.empty((1 << bits, _DIGEST_BYTES), np.uint8)
         touched = np.arange(1 << bits)
-    _digest_buckets(state, positions, bounds, touched, buckets)
+    _digest_buckets(state, run.positions, bounds, touched, buckets)
     return Fingerprint(_root(buckets, total, bits), total, bits, buckets, state.last_position)
 
 
@@ -84,9 +80,15 @@ def buckets_of(mixed: U64, bits: int) -> NDArray[Any]:
     return (mixed >> np.uint64(64 - bits)).astype(np.intp) if bits else np.zeros(len(mixed), np.intp)
 
 
+def _newer(marked: U64, position: int) -> NDArray[np.bool_]:
+    """Return which events come after a position, without a copy of all positions: large ones cost more than the comparisons."""
+    earlier_delete = (marked >= TOMBSTONE) & (marked <= (TOMBSTONE | np.uint64(position)))
+    return (marked > np.uint64(position)) & ~earlier_delete
+
+
 def _digest_buckets(
     state: State,
-    positions: U64,
+    marked: U64,
     bounds: NDArray[Any],
     touched: NDArray[Any],
     buckets: NDArray[np.uint8],
@@ -96,11 +98,11 @@ def _digest_buckets(
         sizes = stops - starts
         ends = np.cumsum(sizes)
         at = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-        entries = _entries(state, positions[at]).reshape(-1).data
-        digests = [
-            blake3(entries[start:stop]).digest()
-            for start, stop in pairwise([0, *(ends * _ENTRY_BYTES).tolist()])
-        ]
+        positions = marked[at]
+        live = positions < TOMBSTONE
+        entries = _entries(state, positions[live]).reshape(-1).data
+        stops = np.append(0, np.cumsum(live))[np.append(0, ends)] * _ENTRY_BYTES
+        digests = [blake3(entries[start:stop]).digest() for start, stop in pairwise(stops.tolist())]
         buckets[some] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST_BYTES)
 
 
