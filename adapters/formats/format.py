@@ -102,8 +102,14 @@ class Writing:
             self.categories.append({"name": name})
         return found
 
-    def singles(self) -> Iterator[SingleFrame]:
-        """Yield the frames that are one image. Others are noted as losses."""
+    def singles(self, *, with_masks: bool = False) -> Iterator[SingleFrame]:
+        """Yield the frames that are one image. Others are noted as losses.
+
+        Parameters
+        ----------
+        with_masks : bool
+            Whether the format has a place for mask files, so that they are no losses.
+        """
         for frame in self.frames:
             if not isinstance(frame, SingleFrame):
                 self.report.loss("group of several sources: left out", str(frame.id))
@@ -114,7 +120,7 @@ class Writing:
             elif not is_image(frame.first_uri() or "", frame.content_type):
                 self.report.loss("frame whose source is no image: left out", str(frame.id))
             else:
-                self._note_fields(frame)
+                self._note_fields(frame, with_masks=with_masks)
                 yield frame
 
     def place_image(self, frame: SingleFrame, folder: str) -> str:
@@ -123,11 +129,11 @@ class Writing:
         self.images[f"{folder}/{name}"] = frame.sources[0]
         return name
 
-    def _note_fields(self, frame: SingleFrame) -> None:
+    def _note_fields(self, frame: SingleFrame, *, with_masks: bool) -> None:
         """Note the fields of a frame that no image format can hold."""
         source = frame.sources[0]
         place = str(frame.id)
-        if source.masks:
+        if source.masks and not with_masks:
             self.report.loss("mask file of a frame: left out", place)
         if source.preview is not None:
             self.report.loss("preview of a frame: left out", place)

@@ -913,6 +913,7 @@ class DatasetVersion(KnownAttributes):
     to_cvat = partialmethod(export, "cvat")
     to_imagefolder = partialmethod(export, "imagefolder")
     to_labelme = partialmethod(export, "labelme")
+    to_masks = partialmethod(export, "masks")
     to_voc = partialmethod(export, "voc")
     to_yolo = partialmethod(export, "yolo")
 
@@ -1046,6 +1047,7 @@ class DatasetVersion(KnownAttributes):
     from_cvat = partialmethod(import_from, "cvat")
     from_imagefolder = partialmethod(import_from, "imagefolder")
     from_labelme = partialmethod(import_from, "labelme")
+    from_masks = partialmethod(import_from, "masks")
     from_parquet = partialmethod(import_from, "parquet")
     from_voc = partialmethod(import_from, "voc")
     from_yolo = partialmethod(import_from, "yolo")

@@ -251,7 +251,7 @@ def _is_empty(value: Any) -> bool:
     return (
         value is None
         or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and value != value)
+        or (isinstance(value, float) and math.isnan(value))
     )
 
 
