@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,14 @@ class Writing:
             self.categories.append({"name": name})
         return found
 
-    def singles(self, *, with_masks: bool = False) -> Iterator[SingleFrame]:
+    def singles(self, held: Collection[str] = ()) -> Iterator[SingleFrame]:
         """Yield the frames that are one image. Others are noted as losses.
 
         Parameters
         ----------
-        with_masks : bool
-            Whether the format has a place for mask files, so that they are no losses.
+        held : collection of str
+            What the format holds beside the image, so that it is no loss: ``masks``, ``preview``, ``metadata`` (of the source),
+            ``context``.
         """
         for frame in self.frames:
             if not isinstance(frame, SingleFrame):
@@ -120,7 +121,7 @@ class Writing:
             elif not is_image(frame.first_uri() or "", frame.content_type):
                 self.report.loss("frame whose source is no image: left out", str(frame.id))
             else:
-                self._note_fields(frame, with_masks=with_masks)
+                self._note_fields(frame, held)
                 yield frame
 
     def place_image(self, frame: SingleFrame, folder: str) -> str:
@@ -129,18 +130,17 @@ class Writing:
         self.images[f"{folder}/{name}"] = frame.sources[0]
         return name
 
-    def _note_fields(self, frame: SingleFrame, *, with_masks: bool) -> None:
-        """Note the fields of a frame that no image format can hold."""
+    def _note_fields(self, frame: SingleFrame, held: Collection[str]) -> None:
+        """Note the fields of a frame that the format cannot hold."""
         source = frame.sources[0]
-        place = str(frame.id)
-        if source.masks and not with_masks:
-            self.report.loss("mask file of a frame: left out", place)
-        if source.preview is not None:
-            self.report.loss("preview of a frame: left out", place)
-        if source.metadata:
-            self.report.loss("metadata of a source: left out", place)
-        if frame.context_id != source.uri:
-            self.report.loss("context of a frame: left out", place)
+        for key, what, is_there in (
+            ("masks", "mask file of a frame", bool(source.masks)),
+            ("preview", "preview of a frame", source.preview is not None),
+            ("metadata", "metadata of a source", bool(source.metadata)),
+            ("context", "context of a frame", frame.context_id != source.uri),
+        ):
+            if is_there and key not in held:
+                self.report.loss(f"{what}: left out", str(frame.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,8 @@ class Format:
         Takes a `Writing`, whose files it writes. None if the format is only read.
     is_file : bool
         Whether a data set is written as a single file instead of a folder.
+    finish : callable or None
+        Takes the `Writing` when the image files are written, too.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Format:
     read: Callable[[Path, Report], Reading] | None = None
     write: Callable[[Writing], None] | None = None
     is_file: bool = False
+    finish: Callable[[Writing], None] | None = None
 
 
 def splits_of(frame: SingleFrame) -> list[str]:

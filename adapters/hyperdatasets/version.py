@@ -915,6 +915,7 @@ class DatasetVersion(KnownAttributes):
     to_labelme = partialmethod(export, "labelme")
     to_masks = partialmethod(export, "masks")
     to_voc = partialmethod(export, "voc")
+    to_webdataset = partialmethod(export, "webdataset")
     to_yolo = partialmethod(export, "yolo")
 
     def to_croissant(
@@ -1050,6 +1051,7 @@ class DatasetVersion(KnownAttributes):
     from_masks = partialmethod(import_from, "masks")
     from_parquet = partialmethod(import_from, "parquet")
     from_voc = partialmethod(import_from, "voc")
+    from_webdataset = partialmethod(import_from, "webdataset")
     from_yolo = partialmethod(import_from, "yolo")
 
     def to_dask(

@@ -113,6 +113,8 @@ def write(name, frames, path, categories=()):
     for given, source in out.images.items():
         (path / given).parent.mkdir(parents=True, exist_ok=True)
         os.link(path_or_uri(source.uri), path / given)
+    if form.finish is not None:
+        form.finish(out)
     return out.report
 
 

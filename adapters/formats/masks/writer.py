@@ -45,7 +45,7 @@ class _Writer:
     def run(self) -> None:
         for folder in ("images", "masks"):
             (self._out.path / folder).mkdir()
-        for frame in self._out.singles(with_masks=True):
+        for frame in self._out.singles({"masks"}):
             name = self._out.place_image(frame, "images")
             stem = os.path.splitext(name)[0]  # noqa: PTH122 - no path
             if frame.metadata:

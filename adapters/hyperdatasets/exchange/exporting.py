@@ -116,6 +116,8 @@ def write_version(
             report.refuse_any(f"nothing was exported to {target}")
         if images:
             _write_images(session, writing, done)
+        if form.finish is not None:
+            form.finish(writing)
         if strict:
             report.refuse_any(f"nothing was exported to {target}")
         made.replace(target)
