@@ -20,7 +20,7 @@ from ...engine.frames.single_frame import SingleFrame
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
 from ...engine.query.tree import Query
-from ...engine.times import utc
+from ...engine.times import system_clock, utc
 from ...engine.validation import KnownAttributes, at_least, check_flags, shorten, text
 from ...engine.writes.encoder import check_root
 from ...projections.history.changes import Change
@@ -412,7 +412,7 @@ class DatasetVersion(KnownAttributes):
         )
         if isinstance(self, DatasetVersion) and row.version_id == self.version_id:
             self.flush(refresh_version_stats=False)
-        began = session.clock()
+        began = system_clock()
         child_id = session.writes.versions.create_snapshot(
             row.version_id,
             publish_name=publish_name,
