@@ -360,7 +360,7 @@ class DataView(KnownAttributes):
             One of them is no query. None is added.
         """
         given = _several(queries)
-        self._queries += given
+        self._queries = [*self._queries, *given]
         for query in given:
             if query.version_id != ANY:
                 self._pool.setdefault(query.version_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ...engine.errors import InvalidQueryError, NotFoundError
+from ...engine.errors import InvalidQueryError, InvalidValueError, NotFoundError, UnreadableError
 from ...engine.events.views import ViewQuery, ViewVersion
 from ...engine.query.fields import check_query
 from ...engine.query.lucene import parse_query, parse_rule
@@ -129,10 +129,21 @@ class HyperDatasetQuery(KnownAttributes):
 
     @classmethod
     def of(cls, stored: ViewQuery) -> HyperDatasetQuery:
-        """Return a query that was stored. Whether its versions exist is not checked."""
+        """Return a query that was stored. Whether its versions exist is not checked.
+
+        Raises
+        ------
+        UnreadableError
+            It is no query that framelode stores.
+        """
         query = object.__new__(cls)
-        query._take(stored)
-        expression = None if stored.expression is None else msgspec.convert(stored.expression, Nodes)
+        try:
+            for place, rule in enumerate(stored.label_rules):
+                _rule(rule, f"label_rules[{place}]")
+            query._take(stored)
+            expression = None if stored.expression is None else msgspec.convert(stored.expression, Nodes)
+        except (InvalidValueError, msgspec.ValidationError, RecursionError) as error:
+            raise UnreadableError(f"a stored view has a query that cannot be read: {error}") from error
         query._given = stored.frame_query or expression, stored.source_query
         return query
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import framelode
-from framelode import BoundingBox2D, Dataset, DatasetVersion, ExecutionStore, SingleFrame
+from framelode import BoundingBox2D, Dataset, DatasetVersion, DataView, ExecutionStore, SingleFrame
 from framelode.adapters.datalake import Client, Datalake
 from framelode.adapters.pinned_datasets.datasets import Datasets
 
@@ -391,6 +391,12 @@ def draft_of(world: World) -> DatasetVersion:
     return world.held["draft"]
 
 
+def view_of(world: World, **arguments: Any) -> DataView:
+    view = DataView(engine=world.engine, **arguments)
+    view.add_query(version_id=draft_of(world).version_id, roi_query="car")
+    return view
+
+
 def a_frame(world: World, number: int) -> Any:
     return draft_of(world).get_single_frame(world.held["ids"][number])
 
@@ -465,6 +471,9 @@ listed(
         "DatasetVersion.find_frames": lambda w: sum(1 for _ in draft_of(w).find_frames(label="car")),
         "DatasetVersion.query": lambda w: sum(1 for _ in draft_of(w).query("rois.label:car")),
         "DatasetVersion.count": lambda w: draft_of(w).count("rois.label:car"),
+        "DatasetVersion.to_torch": lambda w: sum(1 for _ in draft_of(w).to_torch(iterable=True)),
+        "DataView.get_iterator": lambda w: sum(1 for _ in view_of(w, iteration_order="random")),
+        "DataView.store each, get": each(lambda w, i: DataView.get(view_of(w).store(f"view {i}"))),
         "DatasetVersion.find_frame_id each": each(lambda w, i: draft_of(w).find_frame_id(w.held["ids"][i])),
         "DatasetVersion.revert": revert_some,
         "DatasetVersion.add_tags each, remove_tags": each(

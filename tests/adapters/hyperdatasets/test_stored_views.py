@@ -9,6 +9,8 @@ from command_line import run
 
 import framelode
 from framelode import DatasetVersion, DataView, F, IterationOrder, NotFoundError, SingleFrame, UsageError
+from framelode.engine.datasets.aggregate import Aggregate
+from framelode.engine.events.views import ViewQuery, ViewStored
 from framelode.projections.tables.views import Views
 
 
@@ -178,6 +180,30 @@ def _simple(draft, **arguments):
     view = DataView(**arguments)
     view.add_query(version_id=draft.version_id)
     return view
+
+
+def test_queries_of_strange_logs_are_unreadable(engine, draft):
+    for number, strange in enumerate(
+        [
+            {"expression": {"type": "Nosuch"}},
+            {"expression": {"type": "Range", "field": "meta.a", "lower": []}},
+            {"label_rules": [{"count_range": [1]}]},
+            {"label_rules": [{"label": 5}]},
+            {"frame_query": "a:("},
+        ]
+    ):
+        definition = _simple(draft)._definition()
+        definition["queries"] = [ViewQuery(**strange)]
+        application = engine.session.writes.application
+
+        def decide(definition=definition, number=number):
+            view = Aggregate(f"view-{number:032x}")
+            view.trigger(ViewStored, **definition)
+            return [view], {}
+
+        application.run(["store_view", number], None, decide)
+        with pytest.raises(framelode.IntegrityError, match="cannot be read"):
+            DataView.get(f"{number:032x}")
 
 
 def test_orders_come_back(engine, draft):
