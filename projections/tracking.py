@@ -45,6 +45,10 @@ _owner = sa.Table(
     sa.Column("log_uuid", sa.Text, primary_key=True),
     sa.Column("place", sa.Text, nullable=False),
 )
+_owners = DirectQuery(sa.select(_owner), ())
+_any_log = DirectQuery(sa.select(_column.log_uuid).limit(1), ())
+_delete_owners = CompiledStatement(sa.delete(_owner), ())
+_write_owner = DirectInsert(_owner)
 _schema = SchemaStatements(_metadata)
 _delete_row = CompiledStatement(
     sa.delete(_tracking).where(_column.projection == sa.bindparam("name")), ("name",)
@@ -84,8 +88,8 @@ class Tracking:
 
     def _check_owner(self, connection: sa.Connection) -> None:
         """Raise an error if the database belongs to another log, or to another copy of this one."""
-        found = connection.execute(sa.select(_owner)).first()
-        log_uuid, place = found or (connection.scalar(sa.select(_column.log_uuid).limit(1)), "")
+        found = _owners.row(connection, ())
+        log_uuid, place = found or (*(_any_log.row(connection, ()) or (None,)), "")
         if log_uuid is None:
             return
         where = f"{log_uuid}{place and f' at {place}'}"
@@ -107,8 +111,8 @@ class Tracking:
         """Record that the database belongs to this log."""
         self._check_owner(connection)
         if not self._is_owner:
-            connection.execute(sa.delete(_owner))
-            connection.execute(_owner.insert(), {"log_uuid": self._log.uuid, "place": self._place})
+            _delete_owners.execute(connection, ())
+            _write_owner.execute(connection, (self._log.uuid, self._place))
 
     def read(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
         """Return the positions of projections by full name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,7 +15,7 @@ from ...engine.log.prefix import LogPrefix
 from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, ProjectionStore
-from ..statements import DirectQuery
+from ..statements import CompiledStatement, DirectQuery
 from ..tracking import Track, Tracking
 
 
@@ -337,10 +338,15 @@ class Catalog(FoldedProjection[CatalogChanges]):
 
 def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
     """Insert a row unless its key exists, because a foreign log may create something twice."""
+    _inserting(table, tuple(values)).execute(connection, tuple(values.values()))
+
+
+@cache
+def _inserting(table: sa.Table, names: tuple[str, ...]) -> CompiledStatement:
+    given = {name: sa.bindparam(name, type_=table.c[name].type) for name in names}
     (key,) = table.primary_key
-    new = sa.select(*(sa.literal(value, table.c[name].type) for name, value in values.items()))
-    new = new.where(~sa.exists().where(key == values[key.name]))
-    connection.execute(table.insert().from_select(list(values), new))
+    new = sa.select(*given.values()).where(~sa.exists().where(key == given[key.name]))
+    return CompiledStatement(table.insert().from_select(names, new), names)
 
 
 def _columns(event: e.Event) -> dict[str, Any]:

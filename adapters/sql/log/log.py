@@ -13,6 +13,7 @@ from ....engine.errors import ConflictError, IntegrityError, StorageError, Usage
 from ....engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest
 from ....engine.log.contract import Append, AppendExistsError, AppendWatch, Clock, Head, Log, Restored
 from ....engine.times import LATEST, system_clock
+from ....projections.statements import DirectQuery
 from ..database import Database
 from . import tables as t
 from .reads import last_row
@@ -28,6 +29,7 @@ from .writes import (
 )
 
 _COMMANDS_AT_ONCE = 500
+_INFOS = DirectQuery(sa.select(t.log_info), ())
 _stream_of = attrgetter("stream_id")
 _count_of = attrgetter("count")
 _SHARED = [
@@ -95,7 +97,7 @@ class SqlLog(SqlStoredBatches):
             return self._identity(connection)
 
     def _identity(self, connection: sa.Connection) -> str:
-        infos = connection.execute(sa.select(t.log_info)).all()
+        infos = _INFOS.rows(connection, ())
         info = infos[0] if len(infos) == 1 else None
         if (
             info is None
