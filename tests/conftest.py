@@ -6,7 +6,9 @@ import gc
 import itertools
 import os
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import postgres_server
 import pytest
@@ -51,10 +53,18 @@ def _no_engine_from_outside(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _no_engine_left_behind():
+def _no_engine_left_behind(request):
+    if "tmp_path" in request.fixturenames:
+        request.getfixturevalue("tmp_path")  # is removed after this fixture has closed what is in it
     yield
     while (left := current.connected_session()) is not None:
         left.close()
+    if filesystem := sys.modules.get("framelode.adapters.integrations.filesystem"):
+        # fsspec keeps each, and each its engine, until the process ends.
+        for kept in filesystem.FramelodeFileSystem._cache.values():
+            if kept._opened is not None:
+                kept._opened.close()
+        filesystem.FramelodeFileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -103,6 +113,17 @@ def pytest_collection_finish():
 def pytest_configure(config):
     if config.option.markexpr == "long":
         settings.load_profile("long")
+    elif "TMPDIR" not in os.environ and _keeps_files_in_memory(Path("/dev/shm")):
+        os.environ["TMPDIR"] = "/dev/shm"
+        tempfile.tempdir = None
+
+
+def _keeps_files_in_memory(folder):
+    """Whether the files of a run fit into a folder in memory: the disk would be waited for a thousand times."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return False
+    its = os.statvfs(folder)
+    return its.f_bavail * its.f_frsize > 2 * 2**30 and not its.f_flag & os.ST_NOEXEC
 
 
 @pytest.hookimpl(optionalhook=True)
