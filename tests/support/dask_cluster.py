@@ -7,8 +7,13 @@ from contextlib import contextmanager
 
 import dask
 from distributed import LocalCluster
+from distributed.utils import get_mp_context
+from forked import FORKED, PRELOADED
 
 dask.config.set({"distributed.admin.log-format": "%(message)s"})
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+get_mp_context()  # sets what is preloaded, the first time
+FORKED.set_forkserver_preload([*PRELOADED, "distributed", "framelode.adapters.executors.dask", "pandas"])
 
 
 @contextmanager

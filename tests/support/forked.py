@@ -10,20 +10,19 @@ from multiprocessing import get_context
 
 from patience import PATIENCE
 
+PRELOADED = [
+    "PIL.PngImagePlugin",
+    "framelode.adapters.datalake",
+    "framelode.adapters.hyperdatasets.version_writer",
+    "framelode.adapters.pinned_datasets.datasets",
+    "framelode.adapters.session.writes",
+    "psycopg",
+    "s3fs",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
+]
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(
-    [
-        "PIL.PngImagePlugin",
-        "framelode.adapters.datalake",
-        "framelode.adapters.hyperdatasets.version_writer",
-        "framelode.adapters.pinned_datasets.datasets",
-        "framelode.adapters.session.writes",
-        "psycopg",
-        "s3fs",
-        "sqlalchemy.dialects.postgresql",
-        "sqlalchemy.dialects.sqlite",
-    ]
-)
+FORKED.set_forkserver_preload(PRELOADED)
 
 
 class Program:
