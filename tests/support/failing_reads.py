@@ -20,10 +20,10 @@ def use(folder):
         return [version.get_single_frame("f7").source, version.get_stats().total, len(list(version))]
 
 
-def main(folder, first, last):
+def main(folder, step, last):
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
     expected, outcomes, bare = use(folder), {}, {}
-    for number in range(first, last + 1):
+    for number in range(1, last + 1, step):
         copy = Path(shutil.copytree(folder, f"{folder}-{number}"))
         library.fail_read(ctypes.c_long(number), str(copy).encode())
         try:

@@ -248,7 +248,8 @@ FORGERIES = [name for name in vars(Forgery) if not name.startswith("_")]
 @pytest.mark.parametrize(
     "stretch",
     [
-        pytest.param(3, id="in stretches"),
+        pytest.param(9, id="in stretches"),
+        pytest.param(3, id="in short stretches", marks=pytest.mark.long),
         pytest.param(50_000, id="at once", marks=pytest.mark.long),
     ],
     indirect=True,

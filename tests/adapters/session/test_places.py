@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from command_line import run
 from patience import PATIENCE
+from sizes import sized
 
 import framelode
 from framelode import DatasetVersion, FramelodeError, IntegrityError, SingleFrame, UsageError
@@ -510,10 +511,12 @@ def preloaded(tmp_path_factory):
     return library
 
 
+@pytest.mark.sized
 def test_a_read_that_fails_is_an_error_of_ours(tmp_path, preloaded):
     make(tmp_path / "food")
+    step = str(sized(2, 1))
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "failing_reads.py"), str(tmp_path / "food"), "1", "300"],
+        [sys.executable, str(SUPPORT / "failing_reads.py"), str(tmp_path / "food"), step, "300"],
         env=os.environ | {"LD_PRELOAD": str(preloaded)},
         capture_output=True,
         text=True,
