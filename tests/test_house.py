@@ -95,6 +95,8 @@ def room_of(parts):
 
 def test_every_file_has_a_room():
     files = [file for floor in FLOORS for file in (ROOT / floor).glob("*") if file.name[:2] != "__"]
+    # A folder that git has emptied may still hold compiled files.
+    files = [file for file in files if file.is_file() or any(file.glob("*.py"))]
     assert {room_of(file.relative_to(ROOT).parts) for file in files} == set(LEVELS)
 
 

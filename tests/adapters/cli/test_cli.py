@@ -731,8 +731,9 @@ def commands(command=None, path=("framelode",)):
         yield from commands(child, (*path, name))
 
 
+COMMANDS = dict(commands())
 RUNNABLE = [
-    pytest.param(name, found, id=name) for name, found in commands() if not hasattr(found, "commands")
+    pytest.param(name, found, id=name) for name, found in COMMANDS.items() if not hasattr(found, "commands")
 ]
 
 
@@ -748,18 +749,16 @@ def test_every_command_and_option_is_documented(name, command):
 
 def test_every_global_option_is_documented():
     section = SECTIONS["Options of all commands"]
-    for parameter in typer.main.get_command(app).params:
+    for parameter in COMMANDS["framelode"].params:
         for word in parameter.opts:
             assert f"- `{word}" in section
 
 
 def test_nothing_is_documented_that_is_not_there():
-    found = {section_of(name) for name, _ in commands()}
+    documented = {section_of(name): command for name, command in reversed(COMMANDS.items())}
     for name, section in SECTIONS.items():
         if name.startswith("framelode "):
-            assert name in found
-            command = next(command for each, command in commands() if section_of(each) == name)
-            known = {word for parameter in command.params for word in parameter.opts}
+            known = {word for parameter in documented[name].params for word in parameter.opts}
             assert set(re.findall(r"^- `(--[\w-]+)", section, re.MULTILINE)) <= known
 
 
