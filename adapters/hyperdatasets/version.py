@@ -67,6 +67,7 @@ from .version_writer import (
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
+    import datasets
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -966,6 +967,83 @@ class DatasetVersion(KnownAttributes):
         check_flags(files=files)
         about = checked_about(name, description, license, citation, url, creators)
         return write_croissant(self._session, self._row(), path, about, files=files)
+
+    def to_hf(
+        self, *, query: Query | str | None = None, images: bool = True, as_of: Moment | None = None
+    ) -> datasets.Dataset:
+        """Return frames as a data set of the library `datasets` of Hugging Face (extension). It needs the extra `hf`.
+
+        A row is a frame: ``id, image, width, height, label, objects, splits, frame``. `label` is the first label of the frame,
+        `objects` are its boxes (`id`, `bbox` with left, top, width and height, and `category`); both are class labels in the order of
+        the categories of the version. `frame` is the frame in wire form, as JSON, from which `from_hf` makes the same frame.
+        Images are paths; those that are not local are fetched.
+
+        Parameters
+        ----------
+        query : Query or str, optional
+            Return only the frames that match; see `query`.
+        images : bool
+            Whether there are images. Without them nothing is fetched.
+        as_of : int or datetime, optional
+            The position or aware datetime to read at.
+
+        Raises
+        ------
+        UsageError
+            The library datasets is not installed.
+        """
+        from .exchange.hf import hf_dataset
+
+        check_flags(images=images)
+        version = self.at(as_of)
+        return hf_dataset(version._session, version, query, images=images)  # noqa: SLF001 - this class
+
+    @classmethod
+    def from_hf(
+        cls,
+        data: datasets.Dataset | datasets.DatasetDict,
+        dataset_name: str,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        dataset_project: str | None = None,
+        version_name: str | None = None,
+        copy: bool = False,
+        overwrite: bool = False,
+        only_new: bool = False,
+        dry_run: bool = False,
+        strict: bool = False,
+        callback: Callback | None = None,
+    ) -> Imported:
+        """Import a data set of the library `datasets` of Hugging Face into a draft (extension). It needs the extra `hf`.
+
+        A column of class labels, or `label`, is a label of the frame; `objects` or `annotations` are boxes with left, top, width
+        and height; other columns are metadata. The column `frame` of `to_hf` is the whole frame with its id. The other
+        parameters, what is returned and what is raised are as in `import_from`.
+
+        Parameters
+        ----------
+        data : datasets.Dataset or datasets.DatasetDict
+            The data set. The keys of a `DatasetDict` are splits.
+        dataset_name : str
+            Name of the dataset, created if missing.
+        folder : str or path, optional
+            Folder to write the images to that are in the data set itself. Ids of frames use paths relative to it; without it,
+            relative to the working directory.
+        dataset_project, version_name : str, optional
+            The project of the dataset, and the draft.
+        copy, overwrite, only_new, dry_run, strict : bool
+            As in `import_from`. A dry run writes images, too.
+        callback : fsspec.callbacks.Callback, optional
+            Receives the number of rows that were read.
+        """
+        from .exchange.hf import HfDataSet
+        from .exchange.importing import Into, Options, import_data_set, told
+
+        check_flags(copy=copy, overwrite=overwrite, only_new=only_new, dry_run=dry_run, strict=strict)
+        options = Options(copy, overwrite, only_new, dry_run=dry_run, strict=strict)
+        with told(callback, f"importing {dataset_name}") as advance:
+            into = Into(dataset_name, dataset_project, version_name)
+            return import_data_set(current_session(), HfDataSet(data, folder), into, options, advance)
 
     @classmethod
     def import_from(

@@ -110,7 +110,7 @@ def write_version(
     try:
         if not form.is_file:
             made.mkdir()
-        writing = Writing(made, _Frames(version, query, done, advance), report, _categories(version))
+        writing = Writing(made, _Frames(version, query, done, advance), report, categories_of(version))
         form.write(writing)
         if strict:
             report.refuse_any(f"nothing was exported to {target}")
@@ -153,7 +153,7 @@ class _Frames:
         self._advance(done.frames, self._expected)
 
 
-def _categories(version: DatasetVersion) -> list[dict[str, Any]]:
+def categories_of(version: DatasetVersion) -> list[dict[str, Any]]:
     """Return the classes in the metadata of a version, then the other labels of its annotations by name.
 
     They are the same for all frames, so that indices of classes do not depend on a query.

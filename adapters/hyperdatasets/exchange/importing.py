@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -158,6 +159,7 @@ class DataSet:
             raise UsageError(f"{given} does not exist: give a folder or a file to import")
         self.path = given.resolve()
         self.format = sniff_format(self.path) if name == AUTO else find_format(name)
+        self.format_name = self.format.name
         self.report, self.reading = self._read()
 
     def _read(self) -> tuple[Report, Reading]:
@@ -173,7 +175,24 @@ class DataSet:
     def context(self, options: Options) -> dict[str, str]:
         """Return the context of the recorded events. Later imports read it."""
         folder = self.reading.folder
-        return {"import": self.format.name, "folder": folder, "root": options.root or folder}
+        return {"import": self.format_name, "folder": folder, "root": options.root or folder}
+
+
+class Readable(Protocol):
+    """What is imported: a `DataSet`, or one that is not in files."""
+
+    path: Path
+    format_name: str
+    report: Report
+    reading: Reading
+
+    def read_again(self) -> None:
+        """Begin again."""
+        ...
+
+    def context(self, options: Options) -> dict[str, str]:
+        """Return the context of the recorded events."""
+        ...
 
 
 class Into(msgspec.Struct, frozen=True):
@@ -195,7 +214,7 @@ def import_path(
 @traced("import")
 def import_data_set(
     session: Session,
-    data_set: DataSet,
+    data_set: Readable,
     into: Into,
     options: Options,
     advance: Advance,
@@ -298,7 +317,7 @@ def _new_draft(dataset: DatasetRow, versions: list[VersionRow], parent: VersionR
 class _Import:
     """One reading of a data set into a draft."""
 
-    def __init__(self, session: Session, data_set: DataSet, target: Target, options: Options) -> None:
+    def __init__(self, session: Session, data_set: Readable, target: Target, options: Options) -> None:
         self._session, self._options = session, options
         self.report, self._reading = data_set.report, data_set.reading
         folder = self._reading.folder
@@ -311,7 +330,7 @@ class _Import:
         self._current: dict[str, tuple[Item, Any]] = {}
         self._encoder = WireEncoder(session.new_id, None, session.max_frame_bytes)
         self.done = Imported(
-            format=data_set.format.name,
+            format=data_set.format_name,
             version_id=target.version_id,
             dataset_created=target.dataset_created,
             draft_created=target.draft_created,

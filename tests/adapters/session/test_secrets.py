@@ -236,6 +236,7 @@ CASES = {
     "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.files.cache.Known("0" * 64, "1")),
     "DatasetVersion.import_from.path": lambda w, u: DatasetVersion.import_from("auto", u, "d"),
     "DatasetVersion.import_from.root": lambda w, u: DatasetVersion.from_voc(w.voc(), "voc", root=u),
+    "DatasetVersion.from_hf.folder": lambda w, u: DatasetVersion.from_hf(w.draft.to_hf(), "hf", folder=u),
     "DatasetVersion.export.path": lambda w, u: w.draft.export("coco", u),
     "DatasetVersion.to_croissant.path": lambda w, u: w.draft.to_croissant(u),
     "DatasetVersion.to_croissant.url": lambda w, u: w.draft.to_croissant("croissant", url=u),

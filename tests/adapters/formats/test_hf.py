@@ -1,0 +1,179 @@
+"""Data sets of Hugging Face `datasets`: versions out, data sets in, and what is flawed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from data_sets import HEIGHT, WIDTH, image
+
+from framelode import DatasetVersion, FrameGroup, SingleFrame
+from framelode.engine.errors import UsageError
+
+datasets = pytest.importorskip("datasets", reason="the extra hf is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _no_bars():
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def version(engine, tmp_path):
+    """A draft with a frame of each kind: boxes and a label, a polygon alone, and a group."""
+    DatasetVersion.create_new_dataset("d")
+    draft = DatasetVersion.get_current(dataset_name="d")
+    one = SingleFrame(
+        id="1",
+        source=image(tmp_path / "in" / "1.png"),
+        width=WIDTH,
+        height=HEIGHT,
+        metadata={"splits": ["train"], "a": [1]},
+    )
+    one.add_annotation(box2d_xywh=(1, 2, 3, 4), labels=["cat"], id="x", confidence=0.5)
+    one.add_annotation(box2d_xywh=(5, 6, 7.5, 8), labels=["dog", "big"])
+    one.add_annotation(frame_class=["night"])
+    two = SingleFrame(id="2", source=image(tmp_path / "in" / "2.png", 2))
+    two.add_annotation(poly2d_xy=(0, 0, 5, 0, 5, 5), labels=["dog"])
+    group = FrameGroup("3", frames={"left": SingleFrame(source="s3://b/left.png")})
+    draft.add_frames([one, two, group])
+    draft.set_metadata({"categories": [{"name": "night"}]})
+    return draft
+
+
+def test_versions_are_data_sets(version, tmp_path):
+    data = version.to_hf()
+    assert data.num_rows == 3
+    assert (
+        data.features["label"].names
+        == data.features["objects"]["category"].feature.names
+        == ["night", "big", "cat", "dog"]
+    )
+    one, two, group = data
+    assert (one["id"], one["image"].size, one["width"], one["splits"]) == (
+        "1",
+        (WIDTH, HEIGHT),
+        WIDTH,
+        ["train"],
+    )
+    assert one["objects"] == {"id": ["x", None], "bbox": [[1, 2, 3, 4], [5, 6, 7.5, 8]], "category": [2, 3]}
+    assert one["label"] == data.features["label"].str2int("night")
+    assert (two["label"], two["objects"]["bbox"], two["image"].getpixel((0, 0))) == (None, [], (2, 0, 0))
+    assert (group["id"], group["image"]) == ("3", None)
+    some = version.to_hf(query="meta.splits:train", images=False)
+    assert [(row["id"], row["image"]) for row in some] == [("1", None)]
+
+
+def test_a_version_without_labels_and_an_empty_one_are_data_sets(engine, tmp_path):
+    DatasetVersion.create_new_dataset("d")
+    draft = DatasetVersion.get_current(dataset_name="d")
+    assert draft.to_hf().num_rows == 0
+    draft.add_frames([SingleFrame(source=image(tmp_path / "1.png"))])
+    assert draft.to_hf()[0]["label"] is None
+
+
+def test_frames_come_back_as_they_were(version, tmp_path):
+    version.to_hf().save_to_disk(tmp_path / "saved")
+    done = DatasetVersion.from_hf(datasets.load_from_disk(tmp_path / "saved"), "e", folder=tmp_path / "out")
+    assert (done.added, done.problems, done.losses) == (3, [], [])
+    version.commit_version()
+    assert {each.id: each for each in done.version.get_iterator()} == {
+        each.id: each for each in version.get_iterator()
+    }
+    assert DatasetVersion.from_hf(version.to_hf(), "e").unchanged == 3
+
+
+def test_images_that_are_in_the_data_set_are_written_where_their_files_are_gone(version, tmp_path):
+    version.to_hf().save_to_disk(tmp_path / "saved")
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    for path in (tmp_path / "in").iterdir():
+        path.unlink()
+    data = datasets.load_from_disk(tmp_path / "saved")
+    with pytest.raises(UsageError, match="pass a folder"):
+        DatasetVersion.from_hf(data, "e")
+    done = DatasetVersion.from_hf(data, "e", folder=tmp_path / "out")
+    assert (done.problems, len(done.version)) == ([], 3)
+    frames = {frame.id: frame for frame in done.version.get_iterator()}
+    assert {Path(frames[each].source).parent for each in "12"} == {tmp_path / "out"}
+    assert {name: Path(frames[name[0]].source).read_bytes() for name in contents} == contents
+    assert frames["1"].annotations == version.get_single_frame("1").annotations
+
+
+def detection(paths, **more):
+    """A data set of boxes as others make it."""
+    names = ["cat", "dog"]
+    objects = {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [1], "area": [12.0]}
+    rows = {
+        "image": paths,
+        "text": ["a", None][: len(paths)],
+        "objects": [objects, {"bbox": [], "category": [], "area": []}][: len(paths)],
+    }
+    features = {
+        "image": datasets.Image(),
+        "text": datasets.Value("string"),
+        "objects": {
+            "bbox": datasets.Sequence(datasets.Sequence(datasets.Value("float64"), length=4)),
+            "category": datasets.Sequence(datasets.ClassLabel(names=names)),
+            "area": datasets.Sequence(datasets.Value("float64")),
+        },
+    }
+    return datasets.Dataset.from_dict({**rows, **more}, features=datasets.Features(features))
+
+
+def test_data_sets_of_others_come_in_by_split(engine, tmp_path):
+    paths = [str(image(tmp_path / f"{number}.png", number)) for number in range(3)]
+    data = datasets.DatasetDict({"train": detection(paths[:2]), "test": detection(paths[2:])})
+    done = DatasetVersion.from_hf(data, "d", folder=tmp_path)
+    assert (done.added, done.annotations, done.problems) == (3, 2, [])
+    assert done.version.get_metadata()["categories"] == [{"name": "cat"}, {"name": "dog"}]
+    first, second, third = (done.version.get_frames_by_source(f"*/{number}.png")[0] for number in range(3))
+    assert (first.annotations[0].values, first.annotations[0].labels) == ([1, 2, 3, 4], ["dog"])
+    assert first.annotations[0].metadata == {"area": 12}
+    assert (first.metadata, third.metadata) == (
+        {"text": "a", "splits": ["train"]},
+        {"text": "a", "splits": ["test"]},
+    )
+    assert (second.annotations, second.width) == ([], WIDTH)
+    again = DatasetVersion.from_hf(data, "d", folder=tmp_path)
+    assert (again.unchanged, again.added) == (3, 0)
+
+
+def test_labels_of_images_and_images_without_names(engine, tmp_path):
+    content = image(tmp_path / "1.png").read_bytes()
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = {
+        "image": [{"bytes": content, "path": None}, {"bytes": content, "path": "x.png"}],
+        "label": [1, None],
+    }
+    done = DatasetVersion.from_hf(
+        datasets.Dataset.from_dict(rows, features=features), "d", folder=tmp_path / "out"
+    )
+    assert (done.added, done.problems) == (2, [])
+    labels = {
+        Path(frame.source).name: [each.labels for each in frame.annotations]
+        for frame in done.version.get_iterator()
+    }
+    assert sorted(labels.values(), key=len) == [[], [["dog"]]]
+    assert labels["x.png"] == []
+
+
+def test_flawed_rows_are_listed_and_the_rest_is_imported(engine, tmp_path):
+    paths = [str(image(tmp_path / f"{number}.png", number)) for number in range(2)]
+    boxes = [[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, math.nan, 4.0]], [[1.0, 2.0, -3.0, 4.0]]
+    objects = [{"bbox": box, "category": [0], "area": [1.0]} for box in (*boxes, boxes[0], boxes[0])]
+    rows = [paths[0], paths[1], paths[1], str(tmp_path / "gone.png"), None]
+    data = detection(rows, text=[None] * 5, objects=objects)
+    done = DatasetVersion.from_hf(data, "d", folder=tmp_path)
+    assert (done.added, done.flaws) == (1, {"row": 4})
+    for problem, told in zip(
+        done.problems, ("left, top", "left, top", "cannot be read", "no image"), strict=True
+    ):
+        assert told in problem.reason or "twice" in problem.reason
+
+
+def test_what_is_no_data_set_is_refused(engine):
+    with pytest.raises(UsageError, match="must be a Dataset or a DatasetDict"):
+        DatasetVersion.from_hf([{"image": "a"}], "d")
