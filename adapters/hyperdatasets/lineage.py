@@ -51,8 +51,11 @@ def record_published(session: Session, version_id: str, began: int) -> None:
         return
     try:
         from openlineage.client import OpenLineageClient
-    except ImportError:
-        logger.info("OpenLineage is configured, but not installed: pip install 'framelode[lineage]'")
+    except ImportError as error:
+        # Configuration without the client may be meant for other programs.
+        is_missing = (error.name or "").startswith("openlineage")
+        level = logging.INFO if is_missing else logging.WARNING
+        logger.log(level, "OpenLineage is configured, but %s: pip install 'framelode[lineage]'", error)
         return
     try:
         client = OpenLineageClient()
