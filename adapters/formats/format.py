@@ -12,7 +12,7 @@ import msgspec
 from ...engine.annotations.base import Annotation
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.frames.source import Source
-from .naming import ImageNames, is_image
+from .naming import IMAGE_TYPES, ImageNames, is_image
 from .report import Report
 
 Wire = dict[str, Any]
@@ -23,6 +23,9 @@ SPLITS = "splits"
 
 CATEGORIES = "categories"
 """Key of the metadata of a version: the classes in order, as dicts of `name` and what a format knows of it."""
+
+
+_NO_SOURCE = "frame without a source"
 
 
 class Item(msgspec.Struct, gc=False):
@@ -114,33 +117,42 @@ class Writing:
         for frame in self.frames:
             if not isinstance(frame, SingleFrame):
                 self.report.loss("group of several sources: left out", str(frame.id))
-            elif frame.source is None:
-                self.report.loss("frame without a source: left out", str(frame.id))
-            elif frame.timestamp or (frame.content_type or "").startswith("video/"):
-                self.report.loss("frame of a video: left out", str(frame.id))
-            elif not is_image(frame.first_uri() or "", frame.content_type):
-                self.report.loss("frame whose source is no image: left out", str(frame.id))
-            else:
-                self._note_fields(frame, held)
+                continue
+            sources = frame.sources
+            reason = self._why_left_out(sources[0]) if sources else _NO_SOURCE
+            if reason is None:
+                self._note_fields(frame, sources[0], held)
                 yield frame
+            else:
+                self.report.loss(f"{reason}: left out", str(frame.id))
+
+    @staticmethod
+    def _why_left_out(source: Source) -> str | None:
+        """Return what a source is if it is no image."""
+        if source.uri is None:
+            return _NO_SOURCE
+        kind = source.content_type or ""
+        if source.timestamp or kind.startswith("video/"):
+            return "frame of a video"
+        return None if kind in IMAGE_TYPES or is_image(source.uri) else "frame whose source is no image"
 
     def place_image(self, frame: SingleFrame, folder: str) -> str:
         """Say where the image of a frame is written, and return its name in that folder, which no other image has."""
-        name = self._names.name_of(frame.first_uri() or "", frame.content_type)
-        self.images[f"{folder}/{name}"] = frame.sources[0]
+        source = frame.sources[0]
+        name = self._names.name_of(source.uri or "", source.content_type)
+        self.images[f"{folder}/{name}"] = source
         return name
 
-    def _note_fields(self, frame: SingleFrame, held: Collection[str]) -> None:
+    def _note_fields(self, frame: SingleFrame, source: Source, held: Collection[str]) -> None:
         """Note the fields of a frame that the format cannot hold."""
-        source = frame.sources[0]
-        for key, what, is_there in (
-            ("masks", "mask file of a frame", bool(source.masks)),
-            ("preview", "preview of a frame", source.preview is not None),
-            ("metadata", "metadata of a source", bool(source.metadata)),
-            ("context", "context of a frame", frame.context_id != source.uri),
-        ):
-            if is_there and key not in held:
-                self.report.loss(f"{what}: left out", str(frame.id))
+        if source.masks and "masks" not in held:
+            self.report.loss("mask file of a frame: left out", str(frame.id))
+        if source.preview is not None and "preview" not in held:
+            self.report.loss("preview of a frame: left out", str(frame.id))
+        if source.metadata and "metadata" not in held:
+            self.report.loss("metadata of a source: left out", str(frame.id))
+        if frame.context_id != source.uri and "context" not in held:
+            self.report.loss("context of a frame: left out", str(frame.id))
 
 
 @dataclass(frozen=True, slots=True)

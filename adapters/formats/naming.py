@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import unquote, urlsplit
 
 from blake3 import blake3
@@ -15,8 +16,14 @@ _DIGITS = 8
 _ODD = frozenset('<>:"|?*\\/\0')
 """Characters that file names of other systems cannot have."""
 
+_PLAIN = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*", re.ASCII)
+"""A name that needs no decoding, with letters and digits around its dots."""
+
 # Of several suffixes of a type the last is the usual one: .jpg, .tif.
 _SUFFIXES = {content_type_of(f"x{suffix}"): suffix for suffix in sorted(IMAGE_SUFFIXES)}
+
+IMAGE_TYPES = frozenset(_SUFFIXES)
+"""The content types of these suffixes."""
 
 
 class ImageNames:
@@ -44,13 +51,15 @@ class ImageNames:
         return stem + suffix
 
 
-def is_image(uri: str, content_type: str | None) -> bool:
-    """Whether a source is an image, by its suffix or its content type."""
-    suffix = os.path.splitext(_last_part(uri))[1].lower()  # noqa: PTH122 - no path
-    return suffix in IMAGE_SUFFIXES or content_type in _SUFFIXES
+def is_image(uri: str) -> bool:
+    """Whether a source has the suffix of an image."""
+    return os.path.splitext(_last_part(uri))[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - no path
 
 
 def _last_part(uri: str) -> str:
+    plain = uri.rpartition("/")[2]
+    if _PLAIN.fullmatch(plain):
+        return plain
     if is_blob_uri(uri):
         blob = parse_blob_uri(uri)
         path = blob.path or blob.digest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Raw, Struct
+from numpy.typing import NDArray
 
 from ....engine.validation import shorten
 from ..report import FlawError, Report
@@ -18,6 +18,9 @@ from ..report import FlawError, Report
 _BOM = b"\xef\xbb\xbf"
 _MOST_REPAIRED = 2**29
 """Bytes of a file that is read again by a slower parser because it has numbers that JSON does not allow."""
+
+_AT_ONCE = 20_000
+"""Annotations whose ids are read together."""
 
 Key = int | str
 
@@ -43,6 +46,8 @@ class ImageRef(Struct, gc=False):
     id: Key
     file_name: str
 
+
+_FLAWED = _Ref()
 
 _document = msgspec.json.Decoder(_Document).decode
 _refs = msgspec.json.Decoder(list[_Ref]).decode
@@ -86,12 +91,14 @@ class CocoFile:
         self._annotations = _array(document.annotations, "annotations")
         self.refs = self._read_images(document.images)
         self.categories = self._read_categories(document.categories)
-        self._of_image = self._group(document.annotations)
+        self._order, self._starts = self._group()
         self._note_info(document)
 
-    def raw_annotations(self, image_id: Key) -> list[Raw]:
-        """Return the annotations of an image."""
-        return [self._annotations[place] for place in self._of_image.get(image_id, ())]
+    def raw_annotations(self, place: int) -> list[Raw]:
+        """Return the annotations of the image at a place in `images`."""
+        annotations = self._annotations
+        found = self._order[self._starts[place] : self._starts[place + 1]].tolist()
+        return [annotations[each] for each in found]
 
     def _read_images(self, raw: Raw) -> list[ImageRef | None]:
         refs: list[ImageRef | None]
@@ -136,35 +143,50 @@ class CocoFile:
                 self._flaw("category", f"categories[{place}]: has no id and name")
         return found
 
-    def _group(self, raw: Raw) -> dict[Key, list[int]]:
-        """Return the places of the annotations of each image."""
-        refs: Sequence[_Ref | None]
-        try:
-            refs = [] if not raw else _refs(raw)
-        except msgspec.DecodeError:
-            refs = [self._ref(each, place) for place, each in enumerate(self._annotations)]
-        known = {ref.id for ref in self.refs if ref is not None}
-        groups: defaultdict[Key, list[int]] = defaultdict(list)
-        seen: set[Key | None] = set()
-        for place, ref in enumerate(refs):
-            if ref is None:
-                continue
-            if ref.image_id not in known:
-                told = f"image {shorten(ref.image_id)} is not in images"
-                self._flaw("annotation", f"annotation {shorten(ref.id)}: {told}")
-            elif ref.id in seen and ref.id is not None:
-                self._flaw("annotation", f"annotation {shorten(ref.id)}: duplicate id, the first is used")
-            else:
-                seen.add(ref.id)
-                groups[ref.image_id].append(place)  # type: ignore[index]  # None is not known
-        return groups
+    def _group(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the places of annotations in the order of their images, and where those of each image begin."""
+        places = {ref.id: place for place, ref in enumerate(self.refs) if ref is not None}
+        found = np.full(len(self._annotations), -1, np.int32)
+        ids: list[Any] = []
+        for start in range(0, len(self._annotations), _AT_ONCE):
+            refs = self._some_refs(start)
+            found[start : start + len(refs)] = [places.get(ref.image_id, -1) for ref in refs]
+            ids.append(_ids_of(refs))
+            for offset in np.flatnonzero(found[start : start + len(refs)] < 0).tolist():
+                ref = refs[offset]
+                if ref is not _FLAWED:
+                    told = f"image {shorten(ref.image_id)} is not in images"
+                    self._flaw("annotation", f"annotation {shorten(ref.id)}: {told}")
+        self._leave_out_duplicates(found, ids)
+        order = np.argsort(found, kind="stable").astype(np.int32)
+        starts = np.searchsorted(found[order], np.arange(len(self.images) + 1))
+        return order, starts
 
-    def _ref(self, raw: Raw, place: int) -> _Ref | None:
+    def _some_refs(self, start: int) -> list[_Ref]:
+        some = self._annotations[start : start + _AT_ONCE]
+        try:
+            return _refs(b"[" + b",".join(some) + b"]")
+        except msgspec.DecodeError:
+            return [self._ref(each, start + place) for place, each in enumerate(some)]
+
+    def _leave_out_duplicates(self, found: NDArray[np.int32], ids: list[Any]) -> None:
+        if not ids or _are_unique(ids):
+            return
+        seen: set[Any] = set()
+        for place, each in enumerate(each for some in ids for each in some):
+            if each is None or found[place] < 0:
+                continue
+            if each in seen:
+                self._flaw("annotation", f"annotation {shorten(each)}: duplicate id, the first is used")
+                found[place] = -1
+            seen.add(each)
+
+    def _ref(self, raw: Raw, place: int) -> _Ref:
         try:
             return msgspec.json.decode(raw, type=_Ref)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._flaw("annotation", f"annotations[{place}]: {error}")
-            return None
+            return _FLAWED
 
     def _note_info(self, document: _Document) -> None:
         if _array(document.licenses, "licenses"):
@@ -172,6 +194,22 @@ class CocoFile:
 
     def _flaw(self, kind: str, reason: str) -> None:
         self._report.flaw(kind, self.name, reason)
+
+
+def _ids_of(refs: list[_Ref]) -> Any:
+    """Return the ids as an array, which takes less memory, if all are numbers."""
+    ids = [ref.id for ref in refs]
+    try:
+        return np.array(ids, np.int64) if set(map(type, ids)) == {int} else ids
+    except OverflowError:
+        return ids
+
+
+def _are_unique(ids: list[Any]) -> bool:
+    if not all(isinstance(some, np.ndarray) for some in ids):
+        return False
+    ordered = np.sort(np.concatenate(ids))
+    return bool((ordered[1:] != ordered[:-1]).all())
 
 
 def _parse(path: Path) -> _Document:

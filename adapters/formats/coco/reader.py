@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from ....engine.errors import UsageError
 from ....engine.validation import shorten
@@ -32,7 +33,7 @@ from ..files import Folder, Images, folder_of, has_pillow, image_size
 from ..format import SPLITS, Item, Reading, Wire
 from ..geometry import VISIBILITY
 from ..report import FlawError, Report
-from .document import CocoFile, ImageRef
+from .document import CocoFile
 from .rle import decode_rle, rings_of
 
 COCO_ID = "coco_id"
@@ -60,6 +61,10 @@ class Rle(Struct, gc=False):
     size: tuple[int, int]
 
 
+_Size = Annotated[float, Meta(ge=0)]
+_Empty = Annotated[list[Any], Meta(max_length=0)]
+
+
 class Annotation(Struct, forbid_unknown_fields=True, gc=False):
     """An annotation as it is in a file."""
 
@@ -77,6 +82,19 @@ class Annotation(Struct, forbid_unknown_fields=True, gc=False):
     attributes: dict[str, Any] | None = None
 
 
+class Box(Struct, forbid_unknown_fields=True, gc=False):
+    """An annotation that is a box and nothing else."""
+
+    id: int
+    category_id: int | str
+    bbox: tuple[float, float, _Size, _Size]
+    image_id: int | str | None = None
+    segmentation: _Empty | None = None
+    area: float | None = None
+    iscrowd: Literal[0] | None = None
+
+
+_boxes = msgspec.json.Decoder(list[Box]).decode
 _annotations = msgspec.json.Decoder(list[Annotation]).decode
 _FIELDS = frozenset(Annotation.__struct_fields__)
 _JOINED = ("bbox", "segmentation", "keypoints", "score", "attributes", "iscrowd")
@@ -148,6 +166,7 @@ class _Reader:
             self._folders(file.name, split) for file, split in zip(files, self._splits, strict=True)
         ]
         self._names = [{each["id"]: each["name"] for each in file.categories} for file in files]
+        self._labels = [{key: [name] for key, name in names.items()} for names in self._names]
         self._compares_sizes = has_pillow()
         self.categories = self._all_categories()
         self.places = self._all_places()
@@ -185,22 +204,21 @@ class _Reader:
         counts: list[int] = []
         for listed in some:
             for number, place in listed:
-                file = self._files[number]
-                found = file.raw_annotations(_id(file.refs[place]))
+                found = self._files[number].raw_annotations(place)
                 raws += found
                 counts.append(len(found))
         decoded = _decode(raws)
         at = 0
         images = iter(counts)
         for listed in some:
-            annotations: list[list[Annotation | Raw]] = []
+            annotations: list[list[Any]] = []
             for _ in listed:
                 count = next(images)
                 annotations.append(decoded[at : at + count])
                 at += count
             yield self._item(listed, annotations)
 
-    def _item(self, listed: list[tuple[int, int]], annotations: list[list[Annotation | Raw]]) -> Item:
+    def _item(self, listed: list[tuple[int, int]], annotations: list[list[Any]]) -> Item:
         number, place = listed[0]
         file = self._files[number]
         image = msgspec.json.decode(file.images[place])
@@ -259,17 +277,31 @@ class _Reader:
                     f"image {shorten(image['id'])}: size is {width} x {height}, that of the image file {found[0]} x {found[1]}",
                 )
 
-    def _annotate(
-        self, frame: Wire, listed: list[tuple[int, int]], annotations: list[list[Annotation | Raw]]
-    ) -> int:
+    def _boxes(self, number: int, given: list[Any]) -> list[Wire] | None:
+        """Return annotations in wire form if all of them are boxes of known categories."""
+        names = self._labels[number]
+        if not given or type(given[0]) is not Box or type(given[-1]) is not Box:
+            return None
+        try:
+            return [
+                {"type": "box2d", "label": names[each.category_id], "id": str(each.id), "poly": each.bbox}
+                for each in given
+            ]
+        except KeyError:
+            return None
+
+    def _annotate(self, frame: Wire, listed: list[tuple[int, int]], annotations: list[list[Any]]) -> int:
         """Add the annotations of an image to its frame. Return the number of those that are flawed."""
+        if len(listed) == 1 and (boxes := self._boxes(listed[0][0], annotations[0])) is not None:
+            frame["rois"] = boxes
+            return 0
         rois: list[Wire] = []
         flawed = 0
         joined: dict[Any, tuple[Annotation, Wire, int]] = {}
         for (number, _), given in zip(listed, annotations, strict=True):
             for each in given:
                 try:
-                    annotation, meta = (each, {}) if isinstance(each, Annotation) else _carefully(each)
+                    annotation, meta = _annotation_of(each)
                     if len(listed) == 1:
                         self._add(rois, annotation, meta, number)
                     else:
@@ -351,19 +383,26 @@ def _check_caption(annotation: Annotation) -> None:
         raise FlawError("has no category_id")
 
 
-def _id(ref: ImageRef | None) -> int | str:
-    return "" if ref is None else ref.id
-
-
-def _decode(raws: list[Raw]) -> list[Annotation | Raw]:
+def _decode(raws: list[Raw]) -> list[Any]:
     """Decode annotations together; those that need a closer look stay raw."""
-    try:
-        return list(_annotations(b"[" + b",".join(raws) + b"]"))
-    except msgspec.DecodeError:
-        if len(raws) == 1:
-            return list(raws)
+    joined = b"[" + b",".join(raws) + b"]"
+    with suppress(msgspec.DecodeError):
+        return list(_boxes(joined))
+    with suppress(msgspec.DecodeError):
+        return list(_annotations(joined))
+    if len(raws) == 1:
+        return list(raws)
     half = len(raws) // 2
     return _decode(raws[:half]) + _decode(raws[half:])
+
+
+def _annotation_of(given: Any) -> tuple[Annotation, Wire]:
+    """Return an annotation, and its metadata beside `attributes`."""
+    if isinstance(given, Annotation):
+        return given, {}
+    if isinstance(given, Box):
+        return Annotation(id=given.id, category_id=given.category_id, bbox=given.bbox), {}
+    return _carefully(given)
 
 
 def _carefully(raw: Raw) -> tuple[Annotation, Wire]:
@@ -378,8 +417,8 @@ def _carefully(raw: Raw) -> tuple[Annotation, Wire]:
         raise FlawError(str(error)) from error
 
 
-def _called(annotation: Annotation | Raw) -> str:
-    if isinstance(annotation, Annotation):
+def _called(annotation: Annotation | Box | Raw) -> str:
+    if isinstance(annotation, Annotation | Box):
         return f"annotation {shorten(annotation.id)}"
     given = msgspec.json.decode(annotation)
     return f"annotation {shorten(given.get('id'))}"

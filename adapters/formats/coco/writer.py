@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,8 +38,10 @@ _RESERVED = frozenset({"id", "file_name", "width", "height"})
 _ELLIPSE_POINTS = 72
 _AT_ONCE = 5000
 _MAX_ID = 2**53
+_MOST_DIGITS = 16
 
 _encode = msgspec.json.Encoder().encode
+_fields = attrgetter("_poly", "_labels", "_id", "_metadata", "_confidence")
 
 
 class _Out(Struct, omit_defaults=True, gc=False):
@@ -68,17 +72,12 @@ class _File:
         self._waiting: list[list[Any]] = [[], []]
         self._begun = [False, False]
 
-    def image(self, image: dict[str, Any]) -> None:
-        self._put(0, image)
-
-    def annotation(self, annotation: Any) -> None:
-        self._put(1, annotation)
-
-    def _put(self, part: int, item: Any) -> None:
-        waiting = self._waiting[part]
-        waiting.append(item)
-        if len(waiting) >= _AT_ONCE:
-            self._flush(part)
+    def put(self, image: dict[str, Any], annotations: list[Any]) -> None:
+        for part, items in enumerate(([image], annotations)):
+            waiting = self._waiting[part]
+            waiting += items
+            if len(waiting) >= _AT_ONCE:
+                self._flush(part)
 
     def _flush(self, part: int) -> None:
         if self._waiting[part]:
@@ -118,6 +117,7 @@ class _Writer:
         self._ids: set[int] = set()
         self._next_image = self._next_id = 1
         self._category_ids: list[int] = []
+        self._category_of: dict[str, int] = {}
         self._used_categories: set[int] = set()
         for category in out.categories:
             self._new_category(category)
@@ -147,16 +147,14 @@ class _Writer:
         image = self._image(frame)
         splits = self._splits(frame)
         by_kind: dict[str, list[Any]] = {INSTANCES: []}
-        for kind, annotation in self._annotations(frame, image["id"]):
-            by_kind.setdefault(kind, []).append(annotation)
+        self._annotate(frame, image["id"], by_kind)
         for kind, made in by_kind.items():
             for split in splits:
-                file = self._file(kind, split)
-                file.image(image)
-                for annotation in made:
-                    file.annotation(annotation)
+                self._file(kind, split).put(image, made)
 
     def _splits(self, frame: SingleFrame) -> list[str]:
+        if SPLITS not in frame.metadata:
+            return [_NO_SPLIT]
         given = splits_of(frame)
         named = [each for each in given if _SPLIT.fullmatch(each) and each != _NO_SPLIT]
         if SPLITS in frame.metadata and (not named or frame.metadata[SPLITS] != sorted(set(named))):
@@ -166,12 +164,13 @@ class _Writer:
     def _image(self, frame: SingleFrame) -> dict[str, Any]:
         metadata = frame.metadata
         name = self._out.place_image(frame, _IMAGES)
+        source = frame.sources[0]
         image: dict[str, Any] = {"id": self._image_id(frame), "file_name": name}
-        if frame.width and frame.height:
-            image["width"], image["height"] = frame.width, frame.height
-        elif frame.width is not None or frame.height is not None:
+        if source.width and source.height:
+            image["width"], image["height"] = source.width, source.height
+        elif source.width is not None or source.height is not None:
             self._report.loss("size of an image without a width or a height: left out", str(frame.id))
-        uri = frame.first_uri() or ""
+        uri = source.uri or ""
         if "://" in uri and not uri.startswith("file:"):
             image["coco_url"] = uri
         for key, value in metadata.items():
@@ -193,45 +192,62 @@ class _Writer:
         self._image_ids.add(self._next_image)
         return self._next_image
 
-    def _annotations(self, frame: SingleFrame, image_id: int) -> Iterator[tuple[str, Any]]:
-        annotations = frame.get_annotations()
+    def _annotate(self, frame: SingleFrame, image_id: int, by_kind: dict[str, list[Any]]) -> None:
+        annotations = frame.annotations
+        instances = by_kind[INSTANCES]
         points: dict[str, KeyPoints2D] = {}
-        if any(type(each) is KeyPoints2D for each in annotations):
+        if KeyPoints2D in set(map(type, annotations)):
             annotations, points = paired(annotations)
+        category_of = self._category_of
         for annotation in annotations:
+            # Most annotations are upright boxes with one label.
+            if type(annotation) is BoundingBox2D and not points:
+                poly, labels, given, metadata, confidence = _fields(annotation)
+                category = category_of.get(labels[0]) if len(labels) == 1 else None
+                area = poly[2] * poly[3]
+                if category is not None and len(poly) == 4 and not metadata and area < math.inf:
+                    number = self._annotation_id(given, frame)
+                    instances.append(_Out(number, image_id, category, poly, area, [], 0, score=confidence))
+                    continue
             if type(annotation) is ImageAnnotation:
-                yield from self._of_image(annotation, frame, image_id)
+                for kind, made in self._of_image(annotation, frame, image_id):
+                    by_kind.setdefault(kind, []).append(made)
                 continue
             made = self._instance(annotation, frame, image_id)
             if made is None:
                 continue
             if points and annotation.id in points and type(annotation) is not KeyPoints2D:
                 _put_keypoints(made, points[annotation.id])
-            yield INSTANCES, made
+            instances.append(made)
 
     def _instance(self, annotation: Annotation, frame: SingleFrame, image_id: int) -> _Out | None:
         shape = _shape(annotation, frame, self._report)
         if shape is None:
             return None
-        category = self._category(annotation, frame)
-        if category is None:
+        label = only_label(annotation, self._report, str(frame.id))
+        if label is None:
             return None
         bbox, area, segmentation = shape
-        metadata = annotation.metadata
-        made = _Out(self._annotation_id(annotation, frame), image_id, category, bbox, area, segmentation, 0)
+        number, category = self._annotation_id(annotation.id, frame), self._category_id(label)
+        made = _Out(number, image_id, category, bbox, area, segmentation, 0)
         if annotation.confidence is not None:
             made.score = annotation.confidence
-        is_points = type(annotation) is KeyPoints2D
-        if metadata:
-            if metadata.get("iscrowd") is True:
-                made.iscrowd = 1
-            used = {"iscrowd"} if made.iscrowd else set[str]()
-            if is_points and visibility_of(annotation) is not None:
-                used.add(VISIBILITY)
-            made.attributes = {key: value for key, value in metadata.items() if key not in used} or None
-        if is_points:
+        if annotation.metadata:
+            self._put_metadata(made, annotation)
+        if type(annotation) is KeyPoints2D:
             _put_keypoints(made, annotation)
         return made
+
+    @staticmethod
+    def _put_metadata(made: _Out, annotation: Annotation) -> None:
+        metadata = annotation.metadata
+        used: set[str] = set()
+        if metadata.get("iscrowd") is True:
+            made.iscrowd = 1
+            used.add("iscrowd")
+        if type(annotation) is KeyPoints2D and visibility_of(annotation) is not None:
+            used.add(VISIBILITY)
+        made.attributes = {key: value for key, value in metadata.items() if key not in used} or None
 
     def _of_image(
         self, annotation: ImageAnnotation, frame: SingleFrame, image_id: int
@@ -246,31 +262,21 @@ class _Writer:
         if annotation.confidence is not None:
             made["score"] = annotation.confidence
         if isinstance(caption, str) and not annotation.labels:
-            made["id"] = self._annotation_id(annotation, frame)
+            made["id"] = self._annotation_id(annotation.id, frame)
             yield CAPTIONS, {**made, "caption": caption}
             return
         category = only_label(annotation, self._report, place)
         if category is not None:
-            made["id"] = self._annotation_id(annotation, frame)
+            made["id"] = self._annotation_id(annotation.id, frame)
             if "caption" in metadata:
                 made["attributes"] = dict(metadata)
             yield LABELS, {**made, "category_id": self._category_id(category)}
-
-    def _category(self, annotation: Annotation, frame: SingleFrame) -> int | None:
-        labels = annotation.labels
-        if len(labels) == 1:
-            return self._category_id(labels[0]) if labels[0].strip() else self._no_label(frame)
-        label = only_label(annotation, self._report, str(frame.id))
-        return None if label is None else self._category_id(label)
-
-    def _no_label(self, frame: SingleFrame) -> None:
-        self._report.loss("annotation without a label: left out", str(frame.id))
 
     def _category_id(self, label: str) -> int:
         index = self._out.class_index(label)
         while index >= len(self._category_ids):
             self._new_category({})
-        return self._category_ids[index]
+        return self._category_of.setdefault(label, self._category_ids[index])
 
     def _new_category(self, category: dict[str, Any]) -> None:
         given = category.get("id")
@@ -280,20 +286,13 @@ class _Writer:
         self._used_categories.add(chosen)
         self._category_ids.append(chosen)
 
-    def _annotation_id(self, annotation: Annotation, frame: SingleFrame) -> int:
+    def _annotation_id(self, given: str | None, frame: SingleFrame) -> int:
         ids = self._ids
-        given = annotation.id
         if given is not None:
-            if (
-                given.isdecimal()
-                and given.isascii()
-                and len(given) < 16
-                and (given[0] != "0" or given == "0")
-            ):
-                number = int(given)
-                if number not in ids:
-                    ids.add(number)
-                    return number
+            number = int(given) if len(given) < _MOST_DIGITS and given.isdecimal() else -1
+            if number not in ids and number >= 0 and str(number) == given:
+                ids.add(number)
+                return number
             self._report.loss("id of an annotation that is no unique number: replaced", str(frame.id))
         while self._next_id in ids:
             self._next_id += 1
@@ -308,10 +307,11 @@ def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Shape 
     """Return the bbox, area and segmentation of an annotation; None, which is noted, if COCO has none."""
     kind, place = type(annotation), str(frame.id)
     if kind is BoundingBox2D and len(annotation.poly) == 4:
-        return annotation.poly, annotation.poly[2] * annotation.poly[3], []
+        box = annotation.poly
+        return _checked((box, box[2] * box[3], []), frame, report)
     if kind is KeyPoints2D:
         box = annotation.get_bounding_box()
-        return box, box[2] * box[3], []
+        return _checked((box, box[2] * box[3], []), frame, report)
     if isinstance(annotation, ComplexPolygon2D):
         return _complex(annotation, frame, report)
     ring: list[float] = []
@@ -325,7 +325,17 @@ def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Shape 
         ring = [number for point in annotation.get_polygon(_ELLIPSE_POINTS) for number in point]
     else:
         report.loss(f"annotation of type {annotation.type}: left out", place)
-    return _polygon([ring]) if ring else None
+    return _checked(_polygon([ring]), frame, report) if ring else None
+
+
+def _checked(shape: Shape, frame: SingleFrame, report: Report) -> Shape | None:
+    """Return a shape, or None, which is noted, if its box or area is too large for a number."""
+    bbox, area, _ = shape
+    return shape if math.isfinite(area + sum(bbox)) else _too_large(frame, report)
+
+
+def _too_large(frame: SingleFrame, report: Report) -> None:
+    report.loss("annotation whose area is too large for a number: left out", str(frame.id))
 
 
 def _complex(annotation: ComplexPolygon2D, frame: SingleFrame, report: Report) -> Shape | None:
@@ -335,10 +345,10 @@ def _complex(annotation: ComplexPolygon2D, frame: SingleFrame, report: Report) -
         return None
     is_crowd = annotation.metadata.get("iscrowd") is True
     if not is_crowd and len(without_holes(rings)) == len(rings):
-        return _polygon(rings)
+        return _checked(_polygon(rings), frame, report)
     if not (frame.width and frame.height):
         report.loss("polygon with holes in an image of unknown size: holes are filled", str(frame.id))
-        return _polygon(rings)
+        return _checked(_polygon(rings), frame, report)
     if not all(n.is_integer() for ring in rings for n in ring):
         report.loss("polygon with holes: written as pixels", str(frame.id))
     pixels = fill(rings, frame.height, frame.width)

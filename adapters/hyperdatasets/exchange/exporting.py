@@ -13,6 +13,7 @@ import msgspec
 
 from ....engine.errors import ConflictError, FramelodeError, UsageError
 from ....engine.frames.source import Source
+from ....engine.log.decoding import gc_paused
 from ....engine.query.tree import Query
 from ....engine.storage.atomic_files import path_of, temporary_name
 from ....engine.tracing import traced
@@ -111,7 +112,8 @@ def write_version(
         if not form.is_file:
             made.mkdir()
         writing = Writing(made, _Frames(version, query, done, advance), report, categories_of(version))
-        form.write(writing)
+        with gc_paused():
+            form.write(writing)
         if strict:
             report.refuse_any(f"nothing was exported to {target}")
         if images:

@@ -359,7 +359,9 @@ class _Import:
             frames = (frame_from_dict(wire) for batch in batches for wire in batch)
             self._take(writer.add(frames, batch_size=_COPIED, upload=upload))
         else:
-            self._take(writer.add_batches(batches, batch_size=_BATCH))
+            # What is read stays in memory until it is recorded: there is nothing to collect.
+            with gc_paused():
+                self._take(writer.add_batches(batches, batch_size=_BATCH))
         self._vanished(writer)
         version = DatasetVersion.of(self._session, version_id)
         self._keep_categories(version)
@@ -397,9 +399,8 @@ class _Import:
         while some := list(islice(items, _BATCH)):
             there = [item for item in some if item.frame is not None]
             self._past.pass_over(item.name for item in some if item.frame is None)
-            self._has_images |= bool(some)
-            with gc_paused():
-                batch = list(self._frames(there))
+            batch = list(self._frames(there))
+            self._has_images = True
             yield batch
             self.done.frames += len(there)
             advance(self.done.frames, self._reading.expected)

@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True):
         return derive_id((Source(timestamp=timestamp, uri=uri),), self.root) or ""
 
 
-class _Imported(msgspec.Struct):
+class _Imported(msgspec.Struct, gc=False):
     """A frame that an import recorded.
 
     Attributes
@@ -81,7 +81,7 @@ class ImportedFrames:
         self._row = None if version_id is None else version_by_id(session, version_id)
         self._known: dict[str, _Imported] = {}
         self._seen: set[str] = set()
-        places: dict[Place, None] = {}
+        places: dict[Place, Place] = {}
         if version_id is not None:
             for change in DatasetVersion.of(session, version_id).history(kinds=_KINDS):
                 self._take_in(change, places)
@@ -92,10 +92,10 @@ class ImportedFrames:
         self._matched: Counter[Place] = Counter()
         self._is_new = self._row is None or not session.states.read(self._row.version_id).entries
 
-    def _take_in(self, change: Any, places: dict[Place, None]) -> None:
+    def _take_in(self, change: Any, places: dict[Place, Place]) -> None:
         place, known = _place_of(change), self._known.get(change.frame_id)
         if place is not None:
-            places.setdefault(place)
+            place = places.setdefault(place, place)
         if known is None:
             if place is None:
                 return
@@ -165,7 +165,7 @@ class ImportedFrames:
         return getattr(frame, "size", None) in {None, size}
 
     def _read(self, ids: Sequence[str]) -> dict[str, Any]:
-        if self._row is None:
+        if self._row is None or self._is_new:
             return {}
         state = self._session.states.read(self._row.version_id)
         held = [each for each in dict.fromkeys(ids) if 0 < state.locate(frame_key(each))[0] < TOMBSTONE]
