@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import mmap
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ....engine.validation import shorten
 from ..report import FlawError, Report
 
+_CHUNK = 2**20
 _BOM = b"\xef\xbb\xbf"
 _MOST_REPAIRED = 2**29
 """Bytes of a file that is read again by a slower parser because it has numbers that JSON does not allow."""
@@ -128,7 +130,7 @@ class CocoFile:
     def _image_ref(self, raw: Raw, place: int) -> ImageRef | None:
         try:
             return msgspec.json.decode(raw, type=ImageRef)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             self._flaw("image", f"images[{place}]: {error}")
             return None
 
@@ -173,7 +175,8 @@ class CocoFile:
         if not ids or _are_unique(ids):
             return
         seen: set[Any] = set()
-        for place, each in enumerate(each for some in ids for each in some):
+        listed = (some.tolist() if isinstance(some, np.ndarray) else some for some in ids)
+        for place, each in enumerate(each for some in listed for each in some):
             if each is None or found[place] < 0:
                 continue
             if each in seen:
@@ -184,7 +187,7 @@ class CocoFile:
     def _ref(self, raw: Raw, place: int) -> _Ref:
         try:
             return msgspec.json.decode(raw, type=_Ref)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             self._flaw("annotation", f"annotations[{place}]: {error}")
             return _FLAWED
 
@@ -223,12 +226,24 @@ def _parse(path: Path) -> _Document:
     view = memoryview(data)
     if data[:3] == _BOM:
         view = view[3:]
+    _check_text(view)
     try:
         return _document(view)
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
         raise FlawError(f"is not a file of COCO: {error}") from error
     except msgspec.DecodeError as error:
         return _parse_odd(view, error)
+
+
+def _check_text(data: memoryview) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), _CHUNK):
+        try:
+            decoder.decode(data[start : start + _CHUNK], start + _CHUNK >= len(data))
+        except UnicodeDecodeError as error:
+            raise FlawError(
+                f"is not text in UTF-8: {error.reason} near byte {start + error.start}"
+            ) from error
 
 
 def _parse_odd(data: memoryview, error: msgspec.DecodeError) -> _Document:

@@ -413,7 +413,7 @@ def _carefully(raw: Raw) -> tuple[Annotation, Wire]:
             del given["bbox"]
         meta = {key: value for key, value in given.items() if key not in _FIELDS and value is not None}
         return msgspec.convert({key: given[key] for key in given.keys() & _FIELDS}, Annotation), meta
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
         raise FlawError(str(error)) from error
 
 

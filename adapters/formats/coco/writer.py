@@ -310,6 +310,7 @@ def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Shape 
         box = annotation.poly
         return _checked((box, box[2] * box[3], []), frame, report)
     if kind is KeyPoints2D:
+        report.loss("key points without a box: the box around them is written", place)
         box = annotation.get_bounding_box()
         return _checked((box, box[2] * box[3], []), frame, report)
     if isinstance(annotation, ComplexPolygon2D):

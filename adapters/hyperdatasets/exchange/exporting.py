@@ -164,12 +164,12 @@ def categories_of(version: DatasetVersion) -> list[dict[str, Any]]:
     found = [
         dict(each)
         for each in (held if isinstance(held, list) else ())
-        if isinstance(each, dict) and isinstance(each.get("name"), str)
+        if isinstance(each, dict) and isinstance(each.get("name"), str) and each["name"].strip()
     ]
     found = list({each["name"]: each for each in found}.values())
     names = {each["name"] for each in found}
     labels = sorted(str(each["name"]) for each in version.get_stats().labels)
-    return [*found, *({"name": label} for label in labels if label not in names)]
+    return [*found, *({"name": label} for label in labels if label.strip() and label not in names)]
 
 
 def _write_images(session: Session, writing: Writing, done: Exported) -> None:
