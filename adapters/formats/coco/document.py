@@ -147,7 +147,7 @@ class CocoFile:
 
     def _group(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the places of annotations in the order of their images, and where those of each image begin."""
-        places = {ref.id: place for place, ref in enumerate(self.refs) if ref is not None}
+        places: dict[Any, int] = {ref.id: place for place, ref in enumerate(self.refs) if ref is not None}
         found = np.full(len(self._annotations), -1, np.int32)
         ids: list[Any] = []
         for start in range(0, len(self._annotations), _AT_ONCE):
