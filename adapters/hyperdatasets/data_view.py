@@ -897,9 +897,13 @@ class DataView(KnownAttributes):
         self.require_end()
         plan = self.at(as_of).plan()
         places = np.concatenate([np.empty(0, np.int64), *plan.passes()])
-        shuffled = permutation(len(places), plan.order.seed if seed is None else whole(seed, "seed"), _SPLIT)
-        ends = np.rint(np.cumsum(parts) / sum(parts) * len(places)).astype(int)
-        chosen = (places[np.sort(some)] for some in np.split(shuffled, ends[:-1]))
+        # A frame that is repeated by its weight is in one list only.
+        unique = np.unique(places)
+        shuffled = unique[
+            permutation(len(unique), plan.order.seed if seed is None else whole(seed, "seed"), _SPLIT)
+        ]
+        ends = np.rint(np.cumsum(parts) / sum(parts) * len(unique)).astype(int)
+        chosen = (places[np.isin(places, some)] for some in np.split(shuffled, ends[:-1]))
         return tuple([*self._shown(plan.selection.read(some))] for some in chosen)
 
     @property

@@ -14,7 +14,7 @@ from .view_order import Worker
 class ViewIterator(Iterator[Any]):
     """An iterator over the frames of a view. The frames are found when it begins.
 
-    When it has ended, it can be iterated over again, from the start.
+    When it has ended, a loop over it begins again.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class ViewIterator(Iterator[Any]):
         self._window = window
         self._keeps = keeps
         self._kept: list[Any] = []
-        self._is_complete = False
+        self._is_complete = self._has_ended = False
         self._worker = Worker()
         self._node: int | None = None
         self._running: Iterator[Any] | None = None
@@ -108,11 +108,14 @@ class ViewIterator(Iterator[Any]):
     def __iter__(self) -> Iterator[Any]:  # noqa: PYI034 - the generator itself is faster
         if self._is_complete:
             return iter(self._kept)
+        self._has_ended = False
         if self._running is None:
             self._running = self._frames()
         return self._running
 
     def __next__(self) -> Any:
+        if self._has_ended:
+            raise StopIteration
         return next(iter(self))
 
     def _frames(self) -> Iterator[Any]:
@@ -121,7 +124,7 @@ class ViewIterator(Iterator[Any]):
         for places in plan.passes(self._worker):
             frames = self._shown(plan.selection.read(places, self._projection, self._window))
             yield from self._keep(frames) if self._keeps else frames
-        self._is_complete, self._running = self._keeps, None
+        self._is_complete, self._has_ended, self._running = self._keeps, True, None
 
     def _keep(self, frames: Iterator[Any]) -> Iterator[Any]:
         for frame in frames:

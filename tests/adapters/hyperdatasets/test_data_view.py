@@ -163,7 +163,7 @@ def written(*writes):
     return {"first": first, "second": second, "other": other}
 
 
-@examples(25, 400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(15, 400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     writes=st.tuples(WRITES, WRITES, WRITES),
     queries=QUERIES,
@@ -529,7 +529,7 @@ def test_workers_share_a_view(draft):
     iterator = view.get_iterator()
     iterator.set_concurrency(worker_index=5, num_workers=4)
     assert ids(iterator) == parts[1]
-    next(iterator)
+    next(iter(iterator))
     with pytest.raises(UsageError, match="has begun"):
         iterator.set_concurrency(0, 2)
     with pytest.raises(UsageError, match="has begun"):
@@ -541,6 +541,7 @@ def test_an_iterator_starts_again_and_may_keep_its_frames(draft):
     assert next(iterator).id == "f0"
     rest = list(iterator)
     assert ids(rest) == [f"f{n}" for n in range(1, 9)]
+    assert next(iterator, None) is next(iterator, None) is None
     assert [a is b for a, b in zip(rest, list(iterator)[1:], strict=True)] == [True] * 8
     anew = view_of(draft).get_iterator()
     assert [a is b for a, b in zip(list(anew), list(anew), strict=True)] == [False] * 9
@@ -555,6 +556,9 @@ def test_lists_split_a_view(draft):
     assert list(map(ids, view.split_to_lists([80, 20]))) == [ids(train), ids(test)]
     assert [len(part) for part in view.split_to_lists([1, 1, 0, 1])] == [3, 3, 0, 3]
     assert ids(view.split_to_lists([1, 1], seed=1)[0]) != ids(view.split_to_lists([1, 1], seed=2)[0])
+    weighted = view_of(draft, {}, {"frame_query": "id:f8", "weight": 9}, iteration_order="random")
+    train, test = map(set, map(ids, weighted.split_to_lists([80, 20])))
+    assert (len(train), len(test), train & test) == (7, 2, set())
     for wrong in ([], [0], [-1, 2], "ab", None):
         with pytest.raises(ValueError, match="ratio"):
             view.split_to_lists(wrong)
