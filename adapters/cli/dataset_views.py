@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from ...engine.events.views import ViewStored
 from ...engine.times import iso_time
 from ...projections.tables.catalog import DatasetRow, VersionRow
+from ...projections.tables.views import StoredView
 from ..engine import Engine
 from ..hyperdatasets.address import Address
 from ..hyperdatasets.dataset import Dataset
@@ -68,6 +70,43 @@ class DetailsView(msgspec.Struct, frozen=True):
     tags: list[str]
     metadata: dict[str, Any]
     stats: dict[str, Any]
+
+
+class StoredDataView(msgspec.Struct, frozen=True):
+    """A stored data view; `definition` has its versions, queries, labels and order."""
+
+    id: str
+    name: str
+    stored: str
+    actor: str
+    position: int
+    definition: ViewStored
+
+
+def stored_view(view: StoredView) -> StoredDataView:
+    """Return a stored view as it is shown."""
+    stored = view.at.isoformat()
+    return StoredDataView(view.id, view.definition.view, stored, view.actor, view.position, view.definition)
+
+
+def print_stored_views(views: Iterable[StoredDataView]) -> None:
+    """Print stored views as a table."""
+    columns = ("view", "id", "versions", "queries", "order", "stored", "by")
+    print_table(
+        columns,
+        (
+            (
+                view.name,
+                view.id[:_SHORT_ID],
+                len(view.definition.versions),
+                len(view.definition.queries),
+                view.definition.order,
+                view.stored[:19].replace("T", " "),
+                view.actor,
+            )
+            for view in views
+        ),
+    )
 
 
 def list_datasets(engine: Engine) -> list[DatasetView]:

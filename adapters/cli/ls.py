@@ -110,6 +110,25 @@ def query(
         say(f"{total:,}")
 
 
+@listing.command("views", epilog="Example: framelode views")
+def list_views(
+    context: typer.Context,
+    limit: Limit = None,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """List the stored data views, oldest first."""
+    from ...projections.tables.views import Views
+    from . import dataset_views as shown
+
+    with (
+        engine_of(context, as_of) as engine,
+        engine.session.read(Views) as (projection, connection),
+    ):
+        found = list(limited(map(shown.stored_view, projection.find(connection)[::-1]), limit, "view"))
+    print_json({"views": found}) if json else shown.print_stored_views(found)
+
+
 @listing.command(epilog="Example: framelode stats food@v2 --against food@v1")
 def stats(
     context: typer.Context,

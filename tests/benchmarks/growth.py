@@ -479,6 +479,7 @@ listed(
         "DatasetVersion.add_tags each, remove_tags": each(
             lambda w, i: (draft_of(w).add_tags(["a"]), draft_of(w).remove_tags(["a"]))
         ),
+        "framelode views": lambda w: w.cli("views"),
         "framelode query": lambda w: w.cli("query", "frames", "rois.label:car", "--limit", "100"),
         "framelode frames": lambda w: w.cli("frames", "frames", "--limit", "100"),
         "framelode revert": lambda w: w.cli("revert", "frames", "--as-of", w.engine.log.head().position),

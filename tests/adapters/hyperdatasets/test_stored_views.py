@@ -120,6 +120,12 @@ class TestStoredViews:
         entry = json.loads(run("--engine", engine.url, "log", "--json", "-n1").stdout)
         assert (entry["view"], entry["events"]) == ("train", ["view stored"])
         assert "view stored" in run("--engine", engine.url, "history").stdout
+        (listed,) = json.loads(run("--engine", engine.url, "views", "--json").stdout)["views"]
+        assert (listed["id"], listed["name"], listed["position"]) == (view.id, "train", change.position)
+        assert listed["definition"]["versions"] == change.after["versions"]
+        assert f"train  {view.id[:12]}" in run("--engine", engine.url, "views").stdout
+        before = ("--as-of", change.position - 1)
+        assert json.loads(run("--engine", engine.url, "views", *before, "--json").stdout) == {"views": []}
 
     def test_verify_finds_a_row_that_was_altered(self, engine, view):
         view.store()
