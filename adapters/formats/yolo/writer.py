@@ -113,6 +113,7 @@ class _Writer:
         points: dict[str, KeyPoints2D] = {}
         if self._task == _POSE:
             annotations, points = paired(annotations)
+        line = 0
         for annotation in annotations:
             shapes = list(self._shapes(annotation, frame))
             if not shapes:
@@ -122,15 +123,18 @@ class _Writer:
                 continue
             index = self._out.class_index(label)
             pose = annotation if isinstance(annotation, KeyPoints2D) else points.get(annotation.id or "")
-            self._note_fields(annotation, pose, place)
+            self._note_fields(annotation, pose, line + 1, place)
             for shape in shapes:
+                line += 1
                 row = self._row(shape, size)
                 if self._task == _POSE:
                     row += self._keypoints(pose, size, place)
                 yield f"{index} {' '.join([format(value, '.12g') for value in row])}\n"
 
-    def _note_fields(self, annotation: Annotation, pose: Annotation | None, place: str) -> None:
-        if annotation.id is not None:
+    def _note_fields(self, annotation: Annotation, pose: Annotation | None, line: int, place: str) -> None:
+        # The reader joins a pose to its box by the number of the line.
+        is_line = pose is not None and pose is not annotation and annotation.id == str(line)
+        if annotation.id is not None and not is_line:
             self._report.loss("id of an annotation: left out", place)
         if annotation.confidence is not None:
             self._report.loss("confidence of an annotation: left out", place)
