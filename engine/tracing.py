@@ -112,10 +112,13 @@ def traced_rows(
 
 
 def _api() -> Any:
-    """Return the module of the API, or None if the process does not use it."""
-    trace = sys.modules.get(_API)
+    """Return the module of the API, or None if nothing in the process records spans."""
+    trace: Any = sys.modules.get(_API)
     # Another thread may be importing it; this is the last name that it defines and that is used here.
-    return trace if hasattr(trace, "use_span") else None
+    if trace is None or not hasattr(trace, "use_span"):
+        return None
+    # Other libraries import the API, too. Without a provider, a span would only cost time.
+    return None if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) else trace
 
 
 def _begin(trace: Any, operation: str, engine: Named | None, attributes: Mapping[str, Any]) -> Any:

@@ -178,6 +178,13 @@ def test_maintenance_and_transfer(tmp_path, spans):
         assert span.attributes["db.namespace"].startswith(("sqlite:", str(tmp_path)))
 
 
+def test_without_a_provider_nothing_is_begun(draft, monkeypatch):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "get_tracer", None)  # would fail
+    draft.add_frames(frames("a"))
+    assert [frame.id for frame in draft.query("id:a")] == ["a"]
+
+
 def test_opentelemetry_is_never_imported_by_framelode(tmp_path):
     code = """import sys, framelode
 from framelode import DatasetVersion, SingleFrame

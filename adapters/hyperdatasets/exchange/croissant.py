@@ -289,7 +289,9 @@ class _Description:
         self._about = about
         self._has_files = has_files
         self._dataset = find_dataset(session, dataset_id=version.dataset_id)
-        self._address = Address(self._dataset.name, self._dataset.project, version.name)
+        self._url_of_version = (
+            f"framelode://{Address(self._dataset.name, self._dataset.project, version.name)}"
+        )
         self._names = relative_names(sources_of(session, version))
         self._splits: set[str] = set()
         self._uris: set[str | None] = set()
@@ -364,7 +366,7 @@ class _Description:
         return None if uri is None else f"{_FILES}/{self._names[uri]}"
 
     def _url(self, uri: str | None) -> str | None:
-        return None if uri is None else f"framelode://{self._address}/{self._names[uri]}"
+        return None if uri is None else f"{self._url_of_version}/{self._names[uri]}"
 
     def document(self, folder: Path) -> dict[str, Any]:
         """Return the description, when tables and files are in the folder."""
@@ -400,7 +402,7 @@ class _Description:
             "description": about.description or version.description or dataset.description or plain,
             "license": about.license,
             "citeAs": about.citation,
-            "url": about.url or f"framelode://{self._address}",
+            "url": about.url or self._url_of_version,
             "sameAs": f"framelode://id:{version.version_id}" if about.url else None,
             "creator": [{"@type": "sc:Person", "name": name} for name in creators],
             "version": version.name,
