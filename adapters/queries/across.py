@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...engine.errors import NotFoundError
 from ...engine.keys import is_plain_id
@@ -17,9 +17,6 @@ from ..hyperdatasets.address import Address, version_at
 from ..hyperdatasets.querying import count_frames, query_frames
 from ..hyperdatasets.version import DatasetVersion
 from ..session.session import Session
-
-if TYPE_CHECKING:
-    from ..hyperdatasets.reading import Frame
 
 _WILD = frozenset("*?")
 
@@ -36,7 +33,7 @@ class Hit(NamedTuple):
     """
 
     version: DatasetVersion
-    frame: Frame | dict[str, Any]
+    frame: Any
 
 
 def query_versions(

@@ -122,8 +122,8 @@ class SqlResult:
         """Return all rows as tuples."""
         return list(self)
 
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the first row, None if there is none."""
+    def fetchone(self) -> Any:
+        """Return the first row as a tuple, None if there is none."""
         return next(iter(self), None)
 
     def to_dicts(self) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,11 @@ with draft.get_bulk_context() as bulk:
 for found in draft:
     assert_type(found, SingleFrame | Any)
 
+assert_type(engine.sql("SELECT 1", [1], timeout=5).fetchall(), list[tuple[Any, ...]])
+assert_type(engine.count("meta.a:1", ["food@*", draft]), int)
+for version, _ in engine.query("meta.a:1", "food@*", limit=5):
+    assert_type(version, DatasetVersion)
+
 assert_type(draft.history("x"), list[Change])
 assert_type(draft.history(), Iterator[Change])
 assert_type(engine.history("food", kinds="published", newest_first=True), Iterator[Change])

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -310,6 +311,30 @@ class TestResults:
             thread.join()
         assert len(got) == 4
         assert all(each == got[0] for each in got)
+
+
+class TestPlaces:
+    def test_a_read_only_engine_is_asked(self, tmp_path):
+        with framelode.connect(tmp_path / "food") as engine:
+            DatasetVersion.create_new_dataset("food")
+            DatasetVersion.get_current(dataset_name="food").add_frames([SingleFrame(id="a")])
+            engine.close()
+        with framelode.connect(tmp_path / "food", read_only=True) as engine:
+            assert rows(engine, "SELECT id FROM frames('food')") == [("a",)]
+            assert one(engine, "SELECT count(*) FROM log WHERE subject = 'frame'") == 1
+            engine.close()
+
+    def test_a_forked_process_asks_again(self, engine, monkeypatch):
+        found = engine.sql("SELECT 1")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(UsageError, match="call engine.sql there"):
+            found.fetchall()
+
+    def test_without_the_library_the_error_names_the_extra(self, engine, monkeypatch):
+        monkeypatch.setitem(sys.modules, "duckdb", None)
+        monkeypatch.delitem(sys.modules, "framelode.adapters.queries.sql")
+        with pytest.raises(UsageError, match="pip install 'framelode\\[sql\\]'"):
+            engine.sql("SELECT 1")
 
 
 WRONG = {
