@@ -115,6 +115,7 @@ class _Writer:
         self._files: dict[tuple[str, str], _File] = {}
         self._image_ids: set[int] = set()
         self._ids: set[int] = set()
+        self._caption_ids: set[int] = set()
         self._next_image = self._next_id = 1
         self._category_ids: list[int] = []
         self._category_of: dict[str, int] = {}
@@ -198,7 +199,7 @@ class _Writer:
         points: dict[str, KeyPoints2D] = {}
         if KeyPoints2D in set(map(type, annotations)):
             annotations, points = paired(annotations)
-        category_of = self._category_of
+        category_of, ids = self._category_of, self._ids
         for annotation in annotations:
             # Most annotations are upright boxes with one label.
             if type(annotation) is BoundingBox2D and not points:
@@ -206,7 +207,7 @@ class _Writer:
                 category = category_of.get(labels[0]) if len(labels) == 1 else None
                 area = poly[2] * poly[3]
                 if category is not None and len(poly) == 4 and not metadata and area < math.inf:
-                    number = self._annotation_id(given, frame)
+                    number = self._annotation_id(given, frame, ids)
                     instances.append(_Out(number, image_id, category, poly, area, [], 0, score=confidence))
                     continue
             if type(annotation) is ImageAnnotation:
@@ -228,7 +229,7 @@ class _Writer:
         if label is None:
             return None
         bbox, area, segmentation = shape
-        number, category = self._annotation_id(annotation.id, frame), self._category_id(label)
+        number, category = self._annotation_id(annotation.id, frame, self._ids), self._category_id(label)
         made = _Out(number, image_id, category, bbox, area, segmentation, 0)
         if annotation.confidence is not None:
             made.score = annotation.confidence
@@ -262,12 +263,12 @@ class _Writer:
         if annotation.confidence is not None:
             made["score"] = annotation.confidence
         if isinstance(caption, str) and not annotation.labels:
-            made["id"] = self._annotation_id(annotation.id, frame)
+            made["id"] = self._annotation_id(annotation.id, frame, self._caption_ids)
             yield CAPTIONS, {**made, "caption": caption}
             return
         category = only_label(annotation, self._report, place)
         if category is not None:
-            made["id"] = self._annotation_id(annotation.id, frame)
+            made["id"] = self._annotation_id(annotation.id, frame, self._ids)
             if "caption" in metadata:
                 made["attributes"] = dict(metadata)
             yield LABELS, {**made, "category_id": self._category_id(category)}
@@ -286,8 +287,7 @@ class _Writer:
         self._used_categories.add(chosen)
         self._category_ids.append(chosen)
 
-    def _annotation_id(self, given: str | None, frame: SingleFrame) -> int:
-        ids = self._ids
+    def _annotation_id(self, given: str | None, frame: SingleFrame, ids: set[int]) -> int:
         if given is not None:
             number = int(given) if len(given) < _MOST_DIGITS and given.isdecimal() else -1
             if number not in ids and number >= 0 and str(number) == given:

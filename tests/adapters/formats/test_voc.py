@@ -562,3 +562,102 @@ def test_a_real_folder_is_read_whole():
     assert len(frames) == len(folder)
     assert sum(len(list(frame.get_annotations())) for frame in frames) == objects - len(folder.problems)
     assert sum("zero" in p.reason or "negative" in p.reason for p in folder.problems) == flat
+
+
+# what other tools write
+
+
+def read_one(folder):
+    (frame,) = VocFolder(folder).read()
+    return frame
+
+
+def test_one_folder_of_labelimg_and_any_other_names(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"image")
+    (tmp_path / "x.xml").write_text(annotation(obj(), filename="x.jpg").replace("annotation>", "Annotation>"))
+    assert boxes(read_one(tmp_path)) == [(10, 20, 20, 30)]
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "x.jpg").rename(tmp_path / "pictures" / "x.jpg")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "x.xml").rename(tmp_path / "texts" / "x.xml")
+    assert boxes(read_one(tmp_path)) == [(10, 20, 20, 30)]
+
+
+def test_equal_names_in_subfolders_are_told_apart(tmp_path):
+    for day, xmax in (("monday", "30"), ("friday", "40")):
+        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (tmp_path / folder / day).mkdir(parents=True)
+        (tmp_path / "JPEGImages" / day / "a.jpg").write_bytes(b"image")
+        (tmp_path / "Annotations" / day / "a.xml").write_text(annotation(obj(box(xmax=xmax))))
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("monday/a\n")
+    folder = VocFolder(tmp_path)
+    found = {Path(frame.source).parent.name: frame for frame in folder.read()}
+    assert folder.problems == []
+    assert {day: boxes(frame)[0][2] for day, frame in found.items()} == {"monday": 20, "friday": 30}
+    assert (found["monday"].metadata["splits"], "splits" in found["friday"].metadata) == (["train"], False)
+
+
+def test_rotations_of_rolabelimg_and_of_cvat_are_angles(voc):
+    rotated = (
+        "<type>robndbox</type><robndbox><cx>20</cx><cy>30</cy><w>10</w><h>4</h><angle>0.5</angle></robndbox>"
+    )
+    degrees = "<attributes><attribute><name>rotation</name><value>90.0</value></attribute></attributes>"
+    (frame,) = voc({"a.xml": annotation(obj(rotated), obj(more=degrees))}).read()
+    first, second = frame.get_annotations()
+    assert (boxes(frame)[0], first.angle, dict(first.metadata)) == ((15, 28, 10, 4), 0.5, {})
+    assert (boxes(frame)[1], second.angle, dict(second.metadata)) == ((10, 20, 20, 30), math.pi / 2, {})
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        "<x1>1</x1><y1>2</y1><x2>3.5</x2><y2>4</y2><x3>5</x3><y3>6</y3>",
+        "<pt><x>1</x><y>2</y></pt><pt><x>3.5</x><y>4</y></pt><pt><x>5</x><y>6</y></pt>",
+    ],
+)
+def test_polygons_are_polygons(voc, polygon):
+    folder = voc({"a.xml": annotation(obj(more=f"<polygon>{polygon}</polygon>"))})
+    (frame,) = folder.read()
+    (found,) = frame.get_annotations()
+    assert (type(found).__name__, found.polygon_xy) == ("Polygon2D", [(1, 2), (3.5, 4), (5, 6)])
+    assert folder.problems == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_attributes_are_a_dict_however_many_there_are(voc, count):
+    one = "<attribute><name>n{0}</name><value>v{0}</value></attribute>"
+    more = f"<attributes>{''.join(one.format(n) for n in range(count))}{one.format(0)}</attributes>"
+    (frame,) = voc({"a.xml": annotation(obj(more=more))}).read()
+    (found,) = frame.get_annotations()
+    others = {f"n{n}": f"v{n}" for n in range(1, count)}
+    assert found.metadata == {"attributes": {"n0": ["v0", "v0"], **others}}
+
+
+def test_segmentation_masks_are_masks_of_the_frame(voc, tmp_path):
+    from PIL import Image
+
+    voc({"a.xml": annotation()}, lists={"train": ["a"]})
+    for folder in ("SegmentationClass", "SegmentationObject"):
+        (tmp_path / folder).mkdir()
+        image = Image.new("RGB", (100, 80))
+        image.putpixel((5, 5), (128, 0, 0))
+        image.putpixel((6, 5), (250, 50, 50))
+        image.save(tmp_path / folder / "a.png")
+    (frame,) = VocFolder(tmp_path).read()
+    assert set(frame.masks_source) == {"SegmentationClass", "SegmentationObject"}
+    assert [(each.labels, each.mask_rgb) for each in frame.get_annotations()] == [
+        (["aeroplane"], (128, 0, 0))
+    ]
+    (tmp_path / "labelmap.txt").write_text("# label:color\nbackground:0,0,0::\ncar:250,50,50::\n")
+    folder = VocFolder(tmp_path)
+    (frame,) = folder.read()
+    assert [(each.labels, each.mask_id) for each in frame.get_annotations()] == [
+        (["car"], "SegmentationClass")
+    ]
+    assert folder.reading.categories == [{"name": "car", "color": [250, 50, 50]}]
+
+
+def test_a_url_is_the_source_of_an_image_that_is_not_there(voc):
+    folder = voc({"a.xml": annotation(obj(), more="<path>s3://bucket/a.jpg</path>")}, images=())
+    (frame,) = folder.read()
+    assert (frame.source, folder.problems) == ("s3://bucket/a.jpg", [])
