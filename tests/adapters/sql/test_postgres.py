@@ -398,6 +398,14 @@ class TestConnections:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         server.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
 
+    def test_sound_ones_are_used_again(self, log):
+        def pids():
+            for connect in (log.database.read, log.database.write):
+                with connect() as connection:
+                    yield connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+
+        assert list(pids()) == list(pids())
+
     def test_lost_between_two_calls(self, engine, server):
         DatasetVersion.create_new_dataset("d")
         draft = DatasetVersion.get_current(dataset_name="d")
