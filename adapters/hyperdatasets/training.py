@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 try:
     from torch.utils.data import Dataset, IterableDataset, get_worker_info
-    from torch.utils.data._utils.collate import default_collate_fn_map
 except ImportError as _error:
     raise UsageError("to_torch needs the library torch: pip install 'framelode[torch]'") from _error
+
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 Transform = Callable[[Sample], Any]
 

@@ -1,6 +1,7 @@
 """Views and versions as datasets of torch: samples, batches, workers, shuffling, seeds."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -214,6 +215,13 @@ def test_workers_read_each_frame_once(draft, view, context, iterable, workers):
     )
     read = [item for batch in loader for item in batch]
     assert sorted(read) == [(f"f{n:02}", n, [2 - n % 2, -1]) for n in range(12)]
+
+
+def test_without_torch_the_message_names_the_extra(view, monkeypatch):
+    monkeypatch.delitem(sys.modules, "framelode.adapters.hyperdatasets.training")
+    monkeypatch.setitem(sys.modules, "torch.utils.data", None)
+    with pytest.raises(UsageError, match=r"pip install 'framelode\[torch\]'"):
+        view.to_torch()
 
 
 def test_an_engine_in_memory_cannot_be_sent_to_workers():
