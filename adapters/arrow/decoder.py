@@ -16,12 +16,13 @@ from ...engine.frames.single_frame import decode_record
 from ...engine.keys import KEY_SIZE
 from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import decode_change
+from ...engine.log.shred import Field, Irregular, Places, Spans, field
 from ...projections.states.raw import RawEvents
 from .fields import GROUP, META, SOURCE
 from .json_text import ObjectReader, json_texts
 from .pieces import binary, pc
 from .schema import ROI_TYPES, SOURCE_TYPES, Columns
-from .shred import Field, Irregular, Places, Shredder, Spans, field
+from .shred import ArrowShredder
 
 _TRIES = 4
 """So often records are taken out that are not like the others."""
@@ -97,7 +98,7 @@ def row_of(frame: Any, columns: Columns) -> dict[str, Any]:
 
 def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBatch:
     """Return the frames of events that are alike as columns. Raises `Irregular` for those that are not."""
-    shredder = Shredder(events.data)
+    shredder = ArrowShredder(events.data)
     starts, ends = events.starts[rows], events.ends[rows]
     every = np.arange(len(rows))
     heads = shredder.data[starts]
@@ -112,7 +113,7 @@ def _together(events: RawEvents, rows: Places, columns: Columns) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=columns.schema)
 
 
-def _record(shredder: Shredder, columns: Columns) -> list[Field]:
+def _record(shredder: ArrowShredder, columns: Columns) -> list[Field]:
     """Return how to read the fields of a record, in canonical order."""
     objects = partial(ObjectReader, shredder)
     of_source = SOURCE + META in columns.names or ("sources" in columns.names and META in columns.source)
@@ -146,7 +147,7 @@ def _record(shredder: Shredder, columns: Columns) -> list[Field]:
 
 
 def _ids(
-    events: RawEvents, rows: Places, shredder: Shredder, heads: NDArray[np.uint8], at: Places
+    events: RawEvents, rows: Places, shredder: ArrowShredder, heads: NDArray[np.uint8], at: Places
 ) -> pa.Array:
     keys = np.frombuffer(events.keys, np.uint8).reshape(-1, KEY_SIZE)
     hexed = keys[rows].tobytes().hex().encode()
@@ -164,7 +165,7 @@ class _Builder:
     """Builds columns from what was found where."""
 
     def __init__(
-        self, shredder: Shredder, found: dict[str, tuple[Any, Any]], rows: int, columns: Columns
+        self, shredder: ArrowShredder, found: dict[str, tuple[Any, Any]], rows: int, columns: Columns
     ) -> None:
         self._columns = columns
         self._shredder = shredder
@@ -249,7 +250,7 @@ class _Builder:
 class _Items:
     """The items of lists, in the order of the rows: how many each row has, and the fields of the first ones, second ones, ..."""
 
-    def __init__(self, shredder: Shredder, counts: Places, parts: list[tuple[Places, Any]]) -> None:
+    def __init__(self, shredder: ArrowShredder, counts: Places, parts: list[tuple[Places, Any]]) -> None:
         self.counts = counts
         self._shredder = shredder
         self._parts = parts

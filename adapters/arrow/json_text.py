@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...engine.log.decoding import gc_paused
+from ...engine.log.shred import Irregular, Places, Spans
 from .pieces import Part, binary, join, pc
-from .shred import Irregular, Places, Shredder, Spans
+from .shred import ArrowShredder
 
 _NEWLINE = 0x0A
 _TRUE, _FALSE, _NIL = 0xC3, 0xC2, 0xC0
@@ -34,13 +35,13 @@ class ObjectReader:
 
     Parameters
     ----------
-    shredder : Shredder
+    shredder : ArrowShredder
         Reads the buffer.
     is_wanted : bool
         Whether the values are needed.
     """
 
-    def __init__(self, shredder: Shredder, *, is_wanted: bool = True) -> None:
+    def __init__(self, shredder: ArrowShredder, *, is_wanted: bool = True) -> None:
         self._shredder = shredder
         self._is_wanted = is_wanted
 
@@ -125,12 +126,14 @@ def _float_texts(numbers: NDArray[np.float64]) -> pa.Array:
     return texts.cast(pa.binary())
 
 
-def json_texts(shredder: Shredder, found: Sequence[tuple[Places | None, Objects]], rows: int) -> pa.Array:
+def json_texts(
+    shredder: ArrowShredder, found: Sequence[tuple[Places | None, Objects]], rows: int
+) -> pa.Array:
     """Return dicts as text of JSON; null where there is none.
 
     Parameters
     ----------
-    shredder : Shredder
+    shredder : ArrowShredder
         Reads the buffer.
     found : sequence of (places or None, dicts)
         The dicts of some rows each; None for all rows.
@@ -153,7 +156,7 @@ def json_texts(shredder: Shredder, found: Sequence[tuple[Places | None, Objects]
     return pa.concat_arrays(texts).take(pa.array(places, mask=missing))
 
 
-def _texts(shredder: Shredder, objects: Objects) -> pa.Array:
+def _texts(shredder: ArrowShredder, objects: Objects) -> pa.Array:
     if isinstance(objects, Flat):
         return join(objects.parts, objects.rows).cast(pa.string())
     starts, ends = objects.starts, objects.starts + objects.lengths

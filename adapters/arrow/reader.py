@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from ...engine.keys import U64
 from ...engine.log.contract import Log
+from ...engine.log.shred import PADDING
 from ...engine.parallel import one_ahead
 from ...projections.states.fold import BatchIndex, State
 from ...projections.states.raw import RawEvents, raw_events
 from .decoder import columns_of
 from .schema import Columns
-from .shred import PADDING
 
 
 def read_events(log: Log, index: BatchIndex, positions: U64) -> Iterator[RawEvents]:

@@ -45,9 +45,9 @@ from framelode import (
 from framelode.adapters.arrow import decoder, schema
 from framelode.adapters.arrow.encoder import TableEncoder, wire_of
 from framelode.adapters.arrow.fields import plan_of
-from framelode.adapters.arrow.shred import PADDING
 from framelode.engine.errors import FramelodeError
 from framelode.engine.frames.record import encode_record
+from framelode.engine.log.shred import PADDING
 from framelode.projections.states.raw import RawEvents
 
 few = examples(25, 400)
