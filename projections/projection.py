@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -16,7 +16,7 @@ from ..engine.errors import UsageError
 from ..engine.log.batch import BatchHeader
 from ..engine.log.contract import Log
 from .pages import Page
-from .statements import SchemaStatements
+from .statements import CompiledStatement, SchemaStatements
 
 _BESIDE = "_rebuild"
 _PREPARED_BATCHES = 4096
@@ -45,6 +45,9 @@ class Projection(ABC):
     code_version: ClassVar[int]
     topics: ClassVar[frozenset[str] | None] = None
     """Topics of the lifecycle events that it replays; other pages are skipped. None replays every page."""
+
+    on_demand: ClassVar[bool] = False
+    """It is built when a reader first needs it. Writers leave it to readers."""
 
     suffix: str
     full_name: str
@@ -103,6 +106,11 @@ class Projection(ABC):
         """Return problems of the tables that a replay cannot cause."""
         return []
 
+    def rows(self, connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a table to compare, in order of its key, which is in the first columns."""
+        for row in _ordered(table).execute(connection, ()):
+            yield tuple(row)
+
     def blobs(self, connection: sa.Connection) -> Iterable[str]:  # noqa: ARG002 - for those that override it
         """Return the digests of blobs that the tables refer to, which are kept. Versions keep those of their frames."""
         return ()
@@ -114,6 +122,13 @@ class Projection(ABC):
 
 def _full_name(kind: type[Projection], suffix: str) -> str:
     return f"{kind.name}_v{kind.code_version}{suffix}"
+
+
+@cache
+def _ordered(table: sa.Table) -> CompiledStatement:
+    key = list(table.primary_key.columns)
+    others = [column for column in table.columns if not column.primary_key]
+    return CompiledStatement(sa.select(*key, *others).order_by(*key), ())
 
 
 @cache

@@ -71,6 +71,7 @@ class Runner:
         self._log = log
         self.store = store
         self.projections = tuple(projections)
+        self._eager = tuple(each for each in self.projections if not each.on_demand)
         self._tracking = Tracking(log, store.name, place)
         forks.renewed(self._renew)
         with store.write() as connection:
@@ -89,7 +90,7 @@ class Runner:
                 self._catch_up((projection,), head, progress)
 
     def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
-        """Bring all projections up to date. Events that several of them read are read once.
+        """Bring all projections up to date, also those on demand. Events that several of them read are read once.
 
         Parameters
         ----------
@@ -99,24 +100,34 @@ class Runner:
         with self._lock:
             self._catch_up(self.projections, self._log.head(), progress, executor)
 
+    def kept(self) -> tuple[Projection, ...]:
+        """Return the projections without those that no reader has needed so far."""
+        with self._lock:
+            known = self._tracks.keys()
+            if any(each.on_demand and each.full_name not in known for each in self.projections):
+                with self.store.read() as connection:
+                    known = known | self._tracking.read(connection, self.projections).keys()
+            return tuple(each for each in self.projections if not each.on_demand or each.full_name in known)
+
     def catch_up_after_writing(self) -> None:
         """Bring all projections up to date if many events are pending. A few are left to the next reader, or to `finish`."""
         with self._lock:
             head = self._log.head()
             self._has_pending = head.position - min(self._reached(), default=0) < _PENDING_EVENTS
             if not self._has_pending:
-                self._catch_up(self.projections, head)
+                self._catch_up(self._eager, head)
 
     def finish(self) -> None:
         """Replay what `catch_up_after_writing` left. Nothing is lost if that fails: the next reader replays it."""
         if self._has_pending:
             try:
-                self.catch_up_all()
+                with self._lock:
+                    self._catch_up(self._eager, self._log.head())
             except FramelodeError as error:
                 logger.info("the projections were not brought up to date: %s", error)
 
     def _reached(self) -> Iterator[int]:
-        tracks = (self._tracks.get(each.full_name) for each in self.projections)
+        tracks = (self._tracks.get(each.full_name) for each in self._eager)
         return (track.position if track else 0 for track in tracks)
 
     def fold_alone(self, projection: Projection) -> None:
@@ -130,7 +141,7 @@ class Runner:
             self._tracking.write(connection, (projection,), Track(head.position, head.digest))
 
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
-        """Keep all projections up to date, and yield the position after each change.
+        """Keep the projections that are `kept` up to date, and yield the position after each change.
 
         It ends when the log is closed.
 
@@ -144,13 +155,15 @@ class Runner:
         position = -1
         with self._log.watch() as watch:
             while not stop.is_set():
+                kept = self.kept()
                 try:
-                    self.catch_up_all()
+                    with self._lock:
+                        self._catch_up(kept, self._log.head())
                 except UsageError:
                     if self._log.is_closed:
                         return
                     raise
-                reached = min((self._tracks[each.full_name].position for each in self.projections), default=0)
+                reached = min((self._tracks[each.full_name].position for each in kept), default=0)
                 if reached != position:
                     position = reached
                     yield position
@@ -170,13 +183,13 @@ class Runner:
         Parameters
         ----------
         projections : Projection or iterable of Projection, optional
-            The projections to rebuild, by default all.
+            The projections to rebuild, by default those that are `kept`.
         executor : Executor, optional
             Where to replay; by default in this thread.
         """
         if isinstance(projections, Projection):
             projections = (projections,)
-        live = self.projections if projections is None else tuple(projections)
+        live = self.kept() if projections is None else tuple(projections)
         fresh = [projection.beside() for projection in live]
         with self._lock:
             swapped = False
@@ -217,8 +230,9 @@ class Runner:
         with self._lock:
             # Another process may have swapped or reset the tables whose positions are cached.
             self._tracks.clear()
-            self._catch_up(self.projections, self._log.head())
-        tables = [table.name for each in self.projections for table in each.metadata.sorted_tables]
+            kept = self.kept()
+            self._catch_up(kept, self._log.head())
+        tables = [table.name for each in kept for table in each.metadata.sorted_tables]
         with self.store.snapshot(tables) as connection:
             yield connection
 

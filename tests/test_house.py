@@ -129,7 +129,8 @@ def test_public_apis_attach_where_the_page_on_architecture_says():
         for name, path in tables.items()
     }
     homes = {event.__module__ for streams in found["STREAMS"] for event in streams.events}
-    homes |= {kind.__module__ for kind in found["PROJECTIONS"]} - {"framelode.projections.history.table"}
+    own = {"framelode.projections.history.table", "framelode.projections.queries.stored"}
+    homes |= {kind.__module__ for kind in found["PROJECTIONS"]} - own
     folders = {"/".join(home.split(".")[1:-1]) + "/" for home in homes}
     assert folders == set(re.findall(r"^\d\. (?:Events|A projection), in `([\w/]+)`", page, re.MULTILINE))
 

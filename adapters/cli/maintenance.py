@@ -89,7 +89,7 @@ def rebuild(context: typer.Context, on: On = None, workers: Workers = None, json
     ):
         engine.rebuild(advance, executor)
         url, events = engine.name, engine.log.head().position
-        names = [projection.name for projection in engine.session.runner.projections]
+        names = [projection.name for projection in engine.session.runner.kept()]
     if json:
         print_json({"engine": url, "projections": names, "events": events})
     else:

@@ -12,6 +12,7 @@ from ...engine.query.tree import Query
 from ...engine.tracing import VERSION_ID, span, traced_rows
 from ...engine.validation import whole
 from ...projections.queries.evaluation import FrameQueries
+from ...projections.queries.stored import FrameColumns
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
 from .reading import FrameReader
@@ -50,4 +51,4 @@ def find_positions(session: Session, version: VersionRow, query: Query | str) ->
 
 
 def _columns(session: Session) -> FrameQueries:
-    return FrameQueries(session.log)
+    return FrameQueries(session.log, session.runner, session.projection(FrameColumns))

@@ -81,7 +81,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
 def status(session: LiveSession, *, blobs: bool) -> EngineStatus:
     """Return what an engine holds; see `Engine.status`."""
     runner = session.runner
-    projections = [ProjectionStatus(each.name, runner.position(each)) for each in runner.projections]
+    projections = [ProjectionStatus(each.name, runner.position(each)) for each in runner.kept()]
     head = session.log.head()
     with session.read_catalog() as connection:
         datasets = {row.dataset_id: row for row in session.catalog.datasets(connection)}

@@ -25,6 +25,7 @@ from ...engine.validation import shorten
 from ...engine.writes.encoder import MAX_FRAME_BYTES
 from ...projections.history.table import BatchRow, History, HistoryQuery
 from ...projections.projection import Projection
+from ...projections.queries.stored import FrameColumns
 from ...projections.runner import Runner
 from ...projections.states.cache import StateCache
 from ...projections.states.snapshots import Snapshots
@@ -61,6 +62,7 @@ PROJECTIONS: tuple[type[Projection], ...] = (
     Lakes,
     Alf,
     Views,
+    FrameColumns,
 )
 """The projections of an engine. A public API that needs another one adds it here."""
 

@@ -201,6 +201,13 @@ class Shredder:
             return None
         return offsets, self.window(">f8", at + 1).astype(np.float64)
 
+    def columns(self, starts: Places, count: int) -> list[NDArray[np.float64]] | None:
+        """Return the first ones, second ones, ... of lists of so many floats; None if some are no floats."""
+        places = [starts + 9 * number for number in range(count)]
+        if not all((self.data[at] == _FLOAT64).all() for at in places):
+            return None
+        return [self.window(">f8", at + 1).astype(np.float64) for at in places]
+
     def texts(self, at: Places, rows: Places) -> tuple[Texts, Places]:
         """Read lists of strings."""
         (counts, parts), at = self._items(at, rows, self.text)

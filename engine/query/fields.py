@@ -32,7 +32,10 @@ MAX_PATTERN = 1_000
 _META = "meta.<path>"
 _FILE_FIELDS = ("id", "uri", "content_type", "timestamp")
 
-ANNOTATION_FIELDS = ("id", "type", "label", "confidence", "sources", "mask.id", _META)
+BOX_FIELDS = ("left", "top", "width", "height", "area")
+"""The fields of the bounding box of an annotation, in pixels, as `get_bounding_box` of the built-in types returns it."""
+
+ANNOTATION_FIELDS = ("id", "type", "label", "confidence", *BOX_FIELDS, "sources", "mask.id", _META)
 """The fields of one annotation."""
 
 FRAME_FIELDS = (

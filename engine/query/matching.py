@@ -71,7 +71,7 @@ def matcher(comparison: Query) -> Matcher:
                 frozenset(() if boolean is None else (boolean,)),
             )
         case Wildcard():
-            return Matcher(wildcard(comparison.pattern))
+            return Matcher(Pattern(comparison.pattern))
         case Range():
             return _range(comparison)
         case Period():
@@ -144,33 +144,50 @@ def _within(since: int | None, until: int | None) -> Callable[[str], bool]:
     return fits
 
 
-def wildcard(pattern: str) -> Callable[[str], bool]:
-    """Return what tells whether a text has the form of a pattern, in time linear in the text for each ``*`` and ``?``.
+class Pattern:
+    """Tells whether a text has the form of a pattern, in time linear in the text for each ``*`` and ``?``.
 
     There is no backtracking: between two ``*``, the leftmost match leaves the most room for the rest.
-    """
-    pieces = _pieces(pattern)
-    if len(pieces) == 1:
-        whole = re.compile(_expression(pieces[0]), re.DOTALL)
-        return lambda text: whole.fullmatch(text) is not None
-    first, *middle, last = (re.compile(_expression(piece), re.DOTALL) for piece in pieces)
-    tail = len(pieces[-1])
-    searches = [each for each in middle if each.pattern]
 
-    def fits(text: str) -> bool:
-        found = first.match(text)
-        end = len(text) - tail
-        if found is None or end < found.end() or not last.match(text, end):
+    Attributes
+    ----------
+    prefix, suffix : str
+        Characters that each match begins and ends with. They do not overlap.
+    is_ends_only : bool
+        Whether every text that is long enough for both matches.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        first, *middle = _pieces(pattern)
+        last = middle.pop() if middle else None
+        self._first = re.compile(_expression(first), re.DOTALL)
+        self._last = None if last is None else re.compile(_expression(last), re.DOTALL)
+        self._tail = len(last or ())
+        self._searches = [re.compile(_expression(piece), re.DOTALL) for piece in middle if piece]
+        self.prefix, self.suffix = _literal(first), _literal((last or [])[::-1])[::-1]
+        plain = len(first) + self._tail == len(self.prefix) + len(self.suffix)
+        self.is_ends_only = last is not None and plain and not self._searches
+
+    def __call__(self, text: str) -> bool:
+        """Return whether a text matches."""
+        if self._last is None:
+            return self._first.fullmatch(text) is not None
+        found = self._first.match(text)
+        end = len(text) - self._tail
+        if found is None or end < found.end() or not self._last.match(text, end):
             return False
         at = found.end()
-        for search in searches:
+        for search in self._searches:
             found = search.search(text, at, end)
             if found is None:
                 return False
             at = found.end()
         return True
 
-    return fits
+
+def _literal(piece: list[str | None]) -> str:
+    """Return the characters before the first ``?``."""
+    return "".join(piece[: piece.index(None)] if None in piece else piece)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _pieces(pattern: str) -> list[list[str | None]]:

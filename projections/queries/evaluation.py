@@ -1,36 +1,45 @@
-"""Evaluates queries over the columns of a version's frames, block by block, and caches the columns.
+"""Evaluates queries over the columns of a version's frames, stretch by stretch, and caches the columns.
 
-A block is a stretch of the log. Its columns are those of the events that queries of any version looked at there. Events
-never change, so versions share them: a child version decodes what changed. They are disposable and in memory only.
+Events never change, so versions share columns: a child version decodes what changed. The columns of a complete stretch of the
+log are stored (`FrameColumns`); those of other events are decoded, and in memory only.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...engine import forks
 from ...engine.keys import U64
 from ...engine.log.contract import Log
-from ...engine.query.matching import matcher
+from ...engine.log.shred import Mask
+from ...engine.query.matching import Matcher, matcher
 from ...engine.query.tree import And, Annotations, Everything, Exists, Not, Nothing, Or, Query
+from ..runner import Progress, Runner
 from ..states.fold import Run, State, live_positions
-from .columns import Columns, Mask
-from .pieces import FRAME, ID, META, ROIS, Piece, read_pieces
+from .columns import Table, mark
+from .pieces import ROIS, Piece, part_of, read_pieces
+from .stored import DamagedPieceError, FrameColumns, StoredPiece
 
-_BLOCK_BITS = np.uint64(15)
 _CACHED_BYTES = 128 * 1024 * 1024
 _CACHED_ORDERS = 2
 _SMALL = 2
 """A cached piece at most so many times as large as what is missing is decoded together with it again."""
 
+_SPARSE = 8
+"""Columns are not stored for the sake of fewer than one in so many of their frames."""
+
 _ROI_FIELD = "rois."
 
-_Leaves = dict[str, list[Query]]
+logger = logging.getLogger("framelode.projections")
+
+Worked = TypeVar("Worked")
 
 
 class FrameQueries:
@@ -40,19 +49,34 @@ class FrameQueries:
     ----------
     log : Log
         The log.
+    runner : Runner, optional
+        Keeps the columns that are stored. Without it, all are decoded.
+    stored : FrameColumns, optional
+        The columns that it keeps.
     limit : int
         Most bytes of the cached columns.
     """
 
-    def __init__(self, log: Log, limit: int = _CACHED_BYTES) -> None:
+    def __init__(
+        self,
+        log: Log,
+        runner: Runner | None = None,
+        stored: FrameColumns | None = None,
+        limit: int = _CACHED_BYTES,
+    ) -> None:
         self._log = log
+        self._runner = runner
+        self._stored = stored
         self._limit = limit
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        self._pieces: OrderedDict[tuple[str, int], list[Piece]] = OrderedDict()
+        self._pieces: OrderedDict[int, list[Piece]] = OrderedDict()
+        self._sizes: dict[int, int] = {}
         self._orders: dict[int, tuple[Run, U64]] = {}
         self._bytes = 0
+        self._built: int | None = None
+        self._repaired, self._unusable = set[int](), set[int]()
         self._lock = threading.Lock()
 
     @property
@@ -60,7 +84,7 @@ class FrameQueries:
         """Bytes of the cached columns."""
         return self._bytes
 
-    def find(self, state: State, query: Query) -> Iterator[U64]:
+    def find(self, state: State, query: Query, progress: Progress | None = None) -> Iterator[U64]:
         """Return the positions of the frames of a state that match a query, ascending, in arrays.
 
         The frames are those of now, even if the state advances while the result is read.
@@ -71,37 +95,73 @@ class FrameQueries:
             The frames of a version.
         query : Query
             A query that `check_query` has accepted.
+        progress : callable, optional
+            Called while columns are stored, with the position reached and the last one.
         """
-        return self._find(state, self._log_order(state), query)
-
-    def _find(self, state: State, positions: U64, query: Query) -> Iterator[U64]:
-        leaves = defaultdict[str, list[Query]](list)
-        _collect(query, leaves)
-        if not len(positions):
-            return
-        if not leaves:
-            if _combined(query, _no_leaf, 1)[0]:
-                yield positions
-            return
-        blocks = positions >> _BLOCK_BITS
-        starts = np.flatnonzero(np.append(True, blocks[1:] != blocks[:-1]))
-        for block, wanted in zip(blocks[starts].tolist(), np.split(positions, starts[1:]), strict=True):
-            found = self._in_block(state, block, wanted, query, leaves)
-            if len(found):
-                yield found
+        return self._find(state, self._log_order(state), query, progress)
 
     def count(self, state: State, query: Query) -> int:
         """Return the number of frames of a state that match a query."""
         return sum(map(len, self.find(state, query)))
 
-    def _in_block(self, state: State, block: int, wanted: U64, query: Query, leaves: _Leaves) -> U64:
-        masks = {id(leaf): np.zeros(len(wanted), bool) for some in leaves.values() for leaf in some}
-        for group, piece in self._pieces_of(state, block, wanted, list(leaves)):
-            rows, at = _common(piece.positions, wanted)
-            for leaf in leaves[group]:
-                mask = _of_frames(piece, leaf)
-                masks[id(leaf)][at] = mask[rows]
-        return wanted[_combined(query, lambda leaf: masks[id(leaf)], len(wanted))]
+    def _find(self, state: State, positions: U64, query: Query, progress: Progress | None) -> Iterator[U64]:
+        asked = _Asked(query)
+        if asked.parts:
+            yield from filter(len, self._each_block(state, positions, asked.matching, progress))
+        elif len(positions) and _combined(query, asked.no_leaf, 1)[0]:
+            yield positions
+
+    def _each_block(
+        self,
+        state: State,
+        positions: U64,
+        work: Callable[[list[Piece], U64], Worked],
+        progress: Progress | None = None,
+    ) -> Iterator[Worked]:
+        """Yield what a function returns for the frames of each stretch and the pieces that together have them."""
+        self._store(positions, progress)
+        blocks = positions >> np.uint64(FrameColumns.stretch_bits)
+        starts = np.flatnonzero(np.append(True, blocks[1:] != blocks[:-1]))[: len(blocks)]
+        bounds = [*starts.tolist(), len(positions)]
+        for number, block in enumerate(blocks[starts].tolist()):
+            wanted = positions[bounds[number] : bounds[number + 1]]
+            yield self._worked(state, block, wanted, work)
+            self._account(block)
+
+    def _worked(
+        self, state: State, block: int, wanted: U64, work: Callable[[list[Piece], U64], Worked]
+    ) -> Worked:
+        while True:
+            try:
+                return work(self._pieces_of(state, block, wanted), wanted)
+            except DamagedPieceError as error:
+                self._repair(block, error)
+
+    def _store(self, positions: U64, progress: Progress | None) -> None:
+        """Store the columns of the stretches that are complete by now, if these frames are many of theirs."""
+        if self._runner is None or self._stored is None:
+            return
+        bits = FrameColumns.stretch_bits
+        if self._built is None:
+            self._built = (self._runner.position(self._stored) + 1) >> bits
+        complete = (self._log.head().position + 1) >> bits
+        start, stop = self._built << bits, complete << bits
+        first, last = np.searchsorted(positions, np.array([start, stop], np.uint64)).tolist()
+        if complete > self._built and _SPARSE * (last - first) >= stop - start:
+            self._runner.catch_up(self._stored, progress)
+            self._built = complete
+
+    def _repair(self, block: int, error: DamagedPieceError) -> None:
+        """Write a stored piece again that is damaged or missing. If that does not help, its frames are decoded."""
+        with self._lock:
+            self._keep(block, [])
+        if block in self._repaired or self._runner is None or self._stored is None:
+            self._unusable.add(block)
+            return
+        self._repaired.add(block)
+        logger.warning("%s: they are made again", error)
+        with self._runner.store.write() as connection:
+            self._stored.rebuild_piece(connection, block)
 
     def _log_order(self, state: State) -> U64:
         run = state.settled()
@@ -115,47 +175,44 @@ class FrameQueries:
             self._orders[id(run)] = run, positions
         return positions
 
-    def _pieces_of(
-        self, state: State, block: int, wanted: U64, groups: list[str]
-    ) -> Iterator[tuple[str, Piece]]:
-        """Yield the pieces that together have the wanted frames of a block in each group."""
-        lacking = dict[str, U64]()
-        for group in groups:
-            known = self._known(group, block)
+    def _pieces_of(self, state: State, block: int, wanted: U64) -> list[Piece]:
+        """Return the pieces that together have the wanted frames of a stretch."""
+        with self._lock:
+            known = self._pieces.get(block, [])
+            if known:
+                self._pieces.move_to_end(block)
+        if any(isinstance(piece, StoredPiece) for piece in known):
+            return known
+        if self._runner and self._stored and block < (self._built or 0) and block not in self._unusable:
+            pieces: list[Piece] = [self._stored.piece(self._runner.store, block)]
+        else:
             missing = _missing(wanted, known)
+            if not len(missing):
+                return known
             large = [piece for piece in known if len(piece) > _SMALL * len(missing)]
-            if len(missing) and len(large) < len(known):
-                self._keep(group, block, large)
-                missing = _missing(wanted, large)
-            if len(missing):
-                lacking[group] = missing
-                known = large
-            yield from ((group, piece) for piece in known)
-        if lacking:
-            missing = np.unique(np.concatenate(list(lacking.values())))
-            for group, piece in read_pieces(self._log, state, missing, list(lacking)):
-                self._keep(group, block, [*self._known(group, block), piece])
-                yield group, piece
-
-    def _known(self, group: str, block: int) -> list[Piece]:
+            pieces = [*large, *read_pieces(self._log, state.batches, _missing(wanted, large))]
         with self._lock:
-            found = self._pieces.get((group, block))
-            if found is None:
-                return []
-            self._pieces.move_to_end((group, block))
-            return found
+            self._keep(block, pieces)
+        return pieces
 
-    def _keep(self, group: str, block: int, pieces: list[Piece]) -> None:
-        """Cache the pieces of a block in place of those that are. Other threads may use the former ones still."""
+    def _keep(self, block: int, pieces: list[Piece]) -> None:
+        """Cache the pieces of a stretch in place of those that are. Other threads may use the former ones still."""
+        self._pieces.pop(block, None)
+        self._bytes -= self._sizes.pop(block, 0)
+        if pieces:
+            self._pieces[block] = pieces
+
+    def _account(self, block: int) -> None:
+        """Count the bytes of a stretch, of which more columns may have been read, and drop others beyond the limit."""
         with self._lock:
-            self._bytes -= sum(piece.bytes for piece in self._pieces.pop((group, block), ()))
-            size = sum(piece.bytes for piece in pieces)
-            if not pieces or size > self._limit:
+            pieces = self._pieces.get(block)
+            if pieces is None:
                 return
-            self._pieces[group, block] = pieces
-            self._bytes += size
+            size = sum(piece.bytes for piece in pieces)
+            self._bytes += size - self._sizes.get(block, 0)
+            self._sizes[block] = size
             while self._bytes > self._limit:
-                self._bytes -= sum(piece.bytes for piece in self._pieces.popitem(last=False)[1])
+                self._keep(next(iter(self._pieces)), [])
 
 
 def _missing(wanted: U64, pieces: list[Piece]) -> U64:
@@ -169,92 +226,131 @@ def _among(positions: U64, ascending: U64) -> Mask:
     return ascending[np.minimum(at, len(ascending) - 1)] == positions
 
 
-def _common(positions: U64, wanted: U64) -> tuple[Any, Any]:
-    """Return the indexes in two ascending arrays of what they have in common."""
+def _common(positions: U64, wanted: U64) -> tuple[Any, Any] | None:
+    """Return the indexes in two ascending arrays of what they have in common; None if they are equal."""
     if len(positions) == len(wanted) and np.array_equal(positions, wanted):
-        return slice(None), slice(None)
+        return None
     at = np.searchsorted(positions, wanted)
     at[at == len(positions)] = 0
-    common = positions[at] == wanted
+    common = np.flatnonzero(positions[at] == wanted)
     return at[common], common
 
 
-def _collect(query: Query, leaves: _Leaves) -> None:
-    """Collect the leaves of a query by the group of columns that they need."""
-    match query:
-        case And(queries) | Or(queries):
-            for each in queries:
-                _collect(each, leaves)
-        case Not(inner):
-            _collect(inner, leaves)
-        case Everything() | Nothing():
-            pass
-        case Annotations():
-            leaves[ROIS].append(query)
-        case _:
-            leaves[_group_of(query.field)].append(query)  # pyright: ignore[reportAttributeAccessIssue]
+class _Asked:
+    """A query with what its leaves ask for: the parts of pieces, and which values match."""
+
+    def __init__(self, query: Query) -> None:
+        self.parts = set[str]()
+        self._query = query
+        self._matchers: dict[int, Matcher] = {}
+        self._prepare(query, "")
+
+    def _prepare(self, query: Query, prefix: str) -> None:
+        match query:
+            case And(queries) | Or(queries):
+                for each in queries:
+                    self._prepare(each, prefix)
+            case Not(inner):
+                self._prepare(inner, prefix)
+            case Everything() | Nothing():
+                pass
+            case Annotations():
+                self.parts.add(ROIS)
+                self._prepare(query.where, _ROI_FIELD)
+            case _:
+                leaf: Any = query
+                self.parts.add(part_of(prefix + leaf.field))
+                if not isinstance(query, Exists):
+                    self._matchers[id(query)] = matcher(query)
+
+    def no_leaf(self, leaf: Query) -> Mask:
+        raise TypeError(leaf)
+
+    def matching(self, pieces: list[Piece], wanted: U64) -> U64:
+        """Return which of the wanted frames match."""
+        pieces = [piece for piece in pieces if self._may_match(piece, self._query, "")]
+        found: list[U64] = []
+        for piece in pieces:
+            mask = _combined(self._query, lambda leaf, piece=piece: self._of_frames(piece, leaf), len(piece))
+            if not mask.any():
+                continue
+            common = _common(piece.positions, wanted)
+            if common is None:
+                return wanted[mask]
+            rows, at = common
+            found.append(wanted[at[mask[rows]]])
+        return np.unique(np.concatenate(found)) if found else wanted[:0]
+
+    def _may_match(self, piece: Piece, query: Query, prefix: str) -> bool:
+        """Return whether a frame or an annotation of a piece may match, as the zone maps say."""
+        match query:
+            case And(queries):
+                return all(self._may_match(piece, each, prefix) for each in queries)
+            case Or(queries):
+                return any(self._may_match(piece, each, prefix) for each in queries)
+            case Everything() | Nothing() | Not() | Exists():
+                return not isinstance(query, Nothing)
+            case Annotations():
+                return query.at_least == 0 or self._may_match(piece, query.where, _ROI_FIELD)
+            case _:
+                leaf: Any = query
+                field = prefix + leaf.field
+                return piece.tables[part_of(field)].may_match(field, self._matchers[id(query)])
+
+    def _of_frames(self, piece: Piece, leaf: Query) -> Mask:
+        """Return of which frames of a piece a leaf holds."""
+        if isinstance(leaf, Annotations):
+            table = piece.tables[ROIS]
+            holds = _combined(leaf.where, lambda inner: self._of_rows(table, inner, _ROI_FIELD), table.size)
+        elif part_of(leaf.field) == ROIS:  # pyright: ignore[reportAttributeAccessIssue]
+            leaf, holds = _ANY, self._of_rows(piece.tables[ROIS], leaf, "")
+        else:
+            return self._of_rows(piece.tables[part_of(leaf.field)], leaf, "")  # pyright: ignore[reportAttributeAccessIssue]
+        frames = piece.owners.take(np.flatnonzero(holds))
+        if (leaf.at_least, leaf.at_most) == (1, None):
+            mask = np.zeros(len(piece), bool)
+            mask[frames] = True
+            return mask
+        counts = np.bincount(frames, minlength=len(piece))
+        return (counts >= leaf.at_least) & (leaf.at_most is None or counts <= leaf.at_most)
+
+    def _of_rows(self, table: Table, leaf: Any, prefix: str) -> Mask:
+        """Return of which rows of a table a comparison holds."""
+        field: str = prefix + leaf.field
+        mask = np.zeros(table.size, bool)
+        if isinstance(leaf, Exists):
+            if field == ROIS:
+                return ~mask
+            for cells in chain.from_iterable(table.at_or_below(field)):
+                mark(cells, None, mask)
+            return mask
+        wanted = self._matchers[id(leaf)]
+        for cells in table.column(field):
+            hits = cells.hits(wanted)
+            if hits is not None:
+                mark(cells, hits, mask)
+        return mask
 
 
-def _group_of(field: str) -> str:
-    head = field.partition(".")[0]
-    return head if head in {ID, META, ROIS} else FRAME
+_ANY = Annotations()
 
 
 def _combined(query: Query, mask_of: Callable[[Query], Mask], size: int) -> Mask:
-    """Return where a query holds, given where its leaves do."""
+    """Return where a query holds, given where its leaves do. What cannot change the result is not looked at."""
     match query:
         case Everything() | Nothing():
             return np.full(size, isinstance(query, Everything))
         case Not(inner):
-            return ~_combined(inner, mask_of, size)
+            mask = _combined(inner, mask_of, size)
+            return np.logical_not(mask, mask)
         case And(queries) | Or(queries):
-            joined = (
-                _combined(queries[0], mask_of, size).copy()
-                if queries
-                else np.full(size, isinstance(query, And))
-            )
-            for each in queries[1:]:
+            joins = isinstance(query, And)
+            joined = np.full(size, joins)
+            for each in queries:
                 mask = _combined(each, mask_of, size)
-                np.logical_and(joined, mask, joined) if isinstance(query, And) else np.logical_or(
-                    joined, mask, joined
-                )
+                np.logical_and(joined, mask, joined) if joins else np.logical_or(joined, mask, joined)
+                if joined.all() if not joins else not joined.any():
+                    break
             return joined
         case _:
             return mask_of(query)
-
-
-def _no_leaf(leaf: Query) -> Mask:
-    raise TypeError(leaf)
-
-
-def _of_frames(piece: Piece, leaf: Query) -> Mask:
-    """Return of which frames of a piece a leaf holds."""
-    size = len(piece)
-    if piece.owners is None:
-        return _of_rows(piece.columns, leaf, size)
-    if not isinstance(leaf, Annotations):
-        of_any = np.zeros(size, bool)
-        of_any[piece.owners[_of_rows(piece.columns, leaf, len(piece.owners), _ROI_FIELD)]] = True
-        return of_any
-    columns, annotations = piece.columns, len(piece.owners)
-    holds = _combined(leaf.where, lambda inner: _of_rows(columns, inner, annotations), annotations)
-    counts = np.bincount(piece.owners[holds], minlength=size)
-    return (counts >= leaf.at_least) & (leaf.at_most is None or counts <= leaf.at_most)
-
-
-def _of_rows(columns: Columns, leaf: Any, size: int, prefix: str = "") -> Mask:
-    """Return of which rows of a table a comparison holds."""
-    field: str = leaf.field
-    mask = np.zeros(size, bool)
-    if isinstance(leaf, Exists):
-        if field == prefix.rstrip("."):
-            return ~mask
-        for column in columns.at_or_below(field.removeprefix(prefix)):
-            for rows in column.rows():
-                mask[rows] = True
-        return mask
-    column = columns.column(field.removeprefix(prefix))
-    if column is not None:
-        for rows in column.rows_of(matcher(leaf)):
-            mask[rows] = True
-    return mask

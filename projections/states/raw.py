@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.keys import U64, key_bytes, read_rows
+from ...engine.log.batch import Body
 from ...engine.log.contract import Log
 from .fold import BatchIndex
 
-_BATCHES_AT_ONCE = 8
+_BATCHES_AT_ONCE = 256
 _POSITIONS_AT_ONCE = 1 << 16
+_BYTES_AT_ONCE = 16 * 1024 * 1024
+"""Batches are read together until they have so many bytes."""
 
 
 class RawEvents(msgspec.Struct, gc=False):
@@ -67,33 +70,51 @@ def raw_events(log: Log, index_of: BatchIndex, positions: U64, padding: int = 16
         batches = index_of.first_positions[batch[begin]].tolist()
         for at in range(0, len(batches), _BATCHES_AT_ONCE):
             some = slice(at, at + _BATCHES_AT_ONCE)
-            yield _read(log, batches[some], groups[some], padding)
+            yield from _read(log, batches[some], groups[some], padding)
 
 
-def _read(log: Log, batches: list[int], groups: list[NDArray[np.intp]], padding: int) -> RawEvents:
+def _read(log: Log, batches: list[int], groups: list[NDArray[np.intp]], padding: int) -> Iterator[RawEvents]:
     rows = log.rows_at(batches)
-    raw: list[bytes] = []
-    keys: list[bytes] = []
-    starts: list[NDArray[np.int64]] = []
-    ends: list[NDArray[np.int64]] = []
-    base = 0
+    read = _Read()
     for body, indices in zip(log.bodies(batches), groups, strict=True):
-        keys.append(key_bytes(read_rows(rows[body.first_position])[indices]))
+        read.add(body, indices, key_bytes(read_rows(rows[body.first_position])[indices]))
+        if read.size >= _BYTES_AT_ONCE:
+            yield read.events(padding)
+            read = _Read()
+    if read.size:
+        yield read.events(padding)
+
+
+class _Read:
+    """The events of some batches, while they are read."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._raw: list[bytes] = []
+        self._keys: list[bytes] = []
+        self._starts: list[NDArray[np.int64]] = []
+        self._ends: list[NDArray[np.int64]] = []
+        self._positions: list[NDArray[np.int64]] = []
+
+    def add(self, body: Body, indices: NDArray[np.intp], keys: bytes) -> None:
+        self._keys.append(keys)
+        self._positions.append(indices + body.first_position)
         at = 0
         while at < len(indices):
             number, first = body.block_of(int(indices[at]))
             block, stop = body.open_block(number), int(indices.searchsorted(body.bounds(number)[1]))
             within = indices[at:stop] - first
-            starts.append(block.offsets[within] + base)
-            ends.append(block.offsets[within + 1] + base)
-            raw.append(block.raw)
-            base += len(block.raw)
+            self._starts.append(block.offsets[within] + self.size)
+            self._ends.append(block.offsets[within + 1] + self.size)
+            self._raw.append(block.raw)
+            self.size += len(block.raw)
             at = stop
-    positions = [indices + first for indices, first in zip(groups, batches, strict=True)]
-    return RawEvents(
-        b"".join((*raw, bytes(padding))),
-        np.concatenate(starts),
-        np.concatenate(ends),
-        np.concatenate(positions),
-        b"".join(keys),
-    )
+
+    def events(self, padding: int) -> RawEvents:
+        return RawEvents(
+            b"".join((*self._raw, bytes(padding))),
+            np.concatenate(self._starts),
+            np.concatenate(self._ends),
+            np.concatenate(self._positions),
+            b"".join(self._keys),
+        )

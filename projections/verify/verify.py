@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
-from functools import cache, partial
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -18,7 +18,6 @@ from ...engine.log.worker_log import require_read, worker_log
 from ...engine.parallel import ordered_map
 from ..projection import FoldedProjection, Projection, ProjectionStore
 from ..runner import Progress, Runner
-from ..statements import CompiledStatement
 from ..states.cache import StateCache
 from ..states.snapshots import Snapshots
 from ..stretches import MOST_STRETCHES
@@ -79,7 +78,7 @@ def verify(
         Where to check ranges of the log; by default in this thread.
     """
     findings = Findings(problems=log.check_tables(), contents=True)
-    fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.projections])
+    fresh = Runner(log, scratch, [type(projection)(log) for projection in runner.kept()])
     walk = _Walk(log, fresh, findings)
     if walk.run(progress, executor):
         _check_states(log, states, snapshots, walk, findings, progress, executor)
@@ -191,14 +190,15 @@ def _check_states(
 
 def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> None:
     """Compare the live tables in one snapshot with a replay up to the same positions."""
-    findings.projections = len(runner.projections)
+    findings.projections = len(fresh.projections)
+    live = [kept for kept in runner.projections if type(kept) in map(type, fresh.projections)]
     # So that little is left to replay while the snapshot is open.
     fresh.catch_up_all()
     with runner.snapshot() as connection, fresh.store.read() as scratch:
-        fresh.fold_to([runner.position_in(connection, kept) for kept in runner.projections])
+        fresh.fold_to([runner.position_in(connection, kept) for kept in live])
         findings.problems += [
             f"projection {kept.name}: {difference}"
-            for kept, folded in zip(runner.projections, fresh.projections, strict=True)
+            for kept, folded in zip(live, fresh.projections, strict=True)
             for difference in _differences(connection, scratch, kept, folded)
         ]
 
@@ -208,22 +208,9 @@ def _differences(
 ) -> Iterator[str]:
     pairs = zip(kept.metadata.sorted_tables, folded.metadata.sorted_tables, strict=True)
     for one, other in pairs:
-        for row, expected in zip_longest(_rows(connection, one), _rows(scratch, other)):
+        for row, expected in zip_longest(kept.rows(connection, one), folded.rows(scratch, other)):
             if row != expected:
                 key = (row or expected)[: len(one.primary_key.columns)]
                 shown = ", ".join(part.hex() if isinstance(part, bytes) else str(part) for part in key)
                 yield f"table {one.name} differs from a fresh replay at {shown}: rebuild it"
                 break
-
-
-def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[Sequence[Any]]:
-    """Yield the rows of a table in order of its key, which is in the first columns."""
-    for row in _select(table).execute(connection, ()):
-        yield tuple(row)
-
-
-@cache
-def _select(table: sa.Table) -> CompiledStatement:
-    key = list(table.primary_key.columns)
-    others = [column for column in table.columns if not column.primary_key]
-    return CompiledStatement(sa.select(*key, *others).order_by(*key), ())

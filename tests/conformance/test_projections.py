@@ -15,6 +15,7 @@ import pytest
 import rich_log
 import sqlalchemy as sa
 import toy_api
+import worker_parts
 from forked import FORKED
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from framelode.adapters.sql.urls import postgres_schema
 from framelode.engine.errors import UsageError
 from framelode.projections import runner as runner_module
 from framelode.projections.projection import FoldedProjection
+from framelode.projections.queries.stored import FrameColumns
 from framelode.projections.runner import Runner
 from framelode.projections.stretches import fold_stretch, fold_stretches
 from framelode.projections.tables.stores import Stores
@@ -48,6 +50,7 @@ each_folded = pytest.mark.parametrize("kind", FOLDED, ids=lambda kind: kind.name
 def _attached():
     with pytest.MonkeyPatch.context() as patch:
         toy_api.attach(patch.setattr)
+        patch.setattr(FrameColumns, "stretch_bits", 4)
         yield
 
 
@@ -305,8 +308,8 @@ class TestTogether:
     def test_in_processes(self, log, whole, store, monkeypatch):
         monkeypatch.setattr(runner_module, "_STRETCH_EVENTS", 20)
         projections = self.all_of(log)
-        with ProcessPoolExecutor(2, FORKED, toy_api.attach) as pool:
-            Runner(log, store, projections).rebuild(executor=pool)
+        with ProcessPoolExecutor(2, FORKED, worker_parts.attach_all) as pool:
+            Runner(log, store, projections).rebuild(projections, executor=pool)
         assert dump(store, *projections) == self.expected(whole)
 
     def test_what_fits_no_memory_is_opened_again(self, log, whole, store, monkeypatch):
@@ -319,7 +322,8 @@ class TestTogether:
         asked = []
         read = log.bodies
         monkeypatch.setattr(log, "bodies", lambda firsts: asked.extend(firsts) or read(firsts))
-        Runner(log, store, [kind for kind in self.all_of(log) if kind.name != "stats"]).catch_up_all()
+        together = [each for each in self.all_of(log) if each.name != "stats" and not each.on_demand]
+        Runner(log, store, together).catch_up_all()
         assert len(asked) == len(set(asked)) > 5
 
     def test_an_engine_in_memory_has_no_other_processes(self, store):

@@ -48,3 +48,13 @@ def wait_for_ever(mark):
 def position_of(open_log):
     with open_log() as log:
         return log.head().position
+
+
+def attach_all():
+    """Attach the toy API, and cut columns of queries into short stretches."""
+    import toy_api
+
+    from framelode.projections.queries.stored import FrameColumns
+
+    toy_api.attach()
+    FrameColumns.stretch_bits = 4

@@ -16,6 +16,7 @@ from framelode.engine.query import tree
 from framelode.engine.query.lucene import parse_query
 from framelode.projections.queries import evaluation
 from framelode.projections.queries.evaluation import FrameQueries
+from framelode.projections.queries.stored import FrameColumns
 
 COUNTER = iter(range(10**6))
 
@@ -26,9 +27,11 @@ COUNTER = iter(range(10**6))
 @given(changes=CHANGES, queries=st.lists(QUERIES, min_size=1, max_size=12), block=st.sampled_from([1, 2, 15]))
 def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queries, block):
     engine, patch = engine_for_queries
-    patch.setattr(evaluation, "_BLOCK_BITS", type(evaluation._BLOCK_BITS)(block))
+    patch.setattr(FrameColumns, "stretch_bits", block)
     moments = changed(engine, f"d{next(COUNTER)}", changes)
     engine.session._shared.clear()
+    if engine.session.runner.position(engine.session.projection(FrameColumns)):
+        engine.session.runner.rebuild(engine.session.projection(FrameColumns))
     for number, query in enumerate(queries):
         version, position = moments[number % len(moments)]
         for at in (None, position):
@@ -100,9 +103,9 @@ def test_a_child_decodes_what_changed(food, monkeypatch):
     decoded = []
     read = evaluation.read_pieces
 
-    def counted(log, state, positions, groups):
+    def counted(log, index, positions):
         decoded.append(len(positions))
-        return read(log, state, positions, groups)
+        return read(log, index, positions)
 
     monkeypatch.setattr(evaluation, "read_pieces", counted)
     before = draft.count(query)

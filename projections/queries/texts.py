@@ -1,0 +1,238 @@
+"""Columns of text: the texts one after the other in one buffer, and codes that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.log.shred import PADDING, Mask, Places
+from ...engine.query.matching import Pattern
+
+Codes = NDArray[np.unsignedinteger]
+
+_WORD = 8
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(_WORD + 1)], np.uint64)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(29)
+_LONGEST = 512
+"""Longer texts are compared one by one."""
+
+_FEW = 4
+_SAMPLE = 512
+_FIRST_LOOK = 64
+
+
+class Texts:
+    """Texts in one buffer.
+
+    Parameters
+    ----------
+    data : bytes
+        The texts in UTF-8, joined.
+    offsets : ndarray of int64, shape (n + 1,)
+        Where they begin, and where the last one ends.
+    """
+
+    def __init__(self, data: bytes, offsets: Places) -> None:
+        self.data = data
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self.offsets) - 1
+
+    @property
+    def bytes(self) -> int:
+        """About the bytes that they take."""
+        return len(self.data) + self.offsets.nbytes
+
+    @cached_property
+    def lengths(self) -> Places:
+        """Bytes of each text."""
+        return np.diff(self.offsets)
+
+    def texts(self) -> list[str]:
+        """Return all texts."""
+        return self.some(range(len(self)))
+
+    def some(self, indices: Sequence[int]) -> list[str]:
+        """Return some of the texts."""
+        bounds, data = self.offsets.tolist(), self.data
+        if data.isascii():
+            text = data.decode()
+            return [text[bounds[index] : bounds[index + 1]] for index in indices]
+        return [data[bounds[index] : bounds[index + 1]].decode() for index in indices]
+
+    def hits(self, wanted: frozenset[str] | Callable[[str], bool]) -> Mask:
+        """Return which texts match."""
+        if isinstance(wanted, frozenset):
+            if len(wanted) <= _FEW:
+                hits = np.zeros(len(self), bool)
+                for text in map(str.encode, wanted):
+                    # Texts of a column differ at their ends more often than at their beginnings.
+                    hits |= self._with_ends(self.lengths == len(text), suffix=text)
+                return hits
+            wanted = wanted.__contains__
+        if not isinstance(wanted, Pattern):
+            return np.fromiter(map(wanted, self.texts()), bool, len(self))
+        prefix, suffix = wanted.prefix.encode(), wanted.suffix.encode()
+        hits = self._with_ends(self.lengths >= len(prefix) + len(suffix), prefix, suffix)
+        if not wanted.is_ends_only:
+            some = np.flatnonzero(hits)
+            hits[some] = np.fromiter(map(wanted, self.some(some.tolist())), bool, len(some))
+        return hits
+
+    def _with_ends(self, hits: Mask, prefix: bytes = b"", suffix: bytes = b"") -> Mask:
+        """Return which of the texts that are long enough begin and end with some bytes."""
+        data = np.frombuffer(self.data, np.uint8)
+        for place, byte in enumerate(prefix):
+            some = np.flatnonzero(hits)
+            hits[some] = data[self.offsets[some] + place] == byte
+        for place, byte in enumerate(reversed(suffix), 1):
+            some = np.flatnonzero(hits)
+            hits[some] = data[self.offsets[some + 1] - place] == byte
+        return hits
+
+    def take(self, indices: Places) -> Texts:
+        """Return the texts at some indices, in their order."""
+        return gather(np.frombuffer(self.data, np.uint8), self.offsets[indices], self.lengths[indices])
+
+
+def texts_of(values: Sequence[str]) -> Texts:
+    """Return texts in one buffer."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+    return Texts(b"".join(encoded), offsets)
+
+
+def gather(data: NDArray[np.uint8], starts: Places, lengths: Places) -> Texts:
+    """Return the texts at some places of a buffer."""
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    most = int(lengths.max(initial=0))
+    if most and len(starts) and (lengths == most).all():
+        return Texts(
+            np.ndarray(len(data) - most + 1, f"V{most}", data, strides=(1,))[starts].tobytes(), offsets
+        )  # type: ignore[call-overload]
+    at = np.repeat(starts - offsets[:-1], lengths)
+    at += np.arange(len(at))
+    return Texts(data[at].tobytes(), offsets)
+
+
+def distinct(data: NDArray[np.uint8], starts: Places, lengths: Places) -> tuple[Texts, Codes]:
+    """Return the distinct texts at some places of a buffer, in order of their first one, and the code of each.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+        The buffer, which ends with `PADDING` bytes that belong to no text.
+    starts, lengths : ndarray of int64
+        Where the texts are.
+    """
+    if not len(starts):
+        return Texts(b"", np.zeros(1, np.int64)), np.zeros(0, np.uint8)
+    first = codes = None
+    if all_equal(data, starts, lengths):
+        return gather(data, starts[:1], lengths[:1]), np.zeros(len(starts), np.uint8)
+    if int(lengths.max()) <= _LONGEST:
+        first, codes = _distinct_words(data, starts, lengths)
+    if first is None or codes is None:
+        pieces = [
+            data[a:b].tobytes() for a, b in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+        ]
+        index: dict[bytes, int] = {}
+        codes = np.fromiter((index.setdefault(piece, len(index)) for piece in pieces), np.int64, len(pieces))
+        first = first_places(codes, len(index))
+    return gather(data, starts[first], lengths[first]), narrow(codes)
+
+
+def all_equal(data: NDArray[np.uint8], starts: Places, lengths: Places) -> bool:
+    """Return whether the texts at some places are the same one."""
+    if not len(starts) or lengths[0] > _LONGEST or not (lengths == lengths[0]).all():
+        return False
+    if len(starts) > _FIRST_LOOK and not all_equal(data, starts[:_FIRST_LOOK], lengths[:_FIRST_LOOK]):
+        return False
+    return all((word == word[0]).all() for word in _words(data, starts, lengths))
+
+
+def first_places(codes: Places, count: int) -> Places:
+    """Return where each of `count` codes, all of which occur, comes first."""
+    first = np.empty(count, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first
+
+
+def narrow(codes: NDArray[np.integer]) -> Codes:
+    """Return codes in as few bytes as they need."""
+    return codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
+
+
+def _distinct_words(
+    data: NDArray[np.uint8], starts: Places, lengths: Places
+) -> tuple[Places | None, Places | None]:
+    """Return the first place of each distinct text and the codes; None if different texts have the same hash."""
+    words = list(_words(data, starts, lengths))
+    hashes = lengths.astype(np.uint64)
+    for word in words:
+        hashes ^= word
+        hashes *= _MULTIPLIER
+        hashes ^= hashes >> _SHIFT
+    count, codes = _coded(hashes)
+    first = first_places(codes, count)
+    if count < len(codes):
+        others = first[codes]
+        if not all((each == each[others]).all() for each in (lengths, *words)):
+            return None, None
+    return first, codes
+
+
+def _coded(hashes: NDArray[np.uint64]) -> tuple[int, Places]:
+    """Return the number of distinct hashes, and their codes in order of the first of each."""
+    some = np.unique(hashes[:_SAMPLE])
+    if 2 * len(some) <= _SAMPLE:
+        # Most columns have few values, and all of them come soon.
+        codes = np.searchsorted(some, hashes)
+        codes[codes == len(some)] = 0
+        if (some[codes] == hashes).all():
+            return len(some), _renumbered(codes, first_places(codes, len(some)))
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    starts = np.append(True, ordered[1:] != ordered[:-1])
+    codes = np.empty(len(hashes), np.int64)
+    if starts.all():
+        return len(hashes), np.arange(len(hashes))
+    codes[order] = np.cumsum(starts) - 1
+    return int(codes[order[-1]]) + 1, _renumbered(codes, np.minimum.reduceat(order, np.flatnonzero(starts)))
+
+
+def _renumbered(codes: Places, first: Places) -> Places:
+    """Return codes in order of the first place of each."""
+    code_of = np.empty(len(first), np.int64)
+    code_of[np.argsort(first)] = np.arange(len(first))
+    return code_of[codes]
+
+
+def _words(data: NDArray[np.uint8], starts: Places, lengths: Places) -> Iterator[NDArray[np.uint64]]:
+    window = np.ndarray(len(data) - _WORD + 1, "<u8", data, strides=(1,))  # type: ignore[call-overload]
+    least, most = int(lengths.min()), int(lengths.max())
+    for offset in range(0, max(most, 1), _WORD):
+        if offset + _WORD <= least:
+            yield window[starts + offset]
+        elif least == most:
+            yield window[starts + offset] & _MASKS[least - offset]
+        else:
+            # A text that ends before reads the padding or another text, of which nothing is taken.
+            at = np.minimum(starts + offset, len(window) - 1)
+            yield window[at] & _MASKS[np.minimum(np.maximum(lengths - offset, 0), _WORD)]
+
+
+def padded(texts: Sequence[Texts]) -> tuple[NDArray[np.uint8], Places, Places]:
+    """Return the buffers of several columns as one, with padding, and where all their texts are in it."""
+    data = np.frombuffer(b"".join([*(each.data for each in texts), bytes(PADDING)]), np.uint8)
+    bases = np.cumsum([0, *(len(each.data) for each in texts)])
+    starts = np.concatenate([each.offsets[:-1] + base for each, base in zip(texts, bases[:-1], strict=True)])
+    return data, starts, np.concatenate([each.lengths for each in texts])
