@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from ...engine.errors import InvalidQueryError
 from ...engine.keys import U64
-from ...engine.query.fields import check_query
+from ...engine.query.fields import check_field, check_query, meta_fields
 from ...engine.query.lucene import parse_query
-from ...engine.query.tree import Query
+from ...engine.query.tree import Query, Scalar
 from ...engine.tracing import VERSION_ID, span, traced_rows
-from ...engine.validation import whole
+from ...engine.validation import did_you_mean, shorten, whole
 from ...projections.queries.evaluation import FrameQueries
 from ...projections.queries.stored import FrameColumns
+from ...projections.runner import Progress
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
-from .reading import FrameReader
+from .api_helpers import warn_caller
+from .reading import BY_CONTEXT, FrameReader
+
+_ORDERED_AT_ONCE = 1000
+
+
+class MissingFieldWarning(UserWarning):
+    """A query names metadata that no frame of the version has."""
 
 
 def query_frames(
@@ -29,25 +38,81 @@ def query_frames(
     """Yield the frames of a version that match a query; see `DatasetVersion.query`."""
     if limit is not None:
         limit = max(whole(limit, "limit"), 0)
-    found = find_positions(session, version, query)
+    asked = _Asked(session, version, query)
+    found = asked.ordered(order_by, limit) if order_by not in {None, BY_CONTEXT} else asked.found()
     frames = FrameReader(session, version).select(found, limit, projection, order_by)
     return traced_rows("query", session, {VERSION_ID: version.version_id}, frames)
 
 
-def count_frames(session: Session, version: VersionRow, query: Query | str) -> int:
-    """Return the number of frames of a version that match a query."""
+def count_frames(session: Session, version: VersionRow, query: Query | str, by: str | None = None) -> Any:
+    """Return the number of frames of a version that match a query; see `DatasetVersion.count`."""
     with span("count", session, {VERSION_ID: version.version_id}) as told:
-        number = sum(map(len, find_positions(session, version, query)))
+        asked = _Asked(session, version, query)
+        if by is not None:
+            return asked.counts(_field(by, "by"))
+        number = sum(map(len, asked.found()))
         told.set({"framelode.frames.found": number})
         return number
 
 
 def find_positions(session: Session, version: VersionRow, query: Query | str) -> Iterator[U64]:
     """Return the positions of the frames of a version that match a query, ascending, in arrays."""
-    checked = check_query(parse_query(query) if isinstance(query, str) else query)
-    # A past session shares the columns of the present, since events never change.
-    columns = session.present.shared(_columns)
-    return columns.find(session.states.read(version.version_id), checked)
+    return _Asked(session, version, query).found()
+
+
+def prepare_columns(session: Session, version: VersionRow, progress: Progress) -> None:
+    """Store the columns of a version's frames before they are queried."""
+    session.present.shared(_columns).store(session.states.read(version.version_id), progress)
+
+
+class _Asked:
+    """A query of a version. What no frame has is found when the result is read."""
+
+    def __init__(self, session: Session, version: VersionRow, query: Query | str) -> None:
+        self._query = check_query(parse_query(query) if isinstance(query, str) else query)
+        self._version = version
+        # A past session shares the columns of the present, since events never change.
+        self._columns = session.present.shared(_columns)
+        self._state = session.states.read(version.version_id)
+
+    def found(self) -> Iterator[U64]:
+        """Return the positions of the frames, ascending, in arrays."""
+        return self._warned(self._columns.find(self._state, self._query))
+
+    def _warned(self, found: Iterator[U64]) -> Iterator[U64]:
+        self._warn()
+        yield from found
+
+    def ordered(self, order_by: Any, limit: int | None) -> Iterator[U64]:
+        """Return the positions of the frames in the order of a field, in arrays."""
+        name = order_by.removeprefix("-") if isinstance(order_by, str) else order_by
+        field = _field(name, f"order_by must be {BY_CONTEXT!r} or a field")
+        self._warn(field)
+        descending = name != order_by
+        positions = self._columns.ordered(self._state, self._query, field, limit, descending=descending)
+        starts = range(0, len(positions), _ORDERED_AT_ONCE)
+        return (positions[start : start + _ORDERED_AT_ONCE] for start in starts)
+
+    def counts(self, field: str) -> list[tuple[Scalar, int]]:
+        """Return the values of a field with the number of frames that have each."""
+        self._warn(field)
+        return self._columns.counts(self._state, self._query, field)
+
+    def _warn(self, *others: str) -> None:
+        """Warn about metadata that no frame has."""
+        for field in [*meta_fields(self._query), *(each for each in others if ".meta." in f".{each}")]:
+            paths = self._columns.paths_like(self._state, field)
+            if paths is not None:
+                near = did_you_mean(field, (path for path in paths if ".meta." in f".{path}"))
+                message = f"no frame of version {shorten(self._version.name)} has {shorten(field)}{near}"
+                warn_caller(message, MissingFieldWarning)
+
+
+def _field(name: Any, argument: str) -> str:
+    try:
+        return check_field(name)
+    except InvalidQueryError as error:
+        raise InvalidQueryError(f"{argument}: {error}") from None
 
 
 def _columns(session: Session) -> FrameQueries:

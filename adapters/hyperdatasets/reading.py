@@ -163,7 +163,7 @@ class FrameReader:
         return (
             self._read(state, positions, paths)
             if order_by is None
-            else self._by_context(state, positions, paths)
+            else self._in_order(state, context_order(self._session.log, [(state, positions)]), paths)
         )
 
     def select(
@@ -173,14 +173,19 @@ class FrameReader:
         projection: Sequence[str] | None,
         order_by: str | None,
     ) -> Generator[Any, None, None]:
-        """Yield the frames at positions that are found in ascending arrays, as `iterate` does, at most `limit`."""
+        """Yield the frames at positions that are found in arrays, as `iterate` does, at most `limit`.
+
+        The arrays are ascending if `order_by` is None or `BY_CONTEXT`. Otherwise they are in order.
+        """
         paths = None if projection is None else FieldPaths(projection)
-        _check_order(order_by)
         state = self._state()
         if order_by is None:
             return (frame for some in _up_to(found, limit) for frame in self._read(state, some, paths))
-        positions = np.concatenate([np.empty(0, np.uint64), *found])
-        return (frame for frame in islice(self._by_context(state, positions, paths), limit))
+        windows = _up_to(found, limit)
+        if order_by == BY_CONTEXT:
+            positions = np.concatenate([np.empty(0, np.uint64), *found])
+            windows = context_order(self._session.log, [(state, positions)])
+        return (frame for frame in islice(self._in_order(state, windows, paths), limit))
 
     def at_positions(
         self, positions: U64, projection: Sequence[str] | None = None, change: Change | None = None
@@ -204,10 +209,10 @@ class FrameReader:
         """Return the state of the version that is read."""
         return self._state()
 
-    def _by_context(
-        self, state: State, positions: U64, paths: FieldPaths | None
+    def _in_order(
+        self, state: State, windows: Iterable[U64], paths: FieldPaths | None
     ) -> Generator[Any, None, None]:
-        for window in context_order(self._session.log, [(state, positions)]):
+        for window in windows:
             ascending = np.argsort(window)
             read = dict(zip(ascending.tolist(), self._read(state, window[ascending], paths), strict=True))
             yield from (read[place] for place in range(len(window)))

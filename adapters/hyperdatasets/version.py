@@ -1248,6 +1248,8 @@ class DatasetVersion(KnownAttributes):
     ) -> Generator[Any, None, None]:
         """Yield the frames that match a query, in log order (extension).
 
+        A warning names metadata that no frame of the version has, with the most similar name that one has.
+
         Parameters
         ----------
         q : Query or str
@@ -1255,7 +1257,8 @@ class DatasetVersion(KnownAttributes):
         limit : int, optional
             The most frames to yield.
         order_by : str, optional
-            As for `get_iterator`.
+            A field such as ``meta.speed``, or ``-meta.speed`` for descending order; a frame with several values has the place of
+            the first of them, and frames without one come last. Also ``"context"``, as for `get_iterator`.
         projection : sequence of str, optional
             As for `get_iterator`.
         as_of : int or datetime, optional
@@ -1273,25 +1276,34 @@ class DatasetVersion(KnownAttributes):
         session = self._session.at(as_of)
         return query_frames(session, self._row_in(session), q, limit, order_by, projection)
 
-    def count(self, q: Query | str, *, as_of: Moment | None = None) -> int:
+    @overload
+    def count(self, q: Query | str, by: None = None, *, as_of: Moment | None = None) -> int: ...
+    @overload
+    def count(
+        self, q: Query | str, by: str, *, as_of: Moment | None = None
+    ) -> list[tuple[str | int | float | bool, int]]: ...
+    def count(self, q: Query | str, by: str | None = None, *, as_of: Moment | None = None) -> Any:
         """Return the number of frames that match a query (extension).
 
         Parameters
         ----------
         q : Query or str
             As for `query`.
+        by : str, optional
+            A field such as ``rois.label`` or ``meta.city``: the result is a list of its values, each with the number of
+            matching frames that have it, most frequent first. A frame with several values counts for each of them.
         as_of : int or datetime, optional
             The position or aware datetime to read at.
 
         Raises
         ------
         InvalidQueryError
-            The query is wrong.
+            The query is wrong, or `by` is no field.
         """
         from .querying import count_frames
 
         session = self._session.at(as_of)
-        return count_frames(session, self._row_in(session), q)
+        return count_frames(session, self._row_in(session), q, by)
 
     def find_frame_id(self, prefix: str, *, deleted: bool = False, as_of: Moment | None = None) -> str:
         """Return the complete id of the only frame whose id begins with some characters (extension).

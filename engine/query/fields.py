@@ -79,6 +79,42 @@ def _shortened(name: str) -> str:
     return f"{head}.<field>" if dot else name
 
 
+def check_field(field: Any, *, of_annotation: bool = False, inner: bool = False) -> str:
+    """Return the name of a field of a frame, or of an annotation; see `unknown_field`.
+
+    Raises
+    ------
+    InvalidQueryError
+        There is no such field.
+    """
+    wrong = unknown_field(str(field), of_annotation=of_annotation, inner=inner)
+    if wrong is not None or not isinstance(field, str):
+        what = "an annotation" if of_annotation else "a frame"
+        raise InvalidQueryError(f"{shorten(field)} is no field of {what}: {wrong}")
+    return field
+
+
+def meta_fields(query: Query) -> list[str]:
+    """Return the fields of a query that are metadata, as fields of a frame."""
+    found: dict[str, None] = {}
+    waiting: list[tuple[Any, str]] = [(query, "")]
+    while waiting:
+        node, prefix = waiting.pop()
+        match node:
+            case And(queries) | Or(queries):
+                waiting += ((each, prefix) for each in reversed(queries))
+            case Not(inner):
+                waiting.append((inner, prefix))
+            case Annotations():
+                waiting.append((node.where, "rois."))
+            case Everything() | Nothing():
+                pass
+            case _:
+                if ".meta." in f".{prefix}{node.field}":
+                    found[prefix + node.field] = None
+    return list(found)
+
+
 def check_query(query: Any) -> Query:
     """Return a query whose fields, values and size are allowed.
 
@@ -131,10 +167,7 @@ def _check_comparison(node: Any, *, of_annotation: bool) -> int:
         example = "F.meta.camera == 'cam1' or the text 'meta.camera:cam1'"
         raise InvalidQueryError(f"a query is an expression such as {example}, not {shorten(node)}")
     field: str = node.field  # pyright: ignore[reportAttributeAccessIssue]
-    wrong = unknown_field(field, of_annotation=of_annotation, inner=isinstance(node, Exists))
-    if wrong is not None:
-        what = "an annotation" if of_annotation else "a frame"
-        raise InvalidQueryError(f"{shorten(field)} is no field of {what}: {wrong}")
+    check_field(field, of_annotation=of_annotation, inner=isinstance(node, Exists))
     texts = [field, *map(_check_value, _values(node))]
     return sum(map(len, texts))
 

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...engine import forks
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.shred import Mask
 from ...engine.query.matching import Matcher, matcher
-from ...engine.query.tree import And, Annotations, Everything, Exists, Not, Nothing, Or, Query
+from ...engine.query.tree import And, Annotations, Everything, Exists, Not, Nothing, Or, Query, Scalar
 from ..runner import Progress, Runner
 from ..states.fold import Run, State, live_positions
 from .columns import Table, mark
 from .pieces import ROIS, Piece, part_of, read_pieces
 from .stored import DamagedPieceError, FrameColumns, StoredPiece
+from .values import Found, Key, Ordered, count_values
 
 _CACHED_BYTES = 128 * 1024 * 1024
 _CACHED_ORDERS = 2
@@ -84,7 +86,7 @@ class FrameQueries:
         """Bytes of the cached columns."""
         return self._bytes
 
-    def find(self, state: State, query: Query, progress: Progress | None = None) -> Iterator[U64]:
+    def find(self, state: State, query: Query) -> Iterator[U64]:
         """Return the positions of the frames of a state that match a query, ascending, in arrays.
 
         The frames are those of now, even if the state advances while the result is read.
@@ -95,19 +97,68 @@ class FrameQueries:
             The frames of a version.
         query : Query
             A query that `check_query` has accepted.
-        progress : callable, optional
-            Called while columns are stored, with the position reached and the last one.
         """
-        return self._find(state, self._log_order(state), query, progress)
+        return self._find(state, self._log_order(state), query)
 
     def count(self, state: State, query: Query) -> int:
         """Return the number of frames of a state that match a query."""
         return sum(map(len, self.find(state, query)))
 
-    def _find(self, state: State, positions: U64, query: Query, progress: Progress | None) -> Iterator[U64]:
+    def counts(self, state: State, query: Query, field: str) -> list[tuple[Scalar, int]]:
+        """Return the values of a field of the frames that match, each with the number of frames that have it.
+
+        They are in descending order of the number, then numbers before texts before booleans.
+
+        Parameters
+        ----------
+        state : State
+            The frames of a version.
+        query : Query
+            A query that `check_query` has accepted.
+        field : str
+            The field.
+        """
+        total = Counter[Key]()
+        for piece, rows in self._hits(state, query, field):
+            count_values(piece, rows, field, total)
+        found = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+        return [(value, number) for (_, value), number in found]
+
+    def ordered(
+        self, state: State, query: Query, field: str, limit: int | None = None, *, descending: bool = False
+    ) -> U64:
+        """Return the positions of the frames that match in the order of a field; see `Ordered`."""
+        order = Ordered(field, limit, descending=descending)
+        for piece, rows in self._hits(state, query, field):
+            order.add(piece, rows)
+        return order.positions()
+
+    def paths_like(self, state: State, field: str) -> list[str] | None:
+        """Return the paths near the frames of a state if no frame has a value at or below a field; else None."""
+        positions = self._log_order(state)
+        if next(self._find(state, positions, Exists(field)), None) is not None:
+            return None
+        paths = self._each_block(
+            state, positions, lambda pieces, _: [each.tables[part_of(field)].paths for each in pieces]
+        )
+        return sorted(set(chain.from_iterable(chain.from_iterable(paths))))
+
+    def _hits(self, state: State, query: Query, field: str) -> Iterator[Found]:
+        """Yield the frames that match, with the column of a field read."""
+        asked, part = _Asked(query), part_of(field)
+
+        def work(pieces: list[Piece], wanted: U64) -> list[Found]:
+            found = list(asked.hits(pieces, wanted))
+            for piece, _ in found:
+                piece.tables[part].column(field)
+            return found
+
+        return chain.from_iterable(self._each_block(state, self._log_order(state), work))
+
+    def _find(self, state: State, positions: U64, query: Query) -> Iterator[U64]:
         asked = _Asked(query)
         if asked.parts:
-            yield from filter(len, self._each_block(state, positions, asked.matching, progress))
+            yield from filter(len, self._each_block(state, positions, asked.matching))
         elif len(positions) and _combined(query, asked.no_leaf, 1)[0]:
             yield positions
 
@@ -116,10 +167,9 @@ class FrameQueries:
         state: State,
         positions: U64,
         work: Callable[[list[Piece], U64], Worked],
-        progress: Progress | None = None,
     ) -> Iterator[Worked]:
         """Yield what a function returns for the frames of each stretch and the pieces that together have them."""
-        self._store(positions, progress)
+        self._store(positions)
         blocks = positions >> np.uint64(FrameColumns.stretch_bits)
         starts = np.flatnonzero(np.append(True, blocks[1:] != blocks[:-1]))[: len(blocks)]
         bounds = [*starts.tolist(), len(positions)]
@@ -137,7 +187,19 @@ class FrameQueries:
             except DamagedPieceError as error:
                 self._repair(block, error)
 
-    def _store(self, positions: U64, progress: Progress | None) -> None:
+    def store(self, state: State, progress: Progress) -> None:
+        """Store the columns that the first query of a state would store.
+
+        Parameters
+        ----------
+        state : State
+            The frames of a version.
+        progress : callable
+            Called with the position reached and the last one.
+        """
+        self._store(self._log_order(state), progress)
+
+    def _store(self, positions: U64, progress: Progress | None = None) -> None:
         """Store the columns of the stretches that are complete by now, if these frames are many of theirs."""
         if self._runner is None or self._stored is None:
             return
@@ -222,18 +284,19 @@ def _missing(wanted: U64, pieces: list[Piece]) -> U64:
 
 
 def _among(positions: U64, ascending: U64) -> Mask:
+    if not len(ascending):
+        return np.zeros(len(positions), bool)
     at = np.searchsorted(ascending, positions)
     return ascending[np.minimum(at, len(ascending) - 1)] == positions
 
 
-def _common(positions: U64, wanted: U64) -> tuple[Any, Any] | None:
-    """Return the indexes in two ascending arrays of what they have in common; None if they are equal."""
+def _common(positions: U64, wanted: U64) -> NDArray[np.intp] | None:
+    """Return the indexes in one ascending array of what is also in another; None if they are equal."""
     if len(positions) == len(wanted) and np.array_equal(positions, wanted):
         return None
     at = np.searchsorted(positions, wanted)
     at[at == len(positions)] = 0
-    common = np.flatnonzero(positions[at] == wanted)
-    return at[common], common
+    return at[positions[at] == wanted] if len(positions) else at[:0]
 
 
 class _Asked:
@@ -266,20 +329,24 @@ class _Asked:
     def no_leaf(self, leaf: Query) -> Mask:
         raise TypeError(leaf)
 
-    def matching(self, pieces: list[Piece], wanted: U64) -> U64:
-        """Return which of the wanted frames match."""
-        pieces = [piece for piece in pieces if self._may_match(piece, self._query, "")]
-        found: list[U64] = []
+    def hits(self, pieces: list[Piece], wanted: U64) -> Iterator[Found]:
+        """Yield pieces with the ascending rows of the wanted frames that match. Each frame comes once."""
         for piece in pieces:
-            mask = _combined(self._query, lambda leaf, piece=piece: self._of_frames(piece, leaf), len(piece))
-            if not mask.any():
+            if not self._may_match(piece, self._query, ""):
                 continue
             common = _common(piece.positions, wanted)
+            if len(pieces) > 1:
+                wanted = wanted[~_among(wanted, piece.positions)]
+            mask = _combined(self._query, lambda leaf, piece=piece: self._of_frames(piece, leaf), len(piece))
             if common is None:
-                return wanted[mask]
-            rows, at = common
-            found.append(wanted[at[mask[rows]]])
-        return np.unique(np.concatenate(found)) if found else wanted[:0]
+                yield piece, np.flatnonzero(mask)
+            else:
+                yield piece, common[mask[common]]
+
+    def matching(self, pieces: list[Piece], wanted: U64) -> U64:
+        """Return which of the wanted frames match."""
+        found = [piece.positions[rows] for piece, rows in self.hits(pieces, wanted)]
+        return found[0] if len(found) == 1 else np.sort(np.concatenate([wanted[:0], *found]))
 
     def _may_match(self, piece: Piece, query: Query, prefix: str) -> bool:
         """Return whether a frame or an annotation of a piece may match, as the zone maps say."""
@@ -288,7 +355,10 @@ class _Asked:
                 return all(self._may_match(piece, each, prefix) for each in queries)
             case Or(queries):
                 return any(self._may_match(piece, each, prefix) for each in queries)
-            case Everything() | Nothing() | Not() | Exists():
+            case Exists():
+                # So that no other part is read for the positions of the frames.
+                return piece.tables[part_of(prefix + query.field)].size > 0
+            case Everything() | Nothing() | Not():
                 return not isinstance(query, Nothing)
             case Annotations():
                 return query.at_least == 0 or self._may_match(piece, query.where, _ROI_FIELD)

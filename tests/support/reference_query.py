@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from framelode.engine.annotations.registry import annotation_from_dict
 from framelode.engine.query import tree
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,6 +19,42 @@ def leaves(value, path=""):
             yield from leaves(item, path)
     elif value is not None:
         yield path, value
+
+
+SIDES = ("left", "top", "width", "height")
+
+
+def wire_of(frame):
+    """Return the wire form of a frame, with the bounding boxes of its annotations as queries see them."""
+    wire = frame.to_dict()
+    for roi, annotation in zip(wire.get("rois", ()), annotations_of(frame), strict=True):
+        if roi["type"] in BOXED and roi.get("poly"):
+            roi.update(zip(SIDES, annotation.get_bounding_box(), strict=True))
+            roi["area"] = roi["width"] * roi["height"]
+    return wire
+
+
+def annotations_of(frame):
+    return [annotation_from_dict(roi) for roi in frame.to_dict().get("rois", ())]
+
+
+BOXED = {"box2d", "box3d", "ellipse2d"} | {
+    f"{kind}{dimension}d" for kind in ("polygon", "keypoints", "complex_polygon") for dimension in (2, 3)
+}
+
+
+def values_of(wire, field):
+    """Return the distinct values of a field, by type."""
+    return {(kind(value), value) for path, value in leaves(wire) if path == field}
+
+
+KINDS = [float, str, bool]
+
+
+def rank(wire, field, descending):
+    """Return the place of a frame in the order of a field among those that have values."""
+    found = [(KINDS.index(of), value) for of, value in values_of(wire, field)]
+    return (max if descending else min)(found)
 
 
 def holds(query, wire):

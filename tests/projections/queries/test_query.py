@@ -1,12 +1,13 @@
 """Queries of versions: Lucene text, Python expressions, the reference and the columns agree, at any moment."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
-from any_queries import CHANGES, QUERIES, changed, lucene_of, walk
+from any_queries import CHANGES, FIELDS, QUERIES, changed, lucene_of, walk
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from reference_query import holds
+from reference_query import holds, rank, values_of, wire_of
 from sizes import examples
 
 import framelode
@@ -22,10 +23,21 @@ COUNTER = iter(range(10**6))
 
 
 @examples(
-    30, 500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    30,
+    500,
+    deadline=None,
+    phases=[__import__("hypothesis").Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(changes=CHANGES, queries=st.lists(QUERIES, min_size=1, max_size=12), block=st.sampled_from([1, 2, 15]))
-def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queries, block):
+@given(
+    changes=CHANGES,
+    queries=st.lists(QUERIES, min_size=1, max_size=12),
+    block=st.sampled_from([1, 2, 15]),
+    field=FIELDS,
+    descending=st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore::framelode.adapters.hyperdatasets.querying.MissingFieldWarning")
+def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queries, block, field, descending):
     engine, patch = engine_for_queries
     patch.setattr(FrameColumns, "stretch_bits", block)
     moments = changed(engine, f"d{next(COUNTER)}", changes)
@@ -35,10 +47,25 @@ def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queri
     for number, query in enumerate(queries):
         version, position = moments[number % len(moments)]
         for at in (None, position):
-            wires = [frame.to_dict() for frame in version.get_iterator(as_of=at)]
+            wires = [wire_of(frame) for frame in version.get_iterator(as_of=at)]
             expected = [wire["id"] for wire in wires if holds(query, wire)]
             assert [frame.id for frame in version.query(query, as_of=at)] == expected
             assert version.count(query, as_of=at) == len(expected)
+            matching = [wire for wire in wires if holds(query, wire)]
+            counted = Counter(value for wire in matching for value in values_of(wire, field))
+            assert sorted(counted.values(), reverse=True) == [
+                n for _, n in version.count(query, field, as_of=at)
+            ]
+            assert {
+                (type(v) if type(v) is not int else float, v): n
+                for v, n in version.count(query, field, as_of=at)
+            } == counted
+            ranked = [wire for wire in matching if values_of(wire, field)]
+            ranked.sort(key=lambda wire: rank(wire, field, descending), reverse=descending)
+            ranked += [wire for wire in matching if not values_of(wire, field)]
+            for limit in (None, 2):
+                ordered = version.query(query, limit, "-" * descending + field, projection=["id"], as_of=at)
+                assert [frame["id"] for frame in ordered] == [wire["id"] for wire in ranked][:limit]
             text = lucene_of(query)
             if text is not None:
                 parsed = parse_query(text)

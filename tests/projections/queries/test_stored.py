@@ -4,12 +4,17 @@ import logging
 
 import pytest
 import sqlalchemy as sa
-from reference_query import holds
+from reference_query import holds, wire_of
 
 import framelode
 from framelode import DatasetVersion, F, IntegrityError, Roi, SingleFrame
 from framelode.projections.queries import evaluation, stored
 from framelode.projections.queries.stored import FrameColumns
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::framelode.adapters.hyperdatasets.querying.MissingFieldWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +62,6 @@ QUERIES = {
 
 def reference(version, query):
     return [frame.id for frame in version if holds(query, wire_of(frame))]
-
-
-def wire_of(frame):
-    wire = frame.to_dict()
-    for roi, annotation in zip(wire.get("rois", ()), frame.annotations, strict=True):
-        left, top, width, height = annotation.get_bounding_box()
-        roi |= {"left": left, "top": top, "width": width, "height": height, "area": width * height}
-    return wire
 
 
 def found(version, query):
