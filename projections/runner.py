@@ -155,8 +155,8 @@ class Runner:
         position = -1
         with self._log.watch() as watch:
             while not stop.is_set():
-                kept = self.kept()
                 try:
+                    kept = self.kept()
                     with self._lock:
                         self._catch_up(kept, self._log.head())
                 except UsageError:

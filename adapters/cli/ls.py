@@ -10,9 +10,17 @@ import typer
 from ...engine.errors import UsageError
 from ...engine.validation import did_you_mean
 from .options import AddressText, AsOf, Json, Limit, engine_of
-from .output import limited, note, print_json, progress_bar, say
+from .output import counted, limited, note, print_json, progress_bar
 
 listing = typer.Typer()
+
+
+def _one_of(given: dict[str, bool]) -> str | None:
+    """Return the option that is given; raise `UsageError` for several."""
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} exclude each other")
+    return names[0] if names else None
 
 
 @listing.command("ls", epilog="Example: framelode ls food")
@@ -75,7 +83,7 @@ def frames(
                 found = version.find_frames(source=source, label=label, callback=advance)
                 listed = views.list_frames(found, limit)
         labels = version.get_stats().labels if label is not None and not listed.frames else []
-    views.print_frames(listed, json=json)
+    views.print_frames(listed, "--json" if json else None)
     if labels and label is not None and all(each["name"] != label for each in labels):
         note(f"no frame has the label {label!r}{did_you_mean(label, (each['name'] for each in labels))}")
 
@@ -88,26 +96,71 @@ def query(
         str,
         typer.Argument(metavar="QUERY", help="Lucene text, such as 'rois.label:car AND meta.speed:>=40'."),
     ],
-    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=0)] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--limit",
+            metavar="N",
+            help="At most N. Default: 100; all in a file.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="Order by this field, such as meta.speed; -meta.speed is descending."
+        ),
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only the number of frames.")] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="Print the values of this field, with the number of frames of each."
+        ),
+    ] = None,
     as_of: AsOf = None,
     json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write all columns of the frames into a Parquet file (extra arrow)."
+        ),
+    ] = None,
 ) -> None:
     """Find the frames of a version that match a query."""
     from ..hyperdatasets.address import Address, version_at
+    from ..hyperdatasets.querying import matching_reader, prepare_columns
     from . import frame_views as views
 
+    form = _one_of({"--json": json, "--csv": csv, "--parquet": parquet is not None})
+    if _one_of({"--count": count, "--by": by is not None, "--parquet": parquet is not None}) and order_by:
+        raise UsageError("--order-by orders frames that are shown: omit it with --count, --by and --parquet")
     meant = Address.parse(address)
     with engine_of(context, as_of) as engine:
-        version = engine.version(version_at(engine, meant).version_id)
-        total, most = version.count(text), 0 if count else limit
-        found = views.list_frames(version.query(text, most), most, max(total - most, 0))
-    if not count:
-        views.print_frames(found, json=json)
-    elif json:
-        print_json({"count": total})
-    else:
-        say(f"{total:,}")
+        row = version_at(engine, meant)
+        with progress_bar("storing columns") as advance:
+            prepare_columns(engine.session, row, advance)
+        if parquet is not None:
+            from ..arrow.files import write_parquet
+
+            rows = write_parquet(matching_reader(engine.session, row, text, limit), parquet)
+            note(f"wrote {counted(rows, 'frame')} to {parquet}")
+            return
+        version = engine.version(row.version_id)
+        most = 100 if limit is None else limit
+        if by is not None:
+            found = version.count(text, by)
+            views.print_counts(by, found[:most], len(found) - most, form)
+            return
+        total = version.count(text)
+        if count:
+            views.print_count(total, form)
+            return
+        listed = views.list_frames(version.query(text, most, order_by), most, max(total - most, 0))
+    views.print_frames(listed, form)
 
 
 @listing.command("views", epilog="Example: framelode views")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...engine.errors import InvalidQueryError
 from ...engine.keys import U64
@@ -18,7 +20,10 @@ from ...projections.runner import Progress
 from ...projections.tables.catalog import VersionRow
 from ..session.session import Session
 from .api_helpers import warn_caller
-from .reading import BY_CONTEXT, FrameReader
+from .reading import BY_CONTEXT, FrameReader, up_to
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ORDERED_AT_ONCE = 1000
 
@@ -61,8 +66,20 @@ def find_positions(session: Session, version: VersionRow, query: Query | str) ->
 
 
 def prepare_columns(session: Session, version: VersionRow, progress: Progress) -> None:
-    """Store the columns of a version's frames before they are queried."""
+    """Store the columns that the first query of a version would store."""
     session.present.shared(_columns).store(session.states.read(version.version_id), progress)
+
+
+def matching_reader(
+    session: Session, version: VersionRow, query: Query | str, limit: int | None = None
+) -> pa.RecordBatchReader:
+    """Return the frames of a version that match a query as a stream of batches of columns, in log order."""
+    from ..arrow.reader import table_reader
+    from ..arrow.schema import Columns
+
+    found = up_to(_Asked(session, version, query).found(), limit)
+    positions = np.concatenate([np.empty(0, np.uint64), *found])
+    return table_reader(session.log, session.states.read(version.version_id), positions, Columns())
 
 
 class _Asked:

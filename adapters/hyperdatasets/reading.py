@@ -180,8 +180,8 @@ class FrameReader:
         paths = None if projection is None else FieldPaths(projection)
         state = self._state()
         if order_by is None:
-            return (frame for some in _up_to(found, limit) for frame in self._read(state, some, paths))
-        windows = _up_to(found, limit)
+            return (frame for some in up_to(found, limit) for frame in self._read(state, some, paths))
+        windows = up_to(found, limit)
         if order_by == BY_CONTEXT:
             positions = np.concatenate([np.empty(0, np.uint64), *found])
             windows = context_order(self._session.log, [(state, positions)])
@@ -344,7 +344,7 @@ def _check_order(order_by: str | None) -> None:
         )
 
 
-def _up_to(found: Iterator[U64], limit: int | None) -> Iterator[U64]:
+def up_to(found: Iterator[U64], limit: int | None) -> Iterator[U64]:
     """Yield the first positions of those found, and look for no more."""
     left = limit
     while left != 0 and (positions := next(found, None)) is not None:

@@ -16,7 +16,8 @@ from .fold import BatchIndex
 _BATCHES_AT_ONCE = 256
 _POSITIONS_AT_ONCE = 1 << 16
 _BYTES_AT_ONCE = 16 * 1024 * 1024
-"""Batches are read together until they have so many bytes."""
+_EVENTS_AT_ONCE = 32_768
+"""Batches are read together until they have so many bytes, or so many events are wanted."""
 
 
 class RawEvents(msgspec.Struct, gc=False):
@@ -78,7 +79,7 @@ def _read(log: Log, batches: list[int], groups: list[NDArray[np.intp]], padding:
     read = _Read()
     for body, indices in zip(log.bodies(batches), groups, strict=True):
         read.add(body, indices, key_bytes(read_rows(rows[body.first_position])[indices]))
-        if read.size >= _BYTES_AT_ONCE:
+        if read.size >= _BYTES_AT_ONCE or read.count >= _EVENTS_AT_ONCE:
             yield read.events(padding)
             read = _Read()
     if read.size:
@@ -89,7 +90,7 @@ class _Read:
     """The events of some batches, while they are read."""
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size = self.count = 0
         self._raw: list[bytes] = []
         self._keys: list[bytes] = []
         self._starts: list[NDArray[np.int64]] = []
@@ -97,6 +98,7 @@ class _Read:
         self._positions: list[NDArray[np.int64]] = []
 
     def add(self, body: Body, indices: NDArray[np.intp], keys: bytes) -> None:
+        self.count += len(indices)
         self._keys.append(keys)
         self._positions.append(indices + body.first_position)
         at = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 from command_line import run, run_json
 
@@ -116,6 +117,38 @@ class TestQuery:
         assert run("query", "food", "*", "--count").stdout == "4\n"
         assert json.loads(run("query", "food", "NOT rois:*", "--count", "--json").stdout) == {"count": 2}
         assert "and 3 more frames" in run("query", "food", "*", "-n", 1).stderr
+
+    def test_counts_by_a_field(self):
+        assert lines("query", "food", "*", "--by", "rois.label")[0]["count"] == 1
+        csv = run("query", "food", "*", "--by", "rois.label", "--csv").stdout.splitlines()
+        assert csv[0] == "rois.label,count"
+        assert set(csv[1:]) == {
+            f"{each['value']},{each['count']}" for each in lines("query", "food", "*", "--by", "rois.label")
+        }
+        limited = run("query", "food", "*", "--by", "id", "-n", 1)
+        assert "1" in limited.stdout
+        assert "and 3 more values" in limited.stderr
+
+    def test_orders_and_files(self, tmp_path):
+        ids = [each["id"] for each in lines("query", "food", "*", "--order-by", "id")]
+        assert ids == sorted(ids)
+        table = run("query", "food", "*", "--order-by", "-id", "--csv").stdout.splitlines()
+        assert table[0] == "id,sources,labels,annotations"
+        assert [line.partition(",")[0] for line in table[1:]] == ids[::-1]
+        assert run("query", "food", "*", "--count", "--csv").stdout == "count\n4\n"
+        file = tmp_path / "found.parquet"
+        assert "wrote 2 frames" in run("query", "food", "rois:*", "--parquet", file).stderr
+        assert pq.read_table(file)["id"].to_pylist() == ["apple", "apricot"]
+        assert (
+            "wrote 1 frame"
+            in run("query", "food", "*", "-n", 1, "--parquet", tmp_path / "one.parquet").stderr
+        )
+
+    def test_what_excludes_each_other(self, tmp_path):
+        assert "exclude each other" in run("query", "food", "*", "--csv", "--json", status=2).stderr
+        assert "exclude each other" in run("query", "food", "*", "--count", "--by", "id", status=2).stderr
+        assert "--order-by" in run("query", "food", "*", "--count", "--order-by", "id", status=2).stderr
+        assert "did you mean 'rois.label'" in run("query", "food", "*", "--by", "roi.label", status=2).stderr
 
     def test_a_wrong_query_says_where(self):
         refused = run("query", "food", "roi.label:cat", status=2).stderr

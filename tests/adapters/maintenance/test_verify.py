@@ -375,7 +375,7 @@ class TestQuick:
             assert (whole.events, whole.batches) == (found.events, found.batches)
             assert whole.versions == 5
             assert whole.fingerprints == 2
-            assert whole.projections == len(engine.session.runner.projections)
+            assert whole.projections == len(engine.session.runner.kept())
 
     def test_finds_headers_and_keys_but_no_bodies(self, folder):
         with unguarded(folder) as connection:

@@ -11,7 +11,6 @@ from framelode import DatasetVersion, F, IntegrityError, Roi, SingleFrame
 from framelode.projections.queries import evaluation, stored
 from framelode.projections.queries.stored import FrameColumns
 
-
 pytestmark = pytest.mark.filterwarnings(
     "ignore::framelode.adapters.hyperdatasets.querying.MissingFieldWarning"
 )
