@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 
 import msgspec
 
@@ -153,8 +154,8 @@ class Pattern:
     ----------
     prefix, suffix : str
         Characters that each match begins and ends with. They do not overlap.
-    is_ends_only : bool
-        Whether every text that is long enough for both matches.
+    middle : list of str or None
+        What must come between them, one after the other; None if the pattern is more than such texts.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -165,8 +166,8 @@ class Pattern:
         self._tail = len(last or ())
         self._searches = [re.compile(_expression(piece), re.DOTALL) for piece in middle if piece]
         self.prefix, self.suffix = _literal(first), _literal((last or [])[::-1])[::-1]
-        plain = len(first) + self._tail == len(self.prefix) + len(self.suffix)
-        self.is_ends_only = last is not None and plain and not self._searches
+        plain = last is not None and None not in [*first, *last, *chain.from_iterable(middle)]
+        self.middle = [_literal(piece) for piece in middle if piece] if plain else None
 
     def __call__(self, text: str) -> bool:
         """Return whether a text matches."""

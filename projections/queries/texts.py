@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -80,10 +81,30 @@ class Texts:
             return np.fromiter(map(wanted, self.texts()), bool, len(self))
         prefix, suffix = wanted.prefix.encode(), wanted.suffix.encode()
         hits = self._with_ends(self.lengths >= len(prefix) + len(suffix), prefix, suffix)
-        if not wanted.is_ends_only:
-            some = np.flatnonzero(hits)
+        some = np.flatnonzero(hits)
+        if wanted.middle is None:
             hits[some] = np.fromiter(map(wanted, self.some(some.tolist())), bool, len(some))
+        elif wanted.middle and len(some):
+            middle = [piece.encode() for piece in wanted.middle]
+            hits = np.zeros(len(self), bool)
+            hits[some[self.take(some).having(middle, len(prefix), len(suffix))]] = True
         return hits
+
+    def having(self, pieces: Sequence[bytes], skipped: int, kept: int) -> list[int]:
+        """Return which texts have some bytes one after the other, without so many bytes at the beginning and the end."""
+        data, bounds, found = self.data, self.offsets.tolist(), list[int]()
+        first, *others = pieces
+        index, at = -1, 0
+        while (at := data.find(first, at)) >= 0:
+            index = bisect_right(bounds, at, max(index, 0)) - 1
+            begin, end = bounds[index] + skipped, bounds[index + 1] - kept
+            if at < begin:
+                at = begin
+                continue
+            if _has_next(data, others, at + len(first), end):
+                found.append(index)
+            at = bounds[index + 1]
+        return found
 
     def _with_ends(self, hits: Mask, prefix: bytes = b"", suffix: bytes = b"") -> Mask:
         """Return which of the texts that are long enough begin and end with some bytes."""
@@ -99,6 +120,16 @@ class Texts:
     def take(self, indices: Places) -> Texts:
         """Return the texts at some indices, in their order."""
         return gather(np.frombuffer(self.data, np.uint8), self.offsets[indices], self.lengths[indices])
+
+
+def _has_next(data: bytes, pieces: Sequence[bytes], at: int, end: int) -> bool:
+    """Whether some bytes come one after the other between two places."""
+    for piece in pieces:
+        at = data.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return at <= end
 
 
 def texts_of(values: Sequence[str]) -> Texts:
