@@ -76,7 +76,7 @@ def matcher(comparison: Query) -> Matcher:
         case Range():
             return _range(comparison)
         case Period():
-            return Matcher(_within(comparison.since, comparison.until))
+            return Matcher(Within(comparison.since, comparison.until))
         case _:
             raise TypeError(comparison)
 
@@ -137,12 +137,17 @@ def start_of(moment: date, *, ends: bool = False) -> int:
     return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) + ends
 
 
-def _within(since: int | None, until: int | None) -> Callable[[str], bool]:
-    def fits(text: str) -> bool:
-        at = moment_of(text)
-        return at is not None and (since is None or at >= since) and (until is None or at < until)
+class Within(msgspec.Struct, frozen=True, gc=False):
+    """Tells whether a text is a date in a period; see `Period`."""
 
-    return fits
+    since: int | None
+    until: int | None
+
+    def __call__(self, text: str) -> bool:
+        """Return whether a text is one."""
+        at = moment_of(text)
+        since, until = self.since, self.until
+        return at is not None and (since is None or at >= since) and (until is None or at < until)
 
 
 class Pattern:

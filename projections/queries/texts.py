@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.log.shred import PADDING, Mask, Places
-from ...engine.query.matching import Pattern
+from ...engine.query.matching import Pattern, Within, moment_of
 
 Codes = NDArray[np.unsignedinteger]
 
@@ -24,6 +24,11 @@ _LONGEST = 512
 _FEW = 4
 _SAMPLE = 512
 _FIRST_LOOK = 64
+NO_MOMENT = np.iinfo(np.int64).min
+
+_DATE_SIZES = (10, 19, 20, 26)
+_DATE_DIGITS = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19), (20, 26))
+"""Where texts of these lengths have their numbers: year, month, day, hour, minute, second and its fraction."""
 
 
 class Texts:
@@ -69,6 +74,9 @@ class Texts:
 
     def hits(self, wanted: frozenset[str] | Callable[[str], bool]) -> Mask:
         """Return which texts match."""
+        if len(self) <= _FIRST_LOOK:
+            holds = wanted.__contains__ if isinstance(wanted, frozenset) else wanted
+            return np.fromiter(map(holds, self._few), bool, len(self))
         if isinstance(wanted, frozenset):
             if len(wanted) <= _FEW:
                 hits = np.zeros(len(self), bool)
@@ -77,6 +85,8 @@ class Texts:
                     hits |= self._with_ends(self.lengths == len(text), suffix=text)
                 return hits
             wanted = wanted.__contains__
+        if isinstance(wanted, Within):
+            return self._within(wanted)
         if not isinstance(wanted, Pattern):
             return np.fromiter(map(wanted, self.texts()), bool, len(self))
         prefix, suffix = wanted.prefix.encode(), wanted.suffix.encode()
@@ -89,6 +99,38 @@ class Texts:
             hits = np.zeros(len(self), bool)
             hits[some[self.take(some).having(middle, len(prefix), len(suffix))]] = True
         return hits
+
+    @cached_property
+    def _few(self) -> list[str]:
+        return self.texts()
+
+    def _within(self, wanted: Within) -> Mask:
+        """Return which texts are dates in a period."""
+        moments = self.moments
+        hits = moments != NO_MOMENT
+        if wanted.since is not None:
+            hits &= moments >= wanted.since
+        if wanted.until is not None:
+            hits &= moments < wanted.until
+        return hits
+
+    @cached_property
+    def moments(self) -> Places:
+        """The moment of each text that is a date, as `moment_of` gives it; `NO_MOMENT` for the others."""
+        moments = np.full(len(self), NO_MOMENT)
+        others = np.ones(len(self), bool)
+        for length in _DATE_SIZES:
+            some = np.flatnonzero(self.lengths == length)
+            if len(some):
+                read, known = _dates(self.take(some).data, length)
+                moments[some[known]] = read[known]
+                others[some[known]] = False
+        left = np.flatnonzero(others)
+        for index, text in zip(left.tolist(), self.some(left.tolist()), strict=True):
+            moment = moment_of(text)
+            if moment is not None:
+                moments[index] = moment
+        return moments
 
     def having(self, pieces: Sequence[bytes], skipped: int, kept: int) -> list[int]:
         """Return which texts have some bytes one after the other, without so many bytes at the beginning and the end."""
@@ -120,6 +162,37 @@ class Texts:
     def take(self, indices: Places) -> Texts:
         """Return the texts at some indices, in their order."""
         return gather(np.frombuffer(self.data, np.uint8), self.offsets[indices], self.lengths[indices])
+
+
+def _dates(data: bytes, length: int) -> tuple[Places, Mask]:
+    """Return the moments of texts of one length such as ``2024-10-20T12:30:00Z``, and which of them are such."""
+    chars = np.frombuffer(data, np.uint8).reshape(-1, length)
+    digits = chars.astype(np.int64) - ord("0")
+    numbers = [_number(digits, start, stop) for start, stop in _DATE_DIGITS if stop <= length]
+    known = np.ones(len(chars), bool)
+    for places, allowed in (
+        (slice(4, 8, 3), b"-"),
+        (slice(10, 11), b"T "),
+        (slice(13, 17, 3), b":"),
+        (slice(19, 20), b".Z"),
+    ):
+        known &= np.isin(chars[:, places], list(allowed)).all(axis=1)
+    for place in (place for start, stop in _DATE_DIGITS for place in range(start, min(stop, length))):
+        known &= (digits[:, place] >= 0) & (digits[:, place] <= 9)
+    year, month, day, *times = numbers
+    known &= (year > 0) & (month > 0) & (month < 13) & (day > 0)
+    months = (np.where(known, year, 1970) - 1970) * 12 + np.where(known, month, 1) - 1
+    first = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
+    days = first + day - 1
+    known &= days < (months + 1).astype("M8[M]").astype("M8[D]").astype(np.int64)
+    for number, most in zip(times, (23, 59, 59, 999_999), strict=False):
+        known &= number <= most
+    hour, minute, second, fraction = [*times, 0, 0, 0, 0][:4]
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + fraction, known
+
+
+def _number(digits: NDArray[np.int64], start: int, stop: int) -> Places:
+    return digits[:, start:stop] @ 10 ** np.arange(stop - start)[::-1]
 
 
 def _has_next(data: bytes, pieces: Sequence[bytes], at: int, end: int) -> bool:

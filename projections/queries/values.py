@@ -18,6 +18,8 @@ from .pieces import ROIS, Piece, part_of
 _KINDS = (NumberCells, TextCells, BooleanCells)
 """Numbers come before texts, and these before booleans."""
 
+_MOST_PAIRS = 1 << 22
+
 Rows = NDArray[np.intp]
 Found = tuple[Piece, Rows]
 """Some frames: a piece, and ascending rows in it."""
@@ -34,18 +36,28 @@ class _Coded(NamedTuple):
     frames : ndarray
         The row of a frame.
     codes : ndarray
-        The index of its value.
+        The index of its value; if there are no `values`, the number itself.
     values : sequence
         The values.
     """
 
     frames: Rows
-    codes: Rows
+    codes: NDArray[Any]
     values: Sequence[Scalar]
 
 
-def _coded(piece: Piece, rows: Rows, field: str) -> Iterator[tuple[int, _Coded]]:
-    """Yield the values that frames have of each type; a frame may have several, and have one twice."""
+def _coded(piece: Piece, rows: Rows, field: str, *, plain: bool = False) -> Iterator[tuple[int, _Coded]]:
+    """Yield the values that frames have of each type; a frame may have several, and have one twice.
+
+    Parameters
+    ----------
+    piece, rows : Found
+        The frames.
+    field : str
+        The field.
+    plain : bool
+        Give numbers in place of codes.
+    """
     part = part_of(field)
     table = piece.tables[part]
     wanted = np.zeros(len(piece), bool)
@@ -56,7 +68,11 @@ def _coded(piece: Piece, rows: Rows, field: str) -> Iterator[tuple[int, _Coded]]
             if part == ROIS:
                 frames = piece.owners[frames]
             at = np.arange(len(frames)) if len(rows) == len(piece) else np.flatnonzero(wanted[frames])
-            if len(at):
+            if not len(at):
+                continue
+            if plain and isinstance(cells, NumberCells) and not cells.large:
+                yield kind, _Coded(frames[at], cells.numbers[at].astype(np.float64), ())
+            else:
                 yield kind, _Coded(frames[at], *_codes(cells, at))
 
 
@@ -94,8 +110,13 @@ def count_values(piece: Piece, rows: Rows, field: str, into: Counter[Key]) -> No
         numbers = np.bincount(codes, minlength=size)
         if len(frames) > 1 and not (frames[1:] > frames[:-1]).all():
             # A frame may have a value several times.
-            pairs = np.unique(frames * np.int64(size) + codes)
-            numbers = np.bincount(pairs % size, minlength=size)
+            pairs = frames * np.int64(size) + codes
+            if len(piece) * size <= _MOST_PAIRS:
+                has = np.zeros((len(piece), size), bool)
+                has.reshape(-1)[pairs] = True
+                numbers = np.count_nonzero(has, axis=0)
+            else:
+                numbers = np.bincount(np.unique(pairs) % size, minlength=size)
         for value, number in zip(values, numbers.tolist(), strict=True):
             if number:
                 into[kind, value] += number
@@ -127,7 +148,7 @@ class Ordered:
         """Add frames."""
         left = np.zeros(len(piece), bool)
         left[rows] = True
-        found = list(_coded(piece, rows, self._field))
+        found = list(_coded(piece, rows, self._field, plain=True))
         for kind, coded in reversed(found) if self._descending else found:
             frames, values = self._best(coded, left)
             left[frames] = False
@@ -146,19 +167,28 @@ class Ordered:
 
     def _best(self, coded: _Coded, left: NDArray[np.bool_]) -> tuple[Rows, list[Scalar]]:
         """Return frames that have no place so far, each with its first value, ascending; those that may be needed."""
-        of_values = sorted(range(len(coded.values)), key=coded.values.__getitem__, reverse=self._descending)
-        ranks = np.empty(len(of_values), np.intp)
-        ranks[of_values] = np.arange(len(of_values))
         some = np.flatnonzero(left[coded.frames])
-        frames, own = coded.frames[some], ranks[coded.codes[some]]
-        order = np.lexsort((own, frames))
-        frames, own = frames[order], own[order]
-        first = np.append(True, frames[1:] != frames[:-1])[: len(frames)]
-        frames, own = frames[first], own[first]
-        if self._limit is not None and len(frames) > self._limit:
-            nearest = np.sort(np.argsort(own, kind="stable")[: self._limit])
+        frames, own = coded.frames[some], coded.codes[some]
+        of_values = sorted(range(len(coded.values)), key=coded.values.__getitem__, reverse=self._descending)
+        if of_values:
+            ranks = np.empty(len(of_values), np.intp)
+            ranks[of_values] = np.arange(len(of_values))
+            own = ranks[own]
+        elif self._descending:
+            own = -own
+        if not (frames[1:] > frames[:-1]).all():
+            order = np.lexsort((own, frames))
+            frames, own = frames[order], own[order]
+            first = np.append(True, frames[1:] != frames[:-1])
+            frames, own = frames[first], own[first]
+        if self._limit is not None and 0 < self._limit < len(frames):
+            last = np.partition(own, self._limit - 1)[self._limit - 1]
+            before = np.flatnonzero(own < last)
+            nearest = np.sort(np.append(before, np.flatnonzero(own == last)[: self._limit - len(before)]))
             left[frames] = False
             frames, own = frames[nearest], own[nearest]
+        if not of_values:
+            return frames, [_plain(-number if self._descending else number) for number in own.tolist()]
         return frames, [coded.values[of_values[rank]] for rank in own.tolist()]
 
     def positions(self) -> U64:

@@ -235,9 +235,9 @@ NEEDED = ("child_documented", "child", "prepare", "dicts")
 """The steps that those behind them need."""
 
 
-def environment(name: str, cache: Path) -> Path:
+def environment(name: str, cache: Path, peers: dict[str, Peer] = PEERS) -> Path:
     """Return the Python of a peer's own environment, made if it is missing or has other versions."""
-    peer = PEERS[name]
+    peer = peers[name]
     if not peer.requirements:
         return Path(sys.executable)
     folder = cache / name
@@ -251,11 +251,11 @@ def environment(name: str, cache: Path) -> Path:
     return python
 
 
-def serve(name: str, folder: Path, frames: int) -> None:
+def serve(name: str, folder: Path, frames: int, peers: dict[str, Peer] = PEERS) -> None:
     """Do the steps named line by line on standard input, and answer each with its figures."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    module, kind = PEERS[name].place.split(".")
+    module, kind = peers[name].place.split(".")
     contestant = getattr(import_module(f"contestants.{module}"), kind)(folder, frames)
     answer: Any = {package: metadata.version(package) for package in contestant.packages}
     while True:
@@ -274,10 +274,10 @@ def serve(name: str, folder: Path, frames: int) -> None:
 class Worker:
     """A contestant in a process of its own."""
 
-    def __init__(self, name: str, python: Path, frames: int) -> None:
+    def __init__(self, name: str, python: Path, frames: int, script: str = __file__) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix=f"peers-{name}-"))
-        command = [python, "-P", __file__, "--serve", name, "--folder", self.folder, "--frames", str(frames)]
+        command = [python, "-P", script, "--serve", name, "--folder", self.folder, "--frames", str(frames)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.folder
         )

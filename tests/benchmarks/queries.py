@@ -1,66 +1,123 @@
-"""Measures queries over the frames of a version, in processor time: ``python tests/benchmarks/queries.py [FRAMES]``."""
+"""Ten questions to frames, beside DuckDB and the scanner of Lance on the same columns.
+
+Run ``python tests/benchmarks/queries.py [--frames 1000000]``. DuckDB and Lance get a virtual environment each in the folder ``--cache``,
+as for `peers.py`. Every question is asked of all in turn, several times, with warm caches; the figures are medians, by the clock
+and of processor time. All must give the same answers.
+"""
 
 from __future__ import annotations
 
-import resource
+import argparse
+import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
 
-import framelode
-from framelode import DatasetVersion, F, Roi, SingleFrame
+sys.path.append(str(Path(__file__).resolve().parent))
 
-LABELS = ("car", "bus", "dog", "cat", "van")
+from peers import Peer, Worker, environment, number, serve
 
-
-def frame(number: int) -> SingleFrame:
-    """Return a frame with two annotations and three metadata values."""
-    made = SingleFrame(
-        id=f"{number:032x}",
-        source=f"s3://bucket/cam{number % 7}/{number}.jpg",
-        width=640,
-        height=480,
-        metadata={"camera": f"cam{number % 7}", "speed": number % 100, "city": f"city{number % 50}"},
-    )
-    for place in range(2):
-        label = LABELS[(number * (place + 1) // 3) % len(LABELS)]
-        made.add_annotation(
-            box2d_xywh=(1, 2, 30, 40), labels=[label], confidence=(number * 37 + place) % 1000 / 1000
-        )
-    return made
-
-
-QUERIES = {
-    "label and metadata and not label": Roi(label="car") & (F.meta.camera == "cam1") & ~Roi(label="bus"),
-    "two of a label with confidence": Roi(label="car", confidence=(0.5, 1)).count(2),
-    "count by label": Roi(label="car"),
-    "wildcard of sources": F.sources.uri.like("*cam1/*7.jpg"),
+PEERS = {
+    "framelode": Peer("framelode", "streets_framelode.Streets"),
+    "duckdb": Peer("DuckDB", "streets_duckdb.Streets", ("duckdb==1.5.5", "pyarrow==26.0.1")),
+    "lance": Peer("Lance", "streets_lance.Streets", ("pylance==14.0.2", "pyarrow==26.0.1")),
 }
+OTHERS = tuple(name for name in PEERS if name != "framelode")
+KINDS = ("clock", "processor")
 
 
-def taken(run: Callable[[], object]) -> tuple[float, object]:
-    """Return the processor time that a call takes, and its result."""
-    start = time.process_time()
-    result = run()
-    return time.process_time() - start, result
+def figures(worker: Worker, step: str) -> dict[str, Any]:
+    found, _ = worker.ask(step)
+    if "error" in found:
+        raise SystemExit(f"{worker.name}: {step} failed\n{found['error']}")
+    return found
+
+
+def both(found: dict[str, Any]) -> str:
+    return " / ".join(number(1e3 * found[kind]) for kind in KINDS)
+
+
+def own_figures(worker: Worker, frames: int) -> list[str]:
+    """Return the lines about framelode alone."""
+    built = figures(worker, "build")
+    lines = [f"columns built: {frames / built['processor']:,.0f} frames a second of processor time"]
+    lines.append(f"bytes a frame on disk: {figures(worker, 'size')['amount'] / frames:.1f}")
+    lines.append(f"a new process, opened and asked: {both(figures(worker, 'cold'))} ms")
+    return lines
+
+
+def compare(workers: dict[str, Worker], rounds: int) -> list[str]:
+    """Return a table of the questions, and the medians of their ratios."""
+    from contestants.streets import QUESTIONS
+
+    lines = [
+        "| question, ms by the clock / of processor time |"
+        + "".join(f" {PEERS[name].title} |" for name in workers)
+    ]
+    lines[0] += "".join(f" {PEERS[name].title} over framelode |" for name in workers if name != "framelode")
+    lines.append(f"| --- |{' --- |' * (2 * len(workers) - 1)}")
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for question in QUESTIONS:
+        taken: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+        for _ in range(rounds):
+            for name, worker in workers.items():
+                taken[name].append(figures(worker, question.name))
+        answers = [found[0]["answer"] for found in taken.values()]
+        if any(answer != answers[0] for answer in answers):
+            raise SystemExit(f"{question.title}: the answers differ: {str(answers)[:1000]}")
+        medians = {
+            name: {kind: statistics.median(each[kind] for each in found) for kind in KINDS}
+            for name, found in taken.items()
+        }
+        cells = [both(medians[name]) for name in workers]
+        for name in (name for name in workers if name != "framelode"):
+            own = [medians[name][kind] / medians["framelode"][kind] for kind in KINDS]
+            for kind, ratio in zip(KINDS, own, strict=True):
+                ratios.setdefault((name, kind), []).append(ratio)
+            cells.append(" / ".join(number(ratio, 2) for ratio in own))
+        lines.append(f"| {question.title} | {' | '.join(cells)} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    for (name, kind), found in ratios.items():
+        lines.append(f"median of the ratios, {PEERS[name].title}, {kind}: {statistics.median(found):.2f}")
+    return lines
 
 
 def main() -> None:
-    """Write frames, and print the figures."""
-    total = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    with tempfile.TemporaryDirectory() as folder, framelode.connect(folder):
-        DatasetVersion.create_new_dataset("streets")
-        draft = DatasetVersion.get_current(dataset_name="streets")
-        draft.add_frames(map(frame, range(total)))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for name, query in QUERIES.items():
-            first, found = taken(lambda query=query: draft.count(query))
-            again = min(taken(lambda query=query: draft.count(query))[0] for _ in range(5))
-            print(f"{name:35} {found:>8,} frames  first {first:6.2f} s  again {again * 1000:7.1f} ms")
-        hits, _ = taken(lambda: list(draft.query(QUERIES["count by label"], limit=100)))
-        print(f"first 100 hits {hits * 1000:.1f} ms")
-        print(f"memory grew {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f} MB")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--peers", default=",".join(OTHERS), help="of duckdb and lance; empty for framelode alone"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path.home() / ".cache" / "framelode-peers",
+        help="folder of the environments",
+    )
+    parser.add_argument("--serve", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve, arguments.folder, arguments.frames, PEERS)
+        return
+    names = ["framelode", *filter(None, arguments.peers.split(","))]
+    if unknown := [name for name in names if name not in PEERS]:
+        parser.error(f"unknown contestants: {', '.join(unknown)}; known are {', '.join(OTHERS)}")
+    pythons = {name: environment(name, arguments.cache, PEERS) for name in names}
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(closing(Worker(name, pythons[name], arguments.frames, __file__)))
+            for name in names
+        }
+        for worker in workers.values():
+            worker.answer()
+        lines = own_figures(workers["framelode"], arguments.frames)
+        lines += compare(workers, arguments.rounds)
+        lines.append(f"first 100 hits: {both(figures(workers['framelode'], 'first'))} ms")
+        lines.append(f"memory grew by {figures(workers['framelode'], 'grown')['amount'] / 1e6:.0f} MB")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
