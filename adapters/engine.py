@@ -356,7 +356,7 @@ class Engine(KnownAttributes):
         return engine_history(self.session, arguments, limit)
 
     def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
-        """Bring every projection up to date.
+        """Bring every projection up to date, also the columns of queries, which the first query stores otherwise.
 
         Parameters
         ----------
