@@ -39,20 +39,24 @@ def query_frames(
     limit: int | None = None,
     order_by: str | None = None,
     projection: Sequence[str] | None = None,
+    *,
+    warns: bool = True,
 ) -> Generator[Any, None, None]:
     """Yield the frames of a version that match a query; see `DatasetVersion.query`."""
     if limit is not None:
         limit = max(whole(limit, "limit"), 0)
-    asked = _Asked(session, version, query)
+    asked = _Asked(session, version, query, warns=warns)
     found = asked.ordered(order_by, limit) if order_by not in {None, BY_CONTEXT} else asked.found()
     frames = FrameReader(session, version).select(found, limit, projection, order_by)
     return traced_rows("query", session, {VERSION_ID: version.version_id}, frames)
 
 
-def count_frames(session: Session, version: VersionRow, query: Query | str, by: str | None = None) -> Any:
+def count_frames(
+    session: Session, version: VersionRow, query: Query | str, by: str | None = None, *, warns: bool = True
+) -> Any:
     """Return the number of frames of a version that match a query; see `DatasetVersion.count`."""
     with span("count", session, {VERSION_ID: version.version_id}) as told:
-        asked = _Asked(session, version, query)
+        asked = _Asked(session, version, query, warns=warns)
         if by is not None:
             return asked.counts(_field(by, "by"))
         number = sum(map(len, asked.found()))
@@ -62,7 +66,7 @@ def count_frames(session: Session, version: VersionRow, query: Query | str, by: 
 
 def find_positions(session: Session, version: VersionRow, query: Query | str) -> Iterator[U64]:
     """Return the positions of the frames of a version that match a query, ascending, in arrays."""
-    return _Asked(session, version, query).found()
+    return _Asked(session, version, query, warns=False).found()
 
 
 def prepare_columns(session: Session, version: VersionRow, progress: Progress) -> None:
@@ -83,9 +87,12 @@ def matching_reader(
 
 
 class _Asked:
-    """A query of a version. What no frame has is found when the result is read."""
+    """A query of a version. If it warns of metadata that no frame has, then when the result is read."""
 
-    def __init__(self, session: Session, version: VersionRow, query: Query | str) -> None:
+    def __init__(
+        self, session: Session, version: VersionRow, query: Query | str, *, warns: bool = True
+    ) -> None:
+        self._warns = warns
         self._query = check_query(parse_query(query) if isinstance(query, str) else query)
         self._version = version
         # A past session shares the columns of the present, since events never change.
@@ -104,6 +111,8 @@ class _Asked:
         """Return the positions of the frames in the order of a field, in arrays."""
         name = order_by.removeprefix("-") if isinstance(order_by, str) else order_by
         field = _field(name, f"order_by must be {BY_CONTEXT!r} or a field")
+        if limit == 0:
+            return iter(())
         self._warn(field)
         descending = name != order_by
         positions = self._columns.ordered(self._state, self._query, field, limit, descending=descending)
@@ -117,6 +126,8 @@ class _Asked:
 
     def _warn(self, *others: str) -> None:
         """Warn about metadata that no frame has."""
+        if not self._warns:
+            return
         for field in [*meta_fields(self._query), *(each for each in others if ".meta." in f".{each}")]:
             paths = self._columns.paths_like(self._state, field)
             if paths is not None:

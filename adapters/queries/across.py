@@ -9,7 +9,7 @@ from ...engine.errors import NotFoundError
 from ...engine.keys import is_plain_id
 from ...engine.query.fields import check_query
 from ...engine.query.lucene import parse_query
-from ...engine.query.matching import wildcard
+from ...engine.query.matching import Pattern
 from ...engine.query.tree import Query
 from ...engine.validation import did_you_mean, is_series, shorten, whole
 from ...projections.tables.catalog import DatasetRow, VersionRow
@@ -49,7 +49,7 @@ def query_versions(
     checked = check_query(parse_query(query) if isinstance(query, str) else query)
     rows = select_versions(session, versions)
     # The arguments are checked now, and not when the first frame is read.
-    first = [query_frames(session, row, checked, 0, order_by, projection) for row in rows[:1]]
+    first = [query_frames(session, row, checked, 0, order_by, projection, warns=False) for row in rows[:1]]
     return _hits(session, rows, checked, left, order_by, projection) if first else iter(())
 
 
@@ -65,7 +65,7 @@ def _hits(
         if left == 0:
             return
         version = DatasetVersion.of(session, row.version_id)
-        for frame in query_frames(session, row, query, left, order_by, projection):
+        for frame in query_frames(session, row, query, left, order_by, projection, warns=False):
             yield Hit(version, frame)
             left = None if left is None else left - 1
 
@@ -73,7 +73,7 @@ def _hits(
 def count_versions(session: Session, query: Query | str, versions: Any) -> int:
     """Return the number of frames of several versions that match a query; see `Engine.count`."""
     checked = check_query(parse_query(query) if isinstance(query, str) else query)
-    return sum(count_frames(session, row, checked) for row in select_versions(session, versions))
+    return sum(count_frames(session, row, checked, warns=False) for row in select_versions(session, versions))
 
 
 def select_versions(session: Session, versions: Any) -> list[VersionRow]:
@@ -132,4 +132,4 @@ def _order(row: DatasetRow) -> tuple[str, str]:
 
 
 def _form(pattern: str | None) -> Callable[[str], bool]:
-    return wildcard("*" if pattern is None else pattern)
+    return Pattern("*" if pattern is None else pattern)
