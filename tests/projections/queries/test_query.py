@@ -22,11 +22,24 @@ from framelode.projections.queries.stored import FrameColumns
 COUNTER = iter(range(10**6))
 
 
+def check_values(version, at, query, matching, field, descending):
+    """Compare the counts by a field and the order that it gives with those of plain dicts."""
+    counted = Counter(value for wire in matching for value in values_of(wire, field))
+    found = version.count(query, field, as_of=at)
+    assert sorted(counted.values(), reverse=True) == [number for _, number in found]
+    assert {(float if type(v) is int else type(v), v): number for v, number in found} == counted
+    ranked = [wire for wire in matching if values_of(wire, field)]
+    ranked.sort(key=lambda wire: rank(wire, field, descending), reverse=descending)
+    ranked += [wire for wire in matching if not values_of(wire, field)]
+    for limit in (None, 2):
+        ordered = version.query(query, limit, "-" * descending + field, projection=["id"], as_of=at)
+        assert [frame["id"] for frame in ordered] == [wire["id"] for wire in ranked][:limit]
+
+
 @examples(
-    30,
+    15,
     500,
     deadline=None,
-    phases=[__import__("hypothesis").Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -59,12 +72,6 @@ def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queri
                 ]
                 if not any(isinstance(each, tree.Range) for each in walk(query)):
                     assert version.count(text, as_of=at) == len(expected), text
-
-
-def walk(query):
-    yield query
-    for each in getattr(query, "queries", (query.query,) if isinstance(query, tree.Not) else ()):
-        yield from walk(each)
 
 
 @pytest.fixture(params=[2, 15])
@@ -157,3 +164,47 @@ def test_large_frames_make_several_pieces(food, monkeypatch):
     _, draft = food
     assert draft.count(F.meta.camera == "cam1") == 100
     assert draft.count(Roi(label="car").count(2, 2)) == 75
+
+
+def test_bounding_boxes_of_all_types(food):
+    _, draft = food
+    shapes = {
+        "box2d": ([10, 20, 30.5, 40], [10, 20, 30, 40, 0.5], [0, 0, 0, 0]),
+        "polygon2d": ([0, 0, 10, 5, 5, 20], [1, 2]),
+        "keypoints2d": ([3, 4, 1, 9],),
+        "ellipse2d": ([10, 10, 4, 3, 0.3],),
+        "box3d": ([0, 0, 0, 4, 5, 1, 1, 9, 4, 5],),
+        "polygon3d": ([0, 0, 1, 10, 5, 2, 5, 20, 3],),
+        "image": ([],),
+        "acme": ([1, 2, 3, 4],),
+    }
+    given = [(kind, poly) for kind, polys in shapes.items() for poly in polys]
+    draft.add_dicts(
+        {
+            "id": f"shape{number}",
+            "rois": [{"type": kind, "poly": list(map(float, poly)), "label": ["x"]}] * (1 + number % 3),
+        }
+        for number, (kind, poly) in enumerate(given)
+    )
+    wires = [wire_of(frame) for frame in draft if frame.id.startswith("shape")]
+    for field in ("left", "top", "width", "height", "area"):
+        assert any(field in roi for wire in wires for roi in wire["rois"])
+        for bound in (0, 1, 5, 30.5, 1220):
+            query = Roi(F[field].between(None, bound) & (F.label == "x"))
+            expected = [wire["id"] for wire in wires if holds(query, wire)]
+            assert [frame["id"] for frame in draft.query(query, projection=["id"])] == expected
+
+
+def test_metadata_that_no_frame_has_gives_a_warning(food):
+    _, draft = food
+    with pytest.warns(
+        querying.MissingFieldWarning,
+        match="no frame of version 'Current' has 'meta.camra': did you mean 'meta.camera'",
+    ):
+        assert draft.count(F.meta.camra == "cam1") == 0
+    with pytest.warns(querying.MissingFieldWarning, match=r"rois\.meta\.x"):
+        assert list(draft.query(Roi(F.meta.x == 1))) == []
+    with pytest.warns(querying.MissingFieldWarning, match="has 'meta.m': did you mean"):
+        draft.count("*", by="meta.m")
+    with pytest.raises(InvalidQueryError, match="by: 'label' is no field of a frame"):
+        draft.count("*", by="label")
