@@ -58,6 +58,7 @@ _CLOSED = {
 
 Result = TypeVar("Result")
 Parameters = Sequence[Any] | Mapping[str, Any] | None
+_Opened = tuple[tables.Table, Reference]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -214,14 +215,14 @@ def _merged(references: Sequence[Reference]) -> list[Reference]:
     return list(merged.values())
 
 
-def _opened(session: Session, references: Sequence[Reference]) -> dict[str, _Source]:
-    """Return the rows of the tables at one moment, by the names under which they are registered."""
+def _opened(session: Session, references: Sequence[Reference]) -> dict[str, _Opened]:
+    """Return the tables at one moment, by the names under which they are registered."""
     head = session.log.head().position
-    found = {each.name: _Source(_table(session, each), each) for each in references}
+    found = {each.name: (_table(session, each), each) for each in references}
     if session.log.head().position == head:
         return found
     past = session.at(head)  # something was written in between
-    return {each.name: _Source(_table(past, each), each) for each in references}
+    return {each.name: (_table(past, each), each) for each in references}
 
 
 def _table(session: Session, reference: Reference) -> tables.Table:
@@ -280,7 +281,7 @@ class _Job(msgspec.Struct, frozen=True):
     """A statement with everything that a run of it needs. Its database has no rows: each run registers them anew."""
 
     statement: Statement
-    sources: dict[str, _Source]
+    tables: dict[str, _Opened]
     parameters: Parameters
     limits: Limits
     database: duckdb.DuckDBPyConnection
@@ -305,8 +306,8 @@ class _Run:
         self._skipped = 0
         self._thread = ThreadPoolExecutor(1, "framelode-sql")
         self._connection = job.database.cursor()
-        for name, source in job.sources.items():
-            source.error = None
+        self._sources = {name: _Source(*opened) for name, opened in job.tables.items()}
+        for name, source in self._sources.items():
             self._connection.register(name, source)
 
     def __enter__(self) -> Self:
@@ -371,7 +372,7 @@ class _Run:
         wait([future])
 
     def _translated(self, error: BaseException) -> BaseException:
-        raised = [source.error for source in self._job.sources.values() if source.error is not None]
+        raised = [source.error for source in self._sources.values() if source.error is not None]
         if raised:
             return raised[0]
         kind, told = _told(error)

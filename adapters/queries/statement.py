@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from ...engine.log.moments import Moment, parse_moment
 from ...engine.validation import did_you_mean, shorten
 
 MAX_SIZE = 100_000
+_WITH = re.compile(rb"with\b", re.IGNORECASE)
 _LONGEST_MESSAGE = 1_000
 _MAX_WITHS = 4
 """So deep may WITH be inside WITH: the time of DuckDB's parser grows exponentially with it if the text is no statement."""
@@ -162,6 +164,12 @@ class _Found(msgspec.Struct):
     def alias(self) -> str:
         return (self.node["alias"] or self.table).lower()
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing stands behind it that a name would have to stand before."""
+        node = self.node
+        return not node["alias"] and not node["sample"] and node["with_ordinality"] == "WITHOUT_ORDINALITY"
+
 
 class _Select(msgspec.Struct):
     """A SELECT: the tables of which it wants all columns; an empty name stands for every table."""
@@ -188,7 +196,7 @@ def read_statement(
     ends = sorted(
         (found.node["query_location"] + found.node["query_location_length"], f" {found.table}".encode())
         for found in reader.tables
-        if found.table in FUNCTIONS and not found.node["alias"]
+        if found.table in FUNCTIONS and found.is_bare
     )
     runnable, at = b"", 0
     for end, name in ends:
@@ -224,7 +232,7 @@ def _check_nesting(text: bytes) -> None:
             withs.append(False)
         elif kind == duckdb.token_type.operator and first == b")" and len(withs) > 1:
             withs.pop()
-        elif first in b"wW" and text[offset : offset + 4].lower() == b"with":
+        elif kind == duckdb.token_type.keyword and _WITH.match(text, offset):
             withs[-1] = True
             if sum(withs) > _MAX_WITHS:
                 message = f"WITH is nested too deeply: at most {_MAX_WITHS} levels are allowed"

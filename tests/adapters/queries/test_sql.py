@@ -211,6 +211,21 @@ class TestColumns:
         assert asked
         assert all(each == expected for each in asked)
 
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT count(frames.id) FROM frames ( 'food@v1' /* ) */ )",
+            "FROM frames('food@v1') SELECT count(frames.id) -- it ends here",
+            "SELECT count(id) FROM frames('food@v1') WITH ORDINALITY",
+            "SELECT count(id) FROM Frames('food@v1') TABLESAMPLE 100%",
+            "SELECT count(frames.id) FROM frames('food@v1') JOIN sources('food@v1') s ON s.frame_id = frames.id AND s.number = 0",
+            'SELECT count("frames"."id") FROM frames(version => \'food@v1\'), (SELECT \'é\') AS "é"',
+            "SELECT (SELECT count(frames.id) FROM frames('food@v1'))",
+        ],
+    )
+    def test_a_table_has_its_name_wherever_it_stands(self, engine, statement):
+        assert one(engine, statement) == 61
+
     def test_the_same_table_twice_has_the_columns_of_both(self, engine):
         statement = (
             "SELECT a.id FROM frames('food') a JOIN frames('food') b ON a.id = b.id AND b.num_frames IS NULL"
