@@ -218,12 +218,14 @@ class Images:
     def __init__(self, folder: Folder) -> None:
         self.names = folder.with_suffix(IMAGE_SUFFIXES)
         self._all = set(self.names)
-        self._by_name: defaultdict[str, list[str]] = defaultdict(list)
-        self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        self._by_end: defaultdict[str, list[str]] = defaultdict(list)
         for name in self.names:
-            base = name.rpartition("/")[2]
-            self._by_name[base].append(name)
-            self._by_stem[os.path.splitext(base)[0]].append(name)  # noqa: PTH122
+            *folders, base = name.rsplit("/", 2)
+            stem = os.path.splitext(base)[0]  # noqa: PTH122
+            for end in {base, stem}:
+                self._by_end[end].append(name)
+                if folders:
+                    self._by_end[f"{folders[-1]}/{end}"].append(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._all
@@ -253,7 +255,7 @@ class Images:
                 return name
         if path in self._all:
             return path
-        return self._only(self._by_name.get(parts[-1], []), parts, given)
+        return self._only(parts, given, suffix=True)
 
     def of_stem(self, stem: str, given: str) -> str:
         """Return the only image of a name without its suffix; raise `FlawError` like `find`.
@@ -265,16 +267,27 @@ class Images:
         given : str
             What to call it in messages.
         """
-        parts = stem.split("/")
-        return self._only(self._by_stem.get(parts[-1], []), parts, given)
+        return self._only(stem.split("/"), given, suffix=False)
 
-    def _only(self, candidates: list[str], parts: list[str], given: str) -> str:
+    def _only(self, parts: list[str], given: str, *, suffix: bool) -> str:
+        """Return the image whose path ends with the most parts."""
+        # The folder comes first: in many folders there may be many images of one name.
+        candidates = self._by_end.get("/".join(parts[-2:])) or self._by_end.get(parts[-1], [])
+        if suffix:
+            candidates = [name for name in candidates if name.rpartition("/")[2] == parts[-1]]
+        else:
+            candidates = [
+                name
+                for name in candidates
+                if os.path.splitext(name)[0].rpartition("/")[2] == parts[-1]  # noqa: PTH122
+            ]
         if not candidates:
             raise FlawError(f"missing image: no file is {shorten(given)}")
         if len(candidates) == 1:
             return candidates[0]
         common = {name: _common_end(name.split("/")[:-1], parts[:-1]) for name in candidates}
-        best = [name for name in candidates if common[name] == max(common.values())]
+        most = max(common.values())
+        best = [name for name in candidates if common[name] == most]
         if len(best) > 1:
             raise FlawError(
                 f"several images could be {shorten(given)}: {', '.join(map(shorten, best[:3]))}"

@@ -207,16 +207,12 @@ class _Reader:
     def _find_image(self, filename: str, name: str) -> str:
         folder = name.rpartition("/")[0]
         if filename and _is_image(filename):
+            is_plain = "/" not in filename and "\\" not in filename
             try:
-                return self._images.find(filename, near=(folder,))
+                return self._images.find(f"{folder}/{filename}" if is_plain else filename, near=(folder,))
             except FlawError as error:
                 if "leads out" in str(error):
                     raise
-            if "/" not in filename and "\\" not in filename:
-                try:
-                    return self._images.find(f"{folder}/{filename}")
-                except FlawError:
-                    pass
         try:
             return self._images.of_stem(_stem(name), _base(name))
         except FlawError as error:
