@@ -28,6 +28,7 @@ import numpy as np
 import framelode
 from framelode import BoundingBox2D, Dataset, DatasetVersion, DataView, ExecutionStore, SingleFrame
 from framelode.adapters.datalake import Client, Datalake
+from framelode.adapters.formats.names import BUILT_IN
 from framelode.adapters.pinned_datasets.datasets import Datasets
 
 LIMIT = 2.3
@@ -275,7 +276,7 @@ listed(
         "framelode gc": lambda w: w.cli("gc"),
         "framelode scrub": lambda w: w.cli("scrub"),
         "framelode copy": lambda w: w.cli("copy", w.folder / "engine", w.path("copy")),
-        "framelode export, import log": export_import,
+        "framelode export log, framelode import log": export_import,
         "framelode checkpoint export": lambda w: w.cli("checkpoint", "export", w.path("checkpoint")),
     },
 )
@@ -470,6 +471,10 @@ listed(
         "BulkContext.add_frame each, DatasetVersion.get_bulk_context, BulkContext.update_frame, delete_frame, flush": in_bulk,
         "DatasetVersion.find_frames": lambda w: sum(1 for _ in draft_of(w).find_frames(label="car")),
         "DatasetVersion.query": lambda w: sum(1 for _ in draft_of(w).query("rois.label:car")),
+        "Engine.query": lambda w: sum(1 for _ in w.engine.query("rois.label:car", "frames")),
+        "Engine.count": lambda w: w.engine.count("rois.label:car", "frames"),
+        "Engine.sql": lambda w: w.engine.sql("select count(id) from frames('frames')").fetchall(),
+        "framelode sql": lambda w: w.cli("sql", "select id from frames('frames') limit 100"),
         "DatasetVersion.count": lambda w: draft_of(w).count("rois.label:car"),
         "DatasetVersion.to_torch": lambda w: sum(1 for _ in draft_of(w).to_torch(iterable=True)),
         "DataView.get_iterator": lambda w: sum(1 for _ in view_of(w, iteration_order="random")),
@@ -675,16 +680,57 @@ def upload(world: World, destination: object, **options: Any) -> None:
     )
 
 
-def import_voc(world: World) -> None:
-    folder = world.path("voc")
-    for name in ("Annotations", "JPEGImages"):
-        (folder / name).mkdir(parents=True)
-    for number in range(world.n):
-        (folder / "JPEGImages" / f"{number}.jpg").write_bytes(b"%d" % number)
-        (folder / "Annotations" / f"{number}.xml").write_text(
-            f"<annotation><filename>{number}.jpg</filename><size><width>9</width><height>9</height></size></annotation>"
-        )
-    world.cli("import", "voc", folder, "--dataset", folder.name)
+def annotated(world: World) -> DatasetVersion:
+    """A version of n pictures, each with a box."""
+    from PIL import Image
+
+    if "annotated" not in world.held:
+        folder = world.path("annotated")
+        folder.mkdir()
+        DatasetVersion.create_new_dataset("annotated")
+        world.held["annotated"] = draft = DatasetVersion.get_current(dataset_name="annotated")
+        frames = []
+        for number in range(world.n):
+            file = folder / f"{number}.png"
+            Image.new("RGB", (8, 8), (number % 256, number // 256, 0)).save(file)
+            made = SingleFrame(source=file, width=8, height=8)
+            made.add_annotation(box2d_xywh=(1, 2, 3, 4), labels=[f"label {number % 7}"])
+            frames.append(made)
+        draft.add_frames(frames)
+    return world.held["annotated"]
+
+
+def exchange(name: str) -> Callable[[World], None]:
+    """Export in a format and import again, by methods and by commands."""
+
+    def call(world: World) -> None:
+        version = annotated(world)
+        suffix = f".{name}" if name in {"csv", "parquet"} else ""
+        paths = [world.path(name + suffix) for _ in range(2)]
+        version.export(name, paths[0]) if name == "parquet" else getattr(version, f"to_{name}")(paths[0])
+        world.cli("export", name, paths[1], "--version", "annotated")
+        getattr(DatasetVersion, f"from_{name}")(paths[0], paths[0].name)
+        world.cli("import", name, paths[1], "--dataset", paths[1].name)
+
+    return call
+
+
+def exchange_with_hf(world: World) -> None:
+    DatasetVersion.from_hf(annotated(world).to_hf(), str(next(world.fresh)))
+
+
+def import_auto(world: World) -> None:
+    folder = world.path("coco")
+    annotated(world).to_coco(folder)
+    DatasetVersion.import_from("auto", folder, folder.name)
+    world.cli("import", "auto", folder, "--dataset", f"{folder.name} again")
+
+
+def croissant(world: World) -> None:
+    version = annotated(world)
+    version.publish_version()
+    version.to_croissant(world.path("croissant"))
+    world.cli("export", "croissant", world.path("croissant"), "--version", "annotated")
 
 
 listed(
@@ -705,7 +751,15 @@ listed(
             draft_of(w).checkout(w.path("files")),
             w.cli("checkout", "files", w.path("more files")),
         ),
-        "framelode import voc": import_voc,
+        **{
+            f"DatasetVersion.to_{name}, DatasetVersion.from_{name}, framelode export {name}, framelode import {name}": (
+                exchange(name)
+            )
+            for name in BUILT_IN
+        },
+        "DatasetVersion.import_from, DatasetVersion.export, framelode import auto": import_auto,
+        "DatasetVersion.to_hf, DatasetVersion.from_hf": exchange_with_hf,
+        "DatasetVersion.to_croissant, framelode export croissant": croissant,
         "Engine.gc of blobs": lambda w: w.engine.gc(timedelta(0), young=timedelta(0)),
     },
 )
