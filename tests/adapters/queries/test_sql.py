@@ -6,11 +6,15 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, FrameGroup, InvalidQueryError, NotFoundError, SingleFrame, UsageError
@@ -533,6 +537,82 @@ HUGE = {
 }
 
 
+FRAGMENTS = [
+    *(
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "WITH a AS (",
+        "GROUP BY ALL",
+        "ORDER BY 1",
+        "LIMIT 2",
+        "UNION",
+        "JOIN",
+        "USING (id)",
+    ),
+    *(
+        "frames('food@v1')",
+        "frames('food', query => 'id:f1')",
+        "changes('food@v1', 'food')",
+        "versions",
+        "log",
+        "a",
+        "f",
+    ),
+    *("annotations($1)", "sources('food')", "unnest(label)", "json_tree(meta)", "read_text('/etc/hostname')"),
+    *(
+        "id",
+        "meta",
+        "*",
+        "count(*)",
+        "'x'",
+        "$1",
+        "?",
+        "1",
+        "NULL",
+        "f.id",
+        "meta->>'n'",
+        "COLUMNS('.*')",
+        "current_setting('x')",
+    ),
+    *(
+        "(",
+        ")",
+        ",",
+        ";",
+        "=",
+        "AS",
+        "::INT",
+        "[",
+        "]",
+        "{",
+        "}",
+        "'",
+        '"',
+        "--",
+        "/*",
+        "\0",
+        "\ud800",
+        "é",
+        "NOT",
+        "IN",
+        "x -> x",
+    ),
+    *(
+        "NATURAL JOIN",
+        "LATERAL",
+        "PIVOT",
+        "DESCRIBE",
+        "SUMMARIZE",
+        "VALUES",
+        "EXISTS",
+        "OVER ()",
+        "CASE WHEN",
+        "END",
+    ),
+]
+
+
 class TestHostile:
     @pytest.mark.parametrize("statement", REFUSED)
     def test_nothing_is_reached_but_the_tables(self, engine, statement, tmp_path, monkeypatch):
@@ -605,3 +685,9 @@ class TestHostile:
             "../../etc",
         ):
             error(engine, "SELECT count(*) FROM frames($name)", framelode.FramelodeError, {"name": name})
+
+    @examples(40, 500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(" ".join))
+    def test_any_text_is_answered_or_refused(self, engine, statement):
+        with suppress(framelode.FramelodeError):
+            engine.sql(statement, timeout=20, memory_limit="200MB", threads=1).fetchall()
