@@ -125,6 +125,7 @@ class TestPycocotools:
             )
             assert frames[image["file_name"]].get_annotations()
 
+    @pytest.mark.sized
     def test_random_versions(self, engine, tmp_path, capsys):
         for seed in range(sized(6, 200)):
             version = random_version(tmp_path, seed, ("box", "polygon", "holes"))
@@ -138,6 +139,7 @@ class TestPycocotools:
         assert_equal(found, boxes_of(version, "trainval"), 1e-9)
         assert len(coco.anns) > 3000
 
+    @pytest.mark.sized
     def test_masks_of_others_are_read_to_the_pixel(self, engine, tmp_path):
         pick = np.random.default_rng(1)
         Image.new("L", (20, 30)).save(tmp_path / "a.png")
@@ -192,6 +194,7 @@ class TestSupervision:
         )
 
     @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.sized
     def test_random_versions(self, engine, tmp_path):
         for seed in range(sized(3, 100)):
             version = random_version(tmp_path, seed)
@@ -208,6 +211,7 @@ class TestSupervision:
             assert_equal(self.boxes(voc), shifted(boxes_of(version), -1), 1.01)
 
     @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.sized
     def test_the_reverse(self, engine, tmp_path):
         for seed in range(sized(2, 100)):
             version = random_version(tmp_path, seed)
@@ -262,6 +266,7 @@ class TestLabelformat:
         voc = PascalVOCObjectDetectionInput(folder / "voc" / "Annotations", names)
         assert_equal(self.boxes(voc), boxes_of(version))
 
+    @pytest.mark.sized
     def test_random_versions(self, engine, tmp_path):
         for seed in range(sized(3, 100)):
             (folder := tmp_path / str(seed)).mkdir()
