@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.open.datasets import HyperDataset, HyperDatasetManagement
     from .adapters.hyperdatasets.open.entries import DataEntry, DataEntryImage
     from .adapters.hyperdatasets.open.sub_entries import DataSubEntry, DataSubEntryImage
+    from .adapters.hyperdatasets.querying import UnknownNameWarning
     from .adapters.hyperdatasets.samples import Sample
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.hyperdatasets.version_writer import NotRecordedWarning
-    from .adapters.hyperdatasets.view_names import UnknownNameWarning
     from .adapters.hyperdatasets.view_order import IterationOrder
     from .adapters.hyperdatasets.view_queries import FilterByRoiEnum, HyperDatasetQuery
     from .engine.annotations.base import Annotation, register_annotation
@@ -145,7 +145,7 @@ _HOMES = {
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
     "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
-    "adapters.hyperdatasets.view_names": ("UnknownNameWarning",),
+    "adapters.hyperdatasets.querying": ("UnknownNameWarning",),
     "adapters.hyperdatasets.view_order": ("IterationOrder",),
     "adapters.hyperdatasets.view_queries": ("FilterByRoiEnum", "HyperDatasetQuery"),
     "adapters.files.cache": ("LocalCache",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -18,6 +19,7 @@ _OBJECTS = 100_000
 def run(work: Callable[[], object]) -> NoReturn:
     """Do the work of the process, and exit with its status."""
     _prepare_streams()
+    warnings.showwarning = _show_warning
     gc.set_threshold(_OBJECTS)
     # No command multiplies matrices, and the threads that numpy would start for it busy-wait.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -40,6 +42,11 @@ def _prepare_streams() -> None:
         reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Write a warning like an error, without the place in the code."""
+    _note(f"warning: {message}")
 
 
 def _check_arguments() -> None:

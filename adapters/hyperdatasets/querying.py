@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _ORDERED_AT_ONCE = 1000
 
 
-class MissingFieldWarning(UserWarning):
-    """A query names metadata that no frame of the version has."""
+class UnknownNameWarning(UserWarning):
+    """A query names metadata or, in a view, a label that no frame of the version has."""
 
 
 def query_frames(
@@ -133,7 +133,7 @@ class _Asked:
             if paths is not None:
                 near = did_you_mean(field, (path for path in paths if ".meta." in f".{path}"))
                 message = f"no frame of version {shorten(self._version.name)} has {shorten(field)}{near}"
-                warn_caller(message, MissingFieldWarning)
+                warn_caller(message, UnknownNameWarning)
 
 
 def _field(name: Any, argument: str) -> str:

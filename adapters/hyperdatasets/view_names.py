@@ -9,7 +9,7 @@ from ...engine.query.tree import And, Annotations, Exists, Not, OneOf, Or, Phras
 from ...engine.validation import did_you_mean, shorten
 from ...projections.tables.stats import LABEL
 from .api_helpers import warn_caller
-from .querying import find_positions
+from .querying import UnknownNameWarning, find_positions
 from .reading import log_order
 from .view_queries import HyperDatasetQuery
 
@@ -20,10 +20,6 @@ _LABEL = "rois.label"
 _ROIS = "rois."
 _SAMPLE = 1000
 """So many frames of a version are read to find similar names."""
-
-
-class UnknownNameWarning(UserWarning):
-    """A query of a view has a field or a label that no frame of its versions has."""
 
 
 def warn_of_unknown_names(parts: Sequence[Part], queries: Sequence[HyperDatasetQuery]) -> None:

@@ -508,6 +508,12 @@ def test_a_full_disk_behind_stdout_is_a_storage_error(unbuffered, home, monkeypa
     assert "No space left" in error_of(done)
 
 
+def test_a_warning_is_written_like_an_error(home):
+    done = spawn("query", "food", "meta.nothing:1", "--count")
+    assert (done.returncode, done.stdout) == (0, "0\n")
+    assert re.fullmatch(r"warning: no frame of version '\w+' has 'meta.nothing'[^\n]*\n", done.stderr)
+
+
 def test_names_are_printed_in_any_encoding(home):
     with framelode.connect(home) as engine:
         framelode.DatasetVersion.create_new_dataset("größe 猫")

@@ -17,6 +17,8 @@ from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.cli.app import app
 from framelode.adapters.formats.names import BUILT_IN
 
+pytestmark = pytest.mark.filterwarnings("ignore::framelode.UnknownNameWarning")
+
 WRITES = {
     "config",
     "describe",

@@ -12,7 +12,6 @@ from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, F, InvalidQueryError, Roi, SingleFrame
-from framelode.adapters.hyperdatasets import querying
 from framelode.engine.query import tree
 from framelode.engine.query.lucene import parse_query
 from framelode.projections.queries import evaluation
@@ -48,7 +47,7 @@ def check_values(version, at, query, matching, field, descending):
     field=FIELDS,
     descending=st.booleans(),
 )
-@pytest.mark.filterwarnings("ignore::framelode.adapters.hyperdatasets.querying.MissingFieldWarning")
+@pytest.mark.filterwarnings("ignore::framelode.UnknownNameWarning")
 def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queries, field, descending):
     engine = engine_for_queries
     moments = changed(engine, f"d{next(COUNTER)}", changes)
@@ -154,7 +153,6 @@ def test_the_cache_is_bounded(food):
     for field in ("meta.camera", "sources.uri", "id", "rois.label"):
         assert columns.count(state, tree.Exists(field)) in {300, 225}
         assert columns.bytes <= 10_000
-    assert querying.FrameQueries is FrameQueries
 
 
 def test_large_frames_make_several_pieces(food, monkeypatch):
@@ -198,13 +196,13 @@ def test_bounding_boxes_of_all_types(food):
 def test_metadata_that_no_frame_has_gives_a_warning(food):
     _, draft = food
     with pytest.warns(
-        querying.MissingFieldWarning,
+        framelode.UnknownNameWarning,
         match="no frame of version 'Current' has 'meta.camra': did you mean 'meta.camera'",
     ):
         assert draft.count(F.meta.camra == "cam1") == 0
-    with pytest.warns(querying.MissingFieldWarning, match=r"rois\.meta\.x"):
+    with pytest.warns(framelode.UnknownNameWarning, match=r"rois\.meta\.x"):
         assert list(draft.query(Roi(F.meta.x == 1))) == []
-    with pytest.warns(querying.MissingFieldWarning, match="has 'meta.m': did you mean"):
+    with pytest.warns(framelode.UnknownNameWarning, match="has 'meta.m': did you mean"):
         draft.count("*", by="meta.m")
     with pytest.raises(InvalidQueryError, match="by: 'label' is no field of a frame"):
         draft.count("*", by="label")

@@ -11,9 +11,7 @@ from framelode import DatasetVersion, F, IntegrityError, Roi, SingleFrame
 from framelode.projections.queries import evaluation, stored
 from framelode.projections.queries.stored import FrameColumns
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::framelode.adapters.hyperdatasets.querying.MissingFieldWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::framelode.UnknownNameWarning")
 
 
 @pytest.fixture(autouse=True)
