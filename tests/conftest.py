@@ -57,8 +57,11 @@ def _no_engine_left_behind(request):
     if "tmp_path" in request.fixturenames:
         request.getfixturevalue("tmp_path")  # is removed after this fixture has closed what is in it
     yield
-    while (left := current.connected_session()) is not None:
+    closed = None
+    # One that a fixture of a module entered stays the current one.
+    while (left := current.connected_session()) is not closed and left is not None:
         left.close()
+        closed = left
     if filesystem := sys.modules.get("framelode.adapters.integrations.filesystem"):
         # fsspec keeps each, and each its engine, until the process ends.
         for kept in filesystem.FramelodeFileSystem._cache.values():
