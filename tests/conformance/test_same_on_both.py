@@ -267,7 +267,7 @@ def test_something_of_everything(server, new_ticks, monkeypatch):
                     tuple(row)
                     for row in connection.execute(table.select().order_by(*table.primary_key.columns))
                 ]
-                for projection in engine.session.runner.projections
+                for projection in engine.session.runner.kept()
                 for table in projection.metadata.sorted_tables
             ]
         found.append((log_of(engine), derived_of(engine), tables))

@@ -51,7 +51,7 @@ def tables(engine):
     with engine.session.runner.store.read() as connection:
         return {
             table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in engine.session.runner.projections
+            for projection in engine.session.runner.kept()
             for table in projection.metadata.sorted_tables
         }
 

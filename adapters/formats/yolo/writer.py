@@ -128,7 +128,7 @@ class _Writer:
                 line += 1
                 row = self._row(shape, size)
                 if self._task == _POSE:
-                    row += self._keypoints(pose, size, place)
+                    row += self._keypoints(pose, frame, size)
                 yield f"{index} {' '.join([format(value, '.12g') for value in row])}\n"
 
     def _note_fields(self, annotation: Annotation, pose: Annotation | None, line: int, place: str) -> None:
@@ -199,21 +199,26 @@ class _Writer:
         if len(shape) == 4:
             x, y, w, h = shape
             return [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
-        return [value / (height if place % 2 else width) for place, value in enumerate(shape)]
+        return self._relative(shape, size)
 
-    def _keypoints(self, pose: Annotation | None, size: tuple[int, int], place: str) -> list[float]:
+    @staticmethod
+    def _relative(points: Sequence[float], size: tuple[int, int]) -> list[float]:
+        width, height = size
+        return [value / (height if place % 2 else width) for place, value in enumerate(points)]
+
+    def _keypoints(self, pose: Annotation | None, frame: SingleFrame, size: tuple[int, int]) -> list[float]:
         """Return x, y and visibility of each point; zeros for those that there are not."""
         row: list[float] = []
         count = 0 if pose is None else len(pose.poly) // 2
         if pose is not None:
             visibility = visibility_of(pose) or [2] * count
+            # Trainers refuse a file with a point outside of the image.
+            points = self._relative(self._clipped(pose.poly, frame), size)
             for at, seen in enumerate(visibility):
-                x, y = pose.poly[2 * at] / size[0], pose.poly[2 * at + 1] / size[1]
-                row += (x, y, seen)
+                row += (*points[2 * at : 2 * at + 2], seen)
             if count < self._points:
-                self._report.loss(
-                    "pose of fewer points than others: filled with points that are not given", place
-                )
+                kind = "pose of fewer points than others: filled with points that are not given"
+                self._report.loss(kind, str(frame.id))
         return row + [0] * (3 * (self._points - count))
 
 

@@ -15,6 +15,8 @@ from framelode import DatasetVersion, F, Roi, SingleFrame
 from framelode.engine.query.lucene import parse_query, parse_rule
 from framelode.engine.query.tree import Annotations
 
+pytestmark = pytest.mark.filterwarnings("ignore::framelode.UnknownNameWarning")
+
 NUMBERS = count()
 AT_ONCE = sized(3, 10)
 """Queries of one history: 1,000 in all in the long form, on each database."""
