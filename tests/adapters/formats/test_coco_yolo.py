@@ -220,6 +220,22 @@ class TestYolo:
         assert done.version.to_yolo(tmp_path / "out").losses == []
         assert "kpt_shape:\n- 2\n- 3\n" in (tmp_path / "out" / "data.yaml").read_text()
 
+    def test_points_of_a_pose_outside_of_the_image_are_clipped(self, tmp_path):
+        picture(tmp_path / "1.png")
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        both = {"label": ["x"], "id": "1"}
+        rois = [
+            {**both, "type": "box2d", "poly": [10, 20, 30, 40]},
+            {**both, "type": "keypoints2d", "poly": [20, 30, -5, 1.7e308]},
+        ]
+        source = {"uri": str(tmp_path / "1.png"), "width": 100, "height": 200}
+        draft.add_dicts([{"id": "f", "sources": [source], "rois": rois, "meta": {"splits": ["train"]}}])
+        (loss,) = draft.to_yolo(tmp_path / "out").losses
+        assert (loss.kind, loss.count) == ("shape that is partly outside of the image: clipped", 1)
+        (file,) = (tmp_path / "out").rglob("1.txt")
+        assert file.read_text() == "0 0.25 0.2 0.3 0.2 0.2 0.15 2 0 1 2\n"
+
     @pytest.mark.parametrize(
         "definition",
         [
