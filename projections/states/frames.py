@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain, islice
 from operator import attrgetter
+from types import GenericAlias
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -52,7 +53,8 @@ class _Decoders(NamedTuple):
 @lru_cache(maxsize=64)
 def _decoders(record: type[Record]) -> _Decoders:
     stored = StoredFrame[record]
-    block, one = msgspec.msgpack.Decoder(list[stored]), msgspec.msgpack.Decoder(stored)
+    # A type checker takes a subscript of list for an annotation, in which no variable may be.
+    block, one = msgspec.msgpack.Decoder(GenericAlias(list, (stored,))), msgspec.msgpack.Decoder(stored)
     return _Decoders(guarded(block.decode), guarded(one.decode))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
+from types import GenericAlias
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
@@ -356,7 +357,8 @@ def _fields_decoder(event: type[StoreEvent]) -> Callable[[Any], tuple[int, Any]]
     stored = msgspec.defstruct(
         event.__name__, fields, kw_only=True, frozen=True, gc=False, forbid_unknown_fields=True
     )
-    return guarded(msgspec.msgpack.Decoder(tuple[int, stored]).decode)
+    # A type checker takes a subscript of tuple for an annotation, in which no variable may be.
+    return guarded(msgspec.msgpack.Decoder(GenericAlias(tuple, (int, stored))).decode)
 
 
 _DECODERS = {event.__name__: (event.schema_version, _fields_decoder(event)) for event in STORES.events}
