@@ -601,7 +601,7 @@ def test_an_interrupt_anywhere_is_told(home, monkeypatch):
 def test_loading_the_command_line_loads_no_more_than_it_needs():
     heavy = (
         "rich",
-        "framelode.adapters.voc",
+        "framelode.adapters.formats.registry",
         "framelode.adapters.cli.demo",
         "pandas",
         "pyarrow",
