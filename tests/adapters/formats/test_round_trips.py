@@ -45,7 +45,9 @@ def annotation(geometry, **more):
 
 
 boxes = st.tuples(coordinates, coordinates, extents, extents).map(lambda box: {"box2d_xywh": box})
-rotated = st.tuples(coordinates, coordinates, extents, extents, angles.filter(bool)).map(
+sides = extents.map(lambda length: length + 1)
+"""Sides of rotated boxes: millionths of a pixel, to which YOLO is rounded, would turn shorter ones too far."""
+rotated = st.tuples(coordinates, coordinates, sides, sides, angles.filter(bool)).map(
     lambda box: {"box2d_xywh": box}
 )
 points = st.tuples(coordinates, coordinates)
