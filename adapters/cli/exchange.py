@@ -66,7 +66,7 @@ def import_path(
         typer.Option(
             "--version",
             metavar="NAME",
-            help="Draft to import into. Default: the current draft, created if there is none.",
+            help="Draft to import into. Default: the current draft. If the dataset has no draft, one is created.",
         ),
     ] = None,
     copy: Annotated[

@@ -12,12 +12,11 @@ from ...engine.errors import UsageError
 from .files import Folder, folder_of
 from .format import Format, Reading, Writing
 from .report import FlawError, Report
-from .tables.columns import HEADER, Columns, mapped_columns, named_columns, unnamed_columns
-from .tables.reader import Rows, items_of
+from .tables.columns import HEADER, Columns, named_columns, unnamed_columns
+from .tables.reader import MAPPING, Rows, items_of, with_mapping
 from .tables.writer import rows_of
 
 _SUFFIXES = (".csv", ".tsv")
-_MAPPING = ".columns.json"
 _START = 2**16
 _SAMPLE = 20
 _MAX_FIELD = 2**20
@@ -62,16 +61,10 @@ def read(path: Path, report: Report) -> Reading:
 
     def open_table(file: str) -> tuple[Columns, Callable[[], Rows]]:
         full = Path(folder.path, file)
-        columns = _columns_of(full)
-        mapping = f"{file}{_MAPPING}"
-        if mapping in folder.files:
-            try:
-                columns = mapped_columns(columns.names, folder.json(mapping))
-            except FlawError as error:
-                raise FlawError(f"{mapping} {error}") from error
+        columns = with_mapping(folder, file, _columns_of(full))
         if not columns.is_table:
             raise FlawError(
-                f"has no columns of images and their labels or boxes that are known: name them in {mapping}"
+                f"has no columns of images and their labels or boxes that are known: name them in {file}{MAPPING}"
             )
         return columns, lambda: _rows(full, columns)
 

@@ -24,7 +24,7 @@ Ring = Sequence[float]
 def clipped_box(
     poly: Sequence[float], frame: SingleFrame, report: Report
 ) -> tuple[float, float, float, float] | None:
-    """Return the part of a box that is inside the image; None, which is noted, if there is none.
+    """Return the part of a box that is inside the image. For a box outside, note a loss and return None.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def paired(annotations: Sequence[Annotation]) -> tuple[list[Annotation], dict[st
 
 
 def visibility_of(points: Annotation) -> list[int] | None:
-    """Return the visibility of key points in the metadata; None if there is none, or it is not as readers give it."""
+    """Return the visibility of key points in the metadata. Return None if it is missing or has another form than readers give it."""
     given = points.metadata.get(VISIBILITY)
     is_valid = (
         isinstance(given, list)

@@ -11,12 +11,11 @@ from ...engine.errors import UsageError
 from .files import Folder, folder_of
 from .format import Format, Reading, Writing
 from .report import FlawError, Report
-from .tables.columns import HEADER, Columns, mapped_columns, named_columns
-from .tables.reader import Rows, items_of
+from .tables.columns import HEADER, Columns, named_columns
+from .tables.reader import MAPPING, Rows, items_of, with_mapping
 from .tables.writer import rows_of
 
 _SUFFIX = ".parquet"
-_MAPPING = ".columns.json"
 _BATCH = 10_000
 _SAMPLE = 20
 _OF_FRAMES = frozenset({"sources", "rois"})
@@ -55,18 +54,12 @@ def read(path: Path, report: Report) -> Reading:
 
     def open_table(file: str) -> tuple[Columns, Callable[[], Rows]]:
         full = Path(folder.path, file)
-        columns = _columns_of(full)
-        mapping = f"{file}{_MAPPING}"
-        if mapping in folder.files:
-            try:
-                columns = mapped_columns(columns.names, folder.json(mapping))
-            except FlawError as error:
-                raise FlawError(f"{mapping} {error}") from error
+        columns = with_mapping(folder, file, _columns_of(full))
         if set(columns.names) >= _OF_FRAMES:
             raise FlawError("has a row for each frame: pass it to DatasetVersion.add_table")
         if not columns.is_table:
             raise FlawError(
-                f"has no columns of images and their labels or boxes that are known: name them in {mapping}"
+                f"has no columns of images and their labels or boxes that are known: name them in {file}{MAPPING}"
             )
         return columns, lambda: _rows(full)
 

@@ -27,7 +27,7 @@ def find_format(name: str) -> Format:
     Raises
     ------
     UsageError
-        There is none, or what another package registered is no format.
+        There is no format of that name, or another package registered something else under it.
     """
     if name in BUILT_IN:
         return import_module(f".{name}", __package__).FORMAT

@@ -345,7 +345,7 @@ class _Reader:
             self._add_keypoints(rois, annotation.keypoints, wire, {} if shape else meta)
 
     def _shape(self, annotation: Annotation) -> Wire | None:
-        """Return the type and the geometry of a polygon or box; None if there is none."""
+        """Return the type and the geometry of a polygon or box. Return None if the annotation has neither."""
         if annotation.segmentation:
             return _outline(annotation, self._report)
         bbox = annotation.bbox

@@ -15,7 +15,10 @@ from ..described import DescribedImages, is_remote
 from ..files import Folder, json_of
 from ..format import SPLITS, Item, Wire
 from ..report import FlawError, Report
-from .columns import CORNERS, EXTENT, Columns
+from .columns import CORNERS, EXTENT, Columns, mapped_columns
+
+MAPPING = ".columns.json"
+"""Suffix of the file that tells what the columns of a table are."""
 
 Rows = Iterable[Sequence[Any]]
 
@@ -268,3 +271,14 @@ def _number(given: Any) -> float:
 def _whole(given: Any) -> int:
     value = _number(given)
     return int(value) if value.is_integer() else 0
+
+
+def with_mapping(folder: Folder, file: str, columns: Columns) -> Columns:
+    """Return the columns of a table as the file beside it says, if there is one. Raises `FlawError` if that is wrong."""
+    mapping = f"{file}{MAPPING}"
+    if mapping not in folder.files:
+        return columns
+    try:
+        return mapped_columns(columns.names, folder.json(mapping))
+    except FlawError as error:
+        raise FlawError(f"{mapping} {error}") from error

@@ -61,7 +61,7 @@ class Masks:
     Attributes
     ----------
     categories : list of dict
-        The classes of the label map with their colours; empty if there is none.
+        The classes of the label map with their colours. Empty without a label map.
     """
 
     def __init__(self, folder: Folder, report: Report) -> None:

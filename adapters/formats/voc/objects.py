@@ -137,7 +137,7 @@ def box_of(element: Element, size: Size | None) -> tuple[float, float, float, fl
 
 
 def _rotated_box(element: Element) -> tuple[float, ...] | None:
-    """Return x, y, width, height and the angle in radians of a `robndbox`; None if there is none."""
+    """Return x, y, width, height and the angle in radians of a `robndbox`. Return None if the object has no such element."""
     robndbox = only(element, "robndbox")
     if robndbox is None:
         return None
@@ -148,7 +148,7 @@ def _rotated_box(element: Element) -> tuple[float, ...] | None:
 
 
 def _angle_of(attributes: dict[str, Any]) -> tuple[float, ...]:
-    """Take the rotation, which CVAT writes in degrees, out of attributes. Return it in radians, or nothing if there is none."""
+    """Remove the rotation, which CVAT writes in degrees, from attributes. Return its radians, at most one number."""
     given = attributes.get(_ROTATION)
     try:
         degrees = float(given)  # type: ignore[arg-type]  # what is no number is an attribute like others
