@@ -278,8 +278,10 @@ class Worker:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix=f"peers-{name}-"))
         command = [python, "-P", script, "--serve", name, "--folder", self.folder, "--frames", str(frames)]
+        # An installation has compiled modules, and a checkout writes them when it may.
+        compiled = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.folder
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.folder, env=compiled
         )
 
     def answer(self) -> Any:
