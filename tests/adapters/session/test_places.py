@@ -362,6 +362,7 @@ class TestOneEngineForEachProjections:
         make(tmp_path / "one", projections=tmp_path / "p.db")
         (tmp_path / "one").rename(tmp_path / "two")
         assert total(tmp_path / "two") == 20
+        assert total(make(tmp_path / "two", "drink"), "drink") == 20
         make(tmp_path / "three")
         shutil.copytree(tmp_path / "three", tmp_path / "four")
         assert total(tmp_path / "three") == total(tmp_path / "four") == 20
