@@ -406,7 +406,8 @@ class SqlFactory(InfrastructureFactory[SqlTrackingRecorder]):
             raise UsageError(
                 f"{redact_url(url)} is not the URL of a log: set {self.FRAMELODE_LOG} to {_URLS}"
             )
-        return Path(url.removeprefix(_SQLITE))
+        # Connections are opened when they are needed, whatever the current folder is then.
+        return Path(url.removeprefix(_SQLITE)).absolute()
 
     def _has_uuids(self) -> bool:
         kind = self.env.get(self.ORIGINATOR_ID_TYPE, "uuid")

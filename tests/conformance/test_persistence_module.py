@@ -246,6 +246,15 @@ class TestOneLog:
             assert len(everything.select_notifications(None, 100)) == head + 1
         engine.close()
 
+    def test_a_relative_path_stays_the_same_file(self, tmp_path, env, monkeypatch):
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with Upstream({**env, "FRAMELODE_LOG": "sqlite:///log.db"}) as app:
+            app.save(Aggregate())
+            monkeypatch.chdir(tmp_path / "elsewhere")
+            app.save(Aggregate())
+        assert not any((tmp_path / "elsewhere").iterdir())
+
     def test_events_and_tracking_are_one_transaction(self, env):
         with Upstream(env) as app, Follower(env) as follower:
             (recording,) = app.save(Aggregate())
