@@ -17,6 +17,7 @@ from .errors import InvalidValueError
 from .secrets import find_secret, redact, redact_url
 
 _SIGNED = range(-(2**63), 2**63)
+_LONGEST_NAME = 1_000
 
 
 class _Repr(reprlib.Repr):
@@ -102,8 +103,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the most similar known name, if there is one."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, list(known), 1)
-    return f": did you mean {near[0]!r}?" if near else ""
+    # The time to compare long names grows with the square of their length.
+    near = get_close_matches(name, list(known), 1) if len(name) <= _LONGEST_NAME else []
+    return f": did you mean {shorten(near[0])}?" if near else ""
 
 
 class KnownAttributes:

@@ -51,6 +51,9 @@ def sql(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End with an error after so many seconds.")
     ] = None,
+    memory_limit: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory that DuckDB may use, such as 4GB.")
+    ] = "1GB",
     as_of: AsOf = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each row on stdout.")] = False,
 ) -> None:
@@ -61,7 +64,7 @@ def sql(
         raise UsageError("--limit does not apply to --parquet: write LIMIT in the statement")
     text = sys.stdin.read() if statement == "-" else statement
     with engine_of(context, as_of) as engine:
-        result = engine.sql(text, timeout=timeout)
+        result = engine.sql(text, timeout=timeout, memory_limit=memory_limit)
         if parquet is not None:
             say(f"{parquet}: {counted(result.to_parquet(parquet), 'row')} written")
         elif csv or json:

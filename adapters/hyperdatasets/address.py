@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
+from ...engine.validation import shorten
 from ...projections.tables.catalog import DatasetRow, VersionRow
 from ..session.current import HasSession, session_of
 from ..session.session import Session
@@ -60,10 +61,10 @@ class Address(msgspec.Struct, frozen=True):
         project, slash, dataset = place.rpartition("/")
         if "@" in version or "/" in version or "/" in project:
             raise UsageError(
-                f"{text!r} is not an address: too many '/' or '@'; write those in a name as %2F and %40"
+                f"{shorten(text)} is not an address: too many '/' or '@'; write those in a name as %2F and %40"
             )
         if not dataset or (at and not version) or (slash and not project):
-            raise UsageError(f"{text!r} is not an address: a name is empty; {_FORM}")
+            raise UsageError(f"{shorten(text)} is not an address: a name is empty; {_FORM}")
         return cls(
             dataset=_decoded(dataset, text),
             project=_decoded(project, text) if slash else None,
@@ -135,7 +136,9 @@ def _version_with_id(session: Session, digits: str) -> VersionRow:
 def _id_of(text: str) -> str:
     digits = text.removeprefix(_BY_ID)
     if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
-        raise UsageError(f"{text!r} is not an address: id: must be followed by 1 to {_ID_DIGITS} hex digits")
+        raise UsageError(
+            f"{shorten(text)} is not an address: id: must be followed by 1 to {_ID_DIGITS} hex digits"
+        )
     return digits
 
 
@@ -143,7 +146,7 @@ def _decoded(part: str, text: str) -> str:
     try:
         return unquote(part, errors="strict")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{text!r} is not an address: its percent-encoding is not UTF-8") from error
+        raise UsageError(f"{shorten(text)} is not an address: its percent-encoding is not UTF-8") from error
 
 
 def _encoded(name: str) -> str:

@@ -22,6 +22,7 @@ from ...engine.validation import (
     check_tags,
     check_text,
     count,
+    did_you_mean,
     items,
     label_list,
     number,
@@ -35,7 +36,7 @@ from ..session.session import Session
 from .api_helpers import warn_caller
 from .field_paths import FieldPaths
 from .prefetching import PREFETCH_THREADS, fetch_files, fetch_in_background, wanted_files
-from .selectors import VersionSelector, exclusive, find_dataset, find_version, version_by_id
+from .selectors import VersionSelector, check_texts, exclusive, find_dataset, find_version, version_by_id
 from .version import DatasetVersion
 from .view_frames import WINDOW, LabelRules, Plan, Selection
 from .view_iterator import ViewIterator
@@ -222,6 +223,7 @@ class DataView(KnownAttributes):
         """
         if (dataview_id is None) == (dataview_name is None):
             raise InvalidValueError("pass either dataview_id or dataview_name")
+        check_texts(dataview_id=dataview_id, dataview_name=dataview_name)
         session = current_session().at(as_of)
         with session.read(Views) as (views, connection):
             found = views.find(connection, dataview_id, dataview_name)
@@ -601,7 +603,10 @@ class DataView(KnownAttributes):
         )
         if not is_valid:
             raise refusal("label_dict", label_dict, "a dict of labels and their numbers")
-        self._labels = {label: whole(value, f"label_dict[{label!r}]") for label, value in label_dict.items()}
+        self._labels = {
+            check_text(label, "a label"): whole(value, f"label_dict[{label!r}]")
+            for label, value in label_dict.items()
+        }
         self._change_frames()
 
     def get_labels(self) -> dict[str, int]:
@@ -1077,10 +1082,8 @@ _STORED_FIELDS = ("id", "context_id", "timestamp", "sources", "rois", "meta", "n
 
 
 def _no_view(view_id: str | None, name: str | None, known: Iterable[str], when: str) -> NotFoundError:
-    from .selectors import suggestion
-
     what = f"id {shorten(view_id)}" if view_id is not None else f"name {shorten(name)}"
-    return NotFoundError(f"there is no view with {what}{when}{suggestion(name, list(dict.fromkeys(known)))}")
+    return NotFoundError(f"there is no view with {what}{when}{did_you_mean(name or '', known)}")
 
 
 def _several(queries: Any) -> list[HyperDatasetQuery]:

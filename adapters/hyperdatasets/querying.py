@@ -46,7 +46,7 @@ def query_frames(
     if limit is not None:
         limit = max(whole(limit, "limit"), 0)
     asked = _Asked(session, version, query, warns=warns)
-    found = asked.ordered(order_by, limit) if order_by not in {None, BY_CONTEXT} else asked.found()
+    found = asked.ordered(order_by, limit) if order_by not in (None, BY_CONTEXT) else asked.found()
     frames = FrameReader(session, version).select(found, limit, projection, order_by)
     return traced_rows("query", session, {VERSION_ID: version.version_id}, frames)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ...engine.errors import ConflictError, NotFoundError, UsageError
 from ...engine.log.contract import Head
-from ...engine.validation import check_flags, items, shorten, text
+from ...engine.validation import check_flags, did_you_mean, items, shorten, text
 from ...projections.tables.catalog import DRAFT, REMOVED, DatasetRow, VersionRow
 from ..session.session import Session
 
@@ -79,7 +79,7 @@ def find_dataset(
     if not found:
         what = f"id {shorten(dataset_id)}" if dataset_id is not None else f"name {shorten(dataset_name)}"
         where = f" in project {shorten(dataset_project)}" if dataset_project is not None else ""
-        hint = suggestion(dataset_name, known) or _name_given_as_id(dataset_id, known)
+        hint = did_you_mean(dataset_name or "", known) or _name_given_as_id(dataset_id, known)
         raise NotFoundError(f"there is no dataset with {what}{where}{session.when}{hint}")
     if len(found) > 1:
         projects = ", ".join(shorten(row.project) for row in found)
@@ -87,14 +87,6 @@ def find_dataset(
             f"dataset {shorten(dataset_name)} exists in the projects {projects}: pass the project as well"
         )
     return found[0]
-
-
-def suggestion(name: str | None, known: list[str]) -> str:
-    """Return a part of a message: the known name that is most similar to a wrong one, or nothing."""
-    from difflib import get_close_matches
-
-    alike = get_close_matches(name or "", known, 1)
-    return f"; did you mean {shorten(alike[0])}?" if alike else ""
 
 
 def _name_given_as_id(dataset_id: str | None, known: list[str]) -> str:
@@ -138,7 +130,7 @@ def find_version(
         rows = [] if found else session.catalog.versions(connection, dataset_id=dataset.dataset_id)
     if not found:
         which = f"version named {shorten(version_name)}" if version_name is not None else "version left"
-        hint = suggestion(version_name, [row.name for row in rows])
+        hint = did_you_mean(version_name or "", (row.name for row in rows))
         raise NotFoundError(f"dataset {shorten(dataset.name)} has no {which}{session.when}{hint}")
     if len(found) > 1 and raise_on_multiple:
         ids = ", ".join(f"id:{row.version_id}" for row in found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from threading import Thread
 from time import monotonic
 from typing import Any, Self, TypeVar
 
@@ -14,7 +15,7 @@ import msgspec
 from ...engine.errors import InvalidValueError, StorageError, UsageError
 from ...engine.keys import is_plain_id
 from ...engine.log.moments import Moment
-from ...engine.validation import at_least, did_you_mean, is_series, shorten
+from ...engine.validation import at_least, check_text, did_you_mean, is_series, number, refusal, shorten
 from ...projections.tables.catalog import VersionRow
 from ..hyperdatasets.address import Address, version_at
 from ..session.session import Session
@@ -28,11 +29,13 @@ except ImportError as _error:
 from . import tables
 from .statement import FUNCTIONS, SEPARATOR, Reference, Statement, read_statement, refused
 
-MEMORY_LIMIT = "1GB"
-
 _DESCRIBE = "DESCRIBE "
 _ROWS_AT_ONCE = 8192
+_MOST_ROWS = 1 << 20
 _WAIT = 0.1
+_PATIENCE = 2.0
+"""So many seconds DuckDB has to end a run that is interrupted. It looks for that between two calls of a function."""
+
 _MAX_LEVELS = 250
 
 _SCHEMAS = {
@@ -74,9 +77,9 @@ class Limits(msgspec.Struct, frozen=True):
         Threads of DuckDB; None is one for each core.
     """
 
-    timeout: float | None = None
-    memory_limit: str = MEMORY_LIMIT
-    threads: int | None = None
+    timeout: float | None
+    memory_limit: str
+    threads: int | None
 
 
 class SqlResult:
@@ -139,7 +142,7 @@ class SqlResult:
         rows : int
             Most rows of a batch.
         """
-        size, run = at_least(rows, "rows", 1), _Run(self._job)
+        size, run = min(at_least(rows, "rows", 1), _MOST_ROWS), _Run(self._job)
         reader = run.reader(size)
         return pa.RecordBatchReader.from_batches(reader.schema, run.batches(reader))
 
@@ -183,16 +186,11 @@ def run_sql(
 
 def _check_limits(limits: Limits) -> None:
     timeout, threads = limits.timeout, limits.threads
-    if timeout is not None and (
-        isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0
-    ):
-        raise InvalidValueError(f"timeout must be a number of seconds greater than 0, not {shorten(timeout)}")
+    if timeout is not None and number(timeout, "timeout") <= 0:
+        raise refusal("timeout", timeout, "a number of seconds greater than 0")
     if threads is not None:
         at_least(threads, "threads", 1)
-    if not isinstance(limits.memory_limit, str):
-        raise InvalidValueError(
-            f"memory_limit must be a text such as '2GB', not {shorten(limits.memory_limit)}"
-        )
+    check_text(limits.memory_limit, "memory_limit")
 
 
 def _checked(parameters: Any) -> Parameters:
@@ -289,7 +287,7 @@ class _Job(msgspec.Struct, frozen=True):
 
 
 class _Run:
-    """One run of a statement, in a thread of its own, so that it can be interrupted at any time.
+    """One run of a statement, in threads of its own, so that it can be interrupted at any time.
 
     Raises
     ------
@@ -304,7 +302,7 @@ class _Run:
         self._job = job
         self._ends = None if timeout is None else monotonic() + timeout
         self._skipped = 0
-        self._thread = ThreadPoolExecutor(1, "framelode-sql")
+        self._is_left = False
         self._connection = job.database.cursor()
         self._sources = {name: _Source(*opened) for name, opened in job.tables.items()}
         for name, source in self._sources.items():
@@ -314,11 +312,11 @@ class _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-        self._connection.close()
+        if not self._is_left:
+            self._connection.close()
 
     def executed(self, text: str) -> duckdb.DuckDBPyConnection:
-        """Run a text; only in the thread."""
+        """Run a text; only in a thread of `call`."""
         return self._connection.execute(text, self._job.parameters)
 
     def rows(self, text: str, skipped: int = 0) -> Iterator[tuple[Any, ...]]:
@@ -340,7 +338,7 @@ class _Run:
                 yield batch
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """Return the result of some work in the thread.
+        """Return the result of some work in a thread.
 
         Raises
         ------
@@ -349,7 +347,8 @@ class _Run:
         InvalidQueryError
             The statement is wrong.
         """
-        future = self._thread.submit(work)
+        future: Future[Result] = Future()
+        Thread(target=_fulfil, args=(future, work), name="framelode-sql").start()
         try:
             self._await(future)
             return future.result()
@@ -368,8 +367,9 @@ class _Run:
                 raise UsageError(f"the statement takes longer than {limit}: raise it, or read less")
 
     def _stop(self, future: Future[Any]) -> None:
+        """Interrupt the thread. One that is in a function which takes long is left to end by itself."""
         self._connection.interrupt()
-        wait([future])
+        self._is_left = not wait([future], _PATIENCE).done
 
     def _translated(self, error: BaseException) -> BaseException:
         raised = [source.error for source in self._sources.values() if source.error is not None]
@@ -407,6 +407,13 @@ class _Run:
                 return f"there is no {what} {shorten(name)}{did_you_mean(name, near)}"
             case _:
                 return _line(message)
+
+
+def _fulfil(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+        future.set_exception(error)
 
 
 def _database(limits: Limits) -> duckdb.DuckDBPyConnection:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, NoReturn
 
 from ..errors import InvalidQueryError
-from ..validation import is_series, shorten
+from ..validation import is_series, label_list, shorten
 from .fields import check_query
 from .matching import start_of
 from .tree import (
@@ -175,10 +175,12 @@ def Roi(  # noqa: N802 - it stands for what it finds
     InvalidQueryError
         An argument is not allowed.
     """
-    labels = () if label is None else (label,) if isinstance(label, str) else tuple(label)
-    types = () if type is None else (type,) if isinstance(type, str) else tuple(type)
-    conditions = [OneOf("label", (each,)) for each in labels] + ([OneOf("type", types)] if types else [])
+    types = tuple(label_list(type, "type"))
+    conditions = [OneOf("label", (each,)) for each in label_list(label, "label")]
+    conditions += [OneOf("type", types)] if types else []
     conditions += [] if confidence is None else [_confidence(confidence)]
+    if meta is not None and not isinstance(meta, Mapping):
+        raise InvalidQueryError(f"meta must be a dict of values by path, not {shorten(meta)}")
     conditions += [equal_to(f"meta.{path}", value) for path, value in (meta or {}).items()]
     conditions += [] if where is None else [where]
     made = Annotations(where=all_of(*conditions) if conditions else Everything())  # pyright: ignore[reportArgumentType]

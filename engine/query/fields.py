@@ -168,8 +168,7 @@ def _check_comparison(node: Any, *, of_annotation: bool) -> int:
         raise InvalidQueryError(f"a query is an expression such as {example}, not {shorten(node)}")
     field: str = node.field  # pyright: ignore[reportAttributeAccessIssue]
     check_field(field, of_annotation=of_annotation, inner=isinstance(node, Exists))
-    texts = [field, *map(_check_value, _values(node))]
-    return sum(map(len, texts))
+    return sum(len(_check_value(value)) for value in (field, *_values(node)))
 
 
 def _values(node: Query) -> tuple[Any, ...]:
@@ -190,15 +189,20 @@ def _values(node: Query) -> tuple[Any, ...]:
         case Period():
             return tuple(each for each in (node.since, node.until) if each is not None)
         case Phrase():
-            return (node.text,)
+            return (_checked_text(node.text, "a phrase"),)
         case Exists():
             return ()
         case Wildcard():
-            if isinstance(node.pattern, str):
-                _check_size(len(node.pattern), MAX_PATTERN, "characters in a pattern")
+            _check_size(len(_checked_text(node.pattern, "a pattern")), MAX_PATTERN, "characters in a pattern")
             return (node.pattern,)
         case _:
             raise TypeError(node)
+
+
+def _checked_text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidQueryError(f"{what} must be a text, not {shorten(value)}")
+    return value
 
 
 def _check_value(value: Any) -> str:

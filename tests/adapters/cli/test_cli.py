@@ -141,8 +141,8 @@ def test_a_file_is_no_engine(home):
 
 @pytest.mark.usefixtures("home")
 def test_names_that_are_alike_are_asked_for():
-    assert "'foood'; did you mean 'food'?" in error_of(run("ls", "foood", status=4))
-    assert "no version named 'v22'; did you mean 'v2'" in error_of(run("stats", "food@v22", status=4))
+    assert "'foood': did you mean 'food'?" in error_of(run("ls", "foood", status=4))
+    assert "no version named 'v22': did you mean 'v2'" in error_of(run("stats", "food@v22", status=4))
     assert error_of(run("stats", "food@other", status=4)).rstrip().endswith("has no version named 'other'")
 
 

@@ -34,9 +34,9 @@ class TestNotFound:
             DatasetVersion.get_version("foo")
 
     def test_similar_names(self, engine, dataset):
-        with pytest.raises(NotFoundError, match="no dataset with name 'foodd'; did you mean 'food'\\?$"):
+        with pytest.raises(NotFoundError, match="no dataset with name 'foodd': did you mean 'food'\\?$"):
             DatasetVersion.get_version(dataset_name="foodd")
-        with pytest.raises(NotFoundError, match="no version named 'current'; did you mean 'Current'\\?$"):
+        with pytest.raises(NotFoundError, match="no version named 'current': did you mean 'Current'\\?$"):
             DatasetVersion.get_version(dataset_name="food", version_name="current")
 
 
