@@ -7,6 +7,7 @@ log are stored (`FrameColumns`); those of other events are decoded, and in memor
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from .stored import DamagedPieceError, FrameColumns, StoredPiece
 from .values import Found, Key, Ordered, count_values
 
 _CACHED_BYTES = 128 * 1024 * 1024
+_CACHED_BYTES_PER_FRAME = 160
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _CACHED_ORDERS = 2
 _SMALL = 2
 """A cached piece at most so many times as large as what is missing is decoded together with it again."""
@@ -55,8 +58,9 @@ class FrameQueries:
         Keeps the columns that are stored. Without it, all are decoded.
     stored : FrameColumns, optional
         The columns that it keeps.
-    limit : int
-        Most bytes of the cached columns.
+    limit : int, optional
+        Most bytes of the cached columns. By default they grow with the frames: a question that reads more columns than the
+        cache holds finds none of them there when it is asked again.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class FrameQueries:
         log: Log,
         runner: Runner | None = None,
         stored: FrameColumns | None = None,
-        limit: int = _CACHED_BYTES,
+        limit: int | None = None,
     ) -> None:
         self._log = log
         self._runner = runner
@@ -170,13 +174,16 @@ class FrameQueries:
     ) -> Iterator[Worked]:
         """Yield what a function returns for the frames of each stretch and the pieces that together have them."""
         self._store(positions)
+        limit = self._limit
+        if limit is None:
+            limit = max(_CACHED_BYTES, min(_CACHED_BYTES_PER_FRAME * len(positions), _MEMORY // 4))
         blocks = positions >> np.uint64(FrameColumns.stretch_bits)
         starts = np.flatnonzero(np.append(True, blocks[1:] != blocks[:-1]))[: len(blocks)]
         bounds = [*starts.tolist(), len(positions)]
         for number, block in enumerate(blocks[starts].tolist()):
             wanted = positions[bounds[number] : bounds[number + 1]]
             yield self._worked(state, block, wanted, work)
-            self._account(block)
+            self._account(block, limit)
 
     def _worked(
         self, state: State, block: int, wanted: U64, work: Callable[[list[Piece], U64], Worked]
@@ -264,8 +271,8 @@ class FrameQueries:
         if pieces:
             self._pieces[block] = pieces
 
-    def _account(self, block: int) -> None:
-        """Count the bytes of a stretch, of which more columns may have been read, and drop others beyond the limit."""
+    def _account(self, block: int, limit: int) -> None:
+        """Count the bytes of a stretch, of which more columns may have been read, and drop others beyond a limit."""
         with self._lock:
             pieces = self._pieces.get(block)
             if pieces is None:
@@ -273,7 +280,7 @@ class FrameQueries:
             size = sum(piece.bytes for piece in pieces)
             self._bytes += size - self._sizes.get(block, 0)
             self._sizes[block] = size
-            while self._bytes > self._limit:
+            while self._bytes > limit:
                 self._keep(next(iter(self._pieces)), [])
 
 

@@ -155,6 +155,18 @@ def test_the_cache_is_bounded(food):
         assert columns.bytes <= 10_000
 
 
+def test_the_cache_grows_with_the_frames(food, monkeypatch):
+    engine, draft = food
+    session = engine.session
+    state = session.states.read(draft.version_id)
+    monkeypatch.setattr(evaluation, "_CACHED_BYTES", 0)
+    for bytes_per_frame in (0, 1_000):
+        monkeypatch.setattr(evaluation, "_CACHED_BYTES_PER_FRAME", bytes_per_frame)
+        columns = FrameQueries(session.log)
+        assert columns.count(state, tree.Exists("meta.camera")) == 300
+        assert (columns.bytes > 0) == (bytes_per_frame > 0)
+
+
 def test_large_frames_make_several_pieces(food, monkeypatch):
     from framelode.projections.queries import pieces
 
