@@ -5,7 +5,7 @@ Nothing of a frame is lost: groups, videos, masks, previews and ids are written,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ from ...engine.frames.frame_group import FrameGroup, frame_from_dict
 from ...engine.frames.record import FRAME_FIELDS
 from ...engine.frames.source import DEFAULT_SOURCE, path_or_uri
 from ...engine.validation import shorten
-from .described import is_remote
-from .files import Folder, json_of
+from .described import put_size
+from .files import Folder, checked_parts, json_of
 from .format import Format, Item, Reading, Wire, Writing
 from .report import FlawError, Report
 
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 _START = 2**16
-_MAX_FILE = 2**30
-_MAX_LINE = 32 * 2**20
+_MAX_FRAME = 32 * 2**20
+_MAX_VALUE = 128 * 2**20
 
 
 def sniff(path: Path) -> bool:
@@ -56,10 +56,11 @@ def read(path: Path, report: Report) -> Reading:
         There is no file with frames.
     """
     folder = Folder(path if path.is_dir() else path.parent, report)
-    if path.is_file():
-        files = [path.name]
-    else:
-        files = [name for name in folder.with_suffix(_SUFFIXES) if _has_frames(Path(folder.path, name))]
+    files = [
+        name
+        for name in folder.chosen(path, _SUFFIXES)
+        if path.is_file() or _has_frames(Path(folder.path, name))
+    ]
     if not files:
         raise UsageError(f"{path} has no JSON file with frames of ClearML")
     return Reading(folder.path, _items(folder, files, report))
@@ -67,11 +68,15 @@ def read(path: Path, report: Report) -> Reading:
 
 def _items(folder: Folder, files: list[str], report: Report) -> Iterator[Item]:
     seen: set[str] = set()
+    there = set(folder.files)
     for file in files:
         try:
-            for number, raw in enumerate(_frames_in(folder, file), 1):
+            for number, given in enumerate(_frames_in(folder, file), 1):
                 try:
-                    yield _item(raw, f"{file}#{number}", folder, seen, report)
+                    frame = _decoded(given)
+                    for source in frame.get("sources") or ():
+                        _find_file(source, folder, there, file, report)
+                    yield _item(frame, f"{file}#{number}", folder, seen, report)
                 except (FlawError, InvalidValueError) as error:
                     report.flaw("frame", file, f"frame {number}: {error}")
         except FlawError as error:
@@ -79,52 +84,61 @@ def _items(folder: Folder, files: list[str], report: Report) -> Iterator[Item]:
 
 
 def _frames_in(folder: Folder, file: str) -> Iterator[Any]:
-    """Yield the frames of a file, each as JSON or as its value."""
-    size = folder.size(file)
-    path = Path(folder.path, file)
-    with path.open("rb") as opened:
-        start = opened.read(_START).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start[:1] == b"[" or size <= _START or not start.partition(b"\n")[0].rstrip().endswith(b"}"):
-        yield from _whole(folder.read(file, _MAX_FILE))
-        return
-    with path.open("rb") as opened:
-        while line := opened.readline(_MAX_LINE):
-            if len(line) == _MAX_LINE:
-                raise FlawError(f"has a line of more than {_MAX_LINE:,} bytes")
-            if line.strip(b"\xef\xbb\xbf \t\r\n"):
-                yield msgspec.Raw(line)
+    """Yield the frames of a file, each as JSON or as its value: of a list, of one object a line, or of an answer of the server."""
+    content = folder.view(file)
+    first, _, rest = bytes(content[:_START]).lstrip().partition(b"\n")
+    if first[:1] == b"[":
+        yield from _listed(content)
+    elif first.rstrip().endswith(b"}") and rest.strip():
+        with Path(folder.path, file).open("rb") as opened:
+            while line := opened.readline(_MAX_FRAME):
+                if len(line) == _MAX_FRAME:
+                    raise FlawError(f"has a line of more than {_MAX_FRAME:,} bytes")
+                if line.strip(b"\xef\xbb\xbf \t\r\n"):
+                    yield msgspec.Raw(line)
+    else:
+        yield from _answered(_json_of(content))
 
 
-def _whole(content: bytes) -> Iterable[Any]:
-    text = content.removeprefix(b"\xef\xbb\xbf").strip()
+def _listed(content: memoryview) -> Sequence[Any]:
     try:
-        if text[:1] == b"[":
-            return msgspec.json.decode(text, type=list[msgspec.Raw])
-        given = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
-            return map(msgspec.Raw, lines)
-        raise FlawError(f"is not valid JSON: {error}") from error
-    # An answer of the server has the frames in its data.
+        return msgspec.json.decode(content, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        # It may have NaN in it, which only its frame is refused for.
+        return _json_of(content)
+
+
+def _json_of(content: memoryview) -> Any:
+    if len(content) > _MAX_VALUE:
+        raise FlawError(
+            f"is no JSON list of frames, nor one frame a line, and has more than {_MAX_VALUE:,} bytes"
+        )
+    return json_of(bytes(content))
+
+
+def _answered(given: Any) -> list[Any]:
     while isinstance(given, dict) and "sources" not in given:
-        inner = given.get("frames", given.get("data", given.get("frame")))
-        if inner is None:
-            raise FlawError("has neither sources nor frames")
-        given = inner
+        given = given.get("frames", given.get("data", given.get("frame")))
+    if given is None:
+        raise FlawError("has neither sources nor frames")
     return given if isinstance(given, list) else [given]
 
 
-def _item(raw: Any, place: str, folder: Folder, seen: set[str], report: Report) -> Item:
-    wire = json_of(bytes(raw)) if isinstance(raw, msgspec.Raw) else raw
-    if not isinstance(wire, dict):
-        raise FlawError(f"must be an object, not {shorten(wire)}")
-    for key in wire.keys() - FRAME_FIELDS:
+def _decoded(given: Any) -> dict[str, Any]:
+    if isinstance(given, msgspec.Raw):
+        if len(given) > _MAX_FRAME:
+            raise FlawError(f"has {len(given):,} bytes, more than the limit of {_MAX_FRAME:,}")
+        given = json_of(bytes(given))
+    if not isinstance(given, dict):
+        raise FlawError(f"must be an object, not {shorten(given)}")
+    return given
+
+
+def _item(given: dict[str, Any], place: str, folder: Folder, seen: set[str], report: Report) -> Item:
+    for key in given.keys() - FRAME_FIELDS:
         report.loss(f"key {shorten(key)} that frames do not have: left out", place)
-        del wire[key]
-    for source in wire.get("sources") or ():
-        _make_absolute(source, folder)
-    frame = frame_from_dict(wire)
+        del given[key]
+    frame = frame_from_dict(given)
     frame_id = frame.id
     if frame_id is None and isinstance(frame, FrameGroup):
         frame_id = frame.derive_id(folder.path)
@@ -132,25 +146,27 @@ def _item(raw: Any, place: str, folder: Folder, seen: set[str], report: Report) 
         if frame_id in seen:
             raise FlawError(f"id {shorten(frame_id)} is there twice")
         seen.add(frame_id)
-    canonical: Wire = frame.to_dict()
-    canonical.pop("id", None)
+    wire: Wire = frame.to_dict()
+    wire.pop("id", None)
     if frame_id is not None:
-        canonical["id"] = frame_id
-    local = path_or_uri((canonical.get("sources") or [{}])[0].get("uri")) or place
-    return Item(local.removeprefix(f"{folder.path}/"), canonical)
+        wire["id"] = frame_id
+    local = path_or_uri((wire.get("sources") or [{}])[0].get("uri")) or place
+    return Item(local.removeprefix(f"{folder.path}/"), wire)
 
 
-def _make_absolute(source: Any, folder: Folder) -> None:
-    """Make a path relative to the file absolute."""
+def _find_file(source: Any, folder: Folder, there: set[str], file: str, report: Report) -> None:
+    """Make a path relative to the folder absolute, and compare the size of the image."""
     uri = source.get("uri") if isinstance(source, dict) else None
-    if (
-        isinstance(uri, str)
-        and uri
-        and not is_remote(uri)
-        and ":" not in uri
-        and not uri.startswith(("/", "~"))
-    ):
-        source["uri"] = f"{folder.path}/{uri}"
+    if not isinstance(uri, str) or not uri or ":" in uri or uri.startswith(("/", "~")):
+        return
+    name = "/".join(checked_parts(uri))
+    if name not in there:
+        raise FlawError(f"missing image: no file is {shorten(uri)}")
+    found = folder.source(name)
+    size = source.get("width"), source.get("height")
+    if None not in size:
+        put_size(found, folder, name, file, size, report)
+    source["uri"] = f"{folder.path}/{name}"
 
 
 def write(out: Writing) -> None:

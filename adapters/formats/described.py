@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...engine.validation import shorten
 from .files import Folder, Images, has_pillow, image_size
@@ -16,9 +16,50 @@ MAX_PIXELS = 2**31 - 1
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://.")
 
 
-def is_remote(given: str) -> bool:
+def is_remote(given: object) -> TypeGuard[str]:
     """Whether the name of an image is a URI of another scheme than ``file``."""
-    return _REMOTE.match(given) is not None
+    return isinstance(given, str) and _REMOTE.match(given) is not None
+
+
+def remote_source(uri: str) -> Wire:
+    """Return the source of an image that is no file, in wire form."""
+    return {"id": "default", "uri": uri}
+
+
+def put_size(
+    source: Wire, folder: Folder, name: str, file: str, size: tuple[Any, Any] | None, report: Report
+) -> None:
+    """Set the size of an image on its source: that of an annotation file, otherwise that of the image.
+
+    A given size that is invalid or not that of the image is noted as a flaw.
+
+    Parameters
+    ----------
+    source : dict
+        The source in wire form; of an image in the folder if it has a `size` in bytes.
+    folder : Folder
+        The folder.
+    name : str
+        The image.
+    file : str
+        The annotation file.
+    size : tuple of int or None
+        Width and height in the annotation file.
+    report : Report
+        Where flaws are noted.
+    """
+    if size is not None and not all(type(each) is int and 0 < each <= MAX_PIXELS for each in size):
+        report.flaw("size", file, f"image {shorten(name)}: the size {size[0]} x {size[1]} is left out")
+        size = None
+    found = image_size(f"{folder.path}/{name}") if "size" in source and has_pillow() else None
+    if size is not None and found is not None and found != size:
+        report.flaw(
+            "size",
+            file,
+            f"image {shorten(name)}: size is {size[0]} x {size[1]}, that of the image file {found[0]} x {found[1]}",
+        )
+    if used := size or found:
+        source["width"], source["height"] = used
 
 
 class DescribedImages:
@@ -38,7 +79,6 @@ class DescribedImages:
         self.images = Images(folder) if images is None else images
         self._folder, self._report = folder, report
         self._described: dict[str, str] = {}
-        self._reads_sizes = has_pillow()
 
     def take(
         self, given: str, file: str, near: Iterable[str] = (), size: tuple[Any, Any] | None = None
@@ -62,19 +102,14 @@ class DescribedImages:
         FlawError
             There is no such image, it cannot be read, or it was described before.
         """
-        name = given if is_remote(given) else self.images.find(given, near)
+        remote = is_remote(given)
+        name = given if remote else self.images.find(given, near)
         if name in self._described:
             raise FlawError(f"image {shorten(name)} is already described by {shorten(self._described[name])}")
         self._described[name] = file
-        source = {"id": "default", "uri": given} if name is given and is_remote(given) else None
-        if source is None:
-            source = self._folder.source(name)
-        self._put_size(source, name, file, size)
+        source = remote_source(given) if remote else self._folder.source(name)
+        put_size(source, self._folder, name, file, size, self._report)
         return name, source
-
-    def has_taken(self, name: str) -> bool:
-        """Whether an image was described."""
-        return name in self._described
 
     def rest(self) -> Iterator[Item]:
         """Yield the images that were not described, as frames without annotations."""
@@ -89,22 +124,5 @@ class DescribedImages:
         except FlawError as error:
             self._report.flaw("image", name, error)
             return Item(name, None, is_whole=False)
-        self._put_size(source, name, name, None)
+        put_size(source, self._folder, name, name, None, self._report)
         return Item(name, {"sources": [source], **(frame or {})}, is_whole=False)
-
-    def _put_size(self, source: Wire, name: str, file: str, size: tuple[Any, Any] | None) -> None:
-        if size is not None and not all(type(each) is int and 0 < each <= MAX_PIXELS for each in size):
-            self._report.flaw(
-                "size", file, f"image {shorten(name)}: the size {size[0]} x {size[1]} is left out"
-            )
-            size = None
-        is_file = "size" in source
-        found = image_size(f"{self._folder.path}/{name}") if is_file and self._reads_sizes else None
-        if size is not None and found is not None and found != size:
-            self._report.flaw(
-                "size",
-                file,
-                f"image {shorten(name)}: size is {size[0]} x {size[1]}, that of the image file {found[0]} x {found[1]}",
-            )
-        if used := size or found:
-            source["width"], source["height"] = used

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import json
+import mmap
 import os
 import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 from urllib.parse import quote
@@ -123,6 +127,10 @@ class Folder:
         """Return the files whose lowercase suffix is one of these, sorted."""
         return [name for name in self.files if os.path.splitext(name)[1].lower() in suffixes]  # noqa: PTH122
 
+    def chosen(self, path: Path, suffixes: Collection[str]) -> list[str]:
+        """Return the file that was given as the data set; for a folder, all files with one of these suffixes."""
+        return [str(path.relative_to(self.path))] if path.is_file() else self.with_suffix(suffixes)
+
     def size(self, name: str) -> int:
         """Return the size of a regular file in bytes.
 
@@ -155,6 +163,23 @@ class Folder:
                 return file.read()
         except OSError as error:
             raise FlawError(f"cannot be read: {error.strerror}") from error
+
+    def view(self, name: str) -> memoryview:
+        """Return the content of a file of any size, without a byte order mark. It is read from the disk where it is used.
+
+        Raises
+        ------
+        FlawError
+            The file is empty or cannot be read.
+        """
+        if not self.size(name):
+            raise FlawError("is empty")
+        try:
+            with open(f"{self.path}/{name}", "rb") as file:  # noqa: PTH123
+                content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise FlawError(f"cannot be read: {error.strerror}") from error
+        return content[3:] if content[:3] == codecs.BOM_UTF8 else content
 
     def text(self, name: str, limit: int = MAX_BYTES) -> str:
         """Return the content of a file as text in UTF-8, without a byte order mark.
@@ -197,10 +222,19 @@ class Folder:
 
 
 def json_of(content: bytes) -> Any:
-    """Return the value of JSON text; raise `FlawError` if it is not JSON."""
+    """Return the value of JSON text; raise `FlawError` if it is not JSON.
+
+    NaN and infinities are read, so that only what contains them is refused.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8))
+        return msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        with suppress(ValueError, RecursionError):
+            found = json.loads(content)
+            # Half of a surrogate pair is read, too, but is no text.
+            msgspec.json.encode(found)
+            return found
         raise FlawError(f"is not valid JSON: {error}") from error
     except RecursionError as error:
         raise FlawError("is not valid JSON: it nests values too deeply") from error
@@ -355,6 +389,7 @@ def image_size(path: str | IO[bytes]) -> tuple[int, int] | None:
         return None
 
 
+@cache
 def has_pillow() -> bool:
     """Whether sizes of images can be read."""
     from importlib.util import find_spec

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...engine.errors import UsageError
-from .files import Folder, folder_of
 from .format import Format, Reading, Writing
 from .report import FlawError, Report
 from .tables.columns import HEADER, Columns, named_columns
-from .tables.reader import MAPPING, Rows, items_of, with_mapping
+from .tables.reader import has_table, read_tables
 from .tables.writer import rows_of
 
-_SUFFIX = ".parquet"
+_SUFFIXES = (".parquet",)
 _BATCH = 10_000
-_SAMPLE = 20
-_OF_FRAMES = frozenset({"sources", "rois"})
 
 
 def sniff(path: Path) -> bool:
     """Whether a file has columns of annotations; of a folder, one of the first files in it."""
-    if path.is_file():
-        return _is_table(path)
-    files = sorted(file for file in islice(path.rglob("*"), 10_000) if file.suffix.lower() == _SUFFIX)
-    return any(map(_is_table, files[:_SAMPLE]))
-
-
-def _is_table(file: Path) -> bool:
-    if file.suffix.lower() != _SUFFIX or not file.is_file():
-        return False
-    try:
-        return _columns_of(file).is_table
-    except (FlawError, UsageError):
-        return False
+    return has_table(path, _SUFFIXES, _columns_of)
 
 
 def read(path: Path, report: Report) -> Reading:
@@ -47,23 +32,7 @@ def read(path: Path, report: Report) -> Reading:
         There is no table of annotations, or pyarrow is not installed.
     """
     _parquet()
-    folder = Folder(path if path.is_dir() else folder_of(path), report)
-    files = [str(path.relative_to(folder.path))] if path.is_file() else folder.with_suffix({_SUFFIX})
-    if not files:
-        raise UsageError(f"{path} has no Parquet file")
-
-    def open_table(file: str) -> tuple[Columns, Callable[[], Rows]]:
-        full = Path(folder.path, file)
-        columns = with_mapping(folder, file, _columns_of(full))
-        if set(columns.names) >= _OF_FRAMES:
-            raise FlawError("has a row for each frame: pass it to DatasetVersion.add_table")
-        if not columns.is_table:
-            raise FlawError(
-                f"has no columns of images and their labels or boxes that are known: name them in {file}{MAPPING}"
-            )
-        return columns, lambda: _rows(full)
-
-    return Reading(folder.path, items_of(folder, files, open_table, report))
+    return read_tables(path, "Parquet", _SUFFIXES, _columns_of, _rows, report)
 
 
 def _parquet() -> Any:
@@ -84,7 +53,7 @@ def _columns_of(file: Path) -> Columns:
         raise FlawError(f"is not Parquet: {error}") from error
 
 
-def _rows(file: Path) -> Iterator[tuple[Any, ...]]:
+def _rows(file: Path, _columns: Columns) -> Iterator[tuple[Any, ...]]:
     parquet = _parquet()
     from pyarrow import ArrowException
 
@@ -94,6 +63,8 @@ def _rows(file: Path) -> Iterator[tuple[Any, ...]]:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
     except (ArrowException, OSError) as error:
         raise FlawError(f"is not Parquet: {error}") from error
+    except UnicodeDecodeError as error:
+        raise FlawError(f"has text that is not UTF-8: {error}") from error
 
 
 def write(out: Writing) -> None:

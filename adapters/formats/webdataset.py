@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -26,8 +26,8 @@ from ...engine.frames.record import READ_ONLY_FIELDS
 from ...engine.frames.single_frame import SingleFrame
 from ...engine.storage.atomic_files import temporary_name
 from ...engine.validation import shorten
-from .described import DescribedImages
-from .files import IMAGE_SUFFIXES, MAX_BYTES, Folder, Images, checked_parts, json_of
+from .described import put_size
+from .files import IMAGE_SUFFIXES, MAX_BYTES, Folder, checked_parts, json_of
 from .format import Format, Item, Reading, Wire, Writing
 from .report import FlawError, Report
 
@@ -81,15 +81,29 @@ def read(path: Path, report: Report) -> Reading:
     return Reading(folder.path, _Reader(folder, classes, report).items(shards), None, categories)
 
 
+class _Member(tarfile.TarInfo):
+    """A member of an archive. Whatever follows it must be another one, or the mark of the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the next member."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
 class _Reader:
     def __init__(self, folder: Folder, classes: list[str], report: Report) -> None:
         self._folder, self._classes, self._report = folder, classes, report
-        self._images = DescribedImages(folder, report, Images(folder))
+        self._members: set[str] = set()
 
     def items(self, shards: list[str]) -> Iterator[Item]:
         for shard in shards:
             try:
-                with tarfile.open(Path(self._folder.path, shard), "r|*") as archive:
+                with tarfile.open(Path(self._folder.path, shard), "r:*", tarinfo=_Member) as archive:
                     for key, parts in self._samples(archive, shard):
                         yield from self._sample(key, parts, shard)
             except (tarfile.TarError, OSError, EOFError) as error:
@@ -100,7 +114,10 @@ class _Reader:
     def _samples(self, archive: tarfile.TarFile, shard: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield samples: the content of small files by suffix, and the name of the image that was unpacked."""
         current, parts = "", {}
-        for member in archive:
+        self._members.clear()
+        while (member := archive.next()) is not None:
+            # The archive would keep all of them.
+            archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
             if not member.isfile():
                 continue
             try:
@@ -127,6 +144,9 @@ class _Reader:
         parts: dict[str, Any],
         shard: str,
     ) -> None:
+        if member.name in self._members:
+            raise FlawError("is there twice: the first one is used")
+        self._members.add(member.name)
         last = f".{suffix.rpartition('.')[2]}"
         content = archive.extractfile(member)
         if content is None or (last not in IMAGE_SUFFIXES and last not in _TEXTS):
@@ -165,13 +185,13 @@ class _Reader:
         if "image" in parts and image is None:
             return
         try:
-            yield self._item(image, self._wire(parts), f"{_below(shard)}/{key}")
+            yield self._item(image, self._wire(parts), f"{_below(shard)}/{key}", shard)
         except (FlawError, InvalidValueError) as error:
             self._report.flaw("sample", shard, f"{shorten(key)}: {error}")
             if image is not None:
                 yield Item(image, None, is_whole=False)
 
-    def _item(self, image: str | None, wire: Wire, name: str) -> Item:
+    def _item(self, image: str | None, wire: Wire, name: str, shard: str) -> Item:
         is_whole = bool(wire)
         # An id of the wire form is that of a frame whose image is another file.
         wire.pop("id", None)
@@ -182,10 +202,9 @@ class _Reader:
             raise FlawError("has no image")
         if image is None:
             return Item(name, {**wire, "sources": [held]}, is_whole=is_whole)
-        bare = self._images.bare(image)
-        if bare.frame is None:
-            return bare
-        source = bare.frame["sources"][0]
+        source = self._folder.source(image)
+        size = held.pop("width", None), held.pop("height", None)
+        put_size(source, self._folder, image, shard, None if None in size else size, self._report)
         for field in ("uri", "size", "content_type"):
             held.pop(field, None)
         return Item(image, {**wire, "sources": [{**source, **held}]}, is_whole=is_whole)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-import mmap
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,10 +13,10 @@ from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
 from ....engine.validation import shorten
+from ..files import Folder
 from ..report import FlawError, Report
 
 _CHUNK = 2**20
-_BOM = b"\xef\xbb\xbf"
 _MOST_REPAIRED = 2**29
 """Bytes of a file that is read again by a slower parser because it has numbers that JSON does not allow."""
 
@@ -37,7 +36,9 @@ class _Document(Struct, gc=False):
     licenses: Raw = _NONE
 
 
-class _Ref(Struct, gc=False):
+class Ref(Struct, gc=False):
+    """The ids of an annotation."""
+
     id: Key | None = None
     image_id: Key | None = None
 
@@ -49,10 +50,10 @@ class ImageRef(Struct, gc=False):
     file_name: str
 
 
-_FLAWED = _Ref()
+_FLAWED = Ref()
 
 _document = msgspec.json.Decoder(_Document).decode
-_refs = msgspec.json.Decoder(list[_Ref]).decode
+_refs = msgspec.json.Decoder(list[Ref]).decode
 _raws = msgspec.json.Decoder(list[Raw]).decode
 _image_refs = msgspec.json.Decoder(list[ImageRef]).decode
 
@@ -62,10 +63,10 @@ class CocoFile:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    folder : Folder
+        The folder.
     name : str
-        What to call it in messages.
+        The file.
     report : Report
         Where flaws are noted.
 
@@ -84,9 +85,9 @@ class CocoFile:
         The file is not JSON, or not of COCO.
     """
 
-    def __init__(self, path: Path, name: str, report: Report) -> None:
+    def __init__(self, folder: Folder, name: str, report: Report) -> None:
         self.name, self._report = name, report
-        document = _parse(path)
+        document = _parse(folder.view(name))
         if not document.images or not (document.annotations or document.categories):
             raise FlawError("has no images and annotations, as a file of COCO does")
         self.images = _array(document.images, "images")
@@ -137,7 +138,9 @@ class CocoFile:
     def _read_categories(self, raw: Raw) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for place, each in enumerate(_array(raw, "categories")):
-            category = msgspec.json.decode(each)
+            category: Any = None
+            with suppress(msgspec.DecodeError):
+                category = msgspec.json.decode(each)
             is_valid = isinstance(category, dict) and isinstance(category.get("name"), str)
             if is_valid and category["name"].strip() and isinstance(category.get("id"), int | str):
                 found.append(category)
@@ -164,7 +167,7 @@ class CocoFile:
         starts = np.searchsorted(found[order], np.arange(len(self.images) + 1))
         return order, starts
 
-    def _some_refs(self, start: int) -> list[_Ref]:
+    def _some_refs(self, start: int) -> list[Ref]:
         some = self._annotations[start : start + _AT_ONCE]
         try:
             return _refs(b"[" + b",".join(some) + b"]")
@@ -184,9 +187,9 @@ class CocoFile:
                 found[place] = -1
             seen.add(each)
 
-    def _ref(self, raw: Raw, place: int) -> _Ref:
+    def _ref(self, raw: Raw, place: int) -> Ref:
         try:
-            return msgspec.json.decode(raw, type=_Ref)
+            return msgspec.json.decode(raw, type=Ref)
         except msgspec.DecodeError as error:
             self._flaw("annotation", f"annotations[{place}]: {error}")
             return _FLAWED
@@ -199,7 +202,7 @@ class CocoFile:
         self._report.flaw(kind, self.name, reason)
 
 
-def _ids_of(refs: list[_Ref]) -> Any:
+def _ids_of(refs: list[Ref]) -> Any:
     """Return the ids as an array, which takes less memory, if all are numbers."""
     ids = [ref.id for ref in refs]
     try:
@@ -215,24 +218,15 @@ def _are_unique(ids: list[Any]) -> bool:
     return bool((ordered[1:] != ordered[:-1]).all())
 
 
-def _parse(path: Path) -> _Document:
+def _parse(data: memoryview) -> _Document:
     try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        raise FlawError("is empty") from None
-    except OSError as error:
-        raise FlawError(f"cannot be read: {error.strerror}") from error
-    view = memoryview(data)
-    if data[:3] == _BOM:
-        view = view[3:]
-    _check_text(view)
-    try:
-        return _document(view)
+        document = _document(data)
     except msgspec.ValidationError as error:
         raise FlawError(f"is not a file of COCO: {error}") from error
     except msgspec.DecodeError as error:
-        return _parse_odd(view, error)
+        return _parse_odd(data, error)
+    _check_text(data)
+    return document
 
 
 def _check_text(data: memoryview) -> None:
@@ -247,12 +241,13 @@ def _check_text(data: memoryview) -> None:
 
 
 def _parse_odd(data: memoryview, error: msgspec.DecodeError) -> _Document:
-    """Read a file that has NaN or infinities in it; they become null, which is refused where it is."""
+    """Read a file that has NaN or infinities in it; they become texts, which are refused where a number must be."""
     if len(data) > _MOST_REPAIRED:
         raise FlawError(f"is not JSON: {error}") from error
+    _check_text(data)
     try:
-        return _document(msgspec.json.encode(json.loads(bytes(data))))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return _document(msgspec.json.encode(json.loads(bytes(data), parse_constant=str)))
+    except (ValueError, RecursionError):
         raise FlawError(f"is not JSON: {error}") from error
 
 

@@ -29,11 +29,12 @@ from msgspec import Meta, Raw, Struct
 
 from ....engine.errors import UsageError
 from ....engine.validation import shorten
-from ..files import Folder, Images, folder_of, has_pillow, image_size
+from ..described import is_remote, put_size, remote_source
+from ..files import Folder, Images, folder_of, json_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..geometry import VISIBILITY
 from ..report import FlawError, Report
-from .document import CocoFile
+from .document import CocoFile, Ref
 from .rle import decode_rle, rings_of
 
 COCO_ID = "coco_id"
@@ -47,7 +48,6 @@ _PEEK = 2**16
 _TASK = re.compile(r"(?:instances|person_keypoints|keypoints|captions|labels|image_info)_(.+)", re.IGNORECASE)
 _SPLIT = re.compile(r"(?:train|val|valid|test|dev)\w*", re.IGNORECASE)
 _NO_SPLIT = "default"
-_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:")
 _IMAGE_KEYS = frozenset({"id", "file_name", "width", "height"})
 _CATEGORY_KEYS = ("name", "id", "supercategory", "keypoints", "skeleton", "color", "isthing")
 _TOLERANCE = 1.0
@@ -73,10 +73,10 @@ class Annotation(Struct, forbid_unknown_fields=True, gc=False):
     category_id: int | str | None = None
     bbox: tuple[float, float, float, float] | None = None
     segmentation: list[list[float]] | Rle | None = None
-    area: float | None = None
+    area: Any = None
     iscrowd: int | bool | None = None
     keypoints: list[float] | None = None
-    num_keypoints: int | None = None
+    num_keypoints: Any = None
     score: float | None = None
     caption: str | None = None
     attributes: dict[str, Any] | None = None
@@ -96,6 +96,8 @@ class Box(Struct, forbid_unknown_fields=True, gc=False):
 
 _boxes = msgspec.json.Decoder(list[Box]).decode
 _annotations = msgspec.json.Decoder(list[Annotation]).decode
+_FIELD = re.compile(r"`\$\.(\w+)")
+"""The field that an error of decoding names."""
 _FIELDS = frozenset(Annotation.__struct_fields__)
 _JOINED = ("bbox", "segmentation", "keypoints", "score", "attributes", "iscrowd")
 
@@ -132,7 +134,7 @@ def read(path: Path, report: Report) -> Reading:
     reasons: dict[str, str] = {}
     for name in names:
         try:
-            files.append(CocoFile(Path(folder.path, name), name, report))
+            files.append(CocoFile(folder, name, report))
         except FlawError as error:
             reasons[name] = str(error)
     for name, reason in reasons.items():
@@ -167,7 +169,6 @@ class _Reader:
         ]
         self._names = [{each["id"]: each["name"] for each in file.categories} for file in files]
         self._labels = [{key: [name] for key, name in names.items()} for names in self._names]
-        self._compares_sizes = has_pillow()
         self.categories = self._all_categories()
         self.places = self._all_places()
 
@@ -221,14 +222,16 @@ class _Reader:
     def _item(self, listed: list[tuple[int, int]], annotations: list[list[Any]]) -> Item:
         number, place = listed[0]
         file = self._files[number]
-        image = msgspec.json.decode(file.images[place])
+        image = json_of(bytes(file.images[place]))
         file_name = image["file_name"]
         try:
             name, source = self._source(file_name, image, number)
         except FlawError as error:
             self._report.flaw("image", file.name, f"image {shorten(image['id'])}: {error}")
             return Item(file_name, None, is_whole=False)
-        self._take_size(image, source, name, file)
+        size = image.get("width"), image.get("height")
+        if size != (None, None):
+            put_size(source, self._folder, name, file.name, size, self._report)
         meta: Wire = {COCO_ID: image["id"]}
         if len(image) > 3:
             meta |= {
@@ -243,39 +246,18 @@ class _Reader:
         return Item(name, frame, is_whole=not flawed)
 
     def _source(self, file_name: str, image: Wire, number: int) -> tuple[str, Wire]:
-        if _REMOTE.match(file_name) and "://" in file_name:
-            return file_name, {"id": "default", "uri": file_name}
+        if is_remote(file_name):
+            return file_name, remote_source(file_name)
         url = image.get("coco_url")
-        is_remote = isinstance(url, str) and _REMOTE.match(url)
-        if not self._images.names and is_remote:
-            return file_name, {"id": "default", "uri": url}
+        if not self._images.names and is_remote(url):
+            return file_name, remote_source(url)
         try:
             name = self._images.find(file_name, self._near[number])
         except FlawError:
-            if not is_remote:
+            if not is_remote(url):
                 raise
-            return file_name, {"id": "default", "uri": url}
+            return file_name, remote_source(url)
         return name, self._folder.source(name)
-
-    def _take_size(self, image: Wire, source: Wire, name: str, file: CocoFile) -> None:
-        width, height = image.get("width"), image.get("height")
-        if width is None and height is None:
-            return
-        if type(width) is not int or type(height) is not int or width <= 0 or height <= 0:
-            given = f"{shorten(width)} x {shorten(height)}"
-            self._report.flaw(
-                "size", file.name, f"image {shorten(image['id'])}: the size {given} is left out"
-            )
-            return
-        source["width"], source["height"] = width, height
-        if "size" in source and self._compares_sizes:
-            found = image_size(f"{self._folder.path}/{name}")
-            if found is not None and found != (width, height):
-                self._report.flaw(
-                    "size",
-                    file.name,
-                    f"image {shorten(image['id'])}: size is {width} x {height}, that of the image file {found[0]} x {found[1]}",
-                )
 
     def _boxes(self, number: int, given: list[Any]) -> list[Wire] | None:
         """Return annotations in wire form if all of them are boxes of known categories."""
@@ -409,19 +391,23 @@ def _carefully(raw: Raw) -> tuple[Annotation, Wire]:
     """Return an annotation, and the keys that it has beside those of COCO."""
     try:
         given = msgspec.json.decode(raw)
-        if given.get("bbox") == []:
-            del given["bbox"]
-        meta = {key: value for key, value in given.items() if key not in _FIELDS and value is not None}
+    except msgspec.DecodeError as error:
+        raise FlawError(str(error)) from error
+    if given.get("bbox") == []:
+        del given["bbox"]
+    meta = {key: value for key, value in given.items() if key not in _FIELDS and value is not None}
+    try:
         return msgspec.convert({key: given[key] for key in given.keys() & _FIELDS}, Annotation), meta
     except msgspec.ValidationError as error:
-        raise FlawError(str(error)) from error
+        field = _FIELD.search(str(error))
+        told = f": {field[1]} is {shorten(given[field[1]])}" if field else ""
+        raise FlawError(f"{error}{told}") from error
 
 
 def _called(annotation: Annotation | Box | Raw) -> str:
     if isinstance(annotation, Annotation | Box):
         return f"annotation {shorten(annotation.id)}"
-    given = msgspec.json.decode(annotation)
-    return f"annotation {shorten(given.get('id'))}"
+    return f"annotation {shorten(msgspec.json.decode(annotation, type=Ref).id)}"
 
 
 def _join(

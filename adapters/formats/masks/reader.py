@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -41,7 +42,7 @@ _NAMED = re.compile(r"\s*([^:#]+?)\s*:\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3
 CLASSES = ("classes.json", "classes.txt", "labelmap.txt", "labels.txt")
 _BACKGROUND = frozenset({"background", "_background_", "void", "unlabeled", "ignore"})
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
-_ID = "00"
+_ID, _MASK = "00", "mask"
 _MOST = 4096
 _OF_INSTANCES = 1000
 _IGNORED = 255
@@ -92,116 +93,122 @@ def read(path: Path, report: Report) -> Reading:
         raise UsageError("masks are read with Pillow: pip install 'framelode[formats]'")
     folder = Folder(path, report)
     images = Images(folder)
-    masks: dict[str, list[str]] = {}
-    for name in images.names:
-        if _is_mask(name):
-            masks.setdefault(_key(name), []).append(name)
+    masks = [name for name in images.names if _is_mask(name)]
     shown = [name for name in images.names if not _is_mask(name)]
     if not masks or not shown:
         raise UsageError(f"{path} has no images with masks, in a folder such as 'masks'")
-    classes = _classes_of(folder, report)
-    categories = [
-        {"name": name} for name in dict.fromkeys(classes.values()) if name.lower() not in _BACKGROUND
-    ]
-    described = DescribedImages(folder, report, images)
-    return Reading(
-        folder.path, _items(folder, shown, masks, classes, described, report), len(shown), categories
-    )
+    reader = _Reader(folder, images, report)
+    names = dict.fromkeys(reader.classes.values())
+    categories = [{"name": name} for name in names if name.lower() not in _BACKGROUND]
+    return Reading(folder.path, reader.items(shown, _masks_of(shown, masks, report)), len(shown), categories)
 
 
-def _items(
-    folder: Folder,
-    shown: list[str],
-    masks: dict[str, list[str]],
-    classes: Classes,
-    images: DescribedImages,
-    report: Report,
-) -> Iterator[Item]:
-    used: set[str] = set()
+def _masks_of(shown: list[str], masks: list[str], report: Report) -> dict[str, list[str]]:
+    """Return the masks of each image: those of its name that have more folders in common with it than with other images."""
+    images: defaultdict[str, list[str]] = defaultdict(list)
     for name in shown:
-        item = images.bare(name)
-        if item.frame is None:
-            yield item
-            continue
-        source = item.frame["sources"][0]
-        item.frame["rois"] = []
-        flawed = 0
-        key = _key(name)
-        used.add(key)
-        for mask in _chosen(masks.get(key, [])):
-            try:
-                is_kept, rois = _annotations(
-                    folder, mask, classes, (source.get("width"), source.get("height")), report
-                )
-                item.frame["rois"] += rois
-                if is_kept:
-                    source.setdefault("masks", []).append({"id": _ID, "uri": folder.source(mask)["uri"]})
-            except FlawError as error:
-                flawed += 1
-                report.flaw("mask", mask, error)
-        yield Item(name, item.frame, is_whole=not flawed and key in masks)
-    for key, some in masks.items():
-        for mask in some if key not in used else ():
+        images[_key(name)].append(name)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for mask in masks:
+        folders = set(mask.split("/")[:-1])
+        common = {name: len(folders.intersection(name.split("/")[:-1])) for name in images[_key(mask)]}
+        best = [name for name in common if common[name] == max(common.values())]
+        if len(best) == 1:
+            found[best[0]].append(mask)
+        elif best:
+            report.flaw("image", mask, f"several images have the name of this mask: {', '.join(best[:3])}")
+        else:
             report.flaw("image", mask, "missing image: no image has the name of this mask")
+    return found
+
+
+class _Reader:
+    def __init__(self, folder: Folder, images: Images, report: Report) -> None:
+        self._folder, self._report = folder, report
+        self._images = DescribedImages(folder, report, images)
+        self.classes, self._named_in = _classes_of(folder, report)
+
+    def items(self, shown: list[str], masks: dict[str, list[str]]) -> Iterator[Item]:
+        for name in shown:
+            item = self._images.bare(name)
+            if item.frame is not None:
+                item.frame["rois"] = []
+                item.is_whole = name in masks and self._take(item.frame, *_chosen(masks[name]))
+            yield item
+
+    def _take(self, frame: Wire, mask: str, *others: str) -> bool:
+        """Take a mask into the frame of its image. Return whether all of it was taken."""
+        before = self._report.flaws[_MASK]
+        for other in others:
+            self._report.flaw(_MASK, other, f"the image has the mask {shorten(mask)} already")
+        source = frame["sources"][0]
+        size = source.get("width"), source.get("height")
+        try:
+            pixels, palette = _pixels(f"{self._folder.path}/{mask}")
+            _check_size(pixels, size)
+            if pixels.dtype.itemsize > 1:
+                frame["rois"] = list(self._instances(pixels, mask))
+            else:
+                frame["rois"] = list(self._colours(pixels, palette, mask))
+                source["masks"] = [{"id": _ID, "uri": self._folder.source(mask)["uri"]}]
+        except FlawError as error:
+            self._report.flaw(_MASK, mask, error)
+        return self._report.flaws[_MASK] == before
+
+    def _colours(self, pixels: NDArray[Any], palette: dict[int, Colour], mask: str) -> Iterator[Wire]:
+        is_rgb = pixels.ndim == 3
+        # Rows of three numbers are sorted a hundred times slower than one number of three bytes.
+        for value in _values(pixels @ np.array([2**16, 2**8, 1], np.uint32) if is_rgb else pixels):
+            number = None if is_rgb else value
+            shown = (value >> 16, value >> 8 & 255, value & 255) if is_rgb else (value, value, value)
+            colour = palette.get(value, shown)
+            label = self._label(number, colour, mask)
+            if label is not None:
+                yield {"type": "mask", "label": [label], "mask": {"id": _ID, "value": list(colour)}}
+
+    def _instances(self, pixels: NDArray[Any], mask: str) -> Iterator[Wire]:
+        for value in _values(pixels):
+            number = value // _OF_INSTANCES if value >= _OF_INSTANCES else value
+            label = self._label(number, (number, number, number), mask)
+            if label is None:
+                continue
+            rings = rings_of(pixels == value)
+            shape = {"type": "polygon2d", "poly": rings[0]} if len(rings) == 1 else complex_polygon(rings)
+            yield {**shape, "label": [label], **({"id": str(value)} if value >= _OF_INSTANCES else {})}
+
+    def _label(self, number: int | None, colour: Colour, mask: str) -> str | None:
+        """Return the class of a number or colour; None for the background, and, which is noted, for one that has no name."""
+        named = self.classes.get(colour) or (None if number is None else self.classes.get(number))
+        if named is not None:
+            return None if named.lower() in _BACKGROUND else named
+        if number in {0, _IGNORED} or not any(colour):
+            return None
+        if not self.classes:
+            return "#{:02x}{:02x}{:02x}".format(*colour) if number is None else str(number)
+        what = f"colour {list(colour)}" if number is None else f"number {number}"
+        self._report.flaw(_MASK, mask, f"{what} is not in {self._named_in}")
+        return None
+
+
+def _check_size(pixels: NDArray[Any], size: tuple[Any, Any]) -> None:
+    height, width = pixels.shape[:2]
+    if None not in size and (width, height) != size:
+        raise FlawError(f"has the size {width} x {height}, its image {size[0]} x {size[1]}")
 
 
 def _chosen(masks: list[str]) -> list[str]:
-    """Return the mask of an image to read; of those of Cityscapes, the one with instances or with numbers."""
+    """Return the masks of one kind; of those of Cityscapes, the ones with instances or with numbers."""
     for end in ("instanceIds", "labelIds"):
         if some := [mask for mask in masks if os.path.splitext(mask)[0].endswith(end)]:  # noqa: PTH122
-            return some[:1]
-    return masks[:1]
+            return some
+    return masks
 
 
-def _annotations(
-    folder: Folder, mask: str, classes: Classes, size: tuple[Any, Any], report: Report
-) -> tuple[bool, list[Wire]]:
-    """Return whether the mask file is part of the frame, and the annotations of its colours or instances."""
-    pixels, palette = _pixels(f"{folder.path}/{mask}")
-    if None not in size and pixels.shape[1::-1] != size:
-        raise FlawError(
-            f"has the size {pixels.shape[1]} x {pixels.shape[0]}, its image {size[0]} x {size[1]}"
-        )
-    if pixels.dtype.itemsize > 1:
-        return False, list(_instances(pixels, classes, report, mask))
-    flat = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1)
-    values = np.unique(flat, axis=0)
-    if len(values) > _MOST:
-        raise FlawError(f"is no mask: it has more than {_MOST} colours")
-    rois: list[Wire] = []
-    for value in values.tolist():
-        colour = tuple(value) if isinstance(value, list) else palette.get(value, (value, value, value))
-        label = _label(value if isinstance(value, int) else None, colour, classes, report, mask)
-        if label is not None:
-            rois.append({"type": "mask", "label": [label], "mask": {"id": _ID, "value": list(colour)}})
-    return True, rois
-
-
-def _label(number: int | None, colour: Colour, classes: Classes, report: Report, mask: str) -> str | None:
-    """Return the class of a number or colour; None for the background, and, which is noted, for one that has no name."""
-    named = classes.get(colour) or (None if number is None else classes.get(number))
-    if named is not None:
-        return None if named.lower() in _BACKGROUND else named
-    if number in {0, _IGNORED} or not any(colour):
-        return None
-    if classes:
-        report.loss("number or colour of a mask that is no class: left out", mask)
-        return None
-    return "#{:02x}{:02x}{:02x}".format(*colour) if number is None else str(number)
-
-
-def _instances(pixels: NDArray[Any], classes: Classes, report: Report, mask: str) -> Iterator[Wire]:
+def _values(pixels: NDArray[Any]) -> list[int]:
     values = np.unique(pixels)
     if len(values) > _MOST:
-        raise FlawError(f"is no mask: it has more than {_MOST} numbers")
-    for value in values.tolist():
-        number = value // _OF_INSTANCES if value >= _OF_INSTANCES else value
-        label = _label(number, (number, number, number), classes, report, mask)
-        if label is None:
-            continue
-        rings = rings_of(pixels == value)
-        shape = {"type": "polygon2d", "poly": rings[0]} if len(rings) == 1 else complex_polygon(rings)
-        yield {**shape, "label": [label], **({"id": str(value)} if value >= _OF_INSTANCES else {})}
+        raise FlawError(f"is no mask: it has more than {_MOST} numbers or colours")
+    return values.tolist()
 
 
 def _pixels(path: str) -> tuple[NDArray[Any], dict[int, Colour]]:
@@ -226,19 +233,18 @@ def _pixels(path: str) -> tuple[NDArray[Any], dict[int, Colour]]:
         raise FlawError(f"is no image that can be read: {error}") from error
 
 
-def _classes_of(folder: Folder, report: Report) -> Classes:
-    """Return the names of classes by number or colour; empty if no file has them."""
+def _classes_of(folder: Folder, report: Report) -> tuple[Classes, str]:
+    """Return the names of classes by number or colour, and the file that has them; empty if there is none."""
     for wanted in CLASSES:
         for file in folder.files:
             if file.rpartition("/")[2] != wanted:
                 continue
+            is_json = wanted.endswith(".json")
             try:
-                return (
-                    _of_json(folder.json(file)) if wanted.endswith(".json") else _of_text(folder.text(file))
-                )
+                return _of_json(folder.json(file)) if is_json else _of_text(folder.text(file)), file
             except FlawError as error:
                 report.flaw("file", file, error)
-    return {}
+    return {}, ""
 
 
 def _of_json(given: Any) -> Classes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..described import DescribedImages, is_remote
-from ..files import Folder, json_of
-from ..format import SPLITS, Item, Wire
+from ..files import Folder, folder_of, json_of
+from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from .columns import CORNERS, EXTENT, Columns, mapped_columns
 
@@ -21,44 +23,96 @@ MAPPING = ".columns.json"
 """Suffix of the file that tells what the columns of a table are."""
 
 Rows = Iterable[Sequence[Any]]
+ColumnsOf = Callable[[Path], Columns]
+RowsOf = Callable[[Path, Columns], Rows]
 
+_SNIFFED = 20
 _SAMPLE = 10_000
 _MOST = 1 + 1e-6
 _NEAR = ("images", "")
+_OF_FRAMES = frozenset({"sources", "rois"})
 
 
-def items_of(
-    folder: Folder,
-    files: Sequence[str],
-    open_table: Callable[[str], tuple[Columns, Callable[[], Rows]]],
+def has_table(path: Path, suffixes: Collection[str], columns_of: ColumnsOf) -> bool:
+    """Whether a file is a table of annotations; of a folder, one of the first files in it. See `read_tables`."""
+    files = [path] if path.is_file() else islice(path.rglob("*"), _SAMPLE)
+    some = sorted(file for file in files if file.suffix.lower() in suffixes and file.is_file())[:_SNIFFED]
+    for file in some:
+        with suppress(FlawError, UsageError):
+            if columns_of(file).is_table:
+                return True
+    return False
+
+
+def read_tables(
+    path: Path,
+    title: str,
+    suffixes: Collection[str],
+    columns_of: ColumnsOf,
+    rows_of: RowsOf,
     report: Report,
-) -> Iterator[Item]:
-    """Yield the images of tables, and those that none lists.
+) -> Reading:
+    """Return the images of a table, or of those in a folder, and the images that none lists.
 
     Parameters
     ----------
-    folder : Folder
-        The folder.
-    files : sequence of str
-        The tables.
-    open_table : callable
-        Takes a file, and returns its columns and a function that returns its rows.
+    path : Path
+        The table or the folder.
+    title : str
+        What files of this kind are called.
+    suffixes : collection of str
+        Lowercase suffixes of the files.
+    columns_of, rows_of : callable
+        Return the columns and the rows of a file.
     report : Report
         Where flaws are noted.
+
+    Raises
+    ------
+    UsageError
+        There is no table of annotations.
     """
+    folder = Folder(folder_of(path), report)
+    tables: dict[str, Columns] = {}
+    for file in folder.chosen(path, suffixes):
+        try:
+            columns = _with_mapping(folder, file, columns_of(Path(folder.path, file)))
+            # Tables of other things may lie beside.
+            if _is_table(columns, file, is_meant=path.is_file() or f"{file}{MAPPING}" in folder.files):
+                tables[file] = columns
+        except FlawError as error:
+            report.flaw("file", file, error)
+    if not tables and not report.problems:
+        raise UsageError(f"{path} has no {title} file with columns of images and their labels or boxes")
+    return Reading(folder.path, _items(folder, tables, rows_of, report))
+
+
+def _is_table(columns: Columns, file: str, *, is_meant: bool) -> bool:
+    if set(columns.names) >= _OF_FRAMES:
+        raise FlawError("has a row for each frame: pass it to DatasetVersion.add_table")
+    if is_meant and not columns.is_table:
+        raise FlawError(
+            f"has no columns of images and their labels or boxes that are known: name them in {file}{MAPPING}"
+        )
+    return columns.is_table
+
+
+def _items(folder: Folder, tables: dict[str, Columns], rows_of: RowsOf, report: Report) -> Iterator[Item]:
     images = DescribedImages(folder, report)
     frames: dict[str, _Frame] = {}
-    for file in files:
+    for file, columns in tables.items():
+        full = Path(folder.path, file)
+        is_normalized = columns.is_normalized
+        if is_normalized is None:
+            is_normalized = _are_normalized(columns, rows_of(full, columns))
+        table = _Table(columns, is_normalized)
         try:
-            columns, rows = open_table(file)
-            is_normalized = columns.is_normalized
-            table = _Table(
-                columns, _are_normalized(columns, rows()) if is_normalized is None else is_normalized
-            )
-            for number, row in enumerate(rows(), 1 + columns.has_header):
+            for number, row in enumerate(rows_of(full, columns), 1 + columns.has_header):
                 _take(table, row, f"row {number}", file, images, frames, report)
         except FlawError as error:
             report.flaw("file", file, error)
+            for frame in frames.values():
+                frame.flaws += 1
     for name, frame in frames.items():
         yield frame.item(name)
     yield from images.rest()
@@ -223,17 +277,18 @@ def _are_normalized(columns: Columns, rows: Rows) -> bool:
     """Whether all coordinates of the first rows are between 0 and 1, and some are fractions."""
     table = _Table(columns, is_normalized=False)
     has_fraction = False
-    for row in islice(rows, _SAMPLE):
-        try:
-            box = table.box(row)
-        except FlawError:
-            continue
-        if box is None:
-            continue
-        corners = (*box[:2], box[0] + box[2], box[1] + box[3])
-        if not all(0 <= value <= _MOST for value in corners):
-            return False
-        has_fraction |= any(not value.is_integer() for value in corners)
+    # A flaw is noted when the rows are taken.
+    with suppress(FlawError):
+        for row in islice(rows, _SAMPLE):
+            box = None
+            with suppress(FlawError):
+                box = table.box(row)
+            if box is None:
+                continue
+            corners = (*box[:2], box[0] + box[2], box[1] + box[3])
+            if not all(0 <= value <= _MOST for value in corners):
+                return False
+            has_fraction |= any(not value.is_integer() for value in corners)
     return has_fraction
 
 
@@ -273,7 +328,7 @@ def _whole(given: Any) -> int:
     return int(value) if value.is_integer() else 0
 
 
-def with_mapping(folder: Folder, file: str, columns: Columns) -> Columns:
+def _with_mapping(folder: Folder, file: str, columns: Columns) -> Columns:
     """Return the columns of a table as the file beside it says, if there is one. Raises `FlawError` if that is wrong."""
     mapping = f"{file}{MAPPING}"
     if mapping not in folder.files:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from ....engine.validation import shorten
@@ -20,16 +19,14 @@ _FLAG_VALUES = {"0": False, "1": True, "false": False, "true": True}
 _ROTATION = "rotation"
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """Width and height of an image in pixels, according to its annotation file."""
 
     width: int
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class VocObject:
+class VocObject(NamedTuple):
     """An `object` element, or a `part` of one, before it is checked.
 
     Attributes

@@ -44,7 +44,8 @@ from xml.etree.ElementTree import Element
 
 from ....engine.errors import InvalidValueError, UsageError
 from ....engine.validation import shorten, text
-from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images, has_pillow, image_size
+from ..described import is_remote, put_size, remote_source
+from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images
 from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from ..xml import members, parse, text_of
@@ -56,7 +57,6 @@ _OF_ONE_CLASS = re.compile(r".+_(train|val|trainval|test)")
 """Name of a list of one class, which has a number after each name."""
 
 _NOT_METADATA = frozenset({"filename", "object", "path", "size"})
-_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://.")
 _ROOT = re.compile(rb"<\s*[Aa]nnotation[\s>/]")
 _START = 4096
 
@@ -118,7 +118,6 @@ class _Reader:
             self._by_stem[_base(name)].append(name)
         self._described: dict[str, str] = {}
         self._refused: set[str] = set()
-        self._compares_sizes = has_pillow()
         self._splits: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
@@ -139,13 +138,13 @@ class _Reader:
             root = parse(self._folder.read(name), "annotation")
             image, source = self._image_of(root, name)
             size = self._size_of(root, name)
-            frame = self._frame(image, source, size, _frame_metadata(root) | self._membership(name, image))
+            if size is not None:
+                put_size(source, self._folder, image, name, size, self._report)
+            frame = self._frame(image, source, _frame_metadata(root) | self._membership(name, image))
         except (FlawError, InvalidValueError) as error:
             self._report.flaw("file", name, error)
             self._refused.add(name)
             return None
-        if size is not None and "size" in source:
-            self._compare_size(image, name, size)
         rois = frame.setdefault("rois", [])
         flawed = 0
         for item in objects_of(root):
@@ -169,7 +168,7 @@ class _Reader:
             return Item(image, None, is_whole=False)
         try:
             source = self._folder.source(image)
-            return Item(image, self._frame(image, source, None, self._membership(image)), is_whole=False)
+            return Item(image, self._frame(image, source, self._membership(image)), is_whole=False)
         except (FlawError, InvalidValueError) as error:
             self._report.flaw("image", image, error)
             return Item(image, None, is_whole=False)
@@ -188,9 +187,9 @@ class _Reader:
             image = self._find_image(filename, name)
         except FlawError:
             path = text_of(root, "path")
-            if not _REMOTE.match(path):
+            if not is_remote(path):
                 raise
-            return filename or path, {"id": "default", "uri": text(path, "path")}
+            return filename or path, remote_source(text(path, "path"))
         if _base(image) != _base(name) and any(
             self._own_image(other) == image for other in self._by_stem.get(_base(image), ())
         ):
@@ -218,10 +217,7 @@ class _Reader:
         except FlawError as error:
             raise FlawError(f"{error} and none is the filename {shorten(filename)}") from None
 
-    def _frame(self, image: str, source: Wire, size: Size | None, metadata: Wire) -> Wire:
-        source = {**source}
-        if size is not None:
-            source["width"], source["height"] = size.width, size.height
+    def _frame(self, image: str, source: Wire, metadata: Wire) -> Wire:
         frame: Wire = {"sources": [source]}
         if metadata:
             frame["meta"] = metadata
@@ -237,15 +233,6 @@ class _Reader:
         except FlawError as error:
             self._report.flaw("size", name, f"size: {error}; boxes are not compared with it")
             return None
-
-    def _compare_size(self, image: str, name: str, size: Size) -> None:
-        found = image_size(f"{self._folder.path}/{image}") if self._compares_sizes else None
-        if found is not None and found != (size.width, size.height):
-            self._report.flaw(
-                "size",
-                name,
-                f"size is {size.width} x {size.height}, that of the image file {found[0]} x {found[1]}",
-            )
 
     def _membership(self, *names: str) -> dict[str, list[str]]:
         keys: set[str] = set()

@@ -1,277 +1,472 @@
-"""Flawed data sets: each flaw is listed with its file and reason, and everything else is imported."""
+"""Every flaw in every format: it is listed with its file and a reason, the command ends with 1, and the rest is imported."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
+import resource
+import tarfile
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from command_line import run, run_json
+from command_line import run_json
+from data_sets import HEIGHT, WIDTH, image
 from PIL import Image
+from pyarrow import parquet
 
 import framelode
-from framelode import DatasetVersion, UsageError
+from framelode import DatasetVersion
+from framelode.adapters.formats.names import BUILT_IN
 
-BOX = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}
-ROW = "0 0.5 0.5 0.25 0.25\n"
-XML = (
-    "<annotation><filename>{}.png</filename><size><width>64</width><height>48</height></size><object><name>cat</name>"
-    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax></bndbox></object></annotation>"
+GIGABYTE = 2**30
+
+
+class Edit(NamedTuple):
+    """What a cell changes, and what is then listed.
+
+    `old` is replaced by `new` in the file; without `old`, `new` is another file, named by `file`. `reason` is a pattern; None if it is
+    no flaw. `lost` are the images that may lose their annotations.
+    """
+
+    reason: str | None
+    old: str = ""
+    new: str = ""
+    lost: str = "a"
+    file: str = ""
+    listed: str = ""
+
+
+class Kind(NamedTuple):
+    """The files of a data set of the images a, b and c, of which `first` is damaged. It describes the images `whole`."""
+
+    files: dict[str, str]
+    first: str
+    whole: str
+    cells: dict[str, Edit | str]
+
+
+def coco(*names):
+    numbers = {"a": 1, "b": 2, "c": 3}
+    return json.dumps(
+        {
+            "images": [
+                {"id": numbers[name], "file_name": f"{name}.png", "width": WIDTH, "height": HEIGHT}
+                for name in names
+            ],
+            "annotations": [
+                {"id": numbers[name], "image_id": numbers[name], "category_id": 1, "bbox": [1, 2, 3, 4]}
+                for name in names
+            ],
+            "categories": [{"id": 1, "name": "cat"}],
+        },
+        indent=0,
+    )
+
+
+def voc(name):
+    sides = "<xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax>"
+    size = f"<size><width>{WIDTH}</width>\n<height>{HEIGHT}</height></size>"
+    box = f"<object><name>cat</name><bndbox>{sides}</bndbox></object>"
+    return f"<annotation><filename>{name}.png</filename>{size}\n{box}</annotation>\n"
+
+
+def cvat(*names):
+    box = '<box label="cat" xtl="1" ytl="2" xbr="4" ybr="6"></box>'
+    images = "\n".join(
+        f'<image name="{name}.png" width="{WIDTH}" height="{HEIGHT}">{box}</image>' for name in names
+    )
+    return f"<annotations><meta></meta>{images}</annotations>\n"
+
+
+def labelme(name):
+    shape = {"label": "cat", "shape_type": "rectangle", "points": [[1, 2], [4, 6]]}
+    return json.dumps(
+        {"shapes": [shape], "imagePath": f"{name}.png", "imageWidth": WIDTH, "imageHeight": HEIGHT}, indent=0
+    )
+
+
+def imagefolder(*names):
+    objects = {"bbox": [[1, 2, 3, 4]], "categories": ["cat"]}
+    return "".join(json.dumps({"file_name": f"{name}.png", "objects": objects}) + "\n" for name in names)
+
+
+def table(*names):
+    rows = "".join(f"{name}.png,{WIDTH},{HEIGHT},1,2,4,6,cat\n" for name in names)
+    return f"image,width,height,xmin,ymin,xmax,ymax,label\n{rows}"
+
+
+def clearml(*names):
+    rois = [{"label": ["cat"], "poly": [1, 2, 3, 4]}]
+    source = {"width": WIDTH, "height": HEIGHT}
+    frames = [
+        {"id": name, "rois": rois, "sources": [{"uri": f"images/{name}.png", **source}]} for name in names
+    ]
+    return "[" + ",\n".join(map(json.dumps, frames)) + "]"
+
+
+def shard(*names):
+    """A line for each member, which `as_shard` packs."""
+    return "".join(f'{name}.png=PNG\n{name}.json={{"x": 1}}\n{name}.cls=0\n' for name in names)
+
+
+def as_shard(content):
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for line in content.split(b"\n")[:-1]:
+            name, _, inner = line.partition(b"=")
+            inner = as_mask(b"0 1 64 48") if inner == b"PNG" else inner
+            info = tarfile.TarInfo(name.decode())
+            info.size = len(inner)
+            archive.addfile(info, io.BytesIO(inner))
+    return written.getvalue()
+
+
+def as_parquet(content):
+    """The table of a CSV text, whose texts may be no UTF-8."""
+    header, *rows = csv.reader(io.StringIO(content.decode("latin-1")))
+    columns = {}
+    for name, values in zip(header, zip(*rows, strict=True), strict=True):
+        if name in {"image", "label"}:
+            bytes_of = pa.array([value.encode("latin-1") for value in values], pa.binary())
+            columns[name] = pa.StringArray.from_buffers(len(values), *bytes_of.buffers()[1:])
+        else:
+            columns[name] = pa.array(map(float, values))
+    written = io.BytesIO()
+    parquet.write_table(pa.table(columns), written)
+    return written.getvalue()
+
+
+def as_mask(content):
+    """A mask of two numbers, and of the size, that a text gives."""
+    first, second, width, height = map(int, content.split())
+    pixels = np.full((height, width), first, np.uint8)
+    pixels[0] = second
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
+
+
+PACKED = {".tar": as_shard, ".parquet": as_parquet, ".png": as_mask}
+SIZE = rf"{WIDTH - 1} x {HEIGHT}.*{WIDTH} x {HEIGHT}"
+OUT = "'../a.png' leads out of the folder"
+GONE = "missing image: no file is 'gone.png'"
+NUMBER = "must be (a )?finite numbers?.*, not .*nan"
+UTF_8 = "UTF-8|utf-8"
+LIMIT = "more than the limit of"
+WIDE = (f'"width": {WIDTH}', f'"width": {WIDTH - 1}')
+NO_INDEX = "classes are names"
+NO_NAMES = "files are matched by their names, and name no others"
+
+TABLE = {
+    "truncated": Edit("must|is not", ",6,cat\nb", "\nb"),
+    "class": NO_INDEX,
+    "missing": Edit(GONE, "a.png", "gone.png"),
+    "duplicate": "rows have no ids, and several rows about an image are its annotations",
+    "NaN": Edit(NUMBER, "1,2,4,6", "1,nan,4,6"),
+    "size": Edit(SIZE, f"a.png,{WIDTH}", f"a.png,{WIDTH - 1}", lost=""),
+    "dots": Edit(OUT, "a.png", "../a.png"),
+}
+KINDS = {
+    "clearml": Kind(
+        {"first.json": clearml("a", "b"), "second.json": clearml("c")},
+        "first.json",
+        "ab",
+        {
+            "class": NO_INDEX,
+            "missing": Edit("gone.png", "a.png", "gone.png"),
+            "duplicate": Edit("frame 2: id 'a' is there twice", '"id": "b"', '"id": "a"', lost="b"),
+            "NaN": Edit("frame 1: .*NaN|frame 1: .*nan", "[1, 2", "[NaN, 2"),
+            "size": Edit(SIZE, *WIDE, lost=""),
+            "Latin-1": Edit(UTF_8, '["cat"]', '["Ä"]'),
+            "dots": Edit("'../images/a.png' leads out of the folder", "images/a.png", "../images/a.png"),
+        },
+    ),
+    "coco": Kind(
+        {"annotations/train.json": coco("a", "b"), "annotations/val.json": coco("c")},
+        "annotations/train.json",
+        "ab",
+        {
+            "class": Edit("category 7 is not in categories", '"category_id": 1', '"category_id": 7'),
+            "missing": Edit(f"image 1: {GONE}", "a.png", "gone.png"),
+            "duplicate": Edit(
+                "annotation 1: duplicate id", '"id": 2,\n"image_id"', '"id": 1,\n"image_id"', lost="b"
+            ),
+            "NaN": Edit("annotation 1: ", "1,\n2,", "NaN,\n2,"),
+            "size": Edit(SIZE, *WIDE, lost=""),
+            "dots": Edit(OUT, "a.png", "../a.png"),
+        },
+    ),
+    "csv": Kind({"first.csv": table("a", "b"), "second.csv": table("c")}, "first.csv", "ab", TABLE),
+    "cvat": Kind(
+        {"first.xml": cvat("a", "b"), "second.xml": cvat("c")},
+        "first.xml",
+        "ab",
+        {
+            "class": NO_INDEX,
+            "missing": Edit(GONE, "a.png", "gone.png"),
+            "duplicate": Edit("image 'a.png': image .* is already described", "b.png", "a.png", lost="b"),
+            "NaN": Edit(NUMBER, 'xtl="1"', 'xtl="nan"'),
+            "size": Edit(SIZE, f'width="{WIDTH}"', f'width="{WIDTH - 1}"', lost=""),
+            "dots": Edit(OUT, "a.png", "../a.png"),
+        },
+    ),
+    "imagefolder": Kind(
+        {"train/metadata.jsonl": imagefolder("a", "b"), "test/metadata.jsonl": imagefolder("c")},
+        "train/metadata.jsonl",
+        "ab",
+        {
+            "truncated": Edit("row 1: is not valid JSON", ', "categories": ["cat"]}}\n', "\n"),
+            "class": NO_INDEX,
+            "missing": Edit(f"row 1: {GONE}", "a.png", "gone.png"),
+            "duplicate": Edit("row 2: image 'train/a.png' is already described", "b.png", "a.png", lost="b"),
+            "NaN": Edit("bbox must be .*nan", "[1, 2", "[NaN, 2"),
+            "size": "metadata has no sizes",
+            "dots": Edit(OUT, "a.png", "../a.png"),
+        },
+    ),
+    "labelme": Kind(
+        {f"{name}.json": labelme(name) for name in "abc"},
+        "a.json",
+        "a",
+        {
+            "class": NO_INDEX,
+            "missing": Edit(GONE, "a.png", "gone.png"),
+            "duplicate": Edit(
+                "image .* is already described by 'a.json'", file="again.json", new=labelme("a"), lost=""
+            ),
+            "NaN": Edit(f"shape 1: points {NUMBER}", "[\n1,", "[\nNaN,"),
+            "size": Edit(SIZE, f'"imageWidth": {WIDTH}', f'"imageWidth": {WIDTH - 1}', lost=""),
+            "dots": Edit("'../../a.png' leads out of the folder", "a.png", "../../a.png"),
+        },
+    ),
+    "masks": Kind(
+        {f"masks/{name}.png": f"0 1 {WIDTH} {HEIGHT}" for name in "abc"}
+        | {"classes.txt": "background\ncat\n"},
+        "masks/a.png",
+        "a",
+        {
+            "truncated": Edit("is no image that can be read"),
+            "class": Edit("number 7 is not in classes.txt", "0 1", "0 7"),
+            "missing": Edit("missing image", file="masks/gone.png", new="0 1 4 4", lost=""),
+            "duplicate": Edit(
+                "the image has the mask 'masks/a.png' already",
+                file="masks/a_mask.png",
+                new="0 1 4 4",
+                lost="",
+            ),
+            "NaN": "pixels are whole numbers",
+            "size": Edit("has the size 4 x 4, its image", f"{WIDTH} {HEIGHT}", "4 4"),
+            "BOM": Edit(None, file="classes.txt", new="\ufeffbackground\ncat\n"),
+            "CRLF": Edit(None, file="classes.txt", new="background\r\ncat\r\n"),
+            "Latin-1": Edit(UTF_8, file="classes.txt", new="background\nÄ\n", lost="abc"),
+            "line": Edit(LIMIT, file="classes.txt", lost="abc"),
+            "dots": NO_NAMES,
+        },
+    ),
+    "parquet": Kind(
+        {"first.parquet": table("a", "b"), "second.parquet": table("c")},
+        "first.parquet",
+        "ab",
+        {
+            **TABLE,
+            "truncated": Edit("is not Parquet", lost="ab"),
+            "BOM": "the file is binary",
+            "CRLF": "the file is binary",
+            "line": "the file is binary, and read in parts",
+        },
+    ),
+    "voc": Kind(
+        {f"Annotations/{name}.xml": voc(name) for name in "abc"},
+        "Annotations/a.xml",
+        "a",
+        {
+            "class": NO_INDEX,
+            "missing": Edit("missing image", file="Annotations/gone.xml", new=voc("gone"), lost=""),
+            "duplicate": Edit(
+                "names the image 'images/a.png', which has",
+                file="Annotations/again.xml",
+                new=voc("a"),
+                lost="",
+            ),
+            "NaN": Edit("xmin must be a finite number, not 'nan'", "<xmin>1", "<xmin>nan"),
+            "size": Edit(SIZE, f"<width>{WIDTH}", f"<width>{WIDTH - 1}", lost=""),
+            "dots": Edit(OUT, "a.png", "../a.png"),
+        },
+    ),
+    "webdataset": Kind(
+        {"first.tar": shard("a", "b"), "second.tar": shard("c"), "classes.txt": "cat\n"},
+        "first.tar",
+        "ab",
+        {
+            "truncated": Edit("is no complete tar archive", lost="ab"),
+            "class": Edit("'a': class 7 is not in classes.txt", "a.cls=0", "a.cls=7"),
+            "missing": Edit("'a': has no image", "a.png=PNG\n", ""),
+            "duplicate": Edit("is there twice: the first one is used", "\nb.", "\na.", lost="b"),
+            "NaN": Edit("'a': .*(nan|NaN)", '"x": 1', '"x": NaN'),
+            "size": Edit(
+                SIZE,
+                '{"x": 1}',
+                f'{{"sources": [{{"width": {WIDTH - 1}, "height": {HEIGHT}}}], "rois": [{{"label": ["cat"]}}]}}',
+                lost="",
+            ),
+            "BOM": Edit(None, "a.cls=", "a.cls=\ufeff"),
+            "CRLF": Edit(None, "a.cls=0", "a.cls=0\r"),
+            "Latin-1": Edit(UTF_8, "a.cls=0", "a.cls=Ä"),
+            "line": Edit(LIMIT),
+            "dots": Edit("leads out of the folder", "a.", "../a."),
+        },
+    ),
+    "yolo": Kind(
+        {
+            "data.yaml": "train: list.txt\nnames: [cat]\n",
+            "list.txt": "images/a.png\nimages/b.png\nimages/c.png\n",
+            **{f"labels/{name}.txt": "0 0.5 0.5 0.25 0.25\n" for name in "abc"},
+        },
+        "labels/a.txt",
+        "a",
+        {
+            "truncated": Edit("line 1: a row has a class and 4 numbers", " 0.25 0.25", ""),
+            "class": Edit("line 1: class 7 is not in names, which are 1", "0 0.5", "7 0.5"),
+            "missing": Edit("missing image", file="labels/gone.txt", new="0 0.5 0.5 0.25 0.25\n", lost=""),
+            "duplicate": "labels have no ids",
+            "NaN": Edit("line 1: coordinates must be from 0 to 1.* not nan", "0 0.5", "0 nan"),
+            "size": "labels have no sizes: they are relative to that of the file",
+            "Latin-1": Edit(UTF_8, "0.25\n", "0.25 # Ä\n"),
+            "dots": Edit(
+                "line 4: file name '../a.png' leads out",
+                file="list.txt",
+                new="a.png\nb.png\nc.png\n../a.png\n",
+                lost="",
+            ),
+        },
+    ),
+}
+FLAWS = (
+    "truncated",
+    "class",
+    "missing",
+    "duplicate",
+    "NaN",
+    "size",
+    "BOM",
+    "CRLF",
+    "Latin-1",
+    "line",
+    "loop",
+    "dots",
 )
+COMMON = {
+    "truncated": Edit("not valid|not well-formed|is not JSON|cut off", lost="whole"),
+    "BOM": Edit(None),
+    "CRLF": Edit(None),
+    "Latin-1": Edit(UTF_8, "cat", "Ä", lost="whole"),
+    "line": Edit(".", lost="whole"),
+    "loop": Edit("is a symbolic link to a folder that contains it: not followed", listed="loop", lost=""),
+}
+CELLS = {
+    (name, flaw): cell
+    for name in BUILT_IN
+    for flaw in FLAWS
+    if isinstance(cell := KINDS[name].cells.get(flaw) or COMMON[flaw], Edit)
+}
+
+GENERAL = {
+    "truncated": lambda content: content[: len(content) // 3],
+    "BOM": lambda content: b"\xef\xbb\xbf" + content,
+    "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
+    "Latin-1": lambda content: content.replace(b"cat", b"\xc4", 1),
+}
+
+
+def put(file, content):
+    """Write a file, packed as its suffix asks for."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(PACKED.get(file.suffix, bytes)(content))
+
+
+def build(folder, name, flaw):
+    """Write a data set with a flaw."""
+    kind = KINDS[name]
+    places = {"webdataset": (), "imagefolder": ("train/a", "train/b", "test/c")}
+    for place in places.get(name, ("images/a", "images/b", "images/c")):
+        image(folder / f"{place}.png")
+    for file, text in kind.files.items():
+        put(folder / file, text.encode())
+    edit = CELLS[name, flaw]
+    target = folder / (edit.file or kind.first)
+    if flaw == "loop":
+        (folder / "loop").symlink_to(folder)
+    elif flaw == "line":
+        make_endless(target)
+    elif edit.file:
+        put(target, edit.new.encode("latin-1" if flaw == "Latin-1" else "utf-8"))
+    elif edit.old:
+        text = kind.files[kind.first].replace(
+            edit.old, edit.new, -1 if flaw in {"dots", "duplicate"} and name == "webdataset" else 1
+        )
+        assert text != kind.files[kind.first]
+        put(target, text.encode("latin-1" if flaw == "Latin-1" else "utf-8"))
+    elif target.suffix in PACKED:
+        target.write_bytes(GENERAL[flaw](target.read_bytes()))
+    else:
+        put(target, GENERAL[flaw](kind.files[kind.first].encode()))
+
+
+def make_endless(file):
+    """Make a text of a gigabyte of a file, or a member of that size the first one of a shard."""
+    if file.suffix == ".tar":
+        members = file.read_bytes()
+        info = tarfile.TarInfo("a.json")
+        info.size = GIGABYTE
+        file.write_bytes(info.tobuf())
+        os.truncate(file, 512 + GIGABYTE)
+        with file.open("ab") as opened:
+            opened.write(members)
+    else:
+        os.truncate(file, GIGABYTE)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder with the pictures a and b of 64 x 48 pixels in images/train."""
-    images = tmp_path / "set" / "images" / "train"
-    images.mkdir(parents=True)
-    for name in "ab":
-        Image.new("L", (64, 48)).save(images / f"{name}.png")
-    return tmp_path / "set"
-
-
-@pytest.fixture
-def engine():
-    with framelode.connect("sqlite://") as engine:
+def engine(tmp_path):
+    with framelode.connect(tmp_path / ".framelode") as engine:
         yield engine
         engine.close()
 
 
-def coco(folder, *annotations, images=(), text=None, name="annotations/instances_train.json", **more):
-    listed = [{"id": n, "file_name": f"{c}.png", "width": 64, "height": 48} for n, c in enumerate("ab", 1)]
-    document = {
-        "images": [*listed, *images],
-        "annotations": list(annotations),
-        "categories": [{"id": 1, "name": "cat"}],
-        **more,
-    }
-    file = folder / name
-    file.parent.mkdir(exist_ok=True)
-    content = json.dumps(document) if text is None else text(json.dumps(document))
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return file
+@pytest.fixture
+def _half_a_gigabyte():
+    """Half of a gigabyte of memory more than there is already."""
+    used = int(re.search(r"VmData:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + GIGABYTE // 2, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def yolo(folder, *, definition="train: images/train\nnames: [cat]\n", **rows):
-    (folder / "data.yaml").write_text(definition)
-    (folder / "labels" / "train").mkdir(parents=True)
-    for name in ("a", "b"):
-        text = rows.get(name, ROW)
-        content = text if isinstance(text, bytes) else text.encode()
-        (folder / "labels" / "train" / f"{name}.txt").write_bytes(content)
-    return folder
-
-
-def voc(folder, **texts):
-    (folder / "Annotations").mkdir()
-    for name in ("a", "b"):
-        text = texts.get(name, XML.format(name))
-        (folder / "Annotations" / f"{name}.xml").write_bytes(
-            text if isinstance(text, bytes) else text.encode()
-        )
-    return folder
-
-
-def boxes(done):
-    return sorted(
-        (os.path.basename(frame.source), *annotation.labels)  # noqa: PTH119
-        for frame in done.version
-        for annotation in frame.get_annotations()
-    )
-
-
-GOOD = {**BOX, "id": 9, "image_id": 2}
-COCO = {
-    "unknown category": ({**BOX, "category_id": 7}, "annotation 1: category 7 is not in categories"),
-    "no category": ({**BOX, "category_id": None}, "annotation 1: has no category_id"),
-    "unknown image": ({**BOX, "image_id": 7}, "annotation 1: image 7 is not in images"),
-    "duplicate id": ({**GOOD, "bbox": [5, 5, 5, 5]}, "annotation 9: duplicate id, the first is used"),
-    "negative size": ({**BOX, "bbox": [1, 2, -3, 4]}, "annotation 1: bbox has a negative size"),
-    "NaN": ({**BOX, "bbox": [1, float("nan"), 3, 4]}, "annotation 1: Expected `float`, got `null`"),
-    "text": ({**BOX, "bbox": ["1", 2, 3, 4]}, "annotation 1: Expected `float`, got `str`"),
-    "few numbers": ({**BOX, "bbox": [1, 2, 3]}, "annotation 1: Expected `array` of length 4"),
-    "few points": ({**BOX, "segmentation": [[1, 2, 3, 4]]}, "annotation 1: segmentation must have pairs"),
-    "short RLE": ({**BOX, "segmentation": {"counts": [3], "size": [2, 2]}}, "annotation 1: RLE has runs"),
-    "odd RLE": (
-        {**BOX, "segmentation": {"counts": "~~", "size": [2, 2]}},
-        "annotation 1: RLE has a character",
-    ),
-    "huge RLE": (
-        {**BOX, "segmentation": {"counts": [9], "size": [10**6, 10**6]}},
-        "annotation 1: RLE has the size",
-    ),
-    "key points": ({**BOX, "keypoints": [1, 2]}, "annotation 1: keypoints must be triples"),
-}
-
-
-@pytest.mark.parametrize(("flawed", "reason"), COCO.values(), ids=COCO.keys())
-def test_flawed_annotations_of_coco(folder, engine, flawed, reason):
-    file = coco(folder, GOOD, flawed)
-    done = DatasetVersion.from_coco(folder, "d")
-    (problem,) = done.problems
-    assert problem.file == "annotations/instances_train.json"
-    assert problem.reason.startswith(reason)
-    assert boxes(done)[-1:] == [("b.png", "cat")]
-    assert (done.frames, done.flaws) == (2, {"annotation": 1})
-    with pytest.raises(UsageError, match="nothing of .* was imported, because it is strict: 1 flaw"):
-        DatasetVersion.from_coco(file, "other", strict=True)
-    assert [each.name for each in DatasetVersion.get_datasets()] == ["d"]
-
-
-IMAGES = {
-    "missing": ({"id": 3, "file_name": "c.png"}, "image 3: missing image: no file is 'c.png'"),
-    "leads out": (
-        {"id": 3, "file_name": "../../c.png"},
-        "image 3: file name '../../c.png' leads out of the folder",
-    ),
-    "duplicate id": ({"id": 2, "file_name": "c.png"}, "image 2: duplicate id, the first is used"),
-    "duplicate name": ({"id": 3, "file_name": "a.png"}, "image 3: 'a.png' is already image 1"),
-    "no name": ({"id": 3}, "images[2]: Object missing required field `file_name`"),
-}
-
-
-@pytest.mark.parametrize(("flawed", "reason"), IMAGES.values(), ids=IMAGES.keys())
-def test_flawed_images_of_coco(folder, engine, flawed, reason):
-    coco(folder, GOOD, images=[flawed])
-    done = DatasetVersion.from_coco(folder, "d")
-    (problem,) = done.problems
-    assert problem.reason.startswith(reason)
-    assert (done.frames, boxes(done)) == (2, [("b.png", "cat")])
-
-
-FILES = {
-    "cut off": lambda text: text[:-5],
-    "Latin-1": lambda text: text.replace("a.png", "\u00e9.png").encode("latin-1"),
-    "empty": lambda text: "",
-}
-
-
-@pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
-def test_flawed_files_of_coco(folder, engine, text):
-    coco(folder, GOOD)
-    coco(folder, BOX, name="annotations/instances_val.json", text=text)
-    done = DatasetVersion.from_coco(folder, "d")
-    (problem,) = done.problems
-    assert problem.file == "annotations/instances_val.json"
-    assert (done.frames, boxes(done)) == (2, [("b.png", "cat")])
-    with pytest.raises(UsageError, match="has no file of COCO that can be read"):
-        DatasetVersion.from_coco(folder / "annotations" / "instances_val.json", "d")
-
-
-@pytest.mark.parametrize(
-    "text", [lambda t: "\ufeff" + t, lambda t: t.replace(", ", ",\r\n")], ids=["BOM", "CRLF"]
-)
-def test_marks_and_ends_of_lines_are_no_flaws(folder, engine, text):
-    coco(folder, GOOD, text=text)
-    done = DatasetVersion.from_coco(folder, "d")
-    assert (done.problems, boxes(done)) == ([], [("b.png", "cat")])
-
-
-ROWS = {
-    "class": ("7 0.5 0.5 0.25 0.25\n", "line 1: class 7 is not in names, which are 1"),
-    "class name": ("cat 0.5 0.5 0.25 0.25\n", "line 1: class must be an index, not 'cat'"),
-    "NaN": (
-        "0 nan 0.5 0.25 0.25\n",
-        "line 1: coordinates must be from 0 to 1, relative to the image, not nan",
-    ),
-    "pixels": ("0 30 20 10 10\n", "line 1: coordinates must be from 0 to 1, relative to the image, not 30"),
-    "empty box": ("0 0.5 0.5 0 0.25\n", "line 1: box must have a size, not 0 x 0.25"),
-    "cut off": ("0 0.5 0.5\n", "line 1: a row has a class and 4 numbers, or 6 and more, not 2"),
-    "text": ("0 0.5 0.5 0.25 x\n", "line 1: could not convert string to float: 'x'"),
-    "Latin-1": (b"0 0.5 0.5 0.25 0.25 # caf\xe9\n", "is not text in UTF-8: "),
-}
-
-
-@pytest.mark.parametrize(("row", "reason"), ROWS.values(), ids=ROWS.keys())
-def test_flawed_rows_of_yolo(folder, engine, row, reason):
-    done = DatasetVersion.from_yolo(yolo(folder, a=row), "d")
-    (problem,) = done.problems
-    assert problem.file == "labels/train/a.txt"
-    assert problem.reason.startswith(reason)
-    assert boxes(done) == [("b.png", "cat")]
-
-
-def test_a_file_of_one_endless_line_is_not_read(folder, engine):
-    yolo(folder)
-    voc(folder)
-    for name in ("labels/train/a.txt", "Annotations/a.xml"):
-        os.truncate(folder / name, 2**30)
-    for read, file in (
-        (DatasetVersion.from_yolo, "labels/train/a.txt"),
-        (DatasetVersion.from_voc, "Annotations/a.xml"),
-    ):
-        done = read(folder, read.args[0])
-        (problem,) = done.problems
-        assert (problem.file, problem.reason) == (
-            file,
-            "has 1,073,741,824 bytes, more than the limit of 8,388,608",
-        )
-        assert boxes(done) == [("b.png", "cat")]
-
-
-def test_labels_without_an_image_and_images_that_are_none(folder, engine):
-    yolo(folder)
-    (folder / "labels" / "train" / "c.txt").write_text(ROW)
-    (folder / "images" / "train" / "a.png").write_bytes(b"no picture")
-    done = DatasetVersion.from_yolo(folder, "d")
-    assert [(each.file, each.reason.split(",")[0].split(":")[0]) for each in done.problems] == [
-        ("images/train/a.png", "its size cannot be read"),
-        ("labels/train/c.txt", "missing image"),
-    ]
-    assert (done.frames, boxes(done)) == (2, [("b.png", "cat")])
-
-
-@pytest.mark.parametrize(
-    ("definition", "reason"),
-    [
-        ("names: [cat]\ntrain: elsewhere\n", "train: 'elsewhere' is no folder and no list in this folder"),
-        (
-            "names: [cat]\ntrain: ../../images\n",
-            "train: '../../images' is no folder and no list in this folder",
-        ),
-        ("names: 7\ntrain: images/train\n", "names must be a list or a mapping of names, not 7"),
-        ("names: [cat\n", "is not YAML: while parsing"),
-        ("names: {a: cat}\ntrain: images/train\n", "names must be by index from 0, not by ['a']"),
-    ],
-)
-def test_flawed_definitions_of_yolo(folder, engine, definition, reason):
-    yolo(folder, definition=definition)
-    done = DatasetVersion.from_yolo(folder, "d")
-    assert done.problems[0].file == "data.yaml"
-    assert done.problems[0].reason.startswith(reason)
-
-
-@pytest.mark.parametrize("name", ["coco", "voc", "yolo"])
-def test_a_size_that_differs_from_the_file_and_a_circle_of_links_are_listed(folder, engine, name):
-    make = {"coco": lambda f: coco(f, GOOD), "voc": voc, "yolo": yolo}[name]
-    make(folder)
-    (folder / "images" / "circle").symlink_to(folder)
-    Image.new("L", (5, 6)).save(folder / "images" / "train" / "b.png")
-    done = DatasetVersion.import_from(name, folder, "d")
-    reasons = [each.reason for each in done.problems]
-    assert reasons[0] == "is a symbolic link to a folder that contains it: not followed"
-    assert name == "yolo" or reasons[1].endswith("size is 64 x 48, that of the image file 5 x 6")
-    assert (len(reasons), done.frames) == (1 if name == "yolo" else 2, 2)
-
-
-def test_the_command_lists_flaws_and_losses_and_ends_with_1(folder, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_half_a_gigabyte")
+@pytest.mark.parametrize(("name", "flaw"), CELLS)
+def test_a_flaw_is_listed_and_the_rest_is_imported(name, flaw, engine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    coco(folder, GOOD, {**BOX, "category_id": 7}, licenses=[{"id": 1}])
-    run("init")
-    done = run("import", "auto", folder, "--dataset", "d", status=1)
-    assert "annotations/instances_train.json: annotation 1: category 7 is not in categories\n" in done.stderr
-    assert "lost: licenses of a file: left out (1, such as annotations/instances_train.json)\n" in done.stderr
-    assert (
-        "2 frames added, 0 updated, 0 unchanged, 0 refused; 1 annotation; 1 problem; 1 value lost"
-        in done.stdout
-    )
-    run("import", "coco", folder, "--dataset", "e", "--strict", status=2)
-    tried = run_json("import", "coco", folder, "--dataset", "e", "--dry-run", status=1)
-    assert (tried["version"], tried["added"], tried["flaws"]) == (None, 2, {"annotation": 1})
-    assert [each["name"] for each in run_json("ls")["datasets"]] == ["d"]
-    run("export", "voc", "out", "--version", "d", "--strict", status=2)
-    assert not (tmp_path / "out").exists()
-    assert "wrote 2 frames and 2 images to" in run("export", "voc", "out", "--version", "d").stdout
-    run("export", "voc", "out", "--version", "d", status=5)
-    new = run_json("import", "coco", folder, "--dataset", "d", "--only-new", status=1)
-    assert (new["skipped"], new["unchanged"], new["updated"]) == (2, 0, 0)
+    build(tmp_path / "set", name, flaw)
+    edit, kind = CELLS[name, flaw], KINDS[name]
+    done = run_json("import", "auto", "set", "--dataset", "d", status=0 if edit.reason is None else 1)
+    assert done["format"] == name
+    if edit.reason is None:
+        assert done["problems"] == []
+    else:
+        assert {each["file"] for each in done["problems"]} == {edit.listed or edit.file or kind.first}
+        assert re.search(edit.reason, done["problems"][0]["reason"]), done["problems"]
+    lost = kind.whole if edit.lost == "whole" else "" if edit.reason is None else edit.lost
+    found = {
+        Path(frame.source).stem: [each.labels for each in frame.annotations]
+        for frame in DatasetVersion.get_current(dataset_name="d")
+    }
+    kept = set("abc") - set(lost)
+    assert {name: found.pop(name, None) for name in kept} == {name: [["cat"]] for name in kept}
+    assert found.keys() <= set(lost)

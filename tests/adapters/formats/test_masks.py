@@ -144,9 +144,9 @@ def test_names_of_classes(tmp_path, name, text, labels):
     save(tmp_path / "masks" / "a.png", numbers(a=1, b=7, c=255))
     (tmp_path / name).write_text(text)
     found, report, _ = read("masks", tmp_path)
-    assert report.problems == []
     assert [each.labels[0] for each in found["images/a.png"].annotations] == labels
-    assert bool(report.losses) == (len(labels) < 2)
+    reasons = [f"number 7 is not in {name}"] if len(labels) < 2 else []
+    assert [each.reason for each in report.problems] == reasons
 
 
 def test_numbers_of_16_bits_are_instances_as_in_cityscapes(tmp_path):
@@ -192,9 +192,25 @@ def test_flawed_masks_are_listed_and_the_rest_is_imported(tmp_path):
     found, report, _ = read("masks", tmp_path)
     assert sorted(found) == [f"images/{name}.png" for name in "abcd"]
     told = {each.file: each.reason for each in report.problems}
-    assert list(told) == ["classes.json", "masks/b.png", "masks/c.png", "masks/gone.png"]
+    assert list(told) == ["classes.json", "masks/gone.png", "masks/b.png", "masks/c.png"]
     for reason, part in zip(
-        told.values(), ("number or a colour", "no image", "5 x 5", "missing image"), strict=True
+        told.values(), ("number or a colour", "missing image", "no image", "5 x 5"), strict=True
     ):
         assert part in reason
     assert [each.labels for each in found["images/a.png"].annotations] == [["1"]]
+
+
+def test_masks_of_equal_names_belong_to_the_images_beside_them(tmp_path):
+    for value, split in enumerate(("train", "val"), 1):
+        image(tmp_path / split / "images" / "a.png")
+        save(tmp_path / split / "masks" / "a.png", numbers(a=value))
+        image(tmp_path / split / "images" / "b.png")
+    image(tmp_path / "val" / "images" / "b.jpg")
+    save(tmp_path / "masks" / "b.png", numbers(a=3))
+    found, report, _ = read("masks", tmp_path)
+    labels = {name: [each.labels[0] for each in frame.annotations] for name, frame in found.items()}
+    assert {name: some for name, some in labels.items() if some} == {
+        "train/images/a.png": ["1"],
+        "val/images/a.png": ["2"],
+    }
+    assert ["several images" in each.reason for each in report.problems] == [True]

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sizes import examples
 
-from framelode import DatasetVersion
-from framelode.adapters.formats.registry import sniff_format
+from framelode import DatasetVersion, UsageError
+from framelode.adapters.formats.registry import find_format, sniff_format
+from framelode.adapters.formats.report import Report
 
 values = (
     st.integers(-5, 5)
@@ -180,14 +181,11 @@ def test_a_parquet_file_of_frames_and_a_damaged_one_are_listed(tmp_path, engine)
 
 FLAWED = {
     "0.png,1,2,x,4,cat": "finite numbers",
-    "0.png,1,2,nan,4,cat": "finite numbers",
     "0.png,1,2,,4,cat": "finite numbers",
     "0.png,9,2,3,4,cat": "negative size",
     "0.png,1,2,3,4,": "no label",
     "0.png,1,2,3,4": "no label",
     ",1,2,3,4,cat": "names no image",
-    "gone.png,1,2,3,4,cat": "missing image",
-    "../0.png,1,2,3,4,cat": "leads out",
 }
 
 
@@ -202,12 +200,22 @@ def test_a_flawed_row_is_listed_and_the_rest_is_imported(tmp_path, row):
     assert len(found["0.png"].annotations) == 2
 
 
-def test_flawed_files_are_listed(tmp_path):
+def test_a_field_that_is_too_long_is_listed_and_rows_before_it_are_kept(tmp_path):
     image(tmp_path / "0.png")
-    (tmp_path / "latin.csv").write_bytes("image,label\n0.png,Tür\n".encode("latin-1"))
-    (tmp_path / "long.csv").write_text("image,label\n0.png," + "x" * 2**21 + "\n")
-    (tmp_path / "size.csv").write_text("image,width,height,label\n0.png,10,10,cat\n")
+    (tmp_path / "t.csv").write_text("image,label\n0.png,cat\n0.png," + "x" * 2**21 + "\n")
+    reading = find_format("csv").read(tmp_path, report := Report())
+    (item,) = reading.items
+    assert "field larger than" in report.problems[0].reason
+    assert (item.frame["rois"][0]["label"], item.is_whole) == (["cat"], False)
+
+
+def test_tables_of_other_things_are_passed_over_unless_their_columns_are_mapped(tmp_path):
+    image(tmp_path / "0.png")
+    (tmp_path / "results.csv").write_text("epoch,loss\n1,0.5\n")
+    (tmp_path / "t.csv").write_text("photo,art\n0.png,cat\n")
+    with pytest.raises(UsageError, match="has no CSV file with columns of images"):
+        read("csv", tmp_path)
+    (tmp_path / "t.csv.columns.json").write_text(json.dumps({"image": "photo", "label": "art"}))
     found, report, _ = read("csv", tmp_path)
-    assert [each.file for each in report.problems] == ["latin.csv", "long.csv", "size.csv"]
-    assert "10 x 10" in report.problems[2].reason
+    assert report.problems == []
     assert [each.labels for each in found["0.png"].annotations] == [["cat"]]

@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from framelode.adapters.formats.files import MAX_BYTES
 from framelode.adapters.formats.report import Problem, Report
 from framelode.adapters.formats.voc import FORMAT
 from framelode.engine.errors import UsageError
@@ -358,14 +357,6 @@ def test_entities_cannot_hurt(voc, content):
     folder = voc({"a.xml": content})
     assert list(folder.read()) == []
     assert only_problem(folder).reason.startswith("declares ")
-
-
-def test_a_file_that_is_too_large_is_listed_unread(voc, tmp_path):
-    folder = voc({"a.xml": annotation()})
-    with (tmp_path / "Annotations" / "a.xml").open("r+b") as file:
-        file.truncate(2**40)
-    assert list(folder.read()) == []
-    assert only_problem(folder).reason == f"has {2**40:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
 def test_a_file_of_very_many_nested_elements_is_survived(voc):
