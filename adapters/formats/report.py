@@ -45,7 +45,7 @@ class Loss(Struct, frozen=True):
     count : int
         How often it was met.
     examples : list of str
-        The first places where it was met.
+        The first frames or files in which it was met.
     """
 
     kind: str
@@ -92,7 +92,9 @@ class Report:
         found = self._losses.setdefault(kind, [0])
         found[0] += 1
         if len(found) <= _EXAMPLES:
-            found.append(place.encode("utf-8", "backslashreplace").decode())
+            shown = place.encode("utf-8", "backslashreplace").decode()
+            if shown not in found:
+                found.append(shown)
 
     @property
     def losses(self) -> list[Loss]:

@@ -236,6 +236,17 @@ class TestYolo:
         (file,) = (tmp_path / "out").rglob("1.txt")
         assert file.read_text() == "0 0.25 0.2 0.3 0.2 0.2 0.15 2 0 1 2\n"
 
+    def test_the_examples_of_a_loss_are_different_frames(self, tmp_path):
+        picture(tmp_path / "1.png")
+        DatasetVersion.create_new_dataset("d")
+        draft = DatasetVersion.get_current(dataset_name="d")
+        roi = {"type": "box2d", "poly": [1, 2, 3, 4], "label": ["x"], "meta": {"by": "hand"}}
+        source = {"uri": str(tmp_path / "1.png"), "width": 100, "height": 200}
+        draft.add_dicts([{"id": name, "sources": [source], "rois": [roi, roi]} for name in ("f1", "f2")])
+        losses = {loss.kind: loss for loss in draft.to_yolo(tmp_path / "out").losses}
+        loss = losses["metadata of an annotation: left out"]
+        assert (loss.count, loss.examples) == (4, ["f1", "f2"])
+
     @pytest.mark.parametrize(
         "definition",
         [
