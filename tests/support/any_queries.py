@@ -1,13 +1,16 @@
 """Strategies of histories and of queries over them, with odd keys and types, and queries as Lucene text and as SQL."""
 
 import re
+from functools import reduce
+from operator import and_, or_
 
 from hypothesis import strategies as st
 
 import framelode
-from framelode import DatasetVersion
+from framelode import DatasetVersion, F, Roi
 from framelode.engine.query import tree
 from framelode.engine.query.matching import number_of
+from framelode.engine.times import utc
 
 SCALARS = [
     "",
@@ -30,7 +33,7 @@ SCALARS = [
     False,
     None,
 ]
-KEYS = ["a", "b", "a b", "x.y", "keyword", "like", ""]
+KEYS = ["a", "b", "A", "a b", "x.y", "é:(*?", "keyword", "like", ""]
 LABELS = ["car", "dog", "Bus Stop", "é"]
 
 
@@ -67,6 +70,9 @@ SOURCES = st.fixed_dictionaries(
         "timestamp": st.sampled_from([0, 1, 5]),
         "meta": metas(0),
         "size": st.just(7),
+        "hash": st.sampled_from(["a", "blake3:b"]),
+        "masks": st.just([{"id": "a", "uri": "s3://b/a.png"}]),
+        "preview": st.just({"uri": "s3://b/p.png", "timestamp": 5}),
     },
 )
 FRAMES = st.fixed_dictionaries(
@@ -79,7 +85,10 @@ FRAMES = st.fixed_dictionaries(
 )
 FIELDS = st.sampled_from(
     [
-        *(f"meta.{path}" for path in ("a", "b", "a b", "x.y", "a.b", "b.a", "a.x.y", "keyword", "like")),
+        *(
+            f"meta.{path}"
+            for path in ("a", "b", "A", "a b", "x.y", "a.b", "b.a", "a.x.y", "é:(*?", "keyword", "like")
+        ),
         "id",
         "context_id",
         "timestamp",
@@ -87,6 +96,8 @@ FIELDS = st.sampled_from(
         "sources.uri",
         "sources.id",
         "sources.width",
+        "sources.size",
+        "sources.hash",
         "sources.meta.a",
         "rois.label",
         "rois.confidence",
@@ -170,21 +181,65 @@ def frame_of(number, wire):
 
 
 def changed(engine, name, changes):
-    """Make a dataset, and return what to read: versions with positions."""
+    """Make a dataset, and return what to read: versions, each with the first and the last position to read it at."""
     DatasetVersion.create_new_dataset(name)
     draft = DatasetVersion.get_current(dataset_name=name)
+    since = engine.log.head().position
     moments = []
     for kind, frames in changes:
         if kind == "publish":
             draft = DatasetVersion.create_snapshot(dataset_name=name)
+            since = engine.log.head().position
         elif kind == "delete":
             held = [f"f{number}" for number, _ in frames if f"f{number}" in draft]
             if held:
                 draft.delete_frames(list(dict.fromkeys(held)))
         else:
             draft.add_frames([frame_of(*each) for each in dict(frames).items()])
-        moments.append((draft, engine.log.head().position))
+        moments.append((draft, since, engine.log.head().position))
     return moments
+
+
+def moment_of(moments, number):
+    """Return a version and a position to read it at, which may be one within an append."""
+    version, since, until = moments[number % len(moments)]
+    return version, since + number % (until - since + 1)
+
+
+def python_of(query):
+    """Return the same query, written as a Python expression."""
+    match query:
+        case tree.And():
+            return reduce(and_, map(python_of, query.queries))
+        case tree.Or():
+            return reduce(or_, map(python_of, query.queries))
+        case tree.Not():
+            return ~python_of(query.query)
+        case tree.Annotations():
+            return Roi(python_of(query.where)).count(query.at_least, query.at_most)
+        case tree.Everything() | tree.Nothing():
+            return query
+    field = F[query.field]
+    match query:
+        case tree.Exists():
+            return field.exists()
+        case tree.OneOf():
+            return field.one_of(query.values)
+        case tree.Phrase():
+            return field.text(query.text)
+        case tree.Wildcard():
+            return field.like(query.pattern)
+        case tree.Period(since=None, until=None):
+            return query
+        case tree.Period():
+            since, until = query.since, query.until
+            return field.between(since and utc(since), until and utc(until - 1))
+    if query.lower is None:
+        return field <= query.upper if query.upper_included else field < query.upper
+    if query.upper is None:
+        return field >= query.lower if query.lower_included else field > query.lower
+    # No expression has one end included and the other one not, of the same value.
+    return field.between(query.lower, query.upper) if query.lower_included and query.upper_included else query
 
 
 def lucene_of(query):
@@ -202,7 +257,7 @@ def lucene_of(query):
         ".keyword"
     ):
         return None
-    field = query.field.replace(" ", "\\ ")
+    field = re.sub(r"([ :(*?])", r"\\\1", query.field)
     match query:
         case tree.Exists():
             return f"_exists_:{field}"

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from any_queries import CHANGES, FIELDS, QUERIES, changed, lucene_of, walk
+from any_queries import CHANGES, FIELDS, QUERIES, changed, lucene_of, moment_of, python_of, walk
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from reference_query import holds, rank, values_of, wire_of
@@ -43,7 +43,7 @@ def check_values(version, at, query, matching, field, descending):
 )
 @given(
     changes=CHANGES,
-    queries=st.lists(QUERIES, min_size=1, max_size=12),
+    queries=st.lists(st.tuples(QUERIES, st.integers(0, 10_000)), min_size=1, max_size=12),
     field=FIELDS,
     descending=st.booleans(),
 )
@@ -52,12 +52,12 @@ def test_all_doors_and_both_evaluations_agree(engine_for_queries, changes, queri
     engine = engine_for_queries
     moments = changed(engine, f"d{next(COUNTER)}", changes)
     engine.session._shared.clear()
-    for number, query in enumerate(queries):
-        version, position = moments[number % len(moments)]
+    for number, (query, place) in enumerate(queries):
+        version, position = moment_of(moments, place)
         for at in (None, position):
             wires = [wire_of(frame) for frame in version.get_iterator(as_of=at)]
             expected = [wire["id"] for wire in wires if holds(query, wire)]
-            assert [frame.id for frame in version.query(query, as_of=at)] == expected
+            assert [frame.id for frame in version.query(python_of(query), as_of=at)] == expected
             assert version.count(query, as_of=at) == len(expected)
             if number == 0:
                 check_values(
