@@ -415,13 +415,13 @@ class Engine(KnownAttributes):
         share(session, own_ref(session), session.blobs, [os.fspath(url) for url in forget])
 
     def referenced_blobs(self) -> set[str]:
-        """Return the digests of the blobs that frames of existing versions refer to."""
+        """Return the digests of the blobs that frames of existing versions refer to, now or as stored views read them."""
         return self._present().blob_access.referenced()
 
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
         """Mark unreferenced blobs, and delete those that were marked longer ago than the grace period.
 
-        A blob is unreferenced if no frame of an existing version refers to it. It is safe to run `gc` during uploads:
+        A blob is unreferenced if no frame of an existing version refers to it, now or as a stored view reads it. It is safe to run `gc` during uploads:
         a frame cannot refer to a marked blob until its content is stored again. Reads with `as_of` cannot find the
         contents of deleted blobs. `gc` also completes any interrupted `delete_frames(delete_sources=True)`.
 
@@ -496,7 +496,7 @@ class Engine(KnownAttributes):
         return status(self._present(), blobs=blobs)
 
     def missing_blobs(self) -> list[str]:
-        """Return the digests of blobs that frames of existing versions refer to and that the store lacks."""
+        """Return the digests of blobs that `referenced_blobs` has and that the store lacks."""
         return self._present().blob_access.missing()
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:

@@ -249,7 +249,7 @@ class _Records:
         """Return the folders that were imported, and the folder that the sources of each store have in common."""
         log = self._session.log
         folders: dict[str, set[str]] = {}
-        for uri in uris_in(log, self._session.states, [version.version_id]):
+        for uri in uris_in(log, self._session.states.parts([version.version_id])):
             if not is_blob_uri(uri) and not uri.startswith("data:"):
                 namespace, folder = _place_of(uri)
                 folders.setdefault(namespace, set()).add(folder)

@@ -93,7 +93,7 @@ class SourceDeleter:
     def condemn_versions(self, version_ids: Sequence[str]) -> Aggregate:
         """Return what marks the sources of all frames of some versions, to be saved; see `look_at_frames`."""
         self._session.require_present()
-        self._look(uris_in(self._session.log, self._session.states, version_ids))
+        self._look(uris_in(self._session.log, self._session.states.parts(version_ids)))
         marked = list(dict.fromkeys(_markable(self._uris)))
         return self._session.writes.source_commands.condemn_sources(marked)
 

@@ -1653,9 +1653,9 @@ class DatasetVersion(KnownAttributes):
         frames : iterable of str, SingleFrame, FrameGroup or dict
             Ids, or objects with an id. The other parameters are described at `add_frames`.
         delete_sources : bool
-            Also delete the source files of the frames if no frame of an existing version refers to them: objects in s3, gs
-            and azure, and blobs in ``blobs:``. All stores are queried before anything is deleted; if a query fails, nothing
-            changes.
+            Also delete the source files of the frames if no frame of an existing version refers to them, now or in a stored
+            view: objects in s3, gs and azure, and blobs in ``blobs:``. All stores are queried before anything is deleted; if a
+            query fails, nothing changes.
 
         Returns
         -------

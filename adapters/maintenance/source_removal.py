@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...engine.errors import StorageError
@@ -41,7 +42,7 @@ class SourceRemoval:
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
-        """Delete every marked file that no frame of an existing version refers to, and unmark the others."""
+        """Delete every marked file that no frame of an existing version or a stored view refers to, and unmark the others."""
         commands = self._session.writes.source_commands
         try:
             while condemned := self._waiting():
@@ -59,12 +60,13 @@ class SourceRemoval:
         return {uri: position for uri, position in condemned.items() if uri not in self.failures}
 
     def _named(self, uris: Iterable[str]) -> set[str]:
-        """Return the given URIs that frames of existing versions may refer to, in any spelling."""
+        """Return the given URIs that frames of existing versions and stored views may refer to, in any spelling."""
         session = self._session
         self._by_key.clear()
         for uri in uris:
             self._by_key.setdefault(object_key(uri), []).append(uri)
-        keys = named_among(session.log, session.states, session.version_ids(), self._by_key.keys())
+        states = chain(session.states.parts(session.version_ids()), session.present.viewed_states())
+        keys = named_among(session.log, states, self._by_key.keys())
         return {uri for key in keys for uri in self._by_key[key]}
 
     def _named_since(self) -> set[str]:

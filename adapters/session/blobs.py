@@ -95,14 +95,20 @@ class BlobAccess:
         )
 
     def referenced(self, executor: Executor | None = None) -> set[str]:
-        """Return the blobs that frames of existing versions and other projections refer to, at the head of the log."""
+        """Return the blobs that are kept, at the head of the log.
+
+        They are those that frames of existing versions and other projections refer to, and those of stored views. A blob that
+        was deleted before a view was stored is not missing.
+        """
         keepers = [each for each in self._runner.projections if type(each).blobs is not Projection.blobs]
-        for projection in (self._session.catalog, *keepers):
+        for projection in keepers:
             self._runner.catch_up(projection)
         with self._runner.store.read() as connection:
-            versions = [row.version_id for row in self._session.catalog.versions(connection)]
             others = {d for each in keepers for d in each.blobs(connection) if is_digest(d)}
-        return others | referenced(self._commands.log, self._session.states, versions, executor)
+        session, log, ledger = self._session, self._commands.log, self._commands.blob_ledger
+        own = others | referenced(log, session.states.parts(session.version_ids()), executor)
+        viewed = referenced(log, session.viewed_states(), executor) - own
+        return own | viewed - (ledger.banned(viewed)[1] - ledger.condemned(viewed).keys())
 
     def named_after(self, position: int) -> dict[str, int]:
         """Return the blobs that events after a position refer to, each with the last such position."""

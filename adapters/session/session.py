@@ -6,7 +6,7 @@ import logging
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from ...engine.errors import UsageError
 from ...engine.keys import is_plain_id
 from ...engine.log.contract import Clock, Head, Log
 from ...engine.log.moments import Moment
+from ...engine.log.prefix import LogPrefix
 from ...engine.times import system_clock
 from ...engine.validation import shorten
 from ...engine.writes.encoder import MAX_FRAME_BYTES
@@ -28,10 +29,12 @@ from ...projections.projection import Projection
 from ...projections.queries.stored import FrameColumns
 from ...projections.runner import Runner
 from ...projections.states.cache import StateCache
+from ...projections.states.fold import State
+from ...projections.states.past import PastStates
 from ...projections.states.snapshots import Snapshots
 from ...projections.tables.alf import Alf
 from ...projections.tables.blob_references import BlobNames
-from ...projections.tables.catalog import Catalog, VersionRow
+from ...projections.tables.catalog import REMOVED, Catalog, VersionRow
 from ...projections.tables.lakes import Lakes
 from ...projections.tables.pins import Pins
 from ...projections.tables.stats import Counts, Stats
@@ -383,6 +386,23 @@ class LiveSession(Session):
     def blob_access(self) -> BlobAccess:
         """Finds the blobs that frames refer to, and whether they are stored."""
         return self._parts().blobs
+
+    def viewed_states(self) -> Iterator[State]:
+        """Yield what stored views read of existing versions that have changed since, or may have."""
+        with self.read(Views) as (views, connection):
+            found = {
+                (each.position, each.version)
+                for view in views.find(connection)
+                for each in view.definition.versions
+            }
+        head = self.log.head().position
+        for position, version_id in sorted(found):
+            row = self.version_row(version_id)
+            if row is None or row.state == REMOVED or position > head:
+                continue
+            # A published version stays what it was then.
+            if row.published_position is None or row.published_position > position:
+                yield PastStates(LogPrefix(self.log, position), self.parent_of, self.states).read(version_id)
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any."""

@@ -27,7 +27,7 @@ class GcReport(msgspec.Struct):
     blobs, size : int
         Number and bytes of the blobs in the store before.
     referenced : int
-        Number of blobs that frames of existing versions refer to.
+        Number of blobs that frames of existing versions refer to, now or as stored views read them.
     condemned : list of str
         Digests of unreferenced blobs that were marked by this run.
     restored : list of str

@@ -20,7 +20,7 @@ class References(Protocol):
     """Finds the blobs that frames refer to."""
 
     def referenced(self) -> set[str]:
-        """Return the blobs that frames of existing versions refer to, at the head of the log."""
+        """Return the blobs that are kept, at the head of the log."""
         ...
 
     def named_after(self, position: int) -> Mapping[str, int]:

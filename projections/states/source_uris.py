@@ -13,7 +13,7 @@ from ...engine.log.contract import Log
 from ...engine.log.frame_batch import decode_change
 from ...engine.storage.urls import object_key
 from .cache import StateCache
-from .fold import TOMBSTONE, live_positions
+from .fold import TOMBSTONE, State, live_positions
 from .frames import read_records
 
 
@@ -36,16 +36,16 @@ def uris_named_by(
     return {record.id or "": list(uris_of(record)) for record in read_records(log, state, positions)}
 
 
-def uris_in(log: Log, states: StateCache, version_ids: Iterable[str]) -> Iterator[str]:
-    """Yield the URIs in the frames of some versions, in part repeatedly. Shared events are read once."""
-    for state in states.parts(version_ids):
+def uris_in(log: Log, states: Iterable[State]) -> Iterator[str]:
+    """Yield the URIs in the frames of some states, in part repeatedly."""
+    for state in states:
         for record in read_records(log, state, np.unique(live_positions(state.settled()))):
             yield from uris_of(record)
 
 
-def named_among(log: Log, states: StateCache, version_ids: Iterable[str], keys: Collection[str]) -> set[str]:
-    """Return the object keys, of those given, that frames of some versions refer to."""
-    return {key for key in map(object_key, uris_in(log, states, version_ids)) if key in keys}
+def named_among(log: Log, states: Iterable[State], keys: Collection[str]) -> set[str]:
+    """Return the object keys, of those given, that frames of some states refer to."""
+    return {key for key in map(object_key, uris_in(log, states)) if key in keys}
 
 
 def uris_after(log: Log, position: int) -> set[str]:

@@ -21,8 +21,7 @@ from ...engine.log.worker_log import worker_log
 from ...engine.parallel import ordered_map
 from ..pages import Page
 from ..projection import FoldedProjection, Prepared
-from ..states.cache import StateCache
-from ..states.fold import live_positions
+from ..states.fold import State, live_positions
 from ..stretches import OpenLog
 
 _DIGESTS_AT_ONCE = 500
@@ -101,22 +100,22 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         return {row.digest: row.position for row in connection.execute(query)}
 
 
-def referenced(
-    log: Log, states: StateCache, version_ids: Iterable[str], executor: Executor | None = None
-) -> set[str]:
-    """Return the blobs that frames of some versions refer to at the head of the log.
+def referenced(log: Log, states: Iterable[State], executor: Executor | None = None) -> set[str]:
+    """Return the blobs that the frames of some states refer to.
 
     A reference anywhere in a frame counts: in sources, previews and masks, and also in metadata. Shared events are read
     once.
 
     Parameters
     ----------
-    version_ids : iterable of str
-        The versions.
+    log : Log
+        The log.
+    states : iterable of State
+        The states.
     executor : Executor, optional
         Where to search; by default in this thread.
     """
-    live = [live_positions(state.settled()) for state in states.parts(version_ids)]
+    live = [live_positions(state.settled()) for state in states]
     positions: U64 = np.unique(np.concatenate([np.empty(0, np.uint64), *live]))
     if executor is None:
         return _named_at(lambda: nullcontext(log), positions)
