@@ -18,7 +18,7 @@ from ...engine.frames.record import FRAME_FIELDS
 from ...engine.frames.source import DEFAULT_SOURCE, path_or_uri
 from ...engine.validation import shorten
 from .described import put_size
-from .files import Folder, checked_parts, json_of
+from .files import Folder, checked_parts, json_of, start_of
 from .format import Format, Item, Reading, Wire, Writing
 from .report import FlawError, Report
 
@@ -32,14 +32,13 @@ def sniff(path: Path) -> bool:
     """Whether a JSON file has the sources of frames; of a folder, one directly in it."""
     if path.is_file():
         return _has_frames(path)
-    return any(_has_frames(file) for file in islice(sorted(path.iterdir()), 100) if file.is_file())
+    return any(_has_frames(file) for file in islice(sorted(path.iterdir()), 100))
 
 
 def _has_frames(file: Path) -> bool:
     if file.suffix.lower() not in _SUFFIXES:
         return False
-    with file.open("rb") as opened:
-        start = opened.read(_START)
+    start = start_of(file)
     return (
         b'"sources"' in start
         and b'"uri"' in start

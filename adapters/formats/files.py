@@ -44,6 +44,18 @@ def folder_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name.lower() in _OF_ANNOTATIONS else path.parent
 
 
+def start_of(file: Path, size: int = 2**16) -> bytes:
+    """Return the beginning of a file; nothing if it is no regular file or cannot be read."""
+    try:
+        # To open a pipe would wait for its other end.
+        if not file.is_file():
+            return b""
+        with file.open("rb") as opened:
+            return opened.read(size)
+    except OSError:
+        return b""
+
+
 class Folder:
     """A folder and the files below it.
 
@@ -304,7 +316,7 @@ class Images:
         return self._only(stem.split("/"), given, suffix=False)
 
     def _only(self, parts: list[str], given: str, *, suffix: bool) -> str:
-        """Return the image whose path ends with the most parts."""
+        """Return the image whose path ends with the most parts, and of several, has the most folders in common."""
         # The folder comes first: in many folders there may be many images of one name.
         candidates = self._by_end.get("/".join(parts[-2:])) or self._by_end.get(parts[-1], [])
         if suffix:
@@ -319,7 +331,11 @@ class Images:
             raise FlawError(f"missing image: no file is {shorten(given)}")
         if len(candidates) == 1:
             return candidates[0]
-        common = {name: _common_end(name.split("/")[:-1], parts[:-1]) for name in candidates}
+        path = "/".join(parts)
+        common = {
+            name: (_common_end(name.split("/")[:-1], parts[:-1]), common_folders(name, path))
+            for name in candidates
+        }
         most = max(common.values())
         best = [name for name in candidates if common[name] == most]
         if len(best) > 1:
@@ -328,6 +344,11 @@ class Images:
                 + (", ..." if len(best) > 3 else "")
             )
         return best[0]
+
+
+def common_folders(name: str, other: str) -> int:
+    """Return how many names of folders two paths have in common."""
+    return len(set(name.split("/")[:-1]).intersection(other.split("/")[:-1]))
 
 
 def checked_parts(given: str) -> list[str]:

@@ -68,7 +68,7 @@ def read(path: Path, report: Report) -> Reading:
         There is no archive.
     """
     folder = Folder(path if path.is_dir() else path.parent, report)
-    shards = [path.name] if path.is_file() else folder.with_suffix(_SUFFIXES)
+    shards = folder.chosen(path, _SUFFIXES)
     if not shards:
         raise UsageError(f"{path} has no tar archives")
     classes: list[str] = []

@@ -17,6 +17,7 @@ Annotations
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ from msgspec import Meta, Raw, Struct
 from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..described import is_remote, put_size, remote_source
-from ..files import Folder, Images, folder_of, json_of
+from ..files import Folder, Images, folder_of, json_of, start_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..geometry import VISIBILITY
 from ..report import FlawError, Report
@@ -106,15 +107,15 @@ def sniff(path: Path) -> bool:
     """Whether a file, or one of the first JSON files in a folder, names images and annotations or categories."""
     if path.is_file():
         return path.suffix.lower() == ".json" and _looks_like(path)
-    files = (file for file in path.rglob("*.json") if file.is_file())
-    return any(map(_looks_like, islice(files, 20)))
+    return any(map(_looks_like, islice(path.rglob("*.json"), 20)))
 
 
 def _looks_like(file: Path) -> bool:
-    with file.open("rb") as opened:
-        data = opened.read(_PEEK)
-        opened.seek(max(file.stat().st_size - _PEEK, 0))
-        data += opened.read(_PEEK)
+    data = start_of(file)
+    if len(data) == _PEEK:
+        with file.open("rb") as opened:
+            opened.seek(-_PEEK, os.SEEK_END)
+            data += opened.read()
     return len(set(_KEYS.findall(data))) >= 2
 
 
@@ -127,12 +128,9 @@ def read(path: Path, report: Report) -> Reading:
         There is no file of COCO.
     """
     folder = Folder(folder_of(path), report)
-    names = folder.with_suffix({".json"})
-    if path.is_file():
-        names = [str(path.relative_to(folder.path))]
     files: list[CocoFile] = []
     reasons: dict[str, str] = {}
-    for name in names:
+    for name in folder.chosen(path, {".json"}):
         try:
             files.append(CocoFile(folder, name, report))
         except FlawError as error:

@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..described import DescribedImages
-from ..files import Folder, folder_of
+from ..files import Folder, folder_of, start_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from ..xml import members, text_of
@@ -38,14 +38,13 @@ def sniff(path: Path) -> bool:
     """Whether an XML file has the root element `annotations` and the elements of CVAT."""
     if path.is_file():
         return _is_cvat(path)
-    return any(_is_cvat(file) for file in islice(sorted(path.rglob("*.xml")), 20) if file.is_file())
+    return any(_is_cvat(file) for file in islice(sorted(path.rglob("*.xml")), 20))
 
 
 def _is_cvat(file: Path) -> bool:
     if file.suffix.lower() != ".xml":
         return False
-    with file.open("rb") as opened:
-        start = opened.read(_START)
+    start = start_of(file)
     return b"<annotations>" in start and any(tag in start for tag in (b"<image ", b"<track ", b"<meta>"))
 
 
@@ -57,11 +56,10 @@ def read(path: Path, report: Report) -> Reading:
     UsageError
         There is no XML file of CVAT.
     """
-    folder = Folder(path if path.is_dir() else folder_of(path), report)
-    if path.is_file():
-        files = [str(path.relative_to(folder.path))]
-    else:
-        files = [name for name in folder.with_suffix({".xml"}) if _is_cvat(Path(folder.path, name))]
+    folder = Folder(folder_of(path), report)
+    files = [
+        name for name in folder.chosen(path, {".xml"}) if path.is_file() or _is_cvat(Path(folder.path, name))
+    ]
     if not files:
         raise UsageError(f"{path} has no XML file with the root 'annotations' of CVAT")
     reading = Reading(folder.path, iter(()))

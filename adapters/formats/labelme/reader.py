@@ -28,7 +28,7 @@ from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..coco.rle import rings_of
 from ..described import DescribedImages
-from ..files import Folder, folder_of, has_pillow, image_size
+from ..files import Folder, folder_of, has_pillow, image_size, start_of
 from ..format import Item, Reading, Wire
 from ..geometry import POLYLINE, SHAPE, complex_polygon
 from ..pixels import moved
@@ -42,22 +42,17 @@ OF_SHAPE = frozenset({"label", "points", "shape_type", "mask", SCORE})
 _MAX_BYTES = 128 * 2**20
 """Limit of a file, which may contain its image."""
 
-_START = 2**16
-
 
 def sniff(path: Path) -> bool:
     """Whether a JSON file has the shapes of LabelMe, among the first in a folder."""
     if path.is_file():
         return _is_labelme(path)
-    return any(_is_labelme(file) for file in islice(path.rglob("*.json"), 20) if file.is_file())
+    return any(map(_is_labelme, islice(path.rglob("*.json"), 20)))
 
 
 def _is_labelme(file: Path) -> bool:
-    if file.suffix.lower() != ".json":
-        return False
-    with file.open("rb") as opened:
-        start = opened.read(_START)
-    return b'"shapes"' in start and b'"images"' not in start
+    start = start_of(file)
+    return file.suffix.lower() == ".json" and b'"shapes"' in start and b'"images"' not in start
 
 
 def read(path: Path, report: Report) -> Reading:
@@ -68,9 +63,9 @@ def read(path: Path, report: Report) -> Reading:
     UsageError
         There is no JSON file.
     """
-    folder = Folder(path if path.is_dir() else folder_of(path), report)
-    files = folder.with_suffix({".json"}) if path.is_dir() else [str(path.relative_to(folder.path))]
-    if not files:
+    folder = Folder(folder_of(path), report)
+    files = folder.chosen(path, {".json"})
+    if not any(_is_labelme(Path(folder.path, name)) for name in files) and not path.is_file():
         raise UsageError(f"{path} has no JSON files of LabelMe")
     images = DescribedImages(folder, report)
     return Reading(folder.path, _items(folder, files, images, report), len(files) + len(images.images.names))

@@ -25,7 +25,7 @@ from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..coco.rle import rings_of
 from ..described import DescribedImages
-from ..files import IMAGE_SUFFIXES, Folder, Images, has_pillow
+from ..files import IMAGE_SUFFIXES, Folder, Images, common_folders, has_pillow
 from ..format import Item, Reading, Wire
 from ..geometry import complex_polygon
 from ..report import FlawError, Report
@@ -110,8 +110,7 @@ def _masks_of(shown: list[str], masks: list[str], report: Report) -> dict[str, l
         images[_key(name)].append(name)
     found: defaultdict[str, list[str]] = defaultdict(list)
     for mask in masks:
-        folders = set(mask.split("/")[:-1])
-        common = {name: len(folders.intersection(name.split("/")[:-1])) for name in images[_key(mask)]}
+        common = {name: common_folders(mask, name) for name in images[_key(mask)]}
         best = [name for name in common if common[name] == max(common.values())]
         if len(best) == 1:
             found[best[0]].append(mask)

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from ..files import Folder, Images, has_pillow
+from ..files import Folder, Images, common_folders, has_pillow
 from ..format import Wire
 from ..report import FlawError, Report
 
@@ -39,6 +39,8 @@ _NAMES = [
 ]
 _LINE = re.compile(r"([^:#]+):(\d{1,3}),(\d{1,3}),(\d{1,3})(?::.*)?")
 _MOST_COLOURS = 256
+_VOID = (224, 224, 192)
+"""The colour of borders and of what is hard to tell."""
 
 Colour = tuple[int, int, int]
 
@@ -66,14 +68,15 @@ class Masks:
 
     def __init__(self, folder: Folder, report: Report) -> None:
         self._folder, self._report = folder, report
-        self._files: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._files: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for name in Images(folder).names:
             *folders, base = name.split("/")
             kind = next((each for each in folders if each in MASK_FOLDERS), None)
             if kind is not None:
-                self._files[base.rpartition(".")[0]][kind] = name
+                self._files[kind, base.rpartition(".")[0]].append(name)
         self.categories: list[dict[str, Any]] = []
         self._labels = {voc_colour(index): name for index, name in enumerate(_NAMES)}
+        self._named_in = "the classes of VOC"
         for name in folder.files:
             if name.rpartition("/")[2] == LABEL_MAP:
                 self._read_label_map(name)
@@ -85,16 +88,23 @@ class Masks:
             self._report.flaw("file", file, error)
             return
         found = [match for line in lines if (match := _LINE.fullmatch(line.strip()))]
+        self._named_in = file
         self._labels = {(int(each[2]), int(each[3]), int(each[4])): each[1].strip() for each in found}
         self.categories[:] = [
             {"name": label, "color": list(colour)} for colour, label in self._labels.items() if any(colour)
         ]
 
-    def of_image(self, stem: str) -> tuple[list[Wire], list[Wire]]:
+    def of_image(self, image: str) -> tuple[list[Wire], list[Wire]]:
         """Return the masks of an image as sources, and the annotations of their colours."""
         masks: list[Wire] = []
         rois: list[Wire] = []
-        for kind, name in sorted(self._files.get(stem, {}).items()):
+        stem = image.rpartition("/")[2].rpartition(".")[0]
+        for kind in sorted(MASK_FOLDERS):
+            named = self._files.get((kind, stem))
+            if not named:
+                continue
+            # Several data sets may lie in the folder.
+            name = max(named, key=lambda each: common_folders(each, image))
             try:
                 masks.append({"id": kind, "uri": self._folder.source(name)["uri"]})
                 if kind == CLASSES:
@@ -104,11 +114,14 @@ class Masks:
         return masks, rois
 
     def _annotations(self, name: str) -> list[Wire]:
-        return [
-            {"type": "mask", "label": [self._labels[colour]], "mask": {"id": CLASSES, "value": list(colour)}}
-            for colour in _colours(f"{self._folder.path}/{name}")
-            if any(colour) and colour in self._labels
-        ]
+        rois: list[Wire] = []
+        for colour in _colours(f"{self._folder.path}/{name}"):
+            if colour in self._labels and any(colour):
+                mask = {"id": CLASSES, "value": list(colour)}
+                rois.append({"type": "mask", "label": [self._labels[colour]], "mask": mask})
+            elif any(colour) and colour != _VOID:
+                self._report.flaw("mask", name, f"colour {list(colour)} is not in {self._named_in}")
+        return rois
 
 
 def _colours(path: str) -> list[Colour]:

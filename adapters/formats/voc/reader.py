@@ -6,7 +6,7 @@ What is read
     are ignored.
 Images
     `filename` names the image: below the folder of the XML file or anywhere else, where the image is preferred whose folders
-    end like those of the XML file. Folders of other machines in it do not matter. If it names no image, the image with the
+    end like those of the XML file, or are the same. Folders of other machines in it do not matter. If it names no image, the image with the
     name of the XML file is taken. If there is none either, and `path` is a URL, that is the source.
 Boxes
     x = xmin, y = ymin, width = xmax - xmin, height = ymax - ymin, as doubles. Coordinates are not shifted, clipped or
@@ -39,13 +39,14 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from ....engine.errors import InvalidValueError, UsageError
 from ....engine.validation import shorten, text
 from ..described import is_remote, put_size, remote_source
-from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images
+from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images, start_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from ..xml import members, parse, text_of
@@ -58,26 +59,19 @@ _OF_ONE_CLASS = re.compile(r".+_(train|val|trainval|test)")
 
 _NOT_METADATA = frozenset({"filename", "object", "path", "size"})
 _ROOT = re.compile(rb"<\s*[Aa]nnotation[\s>/]")
-_START = 4096
 
 
 def sniff(path: Path) -> bool:
     """Whether a folder has an XML file with the root element `annotation`, among the first in it."""
-    if not path.is_dir():
-        return False
-    for _, file in zip(range(20), _xml_files(path), strict=False):
-        with file.open("rb") as opened:
-            if _ROOT.search(opened.read(_START)):
-                return True
-    return False
+    return any(_ROOT.search(start_of(file)) for file in islice(_xml_files(path), 20))
 
 
 def _xml_files(path: Path) -> Iterator[Path]:
     for folder, below, files in os.walk(path):
         below.sort()
         for name in sorted(files):
-            if name.lower().endswith(".xml") and (file := Path(folder, name)).is_file():
-                yield file
+            if name.lower().endswith(".xml"):
+                yield Path(folder, name)
 
 
 def read(path: Path, report: Report) -> Reading:
@@ -221,7 +215,7 @@ class _Reader:
         frame: Wire = {"sources": [source]}
         if metadata:
             frame["meta"] = metadata
-        masks, rois = self.masks.of_image(_base(image))
+        masks, rois = self.masks.of_image(image)
         if masks:
             source["masks"] = masks
             frame["rois"] = rois

@@ -61,6 +61,7 @@ def read_definition(folder: Folder, images: Images, yaml_file: str | None, repor
     found = Definition(task=given.get("task") if isinstance(given.get("task"), str) else None)
     try:
         found.names = _names(given)
+        _check_count(found, given.get("nc"))
     except FlawError as error:
         report.flaw("file", yaml_file, error)
     shape = given.get("kpt_shape")
@@ -92,7 +93,8 @@ def load_yaml(text: str) -> dict[str, Any]:
     except ImportError:
         raise UsageError("data.yaml is read with PyYAML: pip install 'framelode[formats]'") from None
     try:
-        found = yaml.safe_load(text)
+        # The parser in C is many times faster, where it was built.
+        found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise FlawError(f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
@@ -105,13 +107,24 @@ def _names(given: dict[str, Any]) -> list[str] | None:
     if names is None:
         return None
     if isinstance(names, dict):
-        keys = list(names)
-        if not all(type(key) is int and 0 <= key < _MOST_CLASSES for key in keys):
-            raise FlawError(f"names must be by index from 0, not by {shorten(keys)}")
-        names = [names.get(index, str(index)) for index in range(max(keys, default=-1) + 1)]
+        if not all(str(key).isdecimal() and int(key) < _MOST_CLASSES for key in names):
+            raise FlawError(f"names must be by index from 0, not by {shorten(list(names))}")
+        by_index = {int(key): name for key, name in names.items()}
+        names = [by_index.get(index, str(index)) for index in range(max(by_index, default=-1) + 1)]
     if not isinstance(names, list) or not all(isinstance(each, str | int | float) for each in names):
         raise FlawError(f"names must be a list or a mapping of names, not {shorten(names)}")
     return [str(each) for each in names]
+
+
+def _check_count(found: Definition, count: Any) -> None:
+    """Compare `nc` with the names of the classes, which are numbers if there are only so many."""
+    if count is None or (found.names is not None and count == len(found.names)):
+        return
+    if type(count) is not int or not 0 <= count < _MOST_CLASSES:
+        raise FlawError(f"nc must be a number of classes, not {shorten(count)}")
+    if found.names is not None:
+        raise FlawError(f"nc is {count}, but names are {len(found.names)}")
+    found.names = [str(index) for index in range(count)]
 
 
 def _read_splits(
@@ -143,12 +156,11 @@ def _images_of(
     entry: str, bases: list[str | None], folder: Folder, images: Images, report: Report
 ) -> list[str]:
     """Return the images of a split: those below a folder, or those in a list."""
-    candidates = [place for base in bases if base is not None and (place := _joined(base, entry)) is not None]
-    if entry.startswith("../"):
-        # Some tools write paths relative to a folder beside the file.
-        candidates += [
-            place for base in bases if base is not None and (place := _joined(base, entry[3:])) is not None
-        ]
+    # Some tools write paths relative to a folder beside the file, or absolute ones of other machines.
+    parts = entry.replace("\\", "/").split("/")
+    ends = ["/".join(parts[start:]) for start in range(1, len(parts) - 1)] if _is_absolute(entry) else []
+    tried = [entry, *([entry[3:]] if entry.startswith("../") else ends)]
+    candidates = [place for each in tried for base in bases if (place := _joined(base, each)) is not None]
     for place in candidates:
         if place in folder.files and place.endswith(".txt"):
             return _listed(place, folder, images, report)
@@ -163,10 +175,14 @@ def _images_of(
 
 def _joined(base: str | None, entry: str) -> str | None:
     """Return a path below the folder; None if it leads out of it."""
-    if base is None or entry.startswith("/") or ":" in entry:
+    if base is None or _is_absolute(entry):
         return None
     path = os.path.normpath(f"{base}/{entry}".replace("\\", "/").lstrip("/"))
     return None if path.startswith("..") else "" if path == "." else path
+
+
+def _is_absolute(entry: str) -> bool:
+    return entry.startswith("/") or ":" in entry
 
 
 def _listed(file: str, folder: Folder, images: Images, report: Report) -> list[str]:
@@ -193,7 +209,8 @@ def _by_folders(folder: Folder, images: Images, report: Report) -> Definition:
     named = [name for name in folder.files if name.rpartition("/")[2] in _NAME_FILES]
     for file in sorted(named, key=lambda name: name.count("/"))[:1]:
         try:
-            found.names = [line.strip() for line in folder.text(file).splitlines() if line.strip()]
+            lines = folder.text(file).rstrip().splitlines()
+            found.names = [line.strip() or str(index) for index, line in enumerate(lines)]
         except FlawError as error:
             report.flaw("file", file, error)
     return found

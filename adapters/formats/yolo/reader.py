@@ -24,7 +24,7 @@ from typing import Any
 
 from ....engine.errors import UsageError
 from ....engine.validation import shorten
-from ..files import Folder, Images, folder_of, image_size
+from ..files import Folder, Images, folder_of, image_size, start_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from .definition import SEGMENT, Definition, is_name_file, read_definition
@@ -32,7 +32,6 @@ from .definition import SEGMENT, Definition, is_name_file, read_definition
 _YAML = (".yaml", ".yml")
 _NAMES = re.compile(rb"^\s*[\"']?names[\"']?\s*:", re.MULTILINE)
 _ROW = re.compile(rb"\s*\d+(?:\.0*)?(?:[ \t]+-?[\d.eE+-]+){4,}[ \t]*(?:\r?\n|$)")
-_PEEK = 2**16
 _SAMPLE = 100
 _SKEW = 0.02
 """By how much the angles of a rectangle may differ from right ones, as a cosine."""
@@ -44,15 +43,14 @@ def sniff(path: Path) -> bool:
     """Whether a YAML file names classes, or text files beside images have rows of labels."""
     if path.is_file():
         return path.suffix.lower() in _YAML and _has(path, _NAMES)
-    if any(_has(file, _NAMES) for file in path.iterdir() if file.is_file() and file.suffix.lower() in _YAML):
+    if any(_has(file, _NAMES) for file in path.iterdir() if file.suffix.lower() in _YAML):
         return True
-    texts = (file for file in path.rglob("*.txt") if file.is_file() and not is_name_file(file.name))
+    texts = (file for file in path.rglob("*.txt") if not is_name_file(file.name))
     return any(_has(file, _ROW, at_start=True) for file in islice(texts, 20))
 
 
 def _has(file: Path, pattern: re.Pattern[bytes], *, at_start: bool = False) -> bool:
-    with file.open("rb") as opened:
-        data = opened.read(_PEEK)
+    data = start_of(file)
     return (pattern.match(data) if at_start else pattern.search(data)) is not None
 
 
@@ -71,6 +69,8 @@ def read(path: Path, report: Report) -> Reading:
     if not images.names and not any(map(_is_label_file, folder.files)):
         raise UsageError(f"{path} has no images and labels")
     reader = _Reader(folder, definition, report)
+    if file is None and not reader.has_labels:
+        raise UsageError(f"{path} has no data.yaml and no labels, which are text files named as the images")
     categories = [{"name": name} for name in dict.fromkeys(definition.names or ()) if name.strip()]
     return Reading(folder.path, reader.items(), len(definition.images), categories)
 
@@ -78,8 +78,9 @@ def read(path: Path, report: Report) -> Reading:
 def _yaml_file(path: Path, folder: Folder) -> str | None:
     if path.is_file():
         return str(path.relative_to(folder.path))
-    found = [name for name in folder.files if "/" not in name and name.lower().endswith(_YAML)]
-    named = [name for name in found if _has(Path(folder.path, name), _NAMES)]
+    found = [name for name in folder.with_suffix(_YAML) if _has(Path(folder.path, name), _NAMES)]
+    highest = min((name.count("/") for name in found), default=0)
+    named = [name for name in found if name.count("/") == highest]
     if len(named) > 1:
         raise UsageError(f"{path} has several definitions, {', '.join(named)}: give the path of one of them")
     return named[0] if named else None
@@ -94,6 +95,7 @@ class _Reader:
         self._folder, self._definition, self._report = folder, definition, report
         self._files = set(folder.files)
         self._labels = {name: self._label_file(name) for name in definition.images}
+        self.has_labels = any(self._labels.values()) or any(map(_is_label_file, folder.files))
         self._is_segments = self._guess_segments()
 
     def _label_file(self, image: str) -> str | None:

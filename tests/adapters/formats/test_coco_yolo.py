@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import framelode
-from framelode import DatasetVersion
+from framelode import DatasetVersion, UsageError
 
 PEOPLE = {
     "id": 1,
@@ -254,8 +254,9 @@ class TestYolo:
             "train: ../train/images\nval: ../valid/images\n",
             "path: ../datasets/elsewhere\ntrain: [train/images]\nval: val.txt\n",
             "train: train.txt\nval: val.txt\n",
+            "path: /content/set\ntrain: /content/set/train/images\nval: D:\\data\\set\\valid\\images\n",
         ],
-        ids=["path", "Roboflow", "mixed", "lists"],
+        ids=["path", "Roboflow", "mixed", "lists", "another machine"],
     )
     def test_splits_are_folders_or_lists(self, tmp_path, definition):
         for split in ("train", "valid"):
@@ -268,6 +269,32 @@ class TestYolo:
         done = DatasetVersion.import_from("auto", tmp_path, "d")
         assert found(done) == {"train.png": (["train"], boxes), "valid.png": (["val"], boxes)}
         assert done.version.get_metadata()["categories"] == [{"name": "x"}]
+
+    @pytest.mark.parametrize(
+        ("file", "text", "label"),
+        [
+            ("data.yaml", "names: {'0': a, '1': b, '2': c}", "c"),
+            ("data.yaml", "names:\n  0: a\n  2: c\nnc: 3", "c"),
+            ("data.yaml", "nc: 3\nnames:", "2"),
+            ("set/deeper/coco8.yml", "path: ../..\nnames: [a, b, c]", "c"),
+            ("classes.txt", "a\n\nc\n\n", "c"),
+            ("obj.names", "a\r\nb\r\nc", "c"),
+        ],
+    )
+    def test_names_of_classes(self, tmp_path, file, text, label):
+        picture(tmp_path / "images" / "1.png")
+        write(tmp_path / "labels" / "1.txt", "2 0.5 0.5 0.2 0.1\n")
+        write(tmp_path / file, text)
+        done = DatasetVersion.import_from("auto", tmp_path, "d")
+        assert (done.problems, found(done)["1.png"][1]) == ([], [("box2d", label, 40, 90, 20, 20)])
+
+    def test_a_folder_of_another_format_is_refused(self, tmp_path):
+        picture(tmp_path / "images" / "1.png")
+        with pytest.raises(UsageError, match=r"has no data.yaml and no labels"):
+            DatasetVersion.from_yolo(tmp_path, "d")
+        write(tmp_path / "1.json", {"images": []})
+        with pytest.raises(UsageError, match="has no JSON files of LabelMe"):
+            DatasetVersion.from_labelme(tmp_path, "d")
 
     def test_sizes_are_those_that_are_shown(self, tmp_path):
         exif = Image.Exif()

@@ -168,6 +168,8 @@ def test_an_image_that_is_none_is_listed(folder, engine):
         ("names: 7\ntrain: images/train\n", "names must be a list or a mapping of names, not 7"),
         ("names: [cat\n", "is not YAML: while parsing"),
         ("names: {a: cat}\ntrain: images/train\n", "names must be by index from 0, not by ['a']"),
+        ("names: [cat]\nnc: 2\n", "nc is 2, but names are 1"),
+        ("names:\nnc: many\n", "nc must be a number of classes, not 'many'"),
     ],
 )
 def test_flawed_definitions_of_yolo(folder, engine, definition, reason):

@@ -219,8 +219,8 @@ def test_a_flawed_shape_is_listed_and_the_rest_is_imported(labelme, flawed, told
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (b"[" * 10**6, "not valid JSON"),
-        (b"[]", "no list of shapes"),
+        (b'{"shapes": ' + b"[" * 10**6, "not valid JSON"),
+        (b'["shapes"]', "no list of shapes"),
         (b'{"shapes": [], "note": "\\ud800"}', "not valid JSON"),
         (document(shape(), imageWidth="wide"), "wide x 48"),
     ],

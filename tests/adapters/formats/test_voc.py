@@ -634,7 +634,11 @@ def test_segmentation_masks_are_masks_of_the_frame(voc, tmp_path):
         image.putpixel((5, 5), (128, 0, 0))
         image.putpixel((6, 5), (250, 50, 50))
         image.save(tmp_path / folder / "a.png")
-    (frame,) = VocFolder(tmp_path).read()
+    folder = VocFolder(tmp_path)
+    (frame,) = folder.read()
+    assert only_problem(folder) == Problem(
+        "SegmentationClass/a.png", "colour [250, 50, 50] is not in the classes of VOC"
+    )
     assert set(frame.masks_source) == {"SegmentationClass", "SegmentationObject"}
     assert [(each.labels, each.mask_rgb) for each in frame.get_annotations()] == [
         (["aeroplane"], (128, 0, 0))
@@ -646,6 +650,19 @@ def test_segmentation_masks_are_masks_of_the_frame(voc, tmp_path):
         (["car"], "SegmentationClass")
     ]
     assert folder.reading.categories == [{"name": "car", "color": [250, 50, 50]}]
+
+
+def test_masks_of_equal_names_belong_to_the_images_beside_them(tmp_path):
+    from PIL import Image
+
+    for folder, colour in {"VOC2007": (128, 0, 0), "VOC2012": (0, 128, 0)}.items():
+        for kind in ("Annotations", "JPEGImages", "SegmentationClass"):
+            (tmp_path / folder / kind).mkdir(parents=True)
+        (tmp_path / folder / "Annotations" / "a.xml").write_text(annotation(size=""))
+        (tmp_path / folder / "JPEGImages" / "a.jpg").write_bytes(b"image")
+        Image.new("RGB", (100, 80), colour).save(tmp_path / folder / "SegmentationClass" / "a.png")
+    labels = [frame.annotations[0].labels for frame in VocFolder(tmp_path).read()]
+    assert labels == [["aeroplane"], ["bicycle"]]
 
 
 def test_a_url_is_the_source_of_an_image_that_is_not_there(voc):
