@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -15,6 +14,7 @@ from ...engine.query.matching import Pattern, Within, moment_of
 Codes = NDArray[np.unsignedinteger]
 
 _WORD = 8
+_WORD_SIZES = (8, 4, 2, 1)
 _MASKS = np.array([(1 << 8 * size) - 1 for size in range(_WORD + 1)], np.uint64)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
@@ -132,31 +132,29 @@ class Texts:
                 moments[index] = moment
         return moments
 
-    def having(self, pieces: Sequence[bytes], skipped: int, kept: int) -> list[int]:
+    def having(self, pieces: Sequence[bytes], skipped: int, kept: int) -> Places:
         """Return which texts have some bytes one after the other, without so many bytes at the beginning and the end."""
-        data, bounds, found = self.data, self.offsets.tolist(), list[int]()
         first, *others = pieces
-        index, at = -1, 0
-        while (at := data.find(first, at)) >= 0:
-            index = bisect_right(bounds, at, max(index, 0)) - 1
-            begin, end = bounds[index] + skipped, bounds[index + 1] - kept
-            if at < begin:
-                at = begin
-                continue
-            if _has_next(data, others, at + len(first), end):
-                found.append(index)
-            at = bounds[index + 1]
-        return found
+        at = _places_of(first, np.frombuffer(self.data, np.uint8))
+        index = np.searchsorted(self.offsets, at, "right") - 1
+        ends = self.offsets[index + 1] - kept
+        fits = (at >= self.offsets[index] + skipped) & (at + len(first) <= ends)
+        index, leftmost = np.unique(index[fits], return_index=True)
+        if others:
+            starts, stops = (at[fits][leftmost] + len(first)).tolist(), ends[fits][leftmost].tolist()
+            index = index[[_has_next(self.data, others, *each) for each in zip(starts, stops, strict=True)]]
+        return index
 
     def _with_ends(self, hits: Mask, prefix: bytes = b"", suffix: bytes = b"") -> Mask:
         """Return which of the texts that are long enough begin and end with some bytes."""
-        data = np.frombuffer(self.data, np.uint8)
-        for place, byte in enumerate(prefix):
-            some = np.flatnonzero(hits)
-            hits[some] = data[self.offsets[some] + place] == byte
-        for place, byte in enumerate(reversed(suffix), 1):
-            some = np.flatnonzero(hits)
-            hits[some] = data[self.offsets[some + 1] - place] == byte
+        for wanted, starts in ((prefix, self.offsets[:-1]), (suffix, self.offsets[1:] - len(suffix))):
+            at = 0
+            while at < len(wanted):
+                size = next(size for size in _WORD_SIZES if size <= len(wanted) - at)
+                word = np.frombuffer(wanted, f"<u{size}", 1, at)[0]
+                some = np.flatnonzero(hits)
+                hits[some] = _window(self.data, size)[starts[some] + at] == word
+                at += size
         return hits
 
     def take(self, indices: Places) -> Texts:
@@ -193,6 +191,22 @@ def _dates(data: bytes, length: int) -> tuple[Places, Mask]:
 
 def _number(digits: NDArray[np.int64], start: int, stop: int) -> Places:
     return digits[:, start:stop] @ 10 ** np.arange(stop - start)[::-1]
+
+
+def _window(data: bytes | NDArray[np.uint8], size: int) -> NDArray[np.unsignedinteger]:
+    """Return the numbers of so many bytes that begin at each byte."""
+    return np.ndarray(max(len(data) - size + 1, 0), f"<u{size}", data, strides=(1,))  # type: ignore[call-overload]
+
+
+def _places_of(wanted: bytes, data: NDArray[np.uint8]) -> Places:
+    """Return where some bytes begin, also where they overlap."""
+    size = max(len(data) - len(wanted) + 1, 0)
+    found = np.ones(size, bool)
+    for place, byte in enumerate(wanted):
+        found &= data[place : place + size] == byte
+        if not found.any():
+            break
+    return np.flatnonzero(found)
 
 
 def _has_next(data: bytes, pieces: Sequence[bytes], at: int, end: int) -> bool:
@@ -321,7 +335,7 @@ def _renumbered(codes: Places, first: Places) -> Places:
 
 
 def _words(data: NDArray[np.uint8], starts: Places, lengths: Places) -> Iterator[NDArray[np.uint64]]:
-    window = np.ndarray(len(data) - _WORD + 1, "<u8", data, strides=(1,))  # type: ignore[call-overload]
+    window = _window(data, _WORD)
     least, most = int(lengths.min()), int(lengths.max())
     for offset in range(0, max(most, 1), _WORD):
         if offset + _WORD <= least:

@@ -151,7 +151,6 @@ class Ordered:
         found = list(_coded(piece, rows, self._field, plain=True))
         for kind, coded in reversed(found) if self._descending else found:
             frames, values = self._best(coded, left)
-            left[frames] = False
             positions = piece.positions[frames].tolist()
             self._first += zip(((kind, value) for value in values), positions, strict=True)
         self._without += piece.positions[left].tolist()
@@ -167,8 +166,7 @@ class Ordered:
 
     def _best(self, coded: _Coded, left: NDArray[np.bool_]) -> tuple[Rows, list[Scalar]]:
         """Return frames that have no place so far, each with its first value, ascending; those that may be needed."""
-        some = np.flatnonzero(left[coded.frames])
-        frames, own = coded.frames[some], coded.codes[some]
+        frames, own = coded.frames, coded.codes
         of_values = sorted(range(len(coded.values)), key=coded.values.__getitem__, reverse=self._descending)
         if of_values:
             ranks = np.empty(len(of_values), np.intp)
@@ -176,6 +174,10 @@ class Ordered:
             own = ranks[own]
         elif self._descending:
             own = -own
+        some = np.arange(len(own)) if of_values else self._not_after_the_last(own)
+        some = some[left[frames[some]]]
+        left[frames] = False
+        frames, own = frames[some], own[some]
         if not (frames[1:] > frames[:-1]).all():
             order = np.lexsort((own, frames))
             frames, own = frames[order], own[order]
@@ -185,11 +187,18 @@ class Ordered:
             last = np.partition(own, self._limit - 1)[self._limit - 1]
             before = np.flatnonzero(own < last)
             nearest = np.sort(np.append(before, np.flatnonzero(own == last)[: self._limit - len(before)]))
-            left[frames] = False
             frames, own = frames[nearest], own[nearest]
         if not of_values:
             return frames, [_plain(-number if self._descending else number) for number in own.tolist()]
         return frames, [coded.values[of_values[rank]] for rank in own.tolist()]
+
+    def _not_after_the_last(self, numbers: NDArray[Any]) -> Rows:
+        """Return which numbers do not come after the last frame that is needed so far."""
+        if self._limit and len(self._first) >= self._limit:
+            (kind, last), _ = self._first[self._limit - 1]
+            if _KINDS[kind] is NumberCells:
+                return np.flatnonzero(numbers <= (-last if self._descending else last))  # pyright: ignore[reportOperatorIssue]
+        return np.arange(len(numbers))
 
     def positions(self) -> U64:
         """Return the positions of the frames in order."""
