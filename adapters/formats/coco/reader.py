@@ -357,10 +357,12 @@ class _Reader:
 
 def _check_caption(annotation: Annotation) -> None:
     """Raise `FlawError` if an annotation has no category of its file and is no caption."""
-    if annotation.category_id is not None:
+    if annotation.category_id is None:
+        if annotation.caption is None:
+            raise FlawError("has no category_id")
+    # datumaro gives captions a category that there is not.
+    elif annotation.caption is None or annotation.bbox or annotation.segmentation or annotation.keypoints:
         raise FlawError(f"category {shorten(annotation.category_id)} is not in categories")
-    if annotation.caption is None:
-        raise FlawError("has no category_id")
 
 
 def _decode(raws: list[Raw]) -> list[Any]:

@@ -87,10 +87,11 @@ class _File:
             self._begun[part] = True
             self._waiting[part].clear()
 
-    def finish(self, categories: list[dict[str, Any]]) -> None:
+    def finish(self, categories: list[dict[str, Any]] | None) -> None:
         with self.path.open("wb") as out:
-            out.write(b'{"info":{"description":"exported by framelode"},"licenses":[],"categories":')
-            out.write(_encode(categories))
+            out.write(b'{"info":{"description":"exported by framelode"},"licenses":[]')
+            if categories is not None:
+                out.write(b',"categories":' + _encode(categories))
             for part, name in enumerate((b"images", b"annotations")):
                 self._flush(part)
                 out.write(b',"' + name + b'":[\n')
@@ -134,8 +135,9 @@ class _Writer:
             {**category, "id": self._category_ids[place]}
             for place, category in enumerate(self._out.categories)
         ]
-        for file in self._files.values():
-            file.finish(categories)
+        for (kind, _), file in self._files.items():
+            # If a file has categories, pycocotools expects that each annotation has one.
+            file.finish(None if kind == CAPTIONS else categories)
 
     def _file(self, kind: str, split: str) -> _File:
         found = self._files.get((kind, split))

@@ -118,6 +118,19 @@ class TestCoco:
         assert document["annotations"][0]["keypoints"] == [1.0, 2.0, 2, 0.0, 0.0, 0]
         assert (out / "annotations" / "captions_train2017.json").exists()
 
+    def test_captions_need_no_category(self, folder, tmp_path):
+        file = folder / "annotations" / "captions_train2017.json"
+        document = json.loads(file.read_text())
+        document["annotations"][0]["category_id"] = 0  # as datumaro writes it
+        write(file, {**document, "categories": []})
+        done = DatasetVersion.from_coco(folder, "d")
+        assert done.problems == []
+        (frame,) = done.version
+        assert frame.get_annotations()[0].metadata == {"caption": "a person"}
+        done.version.to_coco(tmp_path / "out")
+        out = tmp_path / "out" / "annotations" / file.name
+        assert json.loads(out.read_text()).keys() == {"info", "licenses", "images", "annotations"}
+
     def test_one_of_the_files_prunes_nothing_of_the_others(self, folder):
         picture(folder / "val2017" / "2.jpg")
         images = [{"id": 1, "file_name": "2.jpg", "width": 100, "height": 200}]
