@@ -37,7 +37,7 @@ _NAMES = [
     "train",
     "tvmonitor",
 ]
-_LINE = re.compile(r"([^:#]+):(\d{1,3}),(\d{1,3}),(\d{1,3})(?::.*)?")
+_LINE = re.compile(r"([^:#]+):(?:(\d{1,3}),(\d{1,3}),(\d{1,3}))?(?::.*)?")
 _MOST_COLOURS = 256
 _VOID = (224, 224, 192)
 """The colour of borders and of what is hard to tell."""
@@ -89,10 +89,16 @@ class Masks:
             return
         found = [match for line in lines if (match := _LINE.fullmatch(line.strip()))]
         self._named_in = file
-        self._labels = {(int(each[2]), int(each[3]), int(each[4])): each[1].strip() for each in found}
-        self.categories[:] = [
-            {"name": label, "color": list(colour)} for colour, label in self._labels.items() if any(colour)
-        ]
+        classes: dict[Colour, dict[str, Any]] = {}
+        for index, (label, *given) in enumerate(match.groups() for match in found):
+            # Without colours the classes have those of their places in the palette of VOC.
+            if given[0] is None:
+                classes[voc_colour(index)] = {"name": label.strip()}
+            else:
+                red, green, blue = map(int, given)
+                classes[red, green, blue] = {"name": label.strip(), "color": [red, green, blue]}
+        self._labels = {colour: each["name"] for colour, each in classes.items()}
+        self.categories[:] = [each for colour, each in classes.items() if any(colour)]
 
     def of_image(self, image: str) -> tuple[list[Wire], list[Wire]]:
         """Return the masks of an image as sources, and the annotations of their colours."""

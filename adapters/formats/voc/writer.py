@@ -1,4 +1,4 @@
-"""Writes frames as a Pascal VOC data set: `Annotations`, `JPEGImages` and `ImageSets/Main`."""
+"""Writes frames as a Pascal VOC data set: `Annotations`, `JPEGImages`, `ImageSets/Main` and `labelmap.txt`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..format import SPLITS, Writing, only_label, splits_of
 from ..geometry import clipped_box
 from ..report import Report
 from ..xml import element_of, is_xml_text
+from .masks import LABEL_MAP
 from .objects import FLAGS, STRUCTURE, as_flag
 
 _IMAGES, _ANNOTATIONS, _LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
@@ -23,6 +24,8 @@ _OF_FRAME = frozenset(
     {"annotation", "depth", "filename", "object", "path", "segmented", "size", "verified", SPLITS}
 )
 _SPLIT = re.compile(r"(?!.+_(?:train|val|trainval|test)\Z)\w[\w.-]*")
+_LINE = re.compile(r"[^\s:#](?:[^\n\r:#]*[^\s:#])?")
+"""A name that the label map can hold."""
 _METADATA = "metadata that XML cannot hold as it is: left out"
 
 
@@ -42,6 +45,13 @@ def write(out: Writing) -> None:
                 splits[split].append(stem)
             else:
                 out.report.loss("split whose name cannot be a file name: left out", str(frame.id))
+    names = [each["name"] for each in out.categories]
+    # CVAT and datumaro refuse classes that are none of VOC and not in this file.
+    (out.path / LABEL_MAP).write_text(
+        "# label:color_rgb:parts:actions\n"
+        + "".join(f"{name}:::\n" for name in dict.fromkeys(["background", *names]) if _LINE.fullmatch(name)),
+        "utf-8",
+    )
     for split, stems in splits.items():
         (out.path / _LISTS / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), "utf-8")
 

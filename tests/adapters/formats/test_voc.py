@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from data_sets import make, read, write
 
 from framelode.adapters.formats.report import Problem, Report
 from framelode.adapters.formats.voc import FORMAT
@@ -650,6 +651,21 @@ def test_segmentation_masks_are_masks_of_the_frame(voc, tmp_path):
         (["car"], "SegmentationClass")
     ]
     assert folder.reading.categories == [{"name": "car", "color": [250, 50, 50]}]
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:::\nvan:::\n")
+    folder = VocFolder(tmp_path)
+    (frame,) = folder.read()
+    assert [(each.labels, each.mask_rgb) for each in frame.get_annotations()] == [(["van"], (128, 0, 0))]
+    assert folder.reading.categories == [{"name": "van"}]
+
+
+def test_classes_are_in_a_label_map_and_keep_their_order(tmp_path):
+    """CVAT and datumaro refuse other classes than those of VOC without one."""
+    names = [{"name": "zebra"}, {"name": "x:y"}, {"name": "ant"}]
+    write("voc", make(tmp_path / "in", [([], {})]), tmp_path / "out", names)
+    lines = (tmp_path / "out" / "labelmap.txt").read_text().splitlines()
+    assert lines == ["# label:color_rgb:parts:actions", "background:::", "zebra:::", "ant:::"]
+    _, report, reading = read("voc", tmp_path / "out")
+    assert (report.problems, reading.categories) == ([], [{"name": "zebra"}, {"name": "ant"}])
 
 
 def test_masks_of_equal_names_belong_to_the_images_beside_them(tmp_path):
