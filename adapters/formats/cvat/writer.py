@@ -32,9 +32,11 @@ _METADATA = "metadata that CVAT cannot hold: left out"
 def write(out: Writing) -> None:
     """Write the frames."""
     (out.path / _IMAGES).mkdir()
+    subsets = {_subset(frame): None for frame in out.frames if isinstance(frame, SingleFrame)}
+    subsets.pop("", None)
     with (out.path / "annotations.xml").open("wb") as file:
         file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
-        file.write(_text_of(_meta(out.categories)))
+        file.write(_text_of(_meta(out.categories, list(subsets))))
         for number, frame in enumerate(out.singles()):
             file.write(_text_of(_image(frame, number, out)))
         file.write(b"</annotations>\n")
@@ -45,9 +47,16 @@ def _text_of(element: Element) -> bytes:
     return b"  " + tostring(element, encoding="utf-8") + b"\n"
 
 
-def _meta(categories: list[dict[str, Any]]) -> Element:
+def _meta(categories: list[dict[str, Any]], subsets: list[str]) -> Element:
+    """Return the description of a task, or of a project if there are subsets: only a project has several."""
     meta = Element("meta")
-    labels = SubElement(SubElement(meta, "task"), "labels")
+    root = SubElement(meta, "project" if subsets else "task")
+    if subsets:
+        tasks = SubElement(root, "tasks")
+        for subset in subsets:
+            SubElement(SubElement(tasks, "task"), "subset").text = subset
+        SubElement(root, "subsets").text = "\n".join(subsets)
+    labels = SubElement(root, "labels")
     for category in categories:
         if not is_xml_text(category["name"]):
             continue
@@ -69,9 +78,8 @@ def _image(frame: SingleFrame, number: int, out: Writing) -> Element:
     if frame.width and frame.height:
         image.set("width", str(frame.width))
         image.set("height", str(frame.height))
-    splits = splits_of(frame)
-    if splits and splits[0] not in {"", "default"} and is_xml_text(splits[0]):
-        image.set("subset", splits[0])
+    if subset := _subset(frame):
+        image.set("subset", subset)
     if frame.metadata and frame.metadata != {SPLITS: [image.get("subset")]}:
         out.report.loss("metadata of a frame: left out, but for the first split", place)
     for annotation in frame.get_annotations():
@@ -79,6 +87,12 @@ def _image(frame: SingleFrame, number: int, out: Writing) -> Element:
         if element is not None:
             image.append(element)
     return image
+
+
+def _subset(frame: SingleFrame) -> str:
+    """Return the first split of a frame, if CVAT can have it as a subset."""
+    split = next(iter(splits_of(frame)), "")
+    return split if split != "default" and is_xml_text(split) else ""
 
 
 def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Element | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ def test_versions_go_out_and_come_in(engine, tmp_path):
     assert sniff_format(tmp_path / "to").name == "cvat"
     again = DatasetVersion.from_cvat(tmp_path / "from", "d")
     assert (again.unchanged, again.added, again.updated) == (2, 0, 0)
+
+
+def test_splits_are_the_subsets_of_a_project(tmp_path):
+    """datumaro reads the images of a task without a subset only, and those of a project by subset."""
+    given = [([], {"splits": [split]} if split else {}) for split in ("train", "val", "")]
+    write("cvat", make(tmp_path / "from", given), tmp_path / "to", [{"name": "car"}])
+    root = ET.parse(tmp_path / "to" / "annotations.xml").getroot()
+    assert [each.text for each in root.iterfind("meta/project/tasks/task/subset")] == ["train", "val"]
+    assert [each.text for each in root.iterfind("meta/project/labels/label/name")] == ["car"]
+    found, report, reading = read("cvat", tmp_path / "to")
+    assert report.problems == []
+    assert [frame.metadata for frame in found.values()] == [{"splits": ["train"]}, {"splits": ["val"]}, {}]
+    assert reading.categories == [{"name": "car"}]
 
 
 def xml(inside, meta=""):
