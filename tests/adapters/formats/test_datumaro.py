@@ -1,0 +1,173 @@
+"""datumaro reads what was written as framelode reads it, and framelode reads what it writes.
+
+``FRAMELODE_TEST_DATUMARO`` names a Python that has it: ``python -m venv FOLDER && FOLDER/bin/pip install datumaro==1.13.12``.
+It has no place beside the other libraries, because it needs an older Pillow.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from exchanged import LABELS, asked, assert_equal, imported, random_version, shapes_of
+from sizes import sized
+
+import framelode
+
+VARIABLE = "FRAMELODE_TEST_DATUMARO"
+pytestmark = [
+    pytest.mark.sized,
+    pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} names no Python that has datumaro"),
+]
+ROUNDED = 0.012
+"""It rounds coordinates, sizes and degrees to two decimals."""
+
+SCRIPT = """
+import logging, math, os
+import datumaro as dm
+import numpy as np
+from datumaro.components.annotation import AnnotationType as Type
+from pycocotools import mask
+
+logging.disable()
+
+def answer(kind, folder, target=None, there=None):
+    data = dm.Dataset.import_from(folder, kind)
+    if target is None:
+        return shapes_of(data)
+    data.export(there, target, save_media=True)
+    return shapes_of(dm.Dataset.import_from(there, target.replace("yolo_ultralytics", "yolo")))
+
+def shapes_of(data):
+    labels = [each.name for each in data.categories()[Type.label]] if Type.label in data.categories() else []
+    return {
+        os.path.basename(item.media.path): shapes(item.annotations, labels) for item in data
+    }
+
+def shapes(annotations, labels):
+    of_polygon = {each.id for each in annotations if each.id and each.type in {Type.polygon, Type.mask}}
+    found, parts = [], {}
+    for each in annotations:
+        if each.type == Type.bbox and each.id in of_polygon:
+            continue  # COCO: the box around a segmentation
+        if each.type == Type.polygon and each.id in parts:
+            parts[each.id][2].extend(each.points)
+            continue
+        label = labels[each.label] if getattr(each, "label", None) is not None else None
+        shape = (*shape_of(each, label),)
+        found.append(shape)
+        if each.type == Type.polygon and each.id:
+            parts[each.id] = shape
+    return found
+
+def shape_of(each, label):
+    if each.type == Type.bbox:
+        return "box", label, list(each.points)
+    if each.type == Type.rotated_bbox:
+        cx, cy, w, h, degrees = each.points
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        corners = [(-w / 2, -h / 2), (w / 2, -h / 2), (w / 2, h / 2), (-w / 2, h / 2)]
+        return "rotated", label, [n for x, y in corners for n in (cx + x * c - y * s, cy + x * s + y * c)]
+    if each.type == Type.polygon:
+        return "polygon", label, list(each.points)
+    if each.type == Type.polyline:
+        return "polyline", label, list(each.points)
+    if each.type == Type.points:
+        return "points", label, [*each.points, *map(int, each.visibility)]
+    if each.type == Type.mask:
+        rle = mask.encode(np.asfortranarray(each.image, np.uint8))
+        return "mask", label, rle["counts"].decode()
+    if each.type == Type.label:
+        return "label", label, []
+    return "caption", None, each.caption
+"""
+
+READ = [
+    ("cvat", "cvat", ("box", "rotated", "polygon", "polyline", "points", "pixels", "label")),
+    ("coco", "coco_instances", ("box", "polygon", "parts", "holes")),
+    ("coco", "coco_labels", ("label",)),
+    ("coco", "coco_captions", ("caption",)),
+    ("coco", "coco_person_keypoints", ("pose",)),
+    ("voc", "voc_detection", ("box",)),
+    ("yolo", "yolo", ("box",)),
+    ("imagefolder", "imagenet", ("label",)),
+]
+"""The format of framelode, that of the library, and the shapes."""
+
+
+@pytest.fixture
+def engine():
+    with framelode.connect("sqlite://") as engine:
+        yield engine
+        engine.close()
+
+
+def export(version, kind, name, folder):
+    """Export frames as the library can read them."""
+    if name == "imagenet":  # it puts images without a label into a folder of their own, which is no class
+        version.delete_frames([frame for frame in version if not frame.annotations])
+    if name == "coco_person_keypoints":
+        points = {"keypoints": ["a", "b", "c", "d"], "skeleton": []}
+        version.set_metadata({"categories": [{"name": label, **points} for label in LABELS]})
+    version.export(kind, folder)
+    if name != "coco_person_keypoints":
+        return
+    # framelode has poses and other instances in one file.
+    for file in (folder / "annotations").glob("instances_*.json"):
+        file.rename(file.with_name(file.name.replace("instances", "person_keypoints")))
+
+
+def expected(version, name):
+    """Return the shapes of those images that the library knows of: of COCO it reads one task, of folders one split."""
+    split = "train" if name == "imagenet" else None
+    found = shapes_of(version, split, parts=name == "coco_instances")
+    if name in {"coco_labels", "coco_captions", "imagenet"}:
+        found = {image: some for image, some in found.items() if some}
+    return found
+
+
+def test_it_reads_the_same(engine, tmp_path):
+    jobs, wanted = [], []
+    for seed in range(sized(2, 200)):
+        for kind, name, shapes in READ:
+            version = random_version(tmp_path / "in", seed, shapes)
+            if not any(shapes_of(version, "train").values()):
+                continue
+            wanted.append(expected(version, name))
+            folder = tmp_path / f"{name}{seed}"
+            export(version, kind, name, folder)
+            jobs.append((name, str(folder / "train" if name == "imagenet" else folder)))
+    for found, shapes in zip(asked(VARIABLE, SCRIPT, jobs, tmp_path), wanted, strict=True):
+        assert_equal(found, shapes, ROUNDED)
+
+
+WRITTEN = [
+    ("cvat", "cvat", ("box", "rotated", "polygon", "polyline", "points", "pixels", "label")),
+    ("coco", "coco_instances", ("box", "polygon", "pixels")),
+    ("coco", "coco_captions", ("caption",)),
+    ("coco", "coco_person_keypoints", ("pose",)),
+    ("voc", "voc_detection", ("box",)),
+    ("yolo", "yolo_ultralytics", ("box",)),
+    ("imagefolder", "imagenet", ("label",)),
+]
+
+
+def test_what_it_writes_is_read_the_same(engine, tmp_path):
+    jobs, kinds = [], []
+    for seed in range(sized(2, 200)):
+        for kind, name, shapes in WRITTEN:
+            version = random_version(tmp_path / "in", seed, shapes)
+            if not any(shapes_of(version, "train").values()):
+                continue
+            source = {
+                "coco_captions": "coco",
+                "coco_person_keypoints": "coco",
+                "imagenet": "imagefolder",
+            }.get(name, "cvat")
+            folder, there = tmp_path / f"{name}{seed}", tmp_path / f"there-{name}{seed}"
+            export(version, source, name, folder)
+            given = folder / "train" if name == "imagenet" else folder
+            jobs.append((name if source != "cvat" else "cvat", str(given), name, str(there)))
+            kinds.append((kind, there))
+    for found, (kind, there) in zip(asked(VARIABLE, SCRIPT, jobs, tmp_path), kinds, strict=True):
+        assert_equal(shapes_of(imported(kind, there)), found, ROUNDED)
