@@ -191,7 +191,7 @@ class HfDataSet:
         if isinstance(row.get(_FRAME), str):
             with suppress(ValueError):
                 given = json.loads(row[_FRAME])
-                if isinstance(given, dict) and "sources" in given:
+                if isinstance(given, dict) and ("sources" in given or row.get(_ID) == given.get("id", "")):
                     return self._whole(given, image, split, place)
         if not image:
             raise FlawError("has no image")

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import any_frames
 import pytest
 from data_sets import HEIGHT, WIDTH, image
+from exchanged import into, new_name
+from hypothesis import HealthCheck, Phase, example, given
+from hypothesis import strategies as st
+from sizes import examples
 
+import framelode
 from framelode import DatasetVersion, FrameGroup, SingleFrame
+from framelode.engine.annotations.types import BoundingBox2D
 from framelode.engine.errors import UsageError
+from framelode.engine.frames.frame_group import frame_from_dict
+from framelode.engine.frames.record import READ_ONLY_FIELDS
 
 datasets = pytest.importorskip("datasets", reason="the extra hf is not installed")
 
@@ -98,6 +107,66 @@ def test_images_that_are_in_the_data_set_are_written_where_their_files_are_gone(
     assert {Path(frames[each].source).parent for each in "12"} == {tmp_path / "out"}
     assert {name: Path(frames[name[0]].source).read_bytes() for name in contents} == contents
     assert frames["1"].annotations == version.get_single_frame("1").annotations
+
+
+@pytest.fixture
+def in_memory():
+    with framelode.connect("sqlite://") as engine:
+        yield engine
+        engine.close()
+
+
+@examples(6, 1000, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@example(drawn=[SingleFrame()], images=False, saved=False)
+@given(
+    drawn=st.lists(
+        st.booleans().flatmap(lambda one: any_frames.singles() if one else any_frames.groups()), max_size=4
+    ),
+    images=st.booleans(),
+    saved=st.booleans(),
+)
+def test_any_version_comes_back_as_it_was(drawn, images, saved, in_memory, tmp_path):
+    for number, frame in enumerate(drawn):
+        frame.id = f"{number}-{frame.id}"
+        if isinstance(frame, SingleFrame) and images:
+            frame.source = image(tmp_path / f"{number}.png", number)
+            frame.timestamp, frame.content_type = 0, "image/png"
+    version = into(drawn)
+    data = version.to_hf(images=images)
+    assert_boxes_and_labels(data, version)
+    if saved and drawn:  # the library does not load an empty data set from a folder
+        data.save_to_disk(folder := tmp_path / new_name())
+        data = datasets.load_from_disk(folder)
+    done = DatasetVersion.from_hf(data, new_name(), folder=tmp_path)
+    assert (done.problems, done.losses) == ([], [])
+    assert plain_frames(done.version) == plain_frames(version)
+    again = DatasetVersion.from_hf(data, done.version.dataset_name, folder=tmp_path)
+    assert (again.added, again.updated, again.unchanged) == (0, 0, len(drawn))
+
+
+def plain_frames(version):
+    """Return the frames by their ids, as their wire form gives them, but for what each version says of its own."""
+    wires = [frame_from_dict(frame.to_dict()).to_dict() for frame in version.get_iterator()]
+    return {
+        wire["id"]: {key: value for key, value in wire.items() if key not in READ_ONLY_FIELDS}
+        for wire in wires
+    }
+
+
+def assert_boxes_and_labels(data, version):
+    """Assert that the library reads the upright boxes and the labels of frames, whatever else they have."""
+    assert set(data["id"]) == set(plain_frames(version))
+    for row in data.remove_columns("image"):
+        frame = version.get_single_frame(row["id"])
+        found = frame.annotations if isinstance(frame, SingleFrame) else []
+        boxes = [each for each in found if isinstance(each, BoundingBox2D) and not each.angle]
+        assert row["objects"]["bbox"] == [list(each.poly) for each in boxes]
+        categories = [name_of(data, number) for number in row["objects"]["category"]]
+        assert categories == [each.labels[0] if each.labels else None for each in boxes]
+
+
+def name_of(data, number):
+    return number if number is None else data.features["label"].int2str(number)
 
 
 def detection(paths, **more):
