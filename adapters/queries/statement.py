@@ -13,9 +13,9 @@ import msgspec
 
 from ...engine.errors import InvalidQueryError
 from ...engine.log.moments import Moment, parse_moment
+from ...engine.query.places import Language, Place
 from ...engine.validation import did_you_mean, shorten
 
-MAX_SIZE = 100_000
 _WITH = re.compile(rb"with\b", re.IGNORECASE)
 _LONGEST_MESSAGE = 1_000
 _MAX_WITHS = 4
@@ -61,20 +61,13 @@ _STATE = frozenset(
 )
 """Functions that tell about the database and not about values."""
 
+_SQL = Language("SQL")
 _REFUSED_STATEMENT = "only one SELECT is allowed: nothing can be written, set, loaded or called"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A place in a text: line and column, from 1."""
-
-    line: int
-    column: int
-
-    @classmethod
-    def of(cls, text: bytes, offset: int) -> Place:
-        """Return the place of a byte."""
-        before = text[:offset].decode(errors="ignore")
-        return cls(before.count("\n") + 1, len(before) - before.rfind("\n"))
+def _place(text: bytes, offset: int) -> Place:
+    """Return the place of a byte."""
+    return Place.after(text[:offset].decode(errors="ignore"))
 
 
 def refused(message: str, place: Place | None = None) -> InvalidQueryError:
@@ -83,9 +76,7 @@ def refused(message: str, place: Place | None = None) -> InvalidQueryError:
         message = f"{message[:_LONGEST_MESSAGE]}..."
     if place is None:
         return InvalidQueryError(f"SQL: {message}")
-    return InvalidQueryError(
-        f"SQL: line {place.line}, column {place.column}: {message}", place.line, place.column
-    )
+    return _SQL.invalid(place, message)
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -150,7 +141,7 @@ class Statement(msgspec.Struct, frozen=True):
         moved = 0
         for at, size in self.inserted:
             moved += size * (at + moved < offset)
-        return Place.of(self.text, offset - moved)
+        return _place(self.text, offset - moved)
 
 
 class _Found(msgspec.Struct):
@@ -209,18 +200,9 @@ def read_statement(
 def _encoded(text: Any) -> bytes:
     if not isinstance(text, str):
         raise refused(f"a statement must be a text, not {shorten(text)}")
-    if len(text) > MAX_SIZE:
-        raise refused(f"the statement is too long: at most {MAX_SIZE:,} bytes are allowed")
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        before = text[: error.start].encode()
-        found = f"found the lone surrogate {text[error.start]!a}, which no text has"
-        raise refused(found, Place.of(before, len(before))) from None
-    if len(encoded) > MAX_SIZE:
-        raise refused(f"the statement is too long: at most {MAX_SIZE:,} bytes are allowed")
+    encoded = _SQL.encoded(text)
     if b"\0" in encoded:
-        raise refused("found a NUL: pass such a text as a parameter", Place.of(encoded, encoded.index(b"\0")))
+        raise refused("found a NUL: pass such a text as a parameter", _place(encoded, encoded.index(b"\0")))
     return encoded
 
 
@@ -236,7 +218,7 @@ def _check_nesting(text: bytes) -> None:
             withs[-1] = True
             if sum(withs) > _MAX_WITHS:
                 message = f"WITH is nested too deeply: at most {_MAX_WITHS} levels are allowed"
-                raise refused(message, Place.of(text, offset))
+                raise refused(message, _place(text, offset))
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, text: str, encoded: bytes) -> Any:
@@ -252,14 +234,14 @@ def _tree(connection: duckdb.DuckDBPyConnection, text: str, encoded: bytes) -> A
         if "expression depth" in message:
             message = "the statement is nested too deeply"
         offset = tree.get("position")
-        raise refused(message, None if offset is None else Place.of(encoded, int(offset)))
+        raise refused(message, None if offset is None else _place(encoded, int(offset)))
     if len(tree["statements"]) != 1:
         raise refused(f"found {len(tree['statements'])} statements: {_REFUSED_STATEMENT}")
     return tree["statements"][0]["node"]
 
 
 def _first_place(text: bytes) -> Place:
-    return Place.of(text, len(text) - len(text.lstrip()))
+    return _place(text, len(text) - len(text.lstrip()))
 
 
 @cache
@@ -461,4 +443,4 @@ class _Reader:
 
     def _place(self, node: dict[str, Any]) -> Place | None:
         offset = node["query_location"]
-        return None if offset > len(self._text) else Place.of(self._text, offset)
+        return None if offset > len(self._text) else _place(self._text, offset)

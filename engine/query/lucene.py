@@ -17,6 +17,7 @@ from ..errors import InvalidQueryError
 from ..validation import shorten
 from .fields import MAX_LEVELS, check_query, unknown_field
 from .matching import day_of, moment_of, number_of, start_of
+from .places import Language, Place
 from .tree import (
     Everything,
     Exists,
@@ -29,7 +30,6 @@ from .tree import (
     any_of,
 )
 
-_MAX_SIZE = 100_000
 _MAX_CLAUSES = 5_000
 
 _GRAMMAR = r"""
@@ -97,6 +97,8 @@ _HINTS = {
     "\\": "a backslash must come before the character that it escapes",
 }
 
+_LUCENE = Language("query", expected=_EXPECTED, hints=_HINTS)
+
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED_PLAIN = re.compile(r"\\([^*?\\])", re.DOTALL)
 _SPECIAL = re.compile(r"(?:[^\\*?]|\\.)*[*?]", re.DOTALL)
@@ -132,35 +134,19 @@ def parse_rule(text: str) -> Query:
 
 
 def _parse(text: str, default: str | None) -> Query:
-    _check_text(text)
+    if not isinstance(text, str):
+        raise InvalidQueryError(f"a query must be a text or an expression, not {shorten(text)}")
+    _LUCENE.encoded(text)
     if not text.strip():
         return Everything()
     try:
         parsed: Any = _parser().parse(text)
     except lark.UnexpectedInput as error:
-        raise _unexpected(text, error) from None
+        raise _LUCENE.unexpected(text, error) from None
     query = _resolve(parsed, None, default)
     if default is None:
         check_query(query)
     return query
-
-
-def _check_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise InvalidQueryError(f"a query must be a text or an expression, not {shorten(text)}")
-    try:
-        size = len(text) if len(text) > _MAX_SIZE else len(text.encode())
-    except UnicodeEncodeError as error:
-        before = text[: error.start]
-        found = f"found the lone surrogate {text[error.start]!a}, which no text has"
-        raise _invalid(_Place(*_end_of(before)), found) from None
-    if size > _MAX_SIZE:
-        raise InvalidQueryError(f"the query is too long: at most {_MAX_SIZE:,} bytes are allowed")
-
-
-class _Place(msgspec.Struct, frozen=True, gc=False):
-    line: int
-    column: int
 
 
 class _Clause(msgspec.Struct, frozen=True):
@@ -193,11 +179,6 @@ class _Span(msgspec.Struct, frozen=True):
     upper_included: bool
 
 
-def _invalid(place: _Place | lark.Token, message: str) -> InvalidQueryError:
-    line, column = place.line or 1, place.column or 1
-    return InvalidQueryError(f"query: line {line}, column {column}: {message}", line, column)
-
-
 class _Limits:
     """Counts the tokens while they are parsed."""
 
@@ -211,11 +192,11 @@ class _Limits:
             clauses += token.type in {"VALUE", "QUOTED"}
             # Each level may have a conjunction, a disjunction and a negation.
             if levels > MAX_LEVELS // 4:
-                raise _invalid(
+                raise _LUCENE.invalid(
                     token, f"too many levels of parentheses: at most {MAX_LEVELS // 4} are allowed"
                 )
             if clauses > _MAX_CLAUSES:
-                raise _invalid(token, f"too many values: at most {_MAX_CLAUSES:,} are allowed")
+                raise _LUCENE.invalid(token, f"too many values: at most {_MAX_CLAUSES:,} are allowed")
             yield token
 
 
@@ -282,7 +263,7 @@ def _resolve(parsed: Any, field: lark.Token | None, default: str | None) -> Quer
 def _check_nesting(outer: lark.Token | None, inner: lark.Token) -> None:
     if outer is not None:
         hint = f"escape the colon as \\: or put the value in quotes, or close the parenthesis after {outer}"
-        raise _invalid(inner, f"found {shorten(str(inner))} in the parentheses of {outer}: {hint}")
+        raise _LUCENE.invalid(inner, f"found {shorten(str(inner))} in the parentheses of {outer}: {hint}")
 
 
 def _clause(field: lark.Token | None, value: Any, default: str | None) -> Query:
@@ -293,12 +274,12 @@ def _clause(field: lark.Token | None, value: Any, default: str | None) -> Query:
             at = field or (value if isinstance(value, lark.Token) else value.lower or value.upper)
             found = shorten(str(at)) if at is not None else "a range"
             message = f"found {found}, expected a field before the value, as in meta.city:bremen"
-            raise _invalid(at if at is not None else _Place(1, 1), message)
+            raise _LUCENE.invalid(at if at is not None else Place(1, 1), message)
         return _comparison(default, value)
     name = _unescape(field[:-1])
     if name == _EXISTS:
         if isinstance(value, _Span):
-            raise _invalid(field, "found a range after _exists_:, expected the name of a field")
+            raise _LUCENE.invalid(field, "found a range after _exists_:, expected the name of a field")
         return Exists(_named(_text_of(value), value, default, inner=True))
     is_any = not isinstance(value, _Span) and value.type == "VALUE" and value == _ANY
     return _comparison(_named(name, field, default, inner=is_any), value)
@@ -316,7 +297,7 @@ def _named(name: str, token: lark.Token, default: str | None, *, inner: bool) ->
         name = short
     wrong = unknown_field(name, of_annotation=of_annotation, inner=inner)
     if wrong is not None:
-        raise _invalid(token, f"found the field {shorten(name)}, {wrong}")
+        raise _LUCENE.invalid(token, f"found the field {shorten(name)}, {wrong}")
     return name
 
 
@@ -366,30 +347,6 @@ def _text_of(token: lark.Token) -> str:
 
 def _unescape(text: str) -> str:
     return _ESCAPED.sub(r"\1", text)
-
-
-def _end_of(text: str) -> tuple[int, int]:
-    return text.count("\n") + 1, len(text) - text.rfind("\n")
-
-
-def _unexpected(text: str, error: lark.UnexpectedInput) -> InvalidQueryError:
-    # A closing parenthesis that closes nothing leads to the end state, which accepts nothing.
-    allowed = error.interactive_parser.accepts() or {"_AND", "_OR", "$END"}
-    *most, last = (name for terminal, name in _EXPECTED.items() if terminal in allowed)
-    expected = f"expected {', '.join(most)} or {last}" if most else f"expected {last}"
-    if isinstance(error, lark.UnexpectedToken) and error.token.type == "$END":
-        return _invalid(_Place(*_end_of(text)), f"found the end, {expected}")
-    start = error.pos_in_stream or 0
-    if isinstance(error, lark.UnexpectedToken):
-        found = str(error.token)
-    elif text[start] in "\"'":
-        found = text[start:]
-        expected = "expected its closing quote"
-    else:
-        found = text[start : start + 100].split(maxsplit=1)[0]
-    hint = _HINTS.get(text[start])
-    hinted = f": {hint}" if hint else f", {expected}"
-    return _invalid(_Place(error.line, error.column), f"found {shorten(found)}{hinted}")
 
 
 @cache

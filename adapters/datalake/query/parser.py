@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import lark
 
+from ....engine.query.places import Language, Place
 from ....engine.validation import shorten
 from ..exceptions import InvalidQueryError
-from .tree import And, Compare, Constant, Not, Or, Place, Query, Value
+from .tree import And, Compare, Constant, Not, Or, Query, Value
 
-_MAX_SIZE = 100_000
 _MAX_LEVELS = 100
 
 _MAX_COMPARISONS = 500
@@ -79,6 +79,9 @@ _EXPECTED = {
 }
 """What messages call the terminals, in the order in which they list them."""
 
+_LANGUAGE = Language("q", InvalidQueryError, _EXPECTED)
+invalid = _LANGUAGE.invalid
+
 _POSITIVE = {"!=": "=", "!~": "~"}
 _CONSTANTS = {"TRUE": True, "FALSE": False, "NONE": None}
 _ESCAPE = re.compile(r"\\(?:([\"'\\])|([nt])|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
@@ -97,7 +100,9 @@ def parse(text: str) -> Query | None:
         The text is not a query, or it is too long: 100,000 bytes, 100 levels of parentheses, 500 comparisons or 20,000
         values.
     """
-    _check_text(text)
+    if not isinstance(text, str):
+        raise InvalidQueryError(f"q must be a string, not {shorten(text)}")
+    _LANGUAGE.encoded(text)
     if not text.strip():
         return None
     return _parsed(text)
@@ -108,24 +113,7 @@ def _parsed(text: str) -> Query:
     try:
         return _parser().parse(text)  # type: ignore[return-value]
     except lark.UnexpectedInput as error:
-        raise _unexpected(text, error) from None
-
-
-def invalid(place: Place, message: str) -> InvalidQueryError:
-    """Return the error about a place in the text of a query."""
-    return InvalidQueryError(f"q: line {place.line}, column {place.column}: {message}", *place)
-
-
-def _check_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise InvalidQueryError(f"q must be a string, not {shorten(text)}")
-    try:
-        size = len(text) if len(text) > _MAX_SIZE else len(text.encode())
-    except UnicodeEncodeError as error:
-        place = _end_of(text[: error.start])
-        raise invalid(place, f"found the lone surrogate {text[error.start]!a}, which no text has") from None
-    if size > _MAX_SIZE:
-        raise InvalidQueryError(f"q is too long: at most {_MAX_SIZE:,} bytes are allowed")
+        raise _LANGUAGE.unexpected(text, error) from None
 
 
 class _Limits:
@@ -148,7 +136,7 @@ class _Limits:
 
 def _check_limit(token: lark.Token, count: int, most: int, what: str) -> None:
     if count > most:
-        raise invalid(_place(token), f"too many {what}: at most {most:,} are allowed")
+        raise invalid(token, f"too many {what}: at most {most:,} are allowed")
 
 
 class _Builder(lark.Transformer[lark.Token, Query]):
@@ -166,12 +154,12 @@ class _Builder(lark.Transformer[lark.Token, Query]):
     def comparison(self, parts: list[Any]) -> Query:
         path, constant = parts[0], parts[2]
         operator: str = parts[1]
-        compare = Compare(str(path), _POSITIVE.get(operator, operator), (constant,), _place(path))
+        compare = Compare(str(path), _POSITIVE.get(operator, operator), (constant,), Place.of(path))
         return Not(compare) if operator in _POSITIVE else compare
 
     def membership(self, parts: list[Any]) -> Query:
         path, constants = parts
-        return Compare(str(path), "in", tuple(constants), _place(path))
+        return Compare(str(path), "in", tuple(constants), Place.of(path))
 
     def no_membership(self, parts: list[Any]) -> Query:
         return Not(self.membership(parts))
@@ -183,7 +171,7 @@ class _Builder(lark.Transformer[lark.Token, Query]):
         return parts[0].lower()
 
     def value(self, parts: list[lark.Token]) -> Constant:
-        return Constant(_value(parts[0]), _place(parts[0]))
+        return Constant(_value(parts[0]), Place.of(parts[0]))
 
 
 def _joined(kind: type[And | Or], parts: list[Query]) -> Query:
@@ -201,7 +189,7 @@ def _value(token: lark.Token) -> Value:
 def _number(token: lark.Token) -> int | float:
     value = float(token)
     if math.isinf(value):
-        raise invalid(_place(token), f"the number {shorten(str(token))} is too large")
+        raise invalid(token, f"the number {shorten(str(token))} is too large")
     # Integers are compared exactly while they have 64 bits, as stored ones have.
     exact = int(token) if token.lstrip("+-").isdigit() and len(token) <= 20 else value
     whole = int(exact) if exact == int(exact) else exact
@@ -209,7 +197,7 @@ def _number(token: lark.Token) -> int | float:
 
 
 def _text(token: lark.Token) -> str:
-    place = _place(token)
+    place = Place.of(token)
     text = _ESCAPE.sub(lambda match: _unescaped(match, place), token[1:-1])
     try:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16")  # joins the pairs of \u escapes
@@ -228,32 +216,6 @@ def _unescaped(match: re.Match[str], place: Place) -> str:
         allowed = r"it must be one of \" \' \\ \n \t \uXXXX"
         raise invalid(place, f"the string has the unknown escape {shorten(match[0])}: {allowed}")
     return quoted or _CONTROLS.get(control or "") or chr(int(code, 16))
-
-
-def _place(token: lark.Token) -> Place:
-    return Place(token.line or 1, token.column or 1)
-
-
-def _end_of(text: str) -> Place:
-    return Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
-
-
-def _unexpected(text: str, error: lark.UnexpectedInput) -> InvalidQueryError:
-    # A closing parenthesis that closes nothing leads to the end state, which accepts nothing.
-    allowed = error.interactive_parser.accepts() or {"_AND", "_OR", "$END"}
-    *most, last = (name for terminal, name in _EXPECTED.items() if terminal in allowed)
-    expected = f"{', '.join(most)} or {last}" if most else last
-    if isinstance(error, lark.UnexpectedToken) and error.token.type == "$END":
-        return invalid(_end_of(text), f"found the end, expected {expected}")
-    start = error.pos_in_stream or 0
-    # A token may be the valid beginning of a wrong word.
-    found = text[start:] if text[start] in "\"'" else text[start:].split(maxsplit=1)[0]
-    closing = ""
-    if isinstance(error, lark.UnexpectedToken):
-        found = str(error.token)
-    elif text[start] in "\"'":
-        closing = " without its closing quote"
-    return invalid(Place(error.line, error.column), f"found {shorten(found)}{closing}, expected {expected}")
 
 
 @cache

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from ....engine.query.places import Place
 
 Value = str | int | float | bool | None
 
 OPERATORS = ("=", "<", "<=", ">", ">=", "~", "startswith", "endswith", "in")
-
-
-class Place(NamedTuple):
-    """A place in the text of a query. Both numbers start at 1."""
-
-    line: int
-    column: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,7 +370,7 @@ class TestText:
             ("created_at > 'now'", "column 14: found 'now', expected a date in ISO format"),
             ("filename like 'a'", "line 1, column 10: found 'like', expected not, in, =, !=, <"),
             ("filename = a", "line 1, column 12: found 'a', expected a string"),
-            ("filename = 'a", 'line 1, column 12: found "\'a" without its closing quote, expected a string'),
+            ("filename = 'a", 'line 1, column 12: found "\'a", expected its closing quote'),
             (
                 r"filename = '\x'",
                 r"line 1, column 12: the string has the unknown escape '\\x': it must be one of",
