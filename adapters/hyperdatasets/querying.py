@@ -9,7 +9,7 @@ import numpy as np
 
 from ...engine.errors import InvalidQueryError
 from ...engine.keys import U64
-from ...engine.query.fields import check_field, check_query, meta_fields
+from ...engine.query.fields import check_field, check_query, is_metadata, leaves
 from ...engine.query.lucene import parse_query
 from ...engine.query.tree import Query, Scalar
 from ...engine.tracing import VERSION_ID, span, traced_rows
@@ -128,10 +128,11 @@ class _Asked:
         """Warn about metadata that no frame has."""
         if not self._warns:
             return
-        for field in [*meta_fields(self._query), *(each for each in others if ".meta." in f".{each}")]:
+        asked = dict.fromkeys((*(field for field, _ in leaves(self._query)), *others))
+        for field in filter(is_metadata, asked):
             paths = self._columns.paths_like(self._state, field)
             if paths is not None:
-                near = did_you_mean(field, (path for path in paths if ".meta." in f".{path}"))
+                near = did_you_mean(field, filter(is_metadata, paths))
                 message = f"no frame of version {shorten(self._version.name)} has {shorten(field)}{near}"
                 warn_caller(message, UnknownNameWarning)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...engine.query.tree import And, Annotations, Exists, Not, OneOf, Or, Phrase, Query
+from ...engine.query.fields import is_metadata, leaves
+from ...engine.query.tree import Exists, OneOf, Phrase, Query
 from ...engine.validation import did_you_mean, shorten
 from ...projections.tables.stats import LABEL
 from .api_helpers import warn_caller
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from .view_frames import Part
 
 _LABEL = "rois.label"
-_ROIS = "rois."
 _SAMPLE = 1000
 """So many frames of a version are read to find similar names."""
 
@@ -31,25 +31,14 @@ def warn_of_unknown_names(parts: Sequence[Part], queries: Sequence[HyperDatasetQ
             warn_caller(_message(parts, field, label), UnknownNameWarning)
 
 
-def _names(query: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _names(query: Query) -> Iterator[tuple[str, str]]:
     """Yield the fields of metadata in a query, and the field and text of labels."""
-    match query:
-        case And(queries) | Or(queries):
-            for each in queries:
-                yield from _names(each, prefix)
-        case Not(inner):
-            yield from _names(inner, prefix)
-        case Annotations(where=where):
-            yield from _names(where, _ROIS)
-        case _ if not hasattr(query, "field"):
-            return
-        case _:
-            field = prefix + query.field
-            if "meta." in field:
-                yield field, ""
-            if field == _LABEL and isinstance(query, Phrase | OneOf):
-                values = (query.text,) if isinstance(query, Phrase) else query.values
-                yield from ((field, value) for value in values if isinstance(value, str) and value)
+    for field, leaf in leaves(query):
+        if is_metadata(field):
+            yield field, ""
+        if field == _LABEL and isinstance(leaf, Phrase | OneOf):
+            values = (leaf.text,) if isinstance(leaf, Phrase) else leaf.values
+            yield from ((field, value) for value in values if isinstance(value, str) and value)
 
 
 def _has(part: Part, wanted: Query) -> bool:

@@ -296,9 +296,9 @@ def _tree(stored: ViewQuery) -> Query:
     parts: list[Query] = []
     if stored.expression is not None:
         parts.append(msgspec.convert(stored.expression, Nodes))
-    for key, parse in (("frame_query", parse_query), ("source_query", parse_query)):
-        if getattr(stored, key) is not None:
-            parts.append(_parsed(parse, getattr(stored, key), key))
+    for key, text in (("frame_query", stored.frame_query), ("source_query", stored.source_query)):
+        if text is not None:
+            parts.append(_parsed(parse_query, text, key))
     parts += _about_annotations(stored)
     return check_query(all_of(*parts)) if parts else Everything()
 

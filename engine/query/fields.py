@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from ..decoding import LARGEST_INTEGER
@@ -28,6 +29,9 @@ MAX_LEVELS = 100
 MAX_NODES = 20_000
 MAX_CHARACTERS = 1_000_000
 MAX_PATTERN = 1_000
+
+ROIS = "rois"
+"""The field that has the annotations of a frame."""
 
 _META = "meta.<path>"
 _FILE_FIELDS = ("id", "uri", "content_type", "timestamp")
@@ -94,9 +98,8 @@ def check_field(field: Any, *, of_annotation: bool = False, inner: bool = False)
     return field
 
 
-def meta_fields(query: Query) -> list[str]:
-    """Return the fields of a query that are metadata, as fields of a frame."""
-    found: dict[str, None] = {}
+def leaves(query: Query) -> Iterator[tuple[str, Any]]:
+    """Yield the comparisons of a query and its `Annotations`, in order, each with the field of a frame that it looks at."""
     waiting: list[tuple[Any, str]] = [(query, "")]
     while waiting:
         node, prefix = waiting.pop()
@@ -106,13 +109,17 @@ def meta_fields(query: Query) -> list[str]:
             case Not(inner):
                 waiting.append((inner, prefix))
             case Annotations():
-                waiting.append((node.where, "rois."))
+                yield ROIS, node
+                waiting.append((node.where, f"{ROIS}."))
             case Everything() | Nothing():
                 pass
             case _:
-                if ".meta." in f".{prefix}{node.field}":
-                    found[prefix + node.field] = None
-    return list(found)
+                yield prefix + node.field, node
+
+
+def is_metadata(field: str) -> bool:
+    """Whether a field of a frame is metadata, of the frame itself, a source or an annotation."""
+    return ".meta." in f".{field}"
 
 
 def check_query(query: Any) -> Query:

@@ -21,6 +21,7 @@ from ...engine import forks
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.shred import Mask
+from ...engine.query.fields import leaves
 from ...engine.query.matching import Matcher, matcher
 from ...engine.query.tree import And, Annotations, Everything, Exists, Not, Nothing, Or, Query, Scalar
 from ..runner import Progress, Runner
@@ -310,28 +311,11 @@ class _Asked:
     """A query with what its leaves ask for: the parts of pieces, and which values match."""
 
     def __init__(self, query: Query) -> None:
-        self.parts = set[str]()
+        self.parts = {part_of(field) for field, _ in leaves(query)}
         self._query = query
-        self._matchers: dict[int, Matcher] = {}
-        self._prepare(query, "")
-
-    def _prepare(self, query: Query, prefix: str) -> None:
-        match query:
-            case And(queries) | Or(queries):
-                for each in queries:
-                    self._prepare(each, prefix)
-            case Not(inner):
-                self._prepare(inner, prefix)
-            case Everything() | Nothing():
-                pass
-            case Annotations():
-                self.parts.add(ROIS)
-                self._prepare(query.where, _ROI_FIELD)
-            case _:
-                leaf: Any = query
-                self.parts.add(part_of(prefix + leaf.field))
-                if not isinstance(query, Exists):
-                    self._matchers[id(query)] = matcher(query)
+        self._matchers: dict[int, Matcher] = {
+            id(leaf): matcher(leaf) for _, leaf in leaves(query) if not isinstance(leaf, Exists | Annotations)
+        }
 
     def no_leaf(self, leaf: Query) -> Mask:
         raise TypeError(leaf)
