@@ -232,7 +232,7 @@ class Runner:
             self._tracks.clear()
             kept = self.kept()
             self._catch_up(kept, self._log.head())
-        tables = [table.name for each in kept for table in each.metadata.sorted_tables]
+        tables = [name for each in kept for name in each.metadata.tables]
         with self.store.snapshot(tables) as connection:
             yield connection
 
@@ -246,12 +246,12 @@ class Runner:
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
         with self.store.read() as connection:
-            return self.position_in(connection, projection)
+            return self.positions_in(connection, (projection,))[0]
 
-    def position_in(self, connection: sa.Connection, projection: Projection) -> int:
-        """Return the position that a projection has reached, as seen by a connection."""
-        track = self._tracking.read(connection, (projection,)).get(projection.full_name)
-        return track.position if track else 0
+    def positions_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> list[int]:
+        """Return the positions that projections have reached, as seen by a connection."""
+        tracks = self._tracking.read(connection, projections)
+        return [tracks[each.full_name].position if each.full_name in tracks else 0 for each in projections]
 
     def _catch_up(
         self,

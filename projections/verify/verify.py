@@ -195,7 +195,7 @@ def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> Non
     # So that little is left to replay while the snapshot is open.
     fresh.catch_up_all()
     with runner.snapshot() as connection, fresh.store.read() as scratch:
-        fresh.fold_to([runner.position_in(connection, kept) for kept in live])
+        fresh.fold_to(runner.positions_in(connection, live))
         findings.problems += [
             f"projection {kept.name}: {difference}"
             for kept, folded in zip(live, fresh.projections, strict=True)
@@ -206,7 +206,7 @@ def _check_projections(runner: Runner, fresh: Runner, findings: Findings) -> Non
 def _differences(
     connection: sa.Connection, scratch: sa.Connection, kept: Projection, folded: Projection
 ) -> Iterator[str]:
-    pairs = zip(kept.metadata.sorted_tables, folded.metadata.sorted_tables, strict=True)
+    pairs = zip(kept.metadata.tables.values(), folded.metadata.tables.values(), strict=True)
     for one, other in pairs:
         for row, expected in zip_longest(kept.rows(connection, one), folded.rows(scratch, other)):
             if row != expected:

@@ -70,10 +70,13 @@ def folder(rich, tmp_path):
     return tmp_path / "engine"
 
 
-@pytest.fixture
-def log(folder):
-    with closing(framelode.connect(folder)) as engine:
-        yield engine.log
+@pytest.fixture(scope="module")
+def log(rich):
+    """The log of it all, which is only read."""
+    with closing(framelode.connect(rich)) as engine:
+        opener = engine.log.opener()
+    with opener() as opened:
+        yield opened
 
 
 @contextmanager
@@ -101,8 +104,21 @@ def stores(request):
     return in_schema
 
 
-on_both = pytest.mark.parametrize("stores", ["memory", "postgres"], indirect=True)
-"""Those that run on PostgreSQL in every run; in the long form more do."""
+on_both = pytest.mark.parametrize(
+    ("kind", "stores"),
+    [
+        pytest.param(
+            kind,
+            place,
+            id=f"{kind.name}-{place}",
+            marks=[pytest.mark.long] if place == "postgres" and kind.name not in {"lakes", "columns"} else [],
+        )
+        for kind in PROJECTIONS
+        for place in ("memory", "postgres")
+    ],
+    indirect=["stores"],
+)
+"""On both databases. By default two projections are on PostgreSQL: one of many tables, and one that is folded on demand."""
 
 
 def dump(store, *projections):
@@ -345,7 +361,6 @@ class TestTogether:
 
 
 @on_both
-@each
 class TestExactlyOnce:
     def test_a_fold_that_fails_half_way(self, log, whole, kind, monkeypatch, stores):
         """What a failing page has written is gone, its tracking row too; the next try counts it once."""
@@ -432,7 +447,6 @@ class TestLogs:
 
 
 @on_both
-@each
 class TestReleases:
     def test_another_code_version_has_tables_of_its_own(self, log, whole, kind, stores):
         newer = type("Newer", (kind,), {"code_version": kind.code_version + 1})

@@ -118,4 +118,4 @@ def test_a_log_in_postgresql(workers, postgres_url, tmp_path, monkeypatch):
 def test_random_logs(workers, history):
     with played(histories.play, history) as engine, pytest.MonkeyPatch.context() as patch:
         cut(patch, FEW_EVENTS)
-        compare({name: workers[name] for name in sized(("processes", "dask"), workers)}, engine)
+        compare({name: workers[name] for name in sized(("processes",), workers)}, engine)

@@ -536,10 +536,12 @@ BAD = ["NULL", "'nonsense'", "x'00ff'", "'9' || hex(zeroblob(40))", "-1", "''", 
 
 
 def bad_values(folder):
-    """Yield every column of every projection that can take a value of another kind, with such a value."""
+    """Yield every column of every table with rows that can take a value of another kind, with such a value."""
     with closing(sqlite3.connect(folder / "projections.db")) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
         for table in tables:
+            if connection.execute(f"SELECT 1 FROM {table}").fetchone() is None:
+                continue
             for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall():
                 yield from ((table, column, value) for value in BAD)
 
