@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -24,9 +25,6 @@ TOMBSTONE = np.uint64(1 << 63)
 POSITION = np.uint64((1 << 63) - 1)
 
 _FEW_EQUAL = 4
-
-_SMALL = 8
-"""A run is inserted into another one if that is so many times as long."""
 
 _SEARCHED = 16
 """Positions are searched one by one if they are fewer than one in so many."""
@@ -107,19 +105,11 @@ def merge(runs: Sequence[Run]) -> Run:
     runs = [run for run in runs if len(run)]
     if len(runs) < 2:
         return runs[0] if runs else EMPTY
-    if _SMALL * sum(map(len, runs[1:])) < len(runs[0]):
-        return _inserted(runs[0], merge(runs[1:]))
     mixed = np.concatenate([run.mixed for run in runs])
     positions = np.concatenate([run.positions for run in runs])
     # Runs are in order of position, so a stable sort keeps older entries before newer ones.
     order = np.argsort(mixed, kind="stable")
     return Run(mixed[order], positions[order])
-
-
-def _inserted(run: Run, later: Run) -> Run:
-    """Merge a long run with a short one, which is faster than to sort both."""
-    at = np.searchsorted(run.mixed, later.mixed, side="right")
-    return Run(np.insert(run.mixed, at, later.mixed), np.insert(run.positions, at, later.positions))
 
 
 def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
@@ -140,6 +130,33 @@ def settle(run: Run, read_rows: Callable[[U64], Rows]) -> Run:
     positions = run.positions.copy()
     positions[at] = positions[at][order]
     return Run(run.mixed[keep], positions[keep])
+
+
+def settle_onto(run: Run, later: Run, read_rows: Callable[[U64], Rows]) -> Run:
+    """Return the same as `settle` of both merged, for settled runs. If `later` is short, this is faster than to sort both."""
+    if not (len(run) and len(later)):
+        return later if len(later) else run
+    at = np.searchsorted(run.mixed, later.mixed)
+    is_known = run.mixed[np.minimum(at, len(run) - 1)] == later.mixed
+    if not _same_keys(run, at[is_known], later, is_known, read_rows):
+        return settle(merge([run, later]), read_rows)
+    is_new = ~is_known
+    mixed = np.insert(run.mixed, at[is_new], later.mixed[is_new])
+    positions = np.insert(run.positions, at[is_new], later.positions[is_new])
+    positions[(at + np.cumsum(is_new))[is_known]] = later.positions[is_known]
+    return Run(mixed, positions)
+
+
+def _same_keys(
+    run: Run, at: NDArray[np.intp], later: Run, is_known: NDArray[np.bool_], read_rows: Callable[[U64], Rows]
+) -> bool:
+    """Whether the entries of two runs with the same mixed keys have the same keys, which no other entry has."""
+    beside = np.minimum(at + 1, len(run) - 1)
+    if (run.mixed[beside] == run.mixed[at])[beside > at].any() or (later.mixed[1:] == later.mixed[:-1]).any():
+        return False
+    rows = read_rows(np.concatenate((run.positions[at], later.positions[is_known])) & POSITION)
+    before, after = rows[: len(at)], rows[len(at) :]
+    return bool(((before["hi"] == after["hi"]) & (before["lo"] == after["lo"])).all())
 
 
 def live_positions(run: Run) -> U64:
@@ -185,7 +202,7 @@ class State:
         forks.renewed(self._renew)
 
     def _renew(self) -> None:
-        self._settled: Run | None = None
+        self._parts: tuple[Run, Run] | None = None
         # One thread may settle the state for reading while another one advances it.
         self._lock = threading.Lock()
 
@@ -211,7 +228,7 @@ class State:
             while len(runs) > 1 and 2 * len(runs[-1]) > len(runs[-2]):
                 runs[-2:] = [merge(runs[-2:])]
             self._runs = tuple(runs)
-            self._settled = None
+            self._parts = None
             self.total += _balance(rows)
             self.unsaved += len(rows)
 
@@ -271,27 +288,60 @@ class State:
         """Return the key rows of the events at some positions of the version or its ancestors."""
         return self._read_rows(self.batches, positions)
 
+    def row_reader(self, lookups: int) -> Callable[[U64], Rows]:
+        """Return a function that does what `rows` does, for so many positions in all."""
+        return partial(self._read_rows, self.batches.prepared(lookups))
+
     def settled(self) -> Run:
         """Return the state as one run with one entry per key, including deletes."""
         with self._lock:
-            if self._settled is None:
-                self._settled = settle(merge(self._runs), self.rows)
-                self._runs = (self._settled,) if len(self._settled) else ()
-            return self._settled
+            first, later = self._settled_parts()
+            if len(later):
+                first = settle_onto(first, later, self.rows)
+                self._runs, self._parts = (first,), (first, EMPTY)
+            return first
+
+    def parts(self) -> tuple[Run, Run]:
+        """Return the state as two settled runs, a usually long one and what came after it. `settle_onto` joins them."""
+        with self._lock:
+            return self._settled_parts()
+
+    def _settled_parts(self) -> tuple[Run, Run]:
+        if self._parts is None:
+            first, later = (settle(merge(runs), self.rows) for runs in (self._runs[:1], self._runs[1:]))
+            self._parts = first, later
+            self._runs = tuple(run for run in self._parts if len(run))
+        return self._parts
 
     def branch(self, position: int) -> State:
         """Return the state of a new child, which shares the content of this one."""
         with self._lock:
             child = State(self._runs, self.batches, self.total, position, 0, self._read_rows)
-            child._settled, child.unsaved = self._settled, self.unsaved
+            child._parts, child.unsaved = self._parts, self.unsaved
         return child
 
 
 class BatchIndex(msgspec.Struct, frozen=True, gc=False):
-    """First positions and counts of record batches, in ascending order."""
+    """First positions and counts of record batches, in ascending order.
+
+    Attributes
+    ----------
+    numbers : ndarray of int32, optional
+        The index of the batch of each position from the first one on.
+    """
 
     first_positions: U64
     counts: U64
+    numbers: NDArray[np.int32] | None = None
+
+    def prepared(self, lookups: int) -> BatchIndex:
+        """Return the index for so many lookups. A look into a table of all positions takes a tenth of a search."""
+        firsts = self.first_positions
+        span = int(firsts[-1] - firsts[0]) + 1 if len(firsts) else 0
+        if self.numbers is not None or not 0 < span < _SEARCHED * lookups:
+            return self
+        lengths = np.append(np.diff(firsts), 1).astype(np.intp)
+        return BatchIndex(firsts, self.counts, np.repeat(np.arange(len(firsts), dtype=np.int32), lengths))
 
     def extended(self, first_positions: U64, counts: U64) -> BatchIndex:
         """Return the index with later batches added."""
@@ -315,29 +365,21 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         IntegrityError
             A position is in none of the batches.
         """
-        at = self._batch_of(positions)
-        if len(positions) and (at.min(initial=0) < 0 or not len(self.first_positions)):
+        firsts, numbers = self.first_positions, self.prepared(len(positions)).numbers
+        if numbers is None or positions.min(initial=firsts[0]) < firsts[0]:
+            at = np.searchsorted(firsts, positions, side="right") - 1
+        else:
+            at = numbers[np.minimum(positions - firsts[0], len(numbers) - 1).astype(np.intp)]
+        if len(positions) and (at.min(initial=0) < 0 or not len(firsts)):
             raise IntegrityError(
                 f"no batch contains position {positions.min()}", position=int(positions.min())
             )
-        index = (positions - self.first_positions[at]).astype(np.intp)
+        index = (positions - firsts[at]).astype(np.intp)
         outside = index >= self.counts[at]
         if outside.any():
             position = int(positions[outside][0])
             raise IntegrityError(f"no batch contains position {position}", position=position)
         return at, index
-
-    def _batch_of(self, positions: U64) -> NDArray[Any]:
-        """Return the index of the last batch that begins at or before each position; -1 for none."""
-        firsts = self.first_positions
-        span = int(firsts[-1] - firsts[0]) + 1 if len(firsts) else 0
-        if not 0 < span < _SEARCHED * len(positions) or positions.min() < firsts[0]:
-            return np.searchsorted(firsts, positions, side="right") - 1
-        # A look into a table of all positions takes a tenth of a search.
-        table = np.repeat(
-            np.arange(len(firsts), dtype=np.int32), np.append(np.diff(firsts), 1).astype(np.intp)
-        )
-        return table[np.minimum(positions - firsts[0], span - 1).astype(np.intp)]
 
 
 NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))

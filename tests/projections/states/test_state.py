@@ -15,6 +15,7 @@ from patience import join
 
 from framelode.engine.errors import IntegrityError
 from framelode.engine.keys import KeyRow, Operation, key_columns, mix
+from framelode.projections.states import fingerprint as fingerprints
 from framelode.projections.states import key_rows
 from framelode.projections.states.fingerprint import bucket_bits, fingerprint
 from framelode.projections.states.fold import (
@@ -30,6 +31,7 @@ from framelode.projections.states.fold import (
     merge,
     reference_fold,
     settle,
+    settle_onto,
     stable_order,
 )
 from framelode.projections.states.key_rows import KeyRows
@@ -198,6 +200,11 @@ class TestFolds:
             settled = settle(merged, log.rows)
             assert np.array_equal(settled.mixed, whole.mixed)
             assert np.array_equal(settled.positions, whole.positions)
+        onto = EMPTY
+        for part in parts:
+            onto = settle_onto(onto, part, log.rows)
+        assert np.array_equal(onto.mixed, whole.mixed)
+        assert np.array_equal(onto.positions, whole.positions)
 
     @given(batches, st.data())
     def test_incremental_is_the_reference_at_every_step(self, log, data):
@@ -344,13 +351,32 @@ class TestFingerprint:
     def test_incremental_is_cold(self, log, data):
         state, known = log.state(), None
         done = 0
-        while done < len(log.pieces):
-            step = data.draw(st.integers(1, 3))
-            log.advance(state, log.pieces[done : done + step])
-            done += step
-            if data.draw(st.booleans()):
-                known = fingerprint(state, known)
-                assert known.root == fingerprint(state).root
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(fingerprints, "BUCKET_FRAMES", data.draw(st.sampled_from([1, 3, 256])))
+            patched.setattr(fingerprints, "_BUCKETS_AT_ONCE", data.draw(st.integers(1, 5)))
+            while done < len(log.pieces):
+                step = data.draw(st.integers(1, 3))
+                log.advance(state, log.pieces[done : done + step])
+                done += step
+                if data.draw(st.booleans()):
+                    known = fingerprint(state, known)
+                    # A branch: to settle all of the state itself would leave nothing in parts.
+                    cold = fingerprint(state.branch(0))
+                    assert (known.root, known.total) == (cold.root, cold.total)
+                    assert known.sizes.tolist() == cold.sizes.tolist()
+
+    def test_operations_that_do_not_add_up_change_no_fingerprint(self):
+        keys = [number.to_bytes(16, "big") for number in range(258)]
+        events = [(key, Operation.ADD, b"\1" * 16) for key in keys[:257]]
+        # A log of others may delete what it does not hold.
+        log = Batches([*events, (keys[257], Operation.DELETE, bytes(16))], [256], [])
+        state = log.state()
+        log.advance(state, log.pieces[:1])
+        known = fingerprint(state)
+        log.advance(state, log.pieces[1:])
+        found = fingerprint(state, known)
+        assert found.root == fingerprint(state).root
+        assert (state.total, known.bits, found.total, found.bits) == (256, 0, 257, 1)
 
     def test_incremental_is_cold_through_growth_and_shrinking(self):
         keys = [number.to_bytes(16, "big") for number in range(1200)]
