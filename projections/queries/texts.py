@@ -15,6 +15,9 @@ Codes = NDArray[np.unsignedinteger]
 
 _WORD = 8
 _WORD_SIZES = (8, 4, 2, 1)
+_LOOKED_FOR = 4
+"""So many first bytes of a text are looked for at every place; what follows only where those are."""
+
 _MASKS = np.array([(1 << 8 * size) - 1 for size in range(_WORD + 1)], np.uint64)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
@@ -148,13 +151,9 @@ class Texts:
     def _with_ends(self, hits: Mask, prefix: bytes = b"", suffix: bytes = b"") -> Mask:
         """Return which of the texts that are long enough begin and end with some bytes."""
         for wanted, starts in ((prefix, self.offsets[:-1]), (suffix, self.offsets[1:] - len(suffix))):
-            at = 0
-            while at < len(wanted):
-                size = next(size for size in _WORD_SIZES if size <= len(wanted) - at)
-                word = np.frombuffer(wanted, f"<u{size}", 1, at)[0]
-                some = np.flatnonzero(hits)
-                hits[some] = _window(self.data, size)[starts[some] + at] == word
-                at += size
+            some = np.flatnonzero(hits)
+            hits = np.zeros(len(hits), bool)
+            hits[some[_continued(self.data, starts[some], wanted)]] = True
         return hits
 
     def take(self, indices: Places) -> Texts:
@@ -202,11 +201,21 @@ def _places_of(wanted: bytes, data: NDArray[np.uint8]) -> Places:
     """Return where some bytes begin, also where they overlap."""
     size = max(len(data) - len(wanted) + 1, 0)
     found = np.ones(size, bool)
-    for place, byte in enumerate(wanted):
+    for place, byte in enumerate(wanted[:_LOOKED_FOR]):
         found &= data[place : place + size] == byte
-        if not found.any():
-            break
-    return np.flatnonzero(found)
+    places = np.flatnonzero(found)
+    return places[_continued(data, places + _LOOKED_FOR, wanted[_LOOKED_FOR:])]
+
+
+def _continued(data: bytes | NDArray[np.uint8], places: Places, wanted: bytes) -> Places:
+    """Return the indices of the places at which some bytes are."""
+    found, at = np.arange(len(places)), 0
+    while at < len(wanted) and len(found):
+        size = next(size for size in _WORD_SIZES if size <= len(wanted) - at)
+        (word,) = np.frombuffer(wanted, f"<u{size}", 1, at)
+        found = found[_window(data, size)[places[found] + at] == word]
+        at += size
+    return found
 
 
 def _has_next(data: bytes, pieces: Sequence[bytes], at: int, end: int) -> bool:
