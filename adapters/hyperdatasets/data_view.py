@@ -864,7 +864,7 @@ class DataView(KnownAttributes):
         ValueError
             The view has no version.
         """
-        found = self.at(as_of).plan().selection
+        found = self.at(as_of)._selection()  # noqa: SLF001 - of the same class
         return FrameCount(len(found), list(map(len, found.queries)))
 
     def __len__(self) -> int:

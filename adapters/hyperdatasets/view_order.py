@@ -12,7 +12,10 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from ...engine.errors import InvalidValueError
 from ...engine.keys import mix
+
+_LONGEST_PASS = 100_000_000
 
 Places = NDArray[np.int64]
 """Places of frames in a view, the number of each frame in its base order."""
@@ -89,6 +92,11 @@ def weighted_shares(counts: Sequence[int], weights: Sequence[float]) -> tuple[in
 
     A pass is as long as the count of the largest query, divided by its normalised weight, rounded up. Queries without
     frames do not count. Empty if no query has frames and a weight.
+
+    Raises
+    ------
+    InvalidValueError
+        The weights differ so much that a pass is too long to be ordered.
     """
     # A float is meant as it is written: 0.1 is a tenth.
     parts = [
@@ -101,6 +109,12 @@ def weighted_shares(counts: Sequence[int], weights: Sequence[float]) -> tuple[in
     largest = max(count for count, part in zip(counts, parts, strict=True) if part)
     part = next(part for count, part in zip(counts, parts, strict=True) if part and count == largest)
     length = ceil(largest * total / part)
+    if length > _LONGEST_PASS:
+        shown = f"about 10^{len(str(length)) - 1}"
+        raise InvalidValueError(
+            f"weights of {', '.join(map(str, weights[:10]))} make a pass of {shown} frames, and at most {_LONGEST_PASS:,} "
+            "are possible: choose weights that differ less, or leave out the query with the least"
+        )
     exact = [length * part / total for part in parts]
     shares = [int(each) for each in exact]
     by_rest = sorted(range(len(exact)), key=lambda place: shares[place] - exact[place])

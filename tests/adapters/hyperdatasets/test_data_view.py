@@ -493,6 +493,17 @@ def test_iteration_parameters_of_both_apis(draft):
         view.set_iteration_parameters(limit=1, maximum_number_of_frames=1)
 
 
+@pytest.mark.parametrize("weight", [1e-9, 1e-300])
+def test_weights_that_differ_too_much_are_refused(draft, weight):
+    view = DataView(iteration_order="random", iteration_limit=5)
+    view.add_query(version_id=draft.version_id, weight=weight)
+    view.add_query(version_id=draft.version_id, frame_query="id:f1")
+    for read in (view.to_list, view.__len__, view.split_to_lists, lambda: next(view.get_iterator())):
+        with pytest.raises(ValueError, match=f"weights of {weight}, 1.0 make a pass of about 10\\^"):
+            read()
+    assert view.get_count()[1] == [9, 1]
+
+
 def test_weights_repeat_frames_so_that_their_parts_hold(draft):
     queries = {"roi_query": "car"}, {"frame_query": "id:f8", "weight": 2}
     view = view_of(draft, *queries)
