@@ -183,9 +183,9 @@ class FoldedProjection(Projection, Generic[Folded]):
     def fold(self, page: Page) -> Folded:
         """Compute the changes of consecutive batches. It reads only the log."""
 
-    @abstractmethod
     def merge(self, earlier: Folded, later: Folded) -> Folded:
-        """Merge the changes of two adjacent ranges. It may modify and return the earlier one."""
+        """Merge the changes of two adjacent ranges: lists are joined. It may modify and return the earlier one."""
+        return earlier + later  # pyright: ignore[reportOperatorIssue] - those that fold to something else override it
 
     @abstractmethod
     def write(self, connection: sa.Connection, folded: Folded) -> None:

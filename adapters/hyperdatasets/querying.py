@@ -145,4 +145,4 @@ def _field(name: Any, argument: str) -> str:
 
 
 def _columns(session: Session) -> FrameQueries:
-    return FrameQueries(session.log, session.runner, session.projection(FrameColumns))
+    return FrameQueries(session.runner, session.projection(FrameColumns))

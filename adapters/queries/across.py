@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ...engine.errors import NotFoundError
@@ -12,7 +13,7 @@ from ...engine.query.lucene import parse_query
 from ...engine.query.matching import Pattern
 from ...engine.query.tree import Query
 from ...engine.validation import did_you_mean, is_series, shorten, whole
-from ...projections.tables.catalog import DatasetRow, VersionRow
+from ...projections.tables.catalog import VersionRow
 from ..hyperdatasets.address import Address, version_at
 from ..hyperdatasets.querying import count_frames, query_frames
 from ..hyperdatasets.version import DatasetVersion
@@ -113,7 +114,7 @@ def _matching(session: Session, address: Address, given: str) -> list[VersionRow
         datasets = session.catalog.datasets(connection)
         chosen = [row for row in datasets if of_dataset(row.name) and of_project(row.project)]
         found: list[VersionRow] = []
-        for dataset in sorted(chosen, key=_order):
+        for dataset in sorted(chosen, key=attrgetter("project", "name")):
             if address.version is None:
                 current = session.catalog.current(connection, dataset.dataset_id)
                 found += [] if current is None else [current]
@@ -125,10 +126,6 @@ def _matching(session: Session, address: Address, given: str) -> list[VersionRow
         hint = did_you_mean(address.dataset or "", (row.name for row in datasets))
         raise NotFoundError(f"no version is named like {shorten(given)}{session.when}{hint}")
     return found
-
-
-def _order(row: DatasetRow) -> tuple[str, str]:
-    return row.project, row.name
 
 
 def _form(pattern: str | None) -> Callable[[str], bool]:

@@ -145,11 +145,11 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct):
-    """A table in the tree, with what the SELECT around it asks of it."""
+    """A table in the tree, and those of which the SELECT around it wants all columns; an empty name stands for every table."""
 
     node: dict[str, Any]
     table: str
-    select: _Select
+    stars: set[str]
 
     @property
     def alias(self) -> str:
@@ -160,12 +160,6 @@ class _Found(msgspec.Struct):
         """Whether nothing stands behind it that a name would have to stand before."""
         node = self.node
         return not node["alias"] and not node["sample"] and node["with_ordinality"] == "WITHOUT_ORDINALITY"
-
-
-class _Select(msgspec.Struct):
-    """A SELECT: the tables of which it wants all columns; an empty name stands for every table."""
-
-    stars: set[str] = msgspec.field(default_factory=set)
 
 
 def read_statement(
@@ -288,13 +282,13 @@ class _Reader:
 
     def walk(self, tree: Any) -> None:
         """Check a tree. Raises `InvalidQueryError` at what is not allowed."""
-        waiting: list[tuple[Any, _Select]] = [(tree, _Select())]
+        waiting: list[tuple[Any, set[str]]] = [(tree, set())]
         while waiting:
-            node, select = waiting.pop()
+            node, stars = waiting.pop()
             if isinstance(node, list):
-                waiting += ((each, select) for each in node)
+                waiting += ((each, stars) for each in node)
             elif isinstance(node, dict):
-                inner = self._visit(node, select)
+                inner = self._visit(node, stars)
                 waiting += ((each, inner) for each in node.values() if isinstance(each, dict | list))
         for found in self._plain:
             self._check_plain(found)
@@ -303,18 +297,18 @@ class _Reader:
         """Return the tables that were found."""
         return [self._reference(found) for found in self.tables]
 
-    def _visit(self, node: dict[str, Any], select: _Select) -> _Select:
+    def _visit(self, node: dict[str, Any], stars: set[str]) -> set[str]:
         """Check one node; return the SELECT that what is below it belongs to."""
         kind = node.get("type")
         if "cte_map" in node:
-            return self._visit_query(node, kind, select)
+            return self._visit_query(node, kind, stars)
         if "class" in node:
-            self._visit_expression(node, select)
+            self._visit_expression(node, stars)
         elif "sample" in node and "alias" in node:
-            self._visit_table(node, kind, select)
-        return select
+            self._visit_table(node, kind, stars)
+        return stars
 
-    def _visit_query(self, node: dict[str, Any], kind: Any, select: _Select) -> _Select:
+    def _visit_query(self, node: dict[str, Any], kind: Any, stars: set[str]) -> set[str]:
         if kind not in _QUERIES:
             raise refused(_REFUSED_STATEMENT)
         for entry in node["cte_map"]["map"]:
@@ -322,9 +316,9 @@ class _Reader:
             if name.lower() in self._views:
                 raise refused(f"{shorten(name)} is a name of DuckDB: give the table of WITH another one")
             self._withs.add(name.lower())
-        return _Select() if kind == "SELECT_NODE" else select
+        return set() if kind == "SELECT_NODE" else stars
 
-    def _visit_expression(self, node: dict[str, Any], select: _Select) -> None:
+    def _visit_expression(self, node: dict[str, Any], stars: set[str]) -> None:
         match node["class"]:
             case "COLUMN_REF":
                 names = [name.lower() for name in node["column_names"]]
@@ -332,7 +326,7 @@ class _Reader:
                 if len(names) == 1:
                     self._single.add(names[0])
             case "STAR":
-                select.stars.add((node["relation_name"] or "").lower())
+                stars.add((node["relation_name"] or "").lower())
             case "FUNCTION" | "WINDOW":
                 self._check_function(node)
             case _:
@@ -345,22 +339,22 @@ class _Reader:
             message = f"the function {shorten(name)} is not allowed: functions may only compute with values"
             raise refused(message, self._place(node))
 
-    def _visit_table(self, node: dict[str, Any], kind: Any, select: _Select) -> None:
+    def _visit_table(self, node: dict[str, Any], kind: Any, stars: set[str]) -> None:
         match kind:
             case "BASE_TABLE":
-                self._plain.append(_Found(node, node["table_name"].lower(), select))
+                self._plain.append(_Found(node, node["table_name"].lower(), stars))
             case "TABLE_FUNCTION":
-                self._visit_function(node, select)
+                self._visit_function(node, stars)
             case "SHOW_REF" if node.get("query"):
                 pass
             case _ if kind in _FROM:
                 if kind == "PIVOT" or node.get("ref_type") == "NATURAL":
-                    select.stars.add("")
+                    stars.add("")
                 self._names.update(name.lower() for name in node.get("using_columns") or ())
             case _:
                 raise refused(f"only these can be read: {TABLES}", self._place(node))
 
-    def _visit_function(self, node: dict[str, Any], select: _Select) -> None:
+    def _visit_function(self, node: dict[str, Any], stars: set[str]) -> None:
         function = node["function"]
         name = function["function_name"].lower()
         # What is in the function's place is its arguments; as a function of values it is not known.
@@ -371,7 +365,7 @@ class _Reader:
                 f"{shorten(name)} cannot be read: expected one of {TABLES}{hint}", self._place(node)
             )
         if name in FUNCTIONS:
-            self.tables.append(_Found(node, name, select))
+            self.tables.append(_Found(node, name, stars))
 
     def _check_plain(self, found: _Found) -> None:
         node, name = found.node, found.table
@@ -389,7 +383,7 @@ class _Reader:
 
     def _reference(self, found: _Found) -> Reference:
         wants_all = (
-            not found.select.stars.isdisjoint({"", found.alias})
+            not found.stars.isdisjoint({"", found.alias})
             or bool(found.node["column_name_alias"])
             or found.alias in self._single
         )

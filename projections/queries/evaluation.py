@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ...engine import forks
 from ...engine.keys import U64
-from ...engine.log.contract import Log
 from ...engine.log.shred import Mask
 from ...engine.query.fields import leaves
 from ...engine.query.matching import Matcher, matcher
@@ -53,11 +52,9 @@ class FrameQueries:
 
     Parameters
     ----------
-    log : Log
-        The log.
-    runner : Runner, optional
-        Keeps the columns that are stored. Without it, all are decoded.
-    stored : FrameColumns, optional
+    runner : Runner
+        Keeps the columns that are stored.
+    stored : FrameColumns
         The columns that it keeps.
     limit : int, optional
         Most bytes of the cached columns. By default they grow with the frames: a question that reads more columns than the
@@ -66,12 +63,11 @@ class FrameQueries:
 
     def __init__(
         self,
-        log: Log,
-        runner: Runner | None = None,
-        stored: FrameColumns | None = None,
+        runner: Runner,
+        stored: FrameColumns,
         limit: int | None = None,
     ) -> None:
-        self._log = log
+        self._log = stored.log
         self._runner = runner
         self._stored = stored
         self._limit = limit
@@ -104,10 +100,6 @@ class FrameQueries:
             A query that `check_query` has accepted.
         """
         return self._find(state, self._log_order(state), query)
-
-    def count(self, state: State, query: Query) -> int:
-        """Return the number of frames of a state that match a query."""
-        return sum(map(len, self.find(state, query)))
 
     def counts(self, state: State, query: Query, field: str) -> list[tuple[Scalar, int]]:
         """Return the values of a field of the frames that match, each with the number of frames that have it.
@@ -209,8 +201,6 @@ class FrameQueries:
 
     def _store(self, positions: U64, progress: Progress | None = None) -> None:
         """Store the columns of the stretches that are complete by now, if these frames are many of theirs."""
-        if self._runner is None or self._stored is None:
-            return
         bits = FrameColumns.stretch_bits
         if self._built is None:
             self._built = (self._runner.position(self._stored) + 1) >> bits
@@ -225,7 +215,7 @@ class FrameQueries:
         """Write a stored piece again that is damaged or missing. If that does not help, its frames are decoded."""
         with self._lock:
             self._keep(block, [])
-        if block in self._repaired or self._runner is None or self._stored is None:
+        if block in self._repaired:
             self._unusable.add(block)
             return
         self._repaired.add(block)
@@ -253,7 +243,7 @@ class FrameQueries:
                 self._pieces.move_to_end(block)
         if any(isinstance(piece, StoredPiece) for piece in known):
             return known
-        if self._runner and self._stored and block < (self._built or 0) and block not in self._unusable:
+        if block < (self._built or 0) and block not in self._unusable:
             pieces: list[Piece] = [self._stored.piece(self._runner.store, block)]
         else:
             missing = _missing(wanted, known)

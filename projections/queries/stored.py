@@ -416,10 +416,6 @@ class FrameColumns(FoldedProjection[list[StoredRow]]):
         first, last = page[0].first_position >> bits, (page[-1].last_position + 1) >> bits
         return list(chain.from_iterable(map(self._rows_of, range(first, last))))
 
-    def merge(self, earlier: list[StoredRow], later: list[StoredRow]) -> list[StoredRow]:
-        """Return the rows of two adjacent ranges."""
-        return earlier + later
-
     def write(self, connection: sa.Connection, folded: list[StoredRow]) -> None:
         """Write the rows of stretches."""
         self._insert.execute_many(connection, folded)

@@ -210,10 +210,6 @@ class Lakes(FoldedProjection[list[LakeChange]]):
             for header, position, event in page.lifecycle(*LAKES.events, *LAKE.events)
         ]
 
-    def merge(self, earlier: list[LakeChange], later: list[LakeChange]) -> list[LakeChange]:
-        """Concatenate the events of two adjacent ranges."""
-        return earlier + later
-
     def write(self, connection: sa.Connection, folded: list[LakeChange]) -> None:
         """Apply events to the tables, in order."""
         writer = _Writer(self, connection)

@@ -94,10 +94,6 @@ class Pins(FoldedProjection[list[dict[str, Any]]]):
         """Return a row for each change."""
         return [_row(header, position, event) for header, position, event in page.lifecycle(*PINS.events)]
 
-    def merge(self, earlier: list[dict[str, Any]], later: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Merge the rows of two adjacent ranges."""
-        return earlier + later
-
     def write(self, connection: sa.Connection, folded: list[dict[str, Any]]) -> None:
         """Add rows to the table."""
         if folded:

@@ -56,10 +56,6 @@ class Uploads(FoldedProjection[list[Change]]):
         """Return the relevant events."""
         return [event for _, _, event in page.lifecycle(*_EVENTS)]
 
-    def merge(self, earlier: list[Change], later: list[Change]) -> list[Change]:
-        """Concatenate the events of two adjacent ranges."""
-        return earlier + later
-
     def write(self, connection: sa.Connection, folded: list[Change]) -> None:
         """Apply events to the table, in order."""
         for event in folded:

@@ -70,10 +70,6 @@ class Views(FoldedProjection[list[dict[str, Any]]]):
         """Return a row for each view."""
         return [_row(header, position, event) for header, position, event in page.lifecycle(*VIEWS.events)]
 
-    def merge(self, earlier: list[dict[str, Any]], later: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Merge the rows of two adjacent ranges."""
-        return earlier + later
-
     def write(self, connection: sa.Connection, folded: list[dict[str, Any]]) -> None:
         """Add rows to the table."""
         if folded:

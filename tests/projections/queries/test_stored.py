@@ -115,9 +115,7 @@ def test_a_new_process_decodes_nothing(streets, monkeypatch):
     monkeypatch.setattr(evaluation, "read_pieces", lambda *_: pytest.fail("decoded"))
     with framelode.connect(engine.url) as again:
         state = again.session.states.read(draft.version_id)
-        queries = evaluation.FrameQueries(
-            again.log, again.session.runner, again.session.projection(FrameColumns)
-        )
+        queries = evaluation.FrameQueries(again.session.runner, again.session.projection(FrameColumns))
         # The last events are in no complete stretch.
         assert len(next(queries.find(state, QUERIES["text"]))) > 5
 
