@@ -8,11 +8,11 @@ from ...engine.datasets.dataset_commands import DatasetCommands
 from ...engine.datasets.version_commands import VersionCommands
 from ...engine.sources.deletions import SourceCommands
 from ...engine.sources.uploads import UploadCommands
-from ...engine.writes.part import AddedBatch
+from ...engine.writes.part import KnownBatch
 from ...engine.writes.writer import FrameWriter
 from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import PUBLISHED
-from ...projections.tables.frame_counts import count_records
+from ...projections.tables.frame_counts import count_changes, count_records
 from ...projections.tables.stats import Stats
 from ...projections.tables.uploads import Uploads
 from ..sql.recorder import SqlFactory
@@ -67,12 +67,12 @@ class Writes:
         index = UploadIndex(self.upload_commands, sources, session.runner, session.projection(Uploads))
         self.uploads = UploadService(index, lambda: self.blobs.store)
 
-    def _prepare(self, added: AddedBatch) -> None:
-        """Prepare the replay of a batch that was just recorded, while its frames are at hand."""
-        counts = count_records(added.records)
+    def _prepare(self, batch: KnownBatch) -> None:
+        """Prepare the replay of a batch that was just recorded, while its content is at hand."""
+        counts = count_changes(batch.changed) if batch.changed else count_records(batch.records)
         if counts is not None:
-            self._session.projection(Stats).prepared.put(added.first_position, added.body_digest, counts)
-            self._session.projection(BlobNames).prepared.put(added.first_position, added.body_digest, {})
+            self._session.projection(Stats).prepared.put(batch.first_position, batch.body_digest, counts)
+            self._session.projection(BlobNames).prepared.put(batch.first_position, batch.body_digest, {})
 
     def _versions_named(self, dataset_id: str, name: str) -> list[tuple[str, bool]]:
         with self._session.read_catalog() as connection:

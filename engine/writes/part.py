@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from ..keys import U64, Operation, Rows, key_columns
 from ..log.batch import AppendHeader, Batch
 from ..log.command import Command
 from ..log.contract import Log
-from ..log.frame_batch import pack_frame_batch
+from ..log.frame_batch import FrameChanges, pack_frame_batch
 from ..sources.ledger import SourceLedger, condemnation
 from .blob_guard import NO_GUARDS, BlobGuard
 from .decisions import DELETED, Decided, Request
@@ -54,8 +55,8 @@ class FrameCommand(Command, kw_only=True):
         return msgspec.structs.replace(self, id=command_id, is_repeatable=False, recorded=None, part=0)
 
 
-class AddedBatch(msgspec.Struct, frozen=True, gc=False):
-    """A record batch that adds frames which name no blobs.
+class KnownBatch(msgspec.Struct, frozen=True, gc=False):
+    """A recorded batch that only adds frames, or only updates frames, and names no blobs.
 
     Attributes
     ----------
@@ -64,12 +65,15 @@ class AddedBatch(msgspec.Struct, frozen=True, gc=False):
     body_digest : bytes
         Its digest.
     records : list
-        The `SingleFrame`, `FrameGroup` or `PlainFrame` of each event.
+        The `SingleFrame`, `FrameGroup` or `PlainFrame` of each event, if it adds frames.
+    changed : set of str
+        Names of the fields in which frames differ from what they replace, if it updates frames.
     """
 
     first_position: int
     body_digest: bytes
     records: list[Any]
+    changed: set[str]
 
 
 Prepare = Callable[[], tuple[Request, list[Refusal]]]
@@ -101,6 +105,7 @@ class Part:
         self._condemned: list[str] = []
         self._guards: Mapping[str, int] = NO_GUARDS
         self._records: list[Any] = []
+        self._changed: list[set[str]] = []
         command = self.command
         if command.is_repeatable:
             ending = b"last" if command.is_last else b"more"
@@ -155,16 +160,19 @@ class Part:
             refusals=decided.refusals,
             overwritten=[held] if len(held := found[(found != 0) & (found < DELETED)]) else [],
         )
-        cut = decided.changes.cut(self.command.batch_size)
+        cut = list(decided.changes.cut(self.command.batch_size))
         self.batches = [pack_frame_batch(self.command.version_id, 0, changes) for changes in cut]
         self._condemned = decided.condemned
         self._records = decided.records
+        self._changed = [_changed_fields(changes) for changes in cut]
 
-    def added(self) -> Iterator[AddedBatch]:
-        """Yield the batches that only add frames, if these are known and name no blobs; call it after `append`."""
+    def known(self) -> Iterator[KnownBatch]:
+        """Yield the batches whose content is known and names no blobs; call it after `append`."""
         start, position = 0, self._first_position
-        for batch, _ in self.batches if self._records and not self._guards else ():
-            yield AddedBatch(position, batch.body_digest, self._records[start : start + batch.count])
+        for (batch, _), changed in zip(self.batches, self._changed, strict=True):
+            records = self._records[start : start + batch.count]
+            if (records or changed) and not self._guards:
+                yield KnownBatch(position, batch.body_digest, records, changed)
             start, position = start + batch.count, position + batch.count
 
     def append(self, log: Log, version: int, sources: SourceLedger) -> AppendHeader:
@@ -190,3 +198,9 @@ class Part:
         header = log.append(self.command.append_of(numbered, self.report.encode(), guards))
         self._first_position = header.first_position
         return header
+
+
+def _changed_fields(changes: FrameChanges) -> set[str]:
+    """Return the names of the fields in which frames differ from what they replace; none if some of them replace nothing."""
+    are_updates = len(changes.changed) == len(changes)
+    return set(chain.from_iterable(changes.changed.values())) if are_updates else set()

@@ -24,7 +24,7 @@ from ..validation import at_least, how_many, shorten
 from .blob_guard import BlobGuard
 from .decisions import Delete, Merge, Request, Write
 from .encoder import Encoder, Refusal
-from .part import AddedBatch, FrameCommand, Part
+from .part import FrameCommand, KnownBatch, Part
 from .report import COUNTS, OnPart, WriteReport, decode_report
 
 APPEND_BATCHES = 8
@@ -52,8 +52,8 @@ class FrameWriter:
         Says which blobs frames must not name.
     sources : SourceLedger
         Says which files are to be deleted with their frames.
-    on_added : callable, optional
-        Called with recorded batches whose frames an encoder kept.
+    on_known : callable, optional
+        Called with recorded batches whose content is known.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class FrameWriter:
         new_id: Callable[[], str],
         ledger: BlobLedger,
         sources: SourceLedger,
-        on_added: Callable[[AddedBatch], object] | None = None,
+        on_known: Callable[[KnownBatch], object] | None = None,
     ) -> None:
-        self._on_added = on_added
+        self._on_known = on_known
         self._log = log
         self._states = states
         self._aggregates = aggregates
@@ -292,9 +292,9 @@ class FrameWriter:
             position, version = position + batch.count, version + batch.count
         self._aggregates.advance(command.version_id, (), before, version)
         command.draft_at = max(command.draft_at, version)
-        if self._on_added is not None:
-            for added in part.added():
-                self._on_added(added)
+        if self._on_known is not None:
+            for batch in part.known():
+                self._on_known(batch)
         return part.report
 
     def _draft_at(self, version_id: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
@@ -185,6 +185,11 @@ def count_records(records: Sequence[Any]) -> FrameCounts | None:
     if untyped:
         counts.content_types[_UNKNOWN_TYPE] += untyped
     return counts
+
+
+def count_changes(changed: Collection[str]) -> FrameCounts | None:
+    """Count updates that were just recorded, by the names of the fields that changed; None if counts depend on one of them."""
+    return None if set(_Frame.__struct_fields__).intersection(changed) else FrameCounts()
 
 
 def tally_at(log: Log, positions: dict[str, list[int]]) -> dict[str, FrameCounts]:

@@ -19,6 +19,7 @@ frames = st.builds(
     source=st.sampled_from(URIS),
     size=st.none() | st.integers(0, 9),
     annotations=st.lists(boxes, max_size=2),
+    metadata=st.sampled_from([{}, {"k": 1}]),
 )
 groups = st.builds(
     lambda frame_id, uri: FrameGroup(id=frame_id, left=SingleFrame(source=uri)),
@@ -70,3 +71,11 @@ def test_a_commit_does_not_read_the_frames_that_were_just_added(engine, monkeypa
     assert len(frames_begin) == 3
     assert not set(read).intersection(frames_begin)
     assert draft.get_stats().total == 2500
+    counted = draft.get_stats()
+    for frame in (changed := draft.get_frames_by_ids([one.id for one in draft][:1500])):
+        frame.metadata["k"] = 1
+    draft.update_frames(changed, refresh_version_stats=False)
+    read.clear()
+    engine.session.runner.catch_up_all()
+    assert not set(read).intersection(frames_begin)
+    assert draft.get_stats() == counted
