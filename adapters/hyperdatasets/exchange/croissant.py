@@ -38,7 +38,7 @@ DESCRIPTION = "croissant.json"
 """Name of the description in the folder."""
 
 _FILES = "files"
-_TABLES = "records"
+_RECORDS = "records"
 _ROWS = 10_000
 _ENUMERATED = 10_000
 """Labels beyond this number are left out of the description; all are in the table."""
@@ -47,15 +47,17 @@ _CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 _PARQUET = "application/x-parquet"  # the name that readers of Croissant know
 _OTHER_TYPE = "application/octet-stream"
 _SPLIT_URLS = {
-    "train": "cr:TrainingSplit",
-    "training": "cr:TrainingSplit",
-    "val": "cr:ValidationSplit",
-    "valid": "cr:ValidationSplit",
-    "validation": "cr:ValidationSplit",
-    "dev": "cr:ValidationSplit",
-    "test": "cr:TestSplit",
-    "testing": "cr:TestSplit",
+    **dict.fromkeys(("train", "training"), "cr:TrainingSplit"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "cr:ValidationSplit"),
+    **dict.fromkeys(("test", "testing"), "cr:TestSplit"),
 }
+
+_TERMS = (
+    "annotation", "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "excludes", "extract", "field",
+    "fileObject", "fileProperty", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5",
+    "parentField", "path", "readLines", "recordSet", "references", "regex", "repeated", "replace", "samplingRate", "sdVersion",
+    "separator", "source", "subField", "transform", "unArchive", "value",
+)  # fmt: skip
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -71,126 +73,69 @@ _CONTEXT: dict[str, Any] = {
     "description": {"@container": "@language"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "name": {"@container": "@language"},
-    **{
-        term: f"cr:{term}"
-        for term in [
-            "annotation",
-            "arrayShape",
-            "citeAs",
-            "column",
-            "containedIn",
-            "equivalentProperty",
-            "excludes",
-            "extract",
-            "field",
-            "fileObject",
-            "fileProperty",
-            "fileSet",
-            "format",
-            "includes",
-            "isArray",
-            "isLiveDataset",
-            "jsonPath",
-            "key",
-            "md5",
-            "parentField",
-            "path",
-            "readLines",
-            "recordSet",
-            "references",
-            "regex",
-            "repeated",
-            "replace",
-            "samplingRate",
-            "sdVersion",
-            "separator",
-            "source",
-            "subField",
-            "transform",
-            "unArchive",
-            "value",
-        ]
-    },
+    **{term: f"cr:{term}" for term in _TERMS},
 }
 
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float64()
 
 _KINDS: dict[pa.DataType, str] = {_TEXT: "sc:Text", _WHOLE: "sc:Integer", _NUMBER: "sc:Float"}
 
-_SCHEMAS: dict[str, dict[str, pa.DataType]] = {
-    "frames": {
-        "id": _TEXT,
-        "context_id": _TEXT,
-        "split": _TEXT,
-        "splits": pa.list_(_TEXT),
-        "metadata": _TEXT,
-    },
-    "sources": {
-        "frame_id": _TEXT,
-        "name": _TEXT,
-        "path": _TEXT,
-        "url": _TEXT,
-        "content_type": _TEXT,
-        "width": _WHOLE,
-        "height": _WHOLE,
-        "timestamp": _WHOLE,
-        "size": _WHOLE,
-        "hash": _TEXT,
-        "masks": pa.list_(_TEXT),
-    },
-    "annotations": {
-        "frame_id": _TEXT,
-        "number": _WHOLE,
-        "id": _TEXT,
-        "type": _TEXT,
-        "label": _TEXT,
-        "labels": pa.list_(_TEXT),
-        "box": pa.list_(_NUMBER),
-        "geometry": pa.list_(_NUMBER),
-        "confidence": _NUMBER,
-        "sources": pa.list_(_TEXT),
-        "metadata": _TEXT,
-    },
+_TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
+    "frames": (
+        "The frames, one record each.",
+        {
+            "id": (_TEXT, "Id of the frame."),
+            "context_id": (_TEXT, "What the frame belongs to, such as a video, if it is not its file."),
+            "split": (_TEXT, "The first split of the frame."),
+            "splits": (pa.list_(_TEXT), "All splits of the frame."),
+            "metadata": (_TEXT, "Metadata of the frame, as JSON."),
+        },
+    ),
+    "sources": (
+        "The files of the frames, one record each.",
+        {
+            "frame_id": (_TEXT, "The frame."),
+            "name": (_TEXT, "Name of the source in its frame."),
+            "path": (_TEXT, "Path of the file."),
+            "url": (_TEXT, "URL of the file, which fsspec opens where framelode and its engine are."),
+            "content_type": (_TEXT, "Media type."),
+            "width": (_WHOLE, "Width in pixels."),
+            "height": (_WHOLE, "Height in pixels."),
+            "timestamp": (_WHOLE, "Time in the file, in milliseconds."),
+            "size": (_WHOLE, "Size in bytes."),
+            "hash": (_TEXT, "Hash of the file, after the name of its algorithm."),
+            "masks": (pa.list_(_TEXT), "Paths of the mask files."),
+        },
+    ),
+    "annotations": (
+        "The annotations of the frames, one record each.",
+        {
+            "frame_id": (_TEXT, "The frame."),
+            "number": (_WHOLE, "Number of the annotation in its frame, from 0."),
+            "id": (_TEXT, "Id of the annotation."),
+            "type": (_TEXT, "Kind of the geometry, such as box2d or polygon2d."),
+            "label": (_TEXT, "The first label."),
+            "labels": (pa.list_(_TEXT), "All labels."),
+            "box": (
+                pa.list_(_NUMBER),
+                "Left, top, width and height of the box around the geometry, in pixels.",
+            ),
+            "geometry": (
+                pa.list_(_NUMBER),
+                "The coordinates of the geometry, as framelode stores them for its type.",
+            ),
+            "confidence": (_NUMBER, "Confidence of the annotation."),
+            "sources": (
+                pa.list_(_TEXT),
+                "Names of the sources that the annotation refers to; empty for all.",
+            ),
+            "metadata": (_TEXT, "Metadata of the annotation, as JSON."),
+        },
+    ),
 }
+"""The tables of records: what each is, and its columns with their types and what they are."""
 
-_KEYS = {
-    "frames": ("id",),
-    "sources": ("frame_id", "name"),
-    "annotations": ("frame_id", "number"),
-}
-
-_SAID = {
-    "frames": "The frames, one record each.",
-    "frames/id": "Id of the frame.",
-    "frames/context_id": "What the frame belongs to, such as a video, if it is not its file.",
-    "frames/split": "The first split of the frame.",
-    "frames/splits": "All splits of the frame.",
-    "frames/metadata": "Metadata of the frame, as JSON.",
-    "sources": "The files of the frames, one record each.",
-    "sources/frame_id": "The frame.",
-    "sources/name": "Name of the source in its frame.",
-    "sources/path": "Path of the file.",
-    "sources/url": "URL of the file, which fsspec opens where framelode and its engine are.",
-    "sources/content_type": "Media type.",
-    "sources/width": "Width in pixels.",
-    "sources/height": "Height in pixels.",
-    "sources/timestamp": "Time in the file, in milliseconds.",
-    "sources/size": "Size in bytes.",
-    "sources/hash": "Hash of the file, after the name of its algorithm.",
-    "sources/masks": "Paths of the mask files.",
-    "annotations": "The annotations of the frames, one record each.",
-    "annotations/frame_id": "The frame.",
-    "annotations/number": "Number of the annotation in its frame, from 0.",
-    "annotations/id": "Id of the annotation.",
-    "annotations/type": "Kind of the geometry, such as box2d or polygon2d.",
-    "annotations/label": "The first label.",
-    "annotations/labels": "All labels.",
-    "annotations/box": "Left, top, width and height of the box around the geometry, in pixels.",
-    "annotations/geometry": "The coordinates of the geometry, as framelode stores them for its type.",
-    "annotations/confidence": "Confidence of the annotation.",
-    "annotations/sources": "Names of the sources that the annotation refers to; empty for all.",
-    "annotations/metadata": "Metadata of the annotation, as JSON.",
-}
+_KEYS = {"frames": ("id",), "sources": ("frame_id", "name"), "annotations": ("frame_id", "number")}
 
 
 class CroissantExport(msgspec.Struct, frozen=True):
@@ -243,7 +188,7 @@ def write_croissant(
     target.parent.mkdir(parents=True, exist_ok=True)
     made = target.with_name(temporary_name(target))
     try:
-        (made / _TABLES).mkdir(parents=True)
+        (made / _RECORDS).mkdir(parents=True)
         description = _Description(session, version, about, has_files=files)
         counts = description.write_tables(made)
         checked_out = (
@@ -301,9 +246,12 @@ class _Description:
         """Write the records, and return how many there are in each table."""
         from pyarrow import parquet as pq
 
-        counts = dict.fromkeys(_SCHEMAS, 0)
+        counts = dict.fromkeys(_TABLES, 0)
         with ExitStack() as opened:
-            schemas = {name: pa.schema(list(columns.items())) for name, columns in _SCHEMAS.items()}
+            schemas = {
+                name: pa.schema([(column, kind) for column, (kind, _) in columns.items()])
+                for name, (_, columns) in _TABLES.items()
+            }
             writers = {
                 name: opened.enter_context(
                     pq.ParquetWriter(folder / _table(name), schema, compression="zstd")
@@ -371,7 +319,7 @@ class _Description:
     def document(self, folder: Path) -> dict[str, Any]:
         """Return the description, when tables and files are in the folder."""
         sets = self._file_sets() if self._has_files else []
-        tables = [_file_object(folder, name) for name in _SCHEMAS]
+        tables = [_file_object(folder, name) for name in _TABLES]
         labels = [str(each["name"]) for each in self._statistics().labels]
         enumerated = labels if 0 < len(labels) <= _ENUMERATED else []
         described: dict[str, Any] = {
@@ -383,7 +331,7 @@ class _Description:
             "recordSet": [
                 *([_splits(sorted(self._splits))] if self._splits else []),
                 *([_labels(enumerated)] if enumerated else []),
-                *(self._record_set(name, has_labels=bool(enumerated)) for name in _SCHEMAS),
+                *(self._record_set(name, has_labels=bool(enumerated)) for name in _TABLES),
                 *_images(sets, is_referring=not self._is_shared),
             ],
         }
@@ -442,7 +390,8 @@ class _Description:
         ]
 
     def _record_set(self, name: str, *, has_labels: bool) -> dict[str, Any]:
-        fields = {column: _field(name, column, kind) for column, kind in _SCHEMAS[name].items()}
+        said, columns = _TABLES[name]
+        fields = {column: _field(name, column, *of) for column, of in columns.items()}
         if name != "frames":
             fields["frame_id"]["references"] = {"field": {"@id": "frames/id"}}
         elif self._splits:
@@ -457,14 +406,14 @@ class _Description:
             "@type": "cr:RecordSet",
             "@id": name,
             "name": name,
-            "description": _SAID[name],
+            "description": said,
             "key": [{"@id": f"{name}/{column}"} for column in _KEYS[name]],
             "field": list(fields.values()),
         }
 
 
 def _table(name: str) -> str:
-    return f"{_TABLES}/{name}.parquet"
+    return f"{_RECORDS}/{name}.parquet"
 
 
 def _annotation(frame_id: str, number: int, annotation: Any) -> dict[str, Any]:
@@ -508,13 +457,13 @@ def _file_object(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _field(table: str, column: str, kind: pa.DataType) -> dict[str, Any]:
+def _field(table: str, column: str, kind: pa.DataType, said: str) -> dict[str, Any]:
     is_list = pa.types.is_list(kind)
     field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{table}/{column}",
         "name": column,
-        "description": _SAID[f"{table}/{column}"],
+        "description": said,
         "dataType": _KINDS[kind.value_type if is_list else kind],
         "source": {"fileObject": {"@id": f"{table}-table"}, "extract": {"column": column}},
     }
