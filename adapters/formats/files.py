@@ -8,8 +8,8 @@ import mmap
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any
@@ -395,24 +395,40 @@ def image_size(path: str | IO[bytes]) -> tuple[int, int] | None:
     UsageError
         Pillow is not installed.
     """
+    with suppress(FlawError), open_image(path) as image:
+        width, height = image.size
+        # The values 5 to 8 of this tag turn the image by a quarter.
+        if "exif" in image.info and image.getexif().get(0x0112, 1) >= 5:
+            return height, width
+        return width, height
+    return None
+
+
+@contextmanager
+def open_image(path: str | IO[bytes]) -> Generator[Any, None, None]:
+    """Open an image, a path or a file, with Pillow.
+
+    Raises
+    ------
+    FlawError
+        It cannot be read, also in the block.
+    UsageError
+        Pillow is not installed.
+    """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
-        raise UsageError("sizes of images are read with Pillow: pip install 'framelode[image]'") from None
+        raise UsageError("images are read with Pillow: pip install 'framelode[image]'") from None
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            # The values 5 to 8 of this tag turn the image by a quarter.
-            if "exif" in image.info and image.getexif().get(0x0112, 1) >= 5:
-                return height, width
-            return width, height
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FlawError(f"is no image that can be read: {error}") from error
 
 
 @cache
 def has_pillow() -> bool:
-    """Whether sizes of images can be read."""
+    """Whether images can be read."""
     from importlib.util import find_spec
 
     return find_spec("PIL") is not None

@@ -192,12 +192,27 @@ def splits_of(frame: SingleFrame) -> list[str]:
     return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
 
 
-def only_label(annotation: Annotation, report: Report, place: str) -> str | None:
-    """Return the first label of an annotation; None, which is noted, if it has none."""
+def only_label(annotation: Annotation, report: Report, place: str, lost: Collection[str] = ()) -> str | None:
+    """Return the first label of an annotation; None, which is noted, if it has none.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        The annotation.
+    report : Report
+        Where losses are noted.
+    place : str
+        The frame.
+    lost : collection of str
+        What the format cannot hold of an annotation: ``id``, ``confidence``, ``metadata``.
+    """
     labels = annotation.labels
     if not labels or not labels[0].strip():
         report.loss("annotation without a label: left out", place)
         return None
     if len(labels) > 1:
         report.loss("further labels of an annotation: left out", place)
+    for each in lost:
+        if getattr(annotation, each) not in (None, {}):
+            report.loss(f"{each} of an annotation: left out", place)
     return labels[0]

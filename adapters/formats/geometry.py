@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ...engine.annotations.base import Annotation
-from ...engine.annotations.types import BoundingBox2D, ComplexPolygon2D, KeyPoints2D, Polygon2D
+from ...engine.annotations.types import BoundingBox2D, ComplexPolygon2D, Ellipse2D, KeyPoints2D, Polygon2D
 from ...engine.frames.single_frame import SingleFrame
-from .report import Report
+from ...engine.frames.source import path_or_uri
+from ...engine.validation import shorten
+from .files import image_size
+from .report import FlawError, Report
 
 VISIBILITY = "visibility"
 """Key of the metadata of key points: 0 for a point that is not given, 1 for one that is hidden, 2 for one that is visible."""
@@ -19,6 +23,29 @@ SHAPE = "shape"
 POLYLINE = "polyline"
 
 Ring = Sequence[float]
+
+_ELLIPSE_POINTS = 72
+
+
+def size_of(frame: SingleFrame) -> tuple[int, int] | None:
+    """Return width and height of the image of a frame, from its file if the frame does not have them; None if they are not known."""
+    if frame.width and frame.height:
+        return frame.width, frame.height
+    uri = frame.first_uri() or ""
+    return image_size(path_or_uri(uri) or "") if uri.startswith("file:///") else None
+
+
+def checked_box(given: Any) -> list[float]:
+    """Return the left, top, width and height that a data set gives of a box; raise `FlawError` if they are none."""
+    is_box = (
+        isinstance(given, list)
+        and len(given) == 4
+        and all(type(number) in {int, float} and math.isfinite(number) for number in given)
+        and min(given[2:]) >= 0
+    )
+    if not is_box:
+        raise FlawError(f"bbox must be left, top, width and height, not {shorten(given)}")
+    return [float(number) for number in given]
 
 
 def clipped_box(
@@ -121,6 +148,17 @@ def complex_polygon(rings: Sequence[Ring]) -> dict[str, Any]:
     return {"type": "complex_polygon2d", "poly": [float(len(rings)), *sizes, *numbers]}
 
 
-def flat_rings(annotation: ComplexPolygon2D) -> list[list[float]]:
-    """Return the rings of a polygon, each as a flat list."""
-    return [[number for point in ring for number in point] for ring in annotation.rings]
+def flat_rings(annotation: Annotation) -> list[list[float]]:
+    """Return the outlines of a box, polygon or ellipse, each as a flat list; none for another annotation."""
+    match annotation:
+        case Polygon2D():
+            return [list(annotation.poly)] if len(annotation.poly) >= 6 else []
+        case ComplexPolygon2D():
+            rings = annotation.rings
+        case BoundingBox2D():
+            rings = [annotation.vertices]
+        case Ellipse2D():
+            rings = [annotation.get_polygon(_ELLIPSE_POINTS)]
+        case _:
+            return []
+    return [[number for point in ring for number in point] for ring in rings]

@@ -11,7 +11,6 @@ What is written
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ...engine.validation import shorten
 from .described import DescribedImages
 from .files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images, json_of
 from .format import SPLITS, Format, Item, Reading, Wire, Writing, only_label, splits_of
+from .geometry import checked_box
 from .report import FlawError, Report
 
 _SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"})
@@ -164,21 +164,9 @@ def _boxes(objects: Any) -> list[Wire]:
     if not isinstance(boxes, list) or not isinstance(labels, list) or len(boxes) != len(labels):
         raise FlawError(f"objects must be as many boxes as categories, not {shorten(objects)}")
     return [
-        {"type": "box2d", "poly": _box(box), "label": [str(label)]}
+        {"type": "box2d", "poly": checked_box(box), "label": [str(label)]}
         for box, label in zip(boxes, labels, strict=True)
     ]
-
-
-def _box(given: Any) -> list[float]:
-    is_box = (
-        isinstance(given, list)
-        and len(given) == 4
-        and all(type(number) in {int, float} and math.isfinite(number) for number in given)
-        and min(given[2:]) >= 0
-    )
-    if not is_box:
-        raise FlawError(f"bbox must be left, top, width and height, not {shorten(given)}")
-    return [float(number) for number in given]
 
 
 def write(out: Writing) -> None:
@@ -235,11 +223,9 @@ def _row(frame: SingleFrame, report: Report, place: str, *, has_splits: bool) ->
             )
             report.loss(f"{kind}: left out", place)
             continue
-        label = only_label(annotation, report, place)
+        label = only_label(annotation, report, place, ("id", "confidence", "metadata"))
         if label is None:
             continue
-        if annotation.id is not None or annotation.confidence is not None or annotation.metadata:
-            report.loss("id, confidence and metadata of an annotation: left out", place)
         if is_box:
             boxes.append(list(annotation.poly))
             categories.append(label)

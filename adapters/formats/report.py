@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 from msgspec import Struct
 
 from ...engine.errors import InvalidValueError
-from ...engine.validation import how_many
+from ...engine.validation import how_many, shorten
 
 MAX_PROBLEMS = 10_000
 """Problems that are kept one by one. All are counted."""
@@ -18,6 +19,18 @@ _EXAMPLES = 3
 
 class FlawError(Exception):
     """A part of a data set is invalid and is not imported. The message gives the reason to the user."""
+
+
+def finite(given: object, what: str) -> float:
+    """Return the finite number of a text or number; raise `FlawError` if it is none."""
+    try:
+        value = float(given)  # type: ignore[arg-type]  # what is no number is refused
+    except (TypeError, ValueError):
+        value = math.nan
+    # Python reads "1_0" as ten, but no other tool does.
+    if not math.isfinite(value) or (isinstance(given, str) and "_" in given):
+        raise FlawError(f"{what} must be a finite number, not {shorten(given)}")
+    return value
 
 
 class Problem(Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import re
 from collections import defaultdict
 from collections.abc import Collection
@@ -11,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from ...engine.validation import shorten
-from .report import FlawError
+from .report import FlawError, finite
 
 MAX_DEPTH = 8
 
@@ -103,15 +102,7 @@ def number_of(parent: Element, tag: str) -> float:
     """
     if only(parent, tag) is None:
         raise FlawError(f"has no {tag}")
-    text = text_of(parent, tag)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    # Python reads "1_0" as ten, but no VOC tool does.
-    if not math.isfinite(value) or "_" in text:
-        raise FlawError(f"{tag} must be a finite number, not {shorten(text)}")
-    return value
+    return finite(text_of(parent, tag), tag)
 
 
 def members(element: Element, skip: Collection[str] = (), depth: int = 1) -> dict[str, Any]:

@@ -893,20 +893,16 @@ class DatasetVersion(KnownAttributes):
         InvalidValueError
             `strict` is set and something would be lost, or the query is wrong.
         """
-        from .exchange.exporting import export_version
+        from .exchange.exporting import write_version
+        from .exchange.importing import told
 
         check_flags(images=images, strict=strict)
         version = self.at(as_of)
-        return export_version(
-            version._session,  # noqa: SLF001 - this class
-            version,
-            format,
-            path,
-            query=query,
-            images=images,
-            strict=strict,
-            callback=callback,
-        )
+        session = version._session  # noqa: SLF001 - this class
+        with told(callback, f"exporting {version.version_name}") as advance:
+            return write_version(
+                session, version, format, path, advance, query=query, images=images, strict=strict
+            )
 
     to_clearml = partialmethod(export, "clearml")
     to_coco = partialmethod(export, "coco")
@@ -1112,13 +1108,15 @@ class DatasetVersion(KnownAttributes):
         InvalidValueError
             `strict` is set and something is flawed or would be lost.
         """
-        from .exchange.importing import Into, Options, import_path
+        from .exchange.importing import DataSet, Into, Options, import_data_set, told
 
         check_flags(
             copy=copy, overwrite=overwrite, only_new=only_new, prune=prune, dry_run=dry_run, strict=strict
         )
         options = Options(copy, overwrite, only_new, prune, check_root(root), dry_run, strict)
-        return import_path(format, path, Into(dataset_name, dataset_project, version_name), options, callback)
+        into = Into(dataset_name, dataset_project, version_name)
+        with told(callback, f"importing {dataset_name}") as advance:
+            return import_data_set(current_session(), DataSet(format, path), into, options, advance)
 
     from_clearml = partialmethod(import_from, "clearml")
     from_coco = partialmethod(import_from, "coco")

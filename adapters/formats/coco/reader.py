@@ -33,7 +33,7 @@ from ....engine.validation import shorten
 from ..described import is_remote, put_size, remote_source
 from ..files import Folder, Images, folder_of, json_of, start_of
 from ..format import SPLITS, Item, Reading, Wire
-from ..geometry import VISIBILITY
+from ..geometry import VISIBILITY, complex_polygon
 from ..report import FlawError, Report
 from .document import CocoFile, Ref
 from .rle import decode_rle, rings_of
@@ -436,9 +436,7 @@ def _outline(annotation: Annotation, report: Report) -> Wire:
         report.loss("bbox that is not that of the segmentation: left out", _called(annotation))
     if len(rings) == 1:
         return {"type": "polygon2d", "poly": rings[0]}
-    sizes = (len(ring) / 2 for ring in rings)
-    numbers = (number for ring in rings for number in ring)
-    return {"type": "complex_polygon2d", "poly": [float(len(rings)), *sizes, *numbers]}
+    return complex_polygon(rings)
 
 
 def _rings(mask: Rle) -> list[list[float]]:

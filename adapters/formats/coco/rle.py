@@ -40,12 +40,14 @@ def decode_rle(counts: str | Sequence[int], height: int, width: int) -> Bitmap:
 
 def encode_rle(bitmap: Bitmap) -> str:
     """Return the compressed runs of a mask."""
-    pixels = bitmap.T.ravel()
+    return _compress(runs_of(bitmap.T.ravel()))
+
+
+def runs_of(pixels: Bitmap) -> list[int]:
+    """Return the lengths of the runs of flat pixels that are alternately outside and inside."""
     edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    runs = np.diff(np.concatenate(([0], edges, [len(pixels)])))
-    if len(pixels) and pixels[0]:
-        runs = np.concatenate(([0], runs))
-    return _compress(runs.tolist())
+    runs = np.diff(np.concatenate(([0], edges, [len(pixels)]))).tolist()
+    return [0, *runs] if len(pixels) and pixels[0] else runs
 
 
 def _decompress(text: str) -> list[int]:

@@ -35,7 +35,6 @@ _FOLDER, _IMAGES = "annotations", "images"
 _NO_SPLIT = "default"
 _SPLIT = re.compile(r"\w[\w.-]*")
 _RESERVED = frozenset({"id", "file_name", "width", "height"})
-_ELLIPSE_POINTS = 72
 _AT_ONCE = 5000
 _MAX_ID = 2**53
 _MOST_DIGITS = 16
@@ -317,18 +316,14 @@ def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Shape 
         return _checked((box, box[2] * box[3], []), frame, report)
     if isinstance(annotation, ComplexPolygon2D):
         return _complex(annotation, frame, report)
-    ring: list[float] = []
-    if isinstance(annotation, Polygon2D) and len(annotation.poly) >= 6:
-        ring = list(annotation.poly)
-    elif isinstance(annotation, BoundingBox2D):
-        report.loss("rotation of a box: written as a polygon", place)
-        ring = [number for point in annotation.vertices for number in point]
-    elif isinstance(annotation, Ellipse2D):
-        report.loss("ellipse: written as a polygon", place)
-        ring = [number for point in annotation.get_polygon(_ELLIPSE_POINTS) for number in point]
-    else:
+    rings = flat_rings(annotation)
+    if not rings:
         report.loss(f"annotation of type {annotation.type}: left out", place)
-    return _checked(_polygon([ring]), frame, report) if ring else None
+        return None
+    if not isinstance(annotation, Polygon2D):
+        what = "ellipse" if isinstance(annotation, Ellipse2D) else "rotation of a box"
+        report.loss(f"{what}: written as a polygon", place)
+    return _checked(_polygon(rings), frame, report)
 
 
 def _checked(shape: Shape, frame: SingleFrame, report: Report) -> Shape | None:

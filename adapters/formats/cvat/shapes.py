@@ -13,7 +13,7 @@ from ..coco.rle import MAX_PIXELS, rings_of
 from ..format import Wire
 from ..geometry import POLYLINE, SHAPE, VISIBILITY, complex_polygon
 from ..pixels import moved
-from ..report import FlawError
+from ..report import FlawError, finite
 
 CORNERS = tuple(
     f"{axis}{corner}{face}" for face in (1, 2) for corner in ("tl", "bl", "tr", "br") for axis in "xy"
@@ -43,13 +43,7 @@ def number_in(element: Element, key: str, default: float | None = None) -> float
         if default is None:
             raise FlawError(f"has no {key}")
         return default
-    try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in given:
-        raise FlawError(f"{key} must be a finite number, not {shorten(given)}")
-    return value
+    return finite(given, key)
 
 
 def whole_in(element: Element, key: str, default: int | None = None) -> int:

@@ -6,8 +6,6 @@ import math
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-import numpy as np
-
 from ....engine.annotations.base import Annotation
 from ....engine.annotations.types import (
     BoundingBox2D,
@@ -18,6 +16,7 @@ from ....engine.annotations.types import (
     Polygon2D,
 )
 from ....engine.frames.single_frame import SingleFrame
+from ..coco.rle import runs_of
 from ..format import SPLITS, Writing, only_label, splits_of
 from ..geometry import POLYLINE, SHAPE, VISIBILITY, flat_rings, visibility_of
 from ..pixels import pixels_of
@@ -98,17 +97,13 @@ def _subset(frame: SingleFrame) -> str:
 def _shape(annotation: Annotation, frame: SingleFrame, report: Report) -> Element | None:
     place = str(frame.id)
     element = _geometry(annotation, frame, report)
-    label = None if element is None else only_label(annotation, report, place)
+    label = None if element is None else only_label(annotation, report, place, ("id", "confidence"))
     if element is None or label is None:
         return None
     if not is_xml_text(label):
         report.loss("annotation with a label that XML cannot hold: left out", place)
         return None
     element.set("label", label)
-    if annotation.id is not None:
-        report.loss("id of an annotation: left out", place)
-    if annotation.confidence is not None:
-        report.loss("confidence of an annotation: left out", place)
     if _put_details(element, annotation):
         report.loss(_METADATA, place)
     return element
@@ -206,10 +201,7 @@ def _mask(annotation: ComplexPolygon2D, report: Report, place: str) -> Element |
     found = pixels_of(flat_rings(annotation), report, place)
     if found is None:
         return None
-    pixels = found.bitmap.ravel()
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    runs = np.diff(np.concatenate(([0], edges, [len(pixels)]))).tolist()
-    text = ", ".join(map(str, [0, *runs] if pixels[0] else runs))
+    text = ", ".join(map(str, runs_of(found.bitmap.ravel())))
     height, width = found.bitmap.shape
     return Element(
         "mask", rle=text, left=str(found.left), top=str(found.top), width=str(width), height=str(height)

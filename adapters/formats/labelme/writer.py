@@ -28,8 +28,6 @@ from .reader import DESCRIPTION, FLAGS, GROUP, OF_FILE, OF_SHAPE, SCORE
 _VERSION = "5.5.0"
 """The version of LabelMe whose layout is written."""
 
-_ELLIPSE_POINTS = 72
-
 
 def write(out: Writing) -> None:
     """Write the frames."""
@@ -68,24 +66,18 @@ def _document(frame: SingleFrame, name: str, report: Report) -> dict[str, Any]:
 
 
 def _put_flag(flags: dict[str, Any], annotation: Annotation, report: Report, place: str) -> None:
-    label = only_label(annotation, report, place)
-    if label is None:
-        return
+    label = only_label(annotation, report, place, ("id", "confidence", "metadata"))
     if label in flags:
         report.loss("label of a frame that is there twice, or also in flags: left out", place)
-        return
-    flags[label] = True
-    if annotation.metadata or annotation.id is not None or annotation.confidence is not None:
-        report.loss("id, confidence and metadata of a label of a frame: left out", place)
+    elif label is not None:
+        flags[label] = True
 
 
 def _shape(annotation: Annotation, report: Report, place: str) -> dict[str, Any] | None:
     geometry = _geometry(annotation, report, place)
-    label = None if geometry is None else only_label(annotation, report, place)
+    label = None if geometry is None else only_label(annotation, report, place, ("id",))
     if geometry is None or label is None:
         return None
-    if annotation.id is not None:
-        report.loss("id of an annotation: left out", place)
     meta = dict(annotation.metadata)
     if geometry["shape_type"] in {"line", "linestrip"}:
         del meta[SHAPE]
@@ -103,7 +95,7 @@ def _geometry(annotation: Annotation, report: Report, place: str) -> dict[str, A
     match annotation:
         case BoundingBox2D() if annotation.angle:
             report.loss("rotated box: written as a polygon", place)
-            return _made("polygon", [number for point in annotation.vertices for number in point])
+            return _made("polygon", *flat_rings(annotation))
         case BoundingBox2D():
             x, y, width, height = poly
             return _made("rectangle", (x, y, x + width, y + height))
@@ -115,8 +107,7 @@ def _geometry(annotation: Annotation, report: Report, place: str) -> dict[str, A
             )
         case Ellipse2D():
             report.loss("ellipse: written as a polygon", place)
-            points = annotation.get_polygon(_ELLIPSE_POINTS)
-            return _made("polygon", [number for point in points for number in point])
+            return _made("polygon", *flat_rings(annotation))
         case KeyPoints2D() if annotation.metadata.get(SHAPE) == POLYLINE and len(poly) >= 4:
             return _made("line" if len(poly) == 4 else "linestrip", poly)
         case KeyPoints2D():

@@ -25,7 +25,7 @@ from ....engine.errors import UsageError
 from ....engine.validation import shorten
 from ..coco.rle import rings_of
 from ..described import DescribedImages
-from ..files import IMAGE_SUFFIXES, Folder, Images, common_folders, has_pillow
+from ..files import IMAGE_SUFFIXES, Folder, Images, common_folders, has_pillow, open_image
 from ..format import Item, Reading, Wire
 from ..geometry import complex_polygon
 from ..report import FlawError, Report
@@ -212,24 +212,15 @@ def _values(pixels: NDArray[Any]) -> list[int]:
 
 def _pixels(path: str) -> tuple[NDArray[Any], dict[int, Colour]]:
     """Return the numbers of a mask, or its colours with a third axis, and the palette of the numbers."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            palette: dict[int, Colour] = {}
-            if image.mode == "P":
-                given = image.getpalette("RGB") or []
-                palette = {
-                    at // 3: (given[at], given[at + 1], given[at + 2]) for at in range(0, len(given), 3)
-                }
-                return np.asarray(image), palette
-            if image.mode in {"L", "I", "I;16", "I;16B", "I;16L"}:
-                return np.asarray(image), palette
-            if image.mode == "1":
-                return np.asarray(image.convert("L")) // 255, {1: (255, 255, 255)}
-            return np.asarray(image.convert("RGB")), palette
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FlawError(f"is no image that can be read: {error}") from error
+    with open_image(path) as image:
+        if image.mode == "P":
+            given = iter(image.getpalette("RGB") or [])
+            return np.asarray(image), dict(enumerate(zip(given, given, given, strict=True)))
+        if image.mode in {"L", "I", "I;16", "I;16B", "I;16L"}:
+            return np.asarray(image), {}
+        if image.mode == "1":
+            return np.asarray(image.convert("L")) // 255, {1: (255, 255, 255)}
+        return np.asarray(image.convert("RGB")), {}
 
 
 def _classes_of(folder: Folder, report: Report) -> tuple[Classes, str]:

@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....engine.annotations.base import Annotation
-from ....engine.annotations.types import BoundingBox2D, ComplexPolygon2D, Ellipse2D, Mask, Polygon2D
+from ....engine.annotations.types import Mask
 from ....engine.frames.single_frame import SingleFrame
-from ....engine.frames.source import Source, path_or_uri
+from ....engine.frames.source import Source
 from ..coco.rle import fill
-from ..files import image_size
 from ..format import Writing, only_label
-from ..geometry import flat_rings
+from ..geometry import flat_rings, size_of
 from ..voc.masks import Colour, voc_colour
 from .reader import CLASSES
 
-_ELLIPSE_POINTS = 72
 _MOST_NUMBERS = 256
 
 
@@ -78,14 +76,11 @@ class _Writer:
     def _paint(self, frame: SingleFrame, path: Path) -> None:
         """Paint the shapes of a frame as the pixels of their classes."""
         place = str(frame.id)
-        uri = frame.first_uri() or ""
-        size = frame.width, frame.height
-        if not all(size) and uri.startswith("file:///"):
-            size = image_size(path_or_uri(uri) or "") or size
+        size = size_of(frame)
         pixels: NDArray[Any] | None = None
         for annotation in frame.get_annotations():
-            rings = outline_of(annotation)
-            if rings is None or not size[0] or not size[1]:
+            rings = flat_rings(annotation)
+            if not rings or size is None:
                 self._report.loss(f"annotation of type {annotation.type}: left out", place)
                 continue
             label = self._label(annotation, place)
@@ -99,10 +94,7 @@ class _Writer:
             self._save(pixels, path)
 
     def _label(self, annotation: Annotation, place: str) -> str | None:
-        label = only_label(annotation, self._report, place)
-        if label is not None and (annotation.id or annotation.metadata or annotation.confidence is not None):
-            self._report.loss("id, confidence and metadata of an annotation: left out", place)
-        return label
+        return only_label(annotation, self._report, place, ("id", "confidence", "metadata"))
 
     def _number(self, label: str, place: str) -> int | None:
         """Return the number of a class in the palette, which has its colour."""
@@ -124,18 +116,3 @@ class _Writer:
         colours = [(0, 0, 0), *(self._colours[label] for label in self._numbers)][:_MOST_NUMBERS]
         image.putpalette([value for colour in colours for value in colour])
         image.save(path, "PNG")
-
-
-def outline_of(annotation: Annotation) -> list[list[float]] | None:
-    """Return the rings around the pixels of a shape; None if it has no area."""
-    match annotation:
-        case BoundingBox2D():
-            return [[number for point in annotation.vertices for number in point]]
-        case Ellipse2D():
-            return [[number for point in annotation.get_polygon(_ELLIPSE_POINTS) for number in point]]
-        case Polygon2D() if len(annotation.poly) >= 6:
-            return [list(annotation.poly)]
-        case ComplexPolygon2D():
-            return flat_rings(annotation)
-        case _:
-            return None

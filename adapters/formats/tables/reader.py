@@ -16,7 +16,7 @@ from ....engine.validation import shorten
 from ..described import DescribedImages, is_remote
 from ..files import Folder, folder_of, json_of
 from ..format import SPLITS, Item, Reading, Wire
-from ..report import FlawError, Report
+from ..report import FlawError, Report, finite
 from .columns import CORNERS, EXTENT, Columns, mapped_columns
 
 MAPPING = ".columns.json"
@@ -84,7 +84,7 @@ def read_tables(
             report.flaw("file", file, error)
     if not tables and not report.problems:
         raise UsageError(f"{path} has no {title} file with columns of images and their labels or boxes")
-    return Reading(folder.path, _items(folder, tables, rows_of, report))
+    return Reading(folder.path, _Reader(folder, report).items(tables, rows_of))
 
 
 def _is_table(columns: Columns, file: str, *, is_meant: bool) -> bool:
@@ -97,32 +97,12 @@ def _is_table(columns: Columns, file: str, *, is_meant: bool) -> bool:
     return columns.is_table
 
 
-def _items(folder: Folder, tables: dict[str, Columns], rows_of: RowsOf, report: Report) -> Iterator[Item]:
-    images = DescribedImages(folder, report)
-    frames: dict[str, _Frame] = {}
-    for file, columns in tables.items():
-        full = Path(folder.path, file)
-        is_normalized = columns.is_normalized
-        if is_normalized is None:
-            is_normalized = _are_normalized(columns, rows_of(full, columns))
-        table = _Table(columns, is_normalized)
-        try:
-            for number, row in enumerate(rows_of(full, columns), 1 + columns.has_header):
-                _take(table, row, f"row {number}", file, images, frames, report)
-        except FlawError as error:
-            report.flaw("file", file, error)
-            for frame in frames.values():
-                frame.flaws += 1
-    for name, frame in frames.items():
-        yield frame.item(name)
-    yield from images.rest()
-
-
 class _Frame:
     """An image, and the annotations of its rows."""
 
-    def __init__(self, source: Wire | None) -> None:
-        self.source, self.flaws = source, 0
+    def __init__(self) -> None:
+        self.source: Wire | None = None
+        self.flaws = 0
         self.rois: list[Wire] = []
         self.splits: set[str] = set()
 
@@ -162,7 +142,7 @@ class _Table:
             return None
         if len(values) != 4:
             raise FlawError(f"a box has 4 numbers, not {shorten(values)}")
-        x, y, right, bottom = map(_number, values)
+        x, y, right, bottom = (finite(value, "a coordinate") for value in values)
         box = (
             [x, y, right - x, bottom - y]
             if self.corners and "bbox" not in self.columns.known
@@ -173,73 +153,81 @@ class _Table:
         return box
 
 
-def _take(
-    table: _Table,
-    row: Sequence[Any],
-    where: str,
-    file: str,
-    images: DescribedImages,
-    frames: dict[str, _Frame],
-    report: Report,
-) -> None:
-    """Take a row into the frame of its image."""
-    if not any(not _is_empty(value) for value in row):
-        return
-    try:
-        name = _image_of(table, row, file, images, frames)
-    except FlawError as error:
-        report.flaw("image", file, f"{where}: {error}")
-        return
-    frame = frames[name]
-    split = table.value(row, "split")
-    if not _is_empty(split):
-        frame.splits.add(str(split))
-    try:
-        roi = _annotation(table, row, frame.source or {})
-    except FlawError as error:
-        frame.flaws += 1
-        report.flaw("annotation", file, f"{where}: {error}")
-        return
-    if roi is not None:
-        frame.rois.append(roi)
+class _Reader:
+    def __init__(self, folder: Folder, report: Report) -> None:
+        self._folder, self._report = folder, report
+        self._described = DescribedImages(folder, report)
+        self._frames: dict[str, _Frame] = {}
+
+    def items(self, tables: dict[str, Columns], rows_of: RowsOf) -> Iterator[Item]:
+        for file, columns in tables.items():
+            full = Path(self._folder.path, file)
+            is_normalized = columns.is_normalized
+            if is_normalized is None:
+                is_normalized = _are_normalized(columns, rows_of(full, columns))
+            table = _Table(columns, is_normalized)
+            try:
+                for number, row in enumerate(rows_of(full, columns), 1 + columns.has_header):
+                    if not all(map(_is_empty, row)):
+                        self._take(table, row, f"row {number}", file)
+            except FlawError as error:
+                self._report.flaw("file", file, error)
+                for frame in self._frames.values():
+                    frame.flaws += 1
+        for name, frame in self._frames.items():
+            yield frame.item(name)
+        yield from self._described.rest()
+
+    def _take(self, table: _Table, row: Sequence[Any], where: str, file: str) -> None:
+        """Take a row into the frame of its image."""
+        try:
+            frame = self._frame_of(table, row, file)
+        except FlawError as error:
+            self._report.flaw("image", file, f"{where}: {error}")
+            return
+        split = table.value(row, "split")
+        if not _is_empty(split):
+            frame.splits.add(str(split))
+        try:
+            frame.rois += _annotation(table, row, frame.source or {})
+        except FlawError as error:
+            frame.flaws += 1
+            self._report.flaw("annotation", file, f"{where}: {error}")
+
+    def _frame_of(self, table: _Table, row: Sequence[Any], file: str) -> _Frame:
+        given = table.value(row, "image")
+        if _is_empty(given):
+            raise FlawError("names no image")
+        name = self._found(str(given), (file.rpartition("/")[0], *_NEAR))
+        if name not in self._frames:
+            width, height = table.value(row, "width"), table.value(row, "height")
+            size = None if _is_empty(width) or _is_empty(height) else (_whole(width), _whole(height))
+            frame = self._frames[name] = _Frame()
+            frame.source = self._described.take(name, file, (), size)[1]
+        elif self._frames[name].source is None:
+            raise FlawError(f"image {shorten(name)} is left out")
+        return self._frames[name]
+
+    def _found(self, given: str, near: tuple[str, ...]) -> str:
+        """Return the name of an image; the file that is there of a URI, otherwise the URI."""
+        images, remote = self._described.images, is_remote(given)
+        try:
+            return images.find(given.partition("://")[2] if remote else given, near)
+        except FlawError as error:
+            if remote:
+                return given
+            if "missing" not in str(error):
+                raise
+        # Ids of images have no suffix.
+        return images.of_stem(given, given)
 
 
-def _image_of(
-    table: _Table, row: Sequence[Any], file: str, images: DescribedImages, frames: dict[str, _Frame]
-) -> str:
-    given = table.value(row, "image")
-    if _is_empty(given):
-        raise FlawError("names no image")
-    name = _found(str(given), (file.rpartition("/")[0], *_NEAR), images)
-    if name not in frames:
-        width, height = table.value(row, "width"), table.value(row, "height")
-        size = None if _is_empty(width) or _is_empty(height) else (_whole(width), _whole(height))
-        frames[name] = _Frame(None)
-        frames[name] = _Frame(images.take(name, file, (), size)[1])
-    elif frames[name].source is None:
-        raise FlawError(f"image {shorten(name)} is left out")
-    return name
-
-
-def _found(given: str, near: tuple[str, ...], images: DescribedImages) -> str:
-    """Return the name of an image; the file that is there of a URI, otherwise the URI."""
-    remote = is_remote(given)
-    try:
-        return images.images.find(given.partition("://")[2] if remote else given, near)
-    except FlawError as error:
-        if remote:
-            return given
-        if "missing" not in str(error):
-            raise
-    # Ids of images have no suffix.
-    return images.images.of_stem(given, given)
-
-
-def _annotation(table: _Table, row: Sequence[Any], source: Wire) -> Wire | None:
+def _annotation(table: _Table, row: Sequence[Any], source: Wire) -> list[Wire]:
+    """Return the annotation of a row, if it has one."""
     box, label = table.box(row), table.value(row, "label")
     has_label = not _is_empty(label)
     if box is None and not has_label:
-        return None
+        return []
     if box is not None and not has_label and "label" in table.columns.known:
         raise FlawError("has a box, but no label")
     wire: Wire = {"type": "image" if box is None else "box2d", "label": [str(label)] if has_label else []}
@@ -252,12 +240,12 @@ def _annotation(table: _Table, row: Sequence[Any], source: Wire) -> Wire | None:
         wire["poly"] = box
     confidence = table.value(row, "confidence")
     if not _is_empty(confidence):
-        wire["confidence"] = _number(confidence)
+        wire["confidence"] = finite(confidence, "confidence")
         if not 0 <= wire["confidence"] <= 1:
             raise FlawError(f"confidence must be from 0 to 1, not {shorten(confidence)}")
     if meta := _metadata(table, row):
         wire["meta"] = meta
-    return wire
+    return [wire]
 
 
 def _metadata(table: _Table, row: Sequence[Any]) -> dict[str, Any]:
@@ -313,18 +301,8 @@ def _is_empty(value: Any) -> bool:
     )
 
 
-def _number(given: Any) -> float:
-    try:
-        value = float(given)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value) or (isinstance(given, str) and "_" in given):
-        raise FlawError(f"coordinates and confidences must be finite numbers, not {shorten(given)}")
-    return value
-
-
 def _whole(given: Any) -> int:
-    value = _number(given)
+    value = finite(given, "a size")
     return int(value) if value.is_integer() else 0
 
 

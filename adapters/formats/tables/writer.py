@@ -49,10 +49,8 @@ def _annotations(frame: SingleFrame, out: Writing) -> Iterator[Row]:
             case _:
                 report.loss(f"annotation of type {annotation.type}: left out", place)
                 continue
-        label = only_label(annotation, report, place)
+        label = only_label(annotation, report, place, ("id",))
         if label is None:
             continue
-        if annotation.id is not None:
-            report.loss("id of an annotation: left out", place)
         metadata = msgspec.json.encode(annotation.metadata).decode() if annotation.metadata else None
         yield (label, *box, annotation.confidence, metadata)

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from ..files import Folder, Images, common_folders, has_pillow
+from ..files import Folder, Images, common_folders, has_pillow, open_image
 from ..format import Wire
 from ..report import FlawError, Report
 
@@ -121,6 +121,9 @@ class Masks:
 
     def _annotations(self, name: str) -> list[Wire]:
         rois: list[Wire] = []
+        if not has_pillow():
+            self._report.loss("colours of a mask, which are read with Pillow: left out", name)
+            return rois
         for colour in _colours(f"{self._folder.path}/{name}"):
             if colour in self._labels and any(colour):
                 mask = {"id": CLASSES, "value": list(colour)}
@@ -131,22 +134,9 @@ class Masks:
 
 
 def _colours(path: str) -> list[Colour]:
-    """Return the sorted colours of an image. Without Pillow there are none.
-
-    Raises
-    ------
-    FlawError
-        The file is no image, or has more colours than a mask.
-    """
-    if not has_pillow():
-        return []
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            found = image.convert("RGB").getcolors(_MOST_COLOURS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FlawError(f"is no image that can be read: {error}") from error
+    """Return the sorted colours of an image; raise `FlawError` if it is none, or has more than a mask."""
+    with open_image(path) as image:
+        found = image.convert("RGB").getcolors(_MOST_COLOURS)
     if found is None:
         raise FlawError(f"is no mask: it has more than {_MOST_COLOURS} colours")
-    return sorted((int(red), int(green), int(blue)) for _, (red, green, blue) in found)  # type: ignore[misc]
+    return sorted(colour for _, colour in found)

@@ -102,7 +102,7 @@ def _object(annotation: Annotation, frame: SingleFrame, report: Report) -> Eleme
     geometry = _geometry(annotation, frame, report)
     if geometry is None:
         return None
-    label = only_label(annotation, report, place)
+    label = only_label(annotation, report, place, ("id", "confidence"))
     if label is None:
         return None
     if label != label.strip() or not is_xml_text(label):
@@ -110,10 +110,6 @@ def _object(annotation: Annotation, frame: SingleFrame, report: Report) -> Eleme
         return None
     _put(element, "name", label)
     element.extend(geometry)
-    if annotation.id is not None:
-        report.loss("id of an annotation: left out", place)
-    if annotation.confidence is not None:
-        report.loss("confidence of an annotation: left out", place)
     _put_details(element, annotation.metadata, report, place, of_object=True)
     return element
 

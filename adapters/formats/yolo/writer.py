@@ -9,15 +9,20 @@ from typing import Any
 from ....engine.annotations.base import Annotation
 from ....engine.annotations.types import BoundingBox2D, ComplexPolygon2D, Ellipse2D, KeyPoints2D, Polygon2D
 from ....engine.frames.single_frame import SingleFrame
-from ....engine.frames.source import path_or_uri
-from ..files import image_size
 from ..format import SPLITS, Writing, only_label, splits_of
-from ..geometry import VISIBILITY, clipped_box, flat_rings, paired, visibility_of, without_holes
+from ..geometry import (
+    VISIBILITY,
+    clipped_box,
+    flat_rings,
+    paired,
+    size_of,
+    visibility_of,
+    without_holes,
+)
 from .definition import SEGMENT
 from .definition import SPLITS as YOLO_SPLITS
 
 _DETECT, _OBB, _POSE = "detect", "obb", "pose"
-_ELLIPSE_POINTS = 72
 
 
 def write(out: Writing) -> None:
@@ -104,7 +109,7 @@ class _Writer:
         return "train"
 
     def _rows(self, frame: SingleFrame) -> Iterator[str]:
-        size = _size_of(frame)
+        size = size_of(frame)
         place = str(frame.id)
         if size is None:
             self._report.loss("annotations of an image of unknown size: left out", place)
@@ -148,29 +153,25 @@ class _Writer:
         if self._task in {_DETECT, _POSE}:
             yield from self._boxes(annotation, frame)
             return
+        rings = flat_rings(annotation)
         match annotation:
             case BoundingBox2D():
                 if self._task == SEGMENT:
                     report.loss("box among polygons: written as a polygon", place)
                 if annotation.poly[2] <= 0 or annotation.poly[3] <= 0:
                     report.loss("box that is empty or outside of the image: left out", place)
-                else:
-                    rings = [[n for point in annotation.vertices for n in point]]
-                    yield from (self._clipped(ring, frame) for ring in rings)
-            case Polygon2D() if len(annotation.poly) >= 6:
-                yield self._clipped(annotation.poly, frame)
+                    rings = []
+            case Polygon2D() if rings:
+                pass
             case ComplexPolygon2D():
-                rings = [ring for ring in flat_rings(annotation) if len(ring) >= 6]
-                outer = without_holes(rings)
                 report.loss("polygon of several rings: each ring is a polygon, holes are filled", place)
-                yield from (self._clipped(ring, frame) for ring in outer)
+                rings = without_holes([ring for ring in rings if len(ring) >= 6])
             case Ellipse2D():
                 report.loss("ellipse: written as a polygon", place)
-                yield self._clipped(
-                    [n for point in annotation.get_polygon(_ELLIPSE_POINTS) for n in point], frame
-                )
             case _:
                 report.loss(f"annotation of type {annotation.type}: left out", place)
+        for ring in rings:
+            yield self._clipped(ring, frame)
 
     def _boxes(self, annotation: Annotation, frame: SingleFrame) -> Iterator[Sequence[float]]:
         place, report = str(frame.id), self._report
@@ -186,7 +187,7 @@ class _Writer:
             yield box
 
     def _clipped(self, ring: Sequence[float], frame: SingleFrame) -> list[float]:
-        width, height = _size_of(frame) or (0, 0)
+        width, height = size_of(frame) or (0, 0)
         found = [
             min(max(value, 0.0), float(height if place % 2 else width)) for place, value in enumerate(ring)
         ]
@@ -220,10 +221,3 @@ class _Writer:
                 kind = "pose of fewer points than others: filled with points that are not given"
                 self._report.loss(kind, str(frame.id))
         return row + [0] * (3 * (self._points - count))
-
-
-def _size_of(frame: SingleFrame) -> tuple[int, int] | None:
-    if frame.width and frame.height:
-        return frame.width, frame.height
-    uri = frame.first_uri() or ""
-    return image_size(path_or_uri(uri) or "") if uri.startswith("file:///") else None

@@ -24,11 +24,9 @@ from ...formats.report import Loss, Problem, Report
 from ...session.current import entered
 from ...session.session import Session
 from ..checkout import place_file
-from .importing import Advance, told
+from .importing import Advance
 
 if TYPE_CHECKING:
-    from fsspec.callbacks import Callback
-
     from ..version import DatasetVersion
 
 _THREADS = 8
@@ -65,22 +63,6 @@ class Exported(msgspec.Struct, kw_only=True):
     losses: list[Loss] = []
 
 
-def export_version(
-    session: Session,
-    version: DatasetVersion,
-    name: str,
-    path: str | os.PathLike[str],
-    *,
-    query: Query | str | None,
-    images: bool,
-    strict: bool,
-    callback: Callback | None,
-) -> Exported:
-    """Export the frames of a version; see `DatasetVersion.export`."""
-    with told(callback, f"exporting {version.version_name}") as advance:
-        return write_version(session, version, name, path, advance, query=query, images=images, strict=strict)
-
-
 @traced("export")
 def write_version(
     session: Session,
@@ -93,7 +75,7 @@ def write_version(
     images: bool = True,
     strict: bool = False,
 ) -> Exported:
-    """Export like `export_version`, and tell a function of the frames done and of how many.
+    """Export the frames of a version; see `DatasetVersion.export`. A function is told of the frames done, and of how many.
 
     The files are written into a folder beside `path`, which is renamed at the end.
     """

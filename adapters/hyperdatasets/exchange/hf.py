@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,13 +22,13 @@ from ....engine.frames.source import path_or_uri
 from ....engine.storage.atomic_files import path_of, replace_file
 from ....engine.validation import shorten
 from ...formats.described import is_remote
-from ...formats.files import IMAGE_SUFFIXES, checked_parts, image_size
+from ...formats.files import IMAGE_SUFFIXES, checked_parts, image_size, open_image
 from ...formats.format import SPLITS, Item, Reading, Wire, splits_of
+from ...formats.geometry import checked_box
 from ...formats.report import FlawError, Report
 from ...session.current import entered
 from ...session.session import Session
 from .exporting import categories_of
-from .importing import Options
 
 if TYPE_CHECKING:
     from ....engine.query.tree import Query
@@ -158,10 +157,10 @@ class HfDataSet:
             self.path.mkdir(parents=True, exist_ok=True)
         self.path = self.path.resolve()
         self.format_name = "hf"
-        self.read_again()
+        self.begin()
 
-    def read_again(self) -> None:
-        """Begin again."""
+    def begin(self) -> None:
+        """Read from the beginning."""
         self.report = Report()
         self._names: set[str] = set()
         names: dict[str, None] = {}
@@ -170,11 +169,6 @@ class HfDataSet:
                 names |= dict.fromkeys(label.names)
         expected = sum(map(len, self._splits.values()))
         self.reading = Reading(str(self.path), self._items(), expected, [{"name": name} for name in names])
-
-    def context(self, options: Options) -> dict[str, str]:
-        """Return the context of the recorded events; see `DataSet.context`."""
-        folder = self.reading.folder
-        return {"import": self.format_name, "folder": folder, "root": options.root or folder}
 
     def _items(self) -> Iterator[Item]:
         for split, data in self._splits.items():
@@ -263,13 +257,8 @@ def _undecoded(datasets: Any, data: Any) -> Any:
 
 
 def _suffix_of(content: bytes) -> str:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            suffix = f".{(image.format or '').lower()}"
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FlawError(f"image is none that can be read: {error}") from error
+    with open_image(io.BytesIO(content)) as image:
+        suffix = f".{(image.format or '').lower()}"
     return suffix if suffix in IMAGE_SUFFIXES else ""
 
 
@@ -319,7 +308,7 @@ class _Columns:
             rois.append({"type": "image", "label": [_named(row[self.label], self._label_names)]})
         objects = row.get(self.objects) if self.objects is not None else None
         for box, label, more in _boxes(objects):
-            wire: Wire = {"type": "box2d", "poly": _checked_box(box)}
+            wire: Wire = {"type": "box2d", "poly": checked_box(box)}
             if label is not None:
                 wire["label"] = [_named(label, self._object_names)]
             if more.get("id") is not None:
@@ -343,13 +332,6 @@ def _boxes(objects: Any) -> Iterable[tuple[Any, Any, dict[str, Any]]]:
         more = dict(each)
         label = next((more.pop(key) for key in _LABELS if key in more), None)
         yield more.pop("bbox", None), label, more
-
-
-def _checked_box(box: Any) -> list[float]:
-    is_box = isinstance(box, list) and len(box) == 4 and all(isinstance(each, int | float) for each in box)
-    if not is_box or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
-        raise FlawError(f"bbox must be left, top, width and height, not {shorten(box)}")
-    return [float(each) for each in box]
 
 
 def _named(label: Any, names: list[str] | None) -> str:

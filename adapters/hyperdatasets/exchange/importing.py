@@ -160,22 +160,14 @@ class DataSet:
         self.path = given.resolve()
         self.format = sniff_format(self.path) if name == AUTO else find_format(name)
         self.format_name = self.format.name
-        self.report, self.reading = self._read()
+        self.begin()
 
-    def _read(self) -> tuple[Report, Reading]:
+    def begin(self) -> None:
+        """Read from the beginning."""
         if self.format.read is None:
             raise UsageError(f"{self.format.title} is only written: it cannot be imported")
-        report = Report()
-        return report, self.format.read(self.path, report)
-
-    def read_again(self) -> None:
-        """Begin again."""
-        self.report, self.reading = self._read()
-
-    def context(self, options: Options) -> dict[str, str]:
-        """Return the context of the recorded events. Later imports read it."""
-        folder = self.reading.folder
-        return {"import": self.format_name, "folder": folder, "root": options.root or folder}
+        self.report = Report()
+        self.reading = self.format.read(self.path, self.report)
 
 
 class Readable(Protocol):
@@ -186,12 +178,8 @@ class Readable(Protocol):
     report: Report
     reading: Reading
 
-    def read_again(self) -> None:
-        """Begin again."""
-        ...
-
-    def context(self, options: Options) -> dict[str, str]:
-        """Return the context of the recorded events."""
+    def begin(self) -> None:
+        """Read from the beginning."""
         ...
 
 
@@ -201,14 +189,6 @@ class Into(msgspec.Struct, frozen=True):
     dataset: str
     project: str | None = None
     version: str | None = None
-
-
-def import_path(
-    name: str, path: str | os.PathLike[str], into: Into, options: Options, callback: Callback | None
-) -> Imported:
-    """Import a data set into a draft of the current engine; see `DatasetVersion.import_from`."""
-    with told(callback, f"importing {into.dataset}") as advance:
-        return import_data_set(current_session(), DataSet(name, path), into, options, advance)
 
 
 @traced("import")
@@ -229,13 +209,16 @@ def import_data_set(
     note : callable, optional
         Told of what was created.
     """
-    with acting(context=data_set.context(options)):
+    folder = data_set.reading.folder
+    # Later imports read the context of the recorded events.
+    context = {"import": data_set.format_name, "folder": folder, "root": options.root or folder}
+    with acting(context=context):
         if options.strict:
             tried = find_target(session, into, dry_run=True)
             dry = msgspec.structs.replace(options, dry_run=True)
             _Import(session, data_set, tried, dry).run(lambda *_: None)
             data_set.report.refuse_any(f"nothing of {data_set.path} was imported")
-            data_set.read_again()
+            data_set.begin()
         target = find_target(session, into, dry_run=options.dry_run)
         if target.made:
             note(target.made)

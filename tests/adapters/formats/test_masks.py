@@ -30,7 +30,6 @@ from sizes import examples
 from framelode import DatasetVersion, SingleFrame
 from framelode.adapters.formats.coco.rle import fill
 from framelode.adapters.formats.geometry import flat_rings
-from framelode.adapters.formats.masks.writer import outline_of
 from framelode.adapters.formats.registry import sniff_format
 
 colours = st.tuples(*[st.integers(0, 255)] * 3).filter(any)
@@ -66,7 +65,7 @@ def test_shapes_are_the_pixels_that_are_read_again(listed):
             after = found[f"images/{before.id}.png"]
             expected = np.full((HEIGHT, WIDTH), "", object)
             for annotation in before.annotations:
-                expected[fill(outline_of(annotation), HEIGHT, WIDTH)] = annotation.labels[0]
+                expected[fill(flat_rings(annotation), HEIGHT, WIDTH)] = annotation.labels[0]
             read_again = np.full((HEIGHT, WIDTH), "", object)
             if before.annotations:
                 pixels = np.asarray(Image.open(after.mask_source).convert("RGB"))

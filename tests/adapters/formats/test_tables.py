@@ -180,8 +180,8 @@ def test_a_parquet_file_of_frames_and_a_damaged_one_are_listed(tmp_path, engine)
 
 
 FLAWED = {
-    "0.png,1,2,x,4,cat": "finite numbers",
-    "0.png,1,2,,4,cat": "finite numbers",
+    "0.png,1,2,x,4,cat": "a coordinate must be a finite number",
+    "0.png,1,2,,4,cat": "a coordinate must be a finite number",
     "0.png,9,2,3,4,cat": "negative size",
     "0.png,1,2,3,4,": "no label",
     "0.png,1,2,3,4": "no label",
