@@ -22,6 +22,9 @@ from framelode.adapters.sql.urls import postgres_schema
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Until all tests are collected nearly everything stays.
+gc.disable()
+
 _ALWAYS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _ALWAYS, max_examples=30, derandomize=True, database=None)
 settings.register_profile("long", _ALWAYS)
@@ -111,6 +114,7 @@ def pytest_collection_finish():
     """Spare the garbage collector what was collected: millions of objects that all stay."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config):

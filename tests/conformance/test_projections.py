@@ -411,22 +411,20 @@ class TestLogs:
     def test_a_restored_older_log(self, folder, grows, tmp_path, stores):
         shutil.copy(folder / "log.db", tmp_path / "older.db")
         self.grow(folder, 4, "lost")
-        for kind, store in stores.items():
-            self.follow(folder, store, kind)
+        self.follow(folder, stores)
         shutil.move(tmp_path / "older.db", folder / "log.db")
         self.grow(folder, grows, "instead")
-        for kind, store in stores.items():
-            assert self.follow(folder, store, kind) == self.fresh(folder, kind)
+        assert self.follow(folder, stores) == self.fresh(folder)
 
     def test_another_log_is_refused(self, folder, tmp_path, stores):
         with closing(framelode.connect(tmp_path / "other")) as engine, engine:
             rich_log.play(engine)
             rich_log.append_foreign_events(engine)
         for kind, store in stores.items():
-            before = self.follow(folder, store, kind)
+            before = self.follow(folder, {kind: store})
             with pytest.raises(UsageError, match="holds the projections of the log"):
-                self.follow(tmp_path / "other", store, kind)
-            assert self.follow(folder, store, kind) == before
+                self.follow(tmp_path / "other", {kind: store})
+            assert self.follow(folder, {kind: store}) == before
 
     def grow(self, folder, count, label):
         with framelode.connect(folder) as engine:
@@ -435,15 +433,18 @@ class TestLogs:
                 draft.add_frames(rich_log.frames(number, number + 3, label))
         engine.close()
 
-    def follow(self, folder, store, kind):
+    def follow(self, folder, stores):
         with closing(framelode.connect(folder)) as engine:
-            projection = kind(engine.log)
-            Runner(engine.log, store, [projection]).catch_up_all()
-            return dump(store, projection)
+            found = {}
+            for kind, store in stores.items():
+                projection = kind(engine.log)
+                Runner(engine.log, store, [projection]).catch_up_all()
+                found[kind] = dump(store, projection)
+            return found
 
-    def fresh(self, folder, kind):
+    def fresh(self, folder):
         with closing(framelode.connect(folder)) as engine:
-            return folded(engine.log, kind)
+            return {kind: folded(engine.log, kind) for kind in PROJECTIONS}
 
 
 @on_both

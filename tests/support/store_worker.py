@@ -7,8 +7,10 @@ import sys
 
 import framelode
 from framelode.adapters.execution_store.store import ExecutionStore
+from framelode.engine.stores import writer
 
-MANY = {f"key {number}": number for number in range(25_000)}
+BATCH_EVENTS = 1_000
+MANY = {f"key {number}": number for number in range(2_500)}
 LOCKS, COUNTED = 20, 20
 
 
@@ -24,6 +26,7 @@ def answer(folder):
 
 def set_many(folder):
     """Set many keys, and wait to be killed when two parts of three are recorded."""
+    writer.BATCH_EVENTS = BATCH_EVENTS
     with framelode.connect(folder) as engine:
         append, recorded = engine.log.append, []
 

@@ -39,6 +39,7 @@ from framelode.adapters.execution_store.service import ExecutionStoreService
 from framelode.adapters.execution_store.store import ExecutionStore
 from framelode.engine.errors import ConflictError, InvalidTypeError, InvalidValueError, UsageError
 from framelode.engine.log.event_batch import unpack_states
+from framelode.engine.stores import writer as stores_writer
 from framelode.engine.stores.values import decode_value, encode_value, from_json_form
 from framelode.projections.statements import CompiledStatement
 
@@ -932,10 +933,10 @@ class TestLooks:
 
 class TestMany:
     def test_more_than_a_batch(self, engine, store):
-        store.set_many({f"k{n}": n for n in range(25_000)})
-        assert [header.count for header in engine.log.headers()] == [10_000, 10_000, 5_000]
-        assert store.service.count_keys("settings") == 25_000
-        assert store.get("k24999") == 24_999
+        store.set_many({f"k{n}": n for n in range(10_001)})
+        assert [header.count for header in engine.log.headers()] == [10_000, 1]
+        assert store.service.count_keys("settings") == 10_001
+        assert store.get("k10000") == 10_000
         store.clear()
         assert store.list_keys() == []
         engine.verify()
@@ -995,7 +996,8 @@ class TestCommands:
                 call()
 
     def test_many_that_were_interrupted(self, engine, store, monkeypatch):
-        values = {f"k{n}": n for n in range(25_000)}
+        monkeypatch.setattr(stores_writer, "BATCH_EVENTS", 100)
+        values = {f"k{n}": n for n in range(250)}
         append, calls = engine.log.append, itertools.count()
 
         def fail(append_):
@@ -1006,10 +1008,10 @@ class TestCommands:
         monkeypatch.setattr(engine.log, "append", fail)
         with pytest.raises(KeyboardInterrupt):
             store.set_many(values, command_id="many")
-        assert store.service.count_keys("settings") == 20_000
+        assert store.service.count_keys("settings") == 200
         store.set_many(values, command_id="many")
         store.set_many(values, command_id="many")
-        assert engine.log.head().position == store.service.count_keys("settings") == 25_000
+        assert engine.log.head().position == store.service.count_keys("settings") == 250
         with pytest.raises(ConflictError):
             store.set_many(values | {"k0": -1}, command_id="many")
 
@@ -1196,18 +1198,19 @@ class TestProcesses:
             engine.verify()
         engine.close()
 
-    def test_killed_amid_set_many(self, tmp_path):
+    def test_killed_amid_set_many(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(stores_writer, "BATCH_EVENTS", store_worker.BATCH_EVENTS)
         folder = tmp_path / "engine"
         with worker("set_many", folder) as process:
             assert process.stdout.readline() == "two parts\n"
             process.kill()
         with framelode.connect(folder) as engine:
             store = ExecutionStore.create("shared")
-            assert store.service.count_keys("shared") == engine.log.head().position == 20_000
+            assert store.service.count_keys("shared") == engine.log.head().position == 2_000
             for _ in range(2):
                 store.set_many(store_worker.MANY, command_id="many")
             assert {key: store.get(key) for key in store.list_keys()} == store_worker.MANY
-            assert engine.log.head().position == 25_000
+            assert engine.log.head().position == 2_500
             with pytest.raises(ConflictError, match="was recorded for another request"):
                 store.set_many({"key 0": 0}, command_id="many")
             engine.verify()

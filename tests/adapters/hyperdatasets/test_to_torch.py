@@ -5,9 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from torch_worker import id_and_red, only_id
 
 import framelode
@@ -23,6 +21,13 @@ from framelode import (
 from framelode.adapters.hyperdatasets import reading
 
 SIZE = (8, 6)
+
+
+def DataLoader(*arguments, **options):
+    """Make a loader. torch takes long to import: only the process that runs these tests does it."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(*arguments, **options)
 
 
 @pytest.fixture
@@ -65,6 +70,8 @@ def names(dataset):
 
 
 def test_a_sample_has_what_training_needs(view):
+    import torch
+
     sample = view.to_torch()[3]
     assert isinstance(sample, Sample)
     assert sample.image.shape == (6, 8, 3)
@@ -143,6 +150,8 @@ def test_a_batch_opens_each_block_once(draft, view, monkeypatch):
 
 
 def test_samplers_of_torch_shuffle(view):
+    import torch
+
     def epoch(seed):
         generator = torch.Generator().manual_seed(seed)
         loader = DataLoader(

@@ -13,8 +13,8 @@ from patience import PATIENCE
 import framelode
 from framelode import ConflictError, DatasetVersion, InvalidValueError, SingleFrame, UsageError
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # MLflow imports modules that are deprecated in others
+with warnings.catch_warnings(record=True) as _raised:
+    warnings.simplefilter("always")  # MLflow imports modules that are deprecated in others
     import mlflow
     import mlflow.data
 
@@ -140,7 +140,14 @@ def test_many_labels_are_cut_off(engine, client):
     assert profile["labels_in_all"] == 1200
 
 
-@pytest.mark.parametrize("first", ["mlflow", "framelode.adapters.integrations.mlflow"])
+def test_mlflow_may_be_imported_first():
+    assert not [each for each in _raised if "framelode" in str(each.message)]
+    assert mlflow.data.from_framelode is from_framelode
+
+
+@pytest.mark.parametrize(
+    "first", [pytest.param("mlflow", marks=pytest.mark.long), "framelode.adapters.integrations.mlflow"]
+)
 def test_both_orders_of_import(first):
     code = f"""import sys, warnings
 with warnings.catch_warnings(record=True) as raised:

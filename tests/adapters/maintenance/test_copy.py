@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from log_tables import rows
 from raw_logs import forge, unguarded
 from s3_server import s3_environment, s3_prefix
-from sizes import examples
+from sizes import examples, sized
 
 import framelode
 from framelode import ConflictError, DatasetVersion, IntegrityError, SingleFrame, StorageError, UsageError
@@ -120,7 +120,7 @@ def stored(engine):
 
 
 class TestEqual:
-    @pytest.mark.parametrize("to", ["memory", "postgres"])
+    @pytest.mark.parametrize("to", [pytest.param("memory", marks=pytest.mark.long), "postgres"])
     def test_there_and_back(self, source, place, opened, to):
         there = opened(place(to))
         done = source.copy_to(there, blobs=False)
@@ -241,6 +241,7 @@ class TestGoingOn:
         assert source.copy_to(made, blobs=False).present == position
         check_equal(made, source)
 
+    @pytest.mark.sized
     @pytest.mark.parametrize("to", PLACES)
     def test_kill_at_any_step(self, place, opened, tmp_path, to):
         source = opened(place("folder"))
@@ -249,7 +250,7 @@ class TestGoingOn:
         add(source, *numbered(0, 9))
         count = copy_apart(source.url, place(to), tmp_path / "counted")
         assert count > 20
-        for at in (3, count // 3, count * 2 // 3, count - 2):
+        for at in sized((count // 3, count - 2), (3, count // 3, count * 2 // 3, count - 2)):
             url, blobs = place(to), tmp_path / f"copied{at}"
             copy_apart(source.url, url, blobs, at)
             with closing(framelode.connect(url, blobs=blobs)) as made:

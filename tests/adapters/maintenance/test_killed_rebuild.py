@@ -116,12 +116,12 @@ def kill_at_each(rich, before, tmp_path, name, chosen):
 
 def some(count):
     """Statements of the swap, which comes last, and a few before it."""
-    return [*range(0, count - 25, 80), *range(count - 25, count, 2)]
+    return [*range(0, count - 25, 160), *range(count - 25, count, 5)]
 
 
 @pytest.mark.parametrize("name", WORK)
 def test_killed_at_some_statements(rich, before, tmp_path, name):
-    kill_at_each(rich, before, tmp_path, name, some if name == "rebuild" else lambda n: range(0, n, 40))
+    kill_at_each(rich, before, tmp_path, name, some if name == "rebuild" else lambda n: range(0, n, 80))
 
 
 @pytest.mark.long

@@ -355,20 +355,20 @@ class TestWeb:
         assert_finished(web, parcels)
 
     def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, parcels):
-        many = [UploadItem(parcels[0].path, f"up/{number}") for number in range(500)]
+        many = [UploadItem(parcels[0].path, f"up/{number}") for number in range(200)]
         web.server.refuse = lambda method, path: 503
         web.destination.read(many)
         web.destination.send(many)
         first = len(web.server.requests)
         assert 32 <= first < 100
-        assert len(errors(many)) == 500
+        assert len(errors(many)) == 200
         assert all(parcel.may_try_again and "answered 503" in str(parcel.error) for parcel in many)
         web.destination.send(many)
         assert len(web.server.requests) - first < 100
         web.server.refuse = lambda method, path: None
         while failed := [parcel for parcel in many if parcel.error is not None]:
             web.destination.send(failed)
-        assert len(web.everything()) == 500
+        assert len(web.everything()) == 200
 
     def test_an_object_without_an_end_is_another_one(self, web, parcels, monkeypatch):
         assert_finished(web, parcels[:1])
