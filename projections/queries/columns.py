@@ -169,12 +169,15 @@ class Table:
         self.size = size
         self.paths = sorted(columns)
         self._columns = columns
+        self._counted = 0, 0
 
     @property
     def bytes(self) -> int:
         """About the bytes that they take."""
-        cells = {id(each): each for column in self._columns.values() for each in column}
-        return _PATH_BYTES * len(self.paths) + sum(each.bytes for each in cells.values())
+        if self._counted[0] != len(self._columns):
+            cells = {id(each): each for column in self._columns.values() for each in column}
+            self._counted = len(self._columns), sum(each.bytes for each in cells.values())
+        return _PATH_BYTES * len(self.paths) + self._counted[1]
 
     def column(self, path: str) -> Column:
         """Return the column of a path, empty if it has no values."""

@@ -254,7 +254,6 @@ class _StoredTable(Table):
         self._small = data[stop:]
         super().__init__(self.head.size, {})
         self.paths = sorted(self.head.columns)
-        self._cells: dict[CellsHead, Cells] = {}
 
     @property
     def bytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,9 +152,10 @@ class Texts:
     def _with_ends(self, hits: Mask, prefix: bytes = b"", suffix: bytes = b"") -> Mask:
         """Return which of the texts that are long enough begin and end with some bytes."""
         for wanted, starts in ((prefix, self.offsets[:-1]), (suffix, self.offsets[1:] - len(suffix))):
-            some = np.flatnonzero(hits)
-            hits = np.zeros(len(hits), bool)
-            hits[some[_continued(self.data, starts[some], wanted)]] = True
+            if wanted:
+                some = np.flatnonzero(hits)
+                hits = np.zeros(len(hits), bool)
+                hits[some[_continued(self.data, starts[some], wanted)]] = True
         return hits
 
     def take(self, indices: Places) -> Texts:
@@ -209,13 +211,15 @@ def _places_of(wanted: bytes, data: NDArray[np.uint8]) -> Places:
 
 def _continued(data: bytes | NDArray[np.uint8], places: Places, wanted: bytes) -> Places:
     """Return the indices of the places at which some bytes are."""
-    found, at = np.arange(len(places)), 0
-    while at < len(wanted) and len(found):
+    found: Any = slice(None)
+    at = 0
+    while at < len(wanted):
         size = next(size for size in _WORD_SIZES if size <= len(wanted) - at)
         (word,) = np.frombuffer(wanted, f"<u{size}", 1, at)
-        found = found[_window(data, size)[places[found] + at] == word]
+        same = np.flatnonzero(_window(data, size)[places[found] + at] == word)
+        found = same if at == 0 else found[same]
         at += size
-    return found
+    return found if at else np.arange(len(places))
 
 
 def _has_next(data: bytes, pieces: Sequence[bytes], at: int, end: int) -> bool:
