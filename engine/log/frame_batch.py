@@ -27,6 +27,9 @@ NIL = b"\xc0"
 SPARSE = 4
 """Events are read alone if fewer than one in so many is wanted."""
 
+_DECODED_AT_ONCE = 1024
+"""Events of several batches are decoded together, until they are so many."""
+
 ARRAY_OF_ONE = b"\x91"
 """What an event begins with that has a payload only."""
 
@@ -250,8 +253,14 @@ def changes_of(log: Log, positions: Sequence[int], first_positions: U64) -> dict
 
 def _decoded(lists: Iterator[tuple[list[int], list[bytes]]]) -> dict[int, FrameChange]:
     found: dict[int, FrameChange] = {}
-    for positions, events in lists:
-        found.update(zip(positions, decode_changes(events, positions), strict=True))
+    positions, events = list[int](), list[bytes]()
+    # Ends with empty lists, which flush what is left.
+    for some, read in chain(lists, [([], [])]):
+        positions += some
+        events += read
+        if len(events) >= _DECODED_AT_ONCE or not some:
+            found.update(zip(positions, decode_changes(events, positions), strict=True))
+            positions, events = [], []
     return found
 
 
