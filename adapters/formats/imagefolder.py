@@ -5,12 +5,14 @@ What is read
     ``metadata.jsonl`` or ``metadata.csv`` beside the images gives more of each image: `label`, `objects` (boxes and their
     categories), and metadata.
 What is written
-    The same. `metadata.jsonl` is written if the folders do not say everything.
+    The same. `metadata.jsonl` is written if the folders do not say everything, or not to the library `datasets`.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,9 +133,9 @@ def _rows(folder: Folder, images: Images, report: Report) -> dict[str, tuple[str
 
 def _read_rows(text: str, base: str) -> Iterator[Any]:
     if base.endswith(".csv"):
-        yield from csv.DictReader(text.splitlines(keepends=True))
+        yield from csv.DictReader(io.StringIO(text, newline=""))
         return
-    for line in text.splitlines():
+    for line in text.split("\n"):  # `splitlines` knows more ends of lines, which JSON may hold
         if line.strip():
             try:
                 yield json_of(line.encode())
@@ -176,15 +178,19 @@ def write(out: Writing) -> None:
     }
     has_splits = bool(splits) and all(split.lower() in _SPLITS for split in splits)
     rows: dict[str, list[Wire]] = {}
+    folders: defaultdict[str, set[str]] = defaultdict(set)
     says_more = False
     for frame in out.singles():
         place = str(frame.id)
         split = _split_of(frame, out.report, place) if has_splits else ""
         row, label = _row(frame, out.report, place, has_splits=has_splits)
         folder = _folder_name(label)
+        folders[split].add(folder)
         name = out.place_image(frame, "/".join(filter(None, (split, folder))) or ".")
         rows.setdefault(split, []).append({_NAME: f"{folder}/{name}" if folder else name, **row})
         says_more |= bool(row.keys() - {_LABEL}) or row.get(_LABEL, folder) != folder
+    # Without metadata, `datasets` takes folders for classes only if a split has several and each image is in one.
+    says_more |= any("" in some or len(some) == 1 for some in folders.values())
     for split, some in rows.items() if says_more else ():
         path = out.path / split
         path.mkdir(exist_ok=True)

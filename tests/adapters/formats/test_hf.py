@@ -8,10 +8,10 @@ from pathlib import Path
 import any_frames
 import pytest
 from data_sets import HEIGHT, WIDTH, image
-from exchanged import into, new_name
+from exchanged import SPLITS, assert_equal, into, new_name, random_version, shapes_of
 from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import strategies as st
-from sizes import examples
+from sizes import examples, sized
 
 import framelode
 from framelode import DatasetVersion, FrameGroup, SingleFrame
@@ -246,3 +246,37 @@ def test_flawed_rows_are_listed_and_the_rest_is_imported(engine, tmp_path):
 def test_what_is_no_data_set_is_refused(engine):
     with pytest.raises(UsageError, match="must be a Dataset or a DatasetDict"):
         DatasetVersion.from_hf([{"image": "a"}], "d")
+
+
+@pytest.mark.sized
+def test_the_library_reads_image_folders_the_same(in_memory, tmp_path):
+    for seed in range(sized(2, 200)):
+        kinds = [("label",), ("box", "label"), ("box",)][seed % 3]
+        version = random_version(tmp_path / "in", seed, kinds, most=7)
+        columns = [
+            {each[0] for some in shapes_of(version, split).values() for each in some} for split in SPLITS
+        ]
+        if columns[0] != columns[1]:
+            continue  # it refuses splits whose metadata have columns of other types, or of nothing
+        version.to_imagefolder(tmp_path / f"out{seed}")
+        data = datasets.load_dataset(
+            "imagefolder", data_dir=str(tmp_path / f"out{seed}"), cache_dir=str(tmp_path / "cache")
+        )
+        found = {}
+        for rows in data.values():
+            for row in rows.cast_column("image", datasets.Image(decode=False)):
+                found[Path(row["image"]["path"]).name] = shapes_in_row(row, rows.features)
+        assert_equal(found, shapes_of(version), 1e-9)
+        back = DatasetVersion.from_hf(data, f"hf{seed}", folder=tmp_path / f"hf{seed}")
+        assert back.problems == []
+        assert_equal(shapes_of(back.version), shapes_of(version), 1e-9)
+
+
+def shapes_in_row(row, features):
+    label, objects = row.get("label"), row.get("objects") or {"bbox": [], "categories": []}
+    name = features["label"].int2str(label) if isinstance(label, int) else label
+    boxes = [
+        ("box", category, [x, y, x + w, y + h])
+        for (x, y, w, h), category in zip(objects["bbox"], objects["categories"], strict=True)
+    ]
+    return [("label", name, []), *boxes] if label is not None else boxes

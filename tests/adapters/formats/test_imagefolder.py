@@ -83,7 +83,10 @@ def test_versions_go_out_and_come_in(engine, tmp_path):
     out = done.version.to_imagefolder(tmp_path / "to")
     assert (out.images, out.losses) == (4, [])
     files = sorted(str(path.relative_to(tmp_path / "to")) for path in (tmp_path / "to").rglob("*.*"))
-    assert files == ["test/4.png", "test/cat/3.png", "train/cat/1.png", "train/dog/2.png"]
+    both = ["test/metadata.jsonl", "train/metadata.jsonl"]
+    assert files == sorted([*both, "test/4.png", "test/cat/3.png", "train/cat/1.png", "train/dog/2.png"])
+    done.version.to_imagefolder(tmp_path / "classes", query="meta.splits:train")
+    assert list((tmp_path / "classes").rglob("*.jsonl")) == []
     assert DatasetVersion.from_imagefolder(tmp_path / "from", "d").unchanged == 4
 
 
@@ -92,6 +95,19 @@ def test_folders_of_classes_named_as_splits_beside_others_are_classes(tmp_path):
         image(tmp_path / name)
     found, _, _ = read("imagefolder", tmp_path)
     assert [frame.annotations[0].labels for frame in found.values()] == [["bus"], ["train"]]
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_metadata_may_hold_other_ends_of_lines(tmp_path, name):
+    image(tmp_path / "1.png")
+    text = (
+        '{"file_name": "1.png", "note": "a\x85b\u2028"}'
+        if "json" in name
+        else "file_name,note\r\n1.png,a\x85b\u2028"
+    )
+    (tmp_path / name).write_bytes(text.encode())
+    found, report, _ = read("imagefolder", tmp_path)
+    assert (report.problems, found["1.png"].metadata) == ([], {"note": "a\x85b\u2028"})
 
 
 def test_metadata_of_csv_is_read(tmp_path):
