@@ -7,12 +7,15 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import polars as pl
 import pytest
 from data_sets import HEIGHT, WIDTH, boxes, frames, image, make, plain, polygons, read, whole, write
+from exchanged import assert_equal, bccd, imported, random_version, real, shapes_of
 from hypothesis import given
 from hypothesis import strategies as st
-from sizes import examples
+from sizes import examples, sized
 
+import framelode
 from framelode import DatasetVersion, UsageError
 from framelode.adapters.formats.registry import find_format, sniff_format
 from framelode.adapters.formats.report import Report
@@ -219,3 +222,81 @@ def test_tables_of_other_things_are_passed_over_unless_their_columns_are_mapped(
     found, report, _ = read("csv", tmp_path)
     assert report.problems == []
     assert [each.labels for each in found["0.png"].annotations] == [["cat"]]
+
+
+@pytest.fixture
+def in_memory():
+    with framelode.connect("sqlite://") as engine:
+        yield engine
+        engine.close()
+
+
+LIBRARIES = {
+    ("csv", "pandas"): lambda path: pd.read_csv(path).to_dict("records"),
+    ("csv", "polars"): lambda path: pl.read_csv(path).to_dicts(),
+    ("parquet", "pandas"): lambda path: pd.read_parquet(path).to_dict("records"),
+    ("parquet", "polars"): lambda path: pl.read_parquet(path).to_dicts(),
+}
+
+
+def shapes_in(rows):
+    """Return the shapes in the rows of a table by the names of their images."""
+    found = {}
+    for row in rows:
+        some = found.setdefault(Path(row["image"]).name, [])
+        numbers = [
+            row[each] for each in ("xmin", "ymin", "xmax", "ymax", "confidence") if not pd.isna(row[each])
+        ]
+        if not pd.isna(row["label"]):
+            some.append(("box" if numbers else "label", row["label"], numbers))
+    return found
+
+
+def theirs(version):
+    """Return a table as people make it of boxes, with the columns of TensorFlow's object detection."""
+    sizes = {Path(frame.source).name: (frame.width, frame.height) for frame in version}
+    columns = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+    rows = [
+        (name, *sizes[name], label, *numbers)
+        for name, some in shapes_of(version).items()
+        for _, label, numbers in some
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def check_both_ways(version, folder, scores=False):
+    for (name, _), read_table in LIBRARIES.items():
+        out = folder / name
+        if not out.exists():
+            version.export(name, out)
+        assert_equal(
+            shapes_in(read_table(out / f"annotations.{name}")), shapes_of(version, scores=scores), 1e-9
+        )
+    table = theirs(version)
+    if table.empty:
+        return
+    for name in ("csv", "parquet"):
+        there = folder / f"there-{name}"
+        there.mkdir()
+        for frame in version:
+            (there / Path(frame.source).name).hardlink_to(frame.source)
+        table.to_csv(there / "boxes.csv", index=False) if name == "csv" else table.to_parquet(
+            there / "boxes.parquet"
+        )
+        expected = {key: some for key, some in shapes_of(version).items() if some}
+        assert_equal(
+            {key: some for key, some in shapes_of(imported(name, there)).items() if some}, expected, 1e-9
+        )
+
+
+@pytest.mark.sized
+def test_pandas_and_polars_read_and_write_the_same(in_memory, tmp_path):
+    for seed in range(sized(2, 200)):
+        folder = tmp_path / str(seed)
+        check_both_ways(random_version(folder / "in", seed, scores=True), folder, scores=True)
+
+
+@real
+@pytest.mark.sized
+def test_pandas_and_polars_read_and_write_the_real_data_the_same(in_memory, tmp_path):
+    check_both_ways(bccd(sized(20, 1000)), tmp_path)
