@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import sys
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..decoding import Position
 from .base import Event, Streams
+
+Weight = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+"""A finite number: JSON, in which views are listed, has no other ones."""
 
 
 class ViewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +64,7 @@ class ViewQuery(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     labels: list[str] | None = None
     filter_by_roi: Literal["label_rules", "no_rois", "disabled"] = "label_rules"
     label_rules: list[dict[str, Any]] = []
-    weight: float = 1.0
+    weight: Weight = 1.0
 
 
 class ViewMapping(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):

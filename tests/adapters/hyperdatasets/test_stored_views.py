@@ -212,6 +212,25 @@ def test_queries_of_strange_logs_are_unreadable(engine, draft):
             DataView.get(f"{number:032x}")
 
 
+def test_views_with_strange_weights_hide_no_others():
+    with framelode.connect("sqlite://") as engine:
+        DatasetVersion.create_new_dataset("food")
+        draft = DatasetVersion.get_current(dataset_name="food")
+        kept = _simple(draft).store()
+        for number, weight in enumerate((float("nan"), float("inf"), -1.0)):
+            definition = _simple(draft)._definition() | {"queries": [ViewQuery(weight=weight)]}
+            view = Aggregate(f"view-{number:032x}")
+            view.trigger(ViewStored, **definition)
+            engine.session.writes.application.run(
+                ["store_view", number], None, lambda view=view: ([view], {})
+            )
+        assert [each.id for each in DataView.get_views()] == [kept]
+        assert engine.session.blob_access.referenced() == set()
+        with pytest.raises(framelode.IntegrityError, match="weight"):
+            engine.verify()
+    engine.close()
+
+
 def test_orders_come_back(engine, draft):
     draft.add_frames([made(0)])
     for given, stored in (
