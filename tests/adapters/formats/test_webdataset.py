@@ -12,9 +12,11 @@ from pathlib import Path
 import any_frames
 import pytest
 from data_sets import frames, image, make, plain, read, write
+from exchanged import assert_equal, bccd, imported, random_version, real, shapes_of
 from hypothesis import given
 from sizes import examples
 
+import framelode
 from framelode import DatasetVersion
 from framelode.adapters.formats import webdataset as module
 from framelode.adapters.formats.registry import sniff_format
@@ -71,17 +73,53 @@ def test_versions_go_out_and_come_in(engine, tmp_path, monkeypatch):
     }
 
 
+@pytest.fixture
+def library():
+    return pytest.importorskip("webdataset")
+
+
 @pytest.mark.long  # it imports torch
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves the archive open
-def test_the_library_reads_the_same_samples(tmp_path):
-    library = pytest.importorskip("webdataset")
-    made = make(tmp_path / "from", [([], {"a": 1}), ([], {"b": [2]})])
-    write("webdataset", made, tmp_path / "to")
-    samples = list(library.WebDataset(str(tmp_path / "to" / "000000.tar"), shardshuffle=False))
-    assert [sample["__key__"] for sample in samples] == ["000000000", "000000001"]
-    for sample, frame in zip(samples, made, strict=True):
-        assert json.loads(sample["json"])["meta"] == frame.metadata
-        assert sample["png"] == Path(frame.source).read_bytes()
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("data", ["random", pytest.param("real", marks=real)])
+def test_the_library_reads_and_writes_the_same(data, library, tmp_path):
+    with framelode.connect("sqlite://") as engine:
+        for seed in range(200 if data == "random" else 1):
+            version = bccd() if data == "real" else random_version(tmp_path / "in", seed, KINDS, most=7)
+            check_both_ways(library, version, tmp_path / f"out{seed}", tmp_path / f"there{seed}")
+        engine.close()
+
+
+KINDS = ("box", "rotated", "polygon", "holes", "pose", "polyline", "circle", "label", "caption")
+
+
+def check_both_ways(library, version, out, there):
+    version.to_webdataset(out)
+    samples = list(library.WebDataset(str(out / "000000.tar"), shardshuffle=False))
+    classes = (out / "classes.txt").read_text("utf-8").splitlines()
+    frames = list(version)
+    assert [sample["__key__"] for sample in samples] == [f"{number:09d}" for number in range(len(frames))]
+    there.mkdir()
+    written = {}
+    with library.TarWriter(str(there / "a.tar")) as archive:
+        for number, (sample, frame) in enumerate(zip(samples, frames, strict=True)):
+            suffix = Path(frame.source).suffix[1:]
+            labels = [each.labels[0] for each in frame.annotations if each.type == "image" and each.labels]
+            assert json.loads(sample["json"]).get("rois", []) == frame.to_dict().get("rois", [])
+            assert sample[suffix] == Path(frame.source).read_bytes()
+            assert [classes[int(sample["cls"])]] * len(labels) == labels if "cls" in sample else not labels
+            # It writes what it is given in the format of the suffix.
+            made = {
+                "__key__": f"a/{number}",
+                suffix: sample[suffix],
+                "cls": number % 3,
+                "json": {"k": number},
+            }
+            archive.write(made)
+            written[f"{number}.{suffix}"] = [("label", str(number % 3), [])]
+    back = imported("webdataset", there)
+    assert_equal(shapes_of(back), written)
+    assert sorted(frame.metadata["k"] for frame in back) == list(range(len(frames)))
 
 
 def shard(path, files):
