@@ -246,7 +246,8 @@ def _check_inside(values: Sequence[float]) -> None:
             raise FlawError(f"coordinates must be from 0 to 1, relative to the image, not {value:.15g}")
 
 
-_ROUNDING = 1e-5
+_ROUNDING = 0.01
+"""By how much coordinates may be outside of the image, as for Ultralytics."""
 
 
 def _box(values: Sequence[float], width: int, height: int) -> list[float]:

@@ -233,6 +233,15 @@ class TestYolo:
         assert done.version.to_yolo(tmp_path / "out").losses == []
         assert "kpt_shape:\n- 2\n- 3\n" in (tmp_path / "out" / "data.yaml").read_text()
 
+    def test_coordinates_may_be_outside_by_a_hundredth_of_the_image(self, tmp_path):
+        picture(tmp_path / "a.jpg")
+        (tmp_path / "a.txt").write_text("0 1.005 0.5 0.1 0.2\n0 1.011 0.5 0.1 0.2\n")
+        done = DatasetVersion.from_yolo(tmp_path, "d")
+        assert [each.reason for each in done.problems] == [
+            "line 2: coordinates must be from 0 to 1, relative to the image, not 1.011"
+        ]
+        assert [each.poly for frame in done.version for each in frame.annotations] == [(95.5, 80, 10, 40)]
+
     def test_points_of_a_pose_outside_of_the_image_are_clipped(self, tmp_path):
         picture(tmp_path / "1.png")
         DatasetVersion.create_new_dataset("d")

@@ -154,6 +154,16 @@ def finish(task, version, folder):
     (folder / "data.yaml").write_text(yaml.safe_dump(given, allow_unicode=True), "utf-8")
 
 
+def test_both_read_coordinates_a_little_outside(engine, tmp_path):
+    version = random_version(tmp_path / "in", 1)
+    version.to_yolo(tmp_path / "out")
+    file = next(iter(sorted((tmp_path / "out" / "labels" / "train").iterdir())))
+    file.write_text("0 1.005 0.5 0.02 0.2\n0 0.5 -0.005 0.1 0.02\n")
+    (found,) = asked(VARIABLE, SCRIPT, [("detect", str(tmp_path / "out"))], tmp_path)
+    assert len(found[f"{file.stem}.png"]) == 2
+    assert_equal(shapes_of(imported("yolo", tmp_path / "out")), found)
+
+
 @real
 def test_real_data(engine, tmp_path):
     version = bccd(sized(30, 1000))
