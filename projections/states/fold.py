@@ -353,7 +353,7 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         """Return the result of `locate` for one position."""
         at = int(self.first_positions.searchsorted(np.uint64(position), side="right")) - 1
         if at < 0 or position - int(self.first_positions[at]) >= int(self.counts[at]):
-            raise IntegrityError(f"no batch contains position {position}", position=position)
+            raise _not_in_a_batch(position)
         first = int(self.first_positions[at])
         return first, position - first
 
@@ -366,20 +366,22 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
             A position is in none of the batches.
         """
         firsts, numbers = self.first_positions, self.prepared(len(positions)).numbers
-        if numbers is None or positions.min(initial=firsts[0]) < firsts[0]:
+        if len(positions) and not len(firsts):
+            raise _not_in_a_batch(int(positions[0]))
+        if numbers is None:
             at = np.searchsorted(firsts, positions, side="right") - 1
         else:
             at = numbers[np.minimum(positions - firsts[0], len(numbers) - 1).astype(np.intp)]
-        if len(positions) and (at.min(initial=0) < 0 or not len(firsts)):
-            raise IntegrityError(
-                f"no batch contains position {positions.min()}", position=int(positions.min())
-            )
-        index = (positions - firsts[at]).astype(np.intp)
+        # Before the first batch the difference wraps around, to more than any count.
+        index = positions - firsts[at]
         outside = index >= self.counts[at]
         if outside.any():
-            position = int(positions[outside][0])
-            raise IntegrityError(f"no batch contains position {position}", position=position)
-        return at, index
+            raise _not_in_a_batch(int(positions[outside][0]))
+        return at, index.astype(np.intp)
+
+
+def _not_in_a_batch(position: int) -> IntegrityError:
+    return IntegrityError(f"no batch contains position {position}", position=position)
 
 
 NO_BATCHES = BatchIndex(np.empty(0, np.uint64), np.empty(0, np.uint64))
