@@ -7,12 +7,16 @@ It has no place beside the other libraries, because it needs an older Pillow.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 from exchanged import LABELS, asked, assert_equal, imported, random_version, shapes_of
+from PIL import Image
 from sizes import sized
 
 import framelode
+from framelode.adapters.formats.coco.rle import encode_rle
 
 VARIABLE = "FRAMELODE_TEST_DATUMARO"
 pytestmark = [
@@ -169,3 +173,31 @@ def test_what_it_writes_is_read_the_same(engine, tmp_path):
                 kinds.append((kind, there))
     for found, (kind, there) in zip(asked(VARIABLE, SCRIPT, jobs, tmp_path), kinds, strict=True):
         assert_equal(shapes_of(imported(kind, there)), found, ROUNDED)
+
+
+def test_masks_of_voc_that_it_writes_are_read_to_the_pixel(engine, tmp_path):
+    jobs, folders = [], []
+    for seed in range(sized(3, 200)):
+        # One shape of each image: it writes the masks of several into one file, the last above.
+        version = random_version(tmp_path / "in", seed, ("pixels",), most=2)
+        if any(each[0] == "mask" for some in shapes_of(version, "train").values() for each in some):
+            version.to_cvat(tmp_path / f"cvat{seed}")
+            folders.append(tmp_path / f"there{seed}")
+            jobs.append(("cvat", str(tmp_path / f"cvat{seed}"), "voc_segmentation", str(folders[-1])))
+    assert jobs
+    for found, there in zip(asked(VARIABLE, SCRIPT, jobs, tmp_path), folders, strict=True):
+        masks = {Path(frame.source).name: list(masks_of(frame)) for frame in imported("voc", there)}
+        expected = {name: [each for each in some if each[0] == "mask"] for name, some in found.items()}
+        assert any(masks.values())
+        assert_equal(
+            {name: some for name, some in masks.items() if some},
+            {name: some for name, some in expected.items() if some},
+        )
+
+
+def masks_of(frame):
+    """Yield the pixels of the colours of the mask file of a frame."""
+    for each in frame.annotations:
+        with Image.open(frame.masks_source["SegmentationClass"]) as file:
+            pixels = np.asarray(file.convert("RGB"))
+        yield "mask", each.labels[0], encode_rle((pixels == each.mask_rgb).all(2))
