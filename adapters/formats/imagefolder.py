@@ -14,6 +14,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def sniff(path: Path) -> bool:
     if not path.is_dir():
         return False
     found = False
-    for file, _ in zip(_files(path), range(_SAMPLE), strict=False):
+    files = (file for file in path.rglob("*") if not file.name.startswith(".") and file.is_file())
+    for file in islice(files, _SAMPLE):
         parts = file.relative_to(path).parts
         if not _NOT_CLASSES.isdisjoint(part.lower() for part in parts[:-1]):
             return False
@@ -52,10 +54,6 @@ def sniff(path: Path) -> bool:
         if not (is_image or file.name in _FILES or file.name.lower() in _OTHER_TEXTS):
             return False
     return found
-
-
-def _files(path: Path) -> Iterator[Path]:
-    return (file for file in path.rglob("*") if not file.name.startswith(".") and file.is_file())
 
 
 def read(path: Path, report: Report) -> Reading:

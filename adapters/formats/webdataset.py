@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -54,7 +55,7 @@ def _is_shard(file: Path) -> bool:
     try:
         with tarfile.open(file, "r|*") as archive:
             first = next((member for member in archive if member.isfile()), None)
-    except (tarfile.TarError, OSError, EOFError):
+    except (tarfile.TarError, OSError, EOFError, zlib.error):
         return False
     return first is not None and os.path.splitext(first.name)[1].lower() in IMAGE_SUFFIXES | _TEXTS  # noqa: PTH122
 
@@ -106,7 +107,10 @@ class _Reader:
                 with tarfile.open(Path(self._folder.path, shard), "r:*", tarinfo=_Member) as archive:
                     for key, parts in self._samples(archive, shard):
                         yield from self._sample(key, parts, shard)
-            except (tarfile.TarError, OSError, EOFError) as error:
+                    # The checksum of a compressed archive is behind its end.
+                    while archive.fileobj is not None and archive.fileobj.read(_CHUNK):
+                        pass
+            except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
                 self._report.flaw("file", shard, f"is no complete tar archive: {error}")
             except FlawError as error:
                 self._report.flaw("file", shard, error)
@@ -175,9 +179,8 @@ class _Reader:
             with made.open("xb") as file:
                 shutil.copyfileobj(content, file, _CHUNK)
             made.replace(path)
-        except (OSError, EOFError) as error:
+        finally:
             made.unlink(missing_ok=True)
-            raise FlawError(f"cannot be unpacked to {shorten(name)}: {error}") from error
         return name
 
     def _sample(self, key: str, parts: dict[str, Any], shard: str) -> Iterator[Item]:

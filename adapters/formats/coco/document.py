@@ -95,7 +95,8 @@ class CocoFile:
         self.refs = self._read_images(document.images)
         self.categories = self._read_categories(document.categories)
         self._order, self._starts = self._group()
-        self._note_info(document)
+        if _array(document.licenses, "licenses"):
+            report.loss("licenses of a file: left out", name)
 
     def raw_annotations(self, place: int) -> list[Raw]:
         """Return the annotations of the image at a place in `images`."""
@@ -193,10 +194,6 @@ class CocoFile:
         except msgspec.DecodeError as error:
             self._flaw("annotation", f"annotations[{place}]: {error}")
             return _FLAWED
-
-    def _note_info(self, document: _Document) -> None:
-        if _array(document.licenses, "licenses"):
-            self._report.loss("licenses of a file: left out", self.name)
 
     def _flaw(self, kind: str, reason: str) -> None:
         self._report.flaw(kind, self.name, reason)

@@ -308,10 +308,11 @@ class _Reader:
             wire["label"] = [name]
         else:
             _check_caption(annotation)
-        if annotation.attributes:
-            meta = meta | annotation.attributes
-        if annotation.score is not None:
-            meta = self._take_score(annotation.score, wire, meta)
+        meta = meta | (annotation.attributes or {})
+        if annotation.score is not None and 0 <= annotation.score <= 1:
+            wire["confidence"] = annotation.score
+        elif annotation.score is not None:
+            meta = {**meta, "score": annotation.score}
         if annotation.iscrowd:
             meta = {**meta, "iscrowd": True}
         shape = self._shape(annotation)
@@ -334,12 +335,6 @@ class _Reader:
         if not (bbox[2] >= 0 and bbox[3] >= 0):
             raise FlawError(f"bbox has a negative size: {list(bbox)}")
         return {"type": "box2d", "poly": bbox}
-
-    def _take_score(self, score: float, wire: Wire, meta: Wire) -> Wire:
-        if 0 <= score <= 1:
-            wire["confidence"] = score
-            return meta
-        return {**meta, "score": score}
 
     @staticmethod
     def _add_keypoints(rois: list[Wire], keypoints: list[float], common: Wire, meta: Wire) -> None:

@@ -29,6 +29,7 @@ from .shapes import annotation_of, whole_in
 from .tracks import shapes_of
 
 _START = 2**16
+_MAX_ELEMENT = 128 * 2**20
 _NEAR = ("images", "data", "")
 _NO_SUBSET = frozenset({"", "default"})
 _TASKS = ("task", "job", "project")
@@ -89,8 +90,11 @@ def children(path: Path) -> Iterator[Element]:
 def _children(file: TextIO) -> Iterator[Element]:
     parser = XMLPullParser(("start", "end"))
     root: Element | None = None
-    depth, begun = 0, ""
+    depth, begun, waiting = 0, "", 0
     while block := file.read(_START):
+        waiting += len(block)
+        if waiting > _MAX_ELEMENT:
+            raise FlawError(f"has an element of more than {_MAX_ELEMENT:,} characters")
         if root is None:
             begun += block
             # Entities are declared before the root; without any there is nothing to expand.
@@ -104,6 +108,7 @@ def _children(file: TextIO) -> Iterator[Element]:
                 if root.tag != "annotations":
                     raise FlawError(f"its root element must be 'annotations', not {shorten(root.tag)}")
             if event == "end" and depth == 1:
+                waiting = 0
                 yield element
                 root.clear()
     parser.close()

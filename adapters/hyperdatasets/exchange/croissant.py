@@ -10,7 +10,6 @@ import hashlib
 import json
 import mimetypes
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,8 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ....engine.errors import ConflictError, UsageError
-from ....engine.storage.atomic_files import path_of, temporary_name
+from ....engine.errors import UsageError
 from ....engine.times import utc
 from ....engine.tracing import traced
 from ....engine.validation import refuse_secret, shorten, text
@@ -33,6 +31,7 @@ from ..checkout import CheckoutFailure, check_out, relative_names, sources_of
 from ..reading import FrameReader
 from ..selectors import find_dataset
 from ..statistics import Statistics
+from .exporting import replacing
 
 DESCRIPTION = "croissant.json"
 """Name of the description in the folder."""
@@ -182,13 +181,8 @@ def write_croissant(
     """Write the description of a version, its tables and its files; see `DatasetVersion.to_croissant`."""
     if version.state == DRAFT:
         raise UsageError(f"version {shorten(version.name)} is a draft, which can change: publish it first")
-    target = path_of(path, "path").absolute()
-    if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
-        raise ConflictError(f"{target} exists already: give a new or empty folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.with_name(temporary_name(target))
-    try:
-        (made / _RECORDS).mkdir(parents=True)
+    with replacing(path) as (target, made):
+        (made / _RECORDS).mkdir()
         description = _Description(session, version, about, has_files=files)
         counts = description.write_tables(made)
         checked_out = (
@@ -198,9 +192,6 @@ def write_croissant(
         )
         written = description.document(made)
         (made / DESCRIPTION).write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        made.replace(target)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     required = ("name", "description", "license", "url", "creator", "datePublished")
     return CroissantExport(
         str(target / DESCRIPTION),
@@ -320,7 +311,8 @@ class _Description:
         """Return the description, when tables and files are in the folder."""
         sets = self._file_sets() if self._has_files else []
         tables = [_file_object(folder, name) for name in _TABLES]
-        labels = [str(each["name"]) for each in self._statistics().labels]
+        counts = self._session.version_counts(self._version.version_id)
+        labels = [str(each["name"]) for each in Statistics.from_counts(counts).labels]
         enumerated = labels if 0 < len(labels) <= _ENUMERATED else []
         described: dict[str, Any] = {
             "@context": _CONTEXT,
@@ -336,9 +328,6 @@ class _Description:
             ],
         }
         return described
-
-    def _statistics(self) -> Statistics:
-        return Statistics.from_counts(self._session.version_counts(self._version.version_id))
 
     def _about_dataset(self) -> dict[str, Any]:
         version, dataset, about = self._version, self._dataset, self._about

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +83,9 @@ def write_version(
     form = find_format(name)
     if form.write is None:
         raise UsageError(f"{form.title} is only read: a version cannot be exported as it")
-    target = path_of(path, "path").absolute()
-    if os.path.lexists(target) and (form.is_file or not _is_empty(target)):
-        wanted = "a new file" if form.is_file else "a new or empty folder"
-        raise ConflictError(f"{target} exists already: give {wanted}")
-    done = Exported(format=form.name, path=str(target))
     report = Report()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.with_name(temporary_name(target))
-    try:
-        if not form.is_file:
-            made.mkdir()
+    with replacing(path, is_file=form.is_file) as (target, made):
+        done = Exported(format=form.name, path=str(target))
         writing = Writing(made, _Frames(version, query, done, advance), report, categories_of(version))
         with gc_paused():
             form.write(writing)
@@ -104,17 +97,36 @@ def write_version(
             form.finish(writing)
         if strict:
             report.refuse_any(f"nothing was exported to {target}")
+    done.problems, done.flaws, done.losses = report.problems, dict(report.flaws), report.losses
+    return done
+
+
+@contextmanager
+def replacing(
+    path: str | os.PathLike[str], *, is_file: bool = False
+) -> Generator[tuple[Path, Path], None, None]:
+    """Yield a path, and the folder beside it that is renamed to it at the end, or where a file is to be written.
+
+    Raises
+    ------
+    ConflictError
+        Something is at the path that is no empty folder.
+    """
+    target = path_of(path, "path").absolute()
+    if os.path.lexists(target) and (is_file or not target.is_dir() or any(target.iterdir())):
+        wanted = "a new file" if is_file else "a new or empty folder"
+        raise ConflictError(f"{target} exists already: give {wanted}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = target.with_name(temporary_name(target))
+    try:
+        if not is_file:
+            made.mkdir()
+        yield target, made
         made.replace(target)
     finally:
         if made.is_dir():
             shutil.rmtree(made)
         made.unlink(missing_ok=True)
-    done.problems, done.flaws, done.losses = report.problems, dict(report.flaws), report.losses
-    return done
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.iterdir(), None) is None
 
 
 class _Frames:

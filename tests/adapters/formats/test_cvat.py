@@ -193,6 +193,13 @@ def test_a_flawed_shape_is_listed_and_the_rest_is_imported(cvat, flawed):
     assert [each.labels for each in found["0.png"].annotations] == [["b"], ["b"]]
 
 
+def test_an_endless_element_is_not_kept(cvat, monkeypatch):
+    monkeypatch.setattr("framelode.adapters.formats.cvat.reader._MAX_ELEMENT", 2**17)
+    found, report, _ = cvat(xml(image_of('<tag label="a"/>') + image_of("x" * 2**18, "1.png")))
+    assert report.problems[0].reason == "has an element of more than 131,072 characters"
+    assert (list(found), found["0.png"].annotations[0].labels) == (["0.png", "1.png"], ["a"])
+
+
 def test_a_file_with_entities_is_listed(cvat):
     found, report, _ = cvat(
         xml(image_of("")).replace("<annotations>", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotations>")

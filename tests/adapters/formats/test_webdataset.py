@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
+import random
 import tarfile
 import tempfile
 from pathlib import Path
@@ -194,3 +196,18 @@ def test_a_shard_that_ends_without_the_mark_of_its_end_is_listed(tmp_path, png, 
     path.write_bytes(path.read_bytes()[:kept])
     _, report, _ = read("webdataset", tmp_path / "set")
     assert ["no complete tar archive" in each.reason for each in report.problems] == [True]
+
+
+@pytest.mark.parametrize("size", [256, 2])
+def test_a_compressed_shard_that_is_damaged_is_listed(tmp_path, png, size):
+    path = tmp_path / "set" / "0.tar"
+    noise = bytes(random.Random(1).choices(range(size), k=2**18))
+    shard(path, [("0.png", png), ("1.png", noise), ("2.png", png)])
+    content = bytearray(gzip.compress(path.read_bytes()))
+    content[2**14 : 2**14 + 64] = bytes(64)
+    path.unlink()
+    path.with_suffix(".tgz").write_bytes(content)
+    found, report, _ = read("webdataset", tmp_path / "set")
+    assert next(iter(found)) == "0/0.png"
+    assert ["no complete tar archive" in each.reason for each in report.problems] == [True]
+    assert {file.name for file in (tmp_path / "set" / "0").iterdir()} <= {"0.png", "1.png", "2.png"}
