@@ -86,7 +86,6 @@ def new_ticks():
 
 ON_POSTGRES = {
     "test_hyperdatasets": ("TestDatasets", "TestStatistics"),
-    "test_bulk_context": (),
     "test_datalake": ("TestFinding", "TestLog"),
     "test_forks": (),
     "test_pins_on_engines": (),

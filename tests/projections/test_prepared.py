@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 
 from framelode import BoundingBox2D, DatasetVersion, FrameGroup, SingleFrame, connect
 
@@ -29,6 +30,7 @@ groups = st.builds(
 steps = st.tuples(st.sampled_from(["frames", "dicts", "delete"]), st.lists(frames | groups, max_size=6))
 
 
+@examples(15, 100)
 @given(st.lists(steps, min_size=1, max_size=4), st.integers(1, 3))
 def test_what_is_counted_while_writing_is_what_a_replay_counts(done, batch_size):
     with connect("sqlite://") as engine:

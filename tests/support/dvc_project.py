@@ -28,18 +28,35 @@ def run_dvc(folder, *arguments, status=0):
     return done.stdout
 
 
+def run_all_dvc(folder, *commands):
+    """Run several commands of DVC in one process: to import it takes longer than any of them."""
+    _of_this_file(folder, json.dumps([list(map(str, command)) for command in commands]))
+
+
 def read_datasets(folder):
     """Return the datasets of a repository as DVC reads them: spec, lock, and whether the lock is invalid."""
-    command = [sys.executable, "-W", "ignore", __file__]
+    return json.loads(_of_this_file(folder))
+
+
+def _of_this_file(folder, *arguments):
+    command = [sys.executable, "-W", "ignore", __file__, *arguments]
     environment = {**os.environ, **QUIET}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
 
 
-if __name__ == "__main__":
+def _run_all(commands):
+    from dvc.cli import main
+
+    for command in commands:
+        if status := main(command):
+            sys.exit(status)
+
+
+def _print_datasets():
     from dvc.repo import Repo
 
     with Repo(".") as repo:
@@ -54,3 +71,7 @@ if __name__ == "__main__":
             for name, dataset in repo.datasets.items()
         }
     print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    _run_all(json.loads(sys.argv[1])) if len(sys.argv) > 1 else _print_datasets()

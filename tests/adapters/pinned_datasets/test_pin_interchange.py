@@ -9,7 +9,7 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
-from dvc_project import read_datasets, run_dvc
+from dvc_project import read_datasets, run_all_dvc, run_dvc
 from git_repository import GitRepository
 from plain_web import web
 from ruamel.yaml import YAML
@@ -88,9 +88,12 @@ def test_we_read_what_dvc_wrote(datasets, project, source, tmp_path):
     (tmp_path / "file").write_text("hello")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("a")
-    run_dvc(project, "ds", "add", "git", "--dvc", source.folder, "--rev", "v1", "--path", "data")
-    run_dvc(project, "ds", "add", "file", "--url", "../file")
-    run_dvc(project, "ds", "add", "folder", "--url", "../folder")
+    run_all_dvc(
+        project,
+        ("ds", "add", "git", "--dvc", source.folder, "--rev", "v1", "--path", "data"),
+        ("ds", "add", "file", "--url", "../file"),
+        ("ds", "add", "folder", "--url", "../folder"),
+    )
     read = {name: plain(dataset) for name, dataset in datasets.items()}
     found = read_datasets(project)
     for known in found.values():

@@ -131,7 +131,15 @@ def works(kind, engine, version):
 @pytest.mark.parametrize(
     "forks", [pytest.param(2, id="2"), pytest.param(200, id="200", marks=pytest.mark.long)]
 )
-@pytest.mark.parametrize("kind", ["readers", "writers", "iterators", "subscriptions"])
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        *(("file", kind) for kind in ("readers", "writers", "iterators", "subscriptions")),
+        *(("postgres", kind) for kind in ("writers", "subscriptions")),
+        *(pytest.param("postgres", kind, marks=pytest.mark.long) for kind in ("readers", "iterators")),
+    ],
+    indirect=["engine"],
+)
 def test_children_read_and_write_beside_busy_threads(engine, version, kind, forks):
     def use(number):
         version.add_frames([SingleFrame(id=f"c{number}")])
