@@ -18,14 +18,20 @@ from framelode.adapters.sql.log.log import SqlLog
 from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.recorder import SqlFactory
 
-PLACES = ("memory", "file", "postgres")
-IDS = ("uuid", "str")
+WHERE = [
+    ("memory", "uuid"),
+    ("file", "uuid"),
+    ("file", "str"),
+    ("postgres", "uuid"),
+    *(pytest.param((place, "str"), marks=pytest.mark.long) for place in ("memory", "postgres")),
+]
+"""Databases and kinds of ids, which no database sees."""
 
 
 class _Recorders:
     """Makes recorders for a case; filled in by the parametrised fixture."""
 
-    @pytest.fixture(autouse=True, params=[(place, ids) for place in PLACES for ids in IDS], ids="-".join)
+    @pytest.fixture(autouse=True, params=WHERE, ids="-".join)
     def _place(self, request, place_of):
         place, self.ids = request.param
         self.log = SqlLog(open_database(place_of(place)), lambda: 0, lambda: uuid4().hex)

@@ -23,12 +23,14 @@ import worker_parts
 from command_line import run, run_json
 from dask_cluster import local_cluster, worker_pids
 from distributed import Client
+from distributed.threadpoolexecutor import ThreadPoolExecutor as DaskThreads
 from patience import PATIENCE
 
 import framelode
 from framelode.adapters.executors import dask as cluster_module
 from framelode.adapters.executors.dask import DaskExecutor, connected
 from framelode.adapters.executors.processes import Processes
+from framelode.adapters.executors.resolve import wrap_executor
 from framelode.engine.errors import IntegrityError, StorageError, UsageError
 from framelode.engine.log.worker_log import require_read, worker_log
 from framelode.engine.parallel import ordered_map
@@ -414,6 +416,11 @@ def problems(engine, executor):
     with pytest.raises(IntegrityError) as raised:
         engine.verify(executor=executor)
     return raised.value.problems
+
+
+def test_an_executor_of_dask_without_a_client_is_refused():
+    with DaskThreads(1) as pool, pytest.raises(UsageError, match="has no Dask client"):
+        wrap_executor(pool)
 
 
 class TestCommands:

@@ -128,7 +128,7 @@ class TestHyperDatasets:
             return [found["name"] for found in HyperDatasetManagement.list(**filters)]
 
         assert names() == ["food", "drinks", "foods"]
-        assert names(project_name="lab") == ["food", "drinks"]
+        assert names(project_name="lab") == names(project_name="lab/") == ["food", "drinks"]
         assert names(project_name="lab", recursive_project_search=False) == ["food"]
         assert names(partial_name="^food$") == ["food"]
         assert names(tags=["a"]) == ["drinks"]

@@ -126,6 +126,11 @@ class TestStoredViews:
         assert f"train  {view.id[:12]}" in run("--engine", engine.url, "views").stdout
         before = ("--as-of", change.position - 1)
         assert json.loads(run("--engine", engine.url, "views", *before, "--json").stdout) == {"views": []}
+        later = DataView("later")
+        later.add_query(version_id=child.version_id)
+        later.store()
+        both = json.loads(run("--engine", engine.url, "views", "--json").stdout)["views"]
+        assert [each["name"] for each in both] == ["train", "later"]
 
     def test_verify_finds_a_row_that_was_altered(self, engine, view):
         view.store()
