@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from .adapters.files.cache import LocalCache
     from .adapters.hyperdatasets.blame import Blame
     from .adapters.hyperdatasets.bulk import BulkContext
-    from .adapters.hyperdatasets.data_view import DataView
     from .adapters.hyperdatasets.dataset import Dataset
     from .adapters.hyperdatasets.diff import Diff, DiffStats, FrameDiff
     from .adapters.hyperdatasets.open.datasets import HyperDataset, HyperDatasetManagement
     from .adapters.hyperdatasets.open.entries import DataEntry, DataEntryImage
     from .adapters.hyperdatasets.open.sub_entries import DataSubEntry, DataSubEntryImage
     from .adapters.hyperdatasets.querying import UnknownNameWarning
-    from .adapters.hyperdatasets.samples import Sample
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
     from .adapters.hyperdatasets.version_writer import NotRecordedWarning
-    from .adapters.hyperdatasets.view_order import IterationOrder
-    from .adapters.hyperdatasets.view_queries import FilterByRoiEnum, HyperDatasetQuery
+    from .adapters.hyperdatasets.views.data_view import DataView
+    from .adapters.hyperdatasets.views.order import IterationOrder
+    from .adapters.hyperdatasets.views.queries import FilterByRoiEnum, HyperDatasetQuery
+    from .adapters.hyperdatasets.views.samples import Sample
     from .engine.annotations.base import Annotation, register_annotation
     from .engine.annotations.types import (
         BoundingBox2D,
@@ -135,19 +135,19 @@ _HOMES = {
     "adapters.execution_store.store": ("ExecutionStore",),
     "adapters.hyperdatasets.blame": ("Blame",),
     "adapters.hyperdatasets.bulk": ("BulkContext",),
-    "adapters.hyperdatasets.data_view": ("DataView",),
+    "adapters.hyperdatasets.views.data_view": ("DataView",),
     "adapters.hyperdatasets.dataset": ("Dataset",),
     "adapters.hyperdatasets.diff": ("Diff", "DiffStats", "FrameDiff"),
     "adapters.hyperdatasets.open.datasets": ("HyperDataset", "HyperDatasetManagement"),
     "adapters.hyperdatasets.open.entries": ("DataEntry", "DataEntryImage"),
     "adapters.hyperdatasets.open.sub_entries": ("DataSubEntry", "DataSubEntryImage"),
-    "adapters.hyperdatasets.samples": ("Sample",),
+    "adapters.hyperdatasets.views.samples": ("Sample",),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
     "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
     "adapters.hyperdatasets.querying": ("UnknownNameWarning",),
-    "adapters.hyperdatasets.view_order": ("IterationOrder",),
-    "adapters.hyperdatasets.view_queries": ("FilterByRoiEnum", "HyperDatasetQuery"),
+    "adapters.hyperdatasets.views.order": ("IterationOrder",),
+    "adapters.hyperdatasets.views.queries": ("FilterByRoiEnum", "HyperDatasetQuery"),
     "adapters.files.cache": ("LocalCache",),
     "adapters.display.pictures": ("draw",),
     "engine.annotations.base": ("Annotation", "register_annotation"),

@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from .exchange.croissant import CroissantExport
     from .exchange.exporting import Exported
     from .exchange.importing import Imported
-    from .samples import Sample
     from .source_deletion import SourceDeletion
+    from .views.samples import Sample
 
 Default = TypeVar("Default")
 
@@ -1174,7 +1174,7 @@ class DatasetVersion(KnownAttributes):
         The frames are those of the time of the call. The parameters and errors are those of `DataView.to_torch`, which
         returns some of the frames, in other orders, and with numbers of labels.
         """
-        from .data_view import DataView
+        from .views.data_view import DataView
 
         view = DataView(engine=self._session.at(as_of))
         view.set_versions([self])

@@ -1,6 +1,6 @@
 """The open hyper-datasets API of ClearML: `HyperDataset`, data entries and views, over the same versions, frames and log."""
 
-from ..view_queries import HyperDatasetQuery
+from ..views.queries import HyperDatasetQuery
 from .data_view import DataView
 from .datasets import HyperDataset, HyperDatasetManagement
 from .entries import DataEntry, DataEntryImage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..data_view import DataView as FrameView
+from ..views.data_view import DataView as FrameView
 from .entries import DataEntry, entry_of
 
 

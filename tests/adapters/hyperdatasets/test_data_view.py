@@ -26,9 +26,9 @@ from framelode import (
     UnknownNameWarning,
     UsageError,
 )
-from framelode.adapters.hyperdatasets import view_frames
 from framelode.adapters.hyperdatasets.open import DataView as EntryView
 from framelode.adapters.hyperdatasets.reading import FrameReader, log_order
+from framelode.adapters.hyperdatasets.views import frames as view_frames
 
 CITIES = ["bremen", "ulm"]
 LABELS = ["car", "Car", "dog", "partly"]

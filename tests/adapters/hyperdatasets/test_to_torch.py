@@ -227,7 +227,7 @@ def test_workers_read_each_frame_once(draft, view, context, iterable, workers):
 
 
 def test_without_torch_the_message_names_the_extra(view, monkeypatch):
-    monkeypatch.delitem(sys.modules, "framelode.adapters.hyperdatasets.training")
+    monkeypatch.delitem(sys.modules, "framelode.adapters.hyperdatasets.views.training")
     monkeypatch.setitem(sys.modules, "torch.utils.data", None)
     with pytest.raises(UsageError, match=r"pip install 'framelode\[torch\]'"):
         view.to_torch()

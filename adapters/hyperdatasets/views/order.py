@@ -12,8 +12,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from ...engine.errors import InvalidValueError
-from ...engine.keys import mix
+from ....engine.errors import InvalidValueError
+from ....engine.keys import mix
 
 _LONGEST_PASS = 100_000_000
 

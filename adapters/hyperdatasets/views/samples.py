@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.annotations.base import Annotation
-from ...engine.annotations.types import ImageAnnotation, Mask
-from ...engine.errors import InvalidValueError, NotFoundError, UsageError
-from ...engine.frames.frame_group import FrameGroup
-from ...engine.frames.single_frame import SingleFrame
-from ...engine.validation import shorten
-from ..display.pictures import decode_picture
-from ..session.current import current_session, entered
-from ..session.session import Session
-from .view_frames import UNASSIGNED
+from ....engine.annotations.base import Annotation
+from ....engine.annotations.types import ImageAnnotation, Mask
+from ....engine.errors import InvalidValueError, NotFoundError, UsageError
+from ....engine.frames.frame_group import FrameGroup
+from ....engine.frames.single_frame import SingleFrame
+from ....engine.validation import shorten
+from ...display.pictures import decode_picture
+from ...session.current import current_session, entered
+from ...session.session import Session
+from .frames import UNASSIGNED
 
 if TYPE_CHECKING:
     import torch

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from ...engine.datasets.aggregate import Aggregate
-from ...engine.errors import InvalidValueError, NotFoundError
-from ...engine.events.views import VIEWS, ViewMapping, ViewStored, ViewVersion
-from ...engine.log.moments import Moment
-from ...engine.query.tree import Query
-from ...engine.validation import (
+from ....engine.datasets.aggregate import Aggregate
+from ....engine.errors import InvalidValueError, NotFoundError
+from ....engine.events.views import VIEWS, ViewMapping, ViewStored, ViewVersion
+from ....engine.log.moments import Moment
+from ....engine.query.tree import Query
+from ....engine.validation import (
     KnownAttributes,
     at_least,
     check_flags,
@@ -30,19 +30,19 @@ from ...engine.validation import (
     shorten,
     whole,
 )
-from ...projections.tables.views import StoredView, Views
-from ..session.current import HasSession, current_session, entered, session_of
-from ..session.session import Session
-from .api_helpers import warn_caller
-from .field_paths import FieldPaths
+from ....projections.tables.views import StoredView, Views
+from ...session.current import HasSession, current_session, entered, session_of
+from ...session.session import Session
+from ..api_helpers import warn_caller
+from ..field_paths import FieldPaths
+from ..selectors import VersionSelector, check_texts, exclusive, find_dataset, find_version, version_by_id
+from ..version import DatasetVersion
+from .frames import WINDOW, LabelRules, Plan, Selection
+from .iterator import ViewIterator
+from .names import warn_of_unknown_names
+from .order import IterationOrder, Order, permutation, weighted_shares
 from .prefetching import PREFETCH_THREADS, fetch_files, fetch_in_background, wanted_files
-from .selectors import VersionSelector, check_texts, exclusive, find_dataset, find_version, version_by_id
-from .version import DatasetVersion
-from .view_frames import WINDOW, LabelRules, Plan, Selection
-from .view_iterator import ViewIterator
-from .view_names import warn_of_unknown_names
-from .view_order import IterationOrder, Order, permutation, weighted_shares
-from .view_queries import ANY, FilterByRoiEnum, HyperDatasetQuery
+from .queries import ANY, FilterByRoiEnum, HyperDatasetQuery
 
 if TYPE_CHECKING:
     from .samples import Sample
@@ -918,8 +918,8 @@ class DataView(KnownAttributes):
 
     def _shown(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Yield frames as the view does: what was added as a data entry is an entry again."""
-        from .open.classes import ENTRY_CLASS
-        from .open.entries import entry_of
+        from ..open.classes import ENTRY_CLASS
+        from ..open.entries import entry_of
 
         for frame in frames:
             yield entry_of(frame) if ENTRY_CLASS in frame.metadata else frame

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...engine.query.fields import is_metadata, leaves
-from ...engine.query.tree import Exists, OneOf, Phrase, Query
-from ...engine.validation import did_you_mean, shorten
-from ...projections.tables.stats import LABEL
-from .api_helpers import warn_caller
-from .querying import UnknownNameWarning, find_positions
-from .reading import log_order
-from .view_queries import HyperDatasetQuery
+from ....engine.query.fields import is_metadata, leaves
+from ....engine.query.tree import Exists, OneOf, Phrase, Query
+from ....engine.validation import did_you_mean, shorten
+from ....projections.tables.stats import LABEL
+from ..api_helpers import warn_caller
+from ..querying import UnknownNameWarning, find_positions
+from ..reading import log_order
+from .queries import HyperDatasetQuery
 
 if TYPE_CHECKING:
-    from .view_frames import Part
+    from .frames import Part
 
 _LABEL = "rois.label"
 _SAMPLE = 1000

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine.errors import InvalidTypeError, UsageError
-from ...engine.validation import at_least, count
-from ..session.current import entered
+from ....engine.errors import InvalidTypeError, UsageError
+from ....engine.validation import at_least, count
+from ...session.current import entered
+from .frames import WINDOW
+from .order import Places
 from .samples import Sample
-from .view_frames import WINDOW
-from .view_order import Places
 
 if TYPE_CHECKING:
     from .data_view import DataView

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any
 
-from ...engine.errors import FramelodeError
-from ..files.fetch import fetch
-from ..session.current import entered
-from ..session.session import Session
+from ....engine.errors import FramelodeError
+from ...files.fetch import fetch
+from ...session.current import entered
+from ...session.session import Session
 
 PREFETCH_THREADS = 8
 _AHEAD = 16

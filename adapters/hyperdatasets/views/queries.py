@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from ...engine.errors import InvalidQueryError, InvalidValueError, NotFoundError, UnreadableError
-from ...engine.events.views import ViewQuery, ViewVersion
-from ...engine.query.fields import check_query
-from ...engine.query.lucene import parse_query, parse_rule
-from ...engine.query.tree import (
+from ....engine.errors import InvalidQueryError, InvalidValueError, NotFoundError, UnreadableError
+from ....engine.events.views import ViewQuery, ViewVersion
+from ....engine.query.fields import check_query
+from ....engine.query.lucene import parse_query, parse_rule
+from ....engine.query.tree import (
     Annotations,
     Everything,
     Nodes,
@@ -21,7 +21,7 @@ from ...engine.query.tree import (
     Range,
     all_of,
 )
-from ...engine.validation import (
+from ....engine.validation import (
     KnownAttributes,
     fields,
     flag,
@@ -33,9 +33,9 @@ from ...engine.validation import (
     shorten,
     whole,
 )
-from ..session.current import current_session
-from ..session.session import Session
-from .selectors import find_dataset, version_by_id
+from ...session.current import current_session
+from ...session.session import Session
+from ..selectors import find_dataset, version_by_id
 
 ANY = "*"
 """Stands for any version, dataset or project of a view, and for any label."""

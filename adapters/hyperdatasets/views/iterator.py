@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ...engine.errors import UsageError
-from ...engine.validation import count
-from .view_frames import Plan
-from .view_order import Worker
+from ....engine.errors import UsageError
+from ....engine.validation import count
+from .frames import Plan
+from .order import Worker
 
 
 class ViewIterator(Iterator[Any]):

@@ -11,19 +11,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.annotations.base import put_label_num
-from ...engine.errors import NotFoundError
-from ...engine.events.views import ViewMapping, ViewVersion
-from ...engine.keys import U64
-from ...engine.log.decoding import gc_paused
-from ...engine.validation import shorten
-from ...projections.states.context_order import context_order
-from ...projections.tables.catalog import VersionRow
-from ..session.session import Session
-from .querying import find_positions
-from .reading import FrameReader
-from .view_order import Order, Places, Worker, passes
-from .view_queries import ANY, HyperDatasetQuery
+from ....engine.annotations.base import put_label_num
+from ....engine.errors import NotFoundError
+from ....engine.events.views import ViewMapping, ViewVersion
+from ....engine.keys import U64
+from ....engine.log.decoding import gc_paused
+from ....engine.validation import shorten
+from ....projections.states.context_order import context_order
+from ....projections.tables.catalog import VersionRow
+from ...session.session import Session
+from ..querying import find_positions
+from ..reading import FrameReader
+from .order import Order, Places, Worker, passes
+from .queries import ANY, HyperDatasetQuery
 
 UNASSIGNED = -1
 """Number of a label without one."""

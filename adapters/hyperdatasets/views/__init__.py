@@ -1,0 +1,1 @@
+"""Views: choose and order frames of several versions, and hand them to training."""
