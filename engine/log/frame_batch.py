@@ -254,7 +254,7 @@ def changes_of(log: Log, positions: Sequence[int], first_positions: U64) -> dict
 def _decoded(lists: Iterator[tuple[list[int], list[bytes]]]) -> dict[int, FrameChange]:
     found: dict[int, FrameChange] = {}
     positions, events = list[int](), list[bytes]()
-    # Ends with empty lists, which flush what is left.
+    # The empty lists at the end make the last events be decoded.
     for some, read in chain(lists, [([], [])]):
         positions += some
         events += read

@@ -224,7 +224,7 @@ def _pixels(path: str) -> tuple[NDArray[Any], dict[int, Colour]]:
 
 
 def _classes_of(folder: Folder, report: Report) -> tuple[Classes, str]:
-    """Return the names of classes by number or colour, and the file that has them; empty if there is none."""
+    """Return the class names by number or colour, and the file that lists them. Without such a file, both are empty."""
     for wanted in CLASSES:
         for file in folder.files:
             if file.rpartition("/")[2] != wanted:
