@@ -275,11 +275,21 @@ def _lost(losses: list[Loss]) -> str:
     return f"{counted(total, 'value')} lost" if total else "nothing lost"
 
 
-for _name in (_AUTO, *BUILT_IN):
-    imports.command(_name, epilog=f"Example: framelode import {_name} photos --dataset food")(import_path)
-for _name in BUILT_IN:
+imports.command(
+    _AUTO,
+    short_help="Detect the format of a data set, and import it.",
+    epilog=f"Example: framelode import {_AUTO} photos --dataset food",
+)(import_path)
+for _name, _title in BUILT_IN.items():
+    imports.command(
+        _name,
+        short_help=f"Import {_title}.",
+        epilog=f"Example: framelode import {_name} photos --dataset food",
+    )(import_path)
     exports.command(
-        _name, epilog=f"Example: framelode export {_name} food-{_name} --version food --no-images"
+        _name,
+        short_help=f"Export {_title}.",
+        epilog=f"Example: framelode export {_name} food-{_name} --version food --no-images",
     )(export_version)
 exports.command(
     "croissant",
