@@ -38,10 +38,22 @@ _OF_ANNOTATIONS = frozenset({"annotations", "labels"})
 
 
 def folder_of(path: Path) -> Path:
-    """Return the folder of a data set that is given as a folder or a file: that of the file, or the one above its annotations."""
-    if path.is_dir():
-        return path
-    return path.parent.parent if path.parent.name.lower() in _OF_ANNOTATIONS else path.parent
+    """Return the folder of a data set that is given as a folder or a file.
+
+    Annotations in a folder `annotations` or `labels` without images belong to the images in the folder above.
+    """
+    folder = path if path.is_dir() else path.parent
+    if folder.name.lower() not in _OF_ANNOTATIONS or (folder == path and _has_images(folder)):
+        return folder
+    return folder.parent
+
+
+def _has_images(folder: Path) -> bool:
+    return any(
+        os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a name
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 def start_of(file: Path, size: int = 2**16) -> bytes:
@@ -140,8 +152,12 @@ class Folder:
         return [name for name in self.files if os.path.splitext(name)[1].lower() in suffixes]  # noqa: PTH122
 
     def chosen(self, path: Path, suffixes: Collection[str]) -> list[str]:
-        """Return the file that was given as the data set; for a folder, all files with one of these suffixes."""
-        return [str(path.relative_to(self.path))] if path.is_file() else self.with_suffix(suffixes)
+        """Return the file that was given as the data set; for a folder, all files in it with one of these suffixes."""
+        given = os.path.relpath(path, self.path)
+        if path.is_file():
+            return [given]
+        found = self.with_suffix(suffixes)
+        return found if given == "." else [name for name in found if name.startswith(f"{given}/")]
 
     def size(self, name: str) -> int:
         """Return the size of a regular file in bytes.

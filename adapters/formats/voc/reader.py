@@ -46,7 +46,7 @@ from xml.etree.ElementTree import Element
 from ....engine.errors import InvalidValueError, UsageError
 from ....engine.validation import shorten, text
 from ..described import is_remote, put_size, remote_source
-from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images, start_of
+from ..files import IMAGE_SUFFIXES, MAX_LIST_BYTES, Folder, Images, folder_of, start_of
 from ..format import SPLITS, Item, Reading, Wire
 from ..report import FlawError, Report
 from ..xml import members, parse, text_of
@@ -63,7 +63,12 @@ _ROOT = re.compile(rb"<\s*[Aa]nnotation[\s>/]")
 
 def sniff(path: Path) -> bool:
     """Whether a folder has an XML file with the root element `annotation`, among the first in it."""
-    return any(_ROOT.search(start_of(file)) for file in islice(_xml_files(path), 20))
+    return any(_ROOT.search(_start(file)) for file in islice(_xml_files(path), 20))
+
+
+def _start(file: Path) -> bytes:
+    """Return the beginning of a file; of UTF-16 as if it were ASCII."""
+    return start_of(file).replace(b"\0", b"")
 
 
 def _xml_files(path: Path) -> Iterator[Path]:
@@ -80,14 +85,19 @@ def read(path: Path, report: Report) -> Reading:
     Raises
     ------
     UsageError
-        The path is not a folder, or has no XML files.
+        The path is not a folder, or has no XML files of Pascal VOC.
     """
-    folder = Folder(path, report)
-    if not folder.with_suffix({".xml"}) and not any(
-        (path / name).is_dir() for name in (_ANNOTATIONS, _LISTS)
-    ):
+    folder = Folder(folder_of(path) if path.is_dir() else path, report)
+    files = folder.with_suffix({".xml"})
+    if not files and not any(Path(folder.path, name).is_dir() for name in (_ANNOTATIONS, _LISTS)):
         told = "".join(f"; {each.reason}" for each in report.problems[:1])
         raise UsageError(f"{path} has no XML files: give a folder with annotations of Pascal VOC{told}")
+    starts = (_start(Path(folder.path, name)) for name in files)
+    if files and not any(not start or _ROOT.search(start) for start in starts):
+        raise UsageError(
+            f"{path} has no XML file with the root element 'annotation' of Pascal VOC, but {files[0]}: "
+            "import it in its own format, or with 'auto'"
+        )
     reader = _Reader(folder, report)
     return Reading(folder.path, reader.items(), len(reader), reader.masks.categories)
 

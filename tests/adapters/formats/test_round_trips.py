@@ -291,3 +291,32 @@ def test_each_format_is_recognized_by_its_own_sniffer_only(engine, pictures, tmp
         version.export(name, tmp_path / name)
         fitting = [other for other in BUILT_IN if find_format(other).sniff(tmp_path / name)]
         assert fitting == [name]
+
+
+ANNOTATIONS = {"coco": "annotations", "voc": "Annotations", "yolo": "labels"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_folder_of_the_annotations_stands_for_the_data_set(name, engine, pictures, tmp_path):
+    box = {"box2d_xywh": (1, 2, 3, 4), "labels": ["x"]}
+    version = into([frame_of(pictures, tmp_path, number, 0, [box], {}) for number in range(2)])
+    version.export(name, tmp_path / "out")
+    DatasetVersion.import_from(name, tmp_path / "out", "all")
+    again = DatasetVersion.import_from(name, tmp_path / "out" / ANNOTATIONS[name], "all")
+    assert (again.added, again.unchanged, again.problems) == (0, 2, [])
+
+
+def test_only_the_annotations_of_the_given_folder_are_read(engine, pictures, tmp_path):
+    version = into([frame_of(pictures, tmp_path, 0, 0, [{"box2d_xywh": (1, 2, 3, 4), "labels": ["x"]}], {})])
+    version.export("coco", tmp_path / "out")
+    (tmp_path / "out" / "other.json").write_text('{"images": [], "annotations": 7, "categories": []}')
+    assert DatasetVersion.import_from("coco", tmp_path / "out", "all").problems != []
+    assert DatasetVersion.import_from("coco", tmp_path / "out" / "annotations", "some").problems == []
+
+
+def test_annotations_with_their_images_beside_them_are_a_data_set(pictures, tmp_path, engine):
+    version = into([frame_of(pictures, tmp_path, 0, 0, [{"box2d_xywh": (1, 2, 3, 4), "labels": ["x"]}], {})])
+    version.export("labelme", tmp_path / "labels")
+    back = DatasetVersion.import_from("labelme", tmp_path / "labels", "back")
+    assert (back.frames, back.problems) == (1, [])
+    assert Path(next(iter(back.version)).source).parent == (tmp_path / "labels").resolve()

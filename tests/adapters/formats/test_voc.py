@@ -96,6 +96,16 @@ def test_a_folder_without_annotations_is_refused_saying_what_was_looked_for(tmp_
         VocFolder(str(tmp_path))
 
 
+@pytest.mark.parametrize("text", ["<annotations><image/></annotations>", "<html></html>", "no XML"])
+def test_a_folder_whose_annotations_are_of_another_format_is_refused(text, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"image")
+    (tmp_path / "annotations.xml").write_text(text)
+    with pytest.raises(
+        UsageError, match=r"root element 'annotation' of Pascal VOC, but annotations.xml: .*'auto'"
+    ):
+        VocFolder(tmp_path)
+
+
 def test_a_whole_frame(voc, tmp_path):
     more = "<folder>VOC</folder><source><database>Known</database></source><segmented>0</segmented>"
     folder = voc(
