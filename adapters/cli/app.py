@@ -40,8 +40,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(starting)
-app.add_typer(imports, name="import", help="Import a data set in a format of others, or an exported log.")
-app.add_typer(exports, name="export", help="Export a version in a format of others, or the log.")
+app.add_typer(imports, name="import", help="Import a dataset in another format, or an exported log.")
+app.add_typer(exports, name="export", help="Export a version in another format, or the log.")
 carrying = typer.Typer()
 carrying.command("copy", epilog="Example: framelode copy food backup/food")(transfer.copy)
 for commands in (listing, asking, overview, drafting, changing, looking_back, upkeep, carrying, completing):

@@ -50,13 +50,13 @@ exports = typer.Typer(cls=FormatCommands, no_args_is_help=True)
 
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Write nothing if anything is flawed or would be lost."),
+    typer.Option("--strict", help="Write nothing if there is any problem or loss."),
 ]
 
 
 def import_path(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of the data set.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of the dataset.")],
     dataset: Annotated[
         str, typer.Option(metavar="NAME", help="Dataset to import into; created if it does not exist.")
     ],
@@ -79,7 +79,7 @@ def import_path(
         ),
     ] = False,
     only_new: Annotated[
-        bool, typer.Option("--only-new", help="Leave frames that the draft has already as they are.")
+        bool, typer.Option("--only-new", help="Do not change frames that the draft already has.")
     ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete frames whose files no longer exist.")
@@ -88,17 +88,17 @@ def import_path(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder that paths are relative to when the ids of new frames are computed. Default: that of the data set.",
+            help="Derive the ids of new frames from paths relative to this folder. Default: PATH.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Record nothing; say what would be recorded.")
+        bool, typer.Option("--dry-run", help="Record nothing; print what would be recorded.")
     ] = False,
     strict: Strict = False,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Import the frames of a data set into a draft, and list what is flawed or lost."""
+    """Import a dataset in another format into a draft, and list its problems and losses."""
     from ...engine.writes.encoder import check_root
     from ..hyperdatasets.exchange.importing import DataSet, Into, Options, import_data_set
     from .dataset_views import view_version
@@ -143,7 +143,7 @@ def export_version(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Export the frames of a version, and list what the format cannot hold."""
+    """Export the frames of a version, and list what the format cannot store."""
     from ..hyperdatasets.address import Address, version_at
     from ..hyperdatasets.exchange.exporting import write_version
     from ..hyperdatasets.version import DatasetVersion
@@ -277,7 +277,7 @@ def _lost(losses: list[Loss]) -> str:
 
 imports.command(
     _AUTO,
-    short_help="Detect the format of a data set, and import it.",
+    short_help="Detect the format of a dataset, and import it.",
     epilog=f"Example: framelode import {_AUTO} photos --dataset food",
 )(import_path)
 for _name, _title in BUILT_IN.items():

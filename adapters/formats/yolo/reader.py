@@ -129,7 +129,7 @@ class _Reader:
         described = set(self._labels.values())
         for name in self._folder.files:
             if _is_label_file(name) and name not in described and not is_name_file(name):
-                self._report.flaw("image", name, "missing image: no image of the data set has this name")
+                self._report.flaw("image", name, "missing image: no image of the dataset has this name")
 
     def _item(self, image: str, splits: list[str]) -> Item:
         try:

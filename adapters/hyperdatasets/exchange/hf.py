@@ -234,7 +234,7 @@ class HfDataSet:
 
     def _written(self, given: str, content: bytes, split: str) -> Path:
         if not self._may_write:
-            raise UsageError("the images are in the data set itself: pass a folder to write them to")
+            raise UsageError("the images are in the dataset itself: pass a folder to write them to")
         digest = blake3(content).hexdigest()[:16]
         name = checked_parts(given)[-1] if given else f"{digest}{_suffix_of(content)}"
         if f"{split}/{name}" in self._names or f"{split}/{name}".removeprefix("/") in self._names:
