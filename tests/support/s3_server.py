@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import subprocess
 import sys
+import threading
 import uuid
 from functools import cache
 
@@ -72,12 +73,21 @@ def s3_prefix():
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
-if __name__ == "__main__":
-    from moto.server import ThreadedMotoServer
+def _serve():
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)
+    class Quiet(MotoRequestHandler):
+        def log_request(self, *_):
+            """Log nothing: nobody would read it."""
+
+    # moto's own server looks for the service of each request among two hundred, which takes longer than to answer it.
+    server = make_server("127.0.0.1", 0, create_backend_app("s3"), threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{server.port}", flush=True)
     sys.stdin.read()
-    server.stop()
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    _serve()
