@@ -16,6 +16,8 @@ from .options import Actor, AsOf, Json, Yes, confirm, engine_of
 from .output import counted, note, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..datalake.data import Data, MultiData
     from ..datalake.datalake import Datalake
     from ..datalake.job import Job
@@ -118,12 +120,17 @@ def list_data(
     json: Json = False,
 ) -> None:
     """List the data of a lake, oldest first."""
+    from ..datalake.exceptions import NoDataError
+
+    filters = (tag, all_tags, q, filename, ids)
     with engine_of(context, as_of) as engine:
-        found = _listed(
-            _lake(engine, lake),
-            {"order_by": order_by, "limit": limit, "offset": offset},
-            (tag, all_tags, q, filename, ids),
-        )
+        try:
+            how = {"order_by": order_by, "limit": limit, "offset": offset}
+            found: Iterable[Data] = _listed(_lake(engine, lake), how, filters)
+        except NoDataError:
+            if any(filters):
+                raise
+            found = ()  # an empty lake
         if json:
             print_json({"data": list(map(_view, found))})
             return

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 asking = typer.Typer()
 
+_LONGEST = 80
+"""Characters of a value in a table; the annotations of a frame are thousands."""
+
 
 @asking.command(
     "sql",
@@ -94,7 +97,9 @@ def _print_rows(result: SqlResult, limit: int | None, *, as_csv: bool) -> None:
 
 def _print_table(result: SqlResult, limit: int) -> None:
     rows = [list(map(_cell, row)) for row in islice(result, limit + 1)]
-    print_table(result.columns, rows[:limit])
+    print_table(result.columns, [list(map(_cut, row)) for row in rows[:limit]])
+    if any(isinstance(cell, str) and len(cell) > _LONGEST for row in rows[:limit] for cell in row):
+        note(f"values of more than {_LONGEST} characters are cut: --csv and --json print them whole")
     if len(rows) > limit:
         note(f"only {counted(limit, 'row')} shown: give a larger --limit to see more")
 
@@ -105,6 +110,10 @@ def _cell(value: Any) -> Cell:
     if found is None or isinstance(found, str) or type(found) is int:
         return found
     return json_text.dumps(found, ensure_ascii=False)
+
+
+def _cut(cell: Cell) -> Cell:
+    return f"{cell[:_LONGEST]}..." if isinstance(cell, str) and len(cell) > _LONGEST else cell
 
 
 def _plain(value: Any) -> Any:

@@ -425,7 +425,10 @@ class _Reader:
             value, known = None, False
         if not known or not (value is None or type(value) in (str, int)) or SEPARATOR in str(value):
             allowed = "a text, a position or a parameter with one of these"
-            raise refused(f"{name} must be {allowed}", self._place(node))
+            # In SQL double quotes are for names of columns.
+            text = ".".join(node.get("column_names", ()))
+            hint = f": write '{text}' in single quotes" if text else ""
+            raise refused(f"{name} must be {allowed}{hint}", self._place(node))
         return value
 
     def _parameter(self, identifier: str) -> Any:

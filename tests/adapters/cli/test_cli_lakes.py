@@ -45,6 +45,11 @@ def test_upload_and_ls(folder, uploaded):
     assert "no tag 'x'" in run("lake", "ls", "--tag", "x", status=4).stderr
 
 
+def test_an_empty_lake_has_an_empty_list(folder):
+    assert run("lake", "ls").stdout.split() == ["id", "filename", "type", "status", "width", "height", "size"]
+    assert run_json("lake", "ls") == {"data": []}
+
+
 def test_files_that_fail_are_listed(folder):
     (folder / "text.png").write_text("no picture")
     done = run("lake", "upload", folder, folder / "none.png", status=1)

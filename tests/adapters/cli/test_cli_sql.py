@@ -42,6 +42,14 @@ def test_a_table_shows_a_hundred_rows(ask):
     assert (len(done.stdout.splitlines()), done.stderr) == (151, "")
 
 
+def test_a_table_cuts_long_values(ask):
+    done = ask("SELECT id, repeat('x', 81) AS long, repeat('y', 80) AS short FROM frames('food')", "-n", "1")
+    assert done.stdout.split() == ["id", "long", "short", "f000", f"{'x' * 80}...", "y" * 80]
+    assert "more than 80 characters are cut: --csv" in done.stderr
+    assert "cut" not in ask("SELECT repeat('y', 80) FROM frames('food')", "-n", "200").stderr
+    assert "x" * 81 in ask("SELECT repeat('x', 81) FROM frames('food') LIMIT 1", "--csv").stdout
+
+
 def test_csv_and_json_are_complete(ask):
     statement = "SELECT f.id, f.meta, poly, confidence, NULL AS none, true AS yes FROM frames('food') f, annotations('food') a WHERE f.id = a.frame_id ORDER BY f.id"
     rows = list(csv.DictReader(io.StringIO(ask(statement, "--csv").stdout)))

@@ -365,6 +365,7 @@ WRONG = {
     "FROM frames()": (1, 6, "the arguments of frames are"),
     "FROM frames('food', moment => 1)": (1, 6, "the arguments of frames are"),
     "FROM frames(lower('FOOD'))": (1, 13, "must be a text, a position or a parameter"),
+    'FROM frames("food@v1")': (1, 13, "or a parameter with one of these: write 'food@v1' in single quotes"),
     "FROM frames(1)": (1, 13, "version must be a text"),
     "FROM frames('a', as_of => 1.5)": (1, None, "as_of must be"),
     "SELECT 1; SELECT 2": (None, None, "found 2 statements"),
