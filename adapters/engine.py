@@ -207,22 +207,22 @@ class Engine(KnownAttributes):
     ) -> Iterator[Hit]:
         """Yield the frames of several versions that match a query, version by version.
 
-        A frame that several of the versions have comes once for each of them.
+        A frame that several of the versions have is yielded once for each of them.
 
         Parameters
         ----------
         q : Query or str
-            A Python expression, or Lucene text.
+            A Python expression such as ``F.meta.speed > 40``, or Lucene text such as ``meta.speed:>40``.
         versions : str, DatasetVersion or iterable of them
             Addresses ``[project/]dataset[@version]`` with the wildcards ``*`` and ``?``, ids of versions, or versions.
-            Without ``@version`` it is the current version of the dataset, so the default are the current versions of all
-            datasets; ``food@*`` are all versions of a dataset.
+            An address without ``@version`` selects the current version of the dataset, so the default selects the current
+            versions of all datasets. ``food@*`` selects all versions of a dataset.
         limit : int, optional
-            Maximum number of frames in all.
+            Maximum number of frames, over all versions.
         order_by : str, optional
-            The order in each version: ``"context"``, or None for log order.
+            The order within each version, as for `DatasetVersion.query`. By default log order.
         projection : sequence of str, optional
-            Yield dicts of these fields instead of frames.
+            Dot paths of the fields, as for `DatasetVersion.get_iterator`. Yields dicts instead of frames.
 
         Yields
         ------
@@ -233,8 +233,10 @@ class Engine(KnownAttributes):
         ------
         InvalidQueryError
             The query is wrong.
+        InvalidValueError
+            `limit`, `order_by` or `projection` is invalid.
         NotFoundError
-            An address or pattern names no version.
+            An address or pattern matches no version.
         """
         from .queries.across import query_versions
 
@@ -273,14 +275,14 @@ class Engine(KnownAttributes):
         timeout : float, optional
             Seconds after which a run of the statement ends with an error.
         memory_limit : str
-            Memory of DuckDB, such as ``"500MB"``. Nothing is written to disk instead.
+            Memory that DuckDB may use, such as ``"500MB"``. Nothing is written to disk.
         threads : int, optional
-            Threads of DuckDB. By default one for each core.
+            Number of threads of DuckDB. By default one for each core.
 
         Returns
         -------
         SqlResult
-            The rows. They are read when they are asked for, each time from the same moment of the log.
+            The rows. They are read on access, each time at the same point in time.
 
         Raises
         ------
@@ -289,7 +291,9 @@ class Engine(KnownAttributes):
         NotFoundError
             A version does not exist.
         UsageError
-            The libraries duckdb and pyarrow are not installed, or a limit was exceeded.
+            The libraries duckdb and pyarrow are not installed. Reading the rows raises it if a limit is exceeded.
+        InvalidValueError
+            `parameters` or a limit is invalid.
         """
         from .queries.sql import Limits, run_sql
 
@@ -356,7 +360,7 @@ class Engine(KnownAttributes):
         return engine_history(self.session, arguments, limit)
 
     def catch_up(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
-        """Bring every projection up to date, also the columns of queries, which the first query stores otherwise.
+        """Bring every projection up to date, including the columns that the first query would store.
 
         Parameters
         ----------
@@ -364,6 +368,11 @@ class Engine(KnownAttributes):
             Called with the position reached and the position to reach.
         executor : concurrent.futures.Executor, optional
             Runs the replay. By default it runs in this thread.
+
+        Raises
+        ------
+        StorageError
+            No worker is left. The next call resumes.
         """
         with notebook_bar("catching up", progress) as advance:
             self.session.runner.catch_up_all(advance, wrap_executor(executor))
@@ -415,14 +424,20 @@ class Engine(KnownAttributes):
         share(session, own_ref(session), session.blobs, [os.fspath(url) for url in forget])
 
     def referenced_blobs(self) -> set[str]:
-        """Return the digests of the blobs that frames of existing versions refer to, now or as stored views read them."""
+        """Return the digests of the blobs that frames of existing versions reference, now or as stored views read them.
+
+        Raises
+        ------
+        UsageError
+            This engine shows the past.
+        """
         return self._present().blob_access.referenced()
 
     def gc(self, grace: timedelta = GRACE, *, young: timedelta = YOUNG, dry_run: bool = True) -> GcReport:
         """Mark unreferenced blobs, and delete those that were marked longer ago than the grace period.
 
-        A blob is unreferenced if no frame of an existing version refers to it, now or as a stored view reads it. It is safe to run `gc` during uploads:
-        a frame cannot refer to a marked blob until its content is stored again. Reads with `as_of` cannot find the
+        A blob is unreferenced if no frame of an existing version references it, now or as a stored view reads it. It is safe to
+        run `gc` during uploads: a frame cannot reference a marked blob until its content is stored again. Reads with `as_of` cannot find the
         contents of deleted blobs. `gc` also completes any interrupted `delete_frames(delete_sources=True)`.
 
         Parameters
@@ -443,7 +458,7 @@ class Engine(KnownAttributes):
         Raises
         ------
         UsageError
-            Another log uses the blob store, or an engine that shares it cannot be opened.
+            Another log uses the blob store, an engine that shares it cannot be opened, or this engine shows the past.
         ConcurrencyError
             An engine joined or left the store during the call. Call again.
         """
@@ -465,17 +480,22 @@ class Engine(KnownAttributes):
         Parameters
         ----------
         progress : callable, optional
-            Called with the number of blobs and bytes read so far.
+            Called with the numbers of blobs and bytes read so far.
         executor : concurrent.futures.Executor, optional
             Runs the search of frames and the reads of blobs. By default they run in threads of this process.
         repair : Engine, str or path, optional
             Where to look for the contents of damaged and missing blobs, which are then stored again: an engine, a blob
             store (a folder or an fsspec URL), or a folder with any files. Every file in such a folder is hashed.
 
+        Returns
+        -------
+        ScrubFindings
+            Damaged, missing, foreign and repaired files.
+
         Raises
         ------
         UsageError
-            `repair` is not an engine, a folder or a URL that can be opened.
+            `repair` is not an engine, a folder or a URL that can be opened, or this engine shows the past.
         """
         from .maintenance import care
 
@@ -484,19 +504,30 @@ class Engine(KnownAttributes):
             return care.scrub(self._present(), advance, executor, source)
 
     def status(self, *, blobs: bool = False) -> EngineStatus:
-        """Return what the engine holds and where its parts are: log, datasets, drafts, projections and blob store.
+        """Return the contents and locations of the engine: log, datasets, drafts, projections and blob store.
 
         Parameters
         ----------
         blobs : bool
             Also count the blobs and their bytes, which lists the whole store.
+
+        Raises
+        ------
+        UsageError
+            This engine shows the past.
         """
         from .maintenance.status import status
 
         return status(self._present(), blobs=blobs)
 
     def missing_blobs(self) -> list[str]:
-        """Return the digests of blobs that `referenced_blobs` has and that the store lacks."""
+        """Return the digests of `referenced_blobs` that are missing in the store.
+
+        Raises
+        ------
+        UsageError
+            This engine shows the past.
+        """
         return self._present().blob_access.missing()
 
     def checkpoint(self, key: PathLike | None = None) -> Checkpoint:
@@ -508,6 +539,13 @@ class Engine(KnownAttributes):
         ----------
         key : path, optional
             File with the private Ed25519 key that signs the checkpoint, as PEM, OpenSSH or 64 hex digits (extra `sign`).
+
+        Raises
+        ------
+        InvalidValueError
+            The file does not contain a private Ed25519 key.
+        UsageError
+            The key is encrypted, the library cryptography is not installed, or this engine shows the past.
         """
         from .maintenance import care
 
@@ -536,7 +574,7 @@ class Engine(KnownAttributes):
         public_key : path, optional
             File with the public Ed25519 key. Check that this key signed the checkpoint (extra `sign`).
         quick : bool
-            Check the database, the chain of digests and the keys. Skip payloads and projections.
+            Check only the database, the digest chain and the keys, not payloads and projections.
         executor : concurrent.futures.Executor, optional
             Runs the checks of the log, the versions and the blobs: a `ProcessPoolExecutor`, or ``Client.get_executor()``
             of Dask. By default they run in this thread.
@@ -549,7 +587,7 @@ class Engine(KnownAttributes):
         Raises
         ------
         IntegrityError
-            A problem was found. The message says what and where.
+            Problems were found. The attribute `problems` lists them with their positions.
         UsageError
             `blobs` is combined with `quick`, `public_key` is given without `against`, or this engine shows the past.
         """

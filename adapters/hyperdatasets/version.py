@@ -94,7 +94,10 @@ class DatasetVersion(KnownAttributes):
       required if several projects have a dataset of that name.
     - `version_id`, `version_name`: the version, by id or by name. Without either, the current version of the dataset.
       `create_snapshot` and the methods that read frames use the object's own version if none of these five is given.
-    - `as_of`: the point in time to read at, as a position or an aware datetime (extension).
+    - `as_of`: the point in time to read at, as a position or an aware datetime (extension). A position that the log does not
+      have, and a datetime without a time zone, raise `UsageError`.
+
+    If the version was removed, or did not exist at `as_of`, every method except `history` raises `NotFoundError`.
 
     Methods that return frames return a `FrameGroup` for each group. Their type is ``SingleFrame | Any``, so that a type checker
     accepts code for single frames; narrow it with ``isinstance(frame, FrameGroup)`` where a dataset has groups.
@@ -629,23 +632,69 @@ class DatasetVersion(KnownAttributes):
             The version is published, so its name cannot change.
         ConflictError
             Another version of the dataset has the name.
+        InvalidValueError
+            `name` is not a non-empty string.
         """
         self._session.writes.versions.rename_version(self._id, name)
 
     def describe(self, description: str) -> None:
-        """Replace the description of a draft or a published version (extension)."""
+        """Replace the description of a draft or a published version (extension).
+
+        Parameters
+        ----------
+        description : str
+            The new description, which may be empty.
+
+        Raises
+        ------
+        InvalidValueError
+            `description` is not a string.
+        """
         self._session.writes.versions.describe_version(self._id, description)
 
     def set_tags(self, tags: list[str]) -> None:
-        """Replace the tags of a draft or a published version (extension)."""
+        """Replace the tags of a draft or a published version (extension).
+
+        Parameters
+        ----------
+        tags : list of str
+            The new tags.
+
+        Raises
+        ------
+        InvalidValueError
+            `tags` is not a list of non-empty strings.
+        """
         self._session.writes.versions.tag_version(self._id, tags)
 
     def add_tags(self, tags: list[str]) -> None:
-        """Add tags to a draft or a published version; the others stay (extension)."""
+        """Add tags to a draft or a published version; the others stay (extension).
+
+        Parameters
+        ----------
+        tags : list of str
+            The tags to add.
+
+        Raises
+        ------
+        InvalidValueError
+            `tags` is not a list of non-empty strings.
+        """
         self._session.writes.versions.retag_version(self._id, tags, [])
 
     def remove_tags(self, tags: list[str]) -> None:
-        """Remove tags of a draft or a published version; the others stay. Unknown tags are ignored (extension)."""
+        """Remove tags from a draft or a published version; the others stay (extension).
+
+        Parameters
+        ----------
+        tags : list of str
+            The tags to remove. Unknown tags are ignored.
+
+        Raises
+        ------
+        InvalidValueError
+            `tags` is not a list of non-empty strings.
+        """
         self._session.writes.versions.retag_version(self._id, [], tags)
 
     @instance_or_class
@@ -660,9 +709,14 @@ class DatasetVersion(KnownAttributes):
         *,
         as_of: Moment | None = None,
     ) -> SingleFrame | Any:
-        """Return the frame with the id `frame_id`.
+        """Return a frame by its id.
 
         The other parameters are described at `DatasetVersion`.
+
+        Parameters
+        ----------
+        frame_id : str
+            Id of the frame. Numbers are converted to strings.
 
         Raises
         ------
@@ -781,8 +835,8 @@ class DatasetVersion(KnownAttributes):
     def to_arrow(self, columns: Sequence[str] | None = None, *, as_of: Moment | None = None) -> pa.Table:
         """Return all frames as a table, in log order (extension). It needs the extra `arrow`.
 
-        The columns are the fields of the wire form, and ``group``, whether the frame is a `FrameGroup`. Metadata is text of
-        JSON. `add_table` makes equal frames of the table, to the digest.
+        The columns are the fields of the wire form, and ``group``, which says whether the frame is a `FrameGroup`. Metadata is
+        a JSON string. `add_table` makes equal frames from the table, with equal digests.
 
         Parameters
         ----------
@@ -806,7 +860,7 @@ class DatasetVersion(KnownAttributes):
     ) -> pa.RecordBatchReader:
         """Return all frames as a stream of batches of columns, in log order (extension). It needs the extra `arrow`.
 
-        A few batches of the log are in memory at a time. The parameters and errors are those of `to_arrow`.
+        Only a few batches of the log are in memory at a time. The parameters and errors are those of `to_arrow`.
         """
         from ..arrow.reader import table_reader
         from ..arrow.schema import check_columns
@@ -840,8 +894,8 @@ class DatasetVersion(KnownAttributes):
     ) -> int:
         """Write all frames into a Parquet file, in log order, and return their number (extension). It needs the extra `arrow`.
 
-        The file appears once it is complete, and replaces another one. `export` with the format ``parquet`` writes a row for
-        each box and label instead. The other parameters and errors are those of `to_arrow`.
+        The file appears when it is complete, and replaces an existing file. `export` with the format ``parquet`` writes one row
+        for each box or label instead. The other parameters and errors are those of `to_arrow`.
 
         Parameters
         ----------
@@ -863,7 +917,7 @@ class DatasetVersion(KnownAttributes):
         as_of: Moment | None = None,
         callback: Callback | None = None,
     ) -> Exported:
-        """Write the frames in a format of others, and return what was written and what that format cannot hold (extension).
+        """Write the frames in another format, and return what was written and what that format cannot store (extension).
 
         `to_coco`, `to_voc` and the like are this method with the name of a format.
 
@@ -872,11 +926,11 @@ class DatasetVersion(KnownAttributes):
         format : str
             Name of the format, such as ``coco``.
         path : str or path
-            A new or empty folder; a new file for a format of single files. It appears once it is complete.
+            A new or empty folder; a new file for a format of single files. It appears when it is complete.
         query : Query or str, optional
             Write only the frames that match; see `query`.
         images : bool
-            Write the image files, too: local files are copied, others fetched.
+            Also write the image files: local files are copied, others are fetched.
         strict : bool
             Raise an error and write nothing if anything would be lost.
         as_of : int or datetime, optional
@@ -887,11 +941,11 @@ class DatasetVersion(KnownAttributes):
         Raises
         ------
         UsageError
-            There is no such format, or it is only read.
+            There is no such format, or it can only be imported.
         ConflictError
-            Something is at `path` already.
+            `path` exists and is not an empty folder.
         InvalidValueError
-            `strict` is set and something would be lost, or the query is wrong.
+            `strict` is set and something would be lost, or the query is wrong (`InvalidQueryError`).
         """
         from .exchange.exporting import write_version
         from .exchange.importing import told
@@ -935,28 +989,28 @@ class DatasetVersion(KnownAttributes):
         Parameters
         ----------
         path : str or path
-            A new or empty folder, which appears once it is complete.
+            A new or empty folder, which appears when it is complete.
         name : str, optional
-            Name of the dataset, by default that in the engine.
+            Name of the dataset. By default its name in the engine.
         description : str, optional
             By default the description of the version, else that of the dataset.
         license : str, optional
-            License of the data, best the URL of a known one.
+            License of the data, preferably the URL of a known license.
         citation : str, optional
-            How to cite the dataset, best in BibTeX.
+            How to cite the dataset, preferably in BibTeX.
         url : str, optional
             Web page of the dataset. By default its ``framelode://`` URL.
         creators : str or iterable of str, optional
             Names of the creators. By default the actor who published the version.
         files : bool
-            Write the files, too. Otherwise the records only have their URLs, ``framelode://...``.
+            Also write the files. Otherwise the records contain only their URLs, ``framelode://...``.
 
         Raises
         ------
         UsageError
             The version is a draft, or the library pyarrow is not installed.
         ConflictError
-            The folder has something in it.
+            The folder is not empty.
         """
         from .exchange.croissant import checked_about, write_croissant
 
@@ -967,19 +1021,19 @@ class DatasetVersion(KnownAttributes):
     def to_hf(
         self, *, query: Query | str | None = None, images: bool = True, as_of: Moment | None = None
     ) -> datasets.Dataset:
-        """Return frames as a data set of the library `datasets` of Hugging Face (extension). It needs the extra `hf`.
+        """Return frames as a dataset of the library `datasets` of Hugging Face (extension). It needs the extra `hf`.
 
-        A row is a frame: ``id, image, width, height, label, objects, splits, frame``. `label` is the first label of the frame,
-        `objects` are its boxes (`id`, `bbox` with left, top, width and height, and `category`); both are class labels in the order of
-        the categories of the version. `frame` is the frame in wire form, as JSON, from which `from_hf` makes the same frame.
-        Images are paths; those that are not local are fetched.
+        Each row is a frame with the columns ``id, image, width, height, label, objects, splits, frame``. `label` is the first
+        label of the frame. `objects` are its boxes: `id`, `bbox` (left, top, width and height in pixels) and `category`. Labels
+        and categories are class labels in the order of the categories of the version. `frame` is the frame in wire form, as
+        JSON, from which `from_hf` makes the same frame. Images are local paths; remote images are fetched.
 
         Parameters
         ----------
         query : Query or str, optional
             Return only the frames that match; see `query`.
         images : bool
-            Whether there are images. Without them nothing is fetched.
+            Include the images. Otherwise nothing is fetched.
         as_of : int or datetime, optional
             The position or aware datetime to read at.
 
@@ -1010,25 +1064,25 @@ class DatasetVersion(KnownAttributes):
         strict: bool = False,
         callback: Callback | None = None,
     ) -> Imported:
-        """Import a data set of the library `datasets` of Hugging Face into a draft (extension). It needs the extra `hf`.
+        """Import a dataset of the library `datasets` of Hugging Face into a draft (extension). It needs the extra `hf`.
 
-        A column of class labels, or `label`, is a label of the frame; `objects` or `annotations` are boxes with left, top, width
-        and height; other columns are metadata. The column `frame` of `to_hf` is the whole frame with its id. The other
-        parameters, what is returned and what is raised are as in `import_from`.
+        A column of class labels, or `label`, is a label of the frame. `objects` or `annotations` are boxes: left, top, width
+        and height in pixels. Other columns become metadata. The column `frame` of `to_hf` is the whole frame with its id. The
+        other parameters, the result and the errors are those of `import_from`.
 
         Parameters
         ----------
         data : datasets.Dataset or datasets.DatasetDict
-            The data set. The keys of a `DatasetDict` are splits.
+            The dataset to import. The keys of a `DatasetDict` are splits.
         dataset_name : str
             Name of the dataset, created if missing.
         folder : str or path, optional
-            Folder to write the images to that are in the data set itself. Ids of frames use paths relative to it; without it,
-            relative to the working directory.
+            Folder to write images to that are stored in `data` itself. Ids of frames are derived from paths relative to it, or
+            without it, relative to the working directory.
         dataset_project, version_name : str, optional
-            The project of the dataset, and the draft.
+            Project of the dataset, and name of the draft.
         copy, overwrite, only_new, dry_run, strict : bool
-            As in `import_from`. A dry run writes images, too.
+            As in `import_from`. A dry run also writes images to `folder`.
         callback : fsspec.callbacks.Callback, optional
             Receives the number of rows that were read.
         """
@@ -1059,19 +1113,19 @@ class DatasetVersion(KnownAttributes):
         strict: bool = False,
         callback: Callback | None = None,
     ) -> Imported:
-        """Import a data set in a format of others into a draft, and return what was imported and what was not (extension).
+        """Import a dataset in another format into a draft, and return what was imported and what was not (extension).
 
         `from_coco`, `from_voc` and the like are this method with the name of a format. A repeated import records only what
-        has changed in the data set. Changes made in the draft since the last import are kept: fields, annotations, metadata
-        keys and deletions. Values that the data set does not provide are kept too: stored images stay stored, and annotations
+        has changed at `path`. Changes made in the draft since the last import are kept: fields, annotations, metadata
+        keys and deletions. Values that are missing at `path` are kept too: stored images stay stored, and annotations
         stay if their file is missing or invalid.
 
         Parameters
         ----------
         format : str
-            Name of the format, such as ``coco``; ``auto`` for the one that the data set seems to have.
+            Name of the format, such as ``coco``; ``auto`` detects it.
         path : str or path
-            Folder or file of the data set.
+            Folder or file to import.
         dataset_name : str
             Name of the dataset, created if missing.
         dataset_project : str, optional
@@ -1083,30 +1137,30 @@ class DatasetVersion(KnownAttributes):
         overwrite : bool
             Replace changes made in the draft since the last import.
         only_new : bool
-            Leave the frames that the draft has already as they are.
+            Do not change frames that the draft already has.
         prune : bool
             Delete frames whose files no longer exist. Frames changed since the last import are deleted only with `overwrite`.
         root : str or path, optional
-            A folder that contains `path`. Ids of new frames use paths relative to it, by default relative to the folder of
-            the data set. If a data set of another folder has the same paths, the absolute paths are used, unless `root` is
-            given. If a folder was moved, it is recognized by the names and sizes of its images.
+            A folder that contains `path`. Ids of new frames are derived from paths relative to it, by default relative to the
+            imported folder. If another imported folder has the same relative paths, absolute paths are used, unless `root` is
+            given. A moved folder is recognized by the names and sizes of its images.
         dry_run : bool
             Record nothing, and return what would be recorded.
         strict : bool
-            Raise an error and record nothing if anything is flawed or cannot be held by frames.
+            Raise an error and record nothing if there is any problem or loss.
         callback : fsspec.callbacks.Callback, optional
             Receives the number of images that were read.
 
         Raises
         ------
         UsageError
-            The path has not this format, is not inside `root`, or `prune` is set and there are no images.
+            `path` does not have this format or is not inside `root`, or `prune` is set and there are no images.
         NotFoundError
             The named version does not exist.
         PublishedError
             The version is published.
         InvalidValueError
-            `strict` is set and something is flawed or would be lost.
+            `strict` is set and there is a problem or loss.
         """
         from .exchange.importing import DataSet, Into, Options, import_data_set, told
 
@@ -1139,8 +1193,8 @@ class DatasetVersion(KnownAttributes):
     ) -> dd.DataFrame:
         """Return all frames as a Dask data frame, in log order (extension). It needs the extras `arrow` and `dask`, and pandas.
 
-        Workers open the log at its location and read their partitions from it, so they need access to it; see the how-to on
-        Dask. The frames are those of the time of the call. The columns have the types of Arrow. The other parameters and
+        Each worker reads its partitions from the log, so workers need access to it; see the how-to on Dask. The frames are those
+        of the time of the call. The columns have Arrow types. The other parameters and
         errors are those of `to_arrow`.
 
         Parameters
@@ -1171,8 +1225,8 @@ class DatasetVersion(KnownAttributes):
     ) -> Any:
         """Return all frames, in log order, as a dataset of torch (extension). It needs the extra `torch`.
 
-        The frames are those of the time of the call. The parameters and errors are those of `DataView.to_torch`, which
-        returns some of the frames, in other orders, and with numbers of labels.
+        The frames are those of the time of the call. The parameters and errors are those of `DataView.to_torch`. Use a
+        `DataView` to select frames, choose an order, and number labels.
         """
         from .views.data_view import DataView
 
@@ -1183,7 +1237,7 @@ class DatasetVersion(KnownAttributes):
         return view.to_torch(transform)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Return all frames as a stream of Arrow, which any library of tables reads: ``pyarrow.table(version)`` (extension)."""
+        """Return all frames as an Arrow stream for any library that reads it, as in ``pyarrow.table(version)`` (extension)."""
         return self.to_arrow_reader().__arrow_c_stream__(requested_schema)
 
     def find_frames(
@@ -1205,7 +1259,7 @@ class DatasetVersion(KnownAttributes):
         as_of : int or datetime, optional
             The position or aware datetime to read at.
         callback : callable, optional
-            Called now and then with the number of frames read and the total.
+            Called from time to time with the number of frames read and the total.
 
         Raises
         ------
@@ -1246,17 +1300,17 @@ class DatasetVersion(KnownAttributes):
     ) -> Generator[Any, None, None]:
         """Yield the frames that match a query, in log order (extension).
 
-        A warning names metadata that no frame of the version has, with the most similar name that one has.
+        An `UnknownNameWarning` names metadata that no frame of the version has, and the most similar name.
 
         Parameters
         ----------
         q : Query or str
             An expression such as ``F.meta.camera == "cam1"``, or Lucene text such as ``meta.camera:cam1``.
         limit : int, optional
-            The most frames to yield.
+            Maximum number of frames.
         order_by : str, optional
-            A field such as ``meta.speed``, or ``-meta.speed`` for descending order; a frame with several values has the place of
-            the first of them, and frames without one come last. Also ``"context"``, as for `get_iterator`.
+            A field such as ``meta.speed``, or ``-meta.speed`` for descending order. A frame with several values is sorted by
+            the first of them, and frames without a value are last. Or ``"context"``, as for `get_iterator`.
         projection : sequence of str, optional
             As for `get_iterator`.
         as_of : int or datetime, optional
@@ -1296,7 +1350,7 @@ class DatasetVersion(KnownAttributes):
         Raises
         ------
         InvalidQueryError
-            The query is wrong, or `by` is no field.
+            The query is wrong, or `by` is not a field.
         """
         from .querying import count_frames
 
@@ -1538,7 +1592,7 @@ class DatasetVersion(KnownAttributes):
     ) -> list[Failure]:
         """Add the rows of a table as frames (extension). It needs the extra `arrow`.
 
-        A row is recorded like the frame that `add_dicts` makes of it: same payload, same digest. Whole columns are encoded
+        A row is recorded with the same payload and digest as the frame that `add_dicts` makes of it. Whole columns are encoded
         at once, and the table is read as a stream.
 
         Parameters
@@ -1546,11 +1600,11 @@ class DatasetVersion(KnownAttributes):
         table : pyarrow.Table, RecordBatch, RecordBatchReader, pandas.DataFrame, polars.DataFrame or path
             The table: one of these, any object with ``__arrow_c_stream__``, or the path of a Parquet or CSV file.
         columns : dict of str to str or None, optional
-            Field of a frame by column, such as ``{"path": "source", "camera": "meta.camera", "boxes": "rois"}``; None leaves
-            a column out. The fields are ``id, context_id, timestamp, num_frames, group, meta, rois, sources``,
+            Field of a frame by column, such as ``{"path": "source", "camera": "meta.camera", "boxes": "rois"}``; None omits
+            a column. The fields are ``id, context_id, timestamp, num_frames, group, meta, rois, sources``,
             ``meta.NAME``, ``sources.0.NAME``, and of a single source ``source, width, height, size, hash, content_type``. A
-            column that is not listed is the field of its own name. ``{"boxes.box": "rois.poly"}`` renames what the structs
-            of annotations hold.
+            column that is not listed is mapped to the field of its own name. ``{"boxes.box": "rois.poly"}`` maps a field of
+            the structs in a column of annotations.
         local_dataset_root_path : path, optional
             Ids derived from local sources use paths relative to it. The other parameters are described at `add_frames`.
 
@@ -1564,8 +1618,8 @@ class DatasetVersion(KnownAttributes):
         Raises
         ------
         InvalidValueError
-            It is no table, a column is no field or has a type that the field cannot have. If the table cannot be read
-            further, the rows before are recorded.
+            `table` is not a table, or a column is not a field or has an invalid type. If the table cannot be read to its end,
+            the rows before the error are recorded.
         UsageError
             The file does not exist, or the library pyarrow is not installed.
         PublishedError

@@ -59,7 +59,7 @@ class Annotation(NumberSlot, Struct, metaclass=InitStructMeta, kw_only=True, omi
     values : sequence of float, optional
         Geometry, in the form that the type expects.
     id : str or number, optional
-        Id of the annotation. Several parts of one object may share an id.
+        Id of the annotation. Numbers are converted to strings. Several parts of one object may share an id.
     labels : str or sequence of str, optional
         Labels, in order.
     confidence : float, optional
@@ -140,9 +140,9 @@ class Annotation(NumberSlot, Struct, metaclass=InitStructMeta, kw_only=True, omi
 
     @property
     def label_num(self) -> int | None:
-        """Number of the label in the view that the frame was read from, -1 for labels without one.
+        """Number of the label in the data view that the frame was read from, -1 for labels without a number.
 
-        None for any other frame. It is not stored with the frame.
+        None if the frame was not read from a data view. It is not stored with the frame.
         """
         return getattr(self, "_label_num", None)
 
@@ -182,7 +182,7 @@ class Annotation(NumberSlot, Struct, metaclass=InitStructMeta, kw_only=True, omi
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the sources of a frame group that the annotation refers to; empty for all."""
+        """Names of the sources of a frame group that the annotation belongs to; empty for all."""
         return self._sources
 
     def get_bounding_box(self) -> list[float]:
@@ -223,7 +223,18 @@ class Annotation(NumberSlot, Struct, metaclass=InitStructMeta, kw_only=True, omi
         return finite(poly, dotted(path, "poly"))
 
     def set_geometry(self, poly: Iterable[Any]) -> None:
-        """Validate and store a flat geometry."""
+        """Validate and store a flat geometry.
+
+        Parameters
+        ----------
+        poly : iterable of float
+            Flat geometry as it is stored.
+
+        Raises
+        ------
+        InvalidValueError
+            A number is not finite, or the geometry is invalid for this type.
+        """
         put_poly(self, self.check_geometry(items(poly, "poly", COORDINATES)))
 
     def validate(self, path: str = "") -> None:
@@ -327,8 +338,8 @@ known_types: set[type] = set()
 def register_annotation(cls: AnnotationType) -> AnnotationType:
     """Register an annotation type, as a class decorator.
 
-    Stored annotations with its `tag` are then decoded as this class. Without registration they are decoded as
-    `UnknownAnnotation`, which keeps all data. `SingleFrame.add_annotation` takes its geometry under its tag.
+    Stored annotations with its `tag` are then read as this class. Without registration they are read as
+    `UnknownAnnotation`, which keeps all data. `SingleFrame.add_annotation` accepts the geometry as a keyword with this tag.
 
     Parameters
     ----------

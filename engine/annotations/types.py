@@ -126,7 +126,7 @@ class BoundingBox3D(Shape, tag="box3d"):
     Parameters
     ----------
     bounding_box_3d_xyzwhxyzwh : sequence of float, shape (10,)
-        x, y, z, width and height of the front face, then of the back face. Sizes are at least 0.
+        x, y, z, width and height of the front face, then of the back face, in pixels. Sizes are at least 0.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """
@@ -177,7 +177,15 @@ class BoundingBox3D(Shape, tag="box3d"):
 
 
 class Polygon2D(Points, tag="polygon2d"):
-    """A polygon of points ``(x, y)``. The first point is not repeated."""
+    """A polygon of points ``(x, y)``. The first point is not repeated.
+
+    Parameters
+    ----------
+    polygon_xy : sequence of float, shape (n, 2), (n, 1, 2) or (n * 2,)
+        The points in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     short_name = "p2d"
     polygon_xy = Points.points
@@ -187,7 +195,15 @@ class Polygon2D(Points, tag="polygon2d"):
 
 
 class Polygon3D(Points, tag="polygon3d"):
-    """A polygon of points ``(x, y, z)``. The first point is not repeated."""
+    """A polygon of points ``(x, y, z)``. The first point is not repeated.
+
+    Parameters
+    ----------
+    polygon_xyz : sequence of float, shape (n, 3), (n, 1, 3) or (n * 3,)
+        The points in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     dimensions = 3
     short_name = "p3d"
@@ -198,7 +214,15 @@ class Polygon3D(Points, tag="polygon3d"):
 
 
 class ComplexPolygon2D(Rings, tag="complex_polygon2d"):
-    """Several rings of points ``(x, y)``: the parts and holes of one area."""
+    """Several rings of points ``(x, y)``: the parts and holes of one area.
+
+    Parameters
+    ----------
+    polygons_xy : sequence of rings
+        Each ring is a sequence of float of shape (n, 2), (n, 1, 2) or (n * 2,), in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     short_name = "cp2d"
     polygons_xy = Rings.rings
@@ -208,7 +232,15 @@ class ComplexPolygon2D(Rings, tag="complex_polygon2d"):
 
 
 class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
-    """Several rings of points ``(x, y, z)``: the parts and holes of one area."""
+    """Several rings of points ``(x, y, z)``: the parts and holes of one area.
+
+    Parameters
+    ----------
+    polygons_xyz : sequence of rings
+        Each ring is a sequence of float of shape (n, 3), (n, 1, 3) or (n * 3,), in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     dimensions = 3
     short_name = "cp3d"
@@ -219,7 +251,15 @@ class ComplexPolygon3D(Rings, tag="complex_polygon3d"):
 
 
 class KeyPoints2D(Points, tag="keypoints2d"):
-    """Key points ``(x, y)``."""
+    """Key points ``(x, y)``.
+
+    Parameters
+    ----------
+    keypoints_xy : sequence of float, shape (n, 2), (n, 1, 2) or (n * 2,)
+        The points in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     short_name = "k2d"
     keypoints_xy = Points.points
@@ -229,7 +269,15 @@ class KeyPoints2D(Points, tag="keypoints2d"):
 
 
 class KeyPoints3D(Points, tag="keypoints3d"):
-    """Key points ``(x, y, z)``."""
+    """Key points ``(x, y, z)``.
+
+    Parameters
+    ----------
+    keypoints_xyz : sequence of float, shape (n, 3), (n, 1, 3) or (n * 3,)
+        The points in pixels.
+    **common
+        `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
+    """
 
     dimensions = 3
     short_name = "k3d"
@@ -301,7 +349,17 @@ class Ellipse2D(Shape, tag="ellipse2d"):
         Parameters
         ----------
         num_point : int
-            Number of points, at least 3. Four are the ends of both axes.
+            Number of points, at least 3. With 4 they are the ends of both axes.
+
+        Returns
+        -------
+        list of tuple of float
+            The points ``(x, y)`` in pixels.
+
+        Raises
+        ------
+        InvalidValueError
+            `num_point` is less than 3.
         """
         count = at_least(num_point, "num_point", 3)
         cosine, sine = math.cos(self.theta), math.sin(self.theta)
@@ -324,7 +382,7 @@ class Mask(Annotation, tag="mask"):
     mask_rgb : sequence of int, shape (3,)
         Red, green and blue, each from 0 to 255.
     mask_id : str, optional
-        Id of the mask in the frame. None is the only mask of the frame.
+        Id of the mask in the frame. None means the only mask of the frame.
     **common
         `id`, `labels`, `confidence`, `metadata` as in `Annotation`.
     """

@@ -31,7 +31,7 @@ _source_name = attrgetter("id")
 class FrameGroup(KnownAttributes, MutableMapping[str, SingleFrame]):
     """Several frames of one point in time, by name: ``group["left"]``.
 
-    The frames in a group have no id and no context of their own, only the group has. The group keeps references to the
+    Only the group has an id and a context, not the frames in it. The group keeps references to the
     frames, so a change of a frame changes the group. Groups are equal if their ids, contents and frame order are equal.
 
     Parameters
@@ -270,7 +270,7 @@ class FrameGroup(KnownAttributes, MutableMapping[str, SingleFrame]):
         return group
 
     def derive_id(self, root: SourceLike | None = None) -> str | None:
-        """Return the id that is derived from the sources; see `SingleFrame.derive_id`."""
+        """Return the id that is derived from the sources. The parameter and errors are those of `SingleFrame.derive_id`."""
         return derive_id(self._join().sources, root)
 
     def validated(self) -> None:

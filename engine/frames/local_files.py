@@ -43,19 +43,19 @@ class LocalFilesMixin(Record):
         Parameters
         ----------
         raise_on_error : bool
-            Raise an error if the file is not available. By default the result is None then, and a `LocalFileWarning`
+            Raise an error if the file is not available. By default the result is then None, and a `LocalFileWarning`
             gives the reason.
         skip_size_check : bool
             Accept an empty file, and one whose size differs from the frame's `size`.
         force_download : bool
-            Fetch the file again if it is in the cache.
+            Fetch the file again even if it is in the cache.
 
         Raises
         ------
         NotFoundError
-            The frame has no source, or the file does not exist. Like the others, only with `raise_on_error`.
+            The frame has no source, or the file does not exist. All errors are raised only with `raise_on_error`.
         IntegrityError
-            The content does not match `size` and `hash`: it has changed since the frame was created. Or it is empty.
+            The content does not match `size` and `hash`, because it was changed, or it is empty.
         StorageError
             The file cannot be fetched.
         """
@@ -94,7 +94,10 @@ class LocalFilesMixin(Record):
     def get_local_masks_source(
         self, raise_on_error: bool = False, skip_size_check: bool = False, force_download: bool = False
     ) -> dict[str, str | None]:
-        """Return the local paths of all masks by id, an empty dict without masks; see `get_local_source`."""
+        """Return the local paths of all masks by id, an empty dict without masks.
+
+        Parameters and errors are those of `get_local_source`.
+        """
         return {
             mask_id: self._fetch(f"mask {mask_id!r}", uri, raise_on_error, skip_size_check, force_download)
             for mask_id, uri in self._mask_uris().items()
@@ -106,7 +109,7 @@ class LocalFilesMixin(Record):
         Parameters
         ----------
         allow_download : bool
-            Fetch remote files. By default they are left out.
+            Also hash remote files, which are fetched. By default they are skipped.
 
         Raises
         ------

@@ -264,7 +264,12 @@ class SingleFrame(AnnotatedRecord):
         Parameters
         ----------
         root : str or path, optional
-            Folder for relative paths of local sources, so that the id is the same on every machine.
+            Folder that paths of local sources are relative to, so that the id is the same on every machine.
+
+        Raises
+        ------
+        InvalidValueError
+            `root` is not a path.
         """
         return derive_id(self._sources, root)
 
@@ -317,8 +322,8 @@ class SingleFrame(AnnotatedRecord):
         Parameters
         ----------
         singleframe_dict : dict
-            Any of `id, context_id, timestamp, sources, rois, meta, num_frames`. Read-only fields are ignored. The
-            frames that ClearML's documentation and web pages show are accepted: `rois` need no `type`.
+            Any of `id, context_id, timestamp, sources, rois, meta, num_frames`. Read-only fields are ignored. As in ClearML's
+            documentation and web pages, `rois` need no `type`.
 
         Raises
         ------

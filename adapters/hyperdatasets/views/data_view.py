@@ -384,7 +384,7 @@ class DataView(KnownAttributes):
         label_rules: Sequence[Mapping[str, Any]] | None = None,
         dataset_project: str | None = None,
     ) -> HyperDatasetQuery:
-        """Add a query, and return it. A frame belongs to the view if one of its queries holds.
+        """Add a query, and return it. A frame belongs to the view if it matches one of the queries.
 
         Parameters
         ----------
@@ -395,9 +395,9 @@ class DataView(KnownAttributes):
             A label, a Lucene text about one annotation, or labels that one annotation has together. ``*`` matches all
             frames.
         frame_query, source_query : str or Query, optional
-            What holds of a frame and of its sources; see `HyperDatasetQuery`.
+            Queries that the frame and its sources must match; see `HyperDatasetQuery`.
         weight : float
-            How often its frames come, relative to other queries. Different weights have an effect on random, infinite and
+            How often its frames are yielded, relative to other queries. Different weights affect random, infinite and
             `allow_repetition` iterations.
         project_id, dataset_id, version_id : str
             The version by ids. ``*`` stands for any among the versions of the view.
@@ -1040,14 +1040,14 @@ class DataView(KnownAttributes):
         Parameters
         ----------
         transform : callable, optional
-            Called with each `Sample`; what it returns is the item. By default the sample is. A batch of samples is a list.
+            Called with each `Sample`; its result is the item. By default the item is the sample. A batch of samples is a list.
         iterable : bool
-            Return an iterable dataset: the frames in the order of the view, streamed. By default it is one with indices,
-            which a sampler of torch shuffles.
+            Return an iterable-style dataset, which streams the frames in the order of the view. By default the dataset is
+            map-style, and a sampler of torch can shuffle it.
         allow_repetition : bool
             As for `get_iterator`.
         rank, world_size : int
-            Of an iterable dataset: number of this process, and how many processes share the view.
+            Only of an iterable dataset: number of this process modulo `world_size`, and how many processes share the view.
         as_of : int or datetime, optional
             Read the versions at a position or an aware datetime.
 
