@@ -191,10 +191,10 @@ def export_croissant(
         typer.Option(metavar="TEXT", help="Default: the description of the version or of the dataset."),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option("--license", metavar="URL", help="License of the data, best a URL.")
+        str | None, typer.Option("--license", metavar="URL", help="License of the data, preferably a URL.")
     ] = None,
     citation: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="How to cite the dataset, best in BibTeX.")
+        str | None, typer.Option(metavar="TEXT", help="How to cite the dataset, preferably in BibTeX.")
     ] = None,
     url: Annotated[
         str | None,

@@ -156,7 +156,7 @@ def find(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Show one data with its tags, source and metadata."""
+    """Show a picture or video with its tags, source and metadata."""
     with engine_of(context, as_of) as engine:
         data = _lake(engine, lake).find_data(filename, object_name, data_id)
         source = data.get_datasource()
