@@ -114,7 +114,7 @@ def list_data(
     limit: Annotated[
         int | None, typer.Option("-n", "--limit", metavar="N", help="Show at most N.", min=1)
     ] = None,
-    offset: Annotated[int | None, typer.Option(metavar="N", help="Leave out the first N.", min=0)] = None,
+    offset: Annotated[int | None, typer.Option(metavar="N", help="Skip the first N.", min=0)] = None,
     lake: LakeName = None,
     as_of: AsOf = None,
     json: Json = False,
@@ -285,9 +285,7 @@ def jobs(
         str | None,
         typer.Argument(metavar="JOB", help="Id of a job, to show its log. Default: list all jobs."),
     ] = None,
-    kill: Annotated[
-        bool, typer.Option("--kill", help="End the job. What it is doing at the moment is completed.")
-    ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Stop the job. Running calls are completed.")] = False,
     actor: Actor = None,
     json: Json = False,
 ) -> None:

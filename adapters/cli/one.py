@@ -155,7 +155,7 @@ def load(
     collection: Collection = None,
     revision: Annotated[
         str | None,
-        typer.Option(metavar="REVISION", help="Take the last revision that is not after this one."),
+        typer.Option(metavar="REVISION", help="Use the last revision that is not later than this one."),
     ] = None,
     record: Annotated[bool, typer.Option("--record", help="Record that the datasets were loaded.")] = False,
     folder: Folder = Path(),

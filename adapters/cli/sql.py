@@ -52,7 +52,7 @@ def sql(
         Path | None, typer.Option(metavar="FILE", help="Write the rows into a Parquet file.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End with an error after so many seconds.")
+        float | None, typer.Option(metavar="SECONDS", help="Fail after this many seconds.")
     ] = None,
     memory_limit: Annotated[
         str, typer.Option(metavar="SIZE", help="Memory that DuckDB may use, such as 4GB.")

@@ -160,7 +160,7 @@ class Client:
         ----------
         work : callable, or list of str
             A function at the top of a module, called with a `Data` and the parameters; what it returns goes into the log of
-            the job. Or a command, run for each data; ``{path}`` is replaced by the path of a copy, ``{id}``,
+            the job. Or a command, run for each `Data`; ``{path}`` is replaced by the path of a copy, ``{id}``,
             ``{filename}`` and parameters by their values.
         name : str
             Name of the processing.

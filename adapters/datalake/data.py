@@ -349,7 +349,7 @@ class MultiData:
     @overload
     def __getitem__(self, key: slice) -> MultiData: ...
     def __getitem__(self, key: int | slice) -> Data | MultiData:
-        """Return one data, or several for a slice."""
+        """Return one `Data`, or a `MultiData` for a slice."""
         return self._like(self.items[key]) if isinstance(key, slice) else self.items[key]
 
     def __setitem__(self, key: int, data: Data) -> None:
@@ -390,7 +390,7 @@ class MultiData:
         return f"MultiData of {len(self.items):,} data in {self.lake.name!r}"
 
     def append(self, data: Data) -> None:
-        """Add a data at the end."""
+        """Add a `Data` at the end."""
         self.items.append(_data(data))
 
     def extend(self, data: Data | MultiData | list[Data]) -> None:
@@ -398,7 +398,7 @@ class MultiData:
         self.items += _listed(data)
 
     def insert(self, index: int, data: Data) -> None:
-        """Insert a data before an index."""
+        """Insert a `Data` before an index."""
         self.items.insert(index, _data(data))
 
     def remove(self, data: Data) -> None:

@@ -18,7 +18,7 @@ from .recording import Lake, hex_id, things
 
 
 class DataProjection:
-    """A derived file of a data.
+    """A derived file of a `Data`.
 
     Attributes
     ----------

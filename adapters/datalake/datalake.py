@@ -405,7 +405,7 @@ class Datalake:
         additional_info: dict[str, Any] | None = None,
         fill_metadata: bool = False,
     ) -> DataProjection:
-        """Store a file that was derived from a data, such as a thumbnail, mask or depth map.
+        """Store a file that was derived from a `Data`, such as a thumbnail, mask or depth map.
 
         Parameters
         ----------

@@ -26,7 +26,7 @@ class Choice(StrEnum):
 
 
 class DataUploadStatus(Choice):
-    """Status of a data. Data that can be read are `DONE`, others `ERROR`."""
+    """Status of a `Data`: `DONE` if its file can be read, else `ERROR`."""
 
     PENDING = "PENDING"
     COMPUTING = "COMPUTING"
@@ -35,7 +35,7 @@ class DataUploadStatus(Choice):
 
 
 class DataType(Choice):
-    """Type of a data."""
+    """Type of a `Data`."""
 
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"

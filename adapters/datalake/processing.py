@@ -132,7 +132,7 @@ class Processing:
         input_type : str or ProcessingInputType
             ``TEXT`` and ``NUMBER`` are checked; the others are ids or names, as text.
         required : bool
-            A launch without it is refused.
+            A launch without it raises an error.
         inference_type_constraint, framework_constraint : str or None
             Kept with the input.
 

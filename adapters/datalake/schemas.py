@@ -29,7 +29,7 @@ class CloudObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CloudProjectionObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object of a bucket that was derived from a data.
+    """An object of a bucket that was derived from a `Data`.
 
     Attributes
     ----------

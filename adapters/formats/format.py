@@ -157,7 +157,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of data sets.
+    """A format to import and export datasets.
 
     Attributes
     ----------
@@ -166,15 +166,15 @@ class Format:
     title : str
         Its name in messages and help.
     sniff : callable
-        Takes a path; whether it is a data set of this format. It looks at names and beginnings of files only.
+        Takes a path, and returns whether it is a dataset in this format. It reads only the names and beginnings of files.
     read : callable or None
-        Takes a path and a `Report`, and returns a `Reading`. None if the format is only written.
+        Takes a path and a `Report`, and returns a `Reading`. None if the format can only be exported.
     write : callable or None
-        Takes a `Writing`, whose files it writes. None if the format is only read.
+        Takes a `Writing`, and writes its files. None if the format can only be imported.
     is_file : bool
-        Whether a data set is written as a single file instead of a folder.
+        Whether a dataset is written as a single file instead of a folder.
     finish : callable or None
-        Takes the `Writing` when the image files are written, too.
+        Called with the `Writing` after the image files were written.
     """
 
     name: str

@@ -34,7 +34,7 @@ def finite(given: object, what: str) -> float:
 
 
 class Problem(Struct, frozen=True):
-    """A part of the data that is flawed, and why.
+    """An invalid part of the data, with the reason.
 
     Attributes
     ----------
@@ -49,16 +49,16 @@ class Problem(Struct, frozen=True):
 
 
 class Loss(Struct, frozen=True):
-    """Something that the other side cannot hold.
+    """Values that the target cannot store.
 
     Attributes
     ----------
     kind : str
-        What it is, and what became of it.
+        What was lost, and what was done with it.
     count : int
-        How often it was met.
+        How often it occurred.
     examples : list of str
-        The first frames or files in which it was met.
+        The first frames or files in which it occurred.
     """
 
     kind: str

@@ -83,10 +83,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class SqlResult:
-    """The rows of a statement of SQL. Each method runs the statement again, on the same moment of the log.
+    """The rows of an SQL statement. Each method runs the statement again, at the same point in time.
 
-    Rows are streamed. The result is also a stream of Arrow, so that any library of tables takes it:
-    ``pyarrow.table(result)``, ``polars.DataFrame(result)``.
+    Rows are streamed. The result is also an Arrow stream, which other libraries read: ``pyarrow.table(result)``,
+    ``polars.DataFrame(result)``.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class SqlResult:
     InvalidQueryError
         A value cannot be converted, or the statement fails on the rows.
     UsageError
-        The statement takes longer than the limit of time, or needs more memory than the limit.
+        The time limit or the memory limit is exceeded.
     """
 
     columns: list[str]

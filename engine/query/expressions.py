@@ -155,18 +155,18 @@ def Roi(  # noqa: N802 - it stands for what it finds
     type: str | Sequence[str] | None = None,  # noqa: A002 - as in the wire form
     meta: Mapping[str, Scalar | None] | None = None,
 ) -> Annotations:
-    """Return the query that a frame has an annotation of which everything holds; `count` asks for a number of them.
+    """Return a query for frames with an annotation that satisfies all arguments; `count` sets how many there must be.
 
     Parameters
     ----------
     where : Query, optional
         A query about fields of the annotation, such as ``F.label.like("car*")``.
     label : str or sequence of str, optional
-        A label that it has, or labels of which it has all.
+        A label that the annotation has, or several labels that it has together.
     confidence : (number, number), optional
-        The range of its confidence, ends included. None and -1 are open ends.
+        The range of its confidence, both ends included. None and -1 mean no limit.
     type : str or sequence of str, optional
-        Its type in the wire form, such as ``box2d``, or several of which one holds.
+        Its type in the wire form, such as ``box2d``, or one of several types.
     meta : dict, optional
         Values of its metadata by path.
 

@@ -1,8 +1,8 @@
 """The tree of a query over frames.
 
-A query is asked of the leaves of a frame in wire form: its scalars, each with the path of the keys that lead to it, joined by
-dots. Lists are open: their items have the path of the list, so a comparison holds if it holds for one item. A null is no
-value. Below an annotation the paths begin at the annotation.
+A query is evaluated on the scalar values of a frame in wire form. The path of a value consists of its keys, joined by dots. Items of a
+list have the path of the list, so a comparison matches if it matches one item. A null counts as a missing value. In a condition on
+one annotation, paths begin at the annotation.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Nothing(Query, frozen=True, gc=False):
 
 
 class And(Query, frozen=True, gc=False):
-    """All of the queries hold."""
+    """All of the queries match."""
 
     queries: tuple[Nodes, ...]
 
 
 class Or(Query, frozen=True, gc=False):
-    """At least one of the queries holds."""
+    """At least one of the queries matches."""
 
     queries: tuple[Nodes, ...]
 
 
 class Not(Query, frozen=True, gc=False):
-    """The query does not hold."""
+    """The query does not match."""
 
     query: Nodes
 

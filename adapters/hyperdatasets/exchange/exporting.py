@@ -48,11 +48,11 @@ class Exported(msgspec.Struct, kw_only=True):
     images : int
         Number of image files that were written.
     problems : list of Problem
-        Image files that could not be written, and why; at most 10,000.
+        Image files that could not be written, with the reasons; at most 10,000.
     flaws : dict of str to int
         Number of all problems by kind.
     losses : list of Loss
-        What the format cannot hold, by kind.
+        What the format cannot store, by kind.
     """
 
     format: str

@@ -89,23 +89,23 @@ class Imported(msgspec.Struct, kw_only=True):
     dry_run : bool
         Whether nothing was recorded.
     frames, annotations : int
-        Number of frames and annotations in the data set.
+        Number of frames and annotations in the imported dataset.
     added, updated, unchanged, refused : int
         Number of frames that were added, updated, unchanged or rejected.
     kept : int
-        Number of frames that differ from the data set because a later change was kept.
+        Number of frames that differ from the imported dataset because a later change was kept.
     skipped : int
-        Number of frames that were left as they are because only new ones were asked for.
+        Number of frames that were not changed because of `only_new`.
     pruned : int
         Number of frames that were deleted because their files no longer exist.
     vanished : list of str
-        Images of an earlier import that are no longer in the data set. Their frames are kept.
+        Images of an earlier import that no longer exist. Their frames are kept.
     problems : list of Problem
-        What was not imported because it is flawed, and why; at most 10,000.
+        Files and values that are invalid and were not imported, with the reasons; at most 10,000.
     flaws : dict of str to int
         Number of all problems by kind.
     losses : list of Loss
-        What frames cannot hold, by kind.
+        What frames cannot store, by kind.
     """
 
     format: str

@@ -79,10 +79,10 @@ class FrameCount(int):
 
 
 class DataView(KnownAttributes):
-    """Frames of versions, chosen by queries. It takes the arguments of both APIs of ClearML.
+    """Frames of one or more versions, selected by queries. It accepts the arguments of both of ClearML's APIs.
 
-    A frame belongs to the view if one of the queries holds. Published versions are read as they are; a draft is read at
-    the position at which the view was stored or first read. A view that is stored gives the same frames for ever.
+    A frame belongs to the view if it matches one of the queries. A draft is read at the position at which the view was
+    first read, or else stored. A stored view always returns the same frames.
 
     Parameters
     ----------
@@ -93,14 +93,14 @@ class DataView(KnownAttributes):
     tags : sequence of str, optional
         Tags.
     iteration_order : IterationOrder or str
-        ``"sequential"`` and ``"added"`` are the order in which the frames were last changed, `IterationOrder.sequential` is by
-        context id, timestamp and id, and ``"random"`` a permutation by the seed.
+        ``"sequential"`` and ``"added"`` are log order, the order of the last changes. `IterationOrder.sequential` is by
+        context id, timestamp and id. ``"random"`` is a permutation that depends on the seed.
     iteration_infinite : bool
         Repeat the frames without end, or up to the limit.
     iteration_random_seed : int, optional
         Seed of random orders, by default 0.
     iteration_limit : int, optional
-        The most frames of an iteration.
+        Maximum number of frames of an iteration.
     auto_connect_with_task : bool
         No effect: there are no tasks.
     project_name : str, optional
@@ -210,9 +210,9 @@ class DataView(KnownAttributes):
         dataview_id : str, optional
             Its id.
         dataview_name : str, optional
-            Its name. Of several views with this name, the one that was stored last.
+            Its name. If several views have this name, the one that was stored last is returned.
         as_of : int or datetime, optional
-            The views that were stored at a position or an aware datetime (extension).
+            Find the views that were stored at a position or an aware datetime (extension).
 
         Raises
         ------
@@ -239,7 +239,7 @@ class DataView(KnownAttributes):
         Parameters
         ----------
         as_of : int or datetime, optional
-            Those that were stored at a position or an aware datetime.
+            Return the views that were stored at a position or an aware datetime.
         """
         session = current_session().at(as_of)
         with session.read(Views) as (views, connection):
@@ -274,20 +274,20 @@ class DataView(KnownAttributes):
     def store(self, name: str | None = None, project_name: str | None = None) -> str:
         """Store the view, with the positions of its versions and the seed, and return its id.
 
-        A stored view gives the same frames for ever: also after later changes of its drafts, in a rebuilt or imported log,
-        and in other processes. If nothing has changed since it was stored, nothing is recorded.
+        A stored view always returns the same frames, even after changes of its drafts, in a rebuilt or imported log,
+        and in other processes. If the view has not changed since it was stored, nothing is recorded.
 
         Parameters
         ----------
         name : str, optional
-            Its name from now on. Several views may have one name.
+            New name of the view. Several views may have the same name.
         project_name : str, optional
-            Its project from now on.
+            New project of the view.
 
         Raises
         ------
         UsageError
-            The view has no version, or is one of the past.
+            The view has no version, or shows the past.
         """
         if name is not None and name != self._name:
             self.name = name
@@ -583,7 +583,7 @@ class DataView(KnownAttributes):
             self._seed = None if random_seed is None else whole(random_seed, "random_seed")
 
     def set_labels(self, label_dict: Mapping[str, int]) -> None:
-        """Set the numbers of labels, of those that mapping rules lead to.
+        """Set the numbers of labels, after mapping rules.
 
         `Annotation.label_num` of a frame of the view is the number of the first label that has one, or -1.
 
@@ -595,7 +595,7 @@ class DataView(KnownAttributes):
         Raises
         ------
         InvalidValueError
-            It is no dict of labels and integers.
+            `label_dict` is not a dict of labels and integers.
         """
         is_valid = isinstance(label_dict, Mapping) and all(
             isinstance(label, str) and isinstance(value, int) and not isinstance(value, bool)
@@ -623,21 +623,21 @@ class DataView(KnownAttributes):
         version_name: str | None = None,
         project_name: str | None = None,
     ) -> ViewMapping:
-        """Add a rule that replaces labels in the frames of the view. Queries see the labels as they were recorded.
+        """Add a rule that replaces labels in the frames of the view. Queries use the recorded labels.
 
         Parameters
         ----------
         from_labels : str or list of str
-            The labels to replace. An annotation must have all of them; ``*`` stands for any label.
+            The labels to replace. An annotation must have all of them; ``*`` means any label.
         to_label : str
-            The label in their place.
+            The new label.
         dataset_id, dataset_name, project_name, version_id, version_name : str, optional
-            The dataset and the version whose frames it applies to; by default, and with ``*``, all.
+            The dataset and the version whose frames the rule applies to. By default, and with ``*``, all.
 
         Raises
         ------
         InvalidValueError
-            A label is missing or no string.
+            A label is missing or not a string.
         NotFoundError
             The dataset or the version does not exist.
         """
@@ -753,7 +753,7 @@ class DataView(KnownAttributes):
         *,
         as_of: Moment | None = None,
     ) -> ViewIterator:
-        """Return an iterator over the frames, which reads them as it goes.
+        """Return an iterator over the frames, which are read during the iteration.
 
         Parameters
         ----------
@@ -764,13 +764,13 @@ class DataView(KnownAttributes):
         query_queue_depth
             No effect: there are no requests to a server.
         allow_repetition, auto_synthetic_epoch_limit : bool
-            Repeat frames of queries, so that each query has the part of the iteration that its weight says. The frames of the
-            largest query come once.
+            Repeat frames, so that each query gets a share of the iteration in proportion to its weight. The frames of the
+            largest query are yielded once.
         node_id : int, optional
             Used as `worker_index` if that is not given.
         worker_index, num_workers : int, optional
-            The iterator yields each frame whose running number leaves `worker_index` modulo `num_workers`, and at most its
-            part of the limit, rounded up.
+            The iterator yields the frames whose running number modulo `num_workers` is `worker_index`, and at most its
+            share of the limit, rounded up.
         cache_in_memory : bool
             Keep the frames, so that a second iteration over this iterator yields the same objects.
         as_of : int or datetime, optional
@@ -868,7 +868,7 @@ class DataView(KnownAttributes):
         return FrameCount(len(found), list(map(len, found.queries)))
 
     def __len__(self) -> int:
-        """Return the number of frames of an iteration; if it has no end, the number of frames that match."""
+        """Return the number of frames of an iteration, or of an infinite view, the number of frames that match."""
         plan = self.plan(repeats=self._repeats)
         return len(plan.selection) if plan.length is None else plan.length
 
@@ -950,21 +950,21 @@ class DataView(KnownAttributes):
     ) -> None:
         """Fetch the files of the frames into the local cache, by default in background threads.
 
-        A file that cannot be fetched is skipped: reading it later gives the reason. If it has to `wait`, a warning counts
-        such files.
+        A file that cannot be fetched is skipped, and reading it later raises the error. With `wait`, a warning gives the
+        number of such files.
 
         Parameters
         ----------
         num_workers : int, optional
             Number of threads, by default 8.
         wait : bool
-            Return when all files are fetched.
+            Return only when all files are fetched.
         query_cache_size : int, optional
             As for `get_iterator`.
         get_previews, get_masks : bool
             Also fetch previews and masks.
         force_download : bool
-            Fetch files again that are in the cache.
+            Fetch files again even if they are in the cache.
         as_of : int or datetime, optional
             Read the versions at a position or an aware datetime (extension).
 

@@ -38,7 +38,7 @@ from ...session.session import Session
 from ..selectors import find_dataset, version_by_id
 
 ANY = "*"
-"""Stands for any version, dataset or project of a view, and for any label."""
+"""Matches any version, dataset or project of a view, and any label."""
 
 OPEN = -1
 """An open end of a range."""
@@ -63,20 +63,20 @@ class HyperDatasetQuery(KnownAttributes):
     Parameters
     ----------
     project_id, dataset_id, version_id : str
-        Name of a project, ids of a dataset and a version. ``*`` stands for any among the versions of the view.
+        Name of a project, ids of a dataset and a version. ``*`` matches all versions of the view.
     source_query, frame_query : str or Query, optional
-        What holds of a frame: Lucene text such as ``sources.uri:*cam1*`` and ``meta.city:"bremen"``, or a Python
+        Conditions on the frame: Lucene text such as ``sources.uri:*cam1*`` and ``meta.city:"bremen"``, or a Python
         expression.
     weight : float
-        How often its frames come, relative to other queries.
+        How often its frames are yielded, relative to other queries.
     filter_by_roi : str, optional
         ``label_rules`` (the default), ``no_rois`` or ``disabled``; see `FilterByRoiEnum`.
     label_rules : list of dict, optional
-        Rules on the annotations, all of which hold. Each has any of ``label`` (Lucene text about one annotation, in which
-        a value without a field is a label), ``count_range`` (least and greatest number of such annotations),
-        ``conf_range`` (least and greatest confidence) and ``must_not`` (the rule does not hold). -1 is an open end.
+        Rules on the annotations, all of which must be satisfied. Each has any of ``label`` (Lucene text about one annotation,
+        in which a value without a field is a label), ``count_range`` (minimum and maximum number of such annotations),
+        ``conf_range`` (minimum and maximum confidence) and ``must_not`` (negates the rule). -1 means no limit.
     roi_query : str or list of str, optional
-        A label, a Lucene text about one annotation, or labels that one annotation has together (as in the older API).
+        A label, Lucene text about one annotation, or labels that one annotation must have together (as in the older API).
 
     Raises
     ------

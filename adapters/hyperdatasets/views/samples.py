@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Sample:
-    """A frame of a view, with its picture and targets as arrays. Files are read when they are first used.
+    """A frame of a view, with its image and targets as arrays. Files are read on first access.
 
-    A sample of a frame group has no picture of its own: ``sample["left"]`` is the sample of one of its frames. A sample
-    that is pickled, as a worker of a `DataLoader` does, keeps what was read; what was not is read by the current engine.
+    A sample of a frame group has no image of its own: ``sample["left"]`` is the sample of one of its frames. A sample
+    that is pickled, as by a worker of a `DataLoader`, keeps what was read; the rest is read with the current engine.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class Sample:
 
     @cached_property
     def label_map(self) -> NDArray[np.int64]:
-        """The number of the label of each pixel by the masks, -1 elsewhere, of shape (height, width).
+        """The label number of each pixel according to the masks, -1 elsewhere, of shape (height, width).
 
         Raises
         ------

@@ -59,17 +59,16 @@ class _Samples:
 
 
 class FrameDataset(_Samples, Dataset[Any]):
-    """The samples of one pass over a view, by index. A sampler of torch shuffles them.
+    """The samples of one pass over a view, by index (map-style). A sampler of torch can shuffle them.
 
-    A batch is read at once, in the order of the log. Workers of a `DataLoader` open the log themselves, after a fork as well as
-    when they are spawned.
+    The samples of a batch are read together. Forked and spawned workers of a `DataLoader` open the log themselves.
 
     Attributes
     ----------
     view : DataView
         The view.
     transform : callable or None
-        Called with each `Sample`; what it returns is the item.
+        Called with each `Sample`; its result is the item.
     """
 
     def __init__(self, view: DataView, transform: Transform | None, *, repeats: bool) -> None:
@@ -89,14 +88,14 @@ class FrameDataset(_Samples, Dataset[Any]):
 
 
 class FrameIterableDataset(_Samples, IterableDataset[Any]):
-    """The samples of a view in its order. The workers of a `DataLoader` share them: each sample comes once.
+    """The samples of a view in its order (iterable-style). Each sample goes to one worker of a `DataLoader`.
 
     Attributes
     ----------
     view : DataView
         The view.
     transform : callable or None
-        Called with each `Sample`; what it returns is the item.
+        Called with each `Sample`; its result is the item.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class FrameIterableDataset(_Samples, IterableDataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the pass, from 0. Each pass over a random view has another order.
 
-        Call it before each epoch. Workers that live longer than an epoch do not notice it.
+        Call it before each epoch. It has no effect on persistent workers that are already running.
         """
         self._epoch = count(epoch, "epoch")
 
