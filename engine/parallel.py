@@ -69,25 +69,36 @@ def ordered_map(
             part.future.cancel()
 
 
-def one_ahead(work: Callable[[Any], Result], items: Iterable[Any]) -> Iterator[Result]:
-    """Yield the result of each item in order, while a thread works on the next one. The items are taken by the caller's thread.
+def ahead(work: Callable[[Any], Result], items: Iterable[Any], threads: int = 1) -> Iterator[Result]:
+    """Yield the result of each item in order, while threads work on the next ones. The items are taken by the caller's thread.
+
+    Parameters
+    ----------
+    work : callable
+        Called with each item.
+    items : iterable
+        The items.
+    threads : int
+        Number of threads, and of items that are worked on ahead.
 
     Raises
     ------
     UsageError
-        The iteration goes on in a forked process, which has no such thread.
+        The iteration goes on in a forked process, which has no such threads.
     """
     process, waiting = os.getpid(), iter(items)
     coming: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for item in islice(waiting, 1):
-            coming.append(thread.submit(work, item))
+    with ThreadPoolExecutor(threads) as pool:
+        for item in islice(waiting, threads):
+            coming.append(pool.submit(work, item))
         while coming:
             try:
                 for item in islice(waiting, 1):
-                    coming.append(thread.submit(work, item))
+                    coming.append(pool.submit(work, item))
             except BaseException:
-                yield coming.popleft().result()  # it came before the error
+                # What came before the error.
+                while coming:
+                    yield coming.popleft().result()
                 raise
             yield coming.popleft().result()
             if os.getpid() != process:

@@ -16,7 +16,19 @@ from ...engine.frames.single_frame import decode_record
 from ...engine.keys import KEY_SIZE
 from ...engine.log.decoding import gc_paused
 from ...engine.log.frame_batch import decode_change
-from ...engine.log.shred import Field, Irregular, Places, Spans, field
+from ...engine.log.shred import (
+    NUMBER,
+    NUMBERS,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Copied,
+    Field,
+    Irregular,
+    Places,
+    Spans,
+    field,
+)
 from ...projections.states.raw import RawEvents
 from .fields import GROUP, META, SOURCE
 from .json_text import ObjectReader, json_texts
@@ -119,28 +131,28 @@ def _record(shredder: ArrowShredder, columns: Columns) -> list[Field]:
     of_source = SOURCE + META in columns.names or ("sources" in columns.names and META in columns.source)
     of_roi = "rois" in columns.names and META in columns.roi
     source = [
-        field("content_type", shredder.text),
-        field("hash", shredder.text),
-        field("height", shredder.whole),
-        field("id", shredder.text),
+        field("content_type", shredder.text, TEXT),
+        field("hash", shredder.text, TEXT),
+        field("height", shredder.whole, WHOLE),
+        field("id", shredder.text, TEXT),
         field("meta", objects(is_wanted=of_source)),
-        field("size", shredder.whole),
-        field("timestamp", shredder.whole),
-        field("uri", shredder.text),
-        field("width", shredder.whole),
+        field("size", shredder.whole, WHOLE),
+        field("timestamp", shredder.whole, WHOLE),
+        field("uri", shredder.text, TEXT),
+        field("width", shredder.whole, WHOLE),
     ]
     roi = [
-        field("type", shredder.text),
-        field("confidence", shredder.number),
-        field("id", shredder.text),
-        field("label", shredder.texts),
+        field("type", shredder.text, TEXT),
+        field("confidence", shredder.number, NUMBER),
+        field("id", shredder.text, TEXT),
+        field("label", shredder.texts, TEXTS),
         field("meta", objects(is_wanted=of_roi)),
-        field("poly", shredder.numbers),
+        field("poly", shredder.numbers, NUMBERS),
     ]
     return [
-        field("context_id", shredder.text),
+        field("context_id", shredder.text, TEXT),
         field("meta", objects(is_wanted=META in columns.names)),
-        field("num_frames", shredder.whole),
+        field("num_frames", shredder.whole, WHOLE),
         field("rois", partial(shredder.items, known=roi)),
         field("sources", partial(shredder.items, known=source)),
     ]
@@ -151,7 +163,7 @@ def _ids(
 ) -> pa.Array:
     keys = np.frombuffer(events.keys, np.uint8).reshape(-1, KEY_SIZE)
     hexed = keys[rows].tobytes().hex().encode()
-    ids = binary(2 * KEY_SIZE * np.arange(len(rows) + 1), np.frombuffer(hexed, np.uint8)).cast(pa.string())
+    ids = binary(2 * KEY_SIZE * np.arange(len(rows) + 1), np.frombuffer(hexed, np.uint8)).view(pa.string())
     has_more = np.flatnonzero(heads > 0x91)
     own = has_more[shredder.data[at[has_more]] != _NIL]
     if not len(own):
@@ -314,6 +326,13 @@ class _Items:
         return not any("type" in fields for _, fields in self._parts)
 
     def _coordinates(self, found: list[tuple[Places | None, Any]]) -> pa.Array:
+        copied = [spans.data for _, spans in found if isinstance(spans, Copied)]
+        if len({each.shape[1] for each in copied}) == 1 and sum(map(len, copied)) == self.total:
+            whole = np.empty((self.total, copied[0].shape[1]))
+            for (places, _), each in zip(found, copied, strict=True):
+                whole[slice(None) if places is None else places] = each
+            counts = np.full(self.total, whole.shape[1])
+            return _lists(counts, pa.array(whole.reshape(-1)), np.zeros(self.total, bool))
         spans = _spread_spans(found, self.total)
         read = self._shredder.floats(spans)
         if read is None:

@@ -22,7 +22,7 @@ from ...engine.frames.source import DEFAULT_SOURCE, derive_id, source_uri
 from ...engine.keys import payload_digests
 from ...engine.log.frame_batch import ARRAY_OF_ONE, joined_payloads
 from ...engine.log.joined import lengths_of
-from ...engine.parallel import one_ahead
+from ...engine.parallel import ahead
 from ...engine.validation import shorten
 from ...engine.writes.encoder import EncodedFrames, FrameEncoder, Refusal
 from .fields import CONTEXT, FRAMES, GROUP, ID, KEY, META, ROIS, SOURCE, SOURCES, TIMESTAMP, Plan
@@ -126,7 +126,7 @@ class TableEncoder(FrameEncoder):
 
     def encode_parts(self, parts: Iterable[TablePart]) -> Iterator[EncodedPart]:
         """Encode parts, each while the one before it is recorded."""
-        return one_ahead(lambda part: (self.encode_rows(part[0]), *part[1:]), parts)
+        return ahead(lambda part: (self.encode_rows(part[0]), *part[1:]), parts)
 
     def encode_rows(self, table: pa.RecordBatch) -> tuple[EncodedFrames, list[Refusal]]:
         """Encode a batch of rows."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...engine.log.decoding import gc_paused
-from ...engine.log.shred import Irregular, Places, Spans
-from .pieces import Part, binary, join, pc
+from ...engine.log.shred import NUMBER, TEXT, WHOLE, Copier, Field, Irregular, Places, Spans
+from .pieces import binary, pc
 from .shred import ArrowShredder
 
 _NEWLINE = 0x0A
@@ -22,9 +23,12 @@ _TRUE, _FALSE, _NIL = 0xC3, 0xC2, 0xC0
 class Flat(NamedTuple):
     """Dicts of the same keys, each with values of one plain type: their JSON, in parts."""
 
-    parts: list[Part]
+    parts: list[str | pa.Array]
     rows: int
 
+
+TextOf = Callable[[Any, Places], list[str | pa.Array]]
+"""Returns values of one type as JSON, in parts."""
 
 Objects = Spans | Flat
 """Dicts of a column: where they are, or what they are if they are alike."""
@@ -59,61 +63,62 @@ class ObjectReader:
         shredder = self._shredder
         heads = shredder.data[at]
         shredder.require((heads == heads[0]) & (heads & 0xF0 == 0x80), rows)
-        at = at + 1
-        parts: list[Part] = []
-        for number in range(int(heads[0]) & 0x0F):
-            spans, _ = shredder.text(at[:1], rows[:1])
-            length = int(spans.starts[0] + spans.lengths[0] - at[0])
-            at = self._after_key(at, rows, length)
-            name = (
-                shredder.data[int(spans.starts[0]) : int(spans.starts[0] + spans.lengths[0])]
-                .tobytes()
-                .decode()
-            )
-            parts += [(b"," if number else b"{") + msgspec.json.encode(name) + b":"]
-            more, at = self._value(at, rows)
-            parts += more
-        return Flat([*parts, b"}" if parts else b"{}"], len(at)), at
+        known = self._fields_of_first(at[:1], rows[:1])
+        found: dict[str, Any] = {}
+        at, _ = shredder.alike(at + 1, rows, [each for each, _ in known], len(known), found)
+        if len(found) < len(known):
+            raise Irregular(rows)
+        parts: list[str | pa.Array] = []
+        for number, (each, text_of) in enumerate(known):
+            parts += [("," if number else "{") + msgspec.json.encode(each.name).decode() + ":"]
+            parts += text_of(found[each.name][1], rows)
+        return Flat([*parts, "}" if parts else "{}"], len(at)), at
 
-    def _after_key(self, at: Places, rows: Places, length: int) -> Places:
-        """Return the places after a key, if all have the same one."""
+    def _fields_of_first(self, at: Places, rows: Places) -> list[tuple[Field, TextOf]]:
+        """Return the keys of a dict, and by the types of its values how to read those, and their JSON."""
         shredder = self._shredder
-        for offset in range(0, length, 8):
-            mask = np.uint64((1 << 8 * min(8, length - offset)) - 1)
-            shredder.require(at + offset < shredder.end, rows)
-            words = shredder.window("<u8", at + offset) & mask
-            shredder.require(words == words[0], rows)
-        return at + length
+        count, at = int(shredder.data[at[0]]) & 0x0F, at + 1
+        found: list[tuple[Field, TextOf]] = []
+        for _ in range(count):
+            name, value = shredder.text(at, rows)
+            key = shredder.data[int(at[0]) : int(value[0])].tobytes()
+            text = key[int(name.starts[0] - at[0]) :].decode()
+            read, copier, text_of = self._kind(int(shredder.data[value[0]]))
+            found.append((Field(text, key, read, copier), text_of))
+            _, at = read(value, rows)
+        return found
 
-    def _value(self, at: Places, rows: Places) -> tuple[list[Part], Places]:
-        """Read values of one type as JSON."""
+    def _kind(self, head: int) -> tuple[Callable[[Places, Places], Any], Copier | None, TextOf]:
+        """Return how to read the values that begin like one, and their JSON."""
         shredder = self._shredder
-        heads = shredder.data[at]
-        head = int(heads[0])
         if 0xA0 <= head < 0xC0 or 0xD9 <= head <= 0xDB:
-            spans, after = shredder.text(at, rows)
-            return [b'"', self._plain_text(spans, rows), b'"'], after
+            return shredder.text, TEXT, lambda spans, rows: ['"', self._plain_text(spans, rows), '"']
         if head == 0xCB:
-            numbers, after = shredder.number(at, rows)
-            return [_float_texts(numbers)], after
+            return shredder.number, NUMBER, lambda numbers, _: [_float_texts(numbers)]
         if head in (_TRUE, _FALSE):
-            shredder.require((heads == _TRUE) | (heads == _FALSE), rows)
-            return [pc.if_else(pa.array(heads == _TRUE), pa.scalar(b"true"), pa.scalar(b"false"))], at + 1
+            return partial(self._one_of, (_TRUE, _FALSE)), None, lambda heads, _: [_boolean_texts(heads)]
         if head == _NIL:
-            shredder.require(heads == _NIL, rows)
-            return [b"null"], at + 1
-        wholes, after = shredder.whole(at, rows)
-        return [pa.array(wholes).cast(pa.string()).cast(pa.binary())], after
+            return partial(self._one_of, (_NIL,)), None, lambda *_: ["null"]
+        return shredder.whole, WHOLE, lambda wholes, _: [pa.array(wholes).cast(pa.string())]
+
+    def _one_of(self, allowed: Sequence[int], at: Places, rows: Places) -> tuple[NDArray[np.uint8], Places]:
+        heads = self._shredder.data[at]
+        self._shredder.require(np.isin(heads, allowed), rows)
+        return heads, at + 1
 
     def _plain_text(self, spans: Spans, rows: Places) -> pa.Array:
         """Return texts that stand for themselves in JSON."""
-        found = self._shredder.slices(spans.starts, spans.starts + spans.lengths)
+        found = self._shredder.strings(spans)
         data = found.buffers()[2]
         if data is not None:
             used = np.frombuffer(data, np.uint8)[: int(spans.lengths.sum())]
             if ((used < 0x20) | (used == ord('"')) | (used == ord("\\"))).any():
                 raise Irregular(rows)
-        return found.cast(pa.string()).cast(pa.binary())
+        return found
+
+
+def _boolean_texts(heads: NDArray[np.uint8]) -> pa.Array:
+    return pc.if_else(pa.array(heads == _TRUE), pa.scalar("true"), pa.scalar("false"))
 
 
 def _float_texts(numbers: NDArray[np.float64]) -> pa.Array:
@@ -123,7 +128,7 @@ def _float_texts(numbers: NDArray[np.float64]) -> pa.Array:
         # Without a point or an exponent it would be read as an integer.
         bare = pc.and_(pa.array(integral), pc.invert(pc.match_substring(texts, "e")))
         texts = pc.if_else(bare, pc.binary_join_element_wise(texts, ".0", ""), texts)
-    return texts.cast(pa.binary())
+    return texts
 
 
 def json_texts(
@@ -158,7 +163,9 @@ def json_texts(
 
 def _texts(shredder: ArrowShredder, objects: Objects) -> pa.Array:
     if isinstance(objects, Flat):
-        return join(objects.parts, objects.rows).cast(pa.string())
+        if len(objects.parts) == 1:
+            return pa.repeat(pa.scalar(objects.parts[0], pa.string()), objects.rows)  # type: ignore[arg-type]
+        return pc.binary_join_element_wise(*objects.parts, "")
     starts, ends = objects.starts, objects.starts + objects.lengths
     order = None
     if (starts[1:] < starts[:-1]).any():

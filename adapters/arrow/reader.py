@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import repeat
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.shred import PADDING
-from ...engine.parallel import one_ahead
+from ...engine.parallel import ahead
 from ...projections.states.fold import BatchIndex, State
-from ...projections.states.raw import RawEvents, raw_events
+from ...projections.states.raw import RawEvents, StoredEvents, stored_events
 from .decoder import columns_of
 from .schema import Columns
 
+_THREADS = 2
+"""Both wait for the lock of the interpreter about half of the time, so that more would wait longer."""
 
-def read_events(log: Log, index: BatchIndex, positions: U64) -> Iterator[RawEvents]:
-    """Yield the events at ascending positions; a few batches of the log are in memory at a time."""
-    raw = raw_events(log, index, positions, PADDING)
-    for events in one_ahead(lambda source: next(source, None), repeat(raw)):
-        if events is None:
-            return
-        yield events
+Decoded = TypeVar("Decoded")
+
+
+def decoded(
+    log: Log, index: BatchIndex, positions: U64, decode: Callable[[RawEvents], Decoded]
+) -> Iterator[Decoded]:
+    """Yield what is decoded of the events at ascending positions, some batches of the log at a time.
+
+    Parameters
+    ----------
+    log : Log
+        The log.
+    index : BatchIndex
+        The record batches that have the events.
+    positions : ndarray of uint64
+        Positions of events.
+    decode : callable
+        Called with some events, in a thread. It must not keep them: their buffer is used again, since fresh memory takes longer
+        than what is done with it.
+    """
+    spare: list[bytearray] = []
+
+    def work(stored: StoredEvents) -> Decoded:
+        buffer = spare.pop() if spare else bytearray()
+        size = stored.size + PADDING
+        if len(buffer) < size:
+            buffer = bytearray(size + size // 8)
+        result = decode(stored.events(PADDING, buffer))
+        spare.append(buffer)
+        return result
+
+    return ahead(work, stored_events(log, index, positions), _THREADS)
 
 
 def read_batches(log: Log, index: BatchIndex, positions: U64, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Yield the frames at ascending positions as batches of columns."""
-    return (columns_of(events, columns) for events in read_events(log, index, positions))
+    return decoded(log, index, positions, lambda events: columns_of(events, columns))
 
 
 def table_reader(log: Log, state: State, positions: U64, columns: Columns) -> Any:

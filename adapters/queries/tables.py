@@ -12,12 +12,13 @@ import numpy as np
 from ...engine.keys import U64
 from ...engine.times import utc
 from ...projections.states.fold import State
+from ...projections.states.raw import RawEvents
 from ...projections.tables.catalog import VersionRow
 from ..arrow import pa
 from ..arrow.decoder import columns_of
 from ..arrow.fields import GROUP, META
 from ..arrow.pieces import pc
-from ..arrow.reader import read_events
+from ..arrow.reader import decoded
 from ..arrow.schema import ROI_TYPES, SOURCE_TYPES, TYPES, Columns
 from ..hyperdatasets.address import Address
 from ..hyperdatasets.diff import FrameDiff, FrameDiffs, VersionState, diff_versions
@@ -165,10 +166,13 @@ def _frames(session: Session, state: State, positions: U64, asked: pa.Schema) ->
             some = positions[start : start + _POSITIONS_AT_ONCE].astype(np.int64)
             yield pa.RecordBatch.from_arrays([pa.array(some)], schema=asked)
         return
-    for events in read_events(session.log, state.batches, positions):
+
+    def read(events: RawEvents) -> pa.RecordBatch:
         found = columns_of(events, Columns(wanted))
         arrays = [pa.array(events.positions) if name == POSITION else found.column(name) for name in names]
-        yield pa.RecordBatch.from_arrays(arrays, schema=asked)
+        return pa.RecordBatch.from_arrays(arrays, schema=asked)
+
+    yield from decoded(session.log, state.batches, positions, read)
 
 
 def _annotations(
@@ -188,7 +192,8 @@ def _items(
     session: Session, state: State, positions: U64, asked: pa.Schema, columns: Columns
 ) -> Iterator[pa.RecordBatch]:
     """Yield the items of a column of lists, each with its frame and its place there."""
-    for events in read_events(session.log, state.batches, positions):
+
+    def read(events: RawEvents) -> pa.RecordBatch:
         ids, lists = columns_of(events, columns).columns
         items, owners = lists.flatten(), pc.list_parent_indices(lists)
         arrays: dict[str, pa.Array] = {}
@@ -200,7 +205,9 @@ def _items(
             arrays[NUMBER] = pa.array(np.arange(len(rows)) - first)
         names = [field.name for field in items.type]
         arrays |= zip(names, items.flatten(), strict=True)
-        yield pa.RecordBatch.from_arrays([arrays[name] for name in asked.names], schema=asked)
+        return pa.RecordBatch.from_arrays([arrays[name] for name in asked.names], schema=asked)
+
+    return decoded(session.log, state.batches, positions, read)
 
 
 def changes_table(session: Session, old: VersionRow, new: VersionRow) -> Table:

@@ -407,6 +407,21 @@ class Body:
         block = int(np.searchsorted(self._ends, index, side="right"))
         return block, int(self._ends[block - 1]) if block else 0
 
+    def blocks_of(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return the blocks that contain events at ascending indices, and the indices as if there were no other blocks."""
+        if len(indices) == len(self):
+            return np.arange(self.blocks), indices
+        numbers = np.searchsorted(self._ends, indices, side="right")
+        begins = np.append(True, numbers[1:] != numbers[:-1])
+        some = numbers[begins]
+        counts = np.diff(self._ends, prepend=0)[some]
+        left_out = self._ends[some] - np.cumsum(counts)
+        return some, indices - left_out[np.cumsum(begins) - 1]
+
+    def sizes_of(self, blocks: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many events are in some blocks, and how many bytes when they are decompressed."""
+        return np.diff(self._ends, prepend=0)[blocks], self._raw[blocks].astype(np.int64)
+
     def bounds(self, block: int) -> tuple[int, int]:
         """Return the range of event indexes in a block."""
         return (int(self._ends[block - 1]) if block else 0), int(self._ends[block])
@@ -421,7 +436,18 @@ class Body:
         return opened
 
     def _open_block(self, block: int) -> Block:
-        """Decompress one block. The total size of the body is checked first."""
+        raw = self.raw_block(block)
+        start, stop = self.bounds(block)
+        count = stop - start
+        if _U32.unpack_from(raw)[0] != count:
+            raise self._damaged(f"block {block} does not match the directory")
+        opened = Block(raw, count)
+        if opened.end != len(raw):
+            raise self._damaged(f"the lengths of the events of block {block} do not add up to its size")
+        return opened
+
+    def raw_block(self, block: int) -> bytes:
+        """Return one block decompressed, of the size in the directory. The total size of the body is checked first."""
         stored = self._data[int(self._offsets[block]) : int(self._offsets[block + 1])]
         size = int(self._raw[block])
         try:
@@ -435,14 +461,9 @@ class Body:
         except zstandard.ZstdError as error:
             raise self._damaged(f"block {block} cannot be decompressed ({error})") from error
         start, stop = self.bounds(block)
-        count = stop - start
-        head = _U32.size * (count + 1)
-        if len(raw) != size or size < head or _U32.unpack_from(raw)[0] != count:
+        if len(raw) != size or size < _U32.size * (stop - start + 1):
             raise self._damaged(f"block {block} does not match the directory")
-        opened = Block(raw, count)
-        if opened.end != size:
-            raise self._damaged(f"the lengths of the events of block {block} do not add up to its size")
-        return opened
+        return raw
 
     def event(self, index: int) -> bytes:
         """Return one encoded event."""

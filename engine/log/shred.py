@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-PADDING = 16
+_MOST_COPIED = 512
+
+PADDING = _MOST_COPIED + 16
 """So many bytes are read from each place, at most."""
+
+_FEW = 64
+"""So few maps are read field by field: to compare them takes longer."""
 
 _MOST_ITEMS = 32
 """Records with longer lists are read one by one: each step reads one item of each record."""
@@ -45,6 +50,18 @@ class Spans(NamedTuple):
         return self.lengths >= 0
 
 
+class Copied(Spans):
+    """Values that have the same length, and were copied.
+
+    Attributes
+    ----------
+    data : ndarray
+        The bytes of text, or the numbers, of each row.
+    """
+
+    data: NDArray[Any]
+
+
 class Texts(NamedTuple):
     """Lists of texts: how many each row has, and where they are, in the order of the rows."""
 
@@ -53,16 +70,50 @@ class Texts(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A field of a map: its name, its encoded key, and how to read its value."""
+    """A field of a map: its name, its encoded key, how to read its value, and how to take it out of what was copied, if possible."""
 
     name: str
     key: bytes
     read: Callable[[Places, Places], tuple[Any, Places]]
+    copied: Copier | None = None
 
 
-def field(name: str, read: Callable[[Places, Places], tuple[Any, Places]]) -> Field:
+class Copier(NamedTuple):
+    """How to take values that are alike out of a copy.
+
+    Attributes
+    ----------
+    sizes : callable
+        Returns how many bytes of a value say what it is, and how many it has in all, by its first two; 0 for one that is not copied.
+    take : callable
+        Returns the values.
+    """
+
+    sizes: Callable[[bytes], tuple[int, int]]
+    take: Callable[[Cut], Any]
+
+
+class Cut(NamedTuple):
+    """Values that are alike: a copy of what is around them, where they begin in it, their sizes, and the places of the copied."""
+
+    copy: NDArray[np.uint8]
+    begin: int
+    sizes: tuple[int, int]
+    places: Places
+
+    def numbers(self, kind: str, count: int) -> NDArray[Any]:
+        """Return the numbers in each row, with a byte before each."""
+        stride = 1 + np.dtype(kind).itemsize
+        return np.ndarray(
+            (len(self.copy), count), kind, self.copy, self.begin + 1, (self.copy.strides[0], stride)
+        )
+
+
+def field(
+    name: str, read: Callable[[Places, Places], tuple[Any, Places]], copied: Copier | None = None
+) -> Field:
     """Return a field of a map."""
-    return Field(name, bytes([0xA0 | len(name)]) + name.encode(), read)
+    return Field(name, bytes([0xA0 | len(name)]) + name.encode(), read, copied)
 
 
 class Shredder:
@@ -72,11 +123,11 @@ class Shredder:
 
     Parameters
     ----------
-    data : bytes
+    data : buffer
         The buffer, with `PADDING` bytes at its end.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = np.frombuffer(data, np.uint8)
         self.end = len(data) - PADDING
 
@@ -84,6 +135,13 @@ class Shredder:
         """Return the numbers of a type at places, which need no alignment."""
         size = np.dtype(kind).itemsize
         return np.ndarray(len(self.data) - size + 1, kind, self.data, strides=(1,))[places]  # type: ignore[call-overload]
+
+    def bytes_at(self, places: Places, count: int) -> NDArray[np.uint8]:
+        """Return so many bytes at each of some places. To copy many at once takes little longer than eight."""
+        if not count or not len(places):
+            return np.empty((len(places), count), np.uint8)
+        whole: Any = np.ndarray(len(self.data) - count + 1, f"V{count}", self.data, strides=(1,))  # type: ignore[call-overload]
+        return whole[places].view(np.uint8).reshape(-1, count)
 
     def fields(
         self, at: Places, rows: Places, known: Sequence[Field]
@@ -94,8 +152,11 @@ class Shredder:
         left = (heads & 0x0F).astype(np.int64)
         at = at + 1
         found: dict[str, tuple[Any, Any]] = {}
+        if len(at) >= _FEW and (heads == heads[0]).all():
+            at, known = self.alike(at, rows, known, int(left[0]), found)
+            left -= len(found)
         words = self.window("<u8", at)
-        for name, key, read in known:
+        for name, key, read, _ in known:
             has = self._begins(key, words, at)
             if not has.any():
                 continue
@@ -113,6 +174,79 @@ class Shredder:
             words = self.window("<u8", at)
         self.require(left == 0, rows)
         return found, at
+
+    def alike(
+        self, at: Places, rows: Places, known: Sequence[Field], count: int, found: dict[str, tuple[Any, Any]]
+    ) -> tuple[Places, Sequence[Field]]:
+        """Read the fields of maps that have so many, as long as all have the next one of the first map.
+
+        Up to a value that has not the same size everywhere, all bytes are copied and compared in one step.
+
+        Parameters
+        ----------
+        at, rows : ndarray of int64
+            The places, and the records.
+        known : sequence of Field
+            The fields that maps may have, in order.
+        count : int
+            Number of fields of each map.
+        found : dict
+            Where the values go.
+
+        Returns
+        -------
+        tuple of (ndarray of int64, sequence of Field)
+            The places after the fields, and those that may follow.
+        """
+        while len(found) < count:
+            expected, size = self._expected(int(at[0]), known, count - len(found))
+            if not expected or int(at.max()) + size > self.end:
+                break
+            copy = self.bytes_at(at, size + -size % 8)
+            same = _same_bytes(copy)
+            done = 0
+            for number, begin, sizes in expected:
+                each = known[number]
+                if not same[done:begin].all():
+                    return at + done, known[number:]
+                if not (sizes[0] and each.copied and same[begin : begin + sizes[0]].all()):
+                    values, at = each.read(at + begin, rows)
+                    found[each.name] = None, values
+                    done = 0
+                    known = known[number + 1 :]
+                    break
+                found[each.name] = None, each.copied.take(Cut(copy, begin, sizes, at))
+                done = begin + sizes[1]
+            else:
+                at = at + done
+                known = known[expected[-1][0] + 1 :]
+        return at, known
+
+    def _expected(
+        self, at: int, known: Sequence[Field], count: int
+    ) -> tuple[list[tuple[int, int, tuple[int, int]]], int]:
+        """Return which fields a map has, where their values begin, and their sizes; up to the first one that is not copied."""
+        head = self.data[at : at + _MOST_COPIED].tobytes()
+        expected: list[tuple[int, int, tuple[int, int]]] = []
+        size = 0
+        for number, each in enumerate(known):
+            if len(expected) == count:
+                break
+            if not head.startswith(each.key, size):
+                continue
+            begin = size + len(each.key)
+            sizes = (
+                each.copied.sizes(head[begin : begin + 2])
+                if each.copied and begin + 2 <= len(head)
+                else (0, 0)
+            )
+            if begin + sizes[1] > _MOST_COPIED:
+                sizes = (0, 0)
+            expected.append((number, begin, sizes))
+            size = begin + sizes[1]
+            if not sizes[1]:
+                break
+        return expected, size
 
     def _begins(self, key: bytes, words: NDArray[np.uint64], at: Places) -> Mask:
         head = key[:8]
@@ -196,6 +330,11 @@ class Shredder:
         """Return the offsets of lists of floats and their values; None if some are no floats."""
         counts = np.maximum(spans.lengths, 0)
         offsets = np.concatenate(([0], np.cumsum(counts)))
+        if len(counts) and (counts == counts[0]).all():
+            items = self.bytes_at(spans.starts, 9 * int(counts[0])).reshape(-1, 9)
+            if not (items[:, 0] == _FLOAT64).all():
+                return None
+            return offsets, np.ndarray(len(items), ">f8", items, 1, (9,)).astype(np.float64)
         at = np.repeat(spans.starts - 9 * offsets[:-1], counts) + 9 * np.arange(offsets[-1])
         if not (self.data[at] == _FLOAT64).all():
             return None
@@ -281,6 +420,20 @@ class Shredder:
         return sizes, inside
 
 
+def _same_bytes(copy: NDArray[np.uint8]) -> Mask:
+    """Return which bytes are the same in all rows, whose number of bytes is a multiple of 8."""
+    width = copy.shape[1] // 8
+    words = copy.view(np.uint64).reshape(-1)
+    differ = words[width:] ^ words[:-width]
+    # Halves of many rows at once: a reduction to so few columns takes four times as long.
+    while len(differ) > _FEW * width:
+        half = len(differ) // (2 * width) * width
+        rest = differ[2 * half :]
+        differ = np.bitwise_or(differ[:half], differ[half : 2 * half], out=differ[:half])
+        differ[: len(rest)] |= rest
+    return np.bitwise_or.reduce(differ.reshape(-1, width)).view(np.uint8) == 0
+
+
 _INTEGERS = (
     (0xCC, "u1"),
     (0xCD, ">u2"),
@@ -291,6 +444,8 @@ _INTEGERS = (
     (0xD2, ">i4"),
     (0xD3, ">i8"),
 )
+
+_WHOLES = dict(_INTEGERS)
 
 _LONG = (
     # the first byte, the type of the number after it, bytes and values for each that it counts
@@ -321,3 +476,64 @@ def _token_sizes() -> tuple[Places, Places]:
 
 
 _SIZES, _INSIDE = _token_sizes()
+
+
+def _text_sizes(head: bytes) -> tuple[int, int]:
+    if 0xA0 <= head[0] < 0xC0:
+        return 1, 1 + (head[0] & 0x1F)
+    return (2, 2 + head[1]) if head[0] == 0xD9 else (0, 0)
+
+
+def _texts_sizes(head: bytes) -> tuple[int, int]:
+    """Return the sizes of a list of one text."""
+    first, size = _text_sizes(head[1:]) if head[0] == 0x91 and head[1] < 0xC0 else (0, 0)
+    return (2, 1 + size) if first else (0, 0)
+
+
+def _whole_sizes(head: bytes) -> tuple[int, int]:
+    # Numbers of 64 bits that are too large are looked for where values are read field by field.
+    has_size = head[0] in _WHOLES and head[0] != 0xCF
+    return (1, int(_SIZES[head[0]])) if has_size or head[0] < 0x80 or head[0] >= 0xE0 else (0, 0)
+
+
+def _lists_sizes(head: bytes) -> tuple[int, int]:
+    return (1, 1 + 9 * (head[0] & 0x0F)) if head[0] & 0xF0 == 0x90 else (0, 0)
+
+
+def _cut_text(cut: Cut) -> Copied:
+    first = cut.begin + cut.sizes[0]
+    stop = cut.begin + cut.sizes[1]
+    texts = Copied(cut.places + first, np.full(len(cut.places), stop - first))
+    texts.data = np.ascontiguousarray(cut.copy[:, first:stop])
+    return texts
+
+
+def _cut_texts(cut: Cut) -> Texts:
+    return Texts(np.ones(len(cut.places), np.int64), _cut_text(cut))
+
+
+def _cut_wholes(cut: Cut) -> NDArray[np.int64]:
+    head = int(cut.copy[0, cut.begin])
+    if head not in _WHOLES:
+        return np.full(len(cut.places), head if head < 0x80 else head - 256)
+    return cut.numbers(_WHOLES[head], 1).astype(np.int64)[:, 0]
+
+
+def _cut_numbers(cut: Cut) -> NDArray[np.float64]:
+    return cut.numbers(">f8", 1).astype(np.float64)[:, 0]
+
+
+def _cut_lists(cut: Cut) -> Spans:
+    count, first = cut.sizes[1] // 9, cut.begin + 1
+    spans = Copied(cut.places + first, np.full(len(cut.places), count))
+    if not (cut.copy[:, first : first + 9 * count : 9] == _FLOAT64).all():
+        return Spans(*spans)
+    spans.data = cut._replace(begin=first).numbers(">f8", count).astype(np.float64)
+    return spans
+
+
+TEXT = Copier(_text_sizes, _cut_text)
+TEXTS = Copier(_texts_sizes, _cut_texts)
+WHOLE = Copier(_whole_sizes, _cut_wholes)
+NUMBER = Copier(lambda head: (1, 9) if head[0] == _FLOAT64 else (0, 0), _cut_numbers)
+NUMBERS = Copier(_lists_sizes, _cut_lists)

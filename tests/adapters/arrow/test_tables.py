@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -47,10 +48,13 @@ from framelode.adapters.arrow.encoder import TableEncoder, wire_of
 from framelode.adapters.arrow.fields import plan_of
 from framelode.engine.errors import FramelodeError
 from framelode.engine.frames.record import encode_record
+from framelode.engine.log import shred
 from framelode.engine.log.shred import PADDING
 from framelode.projections.states.raw import RawEvents
 
 few = examples(25, 400)
+
+wholes = st.sampled_from([0, 1, 127, 128, 255, 256, 65535, 65536, 2**32, 2**53])
 
 
 @pytest.fixture
@@ -66,6 +70,19 @@ def child_of(engine, name):
 
 def payload_of(frame):
     return encode_record(frame.record() if isinstance(frame, FrameGroup) else frame)
+
+
+def events_of(payloads):
+    """Return payloads as events of frames that were added."""
+    parts = [b"\x91" + payload for payload in payloads]
+    ends = np.cumsum([len(part) for part in parts])
+    return RawEvents(
+        b"".join(parts) + bytes(PADDING),
+        ends - [len(part) for part in parts],
+        ends,
+        np.arange(1, len(parts) + 1),
+        bytes(16 * len(parts)),
+    )
 
 
 def encoded(table, columns=None):
@@ -103,30 +120,68 @@ def test_every_frame_comes_back_equal_to_the_digest(some):
     assert found == {frame.id: payload_of(frame) for frame in some}
 
 
+alike = st.fixed_dictionaries(
+    {
+        "sources": st.tuples(
+            st.fixed_dictionaries(
+                {"uri": st.sampled_from(["s3://a/1.png", "s3://a/10.png"]), "width": wholes}
+            )
+        ).map(list),
+        "rois": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "type": st.just("polygon2d"),
+                    "label": st.lists(text, max_size=2),
+                    "confidence": st.floats(0, 1),
+                    "poly": st.sampled_from([[0.0, 1.0], [0.5, -2.0], [1.0] * 4]),
+                }
+            ),
+            max_size=2,
+        ),
+        "meta": st.fixed_dictionaries(
+            {"a": text, "b": wholes, "c": st.floats(-1e9, 1e9), "d": st.booleans(), "e": st.just("x" * 600)}
+        ),
+    }
+)
+"""Frames whose records have the same fields, and values of any size."""
+
+
+@few
+@given(st.lists(alike, min_size=1, max_size=4), st.sampled_from([1, 17]))
+def test_records_that_are_alike_are_read_as_by_objects(some, times):
+    payloads = [payload_of(frame_from_dict(wire)) for wire in times * some]
+    events = events_of(payloads)
+    with mock.patch.object(shred, "_FEW", 1 if times == 1 else 64):
+        found = decoder.columns_of(events, schema.Columns())
+    found.validate(full=True)
+    assert [plain(row) for row in found.to_pylist()] == [
+        plain(row) for row in decoder.one_by_one(events, range(len(payloads)), schema.Columns()).to_pylist()
+    ]
+
+
 @examples(60, 2000)
-@given(st.lists(frames, min_size=1, max_size=4), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
-def test_damaged_records_are_read_or_refused_as_by_objects(some, place, byte, is_shorter):
-    """A byte of the last record is another one, or it ends early."""
+@given(
+    st.lists(frames | alike.map(frame_from_dict), min_size=1, max_size=4),
+    st.integers(0, 10**6),
+    st.integers(0, 255),
+    st.booleans(),
+    st.sampled_from([1, 64]),
+)
+def test_damaged_records_are_read_or_refused_as_by_objects(some, place, byte, is_shorter, at_least):
+    """A byte of the last record is another one, or it ends early; records that are alike are read together, or not."""
     payloads = [payload_of(frame) for frame in some]
     last = bytearray(payloads[-1])
     last[place % len(last)] = byte
     payloads[-1] = bytes(last[: place % len(last)] if is_shorter else last)
-    parts = [b"\x91" + payload for payload in payloads]
-    ends = np.cumsum([len(part) for part in parts])
-    events = RawEvents(
-        b"".join(parts) + bytes(PADDING),
-        ends - [len(part) for part in parts],
-        ends,
-        np.arange(1, len(parts) + 1),
-        bytes(16 * len(parts)),
-    )
+    events = events_of(payloads)
     outcomes = []
     for read in (
         decoder.columns_of,
         lambda events, columns: decoder.one_by_one(events, range(len(events)), columns),
     ):
         try:
-            table = pa.Table.from_batches([read(events, schema.Columns())])
+            with mock.patch.object(shred, "_FEW", at_least):
+                table = pa.Table.from_batches([read(events, schema.Columns())])
             rows = table.drop_columns("meta").to_pylist()
             outcomes.append(
                 [repr(rows), [repr(json.loads(each or "{}")) for each in table["meta"].to_pylist()]]
