@@ -409,6 +409,8 @@ class Body:
 
     def blocks_of(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return the blocks that contain events at ascending indices, and the indices as if there were no other blocks."""
+        if int(indices[-1]) >= len(self):
+            raise self._damaged(f"it has {len(self)} events, and none with the index {indices[-1]}")
         if len(indices) == len(self):
             return np.arange(self.blocks), indices
         numbers = np.searchsorted(self._ends, indices, side="right")

@@ -113,7 +113,7 @@ class StoredEvents:
         """Add events of a batch, which has some key rows."""
         blocks, within = body.blocks_of(indices)
         counts, sizes = body.sizes_of(blocks)
-        keys = np.ndarray(len(body), _KEY, rows, strides=(KeyRow.itemsize,))
+        keys = np.ndarray(len(rows) // KeyRow.itemsize, _KEY, rows, strides=(KeyRow.itemsize,))
         self._bodies.append((body, blocks))
         self._counts.append(counts)
         self._sizes.append(sizes)
