@@ -13,7 +13,7 @@ from ...engine.query.fields import check_field, check_query, is_metadata, leaves
 from ...engine.query.lucene import parse_query
 from ...engine.query.tree import Query, Scalar
 from ...engine.tracing import VERSION_ID, span, traced_rows
-from ...engine.validation import did_you_mean, shorten, whole
+from ...engine.validation import at_least, did_you_mean, shorten
 from ...projections.queries.evaluation import FrameQueries
 from ...projections.queries.stored import FrameColumns
 from ...projections.runner import Progress
@@ -44,7 +44,7 @@ def query_frames(
 ) -> Generator[Any, None, None]:
     """Yield the frames of a version that match a query; see `DatasetVersion.query`."""
     if limit is not None:
-        limit = max(whole(limit, "limit"), 0)
+        limit = at_least(limit, "limit", 0)
     asked = _Asked(session, version, query, warns=warns)
     found = asked.ordered(order_by, limit) if order_by not in (None, BY_CONTEXT) else asked.found()
     frames = FrameReader(session, version).select(found, limit, projection, order_by)

@@ -1234,7 +1234,7 @@ class DatasetVersion(KnownAttributes):
         view.set_versions([self])
         if iterable:
             return view.to_torch(transform, iterable=True, rank=rank, world_size=world_size)
-        return view.to_torch(transform)
+        return view.to_torch(transform, rank=rank, world_size=world_size)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return all frames as an Arrow stream for any library that reads it, as in ``pyarrow.table(version)`` (extension)."""

@@ -12,7 +12,7 @@ from ...engine.query.fields import check_query
 from ...engine.query.lucene import parse_query
 from ...engine.query.matching import Pattern
 from ...engine.query.tree import Query
-from ...engine.validation import did_you_mean, is_series, shorten, whole
+from ...engine.validation import at_least, did_you_mean, is_series, shorten
 from ...projections.tables.catalog import VersionRow
 from ..hyperdatasets.address import Address, version_at
 from ..hyperdatasets.querying import count_frames, query_frames
@@ -46,7 +46,7 @@ def query_versions(
     projection: Sequence[str] | None,
 ) -> Iterator[Hit]:
     """Return the frames of several versions that match a query; see `Engine.query`."""
-    left = None if limit is None else max(whole(limit, "limit"), 0)
+    left = None if limit is None else at_least(limit, "limit", 0)
     checked = check_query(parse_query(query) if isinstance(query, str) else query)
     rows = select_versions(session, versions)
     # The arguments are checked now, and not when the first frame is read.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 
 from ....engine.datasets.aggregate import Aggregate
-from ....engine.errors import InvalidValueError, NotFoundError
+from ....engine.errors import InvalidValueError, NotFoundError, UsageError
 from ....engine.events.views import VIEWS, ViewMapping, ViewStored, ViewVersion
 from ....engine.log.moments import Moment
 from ....engine.query.tree import Query
@@ -1047,22 +1047,28 @@ class DataView(KnownAttributes):
         allow_repetition : bool
             As for `get_iterator`.
         rank, world_size : int
-            Only of an iterable dataset: number of this process modulo `world_size`, and how many processes share the view.
+            Only of an iterable dataset: number of this process, from 0, and how many processes share the view. A map-style dataset
+            is shared by a sampler, such as torch's `DistributedSampler`.
         as_of : int or datetime, optional
             Read the versions at a position or an aware datetime.
 
         Raises
         ------
         UsageError
-            torch is not installed.
+            torch is not installed, or `rank` or `world_size` is given for a map-style dataset.
         ValueError
-            The view has no version; or it is infinite without a limit, and not `iterable`.
+            The view has no version; it is infinite without a limit, and not `iterable`; or `rank` is not below `world_size`.
         """
         from .training import FrameDataset, FrameIterableDataset
 
         check_flags(iterable=iterable, allow_repetition=allow_repetition)
         view, repeats = self.at(as_of), bool(allow_repetition)
         if not iterable:
+            if (rank, world_size) != (0, 1):
+                raise UsageError(
+                    "rank and world_size split an iterable dataset: pass iterable=True, or give the map-style dataset to a sampler "
+                    "such as torch's DistributedSampler"
+                )
             return FrameDataset(view, transform, repeats=repeats)
         return FrameIterableDataset(view, transform, repeats=repeats, rank=rank, world_size=world_size)
 

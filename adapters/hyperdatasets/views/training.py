@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....engine.errors import InvalidTypeError, UsageError
+from ....engine.errors import InvalidTypeError, InvalidValueError, UsageError
 from ....engine.validation import at_least, count
 from ...session.current import entered
 from .frames import WINDOW
@@ -103,7 +103,9 @@ class FrameIterableDataset(_Samples, IterableDataset[Any]):
     ) -> None:
         super().__init__(view, transform, repeats=repeats)
         self._world_size = at_least(world_size, "world_size", 1)
-        self._rank = count(rank, "rank") % self._world_size
+        self._rank = count(rank, "rank")
+        if self._rank >= self._world_size:
+            raise InvalidValueError(f"rank must be below world_size, which is {world_size}, not {rank}")
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

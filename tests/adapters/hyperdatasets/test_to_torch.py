@@ -175,6 +175,11 @@ def test_the_view_decides_what_is_in_a_dataset(draft, view):
     parts = [list(view.to_torch(only_id, iterable=True, rank=rank, world_size=3)) for rank in range(3)]
     assert list(map(len, parts)) == [2, 2, 1]
     assert sorted(name for part in parts for name in part) == sorted(expected)
+    with pytest.raises(ValueError, match="rank must be below world_size, which is 3, not 3"):
+        view.to_torch(only_id, iterable=True, rank=3, world_size=3)
+    for shared in (view, draft):
+        with pytest.raises(framelode.UsageError, match="pass iterable=True"):
+            shared.to_torch(only_id, rank=1, world_size=3)
     view.set_iteration_parameters(infinite=True, limit=None)
     with pytest.raises(ValueError, match="without a limit"):
         view.to_torch()

@@ -59,6 +59,15 @@ def test_versions_are_named_in_several_ways(engine):
     ]
 
 
+def test_a_limit_below_0_is_refused(engine):
+    for ask in (engine.query, DatasetVersion.get_current(dataset_name="cats").query):
+        with pytest.raises(
+            framelode.InvalidValueError, match="limit must be an integer of at least 0, not -1"
+        ):
+            ask("*", limit=-1)
+    assert found(engine, "*", limit=0) == []
+
+
 def test_limit_order_and_projection(engine):
     assert found(engine, "*", limit=0) == []
     hits = list(engine.query("*", "p/*@*", limit=5, projection=["id", "dataset"], order_by="context"))
