@@ -1,4 +1,4 @@
-"""The frames of a version: the reference replay, the vectorized replay, and lookups in the result.
+"""The frames of a version: the vectorized replay of their events, and lookups in the result.
 
 A state consists of sorted mixed keys and positions, 16 bytes per frame. A mixed key is 64 bits of a 128-bit key, so two
 frames may have the same one. Such collisions are resolved with the full keys from the log.
@@ -7,7 +7,7 @@ frames may have the same one. Such collisions are resolved with the full keys fr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,22 +45,6 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
 
 EMPTY = Run(np.empty(0, np.uint64), np.empty(0, np.uint64))
-
-
-def reference_fold(
-    events: Iterable[tuple[int, bytes, int]], state: dict[bytes, int] | None = None
-) -> dict[bytes, int]:
-    """Replay events ``(position, key, operation)``: the last event of each key wins, and deleted keys are dropped.
-
-    Tests compare every other replay with this one.
-    """
-    folded = dict(state or {})
-    for position, key, operation in events:
-        if operation == Operation.DELETE:
-            folded.pop(key, None)
-        else:
-            folded[key] = position
-    return folded
 
 
 def fold_rows(rows: Rows, positions: U64) -> Run:

@@ -133,26 +133,6 @@ def read_stored(
         yield from zip(part.positions.tolist(), part.ids(), part.events, strict=True)
 
 
-def read_parts(
-    log: Log, state: State, positions: U64, frame: type[Any]
-) -> Iterator[tuple[NDArray[np.int64], list[str], list[Any]]]:
-    """Yield positions, frame ids and records at ascending positions, in short lists.
-
-    Parameters
-    ----------
-    log : Log
-        The log.
-    state : State
-        The state that has the frames.
-    positions : ndarray of uint64
-        Positions of events that are no deletes.
-    frame : type
-        Struct of the fields to decode. If an event cannot be decoded as one, it has a whole `SingleFrame`.
-    """
-    for part in _read_blocks(log, state, positions, _decoders(frame)):
-        yield part.positions, part.ids(), list(map(_frame, part.events))
-
-
 def read_ids(log: Log, state: State, positions: U64) -> Iterator[str]:
     """Yield the ids of the frames at ascending positions. The positions may be those of deletes."""
     decoders = _decoders(partial_record(frozenset({"id"})))

@@ -12,6 +12,7 @@ from histories import key_with_mix
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from patience import join
+from reference_state import reference_fold
 
 from framelode.engine.errors import IntegrityError
 from framelode.engine.keys import KeyRow, Operation, key_columns, mix
@@ -29,7 +30,6 @@ from framelode.projections.states.fold import (
     fold_rows,
     live_positions,
     merge,
-    reference_fold,
     settle,
     settle_onto,
     stable_order,

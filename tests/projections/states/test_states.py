@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_state import reference_fold
 from sizes import examples
 
 import framelode
@@ -22,7 +23,7 @@ from framelode.engine.keys import KEY_SIZE, KeyRow, frame_key
 from framelode.projections.states import snapshots
 from framelode.projections.states.cache import StateCache
 from framelode.projections.states.fingerprint import fingerprint
-from framelode.projections.states.fold import TOMBSTONE, live_positions, reference_fold
+from framelode.projections.states.fold import TOMBSTONE, live_positions
 from framelode.projections.states.snapshot_table import SnapshotTable
 from framelode.projections.states.snapshots import Snapshots
 
